@@ -1,0 +1,36 @@
+//! Allocates trainers to purchases, over HTTP.
+//!
+//! - [`routes`]: `POST /allocations`, with its validation;
+//! - [`allocations`]: one trainer per purchase, the least loaded, never above capacity.
+
+mod allocations;
+mod routes;
+
+use worker_runtime::{
+    RunError, Service, database,
+    http::{self, BearerToken},
+    settings, telemetry,
+};
+
+use crate::allocations::Allocations;
+
+/// Allocations of one course wait for each other, those of different courses need not.
+const CONNECTIONS: u32 = 16;
+
+/// Runs the service until SIGTERM.
+///
+/// # Errors
+/// A setting is wrong, or the port is taken.
+pub async fn run() -> Result<(), RunError> {
+    let _log = telemetry::init("AdminService")?;
+    let pool = database::pool(&settings::required("DATABASE_URL")?, CONNECTIONS)?;
+    let token = BearerToken::new(&settings::required("API_TOKEN")?);
+    let routes = http::guard(routes::routes(Allocations::new(pool.clone())), token);
+    let service = Service::start(&[database::PART], routes).await?;
+    if database::wait(&pool, &service.health, &service.shutdown).await {
+        telemetry::started();
+        database::watch(pool, service.health.clone(), service.shutdown.clone()).await;
+    }
+    service.stop().await;
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Names on the wire.
+
+/// Where `payment-service` announces payments.
+pub const PURCHASE_CONFIRMED_TOPIC: &str = "purchase-confirmed";
+/// Where `purchase-worker` announces purchases.
+pub const PURCHASE_CREATED_TOPIC: &str = "purchase-created";
+/// Where `allocation-worker` announces allocations.
+pub const TRAINER_ALLOCATED_TOPIC: &str = "trainer-allocated";
+/// Where every worker puts what it can never process.
+pub const DEAD_LETTER_TOPIC: &str = "dead-letter-queue";
+
+/// Kafka header (and, in lower or upper case, HTTP header) with the value `true` on test traffic.
+/// Every hop passes it on, and every row says so in its `synthetic` column.
+pub const SYNTHETIC_HEADER: &str = "synthetic";
+
+/// Headers of a dead letter. Its key and value are the source message's, byte for byte.
+pub mod dlq {
+    /// Topic that the message was read from.
+    pub const TOPIC: &str = "dlq-topic";
+    /// Partition of that topic, decimal.
+    pub const PARTITION: &str = "dlq-partition";
+    /// Offset in that partition, decimal.
+    pub const OFFSET: &str = "dlq-offset";
+    /// Consumer group that gave the message up.
+    pub const GROUP: &str = "dlq-group";
+    /// A short stable word for the reason, to group by: `not-json`, `unknown-event-type`, ….
+    pub const ERROR_KIND: &str = "dlq-error-kind";
+    /// The reason, for a person.
+    pub const ERROR: &str = "dlq-error";
+    /// How often processing was tried, decimal, at least 1.
+    pub const ATTEMPTS: &str = "dlq-attempts";
+    /// When it was given up, RFC 3339.
+    pub const FAILED_AT: &str = "dlq-failed-at";
+}

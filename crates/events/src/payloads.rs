@@ -1,0 +1,137 @@
+//! What each event type carries. Unknown fields are tolerated: another team may add some.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+/// A payload knows its event's type, topic and natural key, and the rules that its shape alone
+/// cannot state.
+pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// `eventType` on the wire.
+    const EVENT_TYPE: &'static str;
+    /// The topic that carries it.
+    const TOPIC: &'static str;
+
+    /// What the event is about; output event ids derive from it.
+    fn natural_key(&self) -> Uuid;
+
+    /// # Errors
+    /// The rule that the payload breaks, for a person.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A payment went through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseConfirmed {
+    /// The payment; also the correlation id of everything that follows from it.
+    pub payment_id: Uuid,
+    /// Who learns.
+    pub student_id: Uuid,
+    /// What was bought.
+    pub course_id: Uuid,
+    /// Above 0, in hundredths of the currency's unit.
+    pub amount_cents: i64,
+    /// ISO 4217, three capital letters.
+    pub currency: String,
+}
+
+impl Payload for PurchaseConfirmed {
+    const EVENT_TYPE: &'static str = "PURCHASE_CONFIRMED";
+    const TOPIC: &'static str = crate::names::PURCHASE_CONFIRMED_TOPIC;
+
+    fn natural_key(&self) -> Uuid {
+        self.payment_id
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        validate_amount(self.amount_cents, &self.currency)
+    }
+}
+
+/// The rules of an amount, for events and for the payment service's requests alike.
+///
+/// # Errors
+/// The rule that is broken, naming the field.
+pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), String> {
+    if amount_cents <= 0 {
+        return Err(format!("amountCents must be above 0, is {amount_cents}"));
+    }
+    if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Err(format!(
+            "currency must be three capital letters (ISO 4217), is {currency:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// A purchase was written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseCreated {
+    /// The row in `student_course_purchases`.
+    pub purchase_id: Uuid,
+    /// The payment behind it.
+    pub payment_id: Uuid,
+    /// Who learns.
+    pub student_id: Uuid,
+    /// What was bought.
+    pub course_id: Uuid,
+}
+
+impl Payload for PurchaseCreated {
+    const EVENT_TYPE: &'static str = "PURCHASE_CREATED";
+    const TOPIC: &'static str = crate::names::PURCHASE_CREATED_TOPIC;
+
+    fn natural_key(&self) -> Uuid {
+        self.purchase_id
+    }
+}
+
+/// A purchase has its trainer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainerAllocated {
+    /// The row in `trainer_allocations`.
+    pub allocation_id: Uuid,
+    /// The purchase that it serves.
+    pub purchase_id: Uuid,
+    /// Who teaches.
+    pub trainer_id: Uuid,
+    /// Who learns.
+    pub student_id: Uuid,
+    /// What was bought.
+    pub course_id: Uuid,
+}
+
+impl Payload for TrainerAllocated {
+    const EVENT_TYPE: &'static str = "TRAINER_ALLOCATED";
+    const TOPIC: &'static str = crate::names::TRAINER_ALLOCATED_TOPIC;
+
+    fn natural_key(&self) -> Uuid {
+        self.allocation_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_above_zero_in_three_capital_letters() {
+        assert_eq!(validate_amount(1, "EUR"), Ok(()));
+        assert_eq!(validate_amount(i64::MAX, "JPY"), Ok(()));
+        for (amount, currency, field) in [
+            (0, "EUR", "amountCents"),
+            (-4900, "EUR", "amountCents"),
+            (4900, "", "currency"),
+            (4900, "eur", "currency"),
+            (4900, "EURO", "currency"),
+            (4900, "€€€", "currency"),
+        ] {
+            let broken = validate_amount(amount, currency).expect_err("breaks a rule");
+            assert!(broken.starts_with(field), "{broken}");
+        }
+    }
+}

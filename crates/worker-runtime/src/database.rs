@@ -1,0 +1,129 @@
+//! The connection pool: bounded waits everywhere, and patience with a database that is not
+//! there yet.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Failure, Health, RunError, backoff::Backoff};
+
+/// The database's part in `/ready`.
+pub const PART: &str = "database";
+
+/// For a free connection, opening one included.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Docker probes health every 10 s.
+const WATCHED_EVERY: Duration = Duration::from_secs(5);
+/// PostgreSQL's settings for each session, in milliseconds. A statement or a forgotten
+/// transaction that takes longer is ended by the server; a vanished client is noticed.
+const SESSION: [(&str, &str); 4] = [
+    ("statement_timeout", "15000"),
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "60000"),
+    ("tcp_user_timeout", "15000"),
+];
+
+/// A pool of at most `max_connections`, none of them opened yet.
+///
+/// # Errors
+/// The URL is not one.
+pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| RunError::DatabaseUrl)?
+        .options(SESSION);
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options))
+}
+
+/// Waits until the database has answered. Until then the reason is in the log, once, and in
+/// `/ready`. False when `shutdown` came first.
+pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) -> bool {
+    let mut backoff = Backoff::infrastructure();
+    loop {
+        let answer = tokio::select! {
+            () = shutdown.cancelled() => return false,
+            answer = ask(pool) => answer,
+        };
+        let Err(reason) = answer else {
+            if health.ready(PART) {
+                tracing::info!("database connected");
+            }
+            return true;
+        };
+        if backoff.is_first() {
+            tracing::warn!(error = reason, "waiting for the database");
+        }
+        health.not_ready(PART, reason);
+        tokio::select! {
+            () = shutdown.cancelled() => return false,
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// A [`pool`] that is answered (see [`wait`]); None when `shutdown` came first.
+///
+/// # Errors
+/// The URL is not one.
+pub async fn connect(
+    url: &str,
+    max_connections: u32,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> Result<Option<PgPool>, RunError> {
+    let pool = pool(url, max_connections)?;
+    Ok(wait(&pool, health, shutdown).await.then_some(pool))
+}
+
+/// Keeps the database's part in `/ready` true, for a service that only speaks to it when asked.
+/// Ends with `shutdown`.
+pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
+    let look = async {
+        loop {
+            tokio::time::sleep(WATCHED_EVERY).await;
+            match ask(&pool).await {
+                Ok(()) if health.ready(PART) => tracing::info!("database connected"),
+                Err(reason) if health.not_ready(PART, &reason) => {
+                    tracing::warn!(error = reason, "the database is gone");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    };
+    shutdown.run_until_cancelled(look).await;
+}
+
+async fn ask(pool: &PgPool) -> Result<(), String> {
+    // The server's timeouts do not help where the server itself is frozen.
+    match timeout(ACQUIRE_TIMEOUT * 2, sqlx::query("SELECT 1").execute(pool)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Failure::from(error).to_string()),
+        Err(_) => Err("database: no answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_url_is_an_error_without_the_url() {
+        let error = pool("mysql//secret", 1).expect_err("not a URL");
+        assert!(!error.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_the_wait_for_an_absent_database() {
+        let pool = pool("postgres://nobody:secret@127.0.0.1:1/none", 1).expect("a URL");
+        let token = CancellationToken::new();
+        token.cancel();
+        assert!(!wait(&pool, &Health::starting(&[PART]), &token).await);
+    }
+}

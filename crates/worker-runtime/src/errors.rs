@@ -1,0 +1,126 @@
+//! Why a process ends ([`RunError`]), and why an event could not be processed ([`Failure`]).
+
+use std::borrow::Cow;
+
+use crate::settings::SettingsError;
+
+/// Why a worker or service could not start, or had to end. The process exits non-zero, and
+/// Docker starts it again.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A setting is missing or wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Something that the process needs of its own machine: a port, a thread, a signal handler.
+    #[error("cannot start: {0}")]
+    Start(String),
+    /// A state of the Kafka client that no retry leaves, such as a fenced static member.
+    #[error("the Kafka client cannot go on: {0}")]
+    Kafka(String),
+    /// A database address that is not one. The address itself holds a password: not shown.
+    #[error("DATABASE_URL is not a PostgreSQL URL (postgres://USER:PASSWORD@HOST:5432/NAME)")]
+    DatabaseUrl,
+}
+
+/// Why an event, or a batch of them, could not be processed. Which of the three it is decides
+/// what becomes of it, so whoever fails says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing is wrong with the event: the database, the broker or another service is not
+    /// there. The partition pauses and the batch is tried again, for ever.
+    #[error("{0}")]
+    Infrastructure(String),
+    /// The event cannot be processed now, and perhaps later: a few tries, then a dead letter.
+    #[error("{0}")]
+    Transient(Reason),
+    /// The event can never be processed: a dead letter at once.
+    #[error("{0}")]
+    Permanent(Reason),
+}
+
+/// What is wrong with an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {text}")]
+pub struct Reason {
+    /// A short stable word to group by: `not-json`, `no-trainer-available`.
+    pub kind: Cow<'static, str>,
+    /// For a person.
+    pub text: String,
+}
+
+impl Reason {
+    /// `kind` is a short stable word, `text` is for a person.
+    pub fn new(kind: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            text: text.into(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    /// The data's own fault only where PostgreSQL says that it is. Everything else (connections,
+    /// missing tables, wrong passwords, full disks) says nothing about the event: it waits, and
+    /// nothing is lost.
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if is_data_error(&code) {
+                    let text = format!("{} (SQLSTATE {code})", database.message());
+                    Self::Permanent(Reason::new("database-refused", text))
+                } else {
+                    Self::Infrastructure(format!(
+                        "database: {} (SQLSTATE {code})",
+                        database.message()
+                    ))
+                }
+            }
+            sqlx::Error::Encode(_) => {
+                Self::Permanent(Reason::new("database-refused", error.to_string()))
+            }
+            _ => Self::Infrastructure(format!("database: {error}")),
+        }
+    }
+}
+
+/// SQLSTATE classes that blame the values at hand: 21 cardinality violation, 22 data exception,
+/// 23 integrity constraint violation, 44 WITH CHECK OPTION violation, 54 program limit exceeded,
+/// P0 raised by a function or trigger (PostgreSQL, appendix A).
+fn is_data_error(sqlstate: &str) -> bool {
+    const CLASSES: [&str; 6] = ["21", "22", "23", "44", "54", "P0"];
+    sqlstate
+        .get(..2)
+        .is_some_and(|class| CLASSES.contains(&class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_data_s_own_fault_is_an_item_s() {
+        for code in ["23505", "23514", "22001", "22003", "22P02", "54000", "P0001"] {
+            assert!(is_data_error(code), "{code}");
+        }
+        // Serialisation, deadlock, disk full, shutdown, cannot connect, password, cancelled,
+        // read-only standby, table missing, nothing at all.
+        for code in [
+            "40001", "40P01", "53100", "57P01", "57P03", "08006", "28P01", "57014", "25006",
+            "42P01", "",
+        ] {
+            assert!(!is_data_error(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_is_infrastructure() {
+        for error in [
+            sqlx::Error::PoolTimedOut,
+            sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()),
+            sqlx::Error::WorkerCrashed,
+        ] {
+            assert!(matches!(Failure::from(error), Failure::Infrastructure(_)));
+        }
+    }
+}

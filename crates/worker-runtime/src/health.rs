@@ -1,0 +1,225 @@
+//! `/live` says that the process runs, `/ready` whether it can do its work, and if not, why.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{RunError, settings, telemetry};
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A `/ready` answer lists a few parts with a line each.
+const PROBE_MAX_BYTES: u64 = 64 * 1024;
+
+/// What the parts of a process say about themselves. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    parts: Arc<Mutex<BTreeMap<String, Part>>>,
+}
+
+/// The state of one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Ready,
+    /// Works, though something in it waits.
+    Degraded(String),
+    NotReady(String),
+}
+
+impl Health {
+    /// A process none of whose `parts` is ready yet.
+    #[must_use]
+    pub fn starting(parts: &[&str]) -> Self {
+        let health = Self::default();
+        for part in parts {
+            health.not_ready(part, "starting");
+        }
+        health
+    }
+
+    /// The part can do its work. True if that is news.
+    pub fn ready(&self, part: &str) -> bool {
+        self.set(part, Part::Ready)
+    }
+
+    /// The part does its work, but not all of it: shown, still 200. True if that is news.
+    pub fn degraded(&self, part: &str, why: impl Into<String>) -> bool {
+        self.set(part, Part::Degraded(why.into()))
+    }
+
+    /// The part cannot do its work. True if that is news: another reason is not.
+    pub fn not_ready(&self, part: &str, why: impl Into<String>) -> bool {
+        self.set(part, Part::NotReady(why.into()))
+    }
+
+    /// Forgets a part, such as a partition that was taken away.
+    pub fn remove(&self, part: &str) {
+        self.lock().remove(part);
+    }
+
+    fn set(&self, name: &str, part: Part) -> bool {
+        let mut parts = self.lock();
+        let news = parts.get(name).is_none_or(|before| {
+            std::mem::discriminant(before) != std::mem::discriminant(&part)
+        });
+        parts.insert(name.to_owned(), part);
+        news
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Part>> {
+        // A panic ends the process (see telemetry): there is no half-written map to fear.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `(200 or 503, {"ready", "parts": {name: "ready" | reason}, "droppedLogLines"})`.
+    fn report(&self) -> (StatusCode, Value) {
+        let parts = self.lock();
+        let ready = !parts.values().any(|part| matches!(part, Part::NotReady(_)));
+        let listed: serde_json::Map<String, Value> = parts
+            .iter()
+            .map(|(name, part)| (name.clone(), part.to_json()))
+            .collect();
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let body = json!({
+            "ready": ready,
+            "parts": listed,
+            "droppedLogLines": telemetry::dropped_lines(),
+        });
+        (status, body)
+    }
+}
+
+impl Part {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Ready => json!({"state": "ready"}),
+            Self::Degraded(why) => json!({"state": "degraded", "why": why}),
+            Self::NotReady(why) => json!({"state": "not ready", "why": why}),
+        }
+    }
+}
+
+/// `/live` and `/ready`, to be merged with a service's own routes.
+pub fn router(health: Health) -> Router {
+    Router::new()
+        .route("/live", get(async || Json(json!({"live": true}))))
+        .route(
+            "/ready",
+            get(async |State(health): State<Health>| {
+                let (status, body) = health.report();
+                (status, Json(body))
+            }),
+        )
+        .with_state(health)
+}
+
+/// Serves `/live`, `/ready` and `routes` on all interfaces until `shutdown`, then finishes the
+/// requests that are under way. The handle ends with the server.
+///
+/// # Errors
+/// The port is taken.
+pub async fn serve(
+    port: u16,
+    health: Health,
+    routes: Router,
+    shutdown: CancellationToken,
+) -> Result<JoinHandle<()>, RunError> {
+    let listener = TcpListener::bind(("0.0.0.0", port)).await.map_err(|e| {
+        RunError::Start(format!(
+            "cannot listen on port {port}: {e}; set HTTP_PORT to a free one"
+        ))
+    })?;
+    let app = router(health).merge(routes);
+    Ok(tokio::spawn(async move {
+        let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());
+        if let Err(e) = server.await {
+            tracing::error!(error = %e, "HTTP server ended");
+        }
+    }))
+}
+
+/// Asks the process on this machine (in this container) whether it is ready: `caravan health`.
+///
+/// # Errors
+/// Why it is not, for a person.
+pub async fn probe() -> Result<(), String> {
+    let port = settings::port("HTTP_PORT", 8080).map_err(|e| e.to_string())?;
+    let answer = timeout(PROBE_TIMEOUT, get_ready(port))
+        .await
+        .map_err(|_| format!("no answer on port {port} within {PROBE_TIMEOUT:?}"))?
+        .map_err(|e| format!("no answer on port {port}: {e}"))?;
+    judge(&answer)
+}
+
+/// One HTTP/1.0 request over plain TCP: the whole answer, status line and all.
+async fn get_ready(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream
+        .write_all(b"GET /ready HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    stream.take(PROBE_MAX_BYTES).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn judge(answer: &str) -> Result<(), String> {
+    let status = answer.split_whitespace().nth(1).unwrap_or_default();
+    if status == "200" {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Err(format!("not ready (HTTP {status}): {body}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_once_every_part_is() {
+        let health = Health::starting(&["kafka", "database"]);
+        assert!(health.ready("kafka"));
+        let (status, body) = health.report();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["parts"]["database"]["why"], "starting");
+        health.degraded("database", "slow");
+        let (status, body) = health.report();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body["parts"]["database"]["state"], "degraded");
+    }
+
+    #[test]
+    fn only_a_change_of_state_is_news() {
+        let health = Health::default();
+        assert!(health.not_ready("database", "refused"));
+        assert!(!health.not_ready("database", "timed out"));
+        assert!(health.ready("database"));
+        assert!(!health.ready("database"));
+        health.remove("database");
+        assert_eq!(health.report().0, StatusCode::OK);
+    }
+
+    #[test]
+    fn the_probe_tells_why() {
+        assert_eq!(judge("HTTP/1.0 200 OK\r\n\r\n{}"), Ok(()));
+        let answer = "HTTP/1.0 503 Service Unavailable\r\nx: y\r\n\r\n{\"ready\":false}";
+        let why = judge(answer).expect_err("503");
+        assert_eq!(why, "not ready (HTTP 503): {\"ready\":false}");
+        assert!(judge("").is_err());
+    }
+}

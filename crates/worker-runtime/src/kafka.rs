@@ -1,0 +1,61 @@
+//! What is true of every Kafka client of the pipeline, and the producer.
+
+mod context;
+mod produce;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::FutureProducer;
+
+use crate::RunError;
+pub use context::ClientLog;
+pub use produce::{Record, check_fatal, is_synthetic, send_all, synthetic_headers};
+
+/// The largest message that the pipeline's topics take: Kafka's own default
+/// (`message.max.bytes` of the broker).
+pub const SOURCE_MAX_BYTES: usize = 1_048_588;
+/// The headers that a dead letter may have on top of its source message.
+pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
+/// The largest dead letter: `max.message.bytes` of the dead-letter topic has to allow it.
+pub const DEAD_LETTER_MAX_BYTES: usize = SOURCE_MAX_BYTES + DEAD_LETTER_HEADER_BYTES;
+
+/// The producer of workers and relays.
+pub type Producer = FutureProducer<ClientLog>;
+
+/// A producer of which an acknowledged message is not lost, not doubled by a retry, and in
+/// order; keys land on the partitions on which Java's and KafkaJS' clients put them.
+///
+/// # Errors
+/// The client could not be created. An absent broker is none: the producer waits for it.
+pub fn producer(brokers: &str) -> Result<Producer, RunError> {
+    client(brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "none")
+        .set("message.max.bytes", DEAD_LETTER_MAX_BYTES.to_string())
+        .set("message.timeout.ms", "20000")
+        .set("topic.metadata.propagation.max.ms", "5000")
+        .set("queue.buffering.max.messages", "20000")
+        .set("queue.buffering.max.kbytes", "32768")
+        .create_with_context(ClientLog)
+        .map_err(|e| RunError::Kafka(e.to_string()))
+}
+
+/// Settings of all clients: quick to come back after a broker's restart, quick to see a topic
+/// that was deleted or made.
+pub(crate) fn client(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", brokers)
+        .set("client.id", "caravan")
+        .set("broker.address.family", "v4")
+        .set("allow.auto.create.topics", "false")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.timeout.ms", "15000")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("topic.metadata.refresh.fast.interval.ms", "100");
+    config
+}

@@ -1,0 +1,145 @@
+//! Sending: a whole batch is enqueued, then every acknowledgement is awaited.
+
+use std::time::Duration;
+
+use caravan_events::names::SYNTHETIC_HEADER;
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, Headers, OwnedHeaders},
+    producer::{FutureRecord, Producer as _, future_producer::DeliveryFuture},
+};
+
+use super::Producer;
+use crate::{Failure, RunError};
+
+/// librdkafka's own deadline (`message.timeout.ms`) comes first; this one is for a client that
+/// has stopped altogether.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
+const QUEUE_FULL_TRIES: usize = 1_000;
+
+/// A message to send. Key and value may be absent, as those of a dead letter's source may.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Where to.
+    pub topic: String,
+    /// Decides the partition: same key, same partition, same order.
+    pub key: Option<Vec<u8>>,
+    /// The event.
+    pub value: Option<Vec<u8>>,
+    /// In the order in which they are sent.
+    pub headers: OwnedHeaders,
+}
+
+impl Record {
+    /// An event of the pipeline: its key is the correlation id.
+    #[must_use]
+    pub fn event(topic: &str, correlation_id: &str, value: String, synthetic: bool) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: Some(correlation_id.as_bytes().to_vec()),
+            value: Some(value.into_bytes()),
+            headers: synthetic_headers(synthetic),
+        }
+    }
+}
+
+/// Sends all records, in order, and returns once the brokers have all of them. After an error
+/// some may have been written: send all again (the receivers drop copies).
+///
+/// # Errors
+/// Always [`Failure::Infrastructure`]: no broker, no such topic.
+pub async fn send_all(producer: &Producer, records: &[Record]) -> Result<(), Failure> {
+    let mut deliveries = Vec::with_capacity(records.len());
+    for record in records {
+        deliveries.push((record, enqueue(producer, record).await?));
+    }
+    for (record, delivery) in deliveries {
+        match delivery.await {
+            Ok(Ok(_)) => {}
+            Ok(Err((error, _))) => return Err(failure(record, &error)),
+            Err(_) => return Err(failure(record, &KafkaError::Canceled)),
+        }
+    }
+    Ok(())
+}
+
+/// The state of a producer that no retry leaves, if it is in one.
+///
+/// # Errors
+/// [`RunError::Kafka`]: the process has to end, so that it is started again.
+pub fn check_fatal(producer: &Producer) -> Result<(), RunError> {
+    match producer.client().fatal_error() {
+        Some((code, reason)) => Err(RunError::Kafka(format!("producer: {code}: {reason}"))),
+        None => Ok(()),
+    }
+}
+
+async fn enqueue(producer: &Producer, record: &Record) -> Result<DeliveryFuture, Failure> {
+    let mut message = FutureRecord {
+        topic: &record.topic,
+        partition: None,
+        payload: record.value.as_deref(),
+        key: record.key.as_deref(),
+        timestamp: None,
+        headers: Some(record.headers.clone()),
+    };
+    for _ in 0..QUEUE_FULL_TRIES {
+        match producer.send_result(message) {
+            Ok(delivery) => return Ok(delivery),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                message = back;
+                tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+            }
+            Err((error, _)) => return Err(failure(record, &error)),
+        }
+    }
+    let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+    Err(failure(record, &full))
+}
+
+fn failure(record: &Record, error: &KafkaError) -> Failure {
+    Failure::Infrastructure(format!("cannot write to topic {}: {error}", record.topic))
+}
+
+/// Headers of a message, with the mark of test traffic or without any.
+#[must_use]
+pub fn synthetic_headers(synthetic: bool) -> OwnedHeaders {
+    if synthetic {
+        OwnedHeaders::new().insert(Header {
+            key: SYNTHETIC_HEADER,
+            value: Some("true"),
+        })
+    } else {
+        OwnedHeaders::new()
+    }
+}
+
+/// Whether the headers mark test traffic.
+#[must_use]
+pub fn is_synthetic(headers: Option<&impl Headers>) -> bool {
+    headers.is_some_and(|headers| {
+        headers.iter().any(|header| {
+            header.key.eq_ignore_ascii_case(SYNTHETIC_HEADER)
+                && header
+                    .value
+                    .is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_test_traffic_travels() {
+        assert!(is_synthetic(Some(&synthetic_headers(true))));
+        assert!(!is_synthetic(Some(&synthetic_headers(false))));
+        assert!(!is_synthetic(None::<&OwnedHeaders>));
+        let other = OwnedHeaders::new().insert(Header {
+            key: SYNTHETIC_HEADER,
+            value: Some("false"),
+        });
+        assert!(!is_synthetic(Some(&other)));
+    }
+}

@@ -1,0 +1,29 @@
+//! What every worker and service of the pipeline has in common, so that theirs is domain alone.
+//!
+//! Shared by workers and services:
+//! - [`settings`]: environment variables, with errors that name the remedy;
+//! - [`telemetry`]: log lines on stdout that never stall the process, and the startup line;
+//! - [`health`]: `/live` and `/ready`, and the probe behind `caravan health`;
+//! - [`http`]: what an HTTP service owes its callers: token, bounds, JSON refusals;
+//! - [`shutdown`]: one token, cancelled by SIGTERM and SIGINT;
+//! - [`kafka`]: the producer, and what is true of every Kafka client;
+//! - [`database`]: the connection pool, patient with a database that is not there yet;
+//! - [`errors`]: why a process ends, and the three kinds of failure of an event;
+//! - [`backoff`]: how long to wait before the next try.
+//!
+//! [`service`] ties these together for one process.
+
+pub mod backoff;
+pub mod database;
+pub mod errors;
+pub mod health;
+pub mod http;
+pub mod kafka;
+pub mod service;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use errors::{Failure, Reason, RunError};
+pub use health::Health;
+pub use service::Service;

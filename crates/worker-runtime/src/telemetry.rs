@@ -1,0 +1,148 @@
+//! Log lines on stdout, through a bounded writer that drops lines rather than wait: Docker's
+//! logging may stall, a worker may not. What is dropped is counted, and said.
+//!
+//! Human lines are `[PurchaseWorker] message key=value`, JSON lines (`LOG_FORMAT=json`) one
+//! object each. A panic in any task is logged and ends the process, so that Docker restarts it:
+//! there is no task whose silent death would be noticed otherwise.
+
+mod line;
+
+use std::{
+    io::{Stdout, stdout},
+    panic,
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{Layer, layer::SubscriberExt};
+
+use crate::{
+    RunError,
+    settings::{self, SettingsError},
+};
+use line::{Format, Lines};
+
+/// Lines that wait for a stalled stdout before more are dropped; a few MB.
+const BUFFERED_LINES: usize = 16_384;
+const DROPS_REPORTED_EVERY: Duration = Duration::from_secs(10);
+/// What Rust exits with after a panic in `main`.
+const PANIC_EXIT_CODE: i32 = 101;
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// Here and not in [`Guard`], so that the panic hook can flush too.
+static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Flushes what is still buffered when it is dropped: hold it for as long as the process logs.
+#[must_use = "dropping it ends the log"]
+#[derive(Debug)]
+pub struct Guard(());
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// Sets up the log of the whole process, `display_name` in front of each line. Once per process.
+///
+/// # Errors
+/// `LOG_FORMAT` is neither `human` nor `json`, or it was set up before.
+pub fn init(display_name: &'static str) -> Result<Guard, RunError> {
+    let format = format()?;
+    let (writer, worker) = writer(stdout());
+    let subscriber =
+        tracing_subscriber::registry().with(layer(display_name, format, writer.clone()));
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|_| RunError::Start("the log was set up twice".to_owned()))?;
+    let counter = DROPPED.get_or_init(|| writer.error_counter());
+    *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+    report_drops(counter.clone())?;
+    end_on_panic();
+    Ok(Guard(()))
+}
+
+/// Prints the startup line, exactly `[PurchaseWorker] Started`, which `verify` and operators
+/// look for. Once per process, when it can do its work and not before.
+pub fn started() {
+    tracing::info!(target: line::STARTUP_TARGET, "Started");
+}
+
+/// How many log lines were dropped because stdout stalled.
+#[must_use]
+pub fn dropped_lines() -> usize {
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
+}
+
+fn format() -> Result<Format, SettingsError> {
+    match settings::optional("LOG_FORMAT").as_deref() {
+        None | Some("human") => Ok(Format::Human),
+        Some("json") => Ok(Format::Json),
+        Some(other) => Err(SettingsError::Invalid {
+            name: "LOG_FORMAT".to_owned(),
+            expected: "human or json",
+            reason: format!("{other:?}"),
+        }),
+    }
+}
+
+fn writer(out: Stdout) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(BUFFERED_LINES)
+        .thread_name("log")
+        .finish(out)
+}
+
+fn layer<S>(name: &'static str, format: Format, writer: NonBlocking) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .event_format(Lines { name, format })
+        .with_ansi(false)
+        .with_writer(writer)
+        .with_filter(LevelFilter::INFO)
+}
+
+fn report_drops(counter: ErrorCounter) -> Result<(), RunError> {
+    let watch = move || {
+        let mut reported = 0;
+        loop {
+            thread::sleep(DROPS_REPORTED_EVERY);
+            let dropped = counter.dropped_lines();
+            if dropped > reported {
+                tracing::warn!(
+                    lines = dropped - reported,
+                    "log lines dropped, stdout stalled"
+                );
+                reported = dropped;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("log-drops".to_owned())
+        .spawn(watch)
+        .map(drop)
+        .map_err(|e| RunError::Start(format!("cannot start a thread: {e}")))
+}
+
+#[expect(clippy::exit, reason = "a process with a dead task must not live on")]
+fn end_on_panic() {
+    panic::set_hook(Box::new(|info| {
+        // `panicked at FILE:LINE:COLUMN:` and the message, as Rust itself would print it.
+        tracing::error!("{info}");
+        flush();
+        std::process::exit(PANIC_EXIT_CODE);
+    }));
+}
+
+/// Bounded: gives up after a second where stdout is stalled for good.
+fn flush() {
+    // A second panic during the flush must not wait for the first one's lock.
+    if let Ok(mut writer) = WRITER.try_lock() {
+        drop(writer.take());
+    }
+}

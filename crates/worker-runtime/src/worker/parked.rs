@@ -1,0 +1,145 @@
+//! Events that are to be tried again later, each at its own time, while the partition goes on.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Message, Received};
+use crate::backoff::Backoff;
+
+/// More wait than this, in number or bytes: the partition takes no new messages until some are
+/// through. Bounds memory.
+const MAX_EVENTS: usize = 200;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// An event on its way through a partition's task.
+#[derive(Debug)]
+pub(crate) struct Item<P> {
+    pub(crate) message: Message,
+    pub(crate) received: Received<P>,
+    /// Tries so far.
+    pub(crate) attempts: u32,
+    backoff: Backoff,
+}
+
+impl<P> Item<P> {
+    pub(crate) fn new(message: Message, received: Received<P>) -> Self {
+        Self {
+            message,
+            received,
+            attempts: 0,
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
+        }
+    }
+}
+
+/// A bounded set of waiting events.
+#[derive(Debug)]
+pub(crate) struct Parked<P> {
+    waiting: Vec<(Instant, Item<P>)>,
+    bytes: usize,
+}
+
+impl<P> Parked<P> {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// No new messages, please.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
+    }
+
+    /// Comes back after the item's next delay.
+    pub(crate) fn park(&mut self, mut item: Item<P>) {
+        self.bytes += item.message.size();
+        let due = Instant::now() + item.backoff.next_delay();
+        self.waiting.push((due, item));
+    }
+
+    /// Those whose time has come, at most `limit`, in the order of their offsets.
+    pub(crate) fn take_due(&mut self, limit: usize) -> Vec<Item<P>> {
+        let now = Instant::now();
+        let mut due: Vec<_> = self
+            .waiting
+            .extract_if(.., |(at, _)| *at <= now)
+            .take(limit)
+            .map(|(_, item)| item)
+            .collect();
+        due.sort_by_key(|item| item.message.offset);
+        self.bytes -= due.iter().map(|item| item.message.size()).sum::<usize>();
+        due
+    }
+
+    /// Until one is due; for ever where none waits.
+    pub(crate) async fn until_due(&self) {
+        match self.waiting.iter().map(|(at, _)| *at).min() {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(offset: i64) -> Item<()> {
+        let message = Message {
+            topic: String::new(),
+            partition: 0,
+            offset,
+            key: None,
+            value: Some(vec![0; 1024 * 1024]),
+            headers: None,
+        };
+        let received = Received {
+            event: caravan_events::Event {
+                event_id: uuid::Uuid::nil(),
+                event_type: String::new(),
+                version: 1,
+                correlation_id: uuid::Uuid::nil(),
+                occurred_at: chrono::DateTime::UNIX_EPOCH,
+                payload: (),
+            },
+            synthetic: false,
+            partition: 0,
+            offset,
+        };
+        Item::new(message, received)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn items_come_back_when_due_and_in_order() {
+        let mut parked = Parked::new();
+        parked.park(item(2));
+        parked.park(item(1));
+        assert!(parked.take_due(10).is_empty());
+        parked.until_due().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let due = parked.take_due(10);
+        let offsets: Vec<_> = due.iter().map(|item| item.message.offset).collect();
+        assert_eq!(offsets, [1, 2]);
+        assert_eq!((parked.len(), parked.bytes), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_bound_it_too() {
+        let mut parked = Parked::new();
+        for offset in 0..4 {
+            assert!(!parked.is_full());
+            parked.park(item(offset));
+        }
+        assert!(parked.is_full());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(parked.take_due(1).len(), 1);
+        assert!(!parked.is_full());
+    }
+}

@@ -1,0 +1,216 @@
+//! Containers: there, running, healthy, not restarting; one-shots completed.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Containers, Scene,
+    finding::{Check, Finding},
+};
+use crate::{
+    engine::observed::{Container, Health, State},
+    error::Result,
+    pipeline::{Healthcheck, Service},
+};
+
+/// Docker's defaults for what a health check leaves out.
+const INTERVAL: Duration = Duration::from_secs(30);
+const RETRIES: i64 = 3;
+
+pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
+    let began = Instant::now();
+    let containers = containers.await?;
+    for service in &scene.pipeline.services {
+        let own: Vec<_> = containers.iter().filter(|c| c.service == service.name).collect();
+        let hint = scene.remedy(&containers, &service.name);
+        let findings = if service.is_one_shot(scene.pipeline) {
+            let logs = scene.invocation.command(&format!("logs {}", service.name));
+            vec![completed(began, service, &own, &hint, &logs)]
+        } else {
+            long_running(scene, began, service, &own, &hint)
+        };
+        scene.report.send_all(findings);
+    }
+    Ok(())
+}
+
+fn long_running(
+    scene: Scene<'_>,
+    began: Instant,
+    service: &Service,
+    own: &[&Container],
+    hint: &str,
+) -> Vec<Finding> {
+    let running = running(began, service, own);
+    let up: Vec<_> = own.iter().copied().filter(|c| c.state == State::Running).collect();
+    let mut findings = Vec::new();
+    if let Some(healthcheck) = &service.healthcheck
+        && healthcheck.test.first().is_some_and(|test| test != "NONE")
+    {
+        let check = Check::new(began, format!("containers.{}.health", service.name), "healthy");
+        findings.push(if up.is_empty() {
+            check.skip("not running", &running.id)
+        } else {
+            let restart = scene.invocation.command(&format!("restart {}", service.name));
+            health(check, healthcheck, &up, Utc::now(), &restart)
+        });
+    }
+    let logs = scene.invocation.command(&format!("logs {}", service.name));
+    findings.push(restarts(began, service, own, &running.id, &logs));
+    findings.push(match running.status {
+        super::finding::Status::Fail => running.hint(hint),
+        _ => running,
+    });
+    findings
+}
+
+/// All declared replicas are there and running.
+fn running(began: Instant, service: &Service, own: &[&Container]) -> Finding {
+    let wanted = service.replicas as usize;
+    let expected = match wanted {
+        1 => "running".to_owned(),
+        n => format!("{n} running"),
+    };
+    let check = Check::new(began, format!("containers.{}.running", service.name), expected);
+    let running = own.iter().filter(|c| c.state == State::Running).count();
+    if own.is_empty() {
+        return check.fail("not deployed");
+    }
+    // One that is broken counts even where enough others run: it takes part in the group.
+    let broken: Vec<_> = own.iter().filter(|c| c.state != State::Running).collect();
+    match (running >= wanted && broken.is_empty(), wanted) {
+        (true, 1) => check.pass("running"),
+        (true, _) => check.pass(format!("{running} running")),
+        (false, 1) if broken.len() == 1 => check
+            .fail(describe(broken[0]))
+            .evidence(broken.iter().filter_map(|c| docker_error(c))),
+        (false, _) => check
+            .fail(format!("{running} of {wanted} running"))
+            .evidence(broken.iter().map(|c| format!("{}: {}", c.name, describe(c))))
+            .evidence(broken.iter().filter_map(|c| docker_error(c))),
+    }
+}
+
+/// `exited (137, out of memory)`, `paused`.
+fn describe(container: &Container) -> String {
+    let state = container.state.name();
+    let ended = matches!(container.state, State::Exited | State::Dead | State::Restarting);
+    match container.exit_code.filter(|_| ended) {
+        Some(code) if container.oom_killed => format!("{state} ({code}, out of memory)"),
+        Some(code) => format!("{state} ({code})"),
+        None => state.to_owned(),
+    }
+}
+
+fn docker_error(container: &Container) -> Option<String> {
+    let error = container.error.as_ref().filter(|e| !e.is_empty())?;
+    Some(format!("{}: {error}", container.name))
+}
+
+/// The worst of the running containers' health.
+fn health(
+    check: Check,
+    healthcheck: &Healthcheck,
+    up: &[&Container],
+    now: DateTime<Utc>,
+    restart: &str,
+) -> Finding {
+    let mut starting = None;
+    for container in up {
+        let Some(health) = &container.health else {
+            return check.fail("has no health check in Docker").hint(restart);
+        };
+        match health.status.as_str() {
+            "healthy" => {}
+            "starting" => {
+                let age = age(container, now);
+                if age > patience(healthcheck) {
+                    let seen = format!("still starting after {} s", age.as_secs());
+                    return check.fail(seen).evidence(last_output(container, health)).hint(restart);
+                }
+                starting = Some(age);
+            }
+            other => {
+                let seen = match health.failing_streak {
+                    0 => other.to_owned(),
+                    n => format!("{other}: {n} probes failed in a row"),
+                };
+                return check.fail(seen).evidence(last_output(container, health)).hint(restart);
+            }
+        }
+    }
+    match starting {
+        Some(age) => check.pass(format!("starting for {} s", age.as_secs())),
+        None => check.pass("healthy"),
+    }
+}
+
+/// For how long a container may be `starting`.
+fn patience(healthcheck: &Healthcheck) -> Duration {
+    let retries = u32::try_from(healthcheck.retries.unwrap_or(RETRIES)).unwrap_or(1);
+    let interval = healthcheck.interval.unwrap_or(INTERVAL);
+    healthcheck.start_period.unwrap_or_default() + interval * retries
+}
+
+fn age(container: &Container, now: DateTime<Utc>) -> Duration {
+    let started = container.started_at.unwrap_or(now);
+    (now - started).to_std().unwrap_or_default()
+}
+
+fn last_output(container: &Container, health: &Health) -> Option<String> {
+    let output = health.outputs.last().filter(|o| !o.is_empty())?;
+    Some(format!("{}: last probe: {output}", container.name))
+}
+
+/// Docker's restarts since a person (or `up`) last started it.
+fn restarts(
+    began: Instant,
+    service: &Service,
+    own: &[&Container],
+    running: &str,
+    logs: &str,
+) -> Finding {
+    let id = format!("containers.{}.restarts", service.name);
+    let check = Check::new(began, id, "no restarts");
+    if own.is_empty() {
+        return check.skip("not deployed", running);
+    }
+    match own.iter().map(|c| c.restart_count).sum::<i64>() {
+        0 => check.pass("0"),
+        n => {
+            let evidence = own.iter().filter(|c| c.restart_count > 0).map(|c| {
+                let started = c.started_at.map(|at| at.to_rfc3339()).unwrap_or_default();
+                format!("{}: {} times, last at {started}", c.name, c.restart_count)
+            });
+            check.warn(format!("{n} since it was started")).evidence(evidence).hint(logs)
+        }
+    }
+}
+
+/// A one-shot ran, and ended well.
+fn completed(
+    began: Instant,
+    service: &Service,
+    own: &[&Container],
+    up: &str,
+    logs: &str,
+) -> Finding {
+    let id = format!("containers.{}.completed", service.name);
+    let check = Check::new(began, id, "completed with exit code 0");
+    let Some(last) = own.iter().max_by_key(|c| c.started_at) else {
+        return check.fail("never ran").hint(up);
+    };
+    match (last.state, last.exit_code) {
+        (State::Exited, Some(0)) => check.pass("completed"),
+        (State::Exited | State::Dead, _) => check
+            .fail(describe(last))
+            .evidence(docker_error(last))
+            .evidence([format!("its log: {logs}")])
+            .hint(up),
+        (State::Running | State::Restarting, _) => {
+            check.fail(format!("still {}", last.state.name())).hint(logs)
+        }
+        _ => check.fail(describe(last)).evidence(docker_error(last)).hint(up),
+    }
+}

@@ -1,0 +1,25 @@
+//! The next command when a service is not as it should be.
+
+use super::Scene;
+use crate::engine::observed::{Container, State};
+
+impl Scene<'_> {
+    /// What brings `service` back: unpausing, starting or restarting it.
+    pub(super) fn remedy(&self, containers: &[Container], service: &str) -> String {
+        let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
+        let paused: Vec<_> = own
+            .iter()
+            .filter(|c| c.state == State::Paused)
+            .map(|c| c.name.as_str())
+            .collect();
+        let replicas = self.pipeline.service(service).map_or(1, |s| s.replicas);
+        let running = own.iter().filter(|c| c.state == State::Running).count();
+        if !paused.is_empty() {
+            self.invocation.docker(&format!("unpause {}", paused.join(" ")))
+        } else if running > 0 && running >= replicas as usize {
+            self.invocation.command(&format!("restart {service}"))
+        } else {
+            self.invocation.command(&format!("up {service}"))
+        }
+    }
+}

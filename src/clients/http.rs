@@ -1,0 +1,89 @@
+//! HTTP to the pipeline's services, with bounded bodies.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response};
+
+/// As much of an answer as is read.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// At most 64 KiB of it; what is not UTF-8 is replaced.
+    pub(crate) body: String,
+}
+
+/// A client without proxies: what it talks to is published on loopback.
+///
+/// # Errors
+/// A defect of the HTTP library's set-up.
+pub(crate) fn client(timeout: Duration) -> Result<Client, String> {
+    Client::builder()
+        .no_proxy()
+        .connect_timeout(timeout)
+        .timeout(timeout)
+        .build()
+        .map_err(|e| describe(&e))
+}
+
+/// `GET url`.
+///
+/// # Errors
+/// Why there was no answer.
+pub(crate) async fn get(url: &str, timeout: Duration) -> Result<Answer, String> {
+    let answer = client(timeout)?
+        .get(url)
+        .send()
+        .await
+        .map_err(|e| describe(&e))?;
+    read(answer).await
+}
+
+/// A request with headers and a JSON body.
+///
+/// # Errors
+/// Why there was no answer.
+pub(crate) async fn send_json(
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: &serde_json::Value,
+    timeout: Duration,
+) -> Result<Answer, String> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
+    let mut request = client(timeout)?.request(method, url).json(body);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    read(request.send().await.map_err(|e| describe(&e))?).await
+}
+
+async fn read(mut answer: Response) -> Result<Answer, String> {
+    let status = answer.status().as_u16();
+    let mut body = Vec::new();
+    while body.len() < BODY_LIMIT {
+        match answer.chunk().await.map_err(|e| describe(&e))? {
+            Some(chunk) => body.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    body.truncate(BODY_LIMIT);
+    Ok(Answer {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// The innermost cause: "connection refused" rather than "error sending request".
+fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,92 @@
+//! A librdkafka consumer that is never subscribed.
+
+use std::{ops::Deref, thread};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    client::Client as NativeClient,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+/// Says nothing: whatever matters comes back as an error of the call.
+pub(super) struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Silent {}
+
+/// The consumer; its teardown takes up to 100 ms (and hung in some librdkafka releases), so it
+/// happens on a thread that nobody waits for.
+pub(super) struct Client(Option<BaseConsumer<Silent>>);
+
+impl Client {
+    /// With a `group`, its committed offsets can be read; the group is neither joined nor made.
+    pub(super) fn new(bootstrap: &str, group: Option<&str>) -> Result<Self, String> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", bootstrap)
+            .set("client.id", "caravan")
+            // Docker publishes ports on IPv4; trying ::1 first costs a connect.
+            .set("broker.address.family", "v4")
+            .set("socket.timeout.ms", "3000")
+            .set("socket.connection.setup.timeout.ms", "2000")
+            .set("socket.nagle.disable", "true")
+            .set("reconnect.backoff.ms", "20")
+            .set("reconnect.backoff.max.ms", "100")
+            .set("retry.backoff.ms", "20")
+            .set("topic.metadata.refresh.interval.ms", "-1")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "false")
+            .set("allow.auto.create.topics", "false")
+            .set("queued.max.messages.kbytes", "8192")
+            .set("fetch.queue.backoff.ms", "5")
+            .set_log_level(RDKafkaLogLevel::Emerg);
+        if let Some(group) = group {
+            config.set("group.id", group);
+        }
+        let consumer = config
+            .create_with_context(Silent)
+            .map_err(|e| describe(&e))?;
+        Ok(Self(Some(consumer)))
+    }
+
+    pub(super) fn consumer(&self) -> &BaseConsumer<Silent> {
+        self.0
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("taken by drop alone"))
+    }
+}
+
+impl Deref for Client {
+    type Target = NativeClient<Silent>;
+
+    fn deref(&self) -> &Self::Target {
+        self.consumer().client()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        thread::spawn(move || drop(consumer));
+    }
+}
+
+/// librdkafka's reason in words.
+pub(super) fn describe(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+            "no broker answers".to_owned()
+        }
+        Some(RDKafkaErrorCode::OperationTimedOut) => "no answer in time".to_owned(),
+        Some(code) => code.to_string(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,101 @@
+//! Kafka as an observer sees it: nothing here joins a group, commits or produces.
+//!
+//! - [`client`]: a librdkafka client that is silent, impatient and torn down in the background;
+//! - [`topics`]: topics, partitions, retention;
+//! - [`groups`]: consumer groups, their members and what those were assigned;
+//! - [`offsets`]: ends of partitions, committed offsets, lag;
+//! - [`tail`]: what is produced from now on;
+//! - [`scan`]: what a topic holds already, bounded.
+
+use std::{sync::Arc, time::Duration};
+
+mod assignment;
+mod client;
+pub(crate) mod groups;
+pub(crate) mod offsets;
+pub(crate) mod scan;
+pub(crate) mod tail;
+pub(crate) mod topics;
+
+use client::Client;
+use tokio::net::TcpStream;
+
+use super::TIMEOUT;
+
+/// A topic's name and a partition's number.
+pub(crate) type Partition = (String, i32);
+
+/// One client for metadata, groups and offsets; clones share its connections.
+#[derive(Clone)]
+pub(crate) struct Kafka {
+    client: Arc<Client>,
+    bootstrap: String,
+}
+
+impl Kafka {
+    /// A client of the Kafka that `bootstrap` (`host:port`, several with commas) leads to.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub(crate) async fn connect(bootstrap: &str) -> Result<Self, String> {
+        listening(bootstrap, TIMEOUT).await?;
+        let client = Client::new(bootstrap, None).map_err(|why| at(bootstrap, &why))?;
+        Ok(Self {
+            client: Arc::new(client),
+            bootstrap: bootstrap.to_owned(),
+        })
+    }
+
+    /// Runs a question, which blocks, off the runtime.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let client = Arc::clone(&self.client);
+        ask(&self.bootstrap, move || question(&client)).await
+    }
+}
+
+/// See [`super::ready`].
+pub(super) async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
+    listening(bootstrap, timeout).await?;
+    let client = Client::new(bootstrap, None).map_err(|why| at(bootstrap, &why))?;
+    ask(bootstrap, move || {
+        let metadata = client
+            .fetch_metadata(None, timeout)
+            .map_err(|e| client::describe(&e))?;
+        if metadata.brokers().is_empty() {
+            return Err("no broker is registered yet".to_owned());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Runs what blocks off the runtime; errors say which Kafka.
+async fn ask<T: Send + 'static>(
+    bootstrap: &str,
+    question: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(question)
+        .await
+        .unwrap_or_else(|e| Err(e.to_string()))
+        .map_err(|why| at(bootstrap, &why))
+}
+
+/// librdkafka tries a refused connection again till its time is up; this answers at once.
+async fn listening(bootstrap: &str, timeout: Duration) -> Result<(), String> {
+    let mut last = "no address".to_owned();
+    for server in bootstrap.split(',').map(str::trim) {
+        match tokio::time::timeout(timeout, TcpStream::connect(server)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(e)) => last = e.to_string(),
+            Err(_) => last = "no answer in time".to_owned(),
+        }
+    }
+    Err(at(bootstrap, &last))
+}
+
+fn at(bootstrap: &str, why: &str) -> String {
+    format!("kafka at {bootstrap}: {why}")
+}

@@ -1,0 +1,166 @@
+//! Where partitions end, how far a group has come, and the difference.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
+
+use super::{
+    Kafka, Partition, TIMEOUT, ask,
+    client::{Client, describe},
+};
+
+/// An offset for each partition.
+pub(crate) type Offsets = BTreeMap<Partition, i64>;
+
+/// Which end of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The first offset that is still there.
+    Earliest,
+    /// One past the last offset.
+    Latest,
+}
+
+impl Kafka {
+    /// One end of each partition, in one round trip per broker.
+    ///
+    /// # Errors
+    /// Why there was no answer, for one partition or for all.
+    pub(crate) async fn ends(&self, partitions: &[Partition], end: End) -> Result<Offsets, String> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let partitions = partitions.to_vec();
+        self.ask(move |client| ends(client, &partitions, end)).await
+    }
+
+    /// What `group` has committed for `partitions`; those without a commit are left out.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn committed(
+        &self,
+        group: &str,
+        partitions: &[Partition],
+    ) -> Result<Offsets, String> {
+        self.group(group)?.committed(partitions).await
+    }
+
+    /// A client that reads `group`'s offsets: for asking again and again.
+    ///
+    /// # Errors
+    /// librdkafka could not be set up.
+    pub(crate) fn group(&self, group: &str) -> Result<GroupOffsets, String> {
+        Ok(GroupOffsets {
+            client: Arc::new(Client::new(&self.bootstrap, Some(group))?),
+            bootstrap: self.bootstrap.clone(),
+        })
+    }
+}
+
+/// A consumer with a group's id that never joins it: the coordinator tells it the offsets.
+pub(crate) struct GroupOffsets {
+    client: Arc<Client>,
+    bootstrap: String,
+}
+
+impl GroupOffsets {
+    /// See [`Kafka::committed`].
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn committed(&self, partitions: &[Partition]) -> Result<Offsets, String> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let client = Arc::clone(&self.client);
+        let list = list(partitions, Offset::Invalid)?;
+        ask(&self.bootstrap, move || {
+            let committed = client
+                .consumer()
+                .committed_offsets(list, TIMEOUT)
+                .map_err(|e| describe(&e))?;
+            absolute(&committed)
+        })
+        .await
+    }
+}
+
+/// Messages between what a group has committed and the end, over all `latest`. A partition
+/// without a commit is to be read from its earliest offset.
+pub(crate) fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
+    latest
+        .iter()
+        .map(|(partition, end)| {
+            let earliest = earliest.get(partition).copied().unwrap_or(0);
+            let from = committed
+                .get(partition)
+                .map_or(earliest, |&c| c.max(earliest));
+            (end - from).max(0)
+        })
+        .sum()
+}
+
+/// See [`Kafka::ends`].
+pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Result<Offsets, String> {
+    // `ListOffsets` takes -1 and -2 for the ends where a timestamp would stand, and librdkafka
+    // passes them on: one request, where asking for watermarks is two for each partition.
+    let asked = list(
+        partitions,
+        match end {
+            End::Earliest => Offset::Beginning,
+            End::Latest => Offset::End,
+        },
+    )?;
+    let answered = client
+        .consumer()
+        .offsets_for_times(asked, TIMEOUT)
+        .map_err(|e| describe(&e))?;
+    absolute(&answered)
+}
+
+/// A list of partitions, each with `offset`.
+pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPartitionList, String> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        list.add_partition_offset(topic, *partition, offset)
+            .map_err(|e| describe(&e))?;
+    }
+    Ok(list)
+}
+
+/// The partitions of `list` that have an offset; the first error of a partition is the list's.
+fn absolute(list: &TopicPartitionList) -> Result<Offsets, String> {
+    let mut offsets = Offsets::new();
+    for element in list.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        element
+            .error()
+            .map_err(|e| format!("{topic}/{partition}: {}", describe(&e)))?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert((topic.to_owned(), partition), offset);
+        }
+    }
+    Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets<const N: usize>(values: [(i32, i64); N]) -> Offsets {
+        values
+            .map(|(p, offset)| (("t".to_owned(), p), offset))
+            .into()
+    }
+
+    #[test]
+    fn lag_counts_from_the_commit_or_from_the_earliest_message() {
+        let (earliest, latest) = (offsets([(0, 5), (1, 0)]), offsets([(0, 10), (1, 4)]));
+        assert_eq!(lag(&offsets([(0, 7), (1, 4)]), &earliest, &latest), 3);
+        assert_eq!(lag(&offsets([]), &earliest, &latest), 9);
+        // Retention deleted what the group had not read: that is not lag any more.
+        assert_eq!(lag(&offsets([(0, 2), (1, 4)]), &earliest, &latest), 5);
+        assert_eq!(lag(&offsets([(0, 99), (1, 99)]), &earliest, &latest), 0);
+    }
+}

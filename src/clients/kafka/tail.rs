@@ -1,0 +1,106 @@
+//! What is produced from now on.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::Consumer,
+    message::{BorrowedMessage, Timestamp},
+};
+use uuid::Uuid;
+
+use super::{
+    Kafka, Partition,
+    client::{Client, describe},
+    offsets::{End, Offsets, ends},
+};
+
+/// A message, copied out of librdkafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Milliseconds since the epoch, of the producer or the broker.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// Reads partitions outside of any group, from offsets that were fixed when it was made.
+pub(crate) struct Tail {
+    client: Arc<Client>,
+    bootstrap: String,
+}
+
+impl Kafka {
+    /// A tail of `partitions`: whatever is produced after this returns is seen.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail, String> {
+        let from = self
+            .ask(move |client| ends(client, &partitions, End::Latest))
+            .await?;
+        let bootstrap = self.bootstrap.clone();
+        super::ask(&self.bootstrap, move || {
+            Ok(Tail {
+                client: Arc::new(assigned(&bootstrap, &from)?),
+                bootstrap,
+            })
+        })
+        .await
+    }
+}
+
+impl Tail {
+    /// The next message, waiting at most `patience`.
+    ///
+    /// # Errors
+    /// librdkafka's own; the tail stays usable.
+    pub(crate) async fn next(&self, patience: Duration) -> Result<Option<Record>, String> {
+        let client = Arc::clone(&self.client);
+        super::ask(&self.bootstrap, move || next(&client, patience)).await
+    }
+}
+
+/// A client that reads from the given offsets on.
+pub(super) fn assigned(bootstrap: &str, from: &Offsets) -> Result<Client, String> {
+    // librdkafka wants a group to assign anything; one of this name is never made.
+    let group = format!("caravan-{}", Uuid::new_v4());
+    let client = Client::new(bootstrap, Some(&group))?;
+    let mut assignment = TopicPartitionList::with_capacity(from.len());
+    for ((topic, partition), offset) in from {
+        assignment
+            .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+            .map_err(|e| describe(&e))?;
+    }
+    client
+        .consumer()
+        .assign(&assignment)
+        .map_err(|e| describe(&e))?;
+    Ok(client)
+}
+
+/// See [`Tail::next`].
+pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>, String> {
+    match client.consumer().poll(patience) {
+        None => Ok(None),
+        Some(Ok(message)) => Ok(Some(record(&message))),
+        Some(Err(e)) => Err(describe(&e)),
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    Record {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: match message.timestamp() {
+            Timestamp::CreateTime(at) | Timestamp::LogAppendTime(at) => Some(at),
+            Timestamp::NotAvailable => None,
+        },
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+    }
+}

@@ -1,0 +1,97 @@
+//! Redis: whether it answers, and single keys.
+
+use std::time::Duration;
+
+use redis::{
+    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, RedisError,
+    aio::MultiplexedConnection,
+};
+
+use super::redact::{place, redact};
+
+/// One connection to the Redis of a `redis://` URL.
+#[derive(Clone)]
+pub(crate) struct Redis {
+    connection: MultiplexedConnection,
+    url: String,
+}
+
+impl Redis {
+    /// Connects and authenticates.
+    ///
+    /// # Errors
+    /// Why not, without the password.
+    pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Self, String> {
+        let client = Client::open(url).map_err(|e| describe(&e, url))?;
+        if !matches!(
+            client.get_connection_info().addr(),
+            ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)
+        ) {
+            return Err(format!("{} needs TLS, which is not supported", place(url)));
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout));
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|e| describe(&e, url))?;
+        Ok(Self {
+            connection,
+            url: url.to_owned(),
+        })
+    }
+
+    /// `PING`.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn ping(&self) -> Result<(), String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<String, RedisError> = connection.ping().await;
+        answer.map(drop).map_err(|e| describe(&e, &self.url))
+    }
+
+    /// Sets `key`, to expire by itself after `expiry`.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub(crate) async fn set(&self, key: &str, value: &str, expiry: Duration) -> Result<(), String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<(), RedisError> =
+            connection.set_ex(key, value, expiry.as_secs().max(1)).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+
+    /// How many of `keys` exist.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub(crate) async fn existing(&self, keys: &[String]) -> Result<usize, String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<usize, RedisError> = connection.exists(keys).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+
+    /// Deletes `keys`; says how many there were.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub(crate) async fn delete(&self, keys: &[String]) -> Result<usize, String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<usize, RedisError> = connection.del(keys).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+}
+
+/// See [`super::ready`].
+pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), String> {
+    Redis::connect(url, timeout).await?.ping().await
+}
+
+fn describe(error: &RedisError, url: &str) -> String {
+    if error.is_timeout() {
+        return format!("redis at {}: no answer in time", place(url));
+    }
+    redact(&format!("redis at {}: {error}", place(url)), url)
+}

@@ -1,0 +1,57 @@
+use super::Verdict;
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    output::Progress,
+    state,
+};
+
+/// Stop and remove the pipeline's containers and network; data volumes stay
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Remove the data volumes too: everything in Kafka and the database is lost
+    #[arg(long)]
+    volumes: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let source = context.source()?;
+    let engine = context.engine().await?;
+    let lock = state::lock(&source)?;
+    let project = source.project()?;
+    if args.volumes && !args.yes {
+        let volumes = engine.volumes(&project).await?;
+        confirm(context, &volumes)?;
+    }
+    // A declaration whose secrets are gone must not keep its containers from being removed: the
+    // labels tell enough, only the order of stopping is then unknown.
+    let pipeline = context.resolve(&source).ok();
+    let progress = Progress::start(&context.console);
+    let outcome = engine
+        .down(&project, pipeline.as_ref(), args.volumes, progress.events())
+        .await;
+    progress.finish().await;
+    drop(lock);
+    outcome?;
+    Ok(Verdict::Right)
+}
+
+/// Says what will be lost, and asks.
+fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
+    if volumes.is_empty() {
+        return Ok(());
+    }
+    let lost = format!("the data in {} will be lost", volumes.join(", "));
+    match context.console.confirm(&format!("{lost}. Remove?")) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::new(Kind::Interrupted, "nothing was removed")),
+        None => Err(Error::new(
+            Kind::Usage,
+            format!("{lost}, and there is no terminal to ask on"),
+        )
+        .hint(context.invocation.command("down --volumes --yes"))),
+    }
+}

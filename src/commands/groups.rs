@@ -1,0 +1,127 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{Verdict, topics};
+use crate::{
+    cli::{Format, OutputArgs},
+    clients::kafka::{
+        Kafka, Partition,
+        groups::GroupState,
+        offsets::{self, End},
+    },
+    context::Context,
+    error::Result,
+    output::{json, listing},
+    pipeline::Pipeline,
+};
+
+/// List the consumer groups: state, members, partitions, lag, and those declared but missing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// A group and how far behind it is on what its service declares to consume, or on what its
+/// members hold where nothing is declared.
+struct Listed {
+    name: String,
+    /// None: declared, but not there.
+    state: Option<GroupState>,
+    partitions: usize,
+    lag: i64,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = context.pipeline()?;
+    let kafka = topics::connect(context, &pipeline).await?;
+    let listed = list(&pipeline, &kafka)
+        .await
+        .map_err(|why| topics::unreachable(context, &pipeline, &why))?;
+    match args.output.output {
+        Format::Table => {
+            let header = ["GROUP", "STATE", "MEMBERS", "PARTITIONS", "LAG"];
+            let rows = listed.iter().map(row).collect();
+            let table = listing::table(&context.console, &header, rows);
+            context.console.result(&table);
+        }
+        Format::Json => {
+            let groups: Vec<_> = listed.iter().map(value).collect();
+            let document = json!({ "project": pipeline.project, "groups": groups });
+            context.console.result(&json::document(&document));
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String> {
+    let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics())?;
+    let declared = pipeline.services.iter().filter_map(|s| s.group.clone());
+    let names: BTreeSet<_> = groups
+        .iter()
+        .map(|g| g.name.clone())
+        .chain(declared)
+        .collect();
+    let tasks = names.into_iter().map(async |name| {
+        let state = groups.iter().find(|g| g.name == name).cloned();
+        let mut partitions = BTreeSet::new();
+        for service in &pipeline.services {
+            if service.group.as_ref() == Some(&name) {
+                let consumed = topics.iter().filter(|t| service.consumes.contains(&t.name));
+                partitions
+                    .extend(consumed.flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p))));
+            }
+        }
+        if partitions.is_empty() {
+            let members = state.iter().flat_map(|g| &g.members);
+            partitions.extend(members.flat_map(|m| m.partitions.iter().cloned()));
+        }
+        let partitions: Vec<Partition> = partitions.into_iter().collect();
+        let (committed, earliest, latest) = tokio::try_join!(
+            kafka.committed(&name, &partitions),
+            kafka.ends(&partitions, End::Earliest),
+            kafka.ends(&partitions, End::Latest),
+        )?;
+        Ok(Listed {
+            name,
+            state,
+            partitions: partitions.len(),
+            lag: offsets::lag(&committed, &earliest, &latest),
+        })
+    });
+    futures_util::future::try_join_all(tasks).await
+}
+
+fn row(group: &Listed) -> Vec<String> {
+    let state = group.state.as_ref();
+    vec![
+        group.name.clone(),
+        state.map_or_else(|| "missing".to_owned(), |g| g.state.clone()),
+        state.map_or(0, |g| g.members.len()).to_string(),
+        group.partitions.to_string(),
+        group.lag.to_string(),
+    ]
+}
+
+fn value(group: &Listed) -> serde_json::Value {
+    let members = group.state.iter().flat_map(|g| &g.members);
+    let members: Vec<_> = members
+        .map(|m| {
+            let partitions: Vec<_> = m
+                .partitions
+                .iter()
+                .map(|(t, p)| format!("{t}/{p}"))
+                .collect();
+            json!({ "clientId": m.client_id, "host": m.host, "partitions": partitions })
+        })
+        .collect();
+    json!({
+        "group": group.name,
+        "exists": group.state.is_some(),
+        "state": group.state.as_ref().map(|g| g.state.as_str()),
+        "members": members,
+        "partitions": group.partitions,
+        "lag": group.lag,
+    })
+}

@@ -1,0 +1,54 @@
+//! One file per command: its arguments (the doc comments are the help text) and `run`, which only
+//! wires. A command answers with a [`Verdict`] or an error; `main` makes an exit code of both.
+
+pub(crate) mod down;
+pub(crate) mod groups;
+pub(crate) mod health;
+pub(crate) mod logs;
+pub(crate) mod restart;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod test_flow;
+pub(crate) mod topics;
+pub(crate) mod up;
+pub(crate) mod verify;
+
+use crate::{
+    cli::Command,
+    context::Context,
+    error::Result,
+    pipeline::{self, Pipeline},
+};
+
+/// How a command that did its work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    /// The work was done, and showed that the pipeline is not right.
+    NotRight,
+}
+
+/// Runs a command that looks at a pipeline.
+pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Verdict> {
+    match command {
+        Command::Up(args) => up::run(context, args).await,
+        Command::Down(args) => down::run(context, args).await,
+        Command::Restart(args) => restart::run(context, args).await,
+        Command::Status(args) => status::run(context, args).await,
+        Command::Logs(args) => logs::run(context, args).await,
+        Command::Verify(args) => verify::run(context, args).await,
+        Command::TestFlow(args) => test_flow::run(context, args).await,
+        Command::Topics(args) => topics::run(context, args).await,
+        Command::Groups(args) => groups::run(context, args).await,
+        Command::Run(args) => run::run(args).await.map(|()| Verdict::Right),
+        Command::Health(_) => health::run().await.map(|()| Verdict::Right),
+    }
+}
+
+/// The full names of services given in any short form.
+fn resolve_services(pipeline: &Pipeline, given: &[String]) -> Result<Vec<String>> {
+    given
+        .iter()
+        .map(|name| pipeline::find_service(pipeline, name).map(|s| s.name.clone()))
+        .collect()
+}

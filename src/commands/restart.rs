@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+use super::{Verdict, resolve_services};
+use crate::{context::Context, error::Result, output::Progress, state};
+
+/// Restart the pipeline, or the services named, and wait until they are ready again
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Services, by name or unambiguous short form; all when none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// How long to wait until everything is ready
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let source = context.source()?;
+    let pipeline = context.resolve(&source)?;
+    let services = resolve_services(&pipeline, &args.services)?;
+    let engine = context.engine().await?;
+    let lock = state::lock(&source)?;
+    let progress = Progress::start(&context.console);
+    let outcome = engine
+        .restart(
+            &pipeline,
+            &services,
+            &context.invocation,
+            args.timeout,
+            progress.events(),
+            context.cancel.clone(),
+        )
+        .await;
+    progress.finish().await;
+    drop(lock);
+    outcome?;
+    Ok(Verdict::Right)
+}

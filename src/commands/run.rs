@@ -1,0 +1,91 @@
+//! `caravan run ROLE`: the entry point of the pipeline's containers.
+
+use clap::ValueEnum;
+use worker_runtime::{RunError, settings, settings::SettingsError, telemetry};
+
+use crate::{
+    error::{Error, Kind, Result},
+    jobs,
+};
+
+/// Run one part of the pipeline in this process, in the foreground
+///
+/// Settings come from the environment: KAFKA_BROKERS, DATABASE_URL and the like.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which part
+    #[arg(value_enum)]
+    role: Role,
+    /// For kafka-init: its topics, each as NAME:PARTITIONS:RETENTION (orders:3:7d)
+    #[arg(value_name = "ARGUMENT")]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    PaymentService,
+    AdminService,
+    PurchaseWorker,
+    AllocationWorker,
+    SessionWorker,
+    CacheWorker,
+    KafkaInit,
+    Migrate,
+}
+
+/// Until SIGTERM, or until the job is done.
+///
+/// # Errors
+/// Why the role could not start, or had to end.
+pub(crate) async fn run(args: &Args) -> Result<()> {
+    if args.role != Role::KafkaInit && !args.arguments.is_empty() {
+        let extra = args.arguments.join(" ");
+        return Err(Error::new(
+            Kind::Usage,
+            format!("this role takes no arguments: {extra}"),
+        ));
+    }
+    match args.role {
+        Role::PaymentService => payment_service::run().await.map_err(ended),
+        Role::AdminService => admin_service::run().await.map_err(ended),
+        Role::PurchaseWorker => purchase_worker::run().await.map_err(ended),
+        Role::AllocationWorker => allocation_worker::run().await.map_err(ended),
+        Role::SessionWorker => session_worker::run().await.map_err(ended),
+        Role::CacheWorker => cache_worker::run().await.map_err(ended),
+        Role::KafkaInit => kafka_init(&args.arguments).await,
+        Role::Migrate => migrate().await,
+    }
+}
+
+async fn kafka_init(specs: &[String]) -> Result<()> {
+    let _log = telemetry::init("KafkaInit").map_err(ended)?;
+    let brokers = settings::required("KAFKA_BROKERS").map_err(unset)?;
+    tell(jobs::kafka_init::run(&brokers, specs).await)
+}
+
+async fn migrate() -> Result<()> {
+    let _log = telemetry::init("Migrate").map_err(ended)?;
+    let url = settings::required("DATABASE_URL").map_err(unset)?;
+    tell(jobs::migrate::run(&url).await)
+}
+
+/// A job's failure belongs in its log as well, where the format may be JSON.
+fn tell(outcome: Result<()>) -> Result<()> {
+    match &outcome {
+        Ok(()) => tracing::info!("Completed"),
+        Err(error) => tracing::error!("{error}"),
+    }
+    outcome
+}
+
+fn unset(error: SettingsError) -> Error {
+    ended(error.into())
+}
+
+fn ended(error: RunError) -> Error {
+    let kind = match &error {
+        RunError::Settings(_) | RunError::DatabaseUrl => Kind::Usage,
+        RunError::Start(_) | RunError::Kafka(_) => Kind::Unreachable,
+    };
+    Error::new(kind, error.to_string())
+}

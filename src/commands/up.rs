@@ -1,0 +1,114 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Verdict, resolve_services};
+use crate::{
+    context::Context,
+    engine::UpReport,
+    error::Result,
+    output::{Paint, Progress, listing},
+    pipeline::{Origin, Pipeline},
+    state,
+};
+
+/// Bring the pipeline up, or the services named with all that they depend on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Services, by name or unambiguous short form; all when none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// How long to wait until everything is ready
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "15m",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let source = context.source()?;
+    let engine = context.engine().await?;
+    let lock = state::lock(&source)?;
+    let existing = engine.existing_volumes(&source.volume_names()?).await?;
+    let made = state::ensure_secrets(&source, &existing)?;
+    let pipeline = context.resolve(&source)?;
+    let services = resolve_services(&pipeline, &args.services)?;
+    introduce(context, &pipeline);
+    if !made.is_empty() {
+        let path = source.env_path();
+        context.console.note(&format!(
+            "  drew {} into {}",
+            made.join(", "),
+            path.display()
+        ));
+    }
+    let progress = Progress::start(&context.console);
+    let outcome = engine
+        .up(
+            &pipeline,
+            &services,
+            &context.invocation,
+            args.timeout,
+            progress.events(),
+            context.cancel.clone(),
+        )
+        .await;
+    progress.finish().await;
+    drop(lock);
+    summarise(context, &outcome?);
+    Ok(Verdict::Right)
+}
+
+/// Says which pipeline this is.
+pub(super) fn introduce(context: &Context, pipeline: &Pipeline) {
+    context.console.note(&format!(
+        "{} from {}",
+        context.console.err(Paint::Strong, &pipeline.project),
+        origin(pipeline)
+    ));
+}
+
+/// The declaration's origin in words.
+pub(super) fn origin(pipeline: &Pipeline) -> String {
+    match &pipeline.origin {
+        Origin::Embedded => "the pipeline that Caravan ships".to_owned(),
+        Origin::Files(files) => {
+            let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+            files.join(", ")
+        }
+    }
+}
+
+fn summarise(context: &Context, report: &UpReport) {
+    let console = &context.console;
+    let rows = report
+        .services
+        .iter()
+        .map(|service| {
+            vec![
+                service.name.clone(),
+                crate::output::word(service.outcome).to_owned(),
+                listing::duration(service.took),
+                service.addresses.join(", "),
+            ]
+        })
+        .collect();
+    let header = ["SERVICE", "OUTCOME", "TOOK", "ADDRESS"];
+    console.result(&listing::table(console, &header, rows));
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    for service in &report.services {
+        *outcomes
+            .entry(crate::output::word(service.outcome))
+            .or_default() += 1;
+    }
+    let outcomes: Vec<_> = outcomes.iter().map(|(o, n)| format!("{n} {o}")).collect();
+    console.note(&format!(
+        "\n{} up in {} ({}). Next: {}",
+        listing::count(report.services.len(), "service"),
+        listing::duration(report.took),
+        outcomes.join(", "),
+        context.invocation.command("verify")
+    ));
+}

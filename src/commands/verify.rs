@@ -1,0 +1,53 @@
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::Verdict;
+use crate::{
+    checks,
+    cli::{Format, OutputArgs},
+    context::Context,
+    error::Result,
+    output::{json, report},
+};
+
+/// Prove that every part of the pipeline works: containers, topics, groups, logs, database, cache
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let began = Instant::now();
+    let pipeline = context.pipeline()?;
+    let engine = context.engine().await?;
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    checks::run(&pipeline, &engine, &context.invocation, sender).await?;
+    let mut findings = Vec::new();
+    while let Ok(finding) = receiver.try_recv() {
+        findings.push(finding);
+    }
+    checks::sort(&pipeline, &mut findings);
+    let took = began.elapsed();
+    let right = report::Tally::of(&findings).is_right();
+    let console = &context.console;
+    match args.output.output {
+        Format::Json => {
+            let document = report::value(&pipeline.project, &findings, took);
+            console.result(&json::document(&document));
+        }
+        Format::Table => {
+            console.result(&report::text(console, &findings, took));
+            if right && pipeline.flow.is_some() {
+                let next = context.invocation.command("test-flow");
+                console.note(&format!("Next: {next}"));
+            }
+        }
+    }
+    Ok(if right {
+        Verdict::Right
+    } else {
+        Verdict::NotRight
+    })
+}

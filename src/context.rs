@@ -1,0 +1,83 @@
+//! What a command is given: the environment, injected once; nothing below reads it ad hoc.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::Global,
+    engine::Engine,
+    error::Result,
+    invocation::Invocation,
+    output::Console,
+    pipeline::{self, Pipeline, Source},
+};
+
+/// Built by `main`, handed to each command.
+pub(crate) struct Context {
+    pub(crate) console: Arc<Console>,
+    /// Cancelled by the first Ctrl-C, where a command stops cleanly.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) invocation: Invocation,
+    request: pipeline::Request,
+    host: Option<String>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        global: Global,
+        console: Arc<Console>,
+        cwd: PathBuf,
+        env: BTreeMap<String, String>,
+    ) -> Self {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let invocation = Invocation {
+            files: global.file.iter().map(text).collect(),
+            project: global.project.clone(),
+            env_file: global.env_file.as_ref().map(text),
+            host: global.host.clone(),
+        };
+        let host = global.host.or_else(|| env.get("DOCKER_HOST").cloned());
+        Self {
+            console,
+            cancel: CancellationToken::new(),
+            invocation,
+            request: pipeline::Request {
+                files: global.file,
+                project: global.project,
+                env_file: global.env_file,
+                cwd,
+                env,
+            },
+            host: host.filter(|h| !h.is_empty()),
+        }
+    }
+
+    /// The declaration's text, found but not yet resolved.
+    pub(crate) fn source(&self) -> Result<Source> {
+        pipeline::locate(&self.request)
+    }
+
+    /// The pipeline; its secrets are masked from here on.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, a secret that was never made included.
+    pub(crate) fn pipeline(&self) -> Result<Pipeline> {
+        self.resolve(&self.source()?)
+    }
+
+    /// As [`Self::pipeline`], from a source that the caller has looked at.
+    pub(crate) fn resolve(&self, source: &Source) -> Result<Pipeline> {
+        let pipeline = source.resolve()?;
+        self.console.mask(&pipeline.secrets);
+        for warning in &pipeline.warnings {
+            self.console.warn(warning);
+        }
+        Ok(pipeline)
+    }
+
+    /// Docker.
+    pub(crate) async fn engine(&self) -> Result<Engine> {
+        Engine::connect(self.host.as_deref()).await
+    }
+}

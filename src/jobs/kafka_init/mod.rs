@@ -1,0 +1,201 @@
+//! `kafka-init`: the declared topics come to exist, with their partitions and retention.
+//!
+//! Looks, changes what differs, looks again, and ends well only once all is as declared; a topic
+//! with more partitions than declared is a warning, since Kafka cannot take any away.
+
+mod broker;
+mod plan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use worker_runtime::backoff::Backoff;
+
+use self::{
+    broker::{Broker, Refusal},
+    plan::Step,
+};
+use crate::{
+    clients,
+    error::{Error, Kind, Result},
+    pipeline::{Ready, Topic, topic_spec},
+};
+
+/// For a broker that is still starting.
+const BROKER_PATIENCE: Duration = Duration::from_secs(60);
+/// For changes to be made and seen.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes the topics of `specs` (`NAME:PARTITIONS:RETENTION`) exist as they say.
+///
+/// # Errors
+/// A specification is wrong, the broker does not answer, or it refuses a change.
+pub(crate) async fn run(brokers: &str, specs: &[String]) -> Result<()> {
+    let declared = parse(specs)?;
+    wait_for_broker(brokers).await?;
+    let broker = Broker::new(brokers).map_err(|why| unreachable_broker(brokers, why))?;
+    Reconciliation {
+        broker,
+        declared,
+        told: BTreeSet::new(),
+    }
+    .run()
+    .await
+}
+
+fn parse(specs: &[String]) -> Result<Vec<Topic>> {
+    let wrong = |why: String| {
+        Error::new(Kind::Usage, why).hint("caravan run kafka-init NAME:PARTITIONS:RETENTION…")
+    };
+    if specs.is_empty() {
+        return Err(wrong("no topic is declared".to_owned()));
+    }
+    let mut topics: BTreeMap<String, Topic> = BTreeMap::new();
+    for spec in specs {
+        let topic = topic_spec::parse(spec).map_err(wrong)?;
+        if let Some(before) = topics.insert(topic.name.clone(), topic) {
+            return Err(wrong(format!("topic {:?} is declared twice", before.name)));
+        }
+    }
+    Ok(topics.into_values().collect())
+}
+
+async fn wait_for_broker(brokers: &str) -> Result<()> {
+    let deadline = Instant::now() + BROKER_PATIENCE;
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    let mut told = false;
+    loop {
+        let Err(why) = clients::ready(Ready::Kafka, brokers, clients::TIMEOUT).await else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(unreachable_broker(brokers, why));
+        }
+        if !told {
+            tracing::info!(brokers, why, "waiting for the broker");
+            told = true;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+fn unreachable_broker(brokers: &str, why: String) -> Error {
+    Error::new(Kind::Unreachable, format!("no broker at {brokers}"))
+        .because(why)
+        .hint("set KAFKA_BROKERS to a broker that runs, then start kafka-init again")
+}
+
+/// The way from what is there to what is declared.
+struct Reconciliation {
+    broker: Broker,
+    declared: Vec<Topic>,
+    /// Topics whose one line has been said.
+    told: BTreeSet<String>,
+}
+
+impl Reconciliation {
+    async fn run(mut self) -> Result<()> {
+        let deadline = Instant::now() + CHANGE_PATIENCE;
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+        loop {
+            let waits = match self.round().await? {
+                Ok(()) => return Ok(()),
+                Err(waits) => waits,
+            };
+            if Instant::now() >= deadline {
+                let what = format!("the topics are not as declared after {CHANGE_PATIENCE:?}");
+                return Err(Error::new(Kind::Deadline, what)
+                    .because(waits)
+                    .hint("see the broker's log, then start kafka-init again"));
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Looks and changes what differs. The inner error says what is not yet as declared, or was
+    /// not yet seen to be; the outer one is final.
+    async fn round(&mut self) -> Result<Result<(), String>> {
+        let existing = match self.broker.existing(&self.declared).await {
+            Ok(existing) => existing,
+            Err(why) => return Ok(Err(why)),
+        };
+        let of = |topic: &Topic| Step::of(topic, existing.get(&topic.name));
+        let steps: Vec<(String, Step)> = self
+            .declared
+            .iter()
+            .map(|topic| (topic.name.clone(), of(topic)))
+            .collect();
+        let outcomes = join_all(steps.iter().map(async |(_, step)| {
+            if step.is_done() {
+                return Ok(());
+            }
+            self.broker.apply(step).await
+        }))
+        .await;
+        let mut waits = Vec::new();
+        for ((name, step), outcome) in steps.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => self.tell(name, step),
+                Err(Refusal::Raced) => {}
+                Err(Refusal::Again(why)) => waits.push(format!("{name}: {why}")),
+                Err(Refusal::Final(why)) => return Err(refused(name, why)),
+            }
+            if !step.is_done() {
+                waits.push(format!("{name} was not yet seen as declared"));
+            }
+        }
+        Ok(if waits.is_empty() {
+            Ok(())
+        } else {
+            Err(waits.join("; "))
+        })
+    }
+
+    fn tell(&mut self, name: &str, step: &Step) {
+        if !self.told.insert(name.to_owned()) {
+            return;
+        }
+        if step.has_too_many() {
+            tracing::warn!("{step}");
+        } else {
+            tracing::info!("{step}");
+        }
+    }
+}
+
+fn refused(name: &str, why: String) -> Error {
+    Error::new(Kind::NotRight, format!("the broker refuses topic {name}"))
+        .because(why)
+        .hint("change the topic's declaration, or the broker's policy, then start kafka-init again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specs(specs: &[&str]) -> Vec<String> {
+        specs.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn wrong_declarations_are_usage_errors_that_name_the_fault() {
+        for (given, fault) in [
+            (specs(&[]), "no topic"),
+            (specs(&["orders"]), "\"orders\""),
+            (specs(&["orders:3:7d", "orders:4:7d"]), "declared twice"),
+        ] {
+            let error = parse(&given).expect_err(fault);
+            assert_eq!(error.kind, Kind::Usage);
+            assert!(error.what.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_declaration_is_a_topic() {
+        let topics = parse(&specs(&["orders:3:7d", "bills:1:1h"])).expect("good declarations");
+        assert_eq!(topics.len(), 2);
+    }
+}

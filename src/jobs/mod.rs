@@ -1,0 +1,8 @@
+//! The one-shots of the pipeline: they wait for what they work on, do it, say what they did and
+//! what was there already, and end.
+//!
+//! - [`kafka_init`]: the declared topics;
+//! - [`migrate`]: the embedded migrations.
+
+pub(crate) mod kafka_init;
+pub(crate) mod migrate;

@@ -1,0 +1,93 @@
+//! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
+//!
+//! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
+//! `probe` (findings and hops, through `clients`) -> `output`. docs/architecture.md tells more.
+
+mod checks;
+mod cli;
+mod clients;
+mod commands;
+mod context;
+mod engine;
+mod error;
+mod invocation;
+mod jobs;
+mod output;
+mod pipeline;
+mod probe;
+mod state;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    commands::Verdict,
+    context::Context,
+    error::{Error, Kind},
+    output::Console,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.command.format();
+    let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let console = Arc::new(Console::new(&cli.global, no_color));
+    let outcome = execute(cli, Arc::clone(&console), env);
+    match outcome {
+        Ok(Verdict::Right) => ExitCode::SUCCESS,
+        Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
+        Err(error) => {
+            console.failure(&error, format);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn execute(
+    cli: Cli,
+    console: Arc<Console>,
+    env: std::collections::BTreeMap<String, String>,
+) -> error::Result<Verdict> {
+    let defect = |what: &str, e: std::io::Error| Error::new(Kind::Defect, format!("{what}: {e}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| defect("cannot start the async runtime", e))?;
+    let cwd = std::env::current_dir()
+        .map_err(|e| Error::new(Kind::Usage, format!("cannot tell the working directory: {e}")))?;
+    let Cli { global, command } = cli;
+    let context = Context::new(global, console, cwd, env);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = commands::dispatch(&context, &command) => outcome,
+            error = interrupted(&context, &command) => Err(error),
+        }
+    });
+    // A blocking call into a Kafka client must not hold the exit up.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Ends a command on Ctrl-C: at once, or, where it stops cleanly, on the second one.
+async fn interrupted(context: &Context, command: &Command) -> Error {
+    if command.handles_signals() {
+        return std::future::pending().await;
+    }
+    let stop = Error::new(Kind::Interrupted, "interrupted");
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
+    }
+    if !command.stops_cleanly() {
+        return stop;
+    }
+    context.console.alarm("stopping cleanly; Ctrl-C again stops now");
+    context.cancel.cancel();
+    match tokio::signal::ctrl_c().await {
+        Ok(()) | Err(_) => stop.because("stopped at once: what was under way is left as it is"),
+    }
+}

@@ -1,0 +1,204 @@
+//! stdout and stderr, as the flags and the terminal want them.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    sync::Mutex,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::{ColorChoice, Global};
+
+/// Where everything that is shown goes through.
+pub(crate) struct Console {
+    stdout_color: bool,
+    stderr_color: bool,
+    /// Whether stderr is a terminal that may be redrawn.
+    pub(crate) live: bool,
+    quiet: bool,
+    /// Longest first, so that a secret within another is not half shown.
+    secrets: Mutex<Vec<String>>,
+}
+
+/// A colour with a meaning, not a hue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Paint {
+    Good,
+    Bad,
+    Doubtful,
+    Faint,
+    Strong,
+}
+
+impl Paint {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Doubtful => "33",
+            Self::Faint => "2",
+            Self::Strong => "1",
+        }
+    }
+
+    /// `text` in this colour if `on`, else as it is.
+    pub(crate) fn on(self, on: bool, text: &str) -> String {
+        if on {
+            format!("\x1b[{}m{text}\x1b[0m", self.code())
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+impl Console {
+    /// `no_color`: the NO_COLOR variable is set to something (no-color.org).
+    pub(crate) fn new(global: &Global, no_color: bool) -> Self {
+        let color = |terminal: bool| match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !no_color,
+        };
+        Self {
+            stdout_color: color(io::stdout().is_terminal()),
+            stderr_color: color(io::stderr().is_terminal()),
+            live: io::stderr().is_terminal() && !global.no_progress && !global.quiet,
+            quiet: global.quiet,
+            secrets: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Values that are shown as `****` from here on. Very short ones would mask half of all text.
+    pub(crate) fn mask(&self, values: &[String]) {
+        if let Ok(mut secrets) = self.secrets.lock() {
+            secrets.extend(values.iter().filter(|v| v.len() >= 4).cloned());
+            secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
+            secrets.dedup();
+        }
+    }
+
+    /// `text` without any known secret.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        if let Ok(secrets) = self.secrets.lock() {
+            for secret in secrets.iter() {
+                if text.contains(secret.as_str()) {
+                    text = text.replace(secret.as_str(), "****");
+                }
+            }
+        }
+        text
+    }
+
+    /// A line of the result.
+    pub(crate) fn result(&self, text: &str) {
+        write_line(&mut io::stdout().lock(), &self.masked(text));
+    }
+
+    /// What a person may want to know besides the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            write_line(&mut io::stderr().lock(), &self.masked(text));
+        }
+    }
+
+    /// As [`Self::note`], marked.
+    pub(crate) fn warn(&self, text: &str) {
+        self.note(&format!("{} {text}", self.err(Paint::Doubtful, "warning:")));
+    }
+
+    /// What is said even with `--quiet`.
+    pub(crate) fn alarm(&self, text: &str) {
+        write_line(&mut io::stderr().lock(), &self.masked(text));
+    }
+
+    /// `text` painted for stdout.
+    pub(crate) fn out(&self, paint: Paint, text: &str) -> String {
+        paint.on(self.stdout_color, text)
+    }
+
+    /// `text` painted for stderr.
+    pub(crate) fn err(&self, paint: Paint, text: &str) -> String {
+        paint.on(self.stderr_color, text)
+    }
+
+    /// Columns of stdout, if it is a terminal.
+    pub(crate) fn width(&self) -> Option<u16> {
+        io::stdout()
+            .is_terminal()
+            .then(|| console_width().unwrap_or(100))
+    }
+
+    /// Asks on a terminal; None where nobody can answer.
+    pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        let mut stderr = io::stderr().lock();
+        let asked =
+            write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        if asked.is_err() || io::stdin().lock().read_line(&mut answer).is_err() {
+            return Some(false);
+        }
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+impl Console {
+    /// A line that lives on stderr while something is awaited; invisible without a terminal.
+    pub(crate) fn spinner(&self, prefix: &str) -> ProgressBar {
+        if !self.live {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new_spinner();
+        style_spinner(&bar, prefix);
+        bar
+    }
+}
+
+/// The look of every spinner.
+pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(prefix.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+}
+
+fn console_width() -> Option<u16> {
+    comfy_table::Table::new().width()
+}
+
+/// A reader that left (`caravan logs | head`) is no error of ours.
+fn write_line(stream: &mut impl Write, text: &str) {
+    match writeln!(stream, "{text}").and_then(|()| stream.flush()) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands() {
+        let console = Console {
+            stdout_color: false,
+            stderr_color: false,
+            live: false,
+            quiet: false,
+            secrets: Mutex::default(),
+        };
+        console.mask(&[
+            "hunter2".to_owned(),
+            "hunter2hunter3".to_owned(),
+            "ab".to_owned(),
+        ]);
+        assert_eq!(
+            console.masked("postgres://u:hunter2@h/d abba hunter2hunter3"),
+            "postgres://u:****@h/d abba ****"
+        );
+    }
+}

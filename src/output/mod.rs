@@ -1,0 +1,19 @@
+//! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
+//! masked in both.
+//!
+//! - `console`: the two streams, colours, masking, questions;
+//! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
+//! - `failure`: an error for a person or a machine;
+//! - `report`: what `verify` found; `timeline`: a payment's hops; `listing`: plain tables;
+//! - `json`: the machine's form of those.
+
+mod console;
+mod failure;
+pub(crate) mod json;
+pub(crate) mod listing;
+mod progress;
+pub(crate) mod report;
+pub(crate) mod timeline;
+
+pub(crate) use console::{Console, Paint};
+pub(crate) use progress::{Progress, word};

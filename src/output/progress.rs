@@ -1,0 +1,117 @@
+//! The engine's events as they come: a live line a part on a terminal, plain lines elsewhere.
+
+use std::{collections::HashMap, sync::Arc};
+
+use indicatif::{MultiProgress, ProgressBar};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{Console, Paint, console::style_spinner, listing};
+use crate::engine::event::{Event, Events, Outcome};
+
+/// Shows events until [`Progress::finish`].
+pub(crate) struct Progress {
+    events: Events,
+    task: JoinHandle<()>,
+}
+
+impl Progress {
+    pub(crate) fn start(console: &Arc<Console>) -> Self {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let console = Arc::clone(console);
+        let task = if console.live {
+            tokio::spawn(live(console, receiver))
+        } else {
+            tokio::spawn(plain(console, receiver))
+        };
+        Self { events, task }
+    }
+
+    /// Where the engine sends to.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Shows what is still on its way, then leaves the screen to the result.
+    pub(crate) async fn finish(self) {
+        drop(self.events);
+        // The task ends with its channel; a panic in it would have been reported by the hook.
+        drop(self.task.await);
+    }
+}
+
+async fn plain(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        console.note(&line(&console, &event));
+    }
+}
+
+/// An event as one line.
+fn line(console: &Console, event: &Event) -> String {
+    match event {
+        Event::Doing { part, what } => format!("  {part}: {what}"),
+        Event::Done {
+            part,
+            outcome,
+            took,
+        } => {
+            let tick = console.err(Paint::Good, "✓");
+            let took = listing::duration(*took);
+            format!("{tick} {part}: {} ({took})", word(*outcome))
+        }
+        Event::Failed { part, why } => {
+            format!("{} {part}: {why}", console.err(Paint::Bad, "✗"))
+        }
+        Event::Note(text) => format!("  {text}"),
+    }
+}
+
+/// An outcome in a word.
+pub(crate) fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Kept => "unchanged",
+        Outcome::Created => "created",
+        Outcome::Recreated => "recreated",
+        Outcome::Started => "started",
+        Outcome::Completed => "completed",
+        Outcome::Stopped => "stopped",
+        Outcome::Removed => "removed",
+        Outcome::Restarted => "restarted",
+        Outcome::Pulled => "pulled",
+        Outcome::Built => "built",
+    }
+}
+
+async fn live(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>) {
+    let screen = MultiProgress::new();
+    let mut bars: HashMap<String, ProgressBar> = HashMap::new();
+    while let Some(event) = events.recv().await {
+        match &event {
+            Event::Doing { part, what } => {
+                let bar = bars
+                    .entry(part.clone())
+                    .or_insert_with(|| spinner(&screen, part));
+                bar.set_message(console.masked(what));
+            }
+            Event::Done { part, .. } | Event::Failed { part, .. } => {
+                if let Some(bar) = bars.remove(part) {
+                    bar.finish_and_clear();
+                }
+                say(&screen, &console, &event);
+            }
+            Event::Note(_) => say(&screen, &console, &event),
+        }
+    }
+    for bar in bars.into_values() {
+        bar.finish_and_clear();
+    }
+}
+
+fn say(screen: &MultiProgress, console: &Console, event: &Event) {
+    screen.suspend(|| console.note(&line(console, event)));
+}
+
+fn spinner(screen: &MultiProgress, part: &str) -> ProgressBar {
+    let bar = screen.add(ProgressBar::new_spinner());
+    style_spinner(&bar, part);
+    bar
+}

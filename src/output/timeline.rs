@@ -1,0 +1,131 @@
+//! A payment's hops, as `test-flow` shows them.
+
+use serde_json::{Value, json};
+
+use super::{Console, Paint, json::milliseconds, listing};
+use crate::probe::{
+    Cleanup, Trace,
+    hop::{Hop, Place},
+};
+
+/// For a person: a line a hop, then what is missing, then what was cleaned up.
+pub(crate) fn text(console: &Console, trace: &Trace) -> String {
+    let rows = trace.hops.iter().map(|hop| row(console, hop)).collect();
+    let mut text = listing::table(console, &["", "AFTER", "WHERE", "WHAT", "DETAIL"], rows);
+    if let Some(missing) = &trace.missing {
+        let hop = &trace.hops[missing.hop];
+        let (place, what) = describe(&hop.place);
+        let mark = console.out(Paint::Bad, "✗");
+        text.push_str(&format!("\n\n{mark} first missing: {place}: {what}"));
+        text.push_str(&format!("\n    {}: {}", missing.service, missing.state));
+        for line in &missing.last_log_lines {
+            text.push_str(&format!("\n    {line}"));
+        }
+    }
+    text.push_str(&format!("\n\n{}", summary(trace)));
+    text.push_str(&format!("\n{}", cleanup(&trace.cleanup)));
+    text
+}
+
+fn summary(trace: &Trace) -> String {
+    let seen = trace.hops.iter().filter(|h| h.seen.is_some()).count();
+    let id = trace.correlation_id.as_deref().unwrap_or("-");
+    format!(
+        "payment {id}: {seen} of {} in {}",
+        listing::count(trace.hops.len(), "hop"),
+        listing::duration(trace.took)
+    )
+}
+
+fn row(console: &Console, hop: &Hop) -> Vec<String> {
+    let (place, what) = describe(&hop.place);
+    match &hop.seen {
+        Some(seen) => vec![
+            console.out(Paint::Good, "✓"),
+            listing::duration(seen.after),
+            place,
+            what,
+            seen.detail.clone(),
+        ],
+        None => vec![
+            console.out(Paint::Bad, "✗"),
+            "-".to_owned(),
+            place,
+            what,
+            "not seen".to_owned(),
+        ],
+    }
+}
+
+/// Where, and what is expected there.
+fn describe(place: &Place) -> (String, String) {
+    match place {
+        Place::Entry { service } => (service.clone(), "payment accepted".to_owned()),
+        Place::Topic { topic } => (topic.clone(), "event".to_owned()),
+        Place::Log { service, stage } => (service.clone(), stage.clone()),
+        Place::Table { table, rows } => {
+            let rows = usize::try_from(*rows).unwrap_or_default();
+            (table.clone(), listing::count(rows, "row"))
+        }
+        Place::Cache { service, keys } => (
+            service.clone(),
+            format!("{} gone", listing::count(*keys, "key")),
+        ),
+    }
+}
+
+fn cleanup(cleanup: &Cleanup) -> String {
+    match cleanup {
+        Cleanup::Nothing => "nothing to clean up".to_owned(),
+        Cleanup::Kept => "its rows are kept (--keep)".to_owned(),
+        Cleanup::Deleted(tables) => {
+            let rows: Vec<_> = tables.iter().map(|(t, n)| format!("{t} {n}")).collect();
+            format!("cleaned up: {}", rows.join(", "))
+        }
+        Cleanup::Failed(why) => format!("NOT cleaned up: {why}"),
+    }
+}
+
+/// For a machine.
+pub(crate) fn value(project: &str, trace: &Trace) -> Value {
+    json!({
+        "project": project,
+        "status": if trace.missing.is_none() { "pass" } else { "fail" },
+        "correlationId": trace.correlation_id,
+        "postedAt": trace.posted_at,
+        "tookMs": milliseconds(trace.took),
+        "hops": trace.hops.iter().map(hop_value).collect::<Vec<_>>(),
+        "missing": trace.missing.as_ref().map(|m| json!({
+            "hop": m.hop, "service": m.service, "state": m.state, "lastLogLines": m.last_log_lines,
+        })),
+        "cleanup": match &trace.cleanup {
+            Cleanup::Nothing => json!({ "outcome": "nothing" }),
+            Cleanup::Kept => json!({ "outcome": "kept" }),
+            Cleanup::Deleted(tables) => json!({
+                "outcome": "deleted",
+                "rows": tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            }),
+            Cleanup::Failed(why) => json!({ "outcome": "failed", "why": why }),
+        },
+    })
+}
+
+fn hop_value(hop: &Hop) -> Value {
+    let place = match &hop.place {
+        Place::Entry { service } => json!({ "kind": "entry", "service": service }),
+        Place::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
+        Place::Log { service, stage } => {
+            json!({ "kind": "log", "service": service, "stage": stage })
+        }
+        Place::Table { table, rows } => json!({ "kind": "table", "table": table, "rows": rows }),
+        Place::Cache { service, keys } => {
+            json!({ "kind": "cache", "service": service, "keys": keys })
+        }
+    };
+    json!({
+        "place": place,
+        "seen": hop.seen.as_ref().map(|s| json!({
+            "at": s.at, "afterMs": milliseconds(s.after), "detail": s.detail,
+        })),
+    })
+}

@@ -1,0 +1,21 @@
+//! A Compose file with `x-caravan`, from text to [`Pipeline`], in this order:
+//! `source` (which files, which project), `yaml` (text to a tree with positions), `interpolate`
+//! (`${VAR}`), `compose` and `extension` (tree to typed values), `references` (names that must
+//! exist) -> `model`. `find` is how a person names a service; `problem` how a fault is shown.
+
+mod compose;
+mod extension;
+mod find;
+pub(crate) mod interpolate;
+mod model;
+mod problem;
+mod read;
+mod references;
+mod source;
+pub(crate) mod topic_spec;
+mod units;
+mod yaml;
+
+pub(crate) use find::find_service;
+pub(crate) use model::*;
+pub(crate) use source::{Request, Source, locate};

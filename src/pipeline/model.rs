@@ -1,0 +1,343 @@
+//! The pipeline as declared: every name resolved, every reference checked. Everything else that
+//! Caravan does is derived from this.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// A Compose file with its `x-caravan`, parsed, interpolated and validated.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    /// Compose project name: the prefix and label of all that belongs to it.
+    pub(crate) project: String,
+    pub(crate) origin: Origin,
+    /// In the file's order.
+    pub(crate) services: Vec<Service>,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) kafka: Option<Endpoint>,
+    pub(crate) postgres: Option<Endpoint>,
+    pub(crate) redis: Option<Endpoint>,
+    pub(crate) topics: Vec<Topic>,
+    /// The topic of dead letters, one of `topics`.
+    pub(crate) dead_letters: Option<String>,
+    pub(crate) migrations: Option<Migrations>,
+    /// In the order in which one payment reaches them.
+    pub(crate) tables: Vec<Table>,
+    /// Stage name to the text that a log line of that stage has.
+    pub(crate) stages: BTreeMap<String, String>,
+    /// A line that has one of these is a failure.
+    pub(crate) forbidden_logs: Vec<String>,
+    pub(crate) flow: Option<Flow>,
+    pub(crate) invariants: Vec<Invariant>,
+    /// Values that must never be shown.
+    pub(crate) secrets: Vec<String>,
+    /// What a person should know about the declaration, a line each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where the declaration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The pipeline that Caravan ships.
+    Embedded,
+    /// Compose files, absolute, later ones over earlier ones.
+    Files(Vec<PathBuf>),
+}
+
+/// A part of the infrastructure and where the host reaches it.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    /// The service that provides it.
+    pub(crate) service: String,
+    /// `host:port` for Kafka, a URL (with credentials) for the others.
+    pub(crate) address: String,
+}
+
+/// A topic as declared, `NAME:PARTITIONS:RETENTION`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+    pub(crate) retention: Duration,
+}
+
+/// How applied migrations are known.
+#[derive(Debug, Clone)]
+pub(crate) struct Migrations {
+    /// sqlx's bookkeeping table: `version bigint, success boolean`.
+    pub(crate) table: String,
+    /// The version that must be applied.
+    pub(crate) latest: i64,
+}
+
+/// A table that the flow writes.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    /// SQL predicate over the table; `$1` is the correlation id as text.
+    pub(crate) find: String,
+    /// Rows of one payment once it is through.
+    pub(crate) rows: i64,
+}
+
+/// A rule over the database.
+#[derive(Debug, Clone)]
+pub(crate) struct Invariant {
+    /// Key in the declaration, stable.
+    pub(crate) name: String,
+    /// The rule in words.
+    pub(crate) says: String,
+    /// A younger counterexample is in flight.
+    pub(crate) grace: Duration,
+    /// Returns counterexamples as (`id text`, `since timestamptz`).
+    pub(crate) sql: String,
+    /// The event that, replayed, heals a counterexample: its topic and the query that turns the
+    /// counterexample's id (`$1`, text) into the event's key.
+    pub(crate) replay: Option<Replay>,
+}
+
+/// See [`Invariant::replay`].
+#[derive(Debug, Clone)]
+pub(crate) struct Replay {
+    pub(crate) topic: String,
+    pub(crate) key_sql: String,
+}
+
+/// How one payment enters the pipeline and what it leaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Flow {
+    /// Names for `{{name}}`: `uuid` draws a random one per payment, anything else stands for itself.
+    pub(crate) values: BTreeMap<String, String>,
+    pub(crate) entry: Entry,
+    pub(crate) gone_keys: Option<GoneKeys>,
+}
+
+/// The HTTP request that makes a payment.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) service: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// JSON with `{{name}}` inside strings.
+    pub(crate) body: serde_json::Value,
+    /// The status that means accepted.
+    pub(crate) status: u16,
+    /// JSON pointer (RFC 6901) into the answer.
+    pub(crate) correlation_id: String,
+}
+
+/// Redis keys that a service deletes.
+#[derive(Debug, Clone)]
+pub(crate) struct GoneKeys {
+    pub(crate) service: String,
+    pub(crate) keys: Vec<String>,
+}
+
+/// A service: the Compose half, resolved to what Docker needs, and the `x-caravan` half.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    /// `container_name`, else derived from project and service by the engine.
+    pub(crate) container_name: Option<String>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) mounts: Vec<Mount>,
+    /// Keys of `networks`, with extra aliases.
+    pub(crate) networks: Vec<NetworkUse>,
+    pub(crate) depends_on: Vec<Dependency>,
+    pub(crate) healthcheck: Option<Healthcheck>,
+    pub(crate) restart: Restart,
+    pub(crate) replicas: u32,
+    pub(crate) user: Option<String>,
+    pub(crate) working_dir: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) read_only: bool,
+    pub(crate) init: bool,
+    pub(crate) tmpfs: Vec<String>,
+    pub(crate) cap_add: Vec<String>,
+    pub(crate) cap_drop: Vec<String>,
+    pub(crate) security_opt: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) logging: Option<Logging>,
+    pub(crate) stop_grace_period: Option<Duration>,
+    pub(crate) stop_signal: Option<String>,
+    /// Bytes.
+    pub(crate) mem_limit: Option<i64>,
+    pub(crate) pids_limit: Option<i64>,
+    /// Bytes.
+    pub(crate) shm_size: Option<i64>,
+    pub(crate) extra_hosts: Vec<String>,
+
+    // x-caravan
+    pub(crate) image_from: ImageFrom,
+    /// How `up` knows that it is ready, besides its startup line.
+    pub(crate) ready: Option<Ready>,
+    /// The line that says that it works.
+    pub(crate) startup: Option<String>,
+    /// Set on a one-shot: what it leaves behind. It runs again when that is missing.
+    pub(crate) effect: Option<Effect>,
+    /// Base URL on the host, with `/ready` below it.
+    pub(crate) http: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) consumes: Vec<String>,
+    pub(crate) emits: Vec<String>,
+    pub(crate) writes: Vec<String>,
+    pub(crate) calls: Vec<String>,
+    /// Names out of [`Pipeline::stages`], in order.
+    pub(crate) stages: Vec<String>,
+}
+
+impl Service {
+    /// A one-shot ends by itself: another service waits for its completion, or it declares an effect.
+    pub(crate) fn is_one_shot(&self, pipeline: &Pipeline) -> bool {
+        self.effect.is_some()
+            || pipeline.services.iter().any(|s| {
+                s.depends_on
+                    .iter()
+                    .any(|d| d.service == self.name && d.condition == Condition::Completed)
+            })
+    }
+}
+
+/// Where a service's image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageFrom {
+    /// Local, else pulled.
+    Registry,
+    /// Packed from the running executable.
+    Caravan,
+    /// Rendered from `templates/images/<name>`; see `engine::images`.
+    Template(&'static str),
+}
+
+/// Protocol probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Kafka,
+    Postgres,
+    Redis,
+}
+
+/// What a one-shot leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// All declared topics with at least their partitions.
+    Topics,
+    /// The declared migrations.
+    Migrations,
+}
+
+/// A published TCP or UDP port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// Address on the host; Compose's default is all of them, Caravan's is loopback.
+    pub(crate) host_ip: String,
+    /// None: Docker picks one.
+    pub(crate) host_port: Option<u16>,
+    pub(crate) container_port: u16,
+    /// `tcp` or `udp`.
+    pub(crate) protocol: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) source: MountSource,
+    /// Path in the container.
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MountSource {
+    /// Key of `volumes`.
+    Volume(String),
+    /// Absolute path on the host.
+    Bind(PathBuf),
+    /// A volume of the container's own.
+    Anonymous,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NetworkUse {
+    pub(crate) network: String,
+    pub(crate) aliases: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) service: String,
+    pub(crate) condition: Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Started,
+    Healthy,
+    Completed,
+}
+
+/// Docker's health check; None fields are Docker's defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Healthcheck {
+    /// As Docker takes it: `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`.
+    pub(crate) test: Vec<String>,
+    pub(crate) interval: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) start_period: Option<Duration>,
+    pub(crate) retries: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restart {
+    No,
+    Always,
+    UnlessStopped,
+    /// With the most retries, if bounded.
+    OnFailure(Option<u32>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Logging {
+    pub(crate) driver: String,
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+/// A network of the project, or an external one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) key: String,
+    /// Docker's name.
+    pub(crate) name: String,
+    pub(crate) external: bool,
+    pub(crate) driver: Option<String>,
+    pub(crate) internal: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A named volume of the project, or an external one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    pub(crate) key: String,
+    /// Docker's name.
+    pub(crate) name: String,
+    pub(crate) external: bool,
+    pub(crate) driver: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Pipeline {
+    pub(crate) fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|s| s.name == name)
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|t| t.name == name)
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|t| t.name == name)
+    }
+}

@@ -1,0 +1,250 @@
+//! Which declaration this is: `files` (where it is written), `project` (what it is called), and
+//! what lies beside it (`.env`, the state directory).
+
+mod files;
+mod project;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Origin, Pipeline,
+    interpolate::Variables,
+    problem::{self, File, Problem},
+    read::{self, Context},
+    yaml::{Node, View},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    invocation::Invocation,
+    state::dotenv,
+};
+
+/// What stands in for a secret that is set nowhere where its value is not needed.
+const PLACEHOLDER: &str = "unset";
+
+/// What the command line and the environment say about the declaration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    /// `-f`: later ones overlay earlier ones.
+    pub(crate) files: Vec<PathBuf>,
+    /// `-p`.
+    pub(crate) project: Option<String>,
+    /// `--env-file`.
+    pub(crate) env_file: Option<PathBuf>,
+    pub(crate) cwd: PathBuf,
+    /// The environment's variables.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// A declaration that was found and parsed; its variables are not replaced yet. It holds secrets,
+/// so that it has no `Debug`.
+pub(crate) struct Source {
+    project: String,
+    origin: Origin,
+    /// What relative paths in the declaration are relative to.
+    directory: PathBuf,
+    state_dir: PathBuf,
+    env_path: PathBuf,
+    env: BTreeMap<String, String>,
+    files: Vec<File>,
+    tree: Node,
+    secret_names: Vec<String>,
+    invocation: Invocation,
+}
+
+/// Finds the declaration that `request` means, and parses it.
+///
+/// # Errors
+/// No such file, a file that is not YAML, an unusable project name or `.env`.
+pub(crate) fn locate(request: &Request) -> Result<Source> {
+    let found = files::find(request)?;
+    let env_file = request.env_file.as_ref().map(|path| request.cwd.join(path));
+    // Only beside a Compose file can `.env` name the project: the embedded pipeline's is filed
+    // under that name.
+    let early = env_file
+        .clone()
+        .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
+    let variables = match &early {
+        Some(path) => variables(path, &request.env)?,
+        None => request.env.clone(),
+    };
+    let project = project::name(request, &variables, &found)?;
+    let state_dir = match &found.directory {
+        Some(directory) => directory.clone(),
+        None => files::user_state(&request.env)?.join(&project),
+    };
+    if let Some(path) = env_file.as_ref().filter(|path| !path.exists()) {
+        return Err(
+            Error::new(Kind::Usage, format!("{} does not exist", path.display()))
+                .because("--env-file names it")
+                .hint(format!("touch {}", path.display())),
+        );
+    }
+    let secret_names = secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
+    Ok(Source {
+        project,
+        origin: found.origin,
+        directory: found.directory.unwrap_or_else(|| state_dir.clone()),
+        env_path: env_file.unwrap_or_else(|| state_dir.join(".env")),
+        state_dir,
+        env: request.env.clone(),
+        files: found.files,
+        tree: found.tree,
+        secret_names,
+        invocation: invocation(request),
+    })
+}
+
+impl Source {
+    /// The Compose project's name.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Where Caravan keeps what it must remember; it may not exist yet.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The file of variables; it may not exist yet.
+    pub(crate) fn env_path(&self) -> &Path {
+        &self.env_path
+    }
+
+    /// `x-caravan.secrets`: names of variables.
+    pub(crate) fn secret_names(&self) -> &[String] {
+        &self.secret_names
+    }
+
+    /// How this declaration is named on a command line.
+    pub(crate) fn invocation(&self) -> &Invocation {
+        &self.invocation
+    }
+
+    /// Docker's names of the volumes that belong to the project.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, missing secrets apart.
+    pub(crate) fn volume_names(&self) -> Result<Vec<String>> {
+        let pipeline = self.resolve_without_secrets()?;
+        Ok(pipeline
+            .volumes
+            .into_iter()
+            .filter(|volume| !volume.external)
+            .map(|volume| volume.name)
+            .collect())
+    }
+
+    /// The pipeline.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, and secrets that are set nowhere.
+    pub(crate) fn resolve(&self) -> Result<Pipeline> {
+        let missing = self.missing_secrets()?;
+        if !missing.is_empty() {
+            return Err(self.lacking(&missing));
+        }
+        self.read(self.variables()?)
+    }
+
+    /// The pipeline for taking it down: a secret that is set nowhere does not matter.
+    ///
+    /// # Errors
+    /// Whatever else is wrong with the declaration.
+    pub(crate) fn resolve_without_secrets(&self) -> Result<Pipeline> {
+        let missing = self.missing_secrets()?;
+        let mut variables = self.variables()?;
+        for name in &missing {
+            variables.insert(name.clone(), PLACEHOLDER.to_owned());
+        }
+        let mut pipeline = self.read(variables)?;
+        if !missing.is_empty() {
+            pipeline.secrets.retain(|value| value != PLACEHOLDER);
+        }
+        Ok(pipeline)
+    }
+
+    /// Declared secrets without a value.
+    pub(crate) fn missing_secrets(&self) -> Result<Vec<String>> {
+        let variables = self.variables()?;
+        let unset = |name: &&String| variables.get(*name).is_none_or(String::is_empty);
+        Ok(self.secret_names.iter().filter(unset).cloned().collect())
+    }
+
+    /// Whether the environment itself says something about a variable, be it that it is empty.
+    pub(crate) fn is_set_outside(&self, name: &str) -> bool {
+        self.env.contains_key(name)
+    }
+
+    /// The environment over the file of variables, as it is now.
+    fn variables(&self) -> Result<BTreeMap<String, String>> {
+        let mut variables = variables(&self.env_path, &self.env)?;
+        variables.insert(project::VARIABLE.to_owned(), self.project.clone());
+        Ok(variables)
+    }
+
+    fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
+        let context = Context {
+            project: &self.project,
+            origin: &self.origin,
+            directory: &self.directory,
+            variables: &Variables::new(variables, self.secret_names.iter().cloned()),
+            secret_names: &self.secret_names,
+        };
+        read::pipeline(&self.tree, &context)
+            .map_err(|problems| problem::error(problems, &self.files))
+    }
+
+    fn lacking(&self, missing: &[String]) -> Error {
+        let path = self.env_path.display();
+        let note = if self.env_path.exists() {
+            ""
+        } else {
+            ", which does not exist,"
+        };
+        let at = self.tree.find(&["x-caravan", "secrets", &missing[0]]);
+        let declared = Problem::new(at, "x-caravan.secrets", "declared here");
+        let mut error = Error::new(Kind::Usage, format!("{} is not set", missing.join(", ")))
+            .because(format!("neither the environment nor {path}{note} sets it"));
+        let shown = problem::error(vec![declared], &self.files);
+        for line in std::iter::once(shown.what).chain(shown.evidence) {
+            error = error.because(line);
+        }
+        error.hint(self.invocation.command("up"))
+    }
+}
+
+/// The environment's variables over those of a file.
+fn variables(path: &Path, env: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut variables = dotenv::read(path, env)?.unwrap_or_default();
+    variables.extend(env.clone());
+    Ok(variables)
+}
+
+/// The one part of `x-caravan` that must be known before variables are replaced.
+fn secret_names(tree: &Node) -> Result<Vec<String>, Problem> {
+    let mut root = View::root(tree).fields()?;
+    let Some(extension) = root.take("x-caravan").filter(View::is_mapping) else {
+        return Ok(Vec::new());
+    };
+    extension
+        .fields()?
+        .read_or_default("secrets", View::names)
+}
+
+fn invocation(request: &Request) -> Invocation {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    Invocation {
+        files: request.files.iter().map(text).collect(),
+        project: request.project.clone(),
+        env_file: request.env_file.as_ref().map(text),
+        host: None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Compose's durations and sizes.
+
+use std::time::Duration;
+
+/// Units of Go's `time.ParseDuration`, and days.
+const DURATIONS: [(&str, f64); 8] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86_400.0),
+];
+
+/// `10s`, `1m30s`, `1.5h`, `0`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (number, after) = split_number(rest)?;
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
+            return Err(if unit.is_empty() {
+                "a number needs its unit (ms, s, m, h, d)".to_owned()
+            } else {
+                format!("{unit:?} is not a unit of time (ms, s, m, h, d)")
+            });
+        };
+        seconds += number * factor;
+        rest = after;
+    }
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".to_owned())
+}
+
+/// `1024`, `256m`, `1gb`, `1.5GiB`, in bytes.
+pub(crate) fn bytes(text: &str) -> Result<i64, String> {
+    let (number, unit) = split_number(text)?;
+    let power = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        other => return Err(format!("{other:?} is not a unit (b, k, m, g)")),
+    };
+    let bytes = number * 1024_f64.powi(power);
+    // Far below the range in which a double skips integers.
+    if bytes < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+        Ok(bytes as i64)
+    } else {
+        Err("it is too large".to_owned())
+    }
+}
+
+/// The unsigned decimal number at the start, and what follows.
+fn split_number(text: &str) -> Result<(f64, &str), String> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    match number.parse() {
+        Ok(value) => Ok((value, rest)),
+        Err(_) => Err("there is no number where one should be".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for bad in ["", "10", "s", "-1s", "1x", "1m 30s", "99999999999999999999d"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("1024"), Ok(1024));
+        assert_eq!(bytes("256m"), Ok(256 << 20));
+        assert_eq!(bytes("1gb"), Ok(1 << 30));
+        assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
+        for bad in ["", "m", "-1", "1x", "99999999t"] {
+            assert!(bytes(bad).is_err(), "{bad:?}");
+        }
+    }
+}

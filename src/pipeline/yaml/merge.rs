@@ -1,0 +1,98 @@
+//! A later Compose file over an earlier one: mappings are merged key by key, lists appended,
+//! everything else replaced; a command is replaced as a whole.
+
+use super::{Node, Value};
+use crate::pipeline::problem::Problem;
+
+/// Keys whose list is one thing.
+const REPLACED: [&str; 3] = ["command", "entrypoint", "test"];
+
+/// `over` laid over `base`.
+///
+/// # Errors
+/// A key that is a list in one file and a mapping in the other: which is meant to win is a guess.
+pub(crate) fn overlay(base: Node, over: Node) -> Result<Node, Problem> {
+    merge(base, over, "")
+}
+
+fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
+    let at = over.at;
+    let value = match (base.value, over.value) {
+        // A key without a value (`data:` under `volumes`) adds nothing to the one below it.
+        (below, Value::Null) => below,
+        (Value::Mapping(mut entries), Value::Mapping(later)) => {
+            for (key, value) in later {
+                let path = format!("{path}{}{}", if path.is_empty() { "" } else { "." }, key.name);
+                match entries.iter().position(|(k, _)| *k == key || k.name == key.name) {
+                    Some(index) if !REPLACED.contains(&key.name.as_str()) => {
+                        let (first, below) = entries.remove(index);
+                        entries.insert(index, (first, merge(below, value, &path)?));
+                    }
+                    Some(index) => entries[index] = (key, value),
+                    None => entries.push((key, value)),
+                }
+            }
+            Value::Mapping(entries)
+        }
+        (Value::Sequence(mut items), Value::Sequence(later)) => {
+            for item in later {
+                let repeated = item.text().is_some_and(|text| {
+                    items.iter().any(|earlier| earlier.text() == Some(text))
+                });
+                if !repeated {
+                    items.push(item);
+                }
+            }
+            Value::Sequence(items)
+        }
+        (below @ (Value::Sequence(_) | Value::Mapping(_)), above) => {
+            let message = format!(
+                "this is {} here and {} in the file below: write both in the same way",
+                above.describe(),
+                below.describe()
+            );
+            return Err(Problem::new(at, path, message));
+        }
+        (Value::Null | Value::Scalar(_), above) => above,
+    };
+    Ok(Node { value, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn overlaid(base: &str, over: &str) -> Result<Node, Problem> {
+        overlay(
+            parse(base, 0).expect("the base"),
+            parse(over, 1).expect("the overlay"),
+        )
+    }
+
+    #[test]
+    fn mappings_merge_lists_append_commands_are_replaced() {
+        let merged = overlaid(
+            "s: {image: a, ports: ['1:1'], command: [a, b], environment: {A: 1, B: 2}}",
+            "s: {image: b, ports: ['1:1', '2:2'], command: c, environment: {B: 3}}",
+        )
+        .expect("no conflict");
+        let service = merged.get("s").expect("s");
+        assert_eq!(service.get("image").and_then(Node::text), Some("b"));
+        assert_eq!(service.get("command").and_then(Node::text), Some("c"));
+        let Some(Value::Sequence(ports)) = service.get("ports").map(|p| &p.value) else {
+            panic!("a list of ports")
+        };
+        assert_eq!(ports.len(), 2);
+        assert_eq!(ports[1].at.file, 1);
+        let environment = service.get("environment").expect("environment");
+        assert_eq!(environment.get("A").and_then(Node::text), Some("1"));
+        assert_eq!(environment.get("B").and_then(Node::text), Some("3"));
+    }
+
+    #[test]
+    fn a_list_over_a_mapping_is_refused() {
+        let problem = overlaid("a: {b: {c: 1}}", "a: {b: [c=1]}").expect_err("a conflict");
+        assert_eq!((problem.path.as_str(), problem.at.file), ("a.b", 1));
+    }
+}

@@ -1,0 +1,12 @@
+//! YAML with a position on every key and value: `node` (the tree), `parse` (text to tree),
+//! `merge` (a later file over an earlier one), `view` (typed reading, in which no key is lost).
+
+mod merge;
+mod node;
+mod parse;
+mod view;
+
+pub(super) use merge::overlay;
+pub(super) use node::{Key, Kind, Node, Position, Scalar, Value};
+pub(super) use parse::parse;
+pub(super) use view::{Fields, View, is_foreign_extension};

@@ -1,0 +1,39 @@
+//! One step of a payment's way through the pipeline.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// Where a hop can be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The HTTP request that made the payment, answered by this service.
+    Entry { service: String },
+    /// An event on a topic.
+    Topic { topic: String },
+    /// A worker's log line of one stage.
+    Log { service: String, stage: String },
+    /// Rows of a table.
+    Table { table: String, rows: i64 },
+    /// Redis keys gone.
+    Cache { service: String, keys: usize },
+}
+
+/// A hop and what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Hop {
+    pub(crate) place: Place,
+    /// None: not seen before the deadline.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// When and how a hop was seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// By the clock of the place itself where it has one (event or log timestamp), else ours.
+    pub(crate) at: DateTime<Utc>,
+    /// Since the payment was posted.
+    pub(crate) after: Duration,
+    /// `partition 2 offset 17`, `201 Created`, `7 rows`.
+    pub(crate) detail: String,
+}

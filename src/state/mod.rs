@@ -1,0 +1,9 @@
+//! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
+//! `dotenv` (reading `.env`), `secrets` (the generated ones), `lock` (one `up` at a time).
+
+pub(crate) mod dotenv;
+mod lock;
+mod secrets;
+
+pub(crate) use lock::{Lock, lock};
+pub(crate) use secrets::ensure_secrets;

@@ -1,0 +1,18 @@
+# Kafka from its Maven artifacts, laid out as the official image has it, where that cannot be had.
+FROM caravan.local/debian:bookworm AS libs
+# The host's own certificate authorities, before maven brings Java: its trust store has them then.
+COPY ca/ /usr/local/share/ca-certificates/host/
+RUN update-ca-certificates
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends maven
+COPY pom.xml /build/pom.xml
+RUN cd /build && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/build/libs
+
+FROM caravan.local/debian:bookworm AS packages
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends openjdk-17-jre-headless \
+ && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 1000 --gid root --no-create-home appuser
+COPY --from=libs /build/libs/ /opt/kafka/libs/
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+WORKDIR /

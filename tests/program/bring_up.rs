@@ -1,0 +1,354 @@
+//! From nothing to proven, and back: `up`, `verify`, `test-flow`, `status`, `logs`, `down`, and the
+//! operators' own commands on what they leave.
+
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use crate::support::{
+    Ran, eventually,
+    kafka::{delete_topic, read_all},
+    payments::{self, count, expect_lessons},
+    pipeline::Pipeline,
+};
+
+const SERVICES: [&str; 11] = [
+    "kafka",
+    "postgres",
+    "redis",
+    "migrate",
+    "kafka-init",
+    "payment-service",
+    "admin-service",
+    "purchase-worker",
+    "allocation-worker",
+    "session-worker",
+    "cache-worker",
+];
+
+/// What must not differ after an `up` that had nothing to do.
+fn identity(pipeline: &Pipeline) -> Vec<String> {
+    let template =
+        "{{.Id}} {{.Image}} {{.State.StartedAt}} {{.State.FinishedAt}} {{.RestartCount}}";
+    SERVICES.map(|s| pipeline.inspect(s, template)).to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_project_comes_up_and_is_proven() {
+    let pipeline = Pipeline::up("bring-up", &[]);
+    let mode = std::fs::metadata(pipeline.env_path())
+        .unwrap()
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+
+    let before = identity(&pipeline);
+    let again = pipeline.caravan(&["up"]).expect(0);
+    assert_eq!(identity(&pipeline), before, "{}", again.stderr);
+
+    the_operators_commands_work(&pipeline);
+    everything_is_published_on_loopback_alone(&pipeline);
+    verify_is_green_and_readable(&pipeline);
+    test_flow_leaves_nothing_behind(&pipeline).await;
+    logs_find_a_payment(&pipeline).await;
+    listings_show_what_is_there(&pipeline);
+    a_deleted_topic_comes_back(&pipeline).await;
+    secrets_are_shown_nowhere(&pipeline);
+    down_keeps_the_data(&pipeline).await;
+}
+
+fn the_operators_commands_work(pipeline: &Pipeline) {
+    let project = &pipeline.project;
+    let workers = "purchase-worker|allocation-worker|session-worker|cache-worker";
+    let line = format!("docker ps | grep {project} | grep -E '{workers}'");
+    assert_eq!(pipeline.shell(&line).expect(0).stdout.lines().count(), 4);
+
+    let line = format!(
+        "docker exec {project}-kafka kafka-topics --list --bootstrap-server localhost:9092"
+    );
+    let topics = pipeline.shell(&line).expect(0).stdout;
+    for topic in [
+        "purchase-confirmed",
+        "purchase-created",
+        "trainer-allocated",
+        "dead-letter-queue",
+    ] {
+        assert!(topics.lines().any(|l| l == topic), "{topics}");
+    }
+    let line = format!(
+        "docker exec {project}-kafka kafka-consumer-groups --bootstrap-server localhost:9092 --list"
+    );
+    let mut groups: Vec<_> = pipeline
+        .shell(&line)
+        .expect(0)
+        .stdout
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    groups.sort();
+    assert_eq!(
+        groups,
+        [
+            "allocation-worker",
+            "cache-worker",
+            "purchase-worker",
+            "session-worker"
+        ]
+    );
+    for (service, startup) in [
+        ("purchase-worker", "[PurchaseWorker] Started"),
+        ("allocation-worker", "[AllocationWorker] Started"),
+        ("session-worker", "[SessionWorker] Started"),
+        ("cache-worker", "[CacheWorker] Started"),
+    ] {
+        let line = format!("docker logs {project}-{service} | grep Started");
+        assert_eq!(pipeline.shell(&line).expect(0).stdout.trim(), startup);
+    }
+    let line = format!("docker logs {project}-kafka-init");
+    let made = pipeline.shell(&line).expect(0).stdout;
+    assert!(made.contains("purchase-confirmed"), "{made}");
+}
+
+fn everything_is_published_on_loopback_alone(pipeline: &Pipeline) {
+    for service in SERVICES {
+        let template =
+            "{{range $_, $b := .NetworkSettings.Ports}}{{range $b}}{{.HostIp}} {{end}}{{end}}";
+        let addresses = pipeline.inspect(service, template);
+        assert!(
+            addresses.split_whitespace().all(|a| a == "127.0.0.1"),
+            "{service}: {addresses}"
+        );
+    }
+}
+
+fn verify_is_green_and_readable(pipeline: &Pipeline) {
+    let ran = pipeline.caravan(&["verify", "-o", "json"]).expect(0);
+    let document = ran.json();
+    assert_eq!(document["status"], "pass");
+    let findings = document["findings"].as_array().unwrap();
+    let ids: Vec<_> = findings.iter().map(|f| f["id"].as_str().unwrap()).collect();
+    // The contract with scripts that read ids.
+    insta::assert_snapshot!("verify_ids", ids.join("\n"));
+    for finding in findings {
+        assert_eq!(finding["status"], "pass", "{finding}");
+        assert_ne!(finding["expected"], "", "{finding}");
+        assert_ne!(finding["seen"], "", "{finding}");
+    }
+    let table = pipeline.caravan(&["verify"]).expect(0);
+    assert!(
+        table.stdout.contains(" 0 warn, 0 fail, 0 skip in "),
+        "{}",
+        table.stdout
+    );
+    assert!(!table.stdout.contains('\x1b'), "no control codes in a pipe");
+}
+
+async fn test_flow_leaves_nothing_behind(pipeline: &Pipeline) {
+    let database = pipeline.database().await;
+    let inbox = "SELECT count(*) FROM processed_events";
+    let seen = count(&database, inbox).await;
+    let document = pipeline
+        .caravan(&["test-flow", "-o", "json"])
+        .expect(0)
+        .json();
+    assert_eq!(document["status"], "pass", "{document:#}");
+    let hops = document["hops"].as_array().unwrap();
+    // 1 entry, 3 topics, 5 + 5 + 4 + 3 stages, 5 tables, the keys.
+    assert_eq!(hops.len(), 27, "{document:#}");
+    assert!(hops.iter().all(|h| h["seen"].is_object()), "{document:#}");
+    assert_eq!(document["cleanup"]["rows"]["tutoring_sessions"], 7);
+    for table in [
+        "SELECT count(*) FROM payments",
+        "SELECT count(*) FROM outbox",
+        "SELECT count(*) FROM student_course_purchases",
+        "SELECT count(*) FROM trainer_allocations",
+        "SELECT count(*) FROM tutoring_sessions",
+    ] {
+        assert_eq!(count(&database, table).await, 0, "{table}");
+    }
+    assert_eq!(count(&database, inbox).await, seen + 3, "inbox rows stay");
+
+    let kept = pipeline.caravan(&["test-flow", "--keep"]).expect(0);
+    assert!(kept.stdout.contains("--keep"), "{}", kept.stdout);
+    let synthetic = "SELECT count(*) FROM tutoring_sessions WHERE synthetic";
+    assert_eq!(count(&database, synthetic).await, 7);
+    for topic in [
+        "purchase-confirmed",
+        "purchase-created",
+        "trainer-allocated",
+    ] {
+        for message in read_all(pipeline, topic) {
+            assert_eq!(message.headers["synthetic"], "true");
+        }
+    }
+}
+
+async fn logs_find_a_payment(pipeline: &Pipeline) {
+    let (status, answer) = payments::post(pipeline, "logs", payments::COURSE).await;
+    assert_eq!(status, 201, "{answer}");
+    let id = answer["paymentId"].as_str().unwrap();
+    let lines = eventually(
+        "the allocation's last stage",
+        Duration::from_secs(20),
+        || {
+            let ran = pipeline.caravan(&["logs", "allocation", "--correlation-id", id]);
+            let done = ran.stdout.contains("message processed successfully");
+            done.then_some(ran.stdout)
+        },
+    );
+    let stages: Vec<_> = lines
+        .lines()
+        .map(|l| l.split(" eventType=").next().unwrap())
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            "[AllocationWorker] message received",
+            "[AllocationWorker] processing started",
+            "[AllocationWorker] database write completed",
+            "[AllocationWorker] event emitted",
+            "[AllocationWorker] message processed successfully",
+        ]
+    );
+    assert!(
+        lines.lines().all(|l| l.contains("PURCHASE_CREATED")),
+        "{lines}"
+    );
+    let several = pipeline
+        .caravan(&["logs", "session", "purchase-w", "--tail", "1"])
+        .expect(0);
+    let names: Vec<_> = several
+        .stdout
+        .lines()
+        .filter_map(|l| l.split(" |").next())
+        .collect();
+    assert_eq!(names.len(), 2, "{}", several.stdout);
+    assert!(
+        names
+            .iter()
+            .any(|n| n.trim() == pipeline.container("session-worker"))
+    );
+    let unknown = pipeline.caravan(&["logs", "alocation-worker"]).expect(2);
+    assert!(
+        unknown.stderr.contains("allocation-worker"),
+        "{}",
+        unknown.stderr
+    );
+    let ambiguous = pipeline.caravan(&["logs", "worker"]).expect(2);
+    assert!(
+        ambiguous.stderr.contains("cache-worker"),
+        "{}",
+        ambiguous.stderr
+    );
+    let later = pipeline
+        .caravan(&["logs", "allocation", "--since", "2100-01-01T00:00:00Z"])
+        .expect(0);
+    assert_eq!(later.stdout, "");
+}
+
+fn listings_show_what_is_there(pipeline: &Pipeline) {
+    let status = pipeline.caravan(&["status", "-o", "json"]).expect(0).json();
+    assert_eq!(
+        status["containers"].as_array().unwrap().len(),
+        SERVICES.len()
+    );
+    let topics = pipeline.caravan(&["topics", "-o", "json"]).expect(0).json();
+    let created = topics["topics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|t| t["name"] == "purchase-created");
+    assert_eq!(created.unwrap()["partitions"], 3);
+    let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
+    let group = groups["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|g| g["group"] == "session-worker");
+    let group = group.unwrap();
+    assert_eq!(group["state"], "Stable", "{group}");
+    assert_eq!(group["lag"], 0, "{group}");
+    for command in ["status", "topics", "groups"] {
+        let table = pipeline.caravan(&[command]).expect(0).stdout;
+        assert!(table.lines().count() > 4, "{table}");
+    }
+}
+
+async fn a_deleted_topic_comes_back(pipeline: &Pipeline) {
+    delete_topic(pipeline, "dead-letter-queue").await;
+    let ran = pipeline.caravan(&["up"]).expect(0);
+    let made = pipeline.docker(&["logs", "--tail", "20", &pipeline.container("kafka-init")]);
+    assert!(made.contains("dead-letter-queue"), "{}\n{made}", ran.stderr);
+    pipeline.expect_green();
+}
+
+fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
+    let secrets = [
+        "POSTGRES_PASSWORD",
+        "REDIS_PASSWORD",
+        "PAYMENT_TOKEN",
+        "ADMIN_TOKEN",
+    ]
+    .map(|name| pipeline.secret(name));
+    let everything: &[&[&str]] = &[
+        &["up"],
+        &["status"],
+        &["status", "-o", "json"],
+        &["verify"],
+        &["verify", "-o", "json"],
+        &["test-flow"],
+        &["logs"],
+        &["topics"],
+        &["groups"],
+    ];
+    for args in everything {
+        let Ran { stdout, stderr, .. } = pipeline.caravan(args);
+        for secret in &secrets {
+            assert!(
+                !stdout.contains(secret),
+                "caravan {args:?} shows a secret on stdout"
+            );
+            assert!(
+                !stderr.contains(secret),
+                "caravan {args:?} shows a secret on stderr"
+            );
+        }
+    }
+}
+
+async fn down_keeps_the_data(pipeline: &Pipeline) {
+    let refused = pipeline.caravan(&["down", "--volumes"]).expect(2);
+    assert!(
+        refused.stderr.contains("postgres-data"),
+        "says what is lost: {}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+
+    pipeline.caravan(&["down"]).expect(0);
+    let filter = format!("label=com.docker.compose.project={}", pipeline.project);
+    assert_eq!(pipeline.docker(&["ps", "-aq", "--filter", &filter]), "");
+    assert_eq!(
+        pipeline.docker(&["network", "ls", "-q", "--filter", &filter]),
+        ""
+    );
+    let volumes = pipeline.docker(&["volume", "ls", "-q", "--filter", &filter]);
+    assert_eq!(volumes.lines().count(), 2, "{volumes}");
+
+    // A volume without its secret: an error, never a new password.
+    let hidden = pipeline.env_path().with_extension("hidden");
+    std::fs::rename(pipeline.env_path(), &hidden).unwrap();
+    let lost = pipeline.caravan(&["up"]).expect(2);
+    assert!(lost.stderr.contains("postgres-data"), "{}", lost.stderr);
+    assert!(!pipeline.env_path().exists());
+    std::fs::rename(&hidden, pipeline.env_path()).unwrap();
+
+    pipeline.caravan(&["up"]).expect(0);
+    pipeline.expect_green();
+    let database = pipeline.database().await;
+    let (status, _) = payments::post(pipeline, "after-down", payments::COURSE).await;
+    assert_eq!(status, 201);
+    let sessions = "SELECT count(*) FROM payments";
+    let payments = count(&database, sessions).await;
+    assert!(payments >= 3, "the data of before is there: {payments}");
+    expect_lessons(&database, payments, Duration::from_secs(30)).await;
+    pipeline.caravan(&["restart", "cache"]).expect(0);
+    pipeline.expect_green();
+}

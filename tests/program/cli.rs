@@ -1,0 +1,88 @@
+//! The program as a person meets it, without Docker: help, usage, declarations, exit codes.
+
+use std::fs;
+
+use crate::support::{Ran, caravan};
+
+fn run(args: &[&str]) -> Ran {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = caravan();
+    command.args(args).current_dir(home.path());
+    command.env("XDG_STATE_HOME", home.path());
+    Ran::of(command.output().unwrap())
+}
+
+#[test]
+fn help_is_what_the_docs_say() {
+    insta::assert_snapshot!(run(&["--help"]).expect(0).stdout);
+}
+
+#[test]
+fn every_command_has_help() {
+    let help = run(&["--help"]).expect(0).stdout;
+    let commands = help.split("Commands:").nth(1).unwrap();
+    let commands = commands.split("\n\n").next().unwrap();
+    let names: Vec<_> = commands
+        .lines()
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        let ran = run(&[name, "--help"]).expect(0);
+        assert!(ran.stdout.contains("Usage: caravan"), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error() {
+    let ran = run(&["verify", "--frobnicate"]).expect(2);
+    assert!(ran.stderr.contains("--frobnicate"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_wrong_declaration_names_file_line_and_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = "services:\n  a:\n    image: x\n    comand: [run]\n";
+    fs::write(directory.path().join("compose.yaml"), file).unwrap();
+    let mut command = caravan();
+    command.args(["-f", "compose.yaml", "status"]);
+    command.current_dir(directory.path());
+    let ran = Ran::of(command.output().unwrap()).expect(2);
+    assert!(ran.stderr.contains("compose.yaml:4:5"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("command"), "suggests: {}", ran.stderr);
+}
+
+#[test]
+fn a_missing_secret_names_the_command_that_makes_it() {
+    let ran = run(&["verify"]).expect(2);
+    assert!(ran.stderr.contains("POSTGRES_PASSWORD"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("caravan up"), "{}", ran.stderr);
+}
+
+#[test]
+fn no_docker_is_exit_code_3_in_text_and_json() {
+    let secrets = [
+        ("POSTGRES_PASSWORD", "aaaaaaaa"),
+        ("REDIS_PASSWORD", "bbbbbbbb"),
+        ("PAYMENT_TOKEN", "cccccccc"),
+        ("ADMIN_TOKEN", "dddddddd"),
+    ];
+    let home = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = caravan();
+        command.args(["-H", "tcp://127.0.0.1:1"]).args(args);
+        command
+            .current_dir(home.path())
+            .env("XDG_STATE_HOME", home.path());
+        Ran::of(command.envs(secrets).output().unwrap())
+    };
+    let text = run(&["verify"]).expect(3);
+    assert!(text.stderr.contains("Docker"), "{}", text.stderr);
+    assert_eq!(text.stdout, "");
+    let json = run(&["verify", "-o", "json"]).expect(3).json();
+    assert_eq!(json["error"]["kind"], "unreachable");
+    for command in ["up", "status", "logs", "test-flow", "down"] {
+        run(&[command]).expect(3);
+    }
+}

@@ -1,0 +1,256 @@
+//! `verify` can fail: each fault turns a known set of checks red, and what `verify` prints as the
+//! next command, run to the letter, turns them green again.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{
+    Ran, eventually,
+    kafka::{delete_topic, produce, read_all},
+    payments::{self, expect_lessons},
+    pipeline::Pipeline,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_is_found_and_its_hint_heals_it() {
+    let pipeline = Pipeline::up("faults", &[("TOP_UP_INTERVAL", "1s")]);
+    let database = pipeline.database().await;
+    payments::post_many(&pipeline, "before", 5).await;
+    expect_lessons(&database, 5, Duration::from_secs(30)).await;
+    pipeline.expect_green();
+
+    a_stopped_worker(&pipeline);
+    a_paused_container(&pipeline);
+    a_panic_in_a_log(&pipeline);
+    a_worker_that_never_starts(&pipeline);
+    a_worker_that_was_never_deployed(&pipeline);
+    a_deleted_topic(&pipeline).await;
+    a_deleted_allocation(&pipeline, &database).await;
+}
+
+/// Waits until exactly these ids are not `pass`, with exit code 1.
+#[track_caller]
+fn expect_red(pipeline: &Pipeline, ids: &[&str]) -> Ran {
+    let mut last = Vec::new();
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(30) {
+        let (ran, not_passing) = pipeline.not_passing();
+        if not_passing == ids {
+            assert_eq!(ran.code, 1);
+            return ran;
+        }
+        last = not_passing;
+    }
+    panic!("expected not to pass: {ids:#?}\nbut these: {last:#?}");
+}
+
+fn hint(ran: &Ran, id: &str) -> String {
+    let finding = Pipeline::finding(ran, id);
+    assert_eq!(finding["status"], "fail", "{finding}");
+    let Value::String(hint) = &finding["hint"] else {
+        panic!("no hint: {finding}");
+    };
+    hint.clone()
+}
+
+fn a_stopped_worker(pipeline: &Pipeline) {
+    pipeline.docker(&["stop", &pipeline.container("purchase-worker")]);
+    let ran = expect_red(
+        pipeline,
+        &[
+            "containers.purchase-worker.health",
+            "containers.purchase-worker.running",
+            "groups.purchase-worker.assigned",
+            "logs.purchase-worker.started",
+        ],
+    );
+    let hint = hint(&ran, "containers.purchase-worker.running");
+    assert!(hint.ends_with(" up purchase-worker"), "{hint}");
+    pipeline.shell(&hint).expect(0);
+    pipeline.expect_green();
+}
+
+fn a_paused_container(pipeline: &Pipeline) {
+    pipeline.docker(&["pause", &pipeline.container("session-worker")]);
+    let ran = expect_red(
+        pipeline,
+        &[
+            "containers.session-worker.health",
+            "containers.session-worker.running",
+            "groups.session-worker.assigned",
+            "logs.session-worker.started",
+        ],
+    );
+    let hint = hint(&ran, "containers.session-worker.running");
+    assert!(hint.starts_with("docker unpause "), "{hint}");
+    pipeline.shell(&hint).expect(0);
+    pipeline.expect_green();
+}
+
+/// Written to the log by the container's own runtime: what Docker keeps is what counts.
+fn a_panic_in_a_log(pipeline: &Pipeline) {
+    let container = pipeline.container("cache-worker");
+    // The file behind the process's stdout is a pipe to Docker, whoever writes into it.
+    let pid = pipeline.inspect("cache-worker", "{{.State.Pid}}");
+    let line = "thread 'main' panicked at crates/x.rs:1:1: boom";
+    let write = format!("echo \"{line}\" > /proc/{pid}/fd/1");
+    pipeline
+        .shell(&format!("({write}) 2>/dev/null || sudo sh -c '{write}'"))
+        .expect(0);
+    eventually("the log has it", Duration::from_secs(10), || {
+        let log = pipeline.docker(&["logs", "--tail", "5", &container]);
+        log.contains("boom").then_some(())
+    });
+    let ran = expect_red(pipeline, &["logs.cache-worker.clean"]);
+    let finding = Pipeline::finding(&ran, "logs.cache-worker.clean");
+    assert!(
+        finding["evidence"].to_string().contains("boom"),
+        "{finding}"
+    );
+    pipeline
+        .shell(&hint(&ran, "logs.cache-worker.clean"))
+        .expect(0);
+    pipeline.expect_green();
+}
+
+/// Its container runs, under the right name and labels, but the worker never joins its group.
+fn a_worker_that_never_starts(pipeline: &Pipeline) {
+    let container = pipeline.container("session-worker");
+    let image = pipeline.inspect("session-worker", "{{.Config.Image}}");
+    let network = format!("{}_default", pipeline.project);
+    let project = format!("com.docker.compose.project={}", pipeline.project);
+    pipeline.docker(&["rm", "-f", &container]);
+    pipeline.docker(&[
+        "run",
+        "-d",
+        "--name",
+        &container,
+        "--network",
+        &network,
+        "--label",
+        &project,
+        "--label",
+        "com.docker.compose.service=session-worker",
+        "--label",
+        "com.docker.compose.container-number=1",
+        "--label",
+        "com.docker.compose.oneoff=False",
+        "-e",
+        "KAFKA_BROKERS=nowhere:9092",
+        "-e",
+        "DATABASE_URL=postgres://nobody:nothing@postgres:5432/nothing",
+        &image,
+        "run",
+        "session-worker",
+    ]);
+    let ran = expect_red(
+        pipeline,
+        &[
+            "groups.session-worker.assigned",
+            "logs.session-worker.started",
+        ],
+    );
+    pipeline
+        .shell(&hint(&ran, "logs.session-worker.started"))
+        .expect(0);
+    pipeline.expect_green();
+}
+
+/// The story behind Caravan.
+fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
+    pipeline.docker(&["rm", "-f", &pipeline.container("allocation-worker")]);
+    let ran = expect_red(
+        pipeline,
+        &[
+            "containers.allocation-worker.health",
+            "containers.allocation-worker.restarts",
+            "containers.allocation-worker.running",
+            "groups.allocation-worker.assigned",
+            "logs.allocation-worker.clean",
+            "logs.allocation-worker.started",
+        ],
+    );
+    let finding = Pipeline::finding(&ran, "containers.allocation-worker.running");
+    assert_eq!(finding["seen"], "not deployed");
+    pipeline
+        .shell(&hint(&ran, "containers.allocation-worker.running"))
+        .expect(0);
+    pipeline.expect_green();
+}
+
+async fn a_deleted_topic(pipeline: &Pipeline) {
+    delete_topic(pipeline, "trainer-allocated").await;
+    let ran = expect_red(
+        pipeline,
+        &[
+            "groups.session-worker.assigned",
+            "groups.session-worker.lag",
+            "topics.trainer-allocated.exists",
+            "topics.trainer-allocated.partitions",
+        ],
+    );
+    pipeline
+        .shell(&hint(&ran, "topics.trainer-allocated.exists"))
+        .expect(0);
+    pipeline.expect_green();
+    let flow = pipeline.caravan(&["test-flow"]);
+    flow.expect(0);
+}
+
+async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
+    let (allocation, purchase, payment): (Uuid, Uuid, Uuid) = sqlx::query_as(
+        "SELECT a.id, s.id, s.payment_id FROM trainer_allocations a
+         JOIN student_course_purchases s ON s.id = a.purchase_id ORDER BY a.id LIMIT 1",
+    )
+    .fetch_one(database)
+    .await
+    .unwrap();
+    for statement in [
+        // Older than every grace, so that nothing counts as in flight.
+        "UPDATE student_course_purchases SET created_at = created_at - interval '1 hour' WHERE id = $1",
+        "UPDATE tutoring_sessions SET created_at = created_at - interval '1 hour' WHERE allocation_id =
+         (SELECT id FROM trainer_allocations WHERE purchase_id = $1)",
+        "DELETE FROM trainer_allocations WHERE purchase_id = $1",
+    ] {
+        sqlx::query(statement).bind(purchase).execute(database).await.unwrap();
+    }
+    let ran = expect_red(
+        pipeline,
+        &[
+            "database.purchase-has-allocation.holds",
+            "database.session-has-allocation.holds",
+        ],
+    );
+    let finding = Pipeline::finding(&ran, "database.purchase-has-allocation.holds");
+    assert!(
+        finding["evidence"]
+            .to_string()
+            .contains(&purchase.to_string()),
+        "{finding}"
+    );
+    // The hint is the trace of the event to replay.
+    let key = payment.to_string().into_bytes();
+    let events = read_all(pipeline, "purchase-created");
+    let event = events
+        .iter()
+        .find(|e| e.key.as_ref() == Some(&key))
+        .unwrap();
+    let place = format!("purchase-created/{}/{}", event.partition, event.offset);
+    assert!(finding.to_string().contains(&place), "{place} in {finding}");
+    produce(
+        pipeline,
+        "purchase-created",
+        &[(event.key.clone(), event.value.clone())],
+    )
+    .await;
+    pipeline.expect_green();
+    let healed: Uuid =
+        sqlx::query_scalar("SELECT id FROM trainer_allocations WHERE purchase_id = $1")
+            .bind(purchase)
+            .fetch_one(database)
+            .await
+            .unwrap();
+    assert_eq!(healed, allocation, "under its old id");
+}

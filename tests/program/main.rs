@@ -1,0 +1,11 @@
+//! The whole program, from outside. One test binary, because linking is what costs.
+//!
+//! `cli` needs nothing; the others each bring up the shipped pipeline under a project of their
+//! own, on real Docker with real Kafka, Postgres and Redis, and run side by side.
+
+mod bring_up;
+mod cli;
+mod effects;
+mod faults;
+mod support;
+mod workers;

@@ -1,0 +1,148 @@
+//! Kafka as another team's program would use it, with nothing of Caravan's between.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    message::{Headers, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
+
+use super::pipeline::Pipeline;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn config(pipeline: &Pipeline) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", pipeline.brokers());
+    config.set("broker.address.family", "v4");
+    config
+}
+
+fn consumer(pipeline: &Pipeline, group: &str) -> BaseConsumer {
+    let mut config = config(pipeline);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false");
+    config.create().unwrap()
+}
+
+/// A message as it lies on a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Stored {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(self.value.as_deref().unwrap()).unwrap()
+    }
+}
+
+fn ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+    metadata.topics()[0]
+        .partitions()
+        .iter()
+        .map(|p| {
+            let (low, high) = consumer.fetch_watermarks(topic, p.id(), TIMEOUT).unwrap();
+            (p.id(), low, high)
+        })
+        .collect()
+}
+
+/// Everything that is on a topic now.
+pub fn read_all(pipeline: &Pipeline, topic: &str) -> Vec<Stored> {
+    let consumer = consumer(pipeline, "caravan-test-reader");
+    let ends = ends(&consumer, topic);
+    let mut list = TopicPartitionList::new();
+    for (partition, low, _) in &ends {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*low))
+            .unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let wanted: i64 = ends.iter().map(|(_, low, high)| high - low).sum();
+    let mut stored = Vec::new();
+    while stored.len() < usize::try_from(wanted).unwrap() {
+        let message = consumer
+            .poll(TIMEOUT)
+            .expect("the topic's messages")
+            .unwrap();
+        let mut headers = BTreeMap::new();
+        for header in message.headers().into_iter().flat_map(|h| h.iter()) {
+            let value = String::from_utf8_lossy(header.value.unwrap_or_default());
+            headers.insert(header.key.to_owned(), value.into_owned());
+        }
+        stored.push(Stored {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+        });
+    }
+    stored
+}
+
+/// Messages between a group's committed offsets and the ends of a topic.
+pub fn lag(pipeline: &Pipeline, group: &str, topic: &str) -> i64 {
+    let consumer = consumer(pipeline, group);
+    let ends = ends(&consumer, topic);
+    let mut list = TopicPartitionList::new();
+    for (partition, _, _) in &ends {
+        list.add_partition(topic, *partition);
+    }
+    let committed = consumer.committed_offsets(list, TIMEOUT).unwrap();
+    ends.iter()
+        .map(|(partition, low, high)| {
+            let at = committed
+                .find_partition(topic, *partition)
+                .unwrap()
+                .offset();
+            match at {
+                Offset::Offset(at) => high - at,
+                _ => high - low,
+            }
+        })
+        .sum()
+}
+
+/// Produces messages and awaits their acks.
+pub async fn produce(
+    pipeline: &Pipeline,
+    topic: &str,
+    messages: &[(Option<Vec<u8>>, Option<Vec<u8>>)],
+) -> Vec<(i32, i64)> {
+    let producer: FutureProducer = config(pipeline)
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .create()
+        .unwrap();
+    let mut acks = Vec::new();
+    for (key, value) in messages {
+        let mut record: FutureRecord<'_, Vec<u8>, Vec<u8>> = FutureRecord::to(topic);
+        record.key = key.as_ref();
+        record.payload = value.as_ref();
+        record.headers = Some(OwnedHeaders::new());
+        acks.push(producer.send_result(record).map_err(|(e, _)| e).unwrap());
+    }
+    let mut places = Vec::new();
+    for ack in acks {
+        let delivery = ack.await.unwrap().map_err(|(e, _)| e).unwrap();
+        places.push((delivery.partition, delivery.offset));
+    }
+    places
+}
+
+pub async fn delete_topic(pipeline: &Pipeline, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
+    let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    results.unwrap().remove(0).unwrap();
+}

@@ -1,0 +1,115 @@
+//! What the whole-program tests share: the program with a clean environment, and a deployment of
+//! the shipped pipeline under a project name, ports and state directory of its own.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test support: each test file uses a part of it, and panics are its failures"
+)]
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+pub mod kafka;
+pub mod payments;
+pub mod pipeline;
+
+/// `caravan` with nothing of the caller's environment but what finding Docker needs.
+pub fn caravan() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caravan"));
+    command.env_clear();
+    for name in ["PATH", "DOCKER_HOST", "LANG"] {
+        if let Ok(value) = std::env::var(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// What a program wrote and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Fails the test, showing everything, unless the program ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// stdout as the one JSON document that it must be.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("not one JSON document: {e}\n{}", self.stdout))
+    }
+}
+
+/// Waits until `condition` gives a value; fails the test at the deadline.
+#[track_caller]
+pub fn eventually<T>(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(
+            began.elapsed() < deadline,
+            "not within {deadline:?}: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// As [`eventually`], asynchronously.
+pub async fn eventually_async<T, F>(what: &str, deadline: Duration, mut condition: F) -> T
+where
+    F: AsyncFnMut() -> Option<T>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(
+            began.elapsed() < deadline,
+            "not within {deadline:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A port of the loopback that is free now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
