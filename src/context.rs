@@ -30,25 +30,20 @@ impl Context {
         cwd: PathBuf,
         env: BTreeMap<String, String>,
     ) -> Self {
-        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let invocation = Invocation {
-            files: global.file.iter().map(text).collect(),
-            project: global.project.clone(),
-            env_file: global.env_file.as_ref().map(text),
-            host: global.host.clone(),
+        let host = global.host.clone().or_else(|| env.get("DOCKER_HOST").cloned());
+        let request = pipeline::Request {
+            files: global.file,
+            project: global.project,
+            env_file: global.env_file,
+            host: global.host,
+            cwd,
+            env,
         };
-        let host = global.host.or_else(|| env.get("DOCKER_HOST").cloned());
         Self {
             console,
             cancel: CancellationToken::new(),
-            invocation,
-            request: pipeline::Request {
-                files: global.file,
-                project: global.project,
-                env_file: global.env_file,
-                cwd,
-                env,
-            },
+            invocation: request.invocation(),
+            request,
             host: host.filter(|h| !h.is_empty()),
         }
     }

@@ -22,7 +22,10 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
     let began = Instant::now();
     let containers = containers.await?;
     for service in &scene.pipeline.services {
-        let own: Vec<_> = containers.iter().filter(|c| c.service == service.name).collect();
+        let own: Vec<_> = containers
+            .iter()
+            .filter(|c| c.service == service.name)
+            .collect();
         let hint = scene.remedy(&containers, &service.name);
         let findings = if service.is_one_shot(scene.pipeline) {
             let logs = scene.invocation.command(&format!("logs {}", service.name));
@@ -43,16 +46,26 @@ fn long_running(
     hint: &str,
 ) -> Vec<Finding> {
     let running = running(began, service, own);
-    let up: Vec<_> = own.iter().copied().filter(|c| c.state == State::Running).collect();
+    let up: Vec<_> = own
+        .iter()
+        .copied()
+        .filter(|c| c.state == State::Running)
+        .collect();
     let mut findings = Vec::new();
     if let Some(healthcheck) = &service.healthcheck
         && healthcheck.test.first().is_some_and(|test| test != "NONE")
     {
-        let check = Check::new(began, format!("containers.{}.health", service.name), "healthy");
+        let check = Check::new(
+            began,
+            format!("containers.{}.health", service.name),
+            "healthy",
+        );
         findings.push(if up.is_empty() {
             check.skip("not running", &running.id)
         } else {
-            let restart = scene.invocation.command(&format!("restart {}", service.name));
+            let restart = scene
+                .invocation
+                .command(&format!("restart {}", service.name));
             health(check, healthcheck, &up, Utc::now(), &restart)
         });
     }
@@ -72,7 +85,11 @@ fn running(began: Instant, service: &Service, own: &[&Container]) -> Finding {
         1 => "running".to_owned(),
         n => format!("{n} running"),
     };
-    let check = Check::new(began, format!("containers.{}.running", service.name), expected);
+    let check = Check::new(
+        began,
+        format!("containers.{}.running", service.name),
+        expected,
+    );
     let running = own.iter().filter(|c| c.state == State::Running).count();
     if own.is_empty() {
         return check.fail("not deployed");
@@ -87,7 +104,11 @@ fn running(began: Instant, service: &Service, own: &[&Container]) -> Finding {
             .evidence(broken.iter().filter_map(|c| docker_error(c))),
         (false, _) => check
             .fail(format!("{running} of {wanted} running"))
-            .evidence(broken.iter().map(|c| format!("{}: {}", c.name, describe(c))))
+            .evidence(
+                broken
+                    .iter()
+                    .map(|c| format!("{}: {}", c.name, describe(c))),
+            )
             .evidence(broken.iter().filter_map(|c| docker_error(c))),
     }
 }
@@ -95,7 +116,10 @@ fn running(began: Instant, service: &Service, own: &[&Container]) -> Finding {
 /// `exited (137, out of memory)`, `paused`.
 fn describe(container: &Container) -> String {
     let state = container.state.name();
-    let ended = matches!(container.state, State::Exited | State::Dead | State::Restarting);
+    let ended = matches!(
+        container.state,
+        State::Exited | State::Dead | State::Restarting
+    );
     match container.exit_code.filter(|_| ended) {
         Some(code) if container.oom_killed => format!("{state} ({code}, out of memory)"),
         Some(code) => format!("{state} ({code})"),
@@ -127,7 +151,10 @@ fn health(
                 let age = age(container, now);
                 if age > patience(healthcheck) {
                     let seen = format!("still starting after {} s", age.as_secs());
-                    return check.fail(seen).evidence(last_output(container, health)).hint(restart);
+                    return check
+                        .fail(seen)
+                        .evidence(last_output(container, health))
+                        .hint(restart);
                 }
                 starting = Some(age);
             }
@@ -136,7 +163,10 @@ fn health(
                     0 => other.to_owned(),
                     n => format!("{other}: {n} probes failed in a row"),
                 };
-                return check.fail(seen).evidence(last_output(container, health)).hint(restart);
+                return check
+                    .fail(seen)
+                    .evidence(last_output(container, health))
+                    .hint(restart);
             }
         }
     }
@@ -183,7 +213,10 @@ fn restarts(
                 let started = c.started_at.map(|at| at.to_rfc3339()).unwrap_or_default();
                 format!("{}: {} times, last at {started}", c.name, c.restart_count)
             });
-            check.warn(format!("{n} since it was started")).evidence(evidence).hint(logs)
+            check
+                .warn(format!("{n} since it was started"))
+                .evidence(evidence)
+                .hint(logs)
         }
     }
 }
@@ -208,9 +241,12 @@ fn completed(
             .evidence(docker_error(last))
             .evidence([format!("its log: {logs}")])
             .hint(up),
-        (State::Running | State::Restarting, _) => {
-            check.fail(format!("still {}", last.state.name())).hint(logs)
-        }
-        _ => check.fail(describe(last)).evidence(docker_error(last)).hint(up),
+        (State::Running | State::Restarting, _) => check
+            .fail(format!("still {}", last.state.name()))
+            .hint(logs),
+        _ => check
+            .fail(describe(last))
+            .evidence(docker_error(last))
+            .hint(up),
     }
 }

@@ -59,11 +59,7 @@ pub(super) struct Check {
 
 impl Check {
     /// `began`: when the question was asked that this check, perhaps with others, is answered by.
-    pub(super) fn new(
-        began: Instant,
-        id: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(began: Instant, id: impl Into<String>, expected: impl Into<String>) -> Self {
         Self {
             id: id.into(),
             expected: expected.into(),

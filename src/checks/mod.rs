@@ -30,9 +30,15 @@
 //! member lingers in its group until its session ends, so `assigned` compares members with running
 //! containers, and `stable` takes an empty group for what it is, a group at rest.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-use futures_util::{FutureExt, TryFutureExt, future::Shared};
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::sync::mpsc::UnboundedSender;
 
 mod broker;
@@ -50,8 +56,6 @@ mod services;
 mod topics;
 
 pub(crate) use order::sort;
-
-use std::{sync::Arc, time::Instant};
 
 use crate::{
     engine::{Engine, observed::Container},

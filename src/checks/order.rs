@@ -45,9 +45,8 @@ fn key(pipeline: &Pipeline, id: &str) -> (usize, usize, usize, String) {
     let (layer, rest) = id.split_once('.').unwrap_or((id, ""));
     // A subject may hold dots (topics do); an aspect does not.
     let (subject, aspect) = rest.rsplit_once('.').unwrap_or(("", rest));
-    let position = |list: &[&str], word: &str| {
-        list.iter().position(|w| *w == word).unwrap_or(list.len())
-    };
+    let position =
+        |list: &[&str], word: &str| list.iter().position(|w| *w == word).unwrap_or(list.len());
     (
         position(&LAYERS, layer),
         subject_position(pipeline, layer, subject),
@@ -66,5 +65,8 @@ fn subject_position(pipeline: &Pipeline, layer: &str, subject: &str) -> usize {
         }
         _ => names.extend(pipeline.services.iter().map(|s| s.name.as_str())),
     }
-    names.iter().position(|n| *n == subject).unwrap_or(names.len())
+    names
+        .iter()
+        .position(|n| *n == subject)
+        .unwrap_or(names.len())
 }

@@ -15,7 +15,8 @@ impl Scene<'_> {
         let replicas = self.pipeline.service(service).map_or(1, |s| s.replicas);
         let running = own.iter().filter(|c| c.state == State::Running).count();
         if !paused.is_empty() {
-            self.invocation.docker(&format!("unpause {}", paused.join(" ")))
+            self.invocation
+                .docker(&format!("unpause {}", paused.join(" ")))
         } else if running > 0 && running >= replicas as usize {
             self.invocation.command(&format!("restart {service}"))
         } else {

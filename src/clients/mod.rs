@@ -14,6 +14,8 @@ pub(crate) mod postgres;
 mod redact;
 pub(crate) mod redis;
 
+pub(crate) use effects::missing_migration;
+
 /// What one call may take, unless its caller says otherwise.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -1,13 +1,12 @@
 //! Postgres: read-only questions of the checks, and the probe's few writes.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions,
 };
-use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
 use super::{
     TIMEOUT,
@@ -15,18 +14,20 @@ use super::{
 };
 
 /// What a single statement may take; a check that needs longer is no check.
-const STATEMENT_TIMEOUT: &str = "5s";
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections at most: enough for the slow invariants of a large table to run side by side.
-const CONNECTIONS: u32 = 4;
+/// When a statement's own timeout did not help: the server is paused, or the network gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A small pool on the database of a `postgres://` URL.
+/// One connection to the database of a `postgres://` URL; questions wait for each other.
+///
+/// Not a pool: an sqlx pool takes a connection back in the background, so that one question after
+/// another would open one connection after another.
 ///
 /// Statements of the declaration (invariants, `find`) are trusted as the declaration is; values
 /// are always bound.
-#[derive(Clone)]
 pub(crate) struct Postgres {
-    pool: PgPool,
+    connection: Mutex<PgConnection>,
     url: String,
 }
 
@@ -38,13 +39,13 @@ pub(crate) struct Counterexample {
 }
 
 impl Postgres {
-    /// Connects; the sessions can only read.
+    /// Connects; the session can only read.
     ///
     /// # Errors
     /// Why not, without the password.
     pub(crate) async fn connect(url: &str) -> Result<Self, String> {
         let read_only = [("default_transaction_read_only", "on")];
-        Self::with_options(url, options(url)?.options(read_only)).await
+        Self::with_options(url, &options(url)?.options(read_only)).await
     }
 
     /// As [`Self::connect`], but may write.
@@ -52,22 +53,24 @@ impl Postgres {
     /// # Errors
     /// Why not, without the password.
     pub(crate) async fn connect_writable(url: &str) -> Result<Self, String> {
-        Self::with_options(url, options(url)?).await
+        Self::with_options(url, &options(url)?).await
     }
 
-    async fn with_options(url: &str, options: PgConnectOptions) -> Result<Self, String> {
-        listening(&options, url).await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(TIMEOUT)
-            .test_before_acquire(false)
-            .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT)]))
-            .await
-            .map_err(|e| describe(&e, url))?;
+    async fn with_options(url: &str, options: &PgConnectOptions) -> Result<Self, String> {
+        let connecting = bounded(url, TIMEOUT, options.connect());
         Ok(Self {
-            pool,
+            connection: Mutex::new(connecting.await?),
             url: url.to_owned(),
         })
+    }
+
+    /// One question, when those before it are answered.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, String> {
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER_TIMEOUT, question(&mut connection)).await
     }
 
     /// The latest migration of sqlx' bookkeeping that was applied with success, if any.
@@ -75,7 +78,7 @@ impl Postgres {
     /// # Errors
     /// The database's own; a bookkeeping table that does not exist is no error.
     pub(crate) async fn applied_migration(&self, table: &str) -> Result<Option<i64>, String> {
-        if !self.table_exists(table).await? {
+        if !self.missing_tables(&[table.to_owned()]).await?.is_empty() {
             return Ok(None);
         }
         let sql = format!("SELECT max(version) FROM {} WHERE success", quote(table));
@@ -85,15 +88,23 @@ impl Postgres {
             .map_err(|e| self.describe(&e))
     }
 
-    /// Whether a table (or view) of that name is on the search path.
+    /// Those of `tables` that are neither a table nor a view on the search path.
     ///
     /// # Errors
     /// The database's own.
-    pub(crate) async fn table_exists(&self, table: &str) -> Result<bool, String> {
-        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-            .bind(quote(table))
-            .fetch_one(&self.pool)
+    pub(crate) async fn missing_tables(
+        &self,
+        tables: &[String],
+    ) -> Result<BTreeSet<String>, String> {
+        let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
+        let sql = "SELECT name FROM unnest($1::text[], $2::text[]) AS t (name, quoted) \
+                   WHERE to_regclass(quoted) IS NULL";
+        sqlx::query_scalar(sql)
+            .bind(tables)
+            .bind(quoted)
+            .fetch_all(&self.pool)
             .await
+            .map(BTreeSet::from_iter)
             .map_err(|e| self.describe(&e))
     }
 

@@ -21,14 +21,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let engine = context.engine().await?;
     let lock = state::lock(&source)?;
-    let project = source.project()?;
+    let project = source.project().to_owned();
     if args.volumes && !args.yes {
         let volumes = engine.volumes(&project).await?;
         confirm(context, &volumes)?;
     }
     // A declaration whose secrets are gone must not keep its containers from being removed: the
     // labels tell enough, only the order of stopping is then unknown.
-    let pipeline = context.resolve(&source).ok();
+    let pipeline = source.resolve_without_secrets().ok();
     let progress = Progress::start(&context.console);
     let outcome = engine
         .down(&project, pipeline.as_ref(), args.volumes, progress.events())

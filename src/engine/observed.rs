@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// A container as `inspect` shows it.
 #[derive(Debug, Clone)]
@@ -34,6 +34,20 @@ pub(crate) struct Container {
     pub(crate) labels: BTreeMap<String, String>,
     /// On the host; 0 when not running.
     pub(crate) pid: i64,
+}
+
+impl Container {
+    /// From when on log lines belong to the current run, or to the last one if it ended. None: it
+    /// never ran.
+    ///
+    /// Docker notes `StartedAt` when the process runs already, so its first lines may be older;
+    /// the end of the run before bounds them, where it is still known.
+    pub(crate) fn run_began(&self) -> Option<DateTime<Utc>> {
+        let started = self.started_at?;
+        let earliest = started - TimeDelta::seconds(1);
+        let previous_end = self.finished_at.filter(|end| *end <= started);
+        Some(previous_end.map_or(earliest, |end| end.max(earliest)))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
-    migrate::{MigrateError, Migrator},
+    migrate::Migrator,
     postgres::PgConnectOptions,
 };
 use tokio::time::timeout;

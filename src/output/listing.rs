@@ -8,7 +8,7 @@ use super::Console;
 pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_header(header.to_vec());
     match console.width() {
         Some(width) => {

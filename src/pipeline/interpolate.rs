@@ -33,6 +33,10 @@ impl Variables {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
+
+    pub(crate) fn all(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
 }
 
 /// What interpolation met on its way.
@@ -94,7 +98,6 @@ fn below(
     };
     Ok(Node { value, at: node.at })
 }
-
 
 fn problem(node: &Node, path: &str, message: String) -> Problem {
     Problem::new(node.at, path, message)
@@ -284,7 +287,10 @@ mod tests {
             ("${SET!x}", "is not one of"),
             ("$1", "a literal dollar"),
             ("costs 5$", "a literal dollar"),
-            ("${UNSET:?set it in .env}", "UNSET is not set: set it in .env"),
+            (
+                "${UNSET:?set it in .env}",
+                "UNSET is not set: set it in .env",
+            ),
             ("${EMPTY:?}", "EMPTY is not set"),
         ] {
             let error = expanded(template).expect_err(template);
@@ -297,7 +303,12 @@ mod tests {
     #[test]
     fn what_was_met_is_remembered() {
         let mut seen = Seen::default();
-        text("$UNSET ${ALSO} ${DEFAULTED:-x} $TOKEN", &variables(), &mut seen).expect("fine");
+        text(
+            "$UNSET ${ALSO} ${DEFAULTED:-x} $TOKEN",
+            &variables(),
+            &mut seen,
+        )
+        .expect("fine");
         assert_eq!(seen.unset.iter().collect::<Vec<_>>(), ["ALSO", "UNSET"]);
         assert!(seen.secret);
     }

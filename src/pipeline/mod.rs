@@ -12,6 +12,8 @@ mod problem;
 mod read;
 mod references;
 mod source;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod topic_spec;
 mod units;
 mod yaml;
@@ -19,3 +21,5 @@ mod yaml;
 pub(crate) use find::find_service;
 pub(crate) use model::*;
 pub(crate) use source::{Request, Source, locate};
+
+use source::clean_path;

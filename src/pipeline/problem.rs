@@ -1,6 +1,8 @@
 //! A fault in the declaration, and how it is shown: file, line, column, key, the source line with
 //! its place underlined, and what to do.
 
+use std::fmt;
+
 use super::yaml::Position;
 use crate::error::{Error, Kind};
 
@@ -21,11 +23,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(
-        at: Position,
-        path: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(at: Position, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             at,
             path: path.into(),
@@ -51,7 +49,10 @@ pub(crate) struct File {
 pub(crate) fn error(mut problems: Vec<Problem>, files: &[File]) -> Error {
     problems.sort_by_key(|p| (p.at.file, p.at.line, p.at.column));
     let Some(first) = problems.first() else {
-        return Error::new(Kind::Defect, "an error about the declaration without a fault");
+        return Error::new(
+            Kind::Defect,
+            "an error about the declaration without a fault",
+        );
     };
     let mut error = Error::new(Kind::Usage, sentence(first, files));
     for line in excerpt(first.at, files) {
@@ -76,7 +77,10 @@ fn sentence(problem: &Problem, files: &[File]) -> String {
     } = problem;
     let name = files.get(at.file).map_or("?", |file| file.name.as_str());
     let separator = if path.is_empty() { "" } else { ": " };
-    format!("{name}:{}:{}: {path}{separator}{message}", at.line, at.column)
+    format!(
+        "{name}:{}:{}: {path}{separator}{message}",
+        at.line, at.column
+    )
 }
 
 /// The source line, with carets under the place.
@@ -113,8 +117,34 @@ fn excerpt(at: Position, files: &[File]) -> Vec<String> {
     ]
 }
 
-/// The known word that `given` was probably meant to be.
+/// The known word that was probably meant; shown as a question, or as nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Nearest<'a>(Option<&'a str>);
+
+impl Nearest<'_> {
+    pub(crate) fn is_some(self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(word) => write!(f, "; did you mean `{word}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
 pub(crate) fn did_you_mean<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Nearest<'a> {
+    Nearest(nearest(given, known))
+}
+
+/// The word with the fewest slips between it and `given`, if they are few for its length.
+pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -88,7 +88,15 @@ mod tests {
         assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for bad in ["", "10", "s", "-1s", "1x", "1m 30s", "99999999999999999999d"] {
+        for bad in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1x",
+            "1m 30s",
+            "99999999999999999999d",
+        ] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,12 +1,36 @@
 //! One synthetic payment, followed hop by hop.
+//!
+//! In the order in which data passes: `expected` derives the hops from the declaration;
+//! `template` fills the request in; `entry` posts it; `watch` looks at topics, logs, tables and
+//! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
+//! `cleanup` takes its rows away again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
+mod cleanup;
+mod entry;
+mod expected;
 pub(crate) mod hop;
+mod ledger;
+mod missing;
+mod settle;
+mod sources;
+mod template;
+mod watch;
 
-use hop::Hop;
+use crate::{
+    engine::Engine,
+    error::{Error, Kind, Result},
+    pipeline::Pipeline,
+};
+use hop::{Hop, Seen};
+use ledger::Ledger;
+use sources::Sources;
+use template::Values;
 
 /// How to probe.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +63,7 @@ pub(crate) struct Missing {
     pub(crate) hop: usize,
     /// Whose work it is.
     pub(crate) service: String,
-    /// What Docker says of that service's containers.
+    /// What Docker says of that service's containers, and what was seen instead.
     pub(crate) state: String,
     /// Of this start, oldest first.
     pub(crate) last_log_lines: Vec<String>,
@@ -56,4 +80,132 @@ pub(crate) enum Cleanup {
     Deleted(Vec<(String, u64)>),
     /// What is still there, and why.
     Failed(String),
+}
+
+/// Sends one payment through and follows it; each hop is sent to `hops` when it is seen.
+///
+/// # Errors
+/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry
+/// service do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: with
+/// what became of the rows. A hop that is missing is no error: the trace says so.
+pub(crate) async fn run(
+    pipeline: &Pipeline,
+    engine: &Engine,
+    options: Options,
+    cancel: CancellationToken,
+    hops: UnboundedSender<Hop>,
+) -> Result<Trace> {
+    let Some(flow) = &pipeline.flow else {
+        return Err(
+            Error::new(Kind::Usage, "the declaration has no flow to follow")
+                .hint("declare x-caravan.flow: how a payment enters the pipeline"),
+        );
+    };
+    let values = Values::draw(&flow.values);
+    let request = entry::Request::new(pipeline, flow, &values)?;
+    let steps = expected::steps(pipeline, flow);
+    let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
+
+    let posted = Posted::now();
+    let accepted = tokio::select! {
+        accepted = request.send() => accepted,
+        () = cancel.cancelled() => Err(Error::new(
+            Kind::Interrupted,
+            "interrupted while the payment was posted: whether it was made is not known",
+        )),
+    };
+    let accepted = match accepted {
+        Ok(accepted) => accepted,
+        Err(e) => {
+            let left = sources.delete_keys().await.err();
+            return Err(left.into_iter().fold(e, Error::because));
+        }
+    };
+    let mut ledger = Ledger::new(steps.clone(), posted, hops);
+    ledger.entered(accepted.detail);
+    let id = accepted.correlation_id;
+
+    let (sightings, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let payment = watch::Payment {
+        pipeline,
+        steps: &steps,
+        posted,
+        id: &id,
+    };
+    let mut watching = Box::pin(watch::all(payment, engine, &sources, sightings));
+    let deadline = posted.instant + options.timeout;
+    tokio::select! {
+        () = watching.as_mut() => {}
+        () = ledger.fill(&mut seen, deadline) => {}
+        () = cancel.cancelled() => {}
+    }
+    ledger.drain(&mut seen);
+    let took = ledger.took(deadline);
+    let cleanup = if options.keep {
+        Cleanup::Kept
+    } else {
+        let settled = settle::settle(&sources, &mut ledger, &mut watching, &mut seen).await;
+        cleanup::clean(pipeline, &sources, &id, settled).await
+    };
+    if cancel.is_cancelled() {
+        return Err(interrupted(&ledger, &id, &cleanup));
+    }
+    let missing = missing::first(engine, pipeline, &ledger).await;
+    Ok(Trace {
+        correlation_id: Some(id.clone()),
+        posted_at: posted.at,
+        hops: ledger.into_hops(),
+        took,
+        missing,
+        cleanup,
+    })
+}
+
+/// When the payment was posted, by both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Posted {
+    at: DateTime<Utc>,
+    instant: Instant,
+}
+
+impl Posted {
+    fn now() -> Self {
+        Self {
+            at: Utc::now(),
+            instant: Instant::now(),
+        }
+    }
+
+    /// Seen at `at`, by the clock of the place itself.
+    fn seen_at(self, at: DateTime<Utc>, detail: String) -> Seen {
+        Seen {
+            at,
+            // Another machine's clock may be behind.
+            after: (at - self.at).to_std().unwrap_or_default(),
+            detail,
+        }
+    }
+
+    /// Seen just now.
+    fn seen_now(self, detail: String) -> Seen {
+        Seen {
+            at: Utc::now(),
+            after: self.instant.elapsed(),
+            detail,
+        }
+    }
+}
+
+fn interrupted(ledger: &Ledger, id: &str, cleanup: &Cleanup) -> Error {
+    let what = format!("interrupted: payment {id}, {}", ledger.summary());
+    let error = Error::new(Kind::Interrupted, what);
+    match cleanup {
+        Cleanup::Nothing => error,
+        Cleanup::Kept => error.because("its rows are kept"),
+        Cleanup::Deleted(tables) => {
+            let rows: u64 = tables.iter().map(|(_, rows)| rows).sum();
+            error.because(format!("its {rows} rows were deleted"))
+        }
+        Cleanup::Failed(why) => error.because(format!("not cleaned up: {why}")),
+    }
 }

@@ -56,7 +56,9 @@ fn parse(
         };
         let name = name.trim_end();
         if !is_name(name) {
-            return Err(wrong("what is before the `=` is not a variable's name".to_owned()));
+            return Err(wrong(
+                "what is before the `=` is not a variable's name".to_owned(),
+            ));
         }
         let value = parse_value(value.trim_start(), outer, &values).map_err(wrong)?;
         values.insert(name.to_owned(), value);
@@ -66,7 +68,10 @@ fn parse(
 
 fn is_name(text: &str) -> bool {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+    starts_well
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 fn parse_value(

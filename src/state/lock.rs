@@ -15,7 +15,10 @@ use crate::{
 /// Held as long as it lives. The file stays: removing it would let a third process lock a new
 /// one while a second still waits for the old.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it is what unlocks")] File);
+pub(crate) struct Lock {
+    /// Closing it is what unlocks.
+    _file: File,
+}
 
 /// Takes the project's lock.
 ///
@@ -45,7 +48,7 @@ pub(crate) fn lock(source: &Source) -> Result<Lock> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", process::id()))
         .map_err(failed)?;
-    Ok(Lock(file))
+    Ok(Lock { _file: file })
 }
 
 fn held(source: &Source, mut file: File) -> Error {

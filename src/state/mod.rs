@@ -4,6 +4,8 @@
 pub(crate) mod dotenv;
 mod lock;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use lock::{Lock, lock};
+pub(crate) use lock::lock;
 pub(crate) use secrets::ensure_secrets;

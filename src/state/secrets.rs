@@ -27,10 +27,7 @@ const HEADER: &str = "\
 /// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
 /// secrets that are lost, and a new password would not open it. Also when the file cannot be
 /// written.
-pub(crate) fn ensure_secrets(
-    source: &Source,
-    existing_volumes: &[String],
-) -> Result<Vec<String>> {
+pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
     let missing = source.missing_secrets()?;
     if missing.is_empty() {
         return Ok(missing);
@@ -96,7 +93,7 @@ fn append(path: &Path, lines: &str) -> io::Result<()> {
     }
     text.push_str(HEADER);
     text.push_str(lines);
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = path.parent().unwrap_or(&path);
     make_directory(directory).map_err(|error| io::Error::other(error.to_string()))?;
     replace(&path, &text)
 }

@@ -145,3 +145,39 @@ fn order(request: Request) -> Result<Order, ApiError> {
         currency: request.currency,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn with_key(key: &str) -> HeaderMap {
+        let value = HeaderValue::from_bytes(key.as_bytes()).expect("a header value");
+        HeaderMap::from_iter([(IDEMPOTENCY_KEY.parse().expect("a name"), value)])
+    }
+
+    #[test]
+    fn a_key_is_1_to_200_visible_characters() {
+        for key in ["k", "order-17/attempt:1", &"x".repeat(200)] {
+            assert_eq!(idempotency_key(&with_key(key)).expect("a good key"), key);
+        }
+        for key in ["", "two words", "tab\tkey", "schlüssel", &"x".repeat(201)] {
+            assert!(idempotency_key(&with_key(key)).is_err(), "{key:?}");
+        }
+        assert!(idempotency_key(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn an_order_keeps_the_rules_of_amounts() {
+        let request = |amount_cents, currency: &str| Request {
+            student_id: Uuid::from_u128(1),
+            course_id: Uuid::from_u128(2),
+            amount_cents,
+            currency: currency.to_owned(),
+        };
+        assert!(order(request(4900, "EUR")).is_ok());
+        assert!(order(request(0, "EUR")).is_err());
+        assert!(order(request(4900, "euro")).is_err());
+    }
+}

@@ -46,6 +46,7 @@ pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
 /// `/ready`. False when `shutdown` came first.
 pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) -> bool {
     let mut backoff = Backoff::infrastructure();
+    health.not_ready(PART, "connecting");
     loop {
         let answer = tokio::select! {
             () = shutdown.cancelled() => return false,

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn only_the_data_s_own_fault_is_an_item_s() {
-        for code in ["23505", "23514", "22001", "22003", "22P02", "54000", "P0001"] {
+        for code in [
+            "23505", "23514", "22001", "22003", "22P02", "54000", "P0001",
+        ] {
             assert!(is_data_error(code), "{code}");
         }
         // Serialisation, deadlock, disk full, shutdown, cannot connect, password, cancelled,

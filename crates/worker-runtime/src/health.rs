@@ -58,6 +58,12 @@ impl Health {
         self.set(part, Part::Degraded(why.into()))
     }
 
+    /// Whether the part's last word was [`Health::degraded`].
+    #[must_use]
+    pub fn is_degraded(&self, part: &str) -> bool {
+        matches!(self.lock().get(part), Some(Part::Degraded(_)))
+    }
+
     /// The part cannot do its work. True if that is news: another reason is not.
     pub fn not_ready(&self, part: &str, why: impl Into<String>) -> bool {
         self.set(part, Part::NotReady(why.into()))
@@ -70,9 +76,9 @@ impl Health {
 
     fn set(&self, name: &str, part: Part) -> bool {
         let mut parts = self.lock();
-        let news = parts.get(name).is_none_or(|before| {
-            std::mem::discriminant(before) != std::mem::discriminant(&part)
-        });
+        let news = parts
+            .get(name)
+            .is_none_or(|before| std::mem::discriminant(before) != std::mem::discriminant(&part));
         parts.insert(name.to_owned(), part);
         news
     }
@@ -173,7 +179,10 @@ async fn get_ready(port: u16) -> std::io::Result<String> {
         .write_all(b"GET /ready HTTP/1.0\r\nHost: localhost\r\n\r\n")
         .await?;
     let mut answer = Vec::new();
-    stream.take(PROBE_MAX_BYTES).read_to_end(&mut answer).await?;
+    stream
+        .take(PROBE_MAX_BYTES)
+        .read_to_end(&mut answer)
+        .await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -1,7 +1,7 @@
 //! What an HTTP service of the pipeline owes its callers: a bearer token, bounded bodies, bounded
 //! time, bounded concurrency, and every refusal as JSON `{error: "stable_word", message}`.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,8 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use caravan_events::names::SYNTHETIC_HEADER;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::Failure;
@@ -129,13 +131,27 @@ impl BearerToken {
 /// Puts `routes` behind the token and all bounds, and gives unknown paths and methods their
 /// answers.
 pub fn guard(routes: Router, token: BearerToken) -> Router {
-    let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
+    bounded(routes, token, REQUEST_TIMEOUT)
+}
+
+fn bounded(routes: Router, token: BearerToken, limit: Duration) -> Router {
+    let turns = Turns {
+        free: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+        limit,
+    };
     routes
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(middleware::from_fn_with_state(token, authorise))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(turns, in_time))
+}
+
+/// How many requests are worked on at once, and how long one may take.
+#[derive(Clone)]
+struct Turns {
+    free: Arc<Semaphore>,
+    limit: Duration,
 }
 
 async fn authorise(State(token): State<BearerToken>, request: Request, next: Next) -> Response {
@@ -150,18 +166,18 @@ async fn authorise(State(token): State<BearerToken>, request: Request, next: Nex
     .into_response()
 }
 
-async fn in_time(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+async fn in_time(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let answer = async {
         // Nobody closes the semaphore; a request without a turn would still be bounded in time.
-        let _turn = turns.acquire().await.ok();
+        let _turn = turns.free.acquire().await.ok();
         next.run(request).await
     };
-    timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| {
-        ApiError::unavailable(
-            "timeout",
-            format!("no answer within {REQUEST_TIMEOUT:?}; the same request may be sent again"),
-        )
-        .into_response()
+    timeout(turns.limit, answer).await.unwrap_or_else(|_| {
+        let message = format!(
+            "no answer within {:?}; the same request may be sent again",
+            turns.limit
+        );
+        ApiError::unavailable("timeout", message).into_response()
     })
 }
 
@@ -184,37 +200,58 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonObject<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Json(value) = Json::<Value>::from_request(request, state)
-            .await
-            .map_err(refusal)?;
-        // serde would read a struct from an array as well.
-        if !value.is_object() {
-            return Err(ApiError::bad_request(
-                "invalid_body",
-                "the body must be a JSON object",
-            ));
+        let body = Json::<Self>::from_request(request, state).await;
+        body.map(|Json(object)| object).map_err(refusal)
+    }
+}
+
+/// serde reads a struct from an array as well; this refuses one.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = JsonObject<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(JsonObject)
+            }
         }
-        serde_json::from_value(value)
-            .map(Self)
-            .map_err(|e| ApiError::bad_request("invalid_body", e.to_string()))
+
+        deserializer.deserialize_map(Fields(PhantomData))
     }
 }
 
 fn refusal(rejection: JsonRejection) -> ApiError {
     let status = rejection.status();
-    match status {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::new(
+    match rejection {
+        JsonRejection::JsonDataError(error) => ApiError::bad_request("invalid_body", cause(&error)),
+        JsonRejection::JsonSyntaxError(error) => {
+            ApiError::bad_request("malformed_json", cause(&error))
+        }
+        JsonRejection::MissingJsonContentType(_) => ApiError::new(
             status,
             "unsupported_media_type",
             "the body must be JSON: Content-Type: application/json",
         ),
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+        _ if status == StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
             status,
             "body_too_large",
             format!("the body may have {MAX_BODY} bytes"),
         ),
-        _ => ApiError::bad_request("malformed_json", rejection.body_text()),
+        unread => ApiError::bad_request("unreadable_body", unread.body_text()),
     }
+}
+
+/// Field, fault and place, without axum's own words before them.
+fn cause(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A header that is there at most once.
@@ -249,3 +286,6 @@ pub fn synthetic(headers: &HeaderMap) -> Result<bool, ApiError> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

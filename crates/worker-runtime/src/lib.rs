@@ -11,7 +11,7 @@
 //! - [`errors`]: why a process ends, and the three kinds of failure of an event;
 //! - [`backoff`]: how long to wait before the next try.
 //!
-//! [`service`] ties these together for one process.
+//! [`service`] ties these together for one process, and [`worker`] consumes a topic on top of it.
 
 pub mod backoff;
 pub mod database;
@@ -23,6 +23,7 @@ pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod worker;
 
 pub use errors::{Failure, Reason, RunError};
 pub use health::Health;

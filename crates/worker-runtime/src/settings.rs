@@ -110,6 +110,10 @@ mod tests {
     #[test]
     fn a_missing_variable_says_what_to_do() {
         let error = required("CARAVAN_NO_SUCH_VARIABLE").expect_err("not set");
-        assert!(error.to_string().contains("set it in the service's environment"));
+        assert!(
+            error
+                .to_string()
+                .contains("set it in the service's environment")
+        );
     }
 }

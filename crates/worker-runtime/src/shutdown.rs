@@ -22,11 +22,7 @@ fn listen(kind: SignalKind) -> Result<Signal, RunError> {
     signal(kind).map_err(|e| RunError::Start(format!("cannot listen for signals: {e}")))
 }
 
-async fn cancel_on_signal(
-    mut terminate: Signal,
-    mut interrupt: Signal,
-    token: CancellationToken,
-) {
+async fn cancel_on_signal(mut terminate: Signal, mut interrupt: Signal, token: CancellationToken) {
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -33,17 +33,27 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// A client of the Kafka that `bootstrap` (`host:port`, several with commas) leads to.
+    /// A client of the Kafka that `bootstrap` (`host:port`, several with commas) leads to; it
+    /// connects with the first question.
     ///
     /// # Errors
-    /// Nothing listens there.
-    pub(crate) async fn connect(bootstrap: &str) -> Result<Self, String> {
-        listening(bootstrap, TIMEOUT).await?;
+    /// librdkafka could not be set up.
+    pub(crate) fn new(bootstrap: &str) -> Result<Self, String> {
         let client = Client::new(bootstrap, None).map_err(|why| at(bootstrap, &why))?;
         Ok(Self {
             client: Arc::new(client),
             bootstrap: bootstrap.to_owned(),
         })
+    }
+
+    /// As [`Self::new`], but first sees whether anything listens: then a Kafka that is down is
+    /// known at once.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub(crate) async fn connect(bootstrap: &str) -> Result<Self, String> {
+        listening(bootstrap, TIMEOUT).await?;
+        Self::new(bootstrap)
     }
 
     /// Runs a question, which blocks, off the runtime.

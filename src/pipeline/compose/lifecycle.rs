@@ -36,9 +36,8 @@ fn test(view: &View<'_>) -> Result<Vec<String>, Problem> {
         Some("NONE") if words.len() == 1 => Ok(words),
         Some("CMD") if words.len() > 1 => Ok(words),
         Some("CMD-SHELL") if words.len() == 2 => Ok(words),
-        _ => Err(view.problem(
-            "a list is [NONE], [CMD, program, argument…] or [CMD-SHELL, command line]",
-        )),
+        _ => Err(view
+            .problem("a list is [NONE], [CMD, program, argument…] or [CMD-SHELL, command line]")),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Compose {
     pub(super) warnings: Vec<String>,
 }
 
-const UNSUPPORTED: [&str; 4] = ["configs", "include", "models", "secrets"];
+const UNSUPPORTED: &[&str] = &["configs", "include", "models", "secrets"];
 
 impl Compose {
     /// Reads what is left of the file's top level.
@@ -44,7 +44,7 @@ impl Compose {
         let services = root.require("services")?;
         let volumes = root.take("volumes");
         let networks = root.take("networks");
-        problems.keep(root.finish_compose(&UNSUPPORTED));
+        problems.keep(root.finish_compose(UNSUPPORTED));
         let services: Vec<Service> = services
             .entries()?
             .into_iter()

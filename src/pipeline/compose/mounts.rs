@@ -57,7 +57,9 @@ fn absolute(target: &str) -> Result<String, String> {
     if Path::new(target).is_absolute() {
         Ok(target.to_owned())
     } else {
-        Err(format!("the path in the container, {target:?}, is not absolute"))
+        Err(format!(
+            "the path in the container, {target:?}, is not absolute"
+        ))
     }
 }
 

@@ -73,10 +73,7 @@ pub(super) fn environment(
 }
 
 /// A path, or a list of paths or of `{path, required}`; later files over earlier ones.
-fn env_files(
-    view: &View<'_>,
-    context: &Context<'_>,
-) -> Result<BTreeMap<String, String>, Problem> {
+fn env_files(view: &View<'_>, context: &Context<'_>) -> Result<BTreeMap<String, String>, Problem> {
     let entries = if view.is_sequence() {
         view.items()?
     } else {

@@ -95,13 +95,24 @@ mod tests {
         for (text, expected) in [
             ("80", port("0.0.0.0", None, 80, "tcp")),
             ("8080:80", port("0.0.0.0", Some(8080), 80, "tcp")),
-            ("127.0.0.1:8080:80/udp", port("127.0.0.1", Some(8080), 80, "udp")),
+            (
+                "127.0.0.1:8080:80/udp",
+                port("127.0.0.1", Some(8080), 80, "udp"),
+            ),
             ("127.0.0.1::80", port("127.0.0.1", None, 80, "tcp")),
             ("[::1]:8080:80", port("::1", Some(8080), 80, "tcp")),
         ] {
             assert_eq!(short(text), Ok(expected), "{text}");
         }
-        for text in ["", "0", "70000", "x:80", "host:80:80", "80/sctp", "80-90:80-90"] {
+        for text in [
+            "",
+            "0",
+            "70000",
+            "x:80",
+            "host:80:80",
+            "80/sctp",
+            "80-90:80-90",
+        ] {
             assert!(short(text).is_err(), "{text}");
         }
     }

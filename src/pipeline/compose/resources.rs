@@ -93,7 +93,13 @@ fn network(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Network,
     if network.external && (network.driver.is_some() || network.internal) {
         return Err(fields.problem("an external network is what it is: only `name` goes with it"));
     }
-    fields.finish_compose(&["attachable", "driver_opts", "enable_ipv4", "enable_ipv6", "ipam"])?;
+    fields.finish_compose(&[
+        "attachable",
+        "driver_opts",
+        "enable_ipv4",
+        "enable_ipv6",
+        "ipam",
+    ])?;
     Ok(network)
 }
 

@@ -19,18 +19,16 @@ use crate::pipeline::{
 
 /// What Compose knows and Caravan does not do.
 #[rustfmt::skip]
-const UNSUPPORTED: [&str; 72] = [
+const UNSUPPORTED: &[&str] = &[
     "annotations", "attach", "blkio_config", "build", "cgroup", "cgroup_parent", "configs",
     "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime",
     "cpu_shares", "cpus", "cpuset", "credential_spec", "develop", "device_cgroup_rules", "devices",
     "dns", "dns_opt", "dns_search", "domainname", "expose", "extends", "external_links", "gpus",
     "group_add", "ipc", "isolation", "label_file", "links", "mac_address", "mem_reservation",
     "mem_swappiness", "memswap_limit", "models", "network_mode", "oom_kill_disable",
-    "oom_score_adj", "pid", "platform", "post_start", "pre_start", "pre_stop", "privileged",
-    "profiles", "provider", "pull_policy", "pull_refresh_after", "runtime", "secrets", "stdin_open",
-    "storage_opt", "sysctls", "tty", "ulimits", "use_api_socket", "userns_mode", "uts",
-    "volume_driver", "volumes_from", "cap", "cpu_quotas", "device_read_bps", "device_write_bps",
-    "net", "log_driver", "log_opt", "dockerfile", "memory",
+    "oom_score_adj", "pid", "platform", "post_start", "pre_stop", "privileged", "profiles",
+    "provider", "pull_policy", "runtime", "secrets", "stdin_open", "storage_opt", "sysctls", "tty",
+    "ulimits", "use_api_socket", "userns_mode", "uts", "volume_driver", "volumes_from",
 ];
 
 pub(super) fn read(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Service, Problem> {
@@ -81,7 +79,7 @@ pub(super) fn read(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<
         stages: extension.stages,
     };
     let no_image = fields.problem("the key `image` is missing");
-    fields.finish_compose(&UNSUPPORTED)?;
+    fields.finish_compose(UNSUPPORTED)?;
     if service.image.is_empty() {
         return Err(no_image);
     }

@@ -1,9 +1,6 @@
 //! `command` and `entrypoint`: a list, or a string that is split as a shell would split it.
 
-use crate::pipeline::{
-    problem::Problem,
-    yaml::{Fields, View},
-};
+use crate::pipeline::{problem::Problem, yaml::Fields};
 
 /// None where the key is missing or empty (`command:`): the image's own.
 pub(super) fn words(
@@ -75,7 +72,10 @@ mod tests {
         for (line, words) in [
             ("", &[][..]),
             ("  run  worker ", &["run", "worker"]),
-            (r#"sh -c "a 'b' \"c\" \n" 'd "e" \'"#, &["sh", "-c", r#"a 'b' "c" \n"#, r#"d "e" \"#]),
+            (
+                r#"sh -c "a 'b' \"c\" \n" 'd "e" \'"#,
+                &["sh", "-c", r#"a 'b' "c" \n"#, r#"d "e" \"#],
+            ),
             (r"a\ b ''", &["a b", ""]),
             (r#"x"y"'z'"#, &["xyz"]),
         ] {

@@ -45,9 +45,10 @@ pub(super) fn find(request: &Request) -> Result<Found> {
     if !request.files.is_empty() {
         return named(request);
     }
-    for name in ["", "compose"].into_iter().flat_map(|directory| {
-        NAMES.map(|name| Path::new(directory).join(name))
-    }) {
+    for name in ["", "compose"]
+        .into_iter()
+        .flat_map(|directory| NAMES.map(|name| Path::new(directory).join(name)))
+    {
         let Some(text) = read(&request.cwd.join(&name))? else {
             continue;
         };
@@ -77,7 +78,10 @@ fn named(request: &Request) -> Result<Found> {
     let mut texts = Vec::new();
     for path in &request.files {
         let text = read(&request.cwd.join(path))?.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("no such Compose file: {}", path.display()))
+            Error::new(
+                Kind::Usage,
+                format!("no such Compose file: {}", path.display()),
+            )
         })?;
         texts.push(text);
     }
@@ -85,7 +89,10 @@ fn named(request: &Request) -> Result<Found> {
 }
 
 fn parsed(request: &Request, paths: &[PathBuf], texts: Vec<String>) -> Result<Found> {
-    let absolute: Vec<PathBuf> = paths.iter().map(|p| clean(&request.cwd.join(p))).collect();
+    let absolute: Vec<PathBuf> = paths
+        .iter()
+        .map(|p| clean_path(&request.cwd.join(p)))
+        .collect();
     let names = paths.iter().map(|path| path.display().to_string());
     let files = names
         .zip(texts)
@@ -138,11 +145,16 @@ fn read(path: &Path) -> Result<Option<String>> {
     if text.len() as u64 > MAX_SIZE {
         return Err(failed("it is larger than 4 MiB".to_owned()));
     }
+    // A byte order mark is no character of the first line.
+    let text = text
+        .strip_prefix('\u{feff}')
+        .map(str::to_owned)
+        .unwrap_or(text);
     Ok(Some(text))
 }
 
 /// Without `.` and `..`, as Compose writes paths into its labels.
-pub(crate) fn clean(path: &Path) -> PathBuf {
+pub(in crate::pipeline) fn clean_path(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {

@@ -4,6 +4,8 @@
 mod files;
 mod project;
 
+pub(super) use files::clean_path;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -34,9 +36,24 @@ pub(crate) struct Request {
     pub(crate) project: Option<String>,
     /// `--env-file`.
     pub(crate) env_file: Option<PathBuf>,
+    /// `-H`, for hints alone.
+    pub(crate) host: Option<String>,
     pub(crate) cwd: PathBuf,
     /// The environment's variables.
     pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// How what was asked for is named on a command line.
+    pub(crate) fn invocation(&self) -> Invocation {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        Invocation {
+            files: self.files.iter().map(text).collect(),
+            project: self.project.clone(),
+            env_file: self.env_file.as_ref().map(text),
+            host: self.host.clone(),
+        }
+    }
 }
 
 /// A declaration that was found and parsed; its variables are not replaced yet. It holds secrets,
@@ -83,7 +100,8 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
                 .hint(format!("touch {}", path.display())),
         );
     }
-    let secret_names = secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
+    let secret_names =
+        secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
     Ok(Source {
         project,
         origin: found.origin,
@@ -94,7 +112,7 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
         files: found.files,
         tree: found.tree,
         secret_names,
-        invocation: invocation(request),
+        invocation: request.invocation(),
     })
 }
 
@@ -207,12 +225,12 @@ impl Source {
         let note = if self.env_path.exists() {
             ""
         } else {
-            ", which does not exist,"
+            " (there is no such file)"
         };
         let at = self.tree.find(&["x-caravan", "secrets", &missing[0]]);
-        let declared = Problem::new(at, "x-caravan.secrets", "declared here");
+        let declared = Problem::new(at, "x-caravan.secrets", "a secret by declaration");
         let mut error = Error::new(Kind::Usage, format!("{} is not set", missing.join(", ")))
-            .because(format!("neither the environment nor {path}{note} sets it"));
+            .because(format!("neither in the environment nor in {path}{note}"));
         let shown = problem::error(vec![declared], &self.files);
         for line in std::iter::once(shown.what).chain(shown.evidence) {
             error = error.because(line);
@@ -234,17 +252,5 @@ fn secret_names(tree: &Node) -> Result<Vec<String>, Problem> {
     let Some(extension) = root.take("x-caravan").filter(View::is_mapping) else {
         return Ok(Vec::new());
     };
-    extension
-        .fields()?
-        .read_or_default("secrets", View::names)
-}
-
-fn invocation(request: &Request) -> Invocation {
-    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-    Invocation {
-        files: request.files.iter().map(text).collect(),
-        project: request.project.clone(),
-        env_file: request.env_file.as_ref().map(text),
-        host: None,
-    }
+    extension.fields()?.read_or_default("secrets", View::names)
 }

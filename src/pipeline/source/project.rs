@@ -41,12 +41,11 @@ fn checked(name: &str, source: &str) -> Result<String> {
     if is_valid(name) {
         return Ok(name.to_owned());
     }
-    Err(Error::new(
-        Kind::Usage,
-        format!("{name:?} cannot be a project's name"),
+    Err(
+        Error::new(Kind::Usage, format!("{name:?} cannot be a project's name"))
+            .because(format!("it comes from {source}"))
+            .because(RULE),
     )
-    .because(format!("it comes from {source}"))
-    .because(RULE))
 }
 
 const RULE: &str = "a name has lower-case letters, digits, `-` and `_`, a letter or digit first";
@@ -64,7 +63,10 @@ fn from_file(variables: &BTreeMap<String, String>, found: &Found) -> Result<Opti
     let known = Variables::new(variables.clone(), []);
     let name = match node.text() {
         Some(text) => interpolate::text(text, &known, &mut Seen::default()),
-        None => Err(format!("expected a string, found {}", node.value.describe())),
+        None => Err(format!(
+            "expected a string, found {}",
+            node.value.describe()
+        )),
     };
     let name = name.and_then(|name| {
         if is_valid(&name) {

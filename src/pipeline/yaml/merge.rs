@@ -1,7 +1,7 @@
 //! A later Compose file over an earlier one: mappings are merged key by key, lists appended,
 //! everything else replaced; a command is replaced as a whole.
 
-use super::{Node, Value};
+use super::{Key, Node, Value};
 use crate::pipeline::problem::Problem;
 
 /// Keys whose list is one thing.
@@ -19,32 +19,16 @@ fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
     let at = over.at;
     let value = match (base.value, over.value) {
         // A key without a value (`data:` under `volumes`) adds nothing to the one below it.
-        (below, Value::Null) => below,
-        (Value::Mapping(mut entries), Value::Mapping(later)) => {
-            for (key, value) in later {
-                let path = format!("{path}{}{}", if path.is_empty() { "" } else { "." }, key.name);
-                match entries.iter().position(|(k, _)| *k == key || k.name == key.name) {
-                    Some(index) if !REPLACED.contains(&key.name.as_str()) => {
-                        let (first, below) = entries.remove(index);
-                        entries.insert(index, (first, merge(below, value, &path)?));
-                    }
-                    Some(index) => entries[index] = (key, value),
-                    None => entries.push((key, value)),
-                }
-            }
-            Value::Mapping(entries)
+        (below, Value::Null) => {
+            return Ok(Node {
+                value: below,
+                at: base.at,
+            });
         }
-        (Value::Sequence(mut items), Value::Sequence(later)) => {
-            for item in later {
-                let repeated = item.text().is_some_and(|text| {
-                    items.iter().any(|earlier| earlier.text() == Some(text))
-                });
-                if !repeated {
-                    items.push(item);
-                }
-            }
-            Value::Sequence(items)
+        (Value::Mapping(below), Value::Mapping(above)) => {
+            Value::Mapping(merged(below, above, path)?)
         }
+        (Value::Sequence(below), Value::Sequence(above)) => Value::Sequence(appended(below, above)),
         (below @ (Value::Sequence(_) | Value::Mapping(_)), above) => {
             let message = format!(
                 "this is {} here and {} in the file below: write both in the same way",
@@ -56,6 +40,35 @@ fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
         (Value::Null | Value::Scalar(_), above) => above,
     };
     Ok(Node { value, at })
+}
+
+type Entries = Vec<(Key, Node)>;
+
+fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, Problem> {
+    for (key, value) in above {
+        let dot = if path.is_empty() { "" } else { "." };
+        let path = format!("{path}{dot}{}", key.name);
+        match entries.iter().position(|(k, _)| k.name == key.name) {
+            Some(index) if REPLACED.contains(&key.name.as_str()) => entries[index] = (key, value),
+            Some(index) => {
+                let (first, below) = entries.remove(index);
+                entries.insert(index, (first, merge(below, value, &path)?));
+            }
+            None => entries.push((key, value)),
+        }
+    }
+    Ok(entries)
+}
+
+/// What both say stands there once.
+fn appended(mut items: Vec<Node>, above: Vec<Node>) -> Vec<Node> {
+    for item in above {
+        let same = |earlier: &Node| earlier.text().is_some_and(|t| Some(t) == item.text());
+        if !items.iter().any(same) {
+            items.push(item);
+        }
+    }
+    items
 }
 
 #[cfg(test)]

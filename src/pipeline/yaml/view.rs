@@ -127,11 +127,8 @@ impl<'a> View<'a> {
             return Ok(*value);
         }
         let given = if scalar.secret { "***" } else { &scalar.text };
-        let problem = self.problem(format!("expected one of {list}, found {given:?}"));
-        Err(match did_you_mean(given, names()) {
-            Some(near) => problem.hint(format!("did you mean `{near}`?")),
-            None => problem,
-        })
+        let near = did_you_mean(given, names());
+        Err(self.problem(format!("expected one of {list}, found {given:?}{near}")))
     }
 
     pub(crate) fn items(&self) -> Result<Vec<Self>, Problem> {
@@ -268,21 +265,32 @@ impl<'a> Fields<'a> {
     pub(crate) fn finish_compose(self, unsupported: &[&str]) -> Result<(), Problem> {
         let ours = |key: &Key| !is_foreign_extension(&key.name);
         match self.rest.iter().find(|(key, _)| ours(key)) {
-            Some((key, view)) if unsupported.contains(&key.name.as_str()) => Err(Problem::new(
-                key.at,
-                view.path.clone(),
-                format!("`{}` is not supported yet", key.name),
-            )),
+            Some((key, view)) if unsupported.contains(&key.name.as_str()) => {
+                let message = format!("`{}` is not supported yet", key.name);
+                Err(Problem::new(key.at, view.path.clone(), message)
+                    .hint("take it out; docs/declaration.md lists what is read"))
+            }
             Some((key, view)) => Err(self.unknown(key, view)),
             None => Ok(()),
         }
     }
 
     fn unknown(&self, key: &Key, view: &View<'_>) -> Problem {
-        let problem = Problem::new(key.at, view.path.clone(), "unknown key");
-        match did_you_mean(&key.name, self.known.iter().copied()) {
-            Some(near) => problem.hint(format!("did you mean `{near}`?")),
-            None => problem.hint(format!("known here: {}", self.known.join(", "))),
+        let near = did_you_mean(&key.name, self.known.iter().copied());
+        let message = format!("unknown key{near}");
+        let problem = Problem::new(key.at, view.path.clone(), message);
+        if near.is_some() {
+            problem
+        } else if self.known.len() > MANY {
+            problem.hint("take it out; docs/declaration.md lists what is read")
+        } else {
+            problem.hint(format!(
+                "take it out; known here are {}",
+                self.known.join(", ")
+            ))
         }
     }
 }
+
+/// More keys than these are not listed in an error.
+const MANY: usize = 12;

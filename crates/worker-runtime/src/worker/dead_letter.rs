@@ -122,6 +122,10 @@ mod tests {
         let reason = Reason::new("empty", "é".repeat(MAX_ERROR_BYTES));
         let record = record(&message, "g", &reason, 1, DateTime::UNIX_EPOCH);
         assert_eq!((record.key.as_ref(), record.value.as_ref()), (None, None));
-        assert!(listed(&record).iter().all(|(_, value)| value.len() <= 2_048));
+        assert!(
+            listed(&record)
+                .iter()
+                .all(|(_, value)| value.len() <= 2_048)
+        );
     }
 }

@@ -57,16 +57,15 @@ impl<P> Parked<P> {
         self.waiting.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
     }
 
-    /// Comes back after the item's next delay.
-    pub(crate) fn park(&mut self, mut item: Item<P>) {
+    /// Comes back after the item's next delay from `now`.
+    pub(crate) fn park(&mut self, mut item: Item<P>, now: Instant) {
         self.bytes += item.message.size();
-        let due = Instant::now() + item.backoff.next_delay();
+        let due = now + item.backoff.next_delay();
         self.waiting.push((due, item));
     }
 
-    /// Those whose time has come, at most `limit`, in the order of their offsets.
-    pub(crate) fn take_due(&mut self, limit: usize) -> Vec<Item<P>> {
-        let now = Instant::now();
+    /// Those whose time has come by `now`, at most `limit`, in the order of their offsets.
+    pub(crate) fn take_due(&mut self, now: Instant, limit: usize) -> Vec<Item<P>> {
         let mut due: Vec<_> = self
             .waiting
             .extract_if(.., |(at, _)| *at <= now)
@@ -116,30 +115,30 @@ mod tests {
         Item::new(message, received)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn items_come_back_when_due_and_in_order() {
+    #[test]
+    fn items_come_back_when_due_and_in_order() {
+        let now = Instant::now();
         let mut parked = Parked::new();
-        parked.park(item(2));
-        parked.park(item(1));
-        assert!(parked.take_due(10).is_empty());
-        parked.until_due().await;
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let due = parked.take_due(10);
+        parked.park(item(2), now);
+        parked.park(item(1), now);
+        assert!(parked.take_due(now, 10).is_empty());
+        let due = parked.take_due(now + Duration::from_secs(1), 10);
         let offsets: Vec<_> = due.iter().map(|item| item.message.offset).collect();
         assert_eq!(offsets, [1, 2]);
         assert_eq!((parked.len(), parked.bytes), (0, 0));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn bytes_bound_it_too() {
+    #[test]
+    fn bytes_bound_it_too() {
+        let now = Instant::now();
         let mut parked = Parked::new();
         for offset in 0..4 {
             assert!(!parked.is_full());
-            parked.park(item(offset));
+            parked.park(item(offset), now);
         }
         assert!(parked.is_full());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(parked.take_due(1).len(), 1);
+        let due = parked.take_due(now + Duration::from_secs(1), 1);
+        assert_eq!(due.len(), 1);
         assert!(!parked.is_full());
     }
 }

@@ -1,0 +1,4 @@
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    match cache_worker::run().await { Ok(()) => std::process::ExitCode::SUCCESS, Err(e) => { eprintln!("ended: {e}"); std::process::ExitCode::FAILURE } }
+}

@@ -1,0 +1,80 @@
+//! Fire and forget, within bounds.
+
+use std::sync::Arc;
+
+use caravan_events::PurchaseCreated;
+use tokio::sync::Semaphore;
+use worker_runtime::{
+    Health,
+    worker::{Outcome, Processor, Received},
+};
+
+use crate::cache::{self, Cache};
+
+/// Redis' part in `/ready`.
+const PART: &str = "redis";
+/// Deletions under way at once. While Redis hangs, those beyond are forgotten at once.
+const MAX_DELETIONS: usize = 32;
+
+/// Deletes the cached pages of students who bought something. Every event counts as processed,
+/// whatever Redis says.
+pub(crate) struct Invalidation {
+    cache: Cache,
+    health: Health,
+    turns: Arc<Semaphore>,
+}
+
+impl Invalidation {
+    pub(crate) fn new(cache: Cache, health: Health) -> Self {
+        Self {
+            cache,
+            health,
+            turns: Arc::new(Semaphore::new(MAX_DELETIONS)),
+        }
+    }
+
+    /// Waits for the deletion only while Redis is known to answer.
+    async fn delete(&self, keys: Vec<String>) {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+            return;
+        };
+        let deletion = self.cache.clone().delete(keys);
+        let health = self.health.clone();
+        let was_up = !self.health.is_degraded(PART);
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            report(&health, deletion.await);
+        });
+        if was_up {
+            // It cannot fail: a panic would have ended the process.
+            task.await.ok();
+        }
+    }
+}
+
+/// One line when Redis stops answering, one when it answers again.
+fn report(health: &Health, result: Result<(), String>) {
+    match result {
+        Ok(()) => {
+            if health.ready(PART) {
+                tracing::info!("Redis answers");
+            }
+        }
+        Err(why) => {
+            let text = format!("cached pages stay until they expire: {why}");
+            if health.degraded(PART, text) {
+                tracing::warn!(why, "Redis does not answer, cached pages stay");
+            }
+        }
+    }
+}
+
+impl Processor for Invalidation {
+    type Input = PurchaseCreated;
+
+    async fn process(&self, batch: &[&Received<PurchaseCreated>]) -> Result<Vec<Outcome>, String> {
+        let students = batch.iter().map(|r| r.event.payload.student_id);
+        self.delete(students.flat_map(cache::keys).collect()).await;
+        Ok(vec![Outcome::Processed { duplicate: false }; batch.len()])
+    }
+}

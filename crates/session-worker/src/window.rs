@@ -1,0 +1,182 @@
+//! The rolling window of upcoming sessions: which are missing, and when they take place.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+/// How many upcoming sessions an allocation has.
+const UPCOMING: i32 = 7;
+/// Where the course is unknown.
+pub(crate) const DEFAULT_INTERVAL_DAYS: i32 = 1;
+/// Sessions begin at this hour, UTC.
+const HOUR: i64 = 9;
+
+/// An allocation, for which sessions are to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Allocation {
+    pub(crate) id: Uuid,
+    /// The first session is one interval after it.
+    pub(crate) day: NaiveDate,
+    pub(crate) interval_days: i32,
+    /// Test traffic, and so are its sessions.
+    pub(crate) synthetic: bool,
+}
+
+/// The sessions that an allocation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Existing {
+    /// The highest, 0 where there is none.
+    pub(crate) last_seq: i32,
+    pub(crate) last_start: Option<DateTime<Utc>>,
+    /// Later than now.
+    pub(crate) upcoming: i32,
+}
+
+/// One session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) seq: i32,
+    pub(crate) starts_at: DateTime<Utc>,
+}
+
+/// The sessions that an allocation lacks for a full window. They go on after the last one, in
+/// steps of the interval; steps that are past are skipped, numbers are not. None where a date
+/// would be beyond the calendar.
+pub(crate) fn missing(
+    allocation: &Allocation,
+    existing: Existing,
+    now: DateTime<Utc>,
+) -> Option<Vec<Session>> {
+    let interval = allocation.interval_days.max(1);
+    let step = TimeDelta::days(i64::from(interval));
+    let mut next = match existing.last_start {
+        Some(last) => last.checked_add_signed(step)?,
+        None => first(allocation.day, interval)?,
+    };
+    if next <= now {
+        let passed = (now - next).num_days() / i64::from(interval) + 1;
+        next = next.checked_add_signed(TimeDelta::try_days(passed * i64::from(interval))?)?;
+    }
+    let mut sessions = Vec::new();
+    for seq in (existing.last_seq + 1..).take((UPCOMING - existing.upcoming).max(0) as usize) {
+        sessions.push(Session {
+            seq,
+            starts_at: next,
+        });
+        next = next.checked_add_signed(step)?;
+    }
+    Some(sessions)
+}
+
+fn first(day: NaiveDate, interval: i32) -> Option<DateTime<Utc>> {
+    let day = day.checked_add_days(Days::new(u64::try_from(interval).ok()?))?;
+    let hour = NaiveTime::MIN + TimeDelta::hours(HOUR);
+    Some(day.and_time(hour).and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    fn allocation(day: &str, interval_days: i32) -> Allocation {
+        Allocation {
+            id: Uuid::nil(),
+            day: day.parse().expect("a day"),
+            interval_days,
+            synthetic: false,
+        }
+    }
+
+    const NONE: Existing = Existing {
+        last_seq: 0,
+        last_start: None,
+        upcoming: 0,
+    };
+
+    fn starts(sessions: &[Session]) -> Vec<(i32, String)> {
+        sessions
+            .iter()
+            .map(|s| (s.seq, s.starts_at.format("%m-%dT%H").to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn a_new_allocation_gets_seven_from_the_day_after() {
+        let now = at("2026-03-30T23:30:00Z");
+        let sessions = missing(&allocation("2026-03-30", 1), NONE, now).expect("dates");
+        assert_eq!(sessions.len(), 7);
+        let starts = starts(&sessions);
+        assert_eq!(starts[0], (1, "03-31T09".to_owned()));
+        assert_eq!(starts[6], (7, "04-06T09".to_owned()));
+    }
+
+    #[test]
+    fn the_course_may_say_otherwise() {
+        let now = at("2026-03-30T12:00:00Z");
+        let sessions = missing(&allocation("2026-03-30", 7), NONE, now).expect("dates");
+        assert_eq!(starts(&sessions)[1], (2, "04-13T09".to_owned()));
+    }
+
+    #[test]
+    fn an_old_event_gets_seven_upcoming_on_the_same_grid() {
+        let now = at("2026-03-30T12:00:00Z");
+        let sessions = missing(&allocation("2026-03-01", 7), NONE, now).expect("dates");
+        let starts = starts(&sessions);
+        assert_eq!(starts.len(), 7);
+        assert_eq!(starts[0], (1, "04-05T09".to_owned()));
+    }
+
+    #[test]
+    fn a_window_is_topped_up_without_gaps_in_seq() {
+        let existing = Existing {
+            last_seq: 7,
+            last_start: Some(at("2026-04-06T09:00:00Z")),
+            upcoming: 4,
+        };
+        let now = at("2026-04-02T12:00:00Z");
+        let sessions = missing(&allocation("2026-03-30", 1), existing, now).expect("dates");
+        let expected = [(8, "04-07T09"), (9, "04-08T09"), (10, "04-09T09")];
+        assert_eq!(
+            starts(&sessions),
+            expected.map(|(seq, start)| (seq, start.to_owned()))
+        );
+    }
+
+    #[test]
+    fn after_a_long_pause_the_past_is_skipped_and_numbers_are_not() {
+        let existing = Existing {
+            last_seq: 7,
+            last_start: Some(at("2026-04-06T09:00:00Z")),
+            upcoming: 0,
+        };
+        // On the very minute a session is not upcoming any more.
+        let now = at("2026-05-06T09:00:00Z");
+        let sessions = missing(&allocation("2026-03-30", 1), existing, now).expect("dates");
+        assert_eq!(sessions.len(), 7);
+        assert_eq!(starts(&sessions)[0], (8, "05-07T09".to_owned()));
+    }
+
+    #[test]
+    fn a_full_window_lacks_nothing() {
+        let existing = Existing {
+            last_seq: 9,
+            last_start: Some(at("2026-04-06T09:00:00Z")),
+            upcoming: 8,
+        };
+        let now = at("2026-03-30T12:00:00Z");
+        assert_eq!(
+            missing(&allocation("2026-03-30", 1), existing, now),
+            Some(vec![])
+        );
+    }
+
+    #[test]
+    fn a_date_beyond_the_calendar_is_refused() {
+        let mut allocation = allocation("2026-03-30", 1);
+        allocation.day = NaiveDate::MAX;
+        assert_eq!(missing(&allocation, NONE, at("2026-03-30T12:00:00Z")), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! A worker: events of one topic in, effects and events out, nothing lost and nothing twice.
+//!
+//! In the order in which a message passes:
+//! - `consumer`: the thread that polls Kafka and commits; `context`: what Kafka calls back;
+//! - `lane`: from that thread to the partitions' tasks;
+//! - `partition`: one task per partition: batches, retries, dead letters; with `message`
+//!   (decoding), `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
+//!   `stages` (log lines);
+//! - `processor`: what a partition's task needs done; `transactional` does it with the inbox, the
+//!   effects and the outputs of a [`Handler`], which is domain alone.
+
+mod consumer;
+mod context;
+mod dead_letter;
+mod ending;
+mod lane;
+mod message;
+mod offsets;
+mod parked;
+mod partition;
+mod processor;
+mod stages;
+mod transactional;
+
+use std::{sync::Arc, thread, time::Duration};
+
+use axum::Router;
+use caravan_events::Payload;
+use sqlx::PgPool;
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+
+use crate::{
+    RunError, Service, database,
+    kafka::{self, Producer},
+    settings,
+};
+use consumer::Reader;
+use context::{GROUP_PART, KAFKA_PART};
+use ending::Ending;
+use lane::{Lanes, Spawn};
+use partition::{Partition, Shared};
+
+pub use message::{Message, Received};
+pub use processor::{Outcome, Processor};
+pub use transactional::{Emitted, Handler, Transactional};
+
+/// From the request to end until the process ends whatever hangs: work under way, the last
+/// commit, leaving the group. Docker kills after `stop_grace_period`, which is more.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// One for each partition's transaction, and some for periodic work.
+const DATABASE_CONNECTIONS: u32 = 8;
+
+/// A worker process: its consumer group, its brokers, and what every service has.
+pub struct Worker {
+    /// Health, and the token that ends the process.
+    pub service: Service,
+    group: &'static str,
+    brokers: String,
+    producer: Producer,
+}
+
+impl Worker {
+    /// Reads `KAFKA_BROKERS` and `HTTP_PORT`, and answers `/live` and `/ready`. `group` is the
+    /// service's name: consumer group, and name in the inbox.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong, or the port is taken.
+    pub async fn start(group: &'static str) -> Result<Self, RunError> {
+        let brokers = settings::required("KAFKA_BROKERS")?;
+        Ok(Self {
+            service: Service::start(&[KAFKA_PART, GROUP_PART], Router::new()).await?,
+            group,
+            producer: kafka::producer(&brokers)?,
+            brokers,
+        })
+    }
+
+    /// The database at `DATABASE_URL`, once it answers; None where the process was told to end
+    /// before that.
+    ///
+    /// # Errors
+    /// The setting is missing or wrong.
+    pub async fn database(&self) -> Result<Option<PgPool>, RunError> {
+        let url = settings::required("DATABASE_URL")?;
+        let pool = database::pool(&url, DATABASE_CONNECTIONS)?;
+        let service = &self.service;
+        let there = database::wait(&pool, &service.health, &service.shutdown).await;
+        Ok(there.then_some(pool))
+    }
+
+    /// [`Worker::run`] with an inbox and outputs around a handler.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub async fn transact<H: Handler>(self, db: PgPool, handler: H) -> Result<(), RunError> {
+        let processor = Transactional::new(self.group, handler, db, self.producer.clone());
+        self.run(processor).await
+    }
+
+    /// Consumes the processor's topic until the process is told to end. The startup line is
+    /// printed once the group has given this worker its partitions.
+    ///
+    /// # Errors
+    /// The Kafka client could not be created, or has come into a state that no retry leaves.
+    pub async fn run<P: Processor>(self, processor: P) -> Result<(), RunError> {
+        let ending = Ending::new(self.service.shutdown.clone());
+        let shared = Arc::new(Shared {
+            group: self.group,
+            processor,
+            producer: self.producer,
+            health: self.service.health.clone(),
+            ending: ending.clone(),
+        });
+        let reader = Reader::new(
+            &self.brokers,
+            self.group,
+            P::Input::TOPIC,
+            Lanes::new(spawner(shared), Handle::current()),
+            self.service.health.clone(),
+            ending.clone(),
+        )?;
+        let closed = run_in_thread(reader)?;
+        ending.token().cancelled().await;
+        if timeout(STOP_WITHIN, closed).await.is_err() {
+            tracing::warn!("the Kafka client did not close in time");
+        }
+        self.service.stop().await;
+        tracing::info!("stopped");
+        ending.result()
+    }
+}
+
+/// Starts the task of a partition on the current runtime.
+fn spawner<P: Processor>(shared: Arc<Shared<P>>) -> Spawn {
+    let runtime = Handle::current();
+    Box::new(move |partition, inbox, gauge, stop| {
+        let task = Partition::new(Arc::clone(&shared), partition, inbox, gauge, stop);
+        runtime.spawn(task.run())
+    })
+}
+
+/// The receiver ends when the consumer is closed.
+fn run_in_thread(reader: Reader) -> Result<oneshot::Receiver<()>, RunError> {
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new()
+        .name("consumer".to_owned())
+        .spawn(move || {
+            reader.run();
+            // Nobody listens any more where this took too long.
+            end.send(()).ok();
+        })
+        .map_err(|e| RunError::Start(format!("cannot start a thread: {e}")))?;
+    Ok(ended)
+}

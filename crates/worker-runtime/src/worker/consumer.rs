@@ -1,0 +1,186 @@
+//! The consumer's thread: polls, hands messages to their partitions' tasks, pauses partitions
+//! whose tasks lag behind, commits what is done.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{
+    Message,
+    context::{Context, TOPIC_PART, commit},
+    ending::Ending,
+    lane::Lanes,
+};
+use crate::{Health, RunError, kafka, settings};
+
+/// `poll` returns at once when something is there; this bounds how late a commit or resume is.
+const POLL: Duration = Duration::from_millis(50);
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// After a failed commit.
+const COMMIT_AGAIN: Duration = Duration::from_secs(1);
+
+/// One consumer of one topic.
+pub(crate) struct Reader {
+    consumer: BaseConsumer<Context>,
+    topic: &'static str,
+    lanes: Arc<Lanes>,
+    health: Health,
+    ending: Ending,
+    next_commit: Instant,
+}
+
+impl Reader {
+    /// Creates the client and subscribes; joining the group begins with the first poll.
+    pub(crate) fn new(
+        brokers: &str,
+        group: &str,
+        topic: &'static str,
+        lanes: Lanes,
+        health: Health,
+        ending: Ending,
+    ) -> Result<Self, RunError> {
+        let lanes = Arc::new(lanes);
+        let context = Context {
+            topic,
+            lanes: Arc::clone(&lanes),
+            health: health.clone(),
+            started: AtomicBool::new(false),
+            commit_failed: AtomicBool::new(false),
+        };
+        let consumer: BaseConsumer<Context> = config(brokers, group)
+            .create_with_context(context)
+            .map_err(|e| RunError::Kafka(e.to_string()))?;
+        consumer
+            .subscribe(&[topic])
+            .map_err(|e| RunError::Kafka(e.to_string()))?;
+        Ok(Self {
+            consumer,
+            topic,
+            lanes,
+            health,
+            ending,
+            next_commit: Instant::now(),
+        })
+    }
+
+    /// Runs until the worker ends; then finishes what is under way, commits, leaves the group.
+    ///
+    /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
+    pub(crate) fn run(mut self) {
+        while !self.ending.token().is_cancelled() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => self.lanes.deliver(Message::copy(&message)),
+                Some(Err(error)) => self.failed(&error),
+                None => {}
+            }
+            self.regulate();
+            self.commit_done();
+        }
+        let offsets = self.lanes.close(&self.lanes.all());
+        commit(&self.consumer, self.topic, &offsets, CommitMode::Sync);
+        drop(self.consumer);
+    }
+
+    fn failed(&self, error: &KafkaError) {
+        if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            self.ending
+                .fatal(RunError::Kafka(format!("consumer: {code}: {reason}")));
+            return;
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                let why = format!("topic {} does not exist", self.topic);
+                if self.health.not_ready(TOPIC_PART, why) {
+                    tracing::warn!(topic = self.topic, "the topic does not exist");
+                }
+            }
+            // State changes of the connection are told by Context::stats.
+            _ => tracing::debug!(%error, "poll failed"),
+        }
+    }
+
+    /// Pauses the partitions whose tasks have much before them, resumes those that have not.
+    fn regulate(&self) {
+        let (pause, resume) = self.lanes.take_flow_changes();
+        if !pause.is_empty() {
+            self.log_failure(self.consumer.pause(&self.list(&pause)));
+        }
+        if !resume.is_empty() {
+            self.log_failure(self.consumer.resume(&self.list(&resume)));
+        }
+    }
+
+    fn commit_done(&mut self) {
+        let now = Instant::now();
+        if now < self.next_commit {
+            return;
+        }
+        self.next_commit = now + COMMIT_EVERY;
+        if self
+            .consumer
+            .context()
+            .commit_failed
+            .swap(false, Ordering::Relaxed)
+        {
+            self.lanes.forget_commits();
+            self.next_commit = now + COMMIT_AGAIN;
+            return;
+        }
+        let offsets = self.lanes.take_uncommitted();
+        commit(&self.consumer, self.topic, &offsets, CommitMode::Async);
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(self.topic, *partition);
+        }
+        list
+    }
+
+    fn log_failure(&self, result: Result<(), KafkaError>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, topic = self.topic, "cannot pause or resume");
+        }
+    }
+}
+
+/// Offsets are ours to commit, after the effects; the rest is about being quick on a small
+/// pipeline and bounded in memory.
+fn config(brokers: &str, group: &str) -> ClientConfig {
+    let mut config = kafka::client(brokers);
+    config
+        .set("group.id", group)
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("session.timeout.ms", "10000")
+        .set("heartbeat.interval.ms", "1000")
+        .set("max.poll.interval.ms", "300000")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.error.backoff.ms", "100")
+        .set("queued.min.messages", "2000")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.max.bytes", "8388608")
+        .set("statistics.interval.ms", "2000");
+    // A replica that has a number keeps its partitions over a quick restart.
+    if let Some(replica) = settings::optional("CARAVAN_REPLICA") {
+        let instance = format!("{group}-{replica}");
+        config
+            .set("group.instance.id", &instance)
+            .set("client.id", &instance);
+    } else {
+        config.set("client.id", group);
+    }
+    config
+}

@@ -1,0 +1,153 @@
+//! What librdkafka tells the consumer: partitions come and go, commits fail, brokers vanish.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rdkafka::{
+    ClientContext, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult},
+    topic_partition_list::Offset,
+};
+
+use super::lane::Lanes;
+use crate::{Health, kafka, telemetry};
+
+/// The broker's part in `/ready`.
+pub(crate) const KAFKA_PART: &str = "kafka";
+/// The consumer group's part in `/ready`.
+pub(crate) const GROUP_PART: &str = "group";
+/// The topic's part in `/ready`, where it does not exist.
+pub(crate) const TOPIC_PART: &str = "topic";
+
+/// Callbacks; all run on the consumer's thread, within `poll`.
+pub(crate) struct Context {
+    pub(crate) topic: &'static str,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) health: Health,
+    pub(crate) started: AtomicBool,
+    /// An asynchronous commit failed since the consumer's thread looked last.
+    pub(crate) commit_failed: AtomicBool,
+}
+
+impl Context {
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {
+        list.elements_for_topic(self.topic)
+            .iter()
+            .map(|element| element.partition())
+            .collect()
+    }
+
+    fn assigned(&self, partitions: &[i32]) {
+        for partition in partitions {
+            self.lanes.open(*partition);
+        }
+        if !partitions.is_empty() {
+            self.health.remove(TOPIC_PART);
+        }
+        self.health.ready(KAFKA_PART);
+        self.health.ready(GROUP_PART);
+        // The log's first words are the startup line; partitions come and go after it.
+        if !self.started.swap(true, Ordering::Relaxed) {
+            telemetry::started();
+        }
+        tracing::info!(partitions = ?partitions, "partitions assigned");
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        tracing::info!(partitions = ?partitions, "partitions revoked");
+        let offsets = self.lanes.close(partitions);
+        if consumer.assignment_lost() {
+            // Another member may have them by now, and has read on from what was committed.
+            return;
+        }
+        commit(consumer, self.topic, &offsets, CommitMode::Sync);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            self.revoked(consumer, &self.partitions(list));
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => self.assigned(&self.partitions(list)),
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "commit failed, to be tried again");
+            self.commit_failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        kafka::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka client");
+    }
+
+    /// Twice a second or so: the only way to hear that a broker is back while nothing happens.
+    fn stats(&self, statistics: Statistics) {
+        if statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP")
+        {
+            if self.health.ready(KAFKA_PART) {
+                tracing::info!("broker connected");
+            }
+        } else if self
+            .health
+            .not_ready(KAFKA_PART, "no broker can be reached")
+        {
+            tracing::warn!("no broker can be reached");
+        }
+        match statistics.cgrp {
+            Some(group) if group.state == "up" && group.join_state == "steady" => {
+                self.health.ready(GROUP_PART);
+            }
+            Some(group) => {
+                let why = format!("not joined: {}, {}", group.state, group.join_state);
+                self.health.not_ready(GROUP_PART, why);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Commits `(partition, offset)` pairs of the topic, if there are any.
+pub(crate) fn commit(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    offsets: &[(i32, i64)],
+    mode: CommitMode,
+) {
+    if offsets.is_empty() {
+        return;
+    }
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        // Only fails for offsets below zero.
+        if let Err(error) = list.add_partition_offset(topic, *partition, Offset::Offset(*offset)) {
+            tracing::warn!(%error, partition, offset, "not an offset");
+        }
+    }
+    if let Err(error) = consumer.commit(&list, mode) {
+        // What is not committed is delivered again, and the inbox knows it.
+        tracing::warn!(%error, "commit failed");
+    }
+}

@@ -1,0 +1,287 @@
+//! Effects once: the inbox and the effects in one transaction, outputs from the rows after it.
+//!
+//! The order (docs: design, "Effects once"): external calls; one transaction with inbox rows and
+//! effects; commit; outputs built from rows that are read by a separate statement, for seen
+//! events too; every acknowledgement awaited; and only then are the offsets the consumer's to
+//! commit. A crash between any two of these ends in redelivery, which the inbox recognises, and
+//! the outputs are emitted again under the same ids.
+
+use std::{collections::HashSet, time::Duration};
+
+use caravan_events::{Event, Payload};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{Outcome, Processor, Received, stages};
+use crate::{
+    Failure,
+    kafka::{self, Producer, Record},
+};
+
+/// For one transaction and the reading of its rows. The server has timeouts of its own; this one
+/// is for a server that is frozen.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The domain of a worker that writes to the database: what to do with events, and nothing of
+/// Kafka, retries or the inbox. One value serves all partitions, side by side.
+pub trait Handler: Send + Sync + 'static {
+    /// What it takes.
+    type Input: Payload;
+
+    /// Calls other services, before the transaction, for every event: one result each, in order.
+    /// It has to be idempotent: a redelivered event is prepared again.
+    fn prepare(
+        &self,
+        events: &[&Received<Self::Input>],
+    ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send {
+        std::future::ready(events.iter().map(|_| Ok(())).collect())
+    }
+
+    /// Which events have the effect that another service was to take: their indices. The others
+    /// get no inbox row and are tried again. All of them, unless a handler says otherwise.
+    fn confirm(
+        &self,
+        _db: &mut PgConnection,
+        events: &[&Received<Self::Input>],
+    ) -> impl Future<Output = Result<HashSet<usize>, sqlx::Error>> + Send {
+        std::future::ready(Ok((0..events.len()).collect()))
+    }
+
+    /// Writes the effects of events that were not seen before, ordered by their natural key, in
+    /// the transaction that marks them as seen.
+    fn apply(
+        &self,
+        db: &mut PgConnection,
+        events: &[&Received<Self::Input>],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// What is to be told, read from the rows that are there now, for events seen before as
+    /// well: one each, in order, None where there is nothing to tell.
+    fn outputs(
+        &self,
+        _db: &mut PgConnection,
+        events: &[&Received<Self::Input>],
+    ) -> impl Future<Output = Result<Vec<Option<Emitted>>, sqlx::Error>> + Send {
+        std::future::ready(Ok(vec![None; events.len()]))
+    }
+}
+
+/// An event to be emitted, encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    pub(crate) topic: &'static str,
+    pub(crate) event_type: &'static str,
+    pub(crate) event_id: Uuid,
+    correlation_id: Uuid,
+    value: String,
+}
+
+impl<P: Payload> From<Event<P>> for Emitted {
+    fn from(event: Event<P>) -> Self {
+        Self {
+            topic: P::TOPIC,
+            event_type: P::EVENT_TYPE,
+            event_id: event.event_id,
+            correlation_id: event.correlation_id,
+            value: event.encode(),
+        }
+    }
+}
+
+/// A [`Processor`] made of a [`Handler`], an inbox and a producer.
+pub struct Transactional<H> {
+    consumer: &'static str,
+    handler: H,
+    db: PgPool,
+    producer: Producer,
+}
+
+/// An event whose transaction is committed.
+struct Committed {
+    index: usize,
+    duplicate: bool,
+    output: Option<Emitted>,
+}
+
+impl<H: Handler> Transactional<H> {
+    /// `consumer` is the name in the inbox: the consumer group.
+    pub fn new(consumer: &'static str, handler: H, db: PgPool, producer: Producer) -> Self {
+        Self {
+            consumer,
+            handler,
+            db,
+            producer,
+        }
+    }
+
+    /// Writes the events at `indices` of the batch; where an event is at fault, each on its own,
+    /// so that its neighbours do not suffer.
+    async fn write(
+        &self,
+        batch: &[&Received<H::Input>],
+        indices: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<Vec<Committed>, String> {
+        match self.transaction(batch, indices).await {
+            Ok(committed) => Ok(committed),
+            Err(Failure::Infrastructure(why)) => Err(why),
+            Err(failure) if indices.len() == 1 => {
+                outcomes[indices[0]] = Some(item_outcome(failure)?);
+                Ok(Vec::new())
+            }
+            Err(Failure::Transient(_) | Failure::Permanent(_)) => {
+                let mut committed = Vec::new();
+                for index in indices {
+                    committed.extend(Box::pin(self.write(batch, &[*index], outcomes)).await?);
+                }
+                Ok(committed)
+            }
+        }
+    }
+
+    async fn transaction(
+        &self,
+        batch: &[&Received<H::Input>],
+        indices: &[usize],
+    ) -> Result<Vec<Committed>, Failure> {
+        timeout(DATABASE_TIMEOUT, self.try_transaction(batch, indices))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure::Infrastructure(format!(
+                    "database: no answer within {DATABASE_TIMEOUT:?}"
+                )))
+            })
+    }
+
+    async fn try_transaction(
+        &self,
+        batch: &[&Received<H::Input>],
+        indices: &[usize],
+    ) -> Result<Vec<Committed>, Failure> {
+        let events: Vec<_> = indices.iter().map(|index| batch[*index]).collect();
+        let mut connection = self.db.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let confirmed = self.handler.confirm(&mut transaction, &events).await?;
+        let (indices, events): (Vec<usize>, Vec<_>) = indices
+            .iter()
+            .zip(events)
+            .enumerate()
+            .filter(|(position, _)| confirmed.contains(position))
+            .map(|(_, (index, event))| (*index, event))
+            .unzip();
+        let unseen = self.insert_into_inbox(&mut transaction, &events).await?;
+        let mut fresh: Vec<_> = unseen.iter().map(|position| events[*position]).collect();
+        fresh.sort_by_key(|received| received.event.payload.natural_key());
+        if !fresh.is_empty() {
+            self.handler.apply(&mut transaction, &fresh).await?;
+        }
+        transaction.commit().await?;
+        let outputs = self.handler.outputs(&mut connection, &events).await?;
+        let committed = indices.into_iter().zip(outputs).enumerate();
+        Ok(committed
+            .map(|(position, (index, output))| Committed {
+                index,
+                duplicate: !unseen.contains(&position),
+                output,
+            })
+            .collect())
+    }
+
+    /// Marks the events as seen; returns the positions of those that were not before, of a double
+    /// in the batch the first.
+    async fn insert_into_inbox(
+        &self,
+        db: &mut PgConnection,
+        events: &[&Received<H::Input>],
+    ) -> Result<HashSet<usize>, sqlx::Error> {
+        let mut ids: Vec<Uuid> = events.iter().map(|r| r.event.event_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut unseen: HashSet<Uuid> = sqlx::query_scalar(
+            "INSERT INTO processed_events (consumer, event_id)
+             SELECT $1, * FROM unnest($2::uuid[])
+             ON CONFLICT DO NOTHING RETURNING event_id",
+        )
+        .bind(self.consumer)
+        .bind(&ids)
+        .fetch_all(db)
+        .await?
+        .into_iter()
+        .collect();
+        Ok((0..events.len())
+            .filter(|position| unseen.remove(&events[*position].event.event_id))
+            .collect())
+    }
+
+    async fn emit(
+        &self,
+        batch: &[&Received<H::Input>],
+        committed: &[Committed],
+    ) -> Result<(), String> {
+        let told = || {
+            committed
+                .iter()
+                .filter_map(|c| Some((c, c.output.as_ref()?)))
+        };
+        let records: Vec<Record> = told()
+            .map(|(c, output)| output.record(batch[c.index].synthetic))
+            .collect();
+        kafka::send_all(&self.producer, &records)
+            .await
+            .map_err(|failure| failure.to_string())?;
+        for (c, output) in told() {
+            stages::emitted(batch[c.index], output);
+        }
+        Ok(())
+    }
+}
+
+impl<H: Handler> Processor for Transactional<H> {
+    type Input = H::Input;
+
+    async fn process(&self, batch: &[&Received<Self::Input>]) -> Result<Vec<Outcome>, String> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
+        let mut prepared = Vec::with_capacity(batch.len());
+        for (index, result) in self.handler.prepare(batch).await.into_iter().enumerate() {
+            match result {
+                Ok(()) => prepared.push(index),
+                Err(failure) => outcomes[index] = Some(item_outcome(failure)?),
+            }
+        }
+        if !prepared.is_empty() {
+            let committed = self.write(batch, &prepared, &mut outcomes).await?;
+            for c in &committed {
+                stages::written(batch[c.index], c.duplicate);
+            }
+            self.emit(batch, &committed).await?;
+            for Committed {
+                index, duplicate, ..
+            } in committed
+            {
+                outcomes[index] = Some(Outcome::Processed { duplicate });
+            }
+        }
+        let unconfirmed = || Outcome::Unconfirmed("its row is not there yet".to_owned());
+        Ok(outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(unconfirmed))
+            .collect())
+    }
+}
+
+impl Emitted {
+    fn record(&self, synthetic: bool) -> Record {
+        let key = self.correlation_id.to_string();
+        Record::event(self.topic, &key, self.value.clone(), synthetic)
+    }
+}
+
+/// The outcome of an event that failed, or what fails for the whole batch.
+fn item_outcome(failure: Failure) -> Result<Outcome, String> {
+    match failure {
+        Failure::Infrastructure(why) => Err(why),
+        Failure::Transient(reason) => Ok(Outcome::Transient(reason)),
+        Failure::Permanent(reason) => Ok(Outcome::Permanent(reason)),
+    }
+}

@@ -1,0 +1,131 @@
+//! Postgres: reachable, migrated, its tables there; the invariants have a file of their own.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+
+use super::{Containers, Scene, finding::Check, invariants};
+use crate::{
+    clients::{self, postgres::Postgres},
+    error::Result,
+    pipeline::{Effect, Migrations, Pipeline},
+};
+
+/// The id that the rest of the layer names as its cause.
+const REACHABLE: &str = "database.reachable";
+
+pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
+    let pipeline = scene.pipeline;
+    if pipeline.postgres.is_none() && !asks(pipeline) {
+        return Ok(());
+    }
+    let began = Instant::now();
+    let check = Check::new(began, REACHABLE, "accepts a connection");
+    let reached = match &pipeline.postgres {
+        Some(endpoint) => Postgres::connect(&endpoint.address).await,
+        None => Err("the declaration does not say where Postgres is".to_owned()),
+    };
+    match reached {
+        Ok(postgres) => {
+            scene.report.send(check.pass("connected"));
+            let rules = pipeline.invariants.iter();
+            let rules = rules.map(|rule| invariants::check(scene, &postgres, rule));
+            tokio::join!(
+                migrations(scene, &postgres),
+                tables(scene, &postgres),
+                join_all(rules)
+            );
+        }
+        Err(why) => {
+            let failed = check.fail(why);
+            scene.report.send(match &pipeline.postgres {
+                Some(postgres) => failed.hint(scene.remedy(&containers.await?, &postgres.service)),
+                None => failed,
+            });
+            skip(scene, began);
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything is declared that only the database can tell.
+fn asks(pipeline: &Pipeline) -> bool {
+    let Pipeline {
+        migrations,
+        tables,
+        invariants,
+        ..
+    } = pipeline;
+    migrations.is_some() || !tables.is_empty() || !invariants.is_empty()
+}
+
+async fn migrations(scene: Scene<'_>, postgres: &Postgres) {
+    let Some(migrations) = &scene.pipeline.migrations else {
+        return;
+    };
+    let check = migrations_check(Instant::now(), migrations);
+    scene
+        .report
+        .send(match postgres.applied_migration(&migrations.table).await {
+            Err(why) => check.fail(why),
+            Ok(applied) => match clients::missing_migration(migrations, applied) {
+                None => check.pass(format!("{}", applied.unwrap_or_default())),
+                Some(missing) => check.fail(missing).hint(migrate(scene)),
+            },
+        });
+}
+
+async fn tables(scene: Scene<'_>, postgres: &Postgres) {
+    let tables = &scene.pipeline.tables;
+    let began = Instant::now();
+    let names: Vec<String> = tables.iter().map(|t| t.name.clone()).collect();
+    let missing = postgres.missing_tables(&names).await;
+    for name in &names {
+        let check = table_check(began, name);
+        scene.report.send(match &missing {
+            Err(why) => check.fail(why.clone()),
+            Ok(missing) if missing.contains(name) => check.fail("missing").hint(migrate(scene)),
+            Ok(_) => check.pass("there"),
+        });
+    }
+}
+
+fn skip(scene: Scene<'_>, began: Instant) {
+    let pipeline = scene.pipeline;
+    let migrations = pipeline
+        .migrations
+        .iter()
+        .map(|m| migrations_check(began, m));
+    let tables = pipeline.tables.iter().map(|t| table_check(began, &t.name));
+    let rules = pipeline
+        .invariants
+        .iter()
+        .map(|rule| invariants::begin(began, rule));
+    for check in migrations.chain(tables).chain(rules) {
+        scene
+            .report
+            .send(check.skip("the database is not reachable", REACHABLE));
+    }
+}
+
+fn migrations_check(began: Instant, migrations: &Migrations) -> Check {
+    Check::new(
+        began,
+        "database.migrations",
+        format!("version {}", migrations.latest),
+    )
+}
+
+fn table_check(began: Instant, table: &str) -> Check {
+    Check::new(began, format!("database.{table}.exists"), "exists")
+}
+
+/// What applies the migrations.
+fn migrate(scene: Scene<'_>) -> String {
+    let migrates = |effect: Option<Effect>| effect == Some(Effect::Migrations);
+    let service = scene.pipeline.services.iter().find(|s| migrates(s.effect));
+    scene.invocation.command(&match service {
+        Some(service) => format!("up {}", service.name),
+        None => "up".to_owned(),
+    })
+}

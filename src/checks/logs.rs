@@ -1,0 +1,226 @@
+//! Logs: each replica printed its startup line since this start, and nothing forbidden.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
+
+use super::{
+    Containers, Scene,
+    finding::{Check, Finding},
+    services::ready_url,
+};
+use crate::{
+    clients::{TIMEOUT, http},
+    engine::{
+        LogOptions,
+        observed::{Container, LogLine, State},
+    },
+    error::Result,
+    pipeline::Service,
+};
+
+/// Of a longer log, so many lines at its beginning and at its end are read.
+const LINES: usize = 5_000;
+
+/// How many forbidden lines are shown, and how much of each.
+const SHOWN: usize = 10;
+const WIDTH: usize = 300;
+
+/// What the log of one container's current run (or last one) told.
+#[derive(Debug, Default)]
+struct Read {
+    container: String,
+    started: bool,
+    forbidden: Vec<String>,
+    lines: usize,
+    /// Lines between the first and the last ones were not read.
+    partial: bool,
+    /// Rotation has eaten the beginning.
+    start_lost: bool,
+}
+
+pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
+    let containers = containers.await?;
+    let services = scene.pipeline.services.iter();
+    join_all(services.map(|service| check_service(scene, service, &containers))).await;
+    Ok(())
+}
+
+async fn check_service(scene: Scene<'_>, service: &Service, containers: &[Container]) {
+    let wants_clean = wants_clean(scene, service);
+    if service.startup.is_none() && !wants_clean {
+        return;
+    }
+    let began = Instant::now();
+    let own = containers.iter().filter(|c| c.service == service.name);
+    let (up, down): (Vec<_>, Vec<_>) =
+        own.partition(|c| matches!(c.state, State::Running | State::Paused));
+    let up = join_all(up.into_iter().map(|c| read(scene, service, c))).await;
+    if let Some(line) = &service.startup {
+        let id = format!("logs.{}.started", service.name);
+        let check = Check::new(began, id, format!("{line} since this start"));
+        let finding = started(scene, service, check, &up).await;
+        scene.report.send(finding);
+    }
+    if wants_clean {
+        let down = join_all(down.into_iter().map(|c| read(scene, service, c))).await;
+        let id = format!("logs.{}.clean", service.name);
+        let check = Check::new(began, id, "no forbidden line since this start");
+        scene.report.send(clean(
+            scene,
+            service,
+            check,
+            up.into_iter().chain(down).collect(),
+        ));
+    }
+}
+
+/// Infrastructure logs in its own way; what works on payments must not panic.
+fn wants_clean(scene: Scene<'_>, service: &Service) -> bool {
+    let works = service.startup.is_some()
+        || service.group.is_some()
+        || service.http.is_some()
+        || service.is_one_shot(scene.pipeline);
+    works && service.ready.is_none() && !scene.pipeline.forbidden_logs.is_empty()
+}
+
+/// One pass over the beginning of the log and, if it is long, another over its end.
+async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Result<Read> {
+    let mut read = Read {
+        container: container.name.clone(),
+        ..Read::default()
+    };
+    let forbidden = &scene.pipeline.forbidden_logs;
+    let startup = service.startup.as_deref();
+    let scanned = scene.engine.scan_since_start(container, |line| {
+        read.look(&line, startup, forbidden);
+        if read.lines < LINES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    let scanned = scanned.await?;
+    read.start_lost = scanned.start_lost;
+    if read.lines < LINES {
+        return Ok(read);
+    }
+    read.partial = true;
+    let options = LogOptions {
+        follow: false,
+        tail: Some(LINES),
+        since: container.run_began(),
+    };
+    let mut last = scene
+        .engine
+        .logs(std::slice::from_ref(container), options)
+        .boxed_local();
+    while let Some(line) = last.try_next().await? {
+        read.look(&line, startup, forbidden);
+    }
+    Ok(read)
+}
+
+impl Read {
+    fn look(&mut self, line: &LogLine, startup: Option<&str>, forbidden: &[String]) {
+        self.lines += 1;
+        self.started |= startup.is_some_and(|startup| line.text.contains(startup));
+        if self.forbidden.len() < SHOWN && forbidden.iter().any(|f| line.text.contains(f)) {
+            let text: String = line.text.chars().take(WIDTH).collect();
+            let text = format!("{}: {text}", self.container);
+            // The end of a log may be its beginning as well.
+            if !self.forbidden.contains(&text) {
+                self.forbidden.push(text);
+            }
+        }
+    }
+}
+
+async fn started(
+    scene: Scene<'_>,
+    service: &Service,
+    check: Check,
+    up: &[Result<Read>],
+) -> Finding {
+    let restart = scene
+        .invocation
+        .command(&format!("restart {}", service.name));
+    if up.is_empty() {
+        return check.skip(
+            "not running",
+            &format!("containers.{}.running", service.name),
+        );
+    }
+    let mut lost = false;
+    for read in up {
+        match read {
+            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(restart),
+            Ok(read) if read.started => {}
+            Ok(read) if read.start_lost => lost = true,
+            Ok(read) => {
+                let seen = format!("{}: not among its {} lines", read.container, read.lines);
+                return check.fail(seen).hint(restart);
+            }
+        }
+    }
+    if lost {
+        return rotated(service, check, &restart).await;
+    }
+    check.pass("printed")
+}
+
+/// The line may have been there: then `/ready` is the evidence, where there is one.
+async fn rotated(service: &Service, check: Check, restart: &str) -> Finding {
+    const SEEN: &str = "the log of this start was rotated away";
+    let Some(base) = &service.http else {
+        return check.warn(SEEN);
+    };
+    match http::get(&ready_url(base), TIMEOUT).await {
+        Ok(answer) if answer.status == 200 => check.warn(format!("{SEEN}; it says it is ready")),
+        Ok(answer) => check
+            .fail(format!("{SEEN}; /ready answers {}", answer.status))
+            .hint(restart),
+        Err(why) => check.fail(format!("{SEEN}; /ready: {why}")).hint(restart),
+    }
+}
+
+fn clean(scene: Scene<'_>, service: &Service, check: Check, logs: Vec<Result<Read>>) -> Finding {
+    let restart = scene
+        .invocation
+        .command(&format!("restart {}", service.name));
+    if logs.is_empty() {
+        let aspect = if service.is_one_shot(scene.pipeline) {
+            "completed"
+        } else {
+            "running"
+        };
+        return check.skip(
+            "not deployed",
+            &format!("containers.{}.{aspect}", service.name),
+        );
+    }
+    let mut forbidden = Vec::new();
+    let (mut lines, mut partial) = (0, false);
+    for read in logs {
+        match read {
+            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(restart),
+            Ok(read) => {
+                forbidden.extend(read.forbidden);
+                lines += read.lines;
+                partial |= read.partial;
+            }
+        }
+    }
+    if !forbidden.is_empty() {
+        let logs = scene.invocation.command(&format!("logs {}", service.name));
+        return check
+            .fail(format!("{} forbidden", forbidden.len()))
+            .evidence(forbidden)
+            .evidence([format!("around them: {logs}")])
+            .hint(restart);
+    }
+    check.pass(match partial {
+        false => format!("{lines} lines"),
+        true => format!("the first and last {LINES} lines"),
+    })
+}

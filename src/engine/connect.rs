@@ -1,0 +1,206 @@
+//! The Docker engine: where it is, whether it answers, and how each call to it is bounded.
+
+use std::{error::Error as StdError, future::Future, io, path::Path, time::Duration};
+
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
+
+use crate::error::{Error, Kind, Result};
+
+/// The oldest engine API that Caravan speaks: Docker 20.10.
+const OLDEST_API: (usize, usize) = (1, 41);
+/// What an ordinary call may take.
+pub(super) const CALL: Duration = Duration::from_secs(30);
+/// Where Docker listens unless told otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// A Docker engine that answered. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pub(super) docker: Docker,
+    /// As bollard negotiated it.
+    pub(super) api: (usize, usize),
+    /// Whether the engine runs on this machine, as far as its address tells.
+    pub(super) local: bool,
+}
+
+impl Engine {
+    /// Connects to `host` (`unix://…`, `tcp://…`), else to the default socket.
+    ///
+    /// # Errors
+    /// No engine, no permission, or one that is too old: with what to do about it.
+    pub(crate) async fn connect(host: Option<&str>) -> Result<Self> {
+        let host = host.unwrap_or(DEFAULT_HOST);
+        let docker = open(host).map_err(|e| unreachable(host, &e))?;
+        let negotiated = tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version());
+        let docker = match negotiated.await {
+            Ok(answer) => answer.map_err(|e| unreachable(host, &e))?,
+            Err(_) => return Err(unreachable(host, &DockerError::RequestTimeoutError)),
+        };
+        let version = docker.client_version();
+        let api = (version.major_version, version.minor_version);
+        if api < OLDEST_API {
+            return Err(too_old(host, api));
+        }
+        Ok(Self {
+            docker,
+            api,
+            local: host.starts_with("unix://"),
+        })
+    }
+
+    /// Bounds an ordinary call and says what it was for when it fails.
+    ///
+    /// # Errors
+    /// The engine's own words.
+    pub(super) async fn call<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, DockerError>>,
+    ) -> Result<T> {
+        self.call_within(CALL, what, call).await
+    }
+
+    /// As [`Self::call`], for calls that take their time.
+    pub(super) async fn call_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        call: impl Future<Output = Result<T, DockerError>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(e)) => Err(failed(what, &e)),
+            Err(_) => Err(timed_out(what, limit)),
+        }
+    }
+}
+
+/// A client for `host`. Each call is bounded by its caller, so the client's own limit is only a
+/// ceiling for those that take longest (an image build's first answer).
+fn open(host: &str) -> Result<Docker, DockerError> {
+    const CEILING: Duration = Duration::from_secs(600);
+    if let Some(path) = host.strip_prefix("unix://") {
+        return Docker::connect_with_unix(path, CEILING.as_secs(), API_DEFAULT_VERSION);
+    }
+    Ok(Docker::connect_with_host(host)?.with_timeout(CEILING))
+}
+
+/// A call that the engine refused or did not understand.
+pub(super) fn failed(what: &str, e: &DockerError) -> Error {
+    let kind = match status(e) {
+        Some(_) => Kind::NotRight,
+        None => Kind::Unreachable,
+    };
+    Error::new(kind, format!("Docker could not {what}")).because(reason(e))
+}
+
+/// A call that the engine did not answer in time.
+pub(super) fn timed_out(what: &str, limit: Duration) -> Error {
+    Error::new(Kind::Unreachable, format!("Docker could not {what}")).because(format!(
+        "no answer within {}",
+        humantime::format_duration(limit)
+    ))
+}
+
+/// The HTTP status of the engine's answer, if it answered.
+pub(super) fn status(e: &DockerError) -> Option<u16> {
+    match e {
+        DockerError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// The engine's own words, else the innermost cause.
+pub(super) fn reason(e: &DockerError) -> String {
+    if let DockerError::DockerResponseServerError { message, .. } = e {
+        return message.trim().to_owned();
+    }
+    let mut innermost: &dyn StdError = e;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn unreachable(host: &str, e: &DockerError) -> Error {
+    let error = Error::new(Kind::Unreachable, format!("cannot reach Docker at {host}"));
+    let error = error.because(reason(e));
+    match io_kind(e) {
+        Some(io::ErrorKind::PermissionDenied) => {
+            error.hint("sudo usermod -aG docker \"$USER\" && newgrp docker")
+        }
+        _ if !host.starts_with("unix://") => error.hint(format!(
+            "docker -H {host} version, to see whether one listens there"
+        )),
+        _ => error.hint(how_to_start()),
+    }
+}
+
+/// How a Docker daemon is started on this machine.
+fn how_to_start() -> &'static str {
+    let installed = [
+        "/usr/bin/dockerd",
+        "/usr/sbin/dockerd",
+        "/usr/local/bin/dockerd",
+    ];
+    if !installed.iter().any(|path| Path::new(path).exists()) {
+        "sudo apt-get install docker.io"
+    } else if Path::new("/run/systemd/system").exists() {
+        "sudo systemctl start docker"
+    } else {
+        "sudo sh -c 'dockerd > /var/log/dockerd.log 2>&1 &'"
+    }
+}
+
+/// The I/O error at the bottom, if that is what it was.
+fn io_kind(e: &DockerError) -> Option<io::ErrorKind> {
+    if let DockerError::SocketNotFoundError(_) = e {
+        return Some(io::ErrorKind::NotFound);
+    }
+    let mut next: Option<&(dyn StdError + 'static)> = Some(e);
+    while let Some(e) = next {
+        if let Some(e) = e.downcast_ref::<io::Error>() {
+            return Some(e.kind());
+        }
+        next = e.source();
+    }
+    None
+}
+
+fn too_old(host: &str, (major, minor): (usize, usize)) -> Error {
+    let (oldest_major, oldest_minor) = OLDEST_API;
+    Error::new(
+        Kind::Unreachable,
+        format!("the Docker engine at {host} is too old"),
+    )
+    .because(format!(
+        "it speaks API {major}.{minor}; Caravan needs {oldest_major}.{oldest_minor}, which \
+             came with Docker 20.10"
+    ))
+    .hint("install Docker 20.10 or newer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_engine_is_unreachable_and_says_what_to_do() {
+        let missing = "unix:///nowhere/docker.sock";
+        let error = Engine::connect(Some(missing)).await.expect_err("no engine");
+        assert_eq!(error.kind, Kind::Unreachable);
+        assert!(error.what.contains(missing), "{error}");
+        assert!(error.hint.is_some());
+    }
+
+    #[test]
+    fn the_engines_own_words_are_the_reason() {
+        let e = DockerError::DockerResponseServerError {
+            status_code: 409,
+            message: "name is taken\n".to_owned(),
+        };
+        let error = failed("create x", &e);
+        assert_eq!(error.kind, Kind::NotRight);
+        assert_eq!(error.evidence, ["name is taken"]);
+    }
+}

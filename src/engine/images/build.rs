@@ -1,0 +1,167 @@
+//! Builds a rendered template with the engine's own builder.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    time::Duration,
+};
+
+use bollard::{body_full, models::BuildInfo, query_parameters::BuildImageOptionsBuilder};
+use futures_util::StreamExt;
+
+use super::{pack::append, template::Rendered};
+use crate::{
+    engine::{
+        Engine,
+        connect::{failed, timed_out},
+        event::{Event, Events},
+        labels,
+    },
+    error::{Error, Kind, Result},
+};
+
+/// How long one step may be silent: packages may come over a slow line.
+const STALL: Duration = Duration::from_secs(600);
+/// How much of a failing step's output is shown.
+const LAST_LINES: usize = 15;
+/// The host's certificate authorities: behind a company's own, downloads inside the build fail
+/// without them.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+impl Engine {
+    /// Builds `reference` and labels it with its content.
+    ///
+    /// # Errors
+    /// A step fails: with the last lines of its output.
+    pub(super) async fn build(
+        &self,
+        reference: &str,
+        rendered: &Rendered,
+        events: &Events,
+    ) -> Result<()> {
+        let context = context(rendered).map_err(|e| {
+            Error::new(Kind::Defect, "cannot pack a build context").because(e.to_string())
+        })?;
+        let labels = HashMap::from([(labels::CONTENT, rendered.content.as_str())]);
+        let options = BuildImageOptionsBuilder::new()
+            .t(reference)
+            .labels(&labels)
+            .rm(true)
+            .forcerm(true)
+            .build();
+        let steps = self.docker.build_image(options, None, Some(body_full(context.into())));
+        let mut steps = std::pin::pin!(steps);
+        let what = format!("build {reference}");
+        let mut log = Log::default();
+        loop {
+            let info = match tokio::time::timeout(STALL, steps.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(info)) => info,
+                Err(_) => return Err(log.explain(timed_out(&what, STALL))),
+            };
+            let info = info.map_err(|e| log.explain(failed(&what, &e)))?;
+            if let Some(error) = error_of(&info) {
+                let error = Error::new(Kind::NotRight, format!("Docker could not {what}: {error}"));
+                return Err(log.explain(error));
+            }
+            if let Some(step) = log.add(&info.stream.unwrap_or_default()) {
+                let part = reference.to_owned();
+                let what = format!("building (step {step})");
+                // Nobody listening is no reason to stop.
+                drop(events.send(Event::Doing { part, what }));
+            }
+        }
+    }
+}
+
+fn error_of(info: &BuildInfo) -> Option<String> {
+    info.error_detail.as_ref()?.message.clone()
+}
+
+/// The step under way and the last lines of its output.
+#[derive(Debug, Default)]
+struct Log {
+    step: String,
+    lines: VecDeque<String>,
+}
+
+impl Log {
+    /// Takes a piece of output; says `3/7` when it begins that step.
+    fn add(&mut self, text: &str) -> Option<String> {
+        let mut begun = None;
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            if let Some((number, _)) = line.strip_prefix("Step ").and_then(|l| l.split_once(" : ")) {
+                begun = Some(number.to_owned());
+                line.clone_into(&mut self.step);
+                self.lines.clear();
+                continue;
+            }
+            if self.lines.len() == LAST_LINES {
+                drop(self.lines.pop_front());
+            }
+            self.lines.push_back(line.to_owned());
+        }
+        begun
+    }
+
+    /// Adds to an error what was going on.
+    fn explain(&self, error: Error) -> Error {
+        let step = (!self.step.is_empty()).then(|| self.step.clone());
+        step.into_iter().chain(self.lines.iter().cloned()).fold(error, Error::because)
+    }
+}
+
+/// The build context as a tar; from packages with the host's certificates in `ca/`.
+fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
+    let mut context = tar::Builder::new(Vec::new());
+    for (name, text) in &rendered.files {
+        append(&mut context, name, 0o644, text.as_bytes())?;
+    }
+    if rendered.from_packages {
+        // A host without a bundle hands nothing on; the folder is there all the same.
+        let bundle = std::fs::read_to_string(CERTIFICATES).unwrap_or_default();
+        append(&mut context, "ca/.keep", 0o644, b"")?;
+        for (number, certificate) in certificates(&bundle).enumerate() {
+            append(&mut context, &format!("ca/{number:03}.crt"), 0o644, certificate.as_bytes())?;
+        }
+    }
+    context.into_inner()
+}
+
+/// The certificates of a PEM bundle, one each: `update-ca-certificates` reads one a file.
+fn certificates(bundle: &str) -> impl Iterator<Item = String> + '_ {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    bundle.split(BEGIN).skip(1).filter_map(|rest| {
+        let (body, _) = rest.split_once(END)?;
+        Some(format!("{BEGIN}{body}{END}\n"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_split_into_its_certificates() {
+        let one = "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----\n";
+        let two = "-----BEGIN CERTIFICATE-----\nBBB\n-----END CERTIFICATE-----\n";
+        let bundle = format!("# one\n{one}# two\n{two}-----BEGIN CERTIFICATE-----\ncut off");
+        assert_eq!(certificates(&bundle).collect::<Vec<_>>(), [one, two]);
+    }
+
+    #[test]
+    fn an_error_shows_the_failing_steps_last_lines() {
+        let mut log = Log::default();
+        assert_eq!(log.add("Step 1/2 : FROM base\n").as_deref(), Some("1/2"));
+        assert_eq!(log.add(" ---> abc\n"), None);
+        assert_eq!(log.add("Step 2/2 : RUN false\n").as_deref(), Some("2/2"));
+        for n in 0..20 {
+            log.add(&format!("line {n}\n"));
+        }
+        let error = log.explain(Error::new(Kind::NotRight, "no"));
+        assert_eq!(error.evidence[0], "Step 2/2 : RUN false");
+        assert_eq!(error.evidence[1], "line 5");
+        assert_eq!(error.evidence.len(), 1 + LAST_LINES);
+    }
+}

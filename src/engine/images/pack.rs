@@ -1,0 +1,188 @@
+//! Caravan's own image: the running executable and the host's certificate authorities, in an
+//! image from nothing. The tag is the content's hash, so the same executable is packed once.
+
+use std::io;
+
+use bollard::{body_full, query_parameters::ImportImageOptionsBuilder};
+use futures_util::TryStreamExt;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{Image, elf};
+use crate::{
+    engine::{Engine, connect::failed, spec::hex},
+    error::{Error, Kind, Result},
+};
+
+/// Where Linux shows the file that this process runs from, even if it was replaced since.
+const RUNNING: &str = "/proc/self/exe";
+const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+
+/// What the image holds.
+struct Content {
+    executable: Vec<u8>,
+    certificates: Vec<u8>,
+    /// 12 hexadecimal digits.
+    tag: String,
+}
+
+impl Engine {
+    /// The image of the running executable, loaded if the engine does not have it. The flag says
+    /// whether it had to be.
+    ///
+    /// # Errors
+    /// The executable cannot run in an empty image; the engine refuses the load.
+    pub(super) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
+        let read = tokio::task::spawn_blocking(Content::read).await;
+        let content = read.map_err(|e| Error::new(Kind::Defect, e.to_string()))??;
+        let reference = format!("{repository}:{}", content.tag);
+        if let Some(id) = self.image_id(&reference).await? {
+            return Ok((Image { reference, id }, false));
+        }
+        let latest = format!("{repository}:latest");
+        let names = [reference.clone(), latest];
+        let archive = tokio::task::spawn_blocking(move || content.archive(&names)).await;
+        let archive = archive
+            .map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+            .map_err(|e| Error::new(Kind::Defect, "cannot pack the image").because(e.to_string()))?;
+        self.load(archive).await?;
+        let loaded = self.image_id(&reference).await?;
+        let id = loaded.ok_or_else(|| {
+            Error::new(Kind::NotRight, format!("Docker loaded {reference}, but does not have it"))
+        })?;
+        Ok((Image { reference, id }, true))
+    }
+
+    /// `docker load`.
+    async fn load(&self, archive: Vec<u8>) -> Result<()> {
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let load = self.docker.import_image(options, body_full(archive.into()), None);
+        let load = load.try_for_each(|_| async { Ok(()) });
+        let limit = std::time::Duration::from_secs(120);
+        match tokio::time::timeout(limit, load).await {
+            Ok(loaded) => loaded.map_err(|e| failed("load Caravan's own image", &e)),
+            Err(_) => Err(crate::engine::connect::timed_out("load Caravan's own image", limit)),
+        }
+    }
+}
+
+impl Content {
+    fn read() -> Result<Self> {
+        let executable = match std::fs::read(RUNNING) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::env::current_exe().and_then(std::fs::read)
+            }
+            read => read,
+        };
+        let executable = executable.map_err(|e| {
+            Error::new(Kind::Unreachable, "cannot read the running executable")
+                .because(e.to_string())
+        })?;
+        if let Some(why) = elf::cannot_run_alone(&executable) {
+            return Err(Error::new(
+                Kind::Usage,
+                "this caravan cannot be packed into the image that its services run from",
+            )
+            .because(why)
+            .hint("cargo build --release in Caravan's repository, on Linux: that links statically"));
+        }
+        // A host without a bundle has no certificates to hand on.
+        let certificates = std::fs::read(format!("/{CERTIFICATES}")).unwrap_or_default();
+        let mut hasher = Sha256::new();
+        hasher.update(&executable);
+        hasher.update(&certificates);
+        let mut tag = hex(&hasher.finalize());
+        tag.truncate(12);
+        Ok(Self { executable, certificates, tag })
+    }
+
+    /// The image as `docker save` would write it; the same content gives the same bytes, and so
+    /// the same image id.
+    fn archive(self, names: &[String]) -> io::Result<Vec<u8>> {
+        let layer = self.layer()?;
+        drop(self);
+        let config = json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {"Entrypoint": ["/caravan"], "User": "65534:65534"},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [format!("sha256:{}", hex(&Sha256::digest(&layer)))],
+            },
+        });
+        let config = config.to_string();
+        let config_name = format!("{}.json", hex(&Sha256::digest(&config)));
+        let manifest = json!([{"Config": config_name, "RepoTags": names, "Layers": ["layer.tar"]}]);
+        let mut archive = tar::Builder::new(Vec::with_capacity(layer.len() + 8192));
+        append(&mut archive, &config_name, 0o644, config.as_bytes())?;
+        append(&mut archive, "manifest.json", 0o644, manifest.to_string().as_bytes())?;
+        append(&mut archive, "layer.tar", 0o644, &layer)?;
+        archive.into_inner()
+    }
+
+    fn layer(&self) -> io::Result<Vec<u8>> {
+        let mut layer = tar::Builder::new(Vec::with_capacity(self.executable.len() + 1_048_576));
+        append(&mut layer, "caravan", 0o755, &self.executable)?;
+        if !self.certificates.is_empty() {
+            for directory in ["etc/", "etc/ssl/", "etc/ssl/certs/"] {
+                let mut header = header(0o755, 0);
+                header.set_entry_type(tar::EntryType::Directory);
+                layer.append_data(&mut header, directory, io::empty())?;
+            }
+            append(&mut layer, CERTIFICATES, 0o644, &self.certificates)?;
+        }
+        layer.into_inner()
+    }
+}
+
+/// Docker's word for this machine's architecture.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Adds a file whose header says nothing about when or by whom.
+pub(super) fn append(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    mode: u32,
+    content: &[u8],
+) -> io::Result<()> {
+    tar.append_data(&mut header(mode, content.len() as u64), path, content)
+}
+
+fn header(mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_content_gives_the_same_image() {
+        let content = || Content {
+            executable: b"program".to_vec(),
+            certificates: b"authorities".to_vec(),
+            tag: "abc".to_owned(),
+        };
+        let names = ["x:abc".to_owned()];
+        let first = content().archive(&names).expect("packs");
+        assert_eq!(first, content().archive(&names).expect("packs"));
+        let mut archive = tar::Archive::new(first.as_slice());
+        let entries = archive.entries().expect("a tar");
+        let paths: Vec<_> = entries
+            .map(|e| e.expect("an entry").path().expect("a path").display().to_string())
+            .collect();
+        assert_eq!(paths[1..], ["manifest.json", "layer.tar"]);
+    }
+}

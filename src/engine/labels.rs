@@ -1,0 +1,37 @@
+//! Labels. Compose's, so that `docker compose ps`, `logs`, `stop` and `down` work on what Caravan
+//! started, and Caravan's own, by which it decides.
+
+/// The project that an object belongs to.
+pub(crate) const PROJECT: &str = "com.docker.compose.project";
+/// The service of a container.
+pub(crate) const SERVICE: &str = "com.docker.compose.service";
+/// A container's number among its service's replicas, from 1.
+pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
+/// Which Compose made it; here, which Caravan.
+pub(crate) const VERSION: &str = "com.docker.compose.version";
+/// Directory of the first Compose file.
+pub(crate) const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
+/// The Compose files, comma separated.
+pub(crate) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+/// `True` on containers of `docker compose run`.
+pub(crate) const ONEOFF: &str = "com.docker.compose.oneoff";
+/// Compose's hash. Compose looks at no container without it; it is Caravan's own hash here, so
+/// `docker compose up` would recreate the container.
+pub(crate) const COMPOSE_HASH: &str = "com.docker.compose.config-hash";
+/// `kafka:service_healthy:false,…`
+pub(crate) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+/// Id of the image that the container was made from.
+pub(crate) const IMAGE: &str = "com.docker.compose.image";
+/// Key of a network in the declaration.
+pub(crate) const NETWORK: &str = "com.docker.compose.network";
+/// Key of a volume in the declaration.
+pub(crate) const VOLUME: &str = "com.docker.compose.volume";
+/// Hash of all that Docker was handed for a container, its image apart.
+pub(crate) const HASH: &str = "caravan.config-hash";
+/// Of an image built here: hash of its template and base.
+pub(crate) const CONTENT: &str = "caravan.content";
+/// Of a volume: the image of the service that it was made for.
+pub(crate) const VOLUME_IMAGE: &str = "caravan.image";
+
+/// What stands in [`VERSION`].
+pub(crate) const THIS_VERSION: &str = concat!("caravan-", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,119 @@
+//! `flow`: how a payment enters, and what it leaves behind.
+
+use super::texts;
+use crate::pipeline::{
+    Entry, Flow, GoneKeys,
+    problem::Problem,
+    yaml::{Kind, Node, Value, View},
+};
+
+const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
+
+pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
+    let mut fields = view.fields()?;
+    let flow = Flow {
+        values: fields.read_or_default("values", texts)?,
+        entry: entry(&fields.require("entry")?)?,
+        gone_keys: fields.read("gone-keys", gone_keys)?,
+    };
+    fields.finish()?;
+    placeholders(view, &flow)?;
+    Ok(flow)
+}
+
+fn entry(view: &View<'_>) -> Result<Entry, Problem> {
+    let mut fields = view.fields()?;
+    let slash = |text: &str| {
+        if text.starts_with('/') {
+            Ok(text.to_owned())
+        } else {
+            Err("it does not start with `/`")
+        }
+    };
+    let status = |text: &str| match text.parse() {
+        Ok(status @ 100..=599) => Ok(status),
+        _ => Err("it is not one from 100 to 599"),
+    };
+    let entry = Entry {
+        service: fields.require("service")?.filled()?,
+        method: fields
+            .read("method", |v| v.word(&METHODS))?
+            .unwrap_or("POST")
+            .to_owned(),
+        path: fields.require("path")?.parse("a path", slash)?,
+        headers: fields.read_or_default("headers", texts)?,
+        body: json(&fields.require("body")?)?,
+        status: fields.require("status")?.parse("a status", status)?,
+        correlation_id: fields
+            .require("correlation-id")?
+            .parse("a JSON pointer", slash)?,
+    };
+    fields.finish()?;
+    Ok(entry)
+}
+
+fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {
+    let mut fields = view.fields()?;
+    let gone = GoneKeys {
+        service: fields.require("service")?.filled()?,
+        keys: fields.require("keys")?.names()?,
+    };
+    fields.finish()?;
+    Ok(gone)
+}
+
+/// As YAML means it: what is quoted, and what has variables, is a string.
+fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
+    Ok(match &view.node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Scalar(scalar) => match scalar.kind {
+            Kind::String => scalar.text.clone().into(),
+            Kind::Number => serde_json::Value::Number(view.number("a JSON number")?),
+            Kind::Bool => view.bool()?.into(),
+        },
+        Value::Sequence(_) => {
+            let items: Result<Vec<_>, _> = view.items()?.iter().map(json).collect();
+            items?.into()
+        }
+        Value::Mapping(_) => {
+            let entries = view.entries()?.into_iter();
+            let entries: Result<serde_json::Map<_, _>, Problem> = entries
+                .map(|(key, view)| Ok((key.name.clone(), json(&view)?)))
+                .collect();
+            entries?.into()
+        }
+    })
+}
+
+/// A `{{name}}` without its value would be sent as it is.
+fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
+    let known = |name: &str| flow.values.contains_key(name);
+    match unknown_placeholder(view.node, &known) {
+        Some((node, name)) => Err(Problem::new(
+            node.at,
+            view.path.clone(),
+            format!("{{{{{name}}}}} stands for nothing: `values` has no `{name}`"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn unknown_placeholder<'a>(
+    node: &'a Node,
+    known: &dyn Fn(&str) -> bool,
+) -> Option<(&'a Node, &'a str)> {
+    match &node.value {
+        Value::Null => None,
+        Value::Scalar(scalar) => scalar
+            .text
+            .split("{{")
+            .skip(1)
+            .map(|rest| rest.split("}}").next().unwrap_or(rest))
+            .find(|name| !known(name))
+            .map(|name| (node, name)),
+        Value::Sequence(items) => items.iter().find_map(|n| unknown_placeholder(n, known)),
+        Value::Mapping(entries) => entries
+            .iter()
+            .find_map(|(_, n)| unknown_placeholder(n, known)),
+    }
+}

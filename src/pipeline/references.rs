@@ -1,0 +1,342 @@
+//! What the parts of a declaration say of one another: every name exists, nothing waits for
+//! itself, nothing is taken twice.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Condition, Effect, MountSource, Pipeline, Ready, Service,
+    problem::{Problem, did_you_mean},
+    yaml::Node,
+};
+
+/// All faults; `tree` tells where they stand.
+pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
+    let mut check = Check {
+        pipeline,
+        tree,
+        problems: Vec::new(),
+    };
+    check.promises();
+    for service in &pipeline.services {
+        check.compose(service);
+        check.extension(service);
+    }
+    check.cycle();
+    check.container_names();
+    check.host_ports();
+    check.problems
+}
+
+struct Check<'a> {
+    pipeline: &'a Pipeline,
+    tree: &'a Node,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn fault(&mut self, path: &[&str], message: String, hint: Option<String>) {
+        let mut problem = Problem::new(self.tree.find(path), path.join("."), message);
+        problem.hint = hint;
+        self.problems.push(problem);
+    }
+
+    /// `name`, at `path`, must be one of the `known`.
+    fn exists<'k>(
+        &mut self,
+        what: &str,
+        name: &str,
+        path: &[&str],
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) {
+        if known.clone().any(|k| k == name) {
+            return;
+        }
+        let near = did_you_mean(name, known.clone());
+        let names: Vec<_> = known.collect();
+        let hint = match names[..] {
+            _ if near.is_some() => None,
+            [] => Some(format!("declare it: there is no {what} at all")),
+            _ => Some(format!("declare it, or name one of {}", names.join(", "))),
+        };
+        self.fault(path, format!("there is no {what} `{name}`{near}"), hint);
+    }
+
+    fn service(&mut self, name: &str, path: &[&str]) {
+        let known = self.pipeline.services.iter().map(|s| s.name.as_str());
+        self.exists("service", name, path, known);
+    }
+
+    fn topic(&mut self, name: &str, path: &[&str]) {
+        let known = self.pipeline.topics.iter().map(|t| t.name.as_str());
+        self.exists("topic", name, path, known);
+    }
+
+    /// The file's own `x-caravan`.
+    fn promises(&mut self) {
+        let pipeline = self.pipeline;
+        let endpoints = [
+            ("kafka", &pipeline.kafka),
+            ("postgres", &pipeline.postgres),
+            ("redis", &pipeline.redis),
+        ];
+        for (key, endpoint) in endpoints {
+            if let Some(endpoint) = endpoint {
+                self.service(&endpoint.service, &["x-caravan", key, "service"]);
+            }
+        }
+        if let Some(topic) = &pipeline.dead_letters {
+            self.topic(topic, &["x-caravan", "dead-letters"]);
+        }
+        for invariant in &pipeline.invariants {
+            if let Some(replay) = &invariant.replay {
+                let path = ["x-caravan", "invariants", &invariant.name, "topic"];
+                self.topic(&replay.topic, &path);
+            }
+        }
+        self.flow();
+        let needs_postgres = [
+            ("tables", !pipeline.tables.is_empty()),
+            ("invariants", !pipeline.invariants.is_empty()),
+            ("migrations", pipeline.migrations.is_some()),
+        ];
+        for (key, needed) in needs_postgres {
+            self.needs(
+                needed && pipeline.postgres.is_none(),
+                &["x-caravan", key],
+                "postgres",
+            );
+        }
+        let needed = !pipeline.topics.is_empty() && pipeline.kafka.is_none();
+        self.needs(needed, &["x-caravan", "topics"], "kafka");
+    }
+
+    fn needs(&mut self, missing: bool, path: &[&str], endpoint: &str) {
+        if missing {
+            let message = format!("needs `x-caravan.{endpoint}`, which says where it is reached");
+            self.fault(path, message, None);
+        }
+    }
+
+    fn flow(&mut self) {
+        let Some(flow) = &self.pipeline.flow else {
+            return;
+        };
+        let path = ["x-caravan", "flow", "entry", "service"];
+        self.service(&flow.entry.service, &path);
+        let entry = self.pipeline.service(&flow.entry.service);
+        if entry.is_some_and(|service| service.http.is_none()) {
+            let message = format!("`{}` has no `x-caravan.http`", flow.entry.service);
+            self.fault(&path, message, None);
+        }
+        if let Some(gone) = &flow.gone_keys {
+            let path = ["x-caravan", "flow", "gone-keys", "service"];
+            self.service(&gone.service, &path);
+            let missing = self.pipeline.redis.is_none();
+            self.needs(missing, &["x-caravan", "flow", "gone-keys"], "redis");
+        }
+    }
+
+    /// A service's Compose half.
+    fn compose(&mut self, service: &Service) {
+        let pipeline = self.pipeline;
+        let name = service.name.as_str();
+        for mount in &service.mounts {
+            if let MountSource::Volume(volume) = &mount.source {
+                let known = pipeline.volumes.iter().map(|v| v.key.as_str());
+                let path = ["services", name, "volumes", volume];
+                self.exists("volume", volume, &path, known);
+            }
+        }
+        for used in &service.networks {
+            let known = pipeline.networks.iter().map(|n| n.key.as_str());
+            let path = ["services", name, "networks", &used.network];
+            self.exists("network", &used.network, &path, known);
+        }
+        for dependency in &service.depends_on {
+            let path = ["services", name, "depends_on", &dependency.service];
+            self.service(&dependency.service, &path);
+            let awaited = pipeline.service(&dependency.service);
+            if dependency.condition == Condition::Healthy && awaited.is_some_and(never_healthy) {
+                let message = format!(
+                    "`{}` is never known to be healthy: it has no `healthcheck`, and no `ready` or \
+                     `startup` in `x-caravan`",
+                    dependency.service
+                );
+                self.fault(&path, message, None);
+            }
+        }
+        if service.replicas > 1 {
+            self.replicas(service);
+        }
+    }
+
+    fn replicas(&mut self, service: &Service) {
+        let name = service.name.as_str();
+        if service.container_name.is_some() {
+            let path = ["services", name, "container_name"];
+            let message = format!("{} replicas cannot share one name", service.replicas);
+            self.fault(&path, message, None);
+        }
+        if service.ports.iter().any(|port| port.host_port.is_some()) {
+            let message = format!("{} replicas cannot share a host's port", service.replicas);
+            self.fault(&["services", name, "ports"], message, None);
+        }
+    }
+
+    /// A service's `x-caravan`.
+    fn extension(&mut self, service: &Service) {
+        let pipeline = self.pipeline;
+        let name = service.name.as_str();
+        let at = |key: &'static str| ["services", name, "x-caravan", key];
+        for (key, topics) in [("consumes", &service.consumes), ("emits", &service.emits)] {
+            for topic in topics {
+                self.topic(topic, &["services", name, "x-caravan", key, topic]);
+            }
+        }
+        for table in &service.writes {
+            let known = pipeline.tables.iter().map(|t| t.name.as_str());
+            let path = ["services", name, "x-caravan", "writes", table];
+            self.exists("table", table, &path, known);
+        }
+        for called in &service.calls {
+            self.service(called, &["services", name, "x-caravan", "calls", called]);
+        }
+        for stage in &service.stages {
+            let known = pipeline.stages.keys().map(String::as_str);
+            let path = ["services", name, "x-caravan", "stages", stage];
+            self.exists("stage", stage, &path, known);
+        }
+        if !service.consumes.is_empty() && service.group.is_none() {
+            let message = "a consumer needs its `group`".to_owned();
+            self.fault(
+                &at("consumes"),
+                message,
+                Some(format!("add `group: {name}`")),
+            );
+        }
+        if service.group.is_some() && service.consumes.is_empty() {
+            let message = "a group needs what it `consumes`".to_owned();
+            self.fault(&at("group"), message, None);
+        }
+        self.means(service);
+    }
+
+    /// What `ready` and `effect` rest on.
+    fn means(&mut self, service: &Service) {
+        let pipeline = self.pipeline;
+        let path = |key: &'static str| ["services", &service.name, "x-caravan", key];
+        if let Some(ready) = service.ready {
+            let (endpoint, known) = match ready {
+                Ready::Kafka => ("kafka", &pipeline.kafka),
+                Ready::Postgres => ("postgres", &pipeline.postgres),
+                Ready::Redis => ("redis", &pipeline.redis),
+            };
+            self.needs(known.is_none(), &path("ready"), endpoint);
+        }
+        let (key, missing) = match service.effect {
+            Some(Effect::Topics) => ("topics", pipeline.topics.is_empty()),
+            Some(Effect::Migrations) => ("migrations", pipeline.migrations.is_none()),
+            None => return,
+        };
+        if missing {
+            let message = format!("`x-caravan.{key}` does not say what there is to make");
+            self.fault(&path("effect"), message, None);
+        }
+    }
+
+    /// Services that wait for one another.
+    fn cycle(&mut self) {
+        let mut visited = BTreeMap::new();
+        for service in &self.pipeline.services {
+            let mut trail = Vec::new();
+            if let Some(cycle) = walk(self.pipeline, &service.name, &mut visited, &mut trail) {
+                let path = ["services", cycle[0], "depends_on", cycle[1]];
+                let message = format!("a dependency cycle: {}", cycle.join(" -> "));
+                self.fault(&path, message, None);
+                return;
+            }
+        }
+    }
+
+    fn container_names(&mut self) {
+        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        for service in &self.pipeline.services {
+            let container = match &service.container_name {
+                Some(name) => name.clone(),
+                None => format!("{}-{}", self.pipeline.project, service.name),
+            };
+            if let Some(other) = taken.insert(container.clone(), &service.name) {
+                let path = ["services", service.name.as_str(), "container_name"];
+                let message = format!("`{other}` has the name {container} already");
+                self.fault(&path, message, None);
+            }
+        }
+    }
+
+    fn host_ports(&mut self) {
+        let pipeline = self.pipeline;
+        let published = pipeline
+            .services
+            .iter()
+            .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        let mut taken: Vec<(&Service, &super::Port)> = Vec::new();
+        for (service, port) in published {
+            let clash = taken.iter().find(|(_, other)| {
+                port.host_port.is_some()
+                    && port.host_port == other.host_port
+                    && port.protocol == other.protocol
+                    && overlap(&port.host_ip, &other.host_ip)
+            });
+            if let (Some((other, _)), Some(number)) = (clash, port.host_port) {
+                let number = number.to_string();
+                let path = ["services", service.name.as_str(), "ports", &number];
+                let message = format!("`{}` publishes port {number} already", other.name);
+                self.fault(&path, message, None);
+            }
+            taken.push((service, port));
+        }
+    }
+}
+
+/// Neither a probe nor a line tells that it works.
+fn never_healthy(service: &Service) -> bool {
+    let probed = service
+        .healthcheck
+        .as_ref()
+        .is_some_and(|check| check.test.first().is_none_or(|first| first != "NONE"));
+    !probed && service.ready.is_none() && service.startup.is_none()
+}
+
+/// Whether two addresses of the host have one in common.
+fn overlap(a: &str, b: &str) -> bool {
+    let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
+    a == b || any(a) || any(b)
+}
+
+/// Depth first: the first way back into `trail`, from its start to its start. `visited` holds what
+/// leads nowhere.
+fn walk<'a>(
+    pipeline: &'a Pipeline,
+    name: &'a str,
+    visited: &mut BTreeMap<&'a str, ()>,
+    trail: &mut Vec<&'a str>,
+) -> Option<Vec<&'a str>> {
+    if let Some(start) = trail.iter().position(|step| *step == name) {
+        let mut cycle = trail[start..].to_vec();
+        cycle.push(name);
+        return Some(cycle);
+    }
+    if visited.contains_key(name) {
+        return None;
+    }
+    trail.push(name);
+    let service = pipeline.service(name)?;
+    for dependency in &service.depends_on {
+        if let Some(cycle) = walk(pipeline, &dependency.service, visited, trail) {
+            return Some(cycle);
+        }
+    }
+    trail.pop();
+    visited.insert(name, ());
+    None
+}

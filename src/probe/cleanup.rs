@@ -1,0 +1,35 @@
+//! Takes a payment's rows and keys away again.
+
+use super::{Cleanup, sources::Sources};
+use crate::pipeline::Pipeline;
+
+/// Deletes the synthetic rows of the payment, last table first (its `find` may look at rows of
+/// the tables before it), unless something is still `under way`: what is yet to be taken would
+/// make rows for which those before them are gone.
+pub(super) async fn clean(
+    pipeline: &Pipeline,
+    sources: &Sources,
+    id: &str,
+    settled: Result<(), String>,
+) -> Cleanup {
+    let keys = sources.delete_keys().await;
+    if let Err(why) = settled {
+        return Cleanup::Failed(format!(
+            "{why}; its rows, marked synthetic, are left so that it can still go through"
+        ));
+    }
+    let Some(postgres) = &sources.postgres else {
+        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+    };
+    let tables: Vec<_> = pipeline
+        .tables
+        .iter()
+        .rev()
+        .map(|table| (table.name.clone(), table.find.clone()))
+        .collect();
+    match (postgres.delete_synthetic(&tables, id).await, keys) {
+        (Ok(deleted), Ok(())) => Cleanup::Deleted(deleted),
+        (Ok(_), Err(why)) => Cleanup::Failed(format!("its rows are deleted, its keys not: {why}")),
+        (Err(why), _) => Cleanup::Failed(why),
+    }
+}

@@ -1,0 +1,128 @@
+//! The request that makes the payment.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::template::Values;
+use crate::{
+    clients::http,
+    error::{Error, Kind, Result},
+    pipeline::{Flow, Pipeline},
+};
+
+/// What the entry service may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of an unexpected answer is shown.
+const SHOWN: usize = 500;
+
+/// The declared request, filled in.
+pub(super) struct Request<'a> {
+    flow: &'a Flow,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+/// The payment was made.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) correlation_id: String,
+    /// `201 Created`
+    pub(super) detail: String,
+}
+
+impl<'a> Request<'a> {
+    /// # Errors
+    /// The declaration: no URL, or a `{{name}}` that is not declared.
+    pub(super) fn new(pipeline: &Pipeline, flow: &'a Flow, values: &Values) -> Result<Self> {
+        let entry = &flow.entry;
+        let base = pipeline
+            .service(&entry.service)
+            .and_then(|s| s.http.as_deref());
+        let Some(base) = base else {
+            let what = format!(
+                "{}, where payments enter, has no x-caravan.http",
+                entry.service
+            );
+            return Err(Error::new(Kind::Usage, what));
+        };
+        let fill = |(name, value): (&String, &String)| Ok((name.clone(), values.fill(value)?));
+        Ok(Self {
+            flow,
+            url: format!(
+                "{}{}",
+                base.trim_end_matches('/'),
+                values.fill(&entry.path)?
+            ),
+            headers: entry.headers.iter().map(fill).collect::<Result<_>>()?,
+            body: values.fill_json(&entry.body)?,
+        })
+    }
+
+    /// Posts the payment.
+    ///
+    /// # Errors
+    /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.
+    pub(super) async fn send(&self) -> Result<Accepted> {
+        let entry = &self.flow.entry;
+        let request = http::send_json(&entry.method, &self.url, &self.headers, &self.body, TIMEOUT);
+        let answer = request.await.map_err(|why| {
+            let what = format!("{} does not answer", entry.service);
+            let sent = format!("{} {}", entry.method, self.url);
+            Error::new(Kind::Unreachable, what)
+                .because(sent)
+                .because(why)
+        })?;
+        let refused = |what: String| {
+            let body: String = answer.body.trim().chars().take(SHOWN).collect();
+            Error::new(Kind::NotRight, what)
+                .because(format!("{} {}", entry.method, self.url))
+                .because(format!("{} {body}", answer.status))
+        };
+        if answer.status != entry.status {
+            let what = format!(
+                "{} answered {} instead of {}",
+                entry.service, answer.status, entry.status
+            );
+            return Err(refused(what));
+        }
+        match correlation_id(&answer.body, &entry.correlation_id) {
+            Some(correlation_id) => Ok(Accepted {
+                correlation_id,
+                detail: answer.status.to_string(),
+            }),
+            None => Err(refused(format!(
+                "the answer of {} has no correlation id at {}: its payment cannot be followed, \
+                 nor cleaned up",
+                entry.service, entry.correlation_id
+            ))),
+        }
+    }
+}
+
+/// A string or number at a JSON pointer (RFC 6901).
+fn correlation_id(body: &str, pointer: &str) -> Option<String> {
+    let json: Value = serde_json::from_str(body).ok()?;
+    match json.pointer(pointer)? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_correlation_id_is_found_by_its_pointer() {
+        let body = r#"{"paymentId": "p-1", "nested": {"n": 7}, "list": []}"#;
+        assert_eq!(correlation_id(body, "/paymentId").as_deref(), Some("p-1"));
+        assert_eq!(correlation_id(body, "/nested/n").as_deref(), Some("7"));
+        assert_eq!(correlation_id(body, "/list"), None);
+        assert_eq!(correlation_id(body, "/none"), None);
+        assert_eq!(correlation_id("not json", "/paymentId"), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! The hops of one payment, derived from the declaration.
+//!
+//! Breadth first along the graph: the entry service's tables and topics; then, topic by topic,
+//! the services that consume it: their log stages, the tables that they (or services they call)
+//! write, the keys they delete, and the topics they emit in turn.
+
+use std::collections::VecDeque;
+
+use super::hop::Place;
+use crate::pipeline::{Flow, Pipeline, Service};
+
+/// A hop that is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) place: Place,
+    /// Whose work it is.
+    pub(super) service: String,
+}
+
+pub(super) fn steps(pipeline: &Pipeline, flow: &Flow) -> Vec<Step> {
+    let mut walk = Walk {
+        pipeline,
+        flow,
+        steps: Vec::new(),
+        topics: VecDeque::new(),
+    };
+    let entry = flow.entry.service.clone();
+    walk.add(
+        &entry,
+        Place::Entry {
+            service: entry.clone(),
+        },
+    );
+    if let Some(service) = pipeline.service(&entry) {
+        walk.log(service);
+        walk.leave(service);
+    }
+    while let Some(topic) = walk.topics.pop_front() {
+        let consumes = |s: &&Service| s.consumes.contains(&topic);
+        for service in pipeline.services.iter().filter(consumes) {
+            walk.log(service);
+            walk.leave(service);
+        }
+    }
+    walk.steps
+}
+
+struct Walk<'a> {
+    pipeline: &'a Pipeline,
+    flow: &'a Flow,
+    steps: Vec<Step>,
+    topics: VecDeque<String>,
+}
+
+impl Walk<'_> {
+    /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
+    fn add(&mut self, service: &str, place: Place) {
+        if !self.steps.iter().any(|step| step.place == place) {
+            self.steps.push(Step {
+                place,
+                service: service.to_owned(),
+            });
+        }
+    }
+
+    fn log(&mut self, service: &Service) {
+        for stage in &service.stages {
+            let text = self.pipeline.stages.get(stage).unwrap_or(stage);
+            let place = Place::Log {
+                service: service.name.clone(),
+                stage: text.clone(),
+            };
+            self.add(&service.name, place);
+        }
+    }
+
+    /// What a service leaves behind: rows, its own and those of services it calls, keys gone, and
+    /// events.
+    fn leave(&mut self, service: &Service) {
+        self.tables(service);
+        for called in &service.calls {
+            if let Some(called) = self.pipeline.service(called) {
+                self.tables(called);
+            }
+        }
+        if let Some(gone) = &self.flow.gone_keys
+            && gone.service == service.name
+        {
+            let place = Place::Cache {
+                service: service.name.clone(),
+                keys: gone.keys.len(),
+            };
+            self.add(&service.name, place);
+        }
+        for topic in &service.emits {
+            let place = Place::Topic {
+                topic: topic.clone(),
+            };
+            if !self.steps.iter().any(|step| step.place == place) {
+                self.topics.push_back(topic.clone());
+            }
+            self.add(&service.name, place);
+        }
+    }
+
+    fn tables(&mut self, service: &Service) {
+        for table in service
+            .writes
+            .iter()
+            .filter_map(|name| self.pipeline.table(name))
+        {
+            let place = Place::Table {
+                table: table.name.clone(),
+                rows: table.rows,
+            };
+            self.add(&service.name, place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::tests::Place as Directory;
+
+    /// The shipped pipeline: `place of service` in short.
+    #[test]
+    fn the_hops_follow_the_graph_breadth_first() {
+        let mut directory = Directory::new();
+        for name in [
+            "POSTGRES_PASSWORD",
+            "REDIS_PASSWORD",
+            "PAYMENT_TOKEN",
+            "ADMIN_TOKEN",
+        ] {
+            directory.set(name, "x");
+        }
+        let pipeline = directory.source().resolve().expect("is valid");
+        let flow = pipeline.flow.clone().expect("has a flow");
+        let short = |step: Step| {
+            let place = match step.place {
+                Place::Entry { .. } => "entry".to_owned(),
+                Place::Topic { topic } => format!("topic {topic}"),
+                Place::Log { stage, .. } => format!("log {stage}"),
+                Place::Table { table, rows } => format!("{rows} in {table}"),
+                Place::Cache { keys, .. } => format!("{keys} keys gone"),
+            };
+            format!("{}: {place}", step.service)
+        };
+        let steps: Vec<_> = steps(&pipeline, &flow).into_iter().map(short).collect();
+        assert_eq!(
+            steps,
+            [
+                "payment-service: entry",
+                "payment-service: 1 in payments",
+                "payment-service: 1 in outbox",
+                "payment-service: topic purchase-confirmed",
+                "purchase-worker: log message received",
+                "purchase-worker: log processing started",
+                "purchase-worker: log database write completed",
+                "purchase-worker: log event emitted",
+                "purchase-worker: log message processed successfully",
+                "purchase-worker: 1 in student_course_purchases",
+                "purchase-worker: topic purchase-created",
+                "allocation-worker: log message received",
+                "allocation-worker: log processing started",
+                "allocation-worker: log database write completed",
+                "allocation-worker: log event emitted",
+                "allocation-worker: log message processed successfully",
+                "allocation-worker: 1 in trainer_allocations",
+                "allocation-worker: topic trainer-allocated",
+                "cache-worker: log message received",
+                "cache-worker: log processing started",
+                "cache-worker: log message processed successfully",
+                "cache-worker: 2 keys gone",
+                "session-worker: log message received",
+                "session-worker: log processing started",
+                "session-worker: log database write completed",
+                "session-worker: log message processed successfully",
+                "session-worker: 7 in tutoring_sessions",
+            ]
+        );
+    }
+}

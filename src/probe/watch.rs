@@ -1,0 +1,261 @@
+//! Looks for the payment in all places at once.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    Posted,
+    expected::Step,
+    hop::Place,
+    ledger::Sighting,
+    sources::{Keys, Sources},
+};
+use crate::{
+    clients::{
+        kafka::tail::{Record, Tail},
+        postgres::Postgres,
+    },
+    engine::{Engine, LogOptions, observed::LogLine},
+    pipeline::Pipeline,
+};
+
+/// Between two looks at tables or keys: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// After a place could not be looked at.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// How long one look at the topics waits; also how long it outlives the probe.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Payment<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) steps: &'a [Step],
+    pub(super) posted: Posted,
+    /// Its correlation id.
+    pub(super) id: &'a str,
+}
+
+/// Tells every sighting, for as long as it is polled: it never ends by itself.
+pub(super) async fn all(
+    payment: Payment<'_>,
+    engine: &Engine,
+    sources: &Sources,
+    sightings: UnboundedSender<Sighting>,
+) {
+    tokio::join!(
+        topics(payment, sources.tail.as_ref(), &sightings),
+        logs(payment, engine, sources, &sightings),
+        tables(payment, sources.postgres.as_ref(), &sightings),
+        keys(payment, sources.keys.as_ref(), &sightings),
+    );
+    std::future::pending().await
+}
+
+impl Payment<'_> {
+    /// Index of the first step whose place is wanted.
+    fn step(&self, wanted: impl Fn(&Place) -> bool) -> Option<usize> {
+        self.steps.iter().position(|step| wanted(&step.place))
+    }
+}
+
+fn tell(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
+    // The receiver outlives the watchers.
+    let _unheard = sightings.send(sighting);
+}
+
+/// The payment's events, copies included.
+async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &UnboundedSender<Sighting>) {
+    let Some(tail) = tail else {
+        return;
+    };
+    loop {
+        match tail.next(PATIENCE).await {
+            Ok(None) => {}
+            Ok(Some(record)) => {
+                if is_of(&record, payment.id)
+                    && let Some(sighting) = event(payment, record)
+                {
+                    tell(sightings, sighting);
+                }
+            }
+            Err(why) => {
+                let topics = payment.steps.iter().enumerate();
+                for (index, _) in topics.filter(|(_, s)| matches!(s.place, Place::Topic { .. })) {
+                    tell(sightings, Sighting::Note(index, why.clone()));
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// By its key or, where another team keys its events otherwise, by its envelope.
+fn is_of(record: &Record, id: &str) -> bool {
+    let by_key = record.key.as_deref() == Some(id.as_bytes());
+    by_key || {
+        let event = record.value.as_deref().map(serde_json::from_slice::<Value>);
+        event.is_some_and(|e| e.is_ok_and(|e| e["correlationId"] == id))
+    }
+}
+
+fn event(payment: Payment<'_>, record: Record) -> Option<Sighting> {
+    let index = payment.step(|p| matches!(p, Place::Topic { topic } if *topic == record.topic))?;
+    let detail = format!("partition {} offset {}", record.partition, record.offset);
+    let seen = match record.timestamp.and_then(DateTime::from_timestamp_millis) {
+        Some(at) => payment.posted.seen_at(at, detail),
+        None => payment.posted.seen_now(detail),
+    };
+    let partition = (record.topic, record.partition);
+    Some(Sighting::Event(index, seen, partition, record.offset))
+}
+
+/// The workers' log lines of each stage.
+async fn logs(
+    payment: Payment<'_>,
+    engine: &Engine,
+    sources: &Sources,
+    sightings: &UnboundedSender<Sighting>,
+) {
+    if sources.containers.is_empty() {
+        return;
+    }
+    let options = LogOptions {
+        follow: true,
+        tail: None,
+        // Docker's clock may be another machine's; the correlation id tells lines apart anyway.
+        since: Some(payment.posted.at - TimeDelta::seconds(5)),
+    };
+    let mut lines = Box::pin(engine.logs(&sources.containers, options));
+    while let Some(line) = lines.next().await {
+        match line {
+            Ok(line) => {
+                if let Some(index) = stage(payment, &line) {
+                    let seen = payment
+                        .posted
+                        .seen_at(line.at, format!("replica {}", line.replica));
+                    tell(sightings, Sighting::Hop(index, seen));
+                }
+            }
+            Err(e) => {
+                let logs = payment.steps.iter().enumerate();
+                for (index, _) in logs.filter(|(_, s)| matches!(s.place, Place::Log { .. })) {
+                    tell(sightings, Sighting::Note(index, e.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// The step that a line of the payment is.
+fn stage(payment: Payment<'_>, line: &LogLine) -> Option<usize> {
+    if !line.text.contains(payment.id) {
+        return None;
+    }
+    payment.step(|place| match place {
+        Place::Log { service, stage } => *service == line.service && line.text.contains(stage),
+        _ => false,
+    })
+}
+
+/// Rows of each table, till there are as many as declared.
+async fn tables(
+    payment: Payment<'_>,
+    postgres: Option<&Postgres>,
+    sightings: &UnboundedSender<Sighting>,
+) {
+    let Some(postgres) = postgres else {
+        return;
+    };
+    let tables = payment.steps.iter().enumerate();
+    let mut missing: Vec<_> = tables
+        .filter_map(|(index, step)| match &step.place {
+            Place::Table { table, .. } => Some((index, payment.pipeline.table(table)?)),
+            _ => None,
+        })
+        .collect();
+    let mut pause = FIRST_PAUSE;
+    while !missing.is_empty() {
+        let mut still = Vec::new();
+        for (index, table) in missing {
+            let sighting = match postgres.count(&table.name, &table.find, payment.id).await {
+                Ok(rows) if rows == table.rows => {
+                    let rows = if rows == 1 {
+                        "1 row".to_owned()
+                    } else {
+                        format!("{rows} rows")
+                    };
+                    tell(
+                        sightings,
+                        Sighting::Hop(index, payment.posted.seen_now(rows)),
+                    );
+                    continue;
+                }
+                Ok(rows) => Sighting::Note(index, format!("{rows} of {} rows", table.rows)),
+                Err(why) => Sighting::Note(index, why),
+            };
+            tell(sightings, sighting);
+            still.push((index, table));
+        }
+        missing = still;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(LAST_PAUSE);
+    }
+}
+
+/// The keys that are to be gone.
+async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSender<Sighting>) {
+    let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, Place::Cache { .. })))
+    else {
+        return;
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let total = keys.names.len();
+        let note = match keys.redis.existing(&keys.names).await {
+            Ok(0) => {
+                let seen = payment.posted.seen_now(format!("{total} of {total} gone"));
+                return tell(sightings, Sighting::Hop(index, seen));
+            }
+            Ok(left) => format!("{left} of {total} keys still there"),
+            Err(why) => why,
+        };
+        tell(sightings, Sighting::Note(index, note));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(LAST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: Option<&str>, value: Option<&str>) -> Record {
+        Record {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            key: key.map(|k| k.as_bytes().to_vec()),
+            value: value.map(|v| v.as_bytes().to_vec()),
+        }
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_key_or_its_envelope() {
+        assert!(is_of(&record(Some("p-1"), None), "p-1"));
+        assert!(is_of(
+            &record(Some("other"), Some(r#"{"correlationId":"p-1"}"#)),
+            "p-1"
+        ));
+        assert!(!is_of(&record(Some("p-2"), Some("not json p-1")), "p-1"));
+        assert!(!is_of(&record(None, None), "p-1"));
+    }
+}

@@ -1,0 +1,115 @@
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::{ensure_secrets, lock};
+use crate::{error::Kind, pipeline::tests::Place};
+
+const DECLARATION: &str = "\
+x-caravan:
+  secrets: [DB_PASSWORD, TOKEN]
+services:
+  db:
+    image: db
+    environment: {PASSWORD: '${DB_PASSWORD}'}
+    volumes: ['data:/data']
+volumes:
+  data:
+";
+
+fn declared() -> Place {
+    let place = Place::new();
+    place.write("compose.yaml", DECLARATION);
+    place
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).expect("there").permissions().mode() & 0o777
+}
+
+#[test]
+fn secrets_are_drawn_once_and_kept_for_their_owner_alone() {
+    let place = declared();
+    let source = place.source();
+    assert_eq!(source.resolve().expect_err("no secrets").kind, Kind::Usage);
+    assert_eq!(
+        source.volume_names().expect("known without secrets"),
+        ["shop2_data"]
+    );
+
+    let made = ensure_secrets(&source, &[]).expect("written");
+    assert_eq!(made, ["DB_PASSWORD", "TOKEN"]);
+    assert_eq!(mode(source.env_path()), 0o600);
+    let pipeline = source.resolve().expect("complete");
+    let password = &pipeline.services[0].environment["PASSWORD"];
+    assert_eq!(password.len(), 32);
+    assert!(pipeline.secrets.contains(password) && pipeline.secrets.len() == 2);
+    assert_ne!(pipeline.secrets[0], pipeline.secrets[1]);
+
+    let text = fs::read_to_string(source.env_path()).expect("a file");
+    assert!(
+        ensure_secrets(&source, &["shop2_data".to_owned()])
+            .expect("nothing to do")
+            .is_empty()
+    );
+    assert_eq!(fs::read_to_string(source.env_path()).expect("a file"), text);
+    let left: Vec<_> = fs::read_dir(source.state_dir())
+        .expect("a directory")
+        .collect();
+    assert_eq!(left.len(), 2, "the declaration and .env: {left:?}");
+}
+
+#[test]
+fn only_what_is_missing_is_added_to_a_file_of_the_users() {
+    let mut place = declared();
+    place.write(".env", "# mine\nDB_PASSWORD=chosen\nTOKEN=");
+    let source = place.source();
+    assert_eq!(ensure_secrets(&source, &[]).expect("written"), ["TOKEN"]);
+    let text = fs::read_to_string(source.env_path()).expect("a file");
+    assert!(
+        text.starts_with("# mine\nDB_PASSWORD=chosen\nTOKEN=\n\n# Written by"),
+        "{text}"
+    );
+    assert_eq!(source.resolve().expect("complete").secrets[0], "chosen");
+    place.set("TOKEN", "");
+    let error = ensure_secrets(&place.source(), &[]).expect_err("the environment goes first");
+    assert_eq!(error.what, "TOKEN is set to nothing in the environment");
+}
+
+#[test]
+fn a_data_volume_without_its_secret_is_an_error_and_never_a_new_password() {
+    let place = declared();
+    place.write(".env", "TOKEN=t\n");
+    let error = ensure_secrets(&place.source(), &["shop2_data".to_owned()]).expect_err("lost");
+    assert_eq!(error.kind, Kind::Usage);
+    insta::assert_snapshot!(place.shown(&error), @r"
+    error: a data volume without its secret: DB_PASSWORD is set nowhere
+      volume shop2_data exists
+      /Shop 2/.env does not set it
+      a new password would not open the data that the old one protects
+    next: restore /Shop 2/.env, or give up the data with `caravan down --volumes`
+    ");
+    let text = fs::read_to_string(place.path(".env")).expect("a file");
+    assert_eq!(text, "TOKEN=t\n");
+}
+
+#[test]
+fn the_embedded_pipelines_directory_is_made_for_its_owner_alone() {
+    let place = Place::new();
+    let source = place.source();
+    assert_eq!(ensure_secrets(&source, &[]).expect("written").len(), 4);
+    assert_eq!(mode(source.state_dir()), 0o700);
+    source.resolve().expect("complete");
+}
+
+#[test]
+fn one_at_a_time() {
+    let place = declared();
+    let source = place.source();
+    let held = lock(&source).expect("free");
+    let error = lock(&source).expect_err("held");
+    assert_eq!(
+        error.evidence,
+        [format!("process {} has the lock", std::process::id())]
+    );
+    drop(held);
+    drop(lock(&source).expect("free again"));
+}
