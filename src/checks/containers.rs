@@ -1,22 +1,19 @@
 //! Containers: there, running, healthy, not restarting; one-shots completed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::{
     Containers, Scene,
-    finding::{Check, Finding},
+    finding::{Check, Finding, Status},
+    health,
 };
 use crate::{
-    engine::observed::{Container, Health, State},
+    engine::observed::{Container, State},
     error::Result,
-    pipeline::{Healthcheck, Service},
+    pipeline::Service,
 };
-
-/// Docker's defaults for what a health check leaves out.
-const INTERVAL: Duration = Duration::from_secs(30);
-const RETRIES: i64 = 3;
 
 pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
     let began = Instant::now();
@@ -66,13 +63,13 @@ fn long_running(
             let restart = scene
                 .invocation
                 .command(&format!("restart {}", service.name));
-            health(check, healthcheck, &up, Utc::now(), &restart)
+            health::judge(check, healthcheck, &up, Utc::now(), &restart)
         });
     }
     let logs = scene.invocation.command(&format!("logs {}", service.name));
     findings.push(restarts(began, service, own, &running.id, &logs));
     findings.push(match running.status {
-        super::finding::Status::Fail => running.hint(hint),
+        Status::Fail => running.hint(hint),
         _ => running,
     });
     findings
@@ -130,67 +127,6 @@ fn describe(container: &Container) -> String {
 fn docker_error(container: &Container) -> Option<String> {
     let error = container.error.as_ref().filter(|e| !e.is_empty())?;
     Some(format!("{}: {error}", container.name))
-}
-
-/// The worst of the running containers' health.
-fn health(
-    check: Check,
-    healthcheck: &Healthcheck,
-    up: &[&Container],
-    now: DateTime<Utc>,
-    restart: &str,
-) -> Finding {
-    let mut starting = None;
-    for container in up {
-        let Some(health) = &container.health else {
-            return check.fail("has no health check in Docker").hint(restart);
-        };
-        match health.status.as_str() {
-            "healthy" => {}
-            "starting" => {
-                let age = age(container, now);
-                if age > patience(healthcheck) {
-                    let seen = format!("still starting after {} s", age.as_secs());
-                    return check
-                        .fail(seen)
-                        .evidence(last_output(container, health))
-                        .hint(restart);
-                }
-                starting = Some(age);
-            }
-            other => {
-                let seen = match health.failing_streak {
-                    0 => other.to_owned(),
-                    n => format!("{other}: {n} probes failed in a row"),
-                };
-                return check
-                    .fail(seen)
-                    .evidence(last_output(container, health))
-                    .hint(restart);
-            }
-        }
-    }
-    match starting {
-        Some(age) => check.pass(format!("starting for {} s", age.as_secs())),
-        None => check.pass("healthy"),
-    }
-}
-
-/// For how long a container may be `starting`.
-fn patience(healthcheck: &Healthcheck) -> Duration {
-    let retries = u32::try_from(healthcheck.retries.unwrap_or(RETRIES)).unwrap_or(1);
-    let interval = healthcheck.interval.unwrap_or(INTERVAL);
-    healthcheck.start_period.unwrap_or_default() + interval * retries
-}
-
-fn age(container: &Container, now: DateTime<Utc>) -> Duration {
-    let started = container.started_at.unwrap_or(now);
-    (now - started).to_std().unwrap_or_default()
-}
-
-fn last_output(container: &Container, health: &Health) -> Option<String> {
-    let output = health.outputs.last().filter(|o| !o.is_empty())?;
-    Some(format!("{}: last probe: {output}", container.name))
 }
 
 /// Docker's restarts since a person (or `up`) last started it.

@@ -22,19 +22,13 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
     let began = Instant::now();
     let check = Check::new(began, REACHABLE, "accepts a connection");
     let reached = match &pipeline.postgres {
-        Some(endpoint) => Postgres::connect(&endpoint.address).await,
+        Some(endpoint) => connect(&endpoint.address).await,
         None => Err("the declaration does not say where Postgres is".to_owned()),
     };
     match reached {
-        Ok(postgres) => {
+        Ok(connections) => {
             scene.report.send(check.pass("connected"));
-            let rules = pipeline.invariants.iter();
-            let rules = rules.map(|rule| invariants::check(scene, &postgres, rule));
-            tokio::join!(
-                migrations(scene, &postgres),
-                tables(scene, &postgres),
-                join_all(rules)
-            );
+            ask(scene, &connections).await;
         }
         Err(why) => {
             let failed = check.fail(why);
@@ -46,6 +40,29 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
         }
     }
     Ok(())
+}
+
+/// Two connections: so that large tables are not looked at one after another; one will do.
+async fn connect(url: &str) -> Result<Vec<Postgres>, String> {
+    let (first, second) = tokio::join!(Postgres::connect(url), Postgres::connect(url));
+    Ok([first?].into_iter().chain(second).collect())
+}
+
+async fn ask(scene: Scene<'_>, connections: &[Postgres]) {
+    let rules = &scene.pipeline.invariants;
+    let shares = connections
+        .iter()
+        .enumerate()
+        .map(async |(index, postgres)| {
+            if index == 0 {
+                migrations(scene, postgres).await;
+                tables(scene, postgres).await;
+            }
+            for rule in rules.iter().skip(index).step_by(connections.len()) {
+                invariants::check(scene, postgres, rule).await;
+            }
+        });
+    join_all(shares).await;
 }
 
 /// Whether anything is declared that only the database can tell.

@@ -286,3 +286,95 @@ impl Worker<'_> {
         self.partitions.iter().filter_map(unheld).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::finding::Status, *};
+
+    const TOPIC: &str = "purchase-created";
+
+    fn partition(number: i32) -> Partition {
+        (TOPIC.to_owned(), number)
+    }
+
+    fn member(host: &str, partitions: &[i32]) -> Member {
+        Member {
+            client_id: "allocation-worker-1".to_owned(),
+            host: host.to_owned(),
+            partitions: partitions.iter().map(|p| partition(*p)).collect(),
+        }
+    }
+
+    fn group(state: &str, members: Vec<Member>) -> GroupState {
+        GroupState {
+            name: "allocation-worker".to_owned(),
+            state: state.to_owned(),
+            members,
+        }
+    }
+
+    /// Statuses of `exists`, `stable`, `assigned` and `lag` for a worker with two partitions,
+    /// one message behind, whose container runs at 172.18.0.9 or not at all.
+    fn statuses(group: Option<&GroupState>, runs: bool) -> [Status; 4] {
+        let pipeline = super::super::samples::pipeline();
+        let worker = Worker {
+            service: pipeline.service("allocation-worker").expect("is declared"),
+            group: "allocation-worker",
+            partitions: vec![partition(0), partition(1)],
+            missing: None,
+            running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
+        };
+        let offsets = |offset| Ok([(partition(0), offset)].into());
+        let progress = Progress {
+            committed: offsets(4),
+            earliest: offsets(0),
+            latest: offsets(5),
+        };
+        let findings = judge(&worker, group, &progress, Instant::now(), "caravan up");
+        let statuses: Vec<_> = findings.iter().map(|f| f.status).collect();
+        statuses.try_into().expect("four findings")
+    }
+
+    #[test]
+    fn a_worker_at_work_passes() {
+        let working = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
+        assert_eq!(statuses(Some(&working), true), [Status::Pass; 4]);
+    }
+
+    /// A static member stays in its group until its session ends; then the group is empty.
+    #[test]
+    fn a_stopped_worker_is_the_same_before_and_after_its_session_ends() {
+        let lingering = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
+        let empty = group("Empty", Vec::new());
+        let expected = [Status::Pass, Status::Pass, Status::Fail, Status::Warn];
+        assert_eq!(statuses(Some(&lingering), false), expected);
+        assert_eq!(statuses(Some(&empty), false), expected);
+    }
+
+    #[test]
+    fn a_partition_of_nobody_or_of_another_container_is_not_assigned() {
+        let partly = group("Stable", vec![member("172.18.0.9", &[0])]);
+        let stranger = group(
+            "Stable",
+            vec![member("172.18.0.9", &[0]), member("172.18.0.77", &[1])],
+        );
+        let expected = [Status::Pass, Status::Pass, Status::Fail, Status::Pass];
+        assert_eq!(statuses(Some(&partly), true), expected);
+        assert_eq!(statuses(Some(&stranger), true), expected);
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_or_settle_fails() {
+        let [exists, stable, assigned, _] = statuses(None, true);
+        assert_eq!(
+            (exists, stable, assigned),
+            (Status::Fail, Status::Skip, Status::Fail)
+        );
+        let rebalancing = group("PreparingRebalance", vec![member("172.18.0.9", &[])]);
+        let [exists, stable, assigned, _] = statuses(Some(&rebalancing), true);
+        assert_eq!(
+            (exists, stable, assigned),
+            (Status::Pass, Status::Fail, Status::Fail)
+        );
+    }
+}

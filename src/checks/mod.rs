@@ -48,10 +48,13 @@ mod database;
 mod dead_letters;
 pub(crate) mod finding;
 mod groups;
+mod health;
 mod invariants;
 mod logs;
 mod order;
 mod remedy;
+#[cfg(test)]
+mod samples;
 mod services;
 mod topics;
 

@@ -16,7 +16,7 @@ const LAYERS: [&str; 10] = [
     "services",
 ];
 
-const ASPECTS: [&str; 16] = [
+const ASPECTS: [&str; 17] = [
     "checks",
     "reachable",
     "migrations",
@@ -32,6 +32,7 @@ const ASPECTS: [&str; 16] = [
     "started",
     "clean",
     "holds",
+    "empty",
     "ready",
 ];
 
@@ -69,4 +70,43 @@ fn subject_position(pipeline: &Pipeline, layer: &str, subject: &str) -> usize {
         .iter()
         .position(|n| *n == subject)
         .unwrap_or(names.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{super::finding::Check, *};
+
+    #[test]
+    fn findings_stand_by_layer_then_declaration_then_aspect() {
+        let pipeline = super::super::samples::pipeline();
+        let expected = [
+            "containers.kafka.running",
+            "containers.kafka.health",
+            "containers.migrate.completed",
+            "containers.cache-worker.running",
+            "kafka.reachable",
+            "topics.purchase-created.exists",
+            "topics.purchase-created.partitions",
+            "topics.dead-letter-queue.exists",
+            "groups.purchase-worker.assigned",
+            "groups.purchase-worker.lag",
+            "logs.purchase-worker.started",
+            "database.reachable",
+            "database.migrations",
+            "database.payments.exists",
+            "database.tutoring_sessions.exists",
+            "database.purchase-has-allocation.holds",
+            "cache.reachable",
+            "dead-letters.empty",
+            "services.admin-service.ready",
+            "unknown.layer",
+        ];
+        let finding = |id: &&str| Check::new(Instant::now(), *id, "").pass("");
+        let mut findings: Vec<_> = expected.iter().rev().map(finding).collect();
+        sort(&pipeline, &mut findings);
+        let ids: Vec<_> = findings.iter().map(|f| f.id.as_str()).collect();
+        assert_eq!(ids, expected);
+    }
 }

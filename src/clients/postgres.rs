@@ -14,10 +14,10 @@ use super::{
 };
 
 /// What a single statement may take; a check that needs longer is no check.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: &str = "5s";
 
 /// When a statement's own timeout did not help: the server is paused, or the network gone.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+const ANSWER: Duration = Duration::from_secs(6);
 
 /// One connection to the database of a `postgres://` URL; questions wait for each other.
 ///
@@ -64,15 +64,6 @@ impl Postgres {
         })
     }
 
-    /// One question, when those before it are answered.
-    async fn ask<T>(
-        &self,
-        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, String> {
-        let mut connection = self.connection.lock().await;
-        bounded(&self.url, ANSWER_TIMEOUT, question(&mut connection)).await
-    }
-
     /// The latest migration of sqlx' bookkeeping that was applied with success, if any.
     ///
     /// # Errors
@@ -82,10 +73,9 @@ impl Postgres {
             return Ok(None);
         }
         let sql = format!("SELECT max(version) FROM {} WHERE success", quote(table));
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|e| self.describe(&e))
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
     }
 
     /// Those of `tables` that are neither a table nor a view on the search path.
@@ -99,13 +89,10 @@ impl Postgres {
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
         let sql = "SELECT name FROM unnest($1::text[], $2::text[]) AS t (name, quoted) \
                    WHERE to_regclass(quoted) IS NULL";
-        sqlx::query_scalar(sql)
-            .bind(tables)
-            .bind(quoted)
-            .fetch_all(&self.pool)
-            .await
-            .map(BTreeSet::from_iter)
-            .map_err(|e| self.describe(&e))
+        let query = sqlx::query_scalar(sql).bind(tables).bind(quoted);
+        let mut connection = self.connection.lock().await;
+        let missing = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        Ok(missing.into_iter().collect())
     }
 
     /// Runs an invariant's query.
@@ -113,10 +100,9 @@ impl Postgres {
     /// # Errors
     /// The database's own, or columns that are not `(id text, since timestamptz)`.
     pub(crate) async fn counterexamples(&self, sql: &str) -> Result<Vec<Counterexample>, String> {
-        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|e| self.describe(&e))?;
+        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+        let mut connection = self.connection.lock().await;
+        let rows = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
         rows.iter()
             .map(|row| {
                 Ok(Counterexample {
@@ -125,7 +111,7 @@ impl Postgres {
                 })
             })
             .collect::<Result<_, sqlx::Error>>()
-            .map_err(|e| self.describe(&e))
+            .map_err(|e| describe(&e, &self.url))
     }
 
     /// Runs a query with one text parameter that answers one text, or nothing.
@@ -133,11 +119,11 @@ impl Postgres {
     /// # Errors
     /// The database's own.
     pub(crate) async fn text(&self, sql: &str, parameter: &str) -> Result<Option<String>, String> {
-        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
-            .bind(parameter)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|e| self.describe(&e))
+        let query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).bind(parameter);
+        let mut connection = self.connection.lock().await;
+        let text: Option<Option<String>> =
+            bounded(&self.url, ANSWER, query.fetch_optional(&mut *connection)).await?;
+        Ok(text.flatten())
     }
 
     /// How many rows of `table` match `find` (`$1` is `parameter`, text).
@@ -151,11 +137,9 @@ impl Postgres {
         parameter: &str,
     ) -> Result<i64, String> {
         let sql = format!("SELECT count(*) FROM {} WHERE {find}", quote(table));
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(parameter)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|e| self.describe(&e))
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(parameter);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
     }
 
     /// Deletes the synthetic rows that match, in one transaction and in the given order of
@@ -168,62 +152,38 @@ impl Postgres {
         tables: &[(String, String)],
         parameter: &str,
     ) -> Result<Vec<(String, u64)>, String> {
+        let mut connection = self.connection.lock().await;
         let work = async {
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = connection.begin().await?;
             let mut deleted = Vec::new();
             for (table, find) in tables {
                 let sql = format!("DELETE FROM {} WHERE synthetic AND ({find})", quote(table));
-                let done = sqlx::query(AssertSqlSafe(sql))
-                    .bind(parameter)
-                    .execute(&mut *transaction)
-                    .await?;
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(parameter);
+                let done = query.execute(&mut *transaction).await?;
                 deleted.push((table.clone(), done.rows_affected()));
             }
             transaction.commit().await?;
             Ok(deleted)
         };
-        work.await.map_err(|e: sqlx::Error| self.describe(&e))
-    }
-
-    fn describe(&self, error: &sqlx::Error) -> String {
-        describe(error, &self.url)
+        bounded(&self.url, ANSWER, work).await
     }
 }
 
 /// See [`super::ready`].
 pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), String> {
+    let options = options(url)?;
     let ask = async {
-        let mut connection = PgConnection::connect_with(&options(url)?)
-            .await
-            .map_err(|e| describe(&e, url))?;
-        sqlx::query("SELECT 1")
-            .execute(&mut connection)
-            .await
-            .map(drop)
-            .map_err(|e| describe(&e, url))
+        let mut connection = options.connect().await?;
+        sqlx::query("SELECT 1").execute(&mut connection).await
     };
-    match tokio::time::timeout(timeout, ask).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("postgres at {}: no answer in time", place(url))),
-    }
-}
-
-/// Asked before a pool is, which takes a refused connection for a reason to wait.
-async fn listening(options: &PgConnectOptions, url: &str) -> Result<(), String> {
-    if options.get_socket().is_some() {
-        return Ok(());
-    }
-    let address = (options.get_host(), options.get_port());
-    match tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await {
-        Ok(connected) => connected.map(drop).map_err(|e| describe(&e.into(), url)),
-        Err(_) => Err(format!("postgres at {}: no answer in time", place(url))),
-    }
+    bounded(url, timeout, ask).await.map(drop)
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, String> {
-    PgConnectOptions::from_str(url)
-        .map(|options| options.application_name("caravan"))
-        .map_err(|e| describe(&e, url))
+    let options = PgConnectOptions::from_str(url).map_err(|e| describe(&e, url))?;
+    Ok(options
+        .application_name("caravan")
+        .options([("statement_timeout", STATEMENT_TIMEOUT)]))
 }
 
 /// A possibly schema-qualified name as SQL identifiers.
@@ -232,9 +192,20 @@ fn quote(name: &str) -> String {
     name.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
+/// An answer within `limit`; errors say where, and never the password.
+async fn bounded<T>(
+    url: &str,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|e| describe(&e, url)),
+        Err(_) => Err(format!("postgres at {}: no answer in time", place(url))),
+    }
+}
+
 fn describe(error: &sqlx::Error, url: &str) -> String {
     let what = match error {
-        sqlx::Error::PoolTimedOut => "no answer in time".to_owned(),
         sqlx::Error::Database(e) => e.message().to_owned(),
         sqlx::Error::Io(e) => e.to_string(),
         other => other.to_string(),

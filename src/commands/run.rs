@@ -1,5 +1,6 @@
 //! `caravan run ROLE`: the entry point of the pipeline's containers.
 
+use caravan_events::names::DEAD_LETTER_TOPIC;
 use clap::ValueEnum;
 use worker_runtime::{RunError, settings, settings::SettingsError, telemetry};
 
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
 async fn kafka_init(specs: &[String]) -> Result<()> {
     let _log = telemetry::init("KafkaInit").map_err(ended)?;
     let brokers = settings::required("KAFKA_BROKERS").map_err(unset)?;
-    tell(jobs::kafka_init::run(&brokers, specs).await)
+    tell(jobs::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
 }
 
 async fn migrate() -> Result<()> {

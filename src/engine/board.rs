@@ -53,7 +53,9 @@ impl<'a> Board<'a> {
 
     pub(super) fn doing(&self, service: &str) -> String {
         let doing = self.doing.lock().ok();
-        doing.and_then(|d| d.get(service).cloned()).unwrap_or_default()
+        doing
+            .and_then(|d| d.get(service).cloned())
+            .unwrap_or_default()
     }
 
     /// Waits until all that a service depends on is as it needs it. What is not on the board is
@@ -88,7 +90,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_dependency_is_waited_for_until_it_is_ready_or_fails() {
-        let (db, worker) = (depending("db", &[]), depending("worker", &["db", "elsewhere"]));
+        let (db, worker) = (
+            depending("db", &[]),
+            depending("worker", &["db", "elsewhere"]),
+        );
         let board = Board::new(&[&db, &worker]);
         let mut waiting = std::pin::pin!(board.dependencies(&worker));
         board.set("db", Stage::Started);

@@ -1,12 +1,7 @@
 //! Errors of services that would not come up: what is known of the container, its own last words,
 //! and the next command.
 
-use super::{
-    connect::Engine,
-    observed::Container,
-    ports,
-    wait::NotReady,
-};
+use super::{connect::Engine, observed::Container, ports, wait::NotReady};
 use crate::{
     error::{Error, Kind},
     invocation::Invocation,
@@ -61,10 +56,11 @@ impl Engine {
         let what = format!("{name} cannot have port {}: it is taken", holder.port);
         let error = Error::new(Kind::NotRight, what)
             .because(format!("{} holds it", holder.who))
-            .because(reason);
+            .because(reason)
+            .because(format!("stop that, or publish {name} on another port"));
         match holder.free {
-            Some(command) => error.hint(format!("{command}, or publish another port")),
-            None => error.hint("publish another port"),
+            Some(command) => error.hint(command),
+            None => error.hint(invocation.command(&format!("up {name}"))),
         }
     }
 

@@ -58,7 +58,10 @@ mod tests {
         let names = |services: &[&str]| {
             let services: Vec<_> = services.iter().map(|s| (*s).to_owned()).collect();
             let found = with_dependencies(&pipeline, &services);
-            found.into_iter().map(|s| s.name.as_str()).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|s| s.name.as_str())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(&["worker"]), ["db", "migrate", "worker"]);
         assert_eq!(names(&[]), ["db", "migrate", "worker", "other"]);

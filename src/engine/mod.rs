@@ -2,20 +2,42 @@
 //!
 //! In the order in which data passes: `connect` finds the engine; `observe` says what it has;
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed and `plan`
-//! compares that with what is there; `up` carries the plan out, each service as soon as its own
-//! dependencies allow; `down` takes it all away again. Nothing here prints: events go to a channel.
+//! compares that with what is there; `up` sets all services going, `apply` brings each one up as
+//! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
+//! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
-pub(crate) mod images;
 pub(crate) mod labels;
-mod logs;
 mod observe;
 pub(crate) mod observed;
+
+pub(crate) mod images;
+mod plan;
+mod spec;
+
+mod apply;
+mod board;
+mod containers;
+mod graph;
+mod oneshot;
 mod report;
+mod resources;
+mod up;
+mod wait;
+
+mod failure;
+mod ports;
+
+mod down;
+mod restart;
+
+mod logs;
 mod rotation;
 
+#[cfg(test)]
+mod testing;
+
 pub(crate) use connect::Engine;
-#[expect(unused_imports, reason = "the engine's public face")]
-pub(crate) use logs::{LogOptions, StartLogs};
-pub(crate) use report::{ServiceReport, UpReport};
+pub(crate) use logs::LogOptions;
+pub(crate) use report::UpReport;

@@ -11,8 +11,12 @@ pub(crate) enum Action {
     Keep,
     Create,
     /// It drifted from the declaration, or can never run again.
-    Recreate { cause: String },
-    Start { cause: String },
+    Recreate {
+        cause: String,
+    },
+    Start {
+        cause: String,
+    },
     Unpause,
     /// It is one replica too many.
     Remove,
@@ -68,17 +72,25 @@ pub(crate) fn steps(
 fn action(one_shot: bool, wanted: &Wanted, container: &Container) -> Action {
     let cause = |text: &str| text.to_owned();
     if container.labels.get(super::labels::HASH) != Some(&wanted.hash) {
-        return Action::Recreate { cause: cause("its declaration changed") };
+        return Action::Recreate {
+            cause: cause("its declaration changed"),
+        };
     }
     if container.image_id != wanted.image_id {
-        return Action::Recreate { cause: cause("its image changed") };
+        return Action::Recreate {
+            cause: cause("its image changed"),
+        };
     }
     match container.state {
         State::Running | State::Restarting => Action::Keep,
         State::Paused => Action::Unpause,
-        State::Created => Action::Start { cause: cause("it was never started") },
+        State::Created => Action::Start {
+            cause: cause("it was never started"),
+        },
         State::Exited if one_shot && container.exit_code == Some(0) => Action::Keep,
-        State::Exited => Action::Start { cause: ended(container) },
+        State::Exited => Action::Start {
+            cause: ended(container),
+        },
         State::Dead | State::Removing | State::Unknown => Action::Recreate {
             cause: format!("its container is {}", container.state.name()),
         },
@@ -95,7 +107,11 @@ fn ended(container: &Container) -> String {
 /// Names of the project's containers that no declared service owns.
 pub(crate) fn orphans<'a>(pipeline: &Pipeline, observed: &'a [Container]) -> Vec<&'a str> {
     let orphan = |c: &&Container| pipeline.service(&c.service).is_none();
-    observed.iter().filter(orphan).map(|c| c.name.as_str()).collect()
+    observed
+        .iter()
+        .filter(orphan)
+        .map(|c| c.name.as_str())
+        .collect()
 }
 
 #[cfg(test)]

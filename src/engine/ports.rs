@@ -26,7 +26,10 @@ impl Engine {
     pub(super) async fn port_holder(&self, service: &Service, reason: &str) -> Option<Holder> {
         let named = |port: u16| {
             let port = format!(":{port}");
-            reason.split(&port).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            reason
+                .split(&port)
+                .skip(1)
+                .any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         let published = service.ports.iter().filter_map(|p| p.host_port);
         let published: Vec<u16> = published.collect();
@@ -59,7 +62,9 @@ impl Engine {
         let name = holder.names.unwrap_or_default().into_iter().next()?;
         let name = name.trim_start_matches('/').to_owned();
         let project = holder.labels.unwrap_or_default().remove(labels::PROJECT);
-        let of = project.map(|p| format!(" of the project {p}")).unwrap_or_default();
+        let of = project
+            .map(|p| format!(" of the project {p}"))
+            .unwrap_or_default();
         Some(Holder {
             port,
             who: format!("the container {name}{of}"),
@@ -139,8 +144,12 @@ mod tests {
 
     #[test]
     fn dockers_refusals_are_told_apart() {
-        assert!(is_occupied("Bind for 127.0.0.1:80 failed: port is already allocated"));
-        assert!(is_occupied("listen tcp4 127.0.0.1:80: bind: address already in use"));
+        assert!(is_occupied(
+            "Bind for 127.0.0.1:80 failed: port is already allocated"
+        ));
+        assert!(is_occupied(
+            "listen tcp4 127.0.0.1:80: bind: address already in use"
+        ));
         assert!(!is_occupied("no such image"));
     }
 }

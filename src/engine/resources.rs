@@ -58,12 +58,15 @@ impl Engine {
                         Some(owner) => format!("it belongs to the project {owner}"),
                         None => "it was made by hand".to_owned(),
                     })
-                    .hint(format!("docker network rm {name}, or another project name: -p NAME")));
+                    .hint(format!(
+                        "docker network rm {name}, or another project name: -p NAME"
+                    )));
             }
             None if network.external => {
                 let what = format!("the external network {name} does not exist");
-                return Err(Error::new(Kind::NotRight, what)
-                    .hint(format!("docker network create {name}")));
+                return Err(
+                    Error::new(Kind::NotRight, what).hint(format!("docker network create {name}"))
+                );
             }
             None => {}
         }
@@ -77,7 +80,8 @@ impl Engine {
             ..NetworkCreateRequest::default()
         };
         let create = self.docker.create_network(request);
-        self.call(&format!("create the network {name}"), create).await?;
+        self.call(&format!("create the network {name}"), create)
+            .await?;
         Ok(true)
     }
 
@@ -131,7 +135,8 @@ impl Engine {
             ..VolumeCreateRequest::default()
         };
         let create = self.docker.create_volume(request);
-        self.call(&format!("create the volume {name}"), create).await?;
+        self.call(&format!("create the volume {name}"), create)
+            .await?;
         Ok(())
     }
 

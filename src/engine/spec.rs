@@ -82,7 +82,12 @@ impl Spec {
     /// Mounts volumes that belong to the container it replaces and that nothing declares, so that
     /// what they hold survives.
     pub(super) fn carry_over(&mut self, volumes: Vec<(String, String)>) {
-        let mounts = self.body.host_config.get_or_insert_default().mounts.get_or_insert_default();
+        let mounts = self
+            .body
+            .host_config
+            .get_or_insert_default()
+            .mounts
+            .get_or_insert_default();
         for (target, name) in volumes {
             let declared = |m: &Mount| m.target.as_ref() == Some(&target) && m.source.is_some();
             if !mounts.iter().any(declared) {
@@ -128,9 +133,14 @@ fn environment(service: &Service, replica: u32) -> Vec<String> {
     let mut environment = service.environment.clone();
     if service.group.is_some() {
         let number = replica.to_string();
-        environment.entry("CARAVAN_REPLICA".to_owned()).or_insert(number);
+        environment
+            .entry("CARAVAN_REPLICA".to_owned())
+            .or_insert(number);
     }
-    environment.iter().map(|(k, v)| format!("{k}={v}")).collect()
+    environment
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect()
 }
 
 /// Docker's names of the service's networks, in its order, each with the names it goes by there.
@@ -138,7 +148,10 @@ fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSett
     let endpoint = |aliases: &[String]| {
         let mut names = vec![service.name.clone()];
         names.extend(aliases.iter().filter(|a| **a != service.name).cloned());
-        EndpointSettings { aliases: Some(names), ..EndpointSettings::default() }
+        EndpointSettings {
+            aliases: Some(names),
+            ..EndpointSettings::default()
+        }
     };
     let uses = service.networks.iter();
     uses.filter_map(|used| {
@@ -149,13 +162,16 @@ fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSett
 }
 
 fn binds(service: &Service) -> Vec<String> {
-    let binds = service.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Bind(path) => {
-            let mode = if mount.read_only { "ro" } else { "rw" };
-            Some(format!("{}:{}:{mode}", path.display(), mount.target))
-        }
-        MountSource::Volume(_) | MountSource::Anonymous => None,
-    });
+    let binds = service
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            MountSource::Bind(path) => {
+                let mode = if mount.read_only { "ro" } else { "rw" };
+                Some(format!("{}:{}:{mode}", path.display(), mount.target))
+            }
+            MountSource::Volume(_) | MountSource::Anonymous => None,
+        });
     binds.collect()
 }
 
@@ -219,7 +235,10 @@ fn restart_policy(restart: Restart) -> RestartPolicy {
         Restart::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
         Restart::OnFailure(most) => (RestartPolicyNameEnum::ON_FAILURE, most.map(i64::from)),
     };
-    RestartPolicy { name: Some(name), maximum_retry_count: retries }
+    RestartPolicy {
+        name: Some(name),
+        maximum_retry_count: retries,
+    }
 }
 
 fn healthcheck(check: &Healthcheck) -> HealthConfig {
@@ -282,7 +301,12 @@ fn depends_on(service: &Service) -> String {
         };
         format!("{}:{condition}:false", d.service)
     };
-    service.depends_on.iter().map(one).collect::<Vec<_>>().join(",")
+    service
+        .depends_on
+        .iter()
+        .map(one)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// SHA-256 over the body as JSON with sorted keys.

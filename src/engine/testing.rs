@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::observed::{Container, State};
-use crate::pipeline::{
-    Condition, Dependency, ImageFrom, Origin, Pipeline, Restart, Service,
-};
+use crate::pipeline::{Condition, Dependency, ImageFrom, Origin, Pipeline, Restart, Service};
 
 /// A pipeline called `shop`.
 pub(super) fn pipeline(services: Vec<Service>) -> Pipeline {

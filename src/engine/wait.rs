@@ -64,7 +64,11 @@ impl Engine {
     /// # Errors
     /// It ended, or restarts over and over.
     pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
-        let baseline = if waiting.fresh { 0 } else { waiting.container.restart_count };
+        let baseline = if waiting.fresh {
+            0
+        } else {
+            waiting.container.restart_count
+        };
         let id = &waiting.container.id;
         tokio::select! {
             ready = self.conditions(waiting, baseline) => ready,
@@ -76,7 +80,13 @@ impl Engine {
     }
 
     async fn conditions(&self, waiting: &Waiting<'_>, baseline: i64) -> Result<(), NotReady> {
-        let Waiting { pipeline, service, container, doing, .. } = waiting;
+        let Waiting {
+            pipeline,
+            service,
+            container,
+            doing,
+            ..
+        } = waiting;
         let mut proven = false;
         if let Some(line) = &service.startup {
             doing("waiting for its startup line");
@@ -91,7 +101,10 @@ impl Engine {
         if !proven && has_health {
             doing("waiting for its health check");
             let healthy = |c: &Container| {
-                c.health.as_ref().is_some_and(|h| h.status == "healthy").then_some(())
+                c.health
+                    .as_ref()
+                    .is_some_and(|h| h.status == "healthy")
+                    .then_some(())
             };
             self.watch(&container.id, baseline, healthy).await?;
         }
@@ -115,7 +128,9 @@ impl Engine {
                 return Ok(found);
             }
         }
-        let began = container.run_began().map(|at| at - TimeDelta::nanoseconds(1));
+        let began = container
+            .run_began()
+            .map(|at| at - TimeDelta::nanoseconds(1));
         let mut lines = std::pin::pin!(self.follow(container, began));
         while let Some(line) = lines.next().await {
             match line {
@@ -143,7 +158,10 @@ impl Engine {
         let filters = HashMap::from([("type", vec!["container"]), ("container", vec![id])]);
         // From a moment ago, so that nothing falls between this look and Docker's first event.
         let since = (Utc::now() - TimeDelta::seconds(1)).timestamp().to_string();
-        let options = EventsOptionsBuilder::new().since(&since).filters(&filters).build();
+        let options = EventsOptionsBuilder::new()
+            .since(&since)
+            .filters(&filters)
+            .build();
         let mut events = std::pin::pin!(self.docker.events(Some(options)).fuse());
         loop {
             let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;

@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     postgres::PgConnectOptions,
 };
 use tokio::time::timeout;
@@ -35,16 +35,17 @@ pub(crate) async fn run(url: &str) -> Result<()> {
         Error::new(Kind::Usage, "DATABASE_URL is not a PostgreSQL URL")
             .hint("DATABASE_URL=postgres://USER:PASSWORD@HOST:5432/NAME")
     })?;
+    // Not that its bookkeeping table exists already.
+    let options = options.options([("client_min_messages", "warning")]);
     let mut connection = connect(&options).await?;
-    let before = applied(&mut connection).await.map_err(refused)?;
-    timeout(MIGRATION_TIMEOUT, MIGRATIONS.run(&mut connection))
+    let before = timeout(MIGRATION_TIMEOUT, apply(&mut connection))
         .await
         .map_err(|_| {
             let what = format!("the migrations did not end within {MIGRATION_TIMEOUT:?}");
             Error::new(Kind::Deadline, what)
                 .hint("see who holds locks in pg_stat_activity, then start migrate again")
         })?
-        .map_err(|e| refused(e.to_string()))?;
+        .map_err(|e| refused(describe(e)))?;
     for migration in MIGRATIONS.iter() {
         let (version, description) = (migration.version, &migration.description);
         if before.contains(&version) {
@@ -65,12 +66,14 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     loop {
         let why = match timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) if is_final(&error) => return Err(no_database(options, &error)),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) if is_final(&error) => {
+                return Err(no_database(options, Failure::from(error).to_string()));
+            }
+            Ok(Err(error)) => Failure::from(error).to_string(),
             Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
         };
         if Instant::now() >= deadline {
-            return Err(no_database(options, &why));
+            return Err(no_database(options, why));
         }
         if !told {
             tracing::info!(host = options.get_host(), why, "waiting for the database");
@@ -87,33 +90,80 @@ fn is_final(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.starts_with("28") || code == "3D000")
 }
 
-fn no_database(options: &PgConnectOptions, why: &impl ToString) -> Error {
+fn no_database(options: &PgConnectOptions, why: String) -> Error {
     let (host, port) = (options.get_host(), options.get_port());
     Error::new(Kind::Unreachable, format!("no database at {host}:{port}"))
-        .because(why.to_string())
+        .because(why)
         .hint("set DATABASE_URL to a database that runs, then start migrate again")
 }
 
+/// Applies what is missing, and returns the versions that were there before.
+async fn apply(connection: &mut PgConnection) -> Result<BTreeSet<i64>, MigrateError> {
+    // Ends with the connection: one `migrate` at a time, so that each knows what it did itself.
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended('caravan/migrate', 0))")
+        .execute(&mut *connection)
+        .await?;
+    let before = applied(connection).await?;
+    MIGRATIONS.run(connection).await?;
+    Ok(before)
+}
+
 /// Versions that are applied; none where nothing was ever migrated.
-async fn applied(connection: &mut PgConnection) -> Result<BTreeSet<i64>, String> {
-    let text = |e: sqlx::Error| Failure::from(e).to_string();
+async fn applied(connection: &mut PgConnection) -> Result<BTreeSet<i64>, sqlx::Error> {
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *connection)
-        .await
-        .map_err(text)?;
+        .await?;
     if !exists {
         return Ok(BTreeSet::new());
     }
     let versions: Vec<i64> =
         sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
             .fetch_all(connection)
-            .await
-            .map_err(text)?;
+            .await?;
     Ok(versions.into_iter().collect())
+}
+
+/// With the database's own reason, and its SQLSTATE.
+fn describe(error: MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) => Failure::from(error).to_string(),
+        MigrateError::ExecuteMigration(error, version) => {
+            format!("migration {version}: {}", Failure::from(error))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn refused(why: String) -> Error {
     Error::new(Kind::NotRight, "the database could not be migrated")
         .because(why)
         .hint("migrations/README.md tells what each migration promises; none may be changed once applied")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `verify` believes the declaration.
+    #[test]
+    fn the_shipped_declaration_names_the_latest_migration() {
+        let declaration = include_str!("../../compose/compose.yaml");
+        let latest = MIGRATIONS.iter().map(|m| m.version).max().expect("some");
+        assert!(declaration.contains(&format!("    latest: {latest}\n")));
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|m| m.version).collect();
+        let count = i64::try_from(versions.len()).expect("a few");
+        assert_eq!(versions, (1..=count).collect::<Vec<_>>());
+    }
+
+    /// The address holds a password.
+    #[tokio::test]
+    async fn a_wrong_address_is_not_shown() {
+        let error = run("postgres//secret").await.expect_err("not a URL");
+        assert_eq!(error.kind, Kind::Usage);
+        assert!(!error.to_string().contains("secret"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Takes a payment's rows and keys away again.
 
 use super::{Cleanup, sources::Sources};
-use crate::pipeline::Pipeline;
+use crate::{clients::postgres::Postgres, pipeline::Pipeline};
 
 /// Deletes the synthetic rows of the payment, last table first (its `find` may look at rows of
 /// the tables before it), unless something is still `under way`: what is yet to be taken would
@@ -18,7 +18,11 @@ pub(super) async fn clean(
             "{why}; its rows, marked synthetic, are left so that it can still go through"
         ));
     }
-    let Some(postgres) = &sources.postgres else {
+    let Some(endpoint) = pipeline
+        .postgres
+        .as_ref()
+        .filter(|_| sources.postgres.is_some())
+    else {
         return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
     };
     let tables: Vec<_> = pipeline
@@ -27,7 +31,12 @@ pub(super) async fn clean(
         .rev()
         .map(|table| (table.name.clone(), table.find.clone()))
         .collect();
-    match (postgres.delete_synthetic(&tables, id).await, keys) {
+    // The connection that looked at the tables can only read.
+    let deleted = match Postgres::connect_writable(&endpoint.address).await {
+        Ok(postgres) => postgres.delete_synthetic(&tables, id).await,
+        Err(why) => Err(why),
+    };
+    match (deleted, keys) {
         (Ok(deleted), Ok(())) => Cleanup::Deleted(deleted),
         (Ok(_), Err(why)) => Cleanup::Failed(format!("its rows are deleted, its keys not: {why}")),
         (Err(why), _) => Cleanup::Failed(why),

@@ -167,7 +167,7 @@ mod tests {
                 "allocation-worker: log database write completed",
                 "allocation-worker: log event emitted",
                 "allocation-worker: log message processed successfully",
-                "allocation-worker: 1 in trainer_allocations",
+                "admin-service: 1 in trainer_allocations",
                 "allocation-worker: topic trainer-allocated",
                 "cache-worker: log message received",
                 "cache-worker: log processing started",

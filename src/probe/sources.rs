@@ -142,7 +142,7 @@ async fn open_postgres(pipeline: &Pipeline, steps: &[Step]) -> Result<Option<Pos
     let Some(endpoint) = &pipeline.postgres else {
         return Err(nowhere("Postgres"));
     };
-    let postgres = Postgres::connect_writable(&endpoint.address)
+    let postgres = Postgres::connect(&endpoint.address)
         .await
         .map_err(unreachable)?;
     Ok(Some(postgres))

@@ -46,12 +46,15 @@ impl Cache {
     pub(crate) async fn delete(mut self, keys: Vec<String>) -> Result<(), String> {
         let mut command = redis::cmd("DEL");
         command.arg(keys);
-        match timeout(
-            self.timeout,
-            command.query_async::<()>(&mut self.connection),
-        )
-        .await
-        {
+        let twice = async {
+            // The first answer after Redis was away is the lost connection's; the second command
+            // goes over a new one.
+            match command.query_async::<()>(&mut self.connection).await {
+                Ok(()) => Ok(()),
+                Err(_) => command.query_async(&mut self.connection).await,
+            }
+        };
+        match timeout(self.timeout, twice).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {:?}", self.timeout)),

@@ -1,3 +1,4 @@
+#![allow(warnings, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 use caravan_events::*;
 use rdkafka::{consumer::{BaseConsumer, Consumer}, message::{Headers, Message}, Offset, TopicPartitionList};
 use worker_runtime::kafka::*;
@@ -26,6 +27,14 @@ async fn main() {
             for c in records.chunks(5000) { send_all(&producer, c).await.unwrap(); }
             println!("sent {n} in {:?}", t.elapsed());
         }
+        "panic" => {
+            let _g = worker_runtime::telemetry::init("PurchaseWorker").unwrap();
+            worker_runtime::telemetry::started();
+            tokio::spawn(async { let v: Vec<i32> = vec![]; let i = v.len(); if v[i] == 1 { println!("x"); } });
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            println!("still here");
+        }
+        "probe" => { println!("{:?}", worker_runtime::health::probe().await); }
         "raw" => {
             let producer = producer(&brokers).unwrap();
             let value = if args[3] == "-" { None } else { Some(args[3].clone().into_bytes()) };

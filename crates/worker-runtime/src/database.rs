@@ -39,6 +39,8 @@ pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // What is slow fails, and is told by whoever waited.
+        .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options))
 }
 

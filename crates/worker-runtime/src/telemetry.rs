@@ -17,7 +17,7 @@ use std::{
 
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{Layer, layer::SubscriberExt};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt};
 
 use crate::{
     RunError,
@@ -104,7 +104,12 @@ where
         .event_format(Lines { name, format })
         .with_ansi(false)
         .with_writer(writer)
-        .with_filter(LevelFilter::INFO)
+        .with_filter(
+            Targets::new()
+                .with_default(LevelFilter::INFO)
+                // Notices of lost idle connections; whoever needs one tells of the loss.
+                .with_target("sqlx", LevelFilter::WARN),
+        )
 }
 
 fn report_drops(counter: ErrorCounter) -> Result<(), RunError> {

@@ -84,8 +84,17 @@ impl Worker {
         let url = settings::required("DATABASE_URL")?;
         let pool = database::pool(&url, DATABASE_CONNECTIONS)?;
         let service = &self.service;
-        let there = database::wait(&pool, &service.health, &service.shutdown).await;
-        Ok(there.then_some(pool))
+        if !database::wait(&pool, &service.health, &service.shutdown).await {
+            return Ok(None);
+        }
+        // An idle worker has no other way to notice.
+        let watch = database::watch(
+            pool.clone(),
+            service.health.clone(),
+            service.shutdown.clone(),
+        );
+        tokio::spawn(watch);
+        Ok(Some(pool))
     }
 
     /// [`Worker::run`] with an inbox and outputs around a handler.

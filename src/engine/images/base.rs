@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Engine, connect::{failed, timed_out}},
+    engine::{
+        Engine,
+        connect::{failed, timed_out},
+    },
     error::{Error, Kind, Result},
 };
 
@@ -30,7 +33,12 @@ impl Engine {
             return Ok(false);
         }
         let mut child = Command::new("mmdebstrap")
-            .args(["--variant=minbase", "--include=ca-certificates", "bookworm", "-"])
+            .args([
+                "--variant=minbase",
+                "--include=ca-certificates",
+                "bookworm",
+                "-",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -38,7 +46,10 @@ impl Engine {
             .spawn()
             .map_err(|e| cannot_run(&e))?;
         let (Some(root), Some(log)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(Error::new(Kind::Defect, "mmdebstrap was started without its pipes"));
+            return Err(Error::new(
+                Kind::Defect,
+                "mmdebstrap was started without its pipes",
+            ));
         };
         let words = tokio::spawn(last_words(log));
         let (image, tag) = super::pull::split_tag(DEBIAN);

@@ -49,7 +49,9 @@ impl Engine {
             .rm(true)
             .forcerm(true)
             .build();
-        let steps = self.docker.build_image(options, None, Some(body_full(context.into())));
+        let steps = self
+            .docker
+            .build_image(options, None, Some(body_full(context.into())));
         let mut steps = std::pin::pin!(steps);
         let what = format!("build {reference}");
         let mut log = Log::default();
@@ -90,7 +92,8 @@ impl Log {
     fn add(&mut self, text: &str) -> Option<String> {
         let mut begun = None;
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-            if let Some((number, _)) = line.strip_prefix("Step ").and_then(|l| l.split_once(" : ")) {
+            if let Some((number, _)) = line.strip_prefix("Step ").and_then(|l| l.split_once(" : "))
+            {
                 begun = Some(number.to_owned());
                 line.clone_into(&mut self.step);
                 self.lines.clear();
@@ -107,7 +110,9 @@ impl Log {
     /// Adds to an error what was going on.
     fn explain(&self, error: Error) -> Error {
         let step = (!self.step.is_empty()).then(|| self.step.clone());
-        step.into_iter().chain(self.lines.iter().cloned()).fold(error, Error::because)
+        step.into_iter()
+            .chain(self.lines.iter().cloned())
+            .fold(error, Error::because)
     }
 }
 
@@ -122,7 +127,12 @@ fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
         let bundle = std::fs::read_to_string(CERTIFICATES).unwrap_or_default();
         append(&mut context, "ca/.keep", 0o644, b"")?;
         for (number, certificate) in certificates(&bundle).enumerate() {
-            append(&mut context, &format!("ca/{number:03}.crt"), 0o644, certificate.as_bytes())?;
+            append(
+                &mut context,
+                &format!("ca/{number:03}.crt"),
+                0o644,
+                certificate.as_bytes(),
+            )?;
         }
     }
     context.into_inner()

@@ -44,11 +44,16 @@ impl Engine {
         let archive = tokio::task::spawn_blocking(move || content.archive(&names)).await;
         let archive = archive
             .map_err(|e| Error::new(Kind::Defect, e.to_string()))?
-            .map_err(|e| Error::new(Kind::Defect, "cannot pack the image").because(e.to_string()))?;
+            .map_err(|e| {
+                Error::new(Kind::Defect, "cannot pack the image").because(e.to_string())
+            })?;
         self.load(archive).await?;
         let loaded = self.image_id(&reference).await?;
         let id = loaded.ok_or_else(|| {
-            Error::new(Kind::NotRight, format!("Docker loaded {reference}, but does not have it"))
+            Error::new(
+                Kind::NotRight,
+                format!("Docker loaded {reference}, but does not have it"),
+            )
         })?;
         Ok((Image { reference, id }, true))
     }
@@ -56,12 +61,17 @@ impl Engine {
     /// `docker load`.
     async fn load(&self, archive: Vec<u8>) -> Result<()> {
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let load = self.docker.import_image(options, body_full(archive.into()), None);
+        let load = self
+            .docker
+            .import_image(options, body_full(archive.into()), None);
         let load = load.try_for_each(|_| async { Ok(()) });
         let limit = std::time::Duration::from_secs(120);
         match tokio::time::timeout(limit, load).await {
             Ok(loaded) => loaded.map_err(|e| failed("load Caravan's own image", &e)),
-            Err(_) => Err(crate::engine::connect::timed_out("load Caravan's own image", limit)),
+            Err(_) => Err(crate::engine::connect::timed_out(
+                "load Caravan's own image",
+                limit,
+            )),
         }
     }
 }
@@ -84,7 +94,9 @@ impl Content {
                 "this caravan cannot be packed into the image that its services run from",
             )
             .because(why)
-            .hint("cargo build --release in Caravan's repository, on Linux: that links statically"));
+            .hint(
+                "cargo build --release in Caravan's repository, on Linux: that links statically",
+            ));
         }
         // A host without a bundle has no certificates to hand on.
         let certificates = std::fs::read(format!("/{CERTIFICATES}")).unwrap_or_default();
@@ -93,7 +105,11 @@ impl Content {
         hasher.update(&certificates);
         let mut tag = hex(&hasher.finalize());
         tag.truncate(12);
-        Ok(Self { executable, certificates, tag })
+        Ok(Self {
+            executable,
+            certificates,
+            tag,
+        })
     }
 
     /// The image as `docker save` would write it; the same content gives the same bytes, and so
@@ -115,7 +131,12 @@ impl Content {
         let manifest = json!([{"Config": config_name, "RepoTags": names, "Layers": ["layer.tar"]}]);
         let mut archive = tar::Builder::new(Vec::with_capacity(layer.len() + 8192));
         append(&mut archive, &config_name, 0o644, config.as_bytes())?;
-        append(&mut archive, "manifest.json", 0o644, manifest.to_string().as_bytes())?;
+        append(
+            &mut archive,
+            "manifest.json",
+            0o644,
+            manifest.to_string().as_bytes(),
+        )?;
         append(&mut archive, "layer.tar", 0o644, &layer)?;
         archive.into_inner()
     }
@@ -181,7 +202,13 @@ mod tests {
         let mut archive = tar::Archive::new(first.as_slice());
         let entries = archive.entries().expect("a tar");
         let paths: Vec<_> = entries
-            .map(|e| e.expect("an entry").path().expect("a path").display().to_string())
+            .map(|e| {
+                e.expect("an entry")
+                    .path()
+                    .expect("a path")
+                    .display()
+                    .to_string()
+            })
             .collect();
         assert_eq!(paths[1..], ["manifest.json", "layer.tar"]);
     }

@@ -19,7 +19,9 @@ pub(super) struct OutOfReach(Mutex<BTreeSet<String>>);
 
 impl OutOfReach {
     fn has(&self, registry: &str) -> bool {
-        self.0.lock().is_ok_and(|registries| registries.contains(registry))
+        self.0
+            .lock()
+            .is_ok_and(|registries| registries.contains(registry))
     }
 
     fn add(&self, registry: &str) {
@@ -51,7 +53,10 @@ impl Engine {
         };
         doing("pulling".to_owned());
         let (image, tag) = split_tag(reference);
-        let options = CreateImageOptionsBuilder::new().from_image(image).tag(tag).build();
+        let options = CreateImageOptionsBuilder::new()
+            .from_image(image)
+            .tag(tag)
+            .build();
         let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, None));
         let mut limit = FIRST_WORD;
         loop {
@@ -113,7 +118,10 @@ mod tests {
     fn references_are_taken_apart() {
         assert_eq!(split_tag("postgres:15"), ("postgres", "15"));
         assert_eq!(split_tag("postgres"), ("postgres", "latest"));
-        assert_eq!(split_tag("host:5000/shop/db"), ("host:5000/shop/db", "latest"));
+        assert_eq!(
+            split_tag("host:5000/shop/db"),
+            ("host:5000/shop/db", "latest")
+        );
         assert_eq!(split_tag("db@sha256:1"), ("db@sha256:1", ""));
         assert_eq!(registry("host:5000/shop/db:1"), "host:5000");
         assert_eq!(registry("apache/kafka:4"), "");

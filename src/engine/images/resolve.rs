@@ -131,11 +131,17 @@ impl<'a> Images<'a> {
             || match self.pull(&upstream).await? {
                 Ok(_) => true,
                 Err(why) => {
-                    self.note(format!("{upstream} cannot be pulled ({why}): built from packages"));
+                    self.note(format!(
+                        "{upstream} cannot be pulled ({why}): built from packages"
+                    ));
                     false
                 }
             };
-        let rendered = if have_upstream { on_upstream } else { on_packages };
+        let rendered = if have_upstream {
+            on_upstream
+        } else {
+            on_packages
+        };
         self.build(&reference, &rendered).await
     }
 
@@ -164,7 +170,9 @@ impl<'a> Images<'a> {
             match self.pull(official).await? {
                 Ok(image) => return Ok(image),
                 Err(why) => {
-                    template.can_provide(official, tag).map_err(|e| e.because(why.clone()))?;
+                    template
+                        .can_provide(official, tag)
+                        .map_err(|e| e.because(why.clone()))?;
                     let note = format!("{official} cannot be pulled ({why}): {stand_in} stands in");
                     self.note(note);
                 }
@@ -203,7 +211,11 @@ impl<'a> Images<'a> {
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
     async fn pull(&self, reference: &str) -> Result<Result<Image, String>> {
         let began = Instant::now();
-        if let Err(why) = self.engine.pull(reference, &self.out_of_reach, self.events).await {
+        if let Err(why) = self
+            .engine
+            .pull(reference, &self.out_of_reach, self.events)
+            .await
+        {
             return Ok(Err(why));
         }
         self.done(reference, Outcome::Pulled, began);
@@ -214,7 +226,10 @@ impl<'a> Images<'a> {
     async fn build(&self, reference: &str, rendered: &Rendered) -> Result<Image> {
         let began = Instant::now();
         if rendered.from_packages {
-            self.debian.get_or_init(|| self.make_debian()).await.clone()?;
+            self.debian
+                .get_or_init(|| self.make_debian())
+                .await
+                .clone()?;
         }
         self.engine.build(reference, rendered, self.events).await?;
         self.done(reference, Outcome::Built, began);
@@ -238,7 +253,11 @@ impl<'a> Images<'a> {
     // Nobody listening to events is no reason to stop.
     fn done(&self, part: &str, outcome: Outcome, began: Instant) {
         let (part, took) = (part.to_owned(), began.elapsed());
-        drop(self.events.send(Event::Done { part, outcome, took }));
+        drop(self.events.send(Event::Done {
+            part,
+            outcome,
+            took,
+        }));
     }
 
     fn note(&self, text: String) {
@@ -293,7 +312,13 @@ mod tests {
     #[test]
     fn a_stand_in_never_has_an_official_name() {
         assert_eq!(stand_in("postgres:15"), "caravan.local/postgres:15");
-        assert_eq!(stand_in("docker.io/library/redis:7"), "caravan.local/redis:7");
-        assert_eq!(stand_in("caravan.local/kafka:4.1.1"), "caravan.local/kafka:4.1.1");
+        assert_eq!(
+            stand_in("docker.io/library/redis:7"),
+            "caravan.local/redis:7"
+        );
+        assert_eq!(
+            stand_in("caravan.local/kafka:4.1.1"),
+            "caravan.local/kafka:4.1.1"
+        );
     }
 }

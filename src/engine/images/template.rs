@@ -49,7 +49,10 @@ const KAFKA: Template = Template {
         ("kafka-start", file!("kafka/kafka-start")),
         ("kafka-tool", file!("kafka/kafka-tool")),
         ("log4j2.properties", file!("kafka/log4j2.properties")),
-        ("tools-log4j2.properties", file!("kafka/tools-log4j2.properties")),
+        (
+            "tools-log4j2.properties",
+            file!("kafka/tools-log4j2.properties"),
+        ),
     ],
     upstream: Some(Upstream {
         image: "apache/kafka",
@@ -61,7 +64,10 @@ const POSTGRES: Template = Template {
     provides: ("PostgreSQL", Some("15")),
     files: &[
         ("Dockerfile", file!("postgres/Dockerfile")),
-        ("docker-entrypoint.sh", file!("postgres/docker-entrypoint.sh")),
+        (
+            "docker-entrypoint.sh",
+            file!("postgres/docker-entrypoint.sh"),
+        ),
     ],
     upstream: None,
 };
@@ -84,7 +90,10 @@ pub(super) fn template(name: &str) -> Result<&'static Template> {
         "kafka" => Ok(&KAFKA),
         "postgres" => Ok(&POSTGRES),
         "redis" => Ok(&REDIS),
-        _ => Err(Error::new(Kind::Defect, format!("there is no image template {name}"))),
+        _ => Err(Error::new(
+            Kind::Defect,
+            format!("there is no image template {name}"),
+        )),
     }
 }
 
@@ -102,9 +111,14 @@ impl Template {
     /// Fills the template in for a version, on top of `base` (an image) or of packages.
     pub(super) fn render(&self, version: &str, base: Option<&str>) -> Rendered {
         let fill = |text: &str| {
-            text.replace("{{base}}", base.unwrap_or("packages")).replace("{{version}}", version)
+            text.replace("{{base}}", base.unwrap_or("packages"))
+                .replace("{{version}}", version)
         };
-        let mut files: Vec<_> = self.files.iter().map(|(name, text)| (*name, fill(text))).collect();
+        let mut files: Vec<_> = self
+            .files
+            .iter()
+            .map(|(name, text)| (*name, fill(text)))
+            .collect();
         if let (Some(upstream), None, Some((_, dockerfile))) =
             (&self.upstream, base, files.first_mut())
         {
@@ -138,8 +152,12 @@ impl Template {
         }
         let what = format!("{image} is not here and cannot be pulled");
         Err(Error::new(Kind::NotRight, what)
-            .because(format!("what can be built in its place has {product} {version}"))
-            .hint(format!("docker pull {image}, where a registry can be reached")))
+            .because(format!(
+                "what can be built in its place has {product} {version}"
+            ))
+            .hint(format!(
+                "docker pull {image}, where a registry can be reached"
+            )))
     }
 }
 
@@ -179,8 +197,16 @@ mod tests {
     #[test]
     fn a_stand_in_has_one_major_version() {
         assert!(POSTGRES.can_provide("postgres:15", "15").is_ok());
-        assert!(POSTGRES.can_provide("postgres:15.4-alpine", "15.4-alpine").is_ok());
+        assert!(
+            POSTGRES
+                .can_provide("postgres:15.4-alpine", "15.4-alpine")
+                .is_ok()
+        );
         assert!(POSTGRES.can_provide("postgres:16", "16").is_err());
-        assert!(KAFKA.can_provide("caravan.local/kafka:4.0.0", "4.0.0").is_ok());
+        assert!(
+            KAFKA
+                .can_provide("caravan.local/kafka:4.0.0", "4.0.0")
+                .is_ok()
+        );
     }
 }

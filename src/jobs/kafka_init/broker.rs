@@ -13,10 +13,11 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::plan::{Existing, Step, millis};
-use crate::{clients::kafka::Kafka, pipeline::Topic};
+use super::plan::{Existing, Step, Wanted, millis};
+use crate::clients::kafka::Kafka;
 
 const RETENTION: &str = "retention.ms";
+const MESSAGE_BYTES: &str = "max.message.bytes";
 /// One question to the broker, or one change that it carries out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -55,18 +56,18 @@ impl Broker {
         })
     }
 
-    /// Those of `declared` that exist.
+    /// Those of `wanted` that exist.
     ///
     /// # Errors
     /// Why there was no answer.
     pub(super) async fn existing(
         &self,
-        declared: &[Topic],
+        wanted: &[Wanted],
     ) -> Result<BTreeMap<String, Existing>, String> {
         let states = self.kafka.topics().await?;
         let partitions: BTreeMap<&str, i32> = states
             .iter()
-            .filter(|t| declared.iter().any(|d| d.name == t.name))
+            .filter(|t| wanted.iter().any(|w| w.topic.name == t.name))
             .map(|t| (t.name.as_str(), t.partitions))
             .collect();
         let mut existing = BTreeMap::new();
@@ -106,59 +107,71 @@ impl Broker {
     /// Makes the changes of one step.
     pub(super) async fn apply(&self, step: &Step) -> Result<(), Refusal> {
         match step {
-            Step::Create(topic) => self.create(topic).await,
+            Step::Create(wanted) => self.create(wanted).await,
             Step::Adjust {
-                declared,
+                wanted,
                 existing,
                 grow,
                 set_retention,
+                raise_message_bytes,
             } => {
                 if *grow {
-                    self.grow(declared).await?;
+                    self.grow(wanted).await?;
                 }
-                if *set_retention {
-                    self.set_retention(declared, existing).await?;
+                if *set_retention || *raise_message_bytes {
+                    self.set(wanted, existing, *raise_message_bytes).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    async fn create(&self, topic: &Topic) -> Result<(), Refusal> {
-        let retention = millis(topic.retention).to_string();
-        let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))
-            .set(RETENTION, &retention);
-        let results = self.admin.create_topics([&new], &options()).await;
-        results?
-            .into_iter()
-            .try_for_each(|r| r.map(drop).map_err(|(_, code)| code.into()))
+    async fn create(&self, wanted: &Wanted) -> Result<(), Refusal> {
+        let (name, partitions) = (&wanted.topic.name, wanted.topic.partitions);
+        let retention = millis(wanted.topic.retention).to_string();
+        let bytes = wanted.message_bytes.map(|bytes| bytes.to_string());
+        let mut new =
+            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(RETENTION, &retention);
+        if let Some(bytes) = &bytes {
+            new = new.set(MESSAGE_BYTES, bytes);
+        }
+        let results = self.admin.create_topics([&new], &options()).await?;
+        outcome(results.into_iter().map(|r| r.map_err(|(_, code)| code)))
     }
 
-    async fn grow(&self, topic: &Topic) -> Result<(), Refusal> {
-        let partitions = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
-        let new = NewPartitions::new(&topic.name, partitions);
-        let results = self.admin.create_partitions([&new], &options()).await;
-        results?
-            .into_iter()
-            .try_for_each(|r| r.map(drop).map_err(|(_, code)| code.into()))
+    async fn grow(&self, wanted: &Wanted) -> Result<(), Refusal> {
+        let partitions = usize::try_from(wanted.topic.partitions).unwrap_or(usize::MAX);
+        let new = NewPartitions::new(&wanted.topic.name, partitions);
+        let results = self.admin.create_partitions([&new], &options()).await?;
+        outcome(results.into_iter().map(|r| r.map_err(|(_, code)| code)))
     }
 
-    async fn set_retention(&self, topic: &Topic, existing: &Existing) -> Result<(), Refusal> {
-        let retention = millis(topic.retention).to_string();
-        let kept = existing
-            .overrides
+    async fn set(
+        &self,
+        wanted: &Wanted,
+        existing: &Existing,
+        raise_message_bytes: bool,
+    ) -> Result<(), Refusal> {
+        let mut settings = existing.overrides.clone();
+        let retention = millis(wanted.topic.retention).to_string();
+        settings.insert(RETENTION.to_owned(), retention);
+        if let Some(bytes) = wanted.message_bytes.filter(|_| raise_message_bytes) {
+            settings.insert(MESSAGE_BYTES.to_owned(), bytes.to_string());
+        }
+        let topic = AlterConfig::new(ResourceSpecifier::Topic(&wanted.topic.name));
+        let config = settings
             .iter()
-            .filter(|(name, _)| *name != RETENTION);
-        let config = kept.fold(
-            AlterConfig::new(ResourceSpecifier::Topic(&topic.name)),
-            |config, (name, value)| config.set(name, value),
-        );
-        let config = config.set(RETENTION, &retention);
-        let results = self.admin.alter_configs([&config], &options()).await;
-        results?
-            .into_iter()
-            .try_for_each(|r| r.map(drop).map_err(|(_, code)| code.into()))
+            .fold(topic, |config, (name, value)| config.set(name, value));
+        let results = self.admin.alter_configs([&config], &options()).await?;
+        outcome(results.into_iter().map(|r| r.map_err(|(_, code)| code)))
     }
+}
+
+fn outcome<T>(results: impl Iterator<Item = Result<T, RDKafkaErrorCode>>) -> Result<(), Refusal> {
+    for result in results {
+        result?;
+    }
+    Ok(())
 }
 
 fn options() -> AdminOptions {
@@ -168,23 +181,25 @@ fn options() -> AdminOptions {
 }
 
 fn as_existing(partitions: i32, config: &ConfigResource) -> Result<Existing, String> {
-    let retention = config.get(RETENTION).and_then(|e| e.value.as_deref());
-    let retention_ms = retention
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| {
-            format!("the broker tells no {RETENTION} that is a number: {retention:?}")
-        })?;
     let own = config
         .entries
         .iter()
         .filter(|e| e.source == ConfigSource::DynamicTopic);
     Ok(Existing {
         partitions,
-        retention_ms,
+        retention_ms: number(config, RETENTION)?,
+        message_bytes: number(config, MESSAGE_BYTES)?,
         overrides: own
             .filter_map(|e| Some((e.name.clone(), e.value.clone()?)))
             .collect(),
     })
+}
+
+fn number(config: &ConfigResource, name: &str) -> Result<i64, String> {
+    let value = config.get(name).and_then(|e| e.value.as_deref());
+    value
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| format!("the broker tells no {name} that is a number: {value:?}"))
 }
 
 impl From<KafkaError> for Refusal {

@@ -1,22 +1,24 @@
 //! `kafka-init`: the declared topics come to exist, with their partitions and retention.
 //!
 //! Looks, changes what differs, looks again, and ends well only once all is as declared; a topic
-//! with more partitions than declared is a warning, since Kafka cannot take any away.
+//! with more partitions than declared is a warning, since Kafka cannot take any away. The topic of
+//! dead letters lets larger messages in than the others: a dead letter is a source message and its
+//! headers.
 
 mod broker;
 mod plan;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
-use worker_runtime::backoff::Backoff;
+use worker_runtime::{backoff::Backoff, kafka::DEAD_LETTER_MAX_BYTES};
 
 use self::{
     broker::{Broker, Refusal},
-    plan::Step,
+    plan::{Step, Wanted},
 };
 use crate::{
     clients,
@@ -29,23 +31,33 @@ const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 /// For changes to be made and seen.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the topics of `specs` (`NAME:PARTITIONS:RETENTION`) exist as they say.
+/// Makes the topics of `specs` (`NAME:PARTITIONS:RETENTION`) exist as they say; `dead_letters` is
+/// the one of them that takes dead letters, if any.
 ///
 /// # Errors
 /// A specification is wrong, the broker does not answer, or it refuses a change.
-pub(crate) async fn run(brokers: &str, specs: &[String]) -> Result<()> {
-    let declared = parse(specs)?;
+pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
+    let wanted = parse(specs)?.into_iter().map(|topic| {
+        let message_bytes = (topic.name == dead_letters)
+            .then(|| i64::try_from(DEAD_LETTER_MAX_BYTES).unwrap_or(i64::MAX));
+        Wanted {
+            topic,
+            message_bytes,
+        }
+    });
+    let wanted = wanted.collect();
     wait_for_broker(brokers).await?;
     let broker = Broker::new(brokers).map_err(|why| unreachable_broker(brokers, why))?;
     Reconciliation {
         broker,
-        declared,
+        wanted,
         told: BTreeSet::new(),
     }
     .run()
     .await
 }
 
+/// In the order in which they are declared.
 fn parse(specs: &[String]) -> Result<Vec<Topic>> {
     let wrong = |why: String| {
         Error::new(Kind::Usage, why).hint("caravan run kafka-init NAME:PARTITIONS:RETENTION…")
@@ -53,14 +65,15 @@ fn parse(specs: &[String]) -> Result<Vec<Topic>> {
     if specs.is_empty() {
         return Err(wrong("no topic is declared".to_owned()));
     }
-    let mut topics: BTreeMap<String, Topic> = BTreeMap::new();
+    let mut topics: Vec<Topic> = Vec::new();
     for spec in specs {
         let topic = topic_spec::parse(spec).map_err(wrong)?;
-        if let Some(before) = topics.insert(topic.name.clone(), topic) {
-            return Err(wrong(format!("topic {:?} is declared twice", before.name)));
+        if topics.iter().any(|before| before.name == topic.name) {
+            return Err(wrong(format!("topic {:?} is declared twice", topic.name)));
         }
+        topics.push(topic);
     }
-    Ok(topics.into_values().collect())
+    Ok(topics)
 }
 
 async fn wait_for_broker(brokers: &str) -> Result<()> {
@@ -91,7 +104,7 @@ fn unreachable_broker(brokers: &str, why: String) -> Error {
 /// The way from what is there to what is declared.
 struct Reconciliation {
     broker: Broker,
-    declared: Vec<Topic>,
+    wanted: Vec<Wanted>,
     /// Topics whose one line has been said.
     told: BTreeSet<String>,
 }
@@ -118,15 +131,17 @@ impl Reconciliation {
     /// Looks and changes what differs. The inner error says what is not yet as declared, or was
     /// not yet seen to be; the outer one is final.
     async fn round(&mut self) -> Result<Result<(), String>> {
-        let existing = match self.broker.existing(&self.declared).await {
+        let existing = match self.broker.existing(&self.wanted).await {
             Ok(existing) => existing,
             Err(why) => return Ok(Err(why)),
         };
-        let of = |topic: &Topic| Step::of(topic, existing.get(&topic.name));
         let steps: Vec<(String, Step)> = self
-            .declared
+            .wanted
             .iter()
-            .map(|topic| (topic.name.clone(), of(topic)))
+            .map(|wanted| {
+                let name = &wanted.topic.name;
+                (name.clone(), Step::of(wanted, existing.get(name)))
+            })
             .collect();
         let outcomes = join_all(steps.iter().map(async |(_, step)| {
             if step.is_done() {

@@ -6,38 +6,51 @@ use humantime::format_duration;
 
 use crate::pipeline::Topic;
 
+/// A topic as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) topic: Topic,
+    /// The least that `max.message.bytes` has to be, where the broker's default will not do.
+    pub(super) message_bytes: Option<i64>,
+}
+
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Existing {
     pub(super) partitions: i32,
     /// `retention.ms`; -1 keeps for ever.
     pub(super) retention_ms: i64,
-    /// Settings of the topic's own, `retention.ms` among them where it has one. Kafka's
-    /// `AlterConfigs` resets whatever it is not handed, so that they are handed back.
+    /// `max.message.bytes`
+    pub(super) message_bytes: i64,
+    /// Settings of the topic's own, those above among them where they are. Kafka's `AlterConfigs`
+    /// resets whatever it is not handed, so that they are handed back.
     pub(super) overrides: BTreeMap<String, String>,
 }
 
-/// The way from what is there to what is declared, for one topic.
+/// The way from what is there to what is wanted, for one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    Create(Topic),
+    Create(Wanted),
     /// Already there; each change that it needs, if any.
     Adjust {
-        declared: Topic,
+        wanted: Wanted,
         existing: Existing,
         grow: bool,
         set_retention: bool,
+        raise_message_bytes: bool,
     },
 }
 
 impl Step {
-    pub(super) fn of(declared: &Topic, existing: Option<&Existing>) -> Self {
+    pub(super) fn of(wanted: &Wanted, existing: Option<&Existing>) -> Self {
+        let wanted = wanted.clone();
         match existing {
-            None => Self::Create(declared.clone()),
+            None => Self::Create(wanted),
             Some(existing) => Self::Adjust {
-                grow: existing.partitions < declared.partitions,
-                set_retention: existing.retention_ms != millis(declared.retention),
-                declared: declared.clone(),
+                grow: existing.partitions < wanted.topic.partitions,
+                set_retention: existing.retention_ms != millis(wanted.topic.retention),
+                raise_message_bytes: wanted.message_bytes > Some(existing.message_bytes),
+                wanted,
                 existing: existing.clone(),
             },
         }
@@ -49,8 +62,9 @@ impl Step {
             Self::Adjust {
                 grow,
                 set_retention,
+                raise_message_bytes,
                 ..
-            } => !grow && !set_retention,
+            } => !grow && !set_retention && !raise_message_bytes,
         }
     }
 
@@ -59,8 +73,8 @@ impl Step {
         match self {
             Self::Create(_) => false,
             Self::Adjust {
-                declared, existing, ..
-            } => existing.partitions > declared.partitions,
+                wanted, existing, ..
+            } => existing.partitions > wanted.topic.partitions,
         }
     }
 }
@@ -69,40 +83,62 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create(Topic {
-                name,
-                partitions,
-                retention,
-            }) => write!(
-                f,
-                "{name}: made, {partitions} partitions, retention {}",
-                format_duration(*retention)
-            ),
+            Self::Create(wanted) => {
+                let Topic {
+                    name, partitions, ..
+                } = &wanted.topic;
+                let retention = format_duration(wanted.topic.retention);
+                write!(
+                    f,
+                    "{name}: made, {partitions} partitions, retention {retention}"
+                )?;
+                write_message_bytes(f, wanted.message_bytes)
+            }
             Self::Adjust {
-                declared,
+                wanted,
                 existing,
                 grow,
                 set_retention,
+                raise_message_bytes,
             } => {
-                write!(f, "{}: was there", declared.name)?;
-                let (had, wanted) = (existing.partitions, declared.partitions);
-                if *grow {
-                    write!(f, ", grown from {had} to {wanted} partitions")?;
-                } else {
-                    write!(f, ", {had} partitions")?;
-                }
-                if self.has_too_many() {
-                    write!(f, " (declared are {wanted}, and Kafka takes none away)")?;
-                }
-                let retention = format_duration(declared.retention);
+                write!(f, "{}: was there", wanted.topic.name)?;
+                self.write_partitions(f, existing.partitions, wanted.topic.partitions, *grow)?;
+                let retention = format_duration(wanted.topic.retention);
                 if *set_retention {
                     let before = retention_text(existing.retention_ms);
-                    write!(f, ", retention set from {before} to {retention}")
+                    write!(f, ", retention set from {before} to {retention}")?;
                 } else {
-                    write!(f, ", retention {retention}")
+                    write!(f, ", retention {retention}")?;
                 }
+                write_message_bytes(f, wanted.message_bytes.filter(|_| *raise_message_bytes))
             }
         }
+    }
+}
+
+impl Step {
+    fn write_partitions(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        had: i32,
+        wanted: i32,
+        grow: bool,
+    ) -> fmt::Result {
+        if grow {
+            return write!(f, ", grown from {had} to {wanted} partitions");
+        }
+        write!(f, ", {had} partitions")?;
+        if self.has_too_many() {
+            write!(f, " (declared are {wanted}, and Kafka takes none away)")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_message_bytes(f: &mut fmt::Formatter<'_>, set: Option<i64>) -> fmt::Result {
+    match set {
+        Some(bytes) => write!(f, ", messages of up to {bytes} bytes let in"),
+        None => Ok(()),
     }
 }
 
@@ -121,17 +157,22 @@ fn retention_text(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::topic_spec;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-    fn declared() -> Topic {
-        crate::pipeline::topic_spec::parse("orders:3:7d").expect("a good specification")
+    fn wanted(message_bytes: Option<i64>) -> Wanted {
+        Wanted {
+            topic: topic_spec::parse("orders:3:7d").expect("a good specification"),
+            message_bytes,
+        }
     }
 
     fn existing(partitions: i32, retention_ms: i64) -> Existing {
         Existing {
             partitions,
             retention_ms,
+            message_bytes: 1000,
             overrides: BTreeMap::new(),
         }
     }
@@ -169,7 +210,7 @@ mod tests {
                  retention 7days",
             ),
         ] {
-            let step = Step::of(&declared(), existing.as_ref());
+            let step = Step::of(&wanted(None), existing.as_ref());
             assert_eq!(step.to_string(), says);
             assert_eq!(step.is_done(), done, "{says}");
         }
@@ -177,8 +218,26 @@ mod tests {
 
     #[test]
     fn a_topic_never_shrinks() {
-        let step = Step::of(&declared(), Some(&existing(6, DAY_MS)));
+        let step = Step::of(&wanted(None), Some(&existing(6, DAY_MS)));
         assert!(step.has_too_many());
         assert!(matches!(step, Step::Adjust { grow: false, .. }));
+    }
+
+    #[test]
+    fn a_message_limit_is_raised_and_never_lowered() {
+        let there = existing(3, 7 * DAY_MS);
+        let raised = Step::of(&wanted(Some(1001)), Some(&there));
+        assert!(!raised.is_done());
+        assert!(
+            raised
+                .to_string()
+                .ends_with("messages of up to 1001 bytes let in")
+        );
+        assert!(Step::of(&wanted(Some(999)), Some(&there)).is_done());
+        let made = Step::of(&wanted(Some(1001)), None);
+        assert!(
+            made.to_string()
+                .ends_with("messages of up to 1001 bytes let in")
+        );
     }
 }

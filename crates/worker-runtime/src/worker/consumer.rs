@@ -2,7 +2,10 @@
 //! whose tasks lag behind, commits what is done.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -53,6 +56,7 @@ impl Reader {
             health: health.clone(),
             started: AtomicBool::new(false),
             commit_failed: AtomicBool::new(false),
+            last_failure: Mutex::default(),
         };
         let consumer: BaseConsumer<Context> = config(brokers, group)
             .create_with_context(context)

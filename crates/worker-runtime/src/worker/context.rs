@@ -1,7 +1,7 @@
 //! What librdkafka tells the consumer: partitions come and go, commits fail, brokers vanish.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -31,7 +31,12 @@ pub(crate) struct Context {
     pub(crate) started: AtomicBool,
     /// An asynchronous commit failed since the consumer's thread looked last.
     pub(crate) commit_failed: AtomicBool,
+    /// librdkafka's last word on a lost or refused connection.
+    pub(crate) last_failure: Mutex<String>,
 }
+
+/// librdkafka's facility for it.
+const CONNECTION_FAILED: &str = "FAIL";
 
 impl Context {
     fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {
@@ -41,20 +46,27 @@ impl Context {
             .collect()
     }
 
+    fn last_failure(&self) -> MutexGuard<'_, String> {
+        self.last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cooperative rebalance that changes nothing comes here, too, with no partitions.
     fn assigned(&self, partitions: &[i32]) {
         for partition in partitions {
             self.lanes.open(*partition);
         }
-        if !partitions.is_empty() {
-            self.health.remove(TOPIC_PART);
-        }
         self.health.ready(KAFKA_PART);
         self.health.ready(GROUP_PART);
-        // The log's first words are the startup line; partitions come and go after it.
+        // The startup line comes first; partitions come and go after it.
         if !self.started.swap(true, Ordering::Relaxed) {
             telemetry::started();
         }
-        tracing::info!(partitions = ?partitions, "partitions assigned");
+        if !partitions.is_empty() {
+            self.health.remove(TOPIC_PART);
+            tracing::info!(partitions = ?partitions, "partitions assigned");
+        }
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
@@ -92,15 +104,20 @@ impl ConsumerContext for Context {
 }
 
 impl ClientContext for Context {
+    /// Why a connection failed is kept for the one line that says that none is left.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        kafka::log(level, facility, message);
+        if facility == CONNECTION_FAILED {
+            message.clone_into(&mut self.last_failure());
+        } else {
+            kafka::log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka client");
     }
 
-    /// Twice a second or so: the only way to hear that a broker is back while nothing happens.
+    /// Every other second: the only way to hear that a broker is back while nothing happens.
     fn stats(&self, statistics: Statistics) {
         if statistics
             .brokers

@@ -12,6 +12,10 @@ use crate::backoff::Backoff;
 const MAX_EVENTS: usize = 200;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// One event's tries are cheap, and someone may have mended its cause.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+
 /// An event on its way through a partition's task.
 #[derive(Debug)]
 pub(crate) struct Item<P> {
@@ -28,7 +32,7 @@ impl<P> Item<P> {
             message,
             received,
             attempts: 0,
-            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
+            backoff: Backoff::new(FIRST_DELAY, MAX_DELAY),
         }
     }
 }

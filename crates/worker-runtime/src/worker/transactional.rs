@@ -262,7 +262,8 @@ impl<H: Handler> Processor for Transactional<H> {
                 outcomes[index] = Some(Outcome::Processed { duplicate });
             }
         }
-        let unconfirmed = || Outcome::Unconfirmed("its row is not there yet".to_owned());
+        let unconfirmed =
+            || Outcome::Unconfirmed("its effect is not in the database yet".to_owned());
         Ok(outcomes
             .into_iter()
             .map(|outcome| outcome.unwrap_or_else(unconfirmed))

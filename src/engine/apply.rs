@@ -1,0 +1,320 @@
+//! Brings one service up: its image, its containers, its dependencies, its start, its readiness.
+
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+use tokio::sync::OnceCell;
+
+use super::{
+    board::{Board, Stage},
+    connect::Engine,
+    event::{Event, Events, Outcome},
+    images::{Image, Images},
+    observed::Container,
+    plan::{self, Action, Step, Wanted},
+    report::ServiceReport,
+    spec::{self, Spec},
+    wait::{NotReady, Waiting},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    invocation::Invocation,
+    pipeline::{Pipeline, Service},
+};
+
+/// One `up` (or `restart`) under way.
+pub(super) struct Apply<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) invocation: &'a Invocation,
+    pub(super) events: &'a Events,
+    /// As it was before.
+    pub(super) observed: &'a [Container],
+    pub(super) services: Vec<&'a Service>,
+    pub(super) board: Board<'a>,
+    pub(super) images: Images<'a>,
+    pub(super) networks: OnceCell<Result<()>>,
+}
+
+/// Why a service did not come up.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Failed(Error),
+    /// Another one did not, on which it depends.
+    Blocked {
+        by: String,
+    },
+}
+
+impl From<Error> for Trouble {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// A replica on its way.
+struct Replica {
+    step: Step,
+    spec: Spec,
+    /// Created ahead, before its dependencies were ready.
+    created: Option<String>,
+}
+
+impl Apply<'_> {
+    /// Brings a service up as declared.
+    ///
+    /// # Errors
+    /// See [`Trouble`]; dependants have been told.
+    pub(super) async fn service(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let brought = Box::pin(self.bring_up(service)).await;
+        self.tell(service, &brought);
+        brought
+    }
+
+    /// Tells dependants and listeners how a service fared.
+    pub(super) fn tell(&self, service: &Service, brought: &Result<ServiceReport, Trouble>) {
+        let part = service.name.clone();
+        let (stage, event) = match brought {
+            Ok(report) => {
+                let (outcome, took) = (report.outcome, report.took);
+                (
+                    Stage::Ready,
+                    Event::Done {
+                        part,
+                        outcome,
+                        took,
+                    },
+                )
+            }
+            Err(Trouble::Failed(e)) => (
+                Stage::Failed,
+                Event::Failed {
+                    part,
+                    why: e.what.clone(),
+                },
+            ),
+            Err(Trouble::Blocked { by }) => (
+                Stage::Failed,
+                Event::Failed {
+                    part,
+                    why: format!("needs {by}"),
+                },
+            ),
+        };
+        self.board.set(&service.name, stage);
+        self.send(event);
+    }
+
+    async fn bring_up(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        self.doing(service, "looking for its image");
+        let image = self.images.of(service).await?;
+        let (replicas, surplus) = self.plan(service, &image);
+        let replicas = self.create_ahead(service, &image, replicas).await?;
+        self.doing(service, &waiting_for(service));
+        let ready = self.board.dependencies(service).await;
+        ready.map_err(|by| Trouble::Blocked { by })?;
+        let began = Instant::now();
+        for step in surplus {
+            self.remove_surplus(service, &step).await?;
+        }
+        let count = replicas.len();
+        let brought = replicas.into_iter().map(|r| self.replica(service, r));
+        let outcomes = try_join_all(brought).await?;
+        Ok(ServiceReport {
+            name: service.name.clone(),
+            replicas: u32::try_from(count).unwrap_or(u32::MAX),
+            outcome: outcomes
+                .into_iter()
+                .max_by_key(weight)
+                .unwrap_or(Outcome::Kept),
+            took: began.elapsed(),
+            addresses: addresses(service),
+        })
+    }
+
+    /// What is to be done about each declared replica, and which are too many.
+    fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
+        let specs: Vec<Spec> = (1..=service.replicas)
+            .map(|replica| Spec::new(self.pipeline, service, replica, image))
+            .collect();
+        let wanted = |spec: &Spec| Wanted {
+            hash: spec.hash.clone(),
+            image_id: image.id.clone(),
+        };
+        let wanted: Vec<_> = specs.iter().map(wanted).collect();
+        let mut steps = plan::steps(self.pipeline, service, &wanted, self.observed);
+        let surplus = steps.split_off(specs.len());
+        let replicas = steps.into_iter().zip(specs);
+        let replicas = replicas.map(|(step, spec)| Replica {
+            step,
+            spec,
+            created: None,
+        });
+        (replicas.collect(), surplus)
+    }
+
+    /// Creates what does not exist yet while its dependencies still boot. What exists is replaced
+    /// only once they are ready: should they fail, it goes on as it was.
+    async fn create_ahead(
+        &self,
+        service: &Service,
+        image: &Image,
+        replicas: Vec<Replica>,
+    ) -> Result<Vec<Replica>> {
+        let networks = self.networks.get_or_init(|| async {
+            let made = self
+                .engine
+                .ensure_networks(self.pipeline, &self.services)
+                .await?;
+            let made = made
+                .into_iter()
+                .map(|name| format!("created the network {name}"));
+            made.for_each(|note| self.send(Event::Note(note)));
+            Ok(())
+        });
+        networks.await.clone()?;
+        let engine = self.engine;
+        engine.ensure_volumes(self.pipeline, service, image).await?;
+        let create = replicas.into_iter().map(|replica| async move {
+            if replica.step.action != Action::Create {
+                return Ok(replica);
+            }
+            self.doing(service, "creating");
+            let Replica { step, spec, .. } = replica;
+            // The spec is needed no more, but its name is.
+            let again = Spec::new(self.pipeline, service, step.replica, image);
+            let created = Some(engine.create(spec).await?);
+            Ok(Replica {
+                step,
+                spec: again,
+                created,
+            })
+        });
+        try_join_all(create).await
+    }
+
+    async fn remove_surplus(&self, service: &Service, step: &Step) -> Result<()> {
+        let Some(id) = &step.container else {
+            return Ok(());
+        };
+        self.doing(service, "removing a replica that is not declared any more");
+        let name = spec::container_name(self.pipeline, service, step.replica);
+        self.engine.stop(id, &name).await?;
+        self.engine.remove(id, &name, false).await
+    }
+
+    async fn replica(&self, service: &Service, replica: Replica) -> Result<Outcome> {
+        let Replica {
+            step,
+            spec,
+            created,
+        } = replica;
+        let name = spec.name.clone();
+        let existing = step.container.unwrap_or_default();
+        let (id, outcome) = match step.action {
+            Action::Keep | Action::Remove => (existing, Outcome::Kept),
+            Action::Create => {
+                let id = created.unwrap_or_default();
+                self.start(service, &id, &name).await?;
+                (id, Outcome::Created)
+            }
+            Action::Recreate { cause } => {
+                self.doing(service, &format!("recreating: {cause}"));
+                let id = self.engine.replace(&existing, spec).await?;
+                self.start(service, &id, &name).await?;
+                (id, Outcome::Recreated)
+            }
+            Action::Start { cause } => {
+                self.doing(service, &format!("starting: {cause}"));
+                self.start(service, &existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+            Action::Unpause => {
+                self.doing(service, "unpausing");
+                self.engine.unpause(&existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+        };
+        if service.is_one_shot(self.pipeline) {
+            return self.complete(service, &id, &name, outcome).await;
+        }
+        self.board.set(&service.name, Stage::Started);
+        self.ready(service, &id, outcome != Outcome::Kept).await?;
+        Ok(outcome)
+    }
+
+    /// Starts a container; an occupied port is traced to who holds it.
+    pub(super) async fn start(&self, service: &Service, id: &str, name: &str) -> Result<()> {
+        self.doing(service, "starting");
+        match self.engine.start(id, name).await {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind == Kind::Unreachable => Err(e),
+            Err(e) => Err(self.engine.explain_start(service, e, self.invocation).await),
+        }
+    }
+
+    /// Waits until a started container is ready.
+    pub(super) async fn ready(&self, service: &Service, id: &str, fresh: bool) -> Result<()> {
+        let waited = async {
+            let container = self.engine.inspect(id).await?.ok_or(NotReady::Gone)?;
+            let waiting = Waiting {
+                pipeline: self.pipeline,
+                service,
+                container: &container,
+                fresh,
+                doing: &|what| self.doing(service, what),
+            };
+            self.engine.until_ready(&waiting).await
+        };
+        match waited.await {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.engine.explain(service, why, self.invocation).await),
+        }
+    }
+
+    pub(super) fn doing(&self, service: &Service, what: &str) {
+        self.board.note(&service.name, what);
+        let (part, what) = (service.name.clone(), what.to_owned());
+        self.send(Event::Doing { part, what });
+    }
+
+    pub(super) fn send(&self, event: Event) {
+        // Nobody listening is no reason to stop.
+        drop(self.events.send(event));
+    }
+}
+
+fn waiting_for(service: &Service) -> String {
+    let names: Vec<_> = service
+        .depends_on
+        .iter()
+        .map(|d| d.service.as_str())
+        .collect();
+    match names.is_empty() {
+        true => "ready to start".to_owned(),
+        false => format!("waiting for {}", names.join(", ")),
+    }
+}
+
+/// Of several replicas' outcomes the service is said to have the heaviest.
+fn weight(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Kept => 0,
+        Outcome::Started | Outcome::Restarted => 1,
+        Outcome::Completed => 2,
+        Outcome::Created => 3,
+        Outcome::Recreated => 4,
+        Outcome::Stopped | Outcome::Removed | Outcome::Pulled | Outcome::Built => 0,
+    }
+}
+
+/// Where the host reaches a service: its URL, else its published ports.
+pub(super) fn addresses(service: &Service) -> Vec<String> {
+    if let Some(url) = &service.http {
+        return vec![url.clone()];
+    }
+    let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
+    published
+        .map(|(p, port)| format!("{}:{port}", p.host_ip))
+        .collect()
+}

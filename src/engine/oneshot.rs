@@ -1,0 +1,51 @@
+//! One-shots: run to their end, and run again when what they leave behind is missing.
+
+use std::convert::Infallible;
+
+use super::{apply::Apply, event::Outcome, observed::State, wait::NotReady};
+use crate::{clients, error::Result, pipeline::Service};
+
+impl Apply<'_> {
+    /// Sees a one-shot's container through to exit code 0. One that was kept is run again if its
+    /// effect is missing.
+    ///
+    /// # Errors
+    /// It ended with another exit code.
+    pub(super) async fn complete(
+        &self,
+        service: &Service,
+        id: &str,
+        name: &str,
+        outcome: Outcome,
+    ) -> Result<Outcome> {
+        if outcome == Outcome::Kept {
+            let container = self.engine.inspect(id).await?;
+            if container.is_some_and(|c| c.state == State::Exited) {
+                let Some(reason) = self.missing_effect(service).await else {
+                    return Ok(Outcome::Kept);
+                };
+                self.doing(service, &format!("running again: {reason}"));
+                self.start(service, id, name).await?;
+            }
+        }
+        self.doing(service, "waiting for it to complete");
+        let ended = self.engine.watch(id, 0, |_| None::<Infallible>).await;
+        match ended {
+            Ok(never) => match never {},
+            Err(NotReady::Ended(container)) if container.exit_code == Some(0) => {
+                Ok(Outcome::Completed)
+            }
+            Err(why) => Err(self.engine.explain(service, why, self.invocation).await),
+        }
+    }
+
+    /// What a one-shot should have left behind and has not. If that cannot be told it counts as
+    /// missing: to run once more is harmless.
+    async fn missing_effect(&self, service: &Service) -> Option<String> {
+        let effect = service.effect?;
+        self.doing(service, "looking for what it left behind");
+        clients::effect_missing(self.pipeline, effect)
+            .await
+            .unwrap_or_else(|why| Some(format!("what it leaves behind cannot be seen ({why})")))
+    }
+}

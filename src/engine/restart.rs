@@ -1,0 +1,139 @@
+//! `restart`: stopped from the leaves to the root, started from the root to the leaves.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    apply::{Apply, Trouble, addresses},
+    board::{Board, Stage},
+    connect::Engine,
+    down,
+    event::{Event, Events, Outcome},
+    images::Images,
+    observed::{Container, State},
+    report::{ServiceReport, UpReport},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    invocation::Invocation,
+    pipeline::{Pipeline, Service},
+};
+
+impl Engine {
+    /// Restarts the named services (all when none is named), containers as they are, and waits
+    /// until they are ready. One-shots that completed run again only when named.
+    ///
+    /// # Errors
+    /// A service is not deployed, or does not come up again; see [`Engine::up`] for the rest.
+    pub(crate) async fn restart(
+        &self,
+        pipeline: &Pipeline,
+        services: &[String],
+        invocation: &Invocation,
+        deadline: Duration,
+        events: &Events,
+        cancel: CancellationToken,
+    ) -> Result<UpReport> {
+        let began = Instant::now();
+        let observed = self.containers(&pipeline.project).await?;
+        let chosen = choose(pipeline, services);
+        for service in &chosen {
+            if !observed.iter().any(|c| c.service == service.name) {
+                let name = &service.name;
+                let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
+                return Err(error.hint(invocation.command(&format!("up {name}"))));
+            }
+        }
+        let apply = Apply {
+            engine: self,
+            pipeline,
+            invocation,
+            events,
+            observed: &observed,
+            board: Board::new(&chosen),
+            images: Images::new(self, pipeline, &observed, events),
+            networks: OnceCell::new(),
+            services: chosen,
+        };
+        let all = async {
+            if let Err(e) = apply.stop_all().await {
+                return vec![Err(Trouble::Failed(e))];
+            }
+            let services = apply.services.iter();
+            join_all(services.map(|s| Box::pin(apply.start_again(s)))).await
+        };
+        let services = apply.finish(Box::pin(all), deadline, &cancel).await?;
+        Ok(UpReport {
+            services,
+            took: began.elapsed(),
+        })
+    }
+}
+
+/// The named services; else all that run for good.
+fn choose<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
+    let chosen = |s: &&Service| match names.is_empty() {
+        true => !s.is_one_shot(pipeline),
+        false => names.contains(&s.name),
+    };
+    pipeline.services.iter().filter(chosen).collect()
+}
+
+impl Apply<'_> {
+    async fn stop_all(&self) -> Result<()> {
+        let chosen = |c: &&Container| self.services.iter().any(|s| s.name == c.service);
+        let containers: Vec<_> = self.observed.iter().filter(chosen).collect();
+        for level in down::levels(&containers) {
+            let stop = level
+                .into_iter()
+                .filter(|c| c.state != State::Exited)
+                .map(|c| {
+                    let (part, what) = (c.service.clone(), "stopping".to_owned());
+                    self.send(Event::Doing { part, what });
+                    self.engine.stop(&c.id, &c.name)
+                });
+            try_join_all(stop).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let started = self.start_replicas(service).await;
+        self.tell(service, &started);
+        started
+    }
+
+    async fn start_replicas(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let ready = self.board.dependencies(service).await;
+        ready.map_err(|by| Trouble::Blocked { by })?;
+        let began = Instant::now();
+        let replicas: Vec<_> = self
+            .observed
+            .iter()
+            .filter(|c| c.service == service.name)
+            .collect();
+        let started = replicas.iter().map(|c| async {
+            self.start(service, &c.id, &c.name).await?;
+            if service.is_one_shot(self.pipeline) {
+                let outcome = self
+                    .complete(service, &c.id, &c.name, Outcome::Restarted)
+                    .await?;
+                return Ok::<_, Error>(outcome);
+            }
+            self.board.set(&service.name, Stage::Started);
+            self.ready(service, &c.id, true).await?;
+            Ok(Outcome::Restarted)
+        });
+        let outcomes = try_join_all(started).await?;
+        Ok(ServiceReport {
+            name: service.name.clone(),
+            replicas: u32::try_from(replicas.len()).unwrap_or(u32::MAX),
+            outcome: outcomes.first().copied().unwrap_or(Outcome::Restarted),
+            took: began.elapsed(),
+            addresses: addresses(service),
+        })
+    }
+}

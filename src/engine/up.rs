@@ -1,0 +1,159 @@
+//! `up`: every service at once, each as soon as its own dependencies allow; and what is said when
+//! some do not come up, time runs out, or somebody presses Ctrl-C.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    apply::{Apply, Trouble},
+    board::{Board, Stage},
+    connect::Engine,
+    event::{Event, Events},
+    graph,
+    images::Images,
+    plan,
+    report::{ServiceReport, UpReport},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    invocation::Invocation,
+    pipeline::{Pipeline, Service},
+};
+
+impl Engine {
+    /// Brings the named services up (all when none is named) with all that they depend on, and
+    /// waits until they are ready. What is right already is left alone.
+    ///
+    /// # Errors
+    /// A service does not come up (its independent neighbours do); the deadline passes; cancelled.
+    /// Containers stay as they are then, failed ones included.
+    pub(crate) async fn up(
+        &self,
+        pipeline: &Pipeline,
+        services: &[String],
+        invocation: &Invocation,
+        deadline: Duration,
+        events: &Events,
+        cancel: CancellationToken,
+    ) -> Result<UpReport> {
+        let began = Instant::now();
+        let observed = self.containers(&pipeline.project).await?;
+        let services = graph::with_dependencies(pipeline, services);
+        let apply = Apply {
+            engine: self,
+            pipeline,
+            invocation,
+            events,
+            observed: &observed,
+            board: Board::new(&services),
+            images: Images::new(self, pipeline, &observed, events),
+            networks: OnceCell::new(),
+            services,
+        };
+        for name in plan::orphans(pipeline, &observed) {
+            let note =
+                format!("{name} belongs to this project, but is not declared: left as it is");
+            apply.send(Event::Note(note));
+        }
+        let all = apply.services.iter().map(|s| apply.service(s));
+        let services = apply
+            .finish(Box::pin(join_all(all)), deadline, &cancel)
+            .await?;
+        Ok(UpReport {
+            services,
+            took: began.elapsed(),
+        })
+    }
+}
+
+impl Apply<'_> {
+    /// Sees all services through, within the deadline and unless cancelled.
+    ///
+    /// # Errors
+    /// See [`Engine::up`].
+    pub(super) async fn finish(
+        &self,
+        all: impl Future<Output = Vec<Result<ServiceReport, Trouble>>>,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<ServiceReport>> {
+        let outcomes = tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                return Err(self.left_as_it_was(Error::new(Kind::Interrupted, "interrupted")));
+            }
+            outcomes = all => outcomes,
+            () = tokio::time::sleep(deadline) => return Err(self.too_late(deadline).await),
+        };
+        self.sum_up(outcomes)
+    }
+
+    /// All reports, or one error for all failures: the first one's, then the others in a line each.
+    fn sum_up(&self, outcomes: Vec<Result<ServiceReport, Trouble>>) -> Result<Vec<ServiceReport>> {
+        let (mut reports, mut failures, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
+        for (service, outcome) in self.services.iter().zip(outcomes) {
+            match outcome {
+                Ok(report) => reports.push(report),
+                Err(Trouble::Failed(e)) => failures.push(e),
+                Err(Trouble::Blocked { .. }) => blocked.push(service.name.as_str()),
+            }
+        }
+        let mut failures = failures.into_iter();
+        let Some(mut error) = failures.next() else {
+            return Ok(reports);
+        };
+        for other in failures {
+            let first = other
+                .evidence
+                .first()
+                .map(|e| format!(": {e}"))
+                .unwrap_or_default();
+            error = error.because(format!("besides: {}{first}", other.what));
+        }
+        if !blocked.is_empty() {
+            let names = blocked.join(", ");
+            error = error.because(format!("held up by it: {names}"));
+        }
+        Err(error)
+    }
+
+    /// The deadline passed: who was waited for, and what they wrote last.
+    async fn too_late(&self, deadline: Duration) -> Error {
+        let unready = self.in_stage(|stage| stage == Stage::Started || stage == Stage::Waiting);
+        let names: Vec<_> = unready.iter().map(|s| s.name.as_str()).collect();
+        let within = humantime::format_duration(deadline);
+        let what = format!("not ready within {within}: {}", names.join(", "));
+        let mut error = self.left_as_it_was(Error::new(Kind::Deadline, what));
+        // Those that run and are not ready hold the others up.
+        for service in self.in_stage(|stage| stage == Stage::Started) {
+            let containers = self.engine.containers(&self.pipeline.project).await;
+            let containers = containers.unwrap_or_default();
+            for container in containers.iter().filter(|c| c.service == service.name) {
+                error = self.engine.evidence(error, container).await;
+            }
+        }
+        error.hint(self.invocation.command("up"))
+    }
+
+    /// Adds what each service that is not ready was about.
+    fn left_as_it_was(&self, error: Error) -> Error {
+        let unready = self.in_stage(|stage| stage != Stage::Ready);
+        let ready = self.services.len() - unready.len();
+        let error = error.because(format!(
+            "{ready} of {} services are ready; containers stay as they are",
+            self.services.len()
+        ));
+        unready.iter().fold(error, |error, service| {
+            let name = &service.name;
+            error.because(format!("{name}: {}", self.board.doing(name)))
+        })
+    }
+
+    fn in_stage(&self, is: impl Fn(Stage) -> bool) -> Vec<&Service> {
+        let chosen = |s: &&&Service| self.board.stage(&s.name).is_some_and(&is);
+        self.services.iter().filter(chosen).copied().collect()
+    }
+}
