@@ -29,10 +29,11 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Compose file with `x-caravan`; later ones overlay earlier ones
+    /// Compose file with `x-caravan`, before the command; later ones overlay earlier ones
     ///
     /// Default: the first Compose file by its usual names, here or under compose/, that has
-    /// `x-caravan`; else the pipeline that Caravan ships.
+    /// `x-caravan`; else the pipeline that Caravan ships. As with Docker Compose it stands before
+    /// the command, where `-f` may mean something else (`logs -f`).
     #[arg(
         short,
         long = "file",
@@ -40,7 +41,6 @@ pub(crate) struct Global {
         env = "CARAVAN_FILE",
         value_delimiter = ':'
     )]
-    #[arg(global = true)]
     pub(crate) file: Vec<PathBuf>,
     /// Project name: prefix and label of everything that belongs to the pipeline
     #[arg(

@@ -30,7 +30,10 @@ impl Context {
         cwd: PathBuf,
         env: BTreeMap<String, String>,
     ) -> Self {
-        let host = global.host.clone().or_else(|| env.get("DOCKER_HOST").cloned());
+        let host = global
+            .host
+            .clone()
+            .or_else(|| env.get("DOCKER_HOST").cloned());
         let request = pipeline::Request {
             files: global.file,
             project: global.project,

@@ -58,8 +58,12 @@ fn execute(
         .enable_all()
         .build()
         .map_err(|e| defect("cannot start the async runtime", e))?;
-    let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(Kind::Usage, format!("cannot tell the working directory: {e}")))?;
+    let cwd = std::env::current_dir().map_err(|e| {
+        Error::new(
+            Kind::Usage,
+            format!("cannot tell the working directory: {e}"),
+        )
+    })?;
     let Cli { global, command } = cli;
     let context = Context::new(global, console, cwd, env);
     let outcome = runtime.block_on(async {
@@ -85,7 +89,9 @@ async fn interrupted(context: &Context, command: &Command) -> Error {
     if !command.stops_cleanly() {
         return stop;
     }
-    context.console.alarm("stopping cleanly; Ctrl-C again stops now");
+    context
+        .console
+        .alarm("stopping cleanly; Ctrl-C again stops now");
     context.cancel.cancel();
     match tokio::signal::ctrl_c().await {
         Ok(()) | Err(_) => stop.because("stopped at once: what was under way is left as it is"),

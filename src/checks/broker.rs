@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, time::Instant};
 
 use super::{Containers, Scene, dead_letters, finding::Check, groups, topics};
 use crate::{
-    clients::kafka::{Kafka, Partition, topics::TopicState},
+    clients::kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState},
     error::Result,
+    pipeline::Pipeline,
 };
 
 /// The id that the layers behind Kafka name as their cause.
@@ -16,16 +17,23 @@ pub(super) struct Broker {
     pub(super) began: Instant,
     pub(super) kafka: Kafka,
     pub(super) topics: BTreeMap<String, TopicState>,
+    /// By group; made first, so that each finds its coordinator while the topics are asked for.
+    pub(super) offsets: BTreeMap<String, Result<GroupOffsets, String>>,
 }
 
 impl Broker {
-    async fn reach(bootstrap: &str, began: Instant) -> Result<Self, String> {
+    async fn reach(pipeline: &Pipeline, bootstrap: &str, began: Instant) -> Result<Self, String> {
         let kafka = Kafka::connect(bootstrap).await?;
+        let groups = pipeline.services.iter().filter_map(|s| s.group.clone());
+        let offsets = groups
+            .map(|group| (group.clone(), kafka.group(&group)))
+            .collect();
         let topics = kafka.topics().await?;
         Ok(Self {
             began,
             kafka,
             topics: topics.into_iter().map(|t| (t.name.clone(), t)).collect(),
+            offsets,
         })
     }
 
@@ -47,7 +55,7 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
     let began = Instant::now();
     let check = Check::new(began, REACHABLE, "answers a metadata request");
     let reached = match &pipeline.kafka {
-        Some(endpoint) => Broker::reach(&endpoint.address, began).await,
+        Some(endpoint) => Broker::reach(pipeline, &endpoint.address, began).await,
         None => Err("the declaration does not say where Kafka is".to_owned()),
     };
     match reached {

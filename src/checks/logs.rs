@@ -59,7 +59,8 @@ async fn check_service(scene: Scene<'_>, service: &Service, containers: &[Contai
     if let Some(line) = &service.startup {
         let id = format!("logs.{}.started", service.name);
         let check = Check::new(began, id, format!("{line} since this start"));
-        let finding = started(scene, service, check, &up).await;
+        let hint = scene.remedy(containers, &service.name);
+        let finding = started(service, check, &up, &hint).await;
         scene.report.send(finding);
     }
     if wants_clean {
@@ -136,15 +137,7 @@ impl Read {
     }
 }
 
-async fn started(
-    scene: Scene<'_>,
-    service: &Service,
-    check: Check,
-    up: &[Result<Read>],
-) -> Finding {
-    let restart = scene
-        .invocation
-        .command(&format!("restart {}", service.name));
+async fn started(service: &Service, check: Check, up: &[Result<Read>], hint: &str) -> Finding {
     if up.is_empty() {
         return check.skip(
             "not running",
@@ -154,23 +147,23 @@ async fn started(
     let mut lost = false;
     for read in up {
         match read {
-            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(restart),
+            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(hint),
             Ok(read) if read.started => {}
             Ok(read) if read.start_lost => lost = true,
             Ok(read) => {
                 let seen = format!("{}: not among its {} lines", read.container, read.lines);
-                return check.fail(seen).hint(restart);
+                return check.fail(seen).hint(hint);
             }
         }
     }
     if lost {
-        return rotated(service, check, &restart).await;
+        return rotated(service, check, hint).await;
     }
     check.pass("printed")
 }
 
 /// The line may have been there: then `/ready` is the evidence, where there is one.
-async fn rotated(service: &Service, check: Check, restart: &str) -> Finding {
+async fn rotated(service: &Service, check: Check, hint: &str) -> Finding {
     const SEEN: &str = "the log of this start was rotated away";
     let Some(base) = &service.http else {
         return check.warn(SEEN);
@@ -179,8 +172,8 @@ async fn rotated(service: &Service, check: Check, restart: &str) -> Finding {
         Ok(answer) if answer.status == 200 => check.warn(format!("{SEEN}; it says it is ready")),
         Ok(answer) => check
             .fail(format!("{SEEN}; /ready answers {}", answer.status))
-            .hint(restart),
-        Err(why) => check.fail(format!("{SEEN}; /ready: {why}")).hint(restart),
+            .hint(hint),
+        Err(why) => check.fail(format!("{SEEN}; /ready: {why}")).hint(hint),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The next command when a service is not as it should be.
 
 use super::Scene;
-use crate::engine::observed::{Container, State};
+use crate::engine::{
+    labels,
+    observed::{Container, State},
+};
 
 impl Scene<'_> {
-    /// What brings `service` back: unpausing, starting or restarting it.
+    /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
+    /// is not of Caravan's making, and so perhaps not what is declared.
     pub(super) fn remedy(&self, containers: &[Container], service: &str) -> String {
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
         let paused: Vec<_> = own
@@ -17,7 +21,10 @@ impl Scene<'_> {
         if !paused.is_empty() {
             self.invocation
                 .docker(&format!("unpause {}", paused.join(" ")))
-        } else if running > 0 && running >= replicas as usize {
+        } else if running > 0
+            && running >= replicas as usize
+            && own.iter().all(|c| c.labels.contains_key(labels::HASH))
+        {
             self.invocation.command(&format!("restart {service}"))
         } else {
             self.invocation.command(&format!("up {service}"))

@@ -16,7 +16,7 @@ use crate::{
     pipeline::Pipeline,
 };
 
-/// List the consumer groups: state, members, partitions, lag, and those declared but missing
+/// List the consumer groups, and those that are declared but missing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::{
     probe::{self, Cleanup},
 };
 
-/// Send one synthetic payment through and follow it: topics, log stages, tables, cache
+/// Send one synthetic payment through and follow it hop by hop
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Keep the payment's rows instead of deleting them at the end

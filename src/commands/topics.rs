@@ -12,7 +12,7 @@ use crate::{
     pipeline::Pipeline,
 };
 
-/// List the topics: partitions, messages, retention, and those that are declared but missing
+/// List the topics, and those that are declared but missing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::{
     output::{json, report},
 };
 
-/// Prove that every part of the pipeline works: containers, topics, groups, logs, database, cache
+/// Prove that every part of the pipeline works
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

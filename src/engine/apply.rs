@@ -52,6 +52,16 @@ impl From<Error> for Trouble {
     }
 }
 
+impl Trouble {
+    /// In a line.
+    fn why(&self) -> String {
+        match self {
+            Self::Failed(e) => e.what.clone(),
+            Self::Blocked { by } => format!("needs {by}"),
+        }
+    }
+}
+
 /// A replica on its way.
 struct Replica {
     step: Step,
@@ -86,20 +96,11 @@ impl Apply<'_> {
                     },
                 )
             }
-            Err(Trouble::Failed(e)) => (
-                Stage::Failed,
-                Event::Failed {
-                    part,
-                    why: e.what.clone(),
-                },
-            ),
-            Err(Trouble::Blocked { by }) => (
-                Stage::Failed,
-                Event::Failed {
-                    part,
-                    why: format!("needs {by}"),
-                },
-            ),
+            Err(trouble) => {
+                let why = trouble.why();
+                self.board.note(&part, &why);
+                (Stage::Failed, Event::Failed { part, why })
+            }
         };
         self.board.set(&service.name, stage);
         self.send(event);
@@ -117,12 +118,10 @@ impl Apply<'_> {
         for step in surplus {
             self.remove_surplus(service, &step).await?;
         }
-        let count = replicas.len();
         let brought = replicas.into_iter().map(|r| self.replica(service, r));
         let outcomes = try_join_all(brought).await?;
         Ok(ServiceReport {
             name: service.name.clone(),
-            replicas: u32::try_from(count).unwrap_or(u32::MAX),
             outcome: outcomes
                 .into_iter()
                 .max_by_key(weight)
@@ -175,20 +174,12 @@ impl Apply<'_> {
         networks.await.clone()?;
         let engine = self.engine;
         engine.ensure_volumes(self.pipeline, service, image).await?;
-        let create = replicas.into_iter().map(|replica| async move {
-            if replica.step.action != Action::Create {
-                return Ok(replica);
+        let create = replicas.into_iter().map(|mut replica| async move {
+            if replica.step.action == Action::Create {
+                self.doing(service, "creating");
+                replica.created = Some(engine.create(&replica.spec).await?);
             }
-            self.doing(service, "creating");
-            let Replica { step, spec, .. } = replica;
-            // The spec is needed no more, but its name is.
-            let again = Spec::new(self.pipeline, service, step.replica, image);
-            let created = Some(engine.create(spec).await?);
-            Ok(Replica {
-                step,
-                spec: again,
-                created,
-            })
+            Ok(replica)
         });
         try_join_all(create).await
     }

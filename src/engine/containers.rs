@@ -16,6 +16,8 @@ use super::{
 };
 use crate::error::Result;
 
+/// Many containers created and started at once keep an engine busy.
+const WORK: Duration = Duration::from_secs(120);
 /// A stop may take a container's whole grace period; this is for daemons that hang.
 const STOP: Duration = Duration::from_secs(300);
 /// A container may be created on several networks from this API on.
@@ -26,7 +28,8 @@ impl Engine {
     ///
     /// # Errors
     /// The name is taken, or Docker refuses.
-    pub(super) async fn create(&self, mut spec: Spec) -> Result<String> {
+    pub(super) async fn create(&self, spec: &Spec) -> Result<String> {
+        let mut spec = spec.clone();
         let rest = match self.api < SEVERAL_NETWORKS {
             true => spec.split_networks(),
             false => Vec::new(),
@@ -35,7 +38,9 @@ impl Engine {
             .name(&spec.name)
             .build();
         let create = self.docker.create_container(Some(options), spec.body);
-        let created = self.call(&format!("create {}", spec.name), create).await?;
+        let created = self
+            .call_within(WORK, &format!("create {}", spec.name), create)
+            .await?;
         for (network, endpoint) in rest {
             let request = NetworkConnectRequest {
                 container: created.id.clone(),
@@ -52,7 +57,8 @@ impl Engine {
         let start = self
             .docker
             .start_container(id, None::<StartContainerOptions>);
-        self.call(&format!("start {name}"), start).await
+        self.call_within(WORK, &format!("start {name}"), start)
+            .await
     }
 
     pub(super) async fn unpause(&self, id: &str, name: &str) -> Result<()> {
@@ -96,7 +102,7 @@ impl Engine {
         }
         self.stop(old, &spec.name).await?;
         self.remove(old, &spec.name, false).await?;
-        self.create(spec).await
+        self.create(&spec).await
     }
 }
 

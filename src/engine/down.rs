@@ -18,19 +18,18 @@ use super::{
 use crate::{error::Result, pipeline::Pipeline};
 
 impl Engine {
-    /// Takes a project down. The order comes from the labels of its containers, so the declaration
-    /// is only asked for the networks' names that it may add nothing to.
+    /// Takes a project down, in the order that the labels of its containers tell: it needs no
+    /// declaration.
     ///
     /// # Errors
     /// Docker refuses; what was removed until then is gone.
     pub(crate) async fn down(
         &self,
         project: &str,
-        pipeline: Option<&Pipeline>,
+        _pipeline: Option<&Pipeline>,
         volumes: bool,
         events: &Events,
     ) -> Result<()> {
-        let _ = pipeline;
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
         for level in levels(&containers) {

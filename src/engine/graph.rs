@@ -23,25 +23,6 @@ pub(super) fn with_dependencies<'a>(pipeline: &'a Pipeline, names: &[String]) ->
     pipeline.services.iter().filter(chosen).collect()
 }
 
-/// Everything that depends on `name`, directly or not, in the declaration's order.
-pub(super) fn dependants<'a>(pipeline: &'a Pipeline, name: &str) -> Vec<&'a str> {
-    let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut next = vec![name];
-    while let Some(name) = next.pop() {
-        let direct = pipeline
-            .services
-            .iter()
-            .filter(|s| s.depends_on.iter().any(|d| d.service == name));
-        for service in direct {
-            if found.insert(&service.name) {
-                next.push(&service.name);
-            }
-        }
-    }
-    let names = pipeline.services.iter().map(|s| s.name.as_str());
-    names.filter(|name| found.contains(name)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +46,5 @@ mod tests {
         };
         assert_eq!(names(&["worker"]), ["db", "migrate", "worker"]);
         assert_eq!(names(&[]), ["db", "migrate", "worker", "other"]);
-        assert_eq!(dependants(&pipeline, "migrate"), ["worker"]);
-        assert_eq!(dependants(&pipeline, "db"), ["migrate", "worker", "other"]);
     }
 }

@@ -2,7 +2,7 @@
 //! containers by time.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     ops::ControlFlow,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -38,22 +38,11 @@ pub(crate) struct LogOptions {
     pub(crate) since: Option<DateTime<Utc>>,
 }
 
-/// What a container wrote since its current start (or during its last run).
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StartLogs {
-    /// By time; when there were too many, the first and the last ones.
-    pub(crate) lines: Vec<LogLine>,
-    /// How many lines between the first and the last ones are not among them.
-    pub(crate) left_out: usize,
-    /// Log rotation has eaten the beginning: a missing startup line proves nothing.
-    pub(crate) start_lost: bool,
-}
-
 /// What a scan of a container's current run came across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scanned {
     pub(crate) lines: usize,
-    /// See [`StartLogs::start_lost`].
+    /// Log rotation has eaten the beginning: a missing startup line proves nothing.
     pub(crate) start_lost: bool,
 }
 
@@ -158,38 +147,6 @@ impl Engine {
             }
             Ok(None) | Err(_) => false,
         }
-    }
-
-    /// The lines of a container's current run (or of its last one), by time: all up to `most`,
-    /// else the first quarter of `most` and the last lines.
-    ///
-    /// # Errors
-    /// Docker does not answer.
-    pub(crate) async fn logs_since_start(
-        &self,
-        container: &Container,
-        most: usize,
-    ) -> Result<StartLogs> {
-        let head = most / 4;
-        let mut logs = StartLogs::default();
-        let mut rest = VecDeque::new();
-        let scanned = self
-            .scan_since_start(container, |line| {
-                if logs.lines.len() < head {
-                    logs.lines.push(line);
-                } else {
-                    if rest.len() == most - head {
-                        drop(rest.pop_front());
-                        logs.left_out += 1;
-                    }
-                    rest.push_back(line);
-                }
-                ControlFlow::Continue(())
-            })
-            .await?;
-        logs.lines.extend(rest);
-        logs.start_lost = scanned.start_lost;
-        Ok(logs)
     }
 
     /// Shows each line of a container's current run (or of its last one) to `each`, by time, until

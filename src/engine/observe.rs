@@ -139,9 +139,7 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
             .and_then(|n| n.parse().ok())
             .unwrap_or(1),
         state: state_of(&state),
-        exit_code: state
-            .exit_code
-            .filter(|_| time(state.finished_at.as_deref()).is_some()),
+        exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or(false),
         error: state.error.clone().filter(|e| !e.is_empty()),
         created_at: raw.created.as_ref().and_then(|at| time(Some(at))),
@@ -169,6 +167,13 @@ fn state_of(state: &ContainerState) -> State {
         "dead" => State::Dead,
         _ => State::Unknown,
     }
+}
+
+/// Of a run that ended; what runs has none.
+fn exit_code(state: &ContainerState) -> Option<i64> {
+    let ended = time(state.finished_at.as_deref()).is_some();
+    let runs = matches!(state_of(state), State::Running | State::Paused);
+    state.exit_code.filter(|_| ended && !runs)
 }
 
 /// Docker writes year 1 for "never".

@@ -16,7 +16,6 @@ pub(crate) struct UpReport {
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceReport {
     pub(crate) name: String,
-    pub(crate) replicas: u32,
     pub(crate) outcome: Outcome,
     /// From the moment that it could begin until it was ready.
     pub(crate) took: Duration,

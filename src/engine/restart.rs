@@ -130,7 +130,6 @@ impl Apply<'_> {
         let outcomes = try_join_all(started).await?;
         Ok(ServiceReport {
             name: service.name.clone(),
-            replicas: u32::try_from(replicas.len()).unwrap_or(u32::MAX),
             outcome: outcomes.first().copied().unwrap_or(Outcome::Restarted),
             took: began.elapsed(),
             addresses: addresses(service),

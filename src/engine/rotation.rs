@@ -33,7 +33,7 @@ impl Seen {
     /// Whether the first line left came so late that lines before it may be gone.
     pub(super) fn is_late(&self, began: DateTime<Utc>) -> bool {
         self.first
-            .is_some_and(|first| first - began > TimeDelta::seconds(10))
+            .is_some_and(|first| first - began > TimeDelta::seconds(2))
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
             text: "x".to_owned(),
         };
         let (mut soon, mut late) = (Seen::default(), Seen::default());
-        soon.add(&line(2));
+        soon.add(&line(1));
         soon.add(&line(60));
         late.add(&line(60));
         assert!(!soon.is_late(began) && late.is_late(began));

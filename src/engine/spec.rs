@@ -15,6 +15,7 @@ use crate::pipeline::{
 };
 
 /// One replica of a service, ready to be created.
+#[derive(Clone)]
 pub(super) struct Spec {
     pub(super) name: String,
     pub(super) body: ContainerCreateBody,

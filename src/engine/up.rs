@@ -122,23 +122,26 @@ impl Apply<'_> {
 
     /// The deadline passed: who was waited for, and what they wrote last.
     async fn too_late(&self, deadline: Duration) -> Error {
-        let unready = self.in_stage(|stage| stage == Stage::Started || stage == Stage::Waiting);
+        let unready = self.in_stage(|stage| matches!(stage, Stage::Started | Stage::Waiting));
         let names: Vec<_> = unready.iter().map(|s| s.name.as_str()).collect();
         let within = humantime::format_duration(deadline);
         let what = format!("not ready within {within}: {}", names.join(", "));
         let mut error = self.left_as_it_was(Error::new(Kind::Deadline, what));
         // Those that run and are not ready hold the others up.
-        for service in self.in_stage(|stage| stage == Stage::Started) {
-            let containers = self.engine.containers(&self.pipeline.project).await;
-            let containers = containers.unwrap_or_default();
-            for container in containers.iter().filter(|c| c.service == service.name) {
-                error = self.engine.evidence(error, container).await;
+        let culprits = self.in_stage(|stage| stage == Stage::Started);
+        let containers = self.engine.containers(&self.pipeline.project).await;
+        for container in containers.unwrap_or_default() {
+            if culprits.iter().any(|s| s.name == container.service) {
+                error = self.engine.evidence(error, &container).await;
             }
         }
-        error.hint(self.invocation.command("up"))
+        match culprits.first() {
+            Some(culprit) => error.hint(self.invocation.command(&format!("logs {}", culprit.name))),
+            None => error,
+        }
     }
 
-    /// Adds what each service that is not ready was about.
+    /// Adds what each service that is not ready was about; the next command goes on with it.
     fn left_as_it_was(&self, error: Error) -> Error {
         let unready = self.in_stage(|stage| stage != Stage::Ready);
         let ready = self.services.len() - unready.len();
@@ -146,10 +149,11 @@ impl Apply<'_> {
             "{ready} of {} services are ready; containers stay as they are",
             self.services.len()
         ));
-        unready.iter().fold(error, |error, service| {
-            let name = &service.name;
-            error.because(format!("{name}: {}", self.board.doing(name)))
-        })
+        let about = |name: &str| format!("{name}: {}", self.board.doing(name));
+        let about = unready.iter().map(|s| about(&s.name));
+        about
+            .fold(error, Error::because)
+            .hint(self.invocation.command("up"))
     }
 
     fn in_stage(&self, is: impl Fn(Stage) -> bool) -> Vec<&Service> {

@@ -36,6 +36,7 @@ pub(super) struct Ledger {
     notes: Vec<Option<String>>,
     events: Vec<Event>,
     hops: UnboundedSender<Hop>,
+    closed: bool,
 }
 
 impl Ledger {
@@ -47,6 +48,7 @@ impl Ledger {
             events: Vec::new(),
             steps,
             hops,
+            closed: false,
         }
     }
 
@@ -76,6 +78,11 @@ impl Ledger {
         }
     }
 
+    /// From now on a hop comes too late; events still count as under way.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
     fn take(&mut self, sighting: Sighting) {
         match sighting {
             Sighting::Hop(index, seen) => self.note_seen(index, seen),
@@ -83,13 +90,14 @@ impl Ledger {
                 self.note_seen(index, seen);
                 self.events.push(Event { partition, offset });
             }
+            Sighting::Note(..) if self.closed => {}
             Sighting::Note(index, note) => self.notes[index] = Some(note),
         }
     }
 
     fn note_seen(&mut self, index: usize, seen: Seen) {
         // A redelivery is not news: the first sighting counts.
-        if self.seen[index].is_none() {
+        if self.seen[index].is_none() && !self.closed {
             let hop = Hop {
                 place: self.steps[index].place.clone(),
                 seen: Some(seen.clone()),
@@ -115,17 +123,16 @@ impl Ledger {
         &self.events
     }
 
-    /// A topic of `service`'s on which nothing was seen.
+    /// A topic of `service`'s on which no event was seen.
     pub(super) fn unseen_topic_of(&self, service: &str) -> Option<&str> {
-        let mut unseen = self
-            .steps
-            .iter()
-            .zip(&self.seen)
-            .filter(|(_, seen)| seen.is_none());
-        unseen.find_map(|(step, _)| match &step.place {
-            Place::Topic { topic } if step.service == service => Some(topic.as_str()),
-            _ => None,
-        })
+        let own = self.steps.iter().filter(|step| step.service == service);
+        let mut topics = own.filter_map(|step| match &step.place {
+            Place::Topic { topic } => Some(topic.as_str()),
+            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
+                None
+            }
+        });
+        topics.find(|topic| self.events.iter().all(|event| event.partition.0 != *topic))
     }
 
     /// Since the payment was posted: to the last sighting, or to the deadline.
@@ -156,5 +163,58 @@ impl Ledger {
             seen,
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn step(place: Place) -> Step {
+        Step {
+            place,
+            service: "shop".to_owned(),
+        }
+    }
+
+    fn ledger() -> Ledger {
+        let topic = "paid".to_owned();
+        let service = "shop".to_owned();
+        let steps = vec![step(Place::Entry { service }), step(Place::Topic { topic })];
+        let (hops, _unwatched) = mpsc::unbounded_channel();
+        Ledger::new(steps, Posted::now(), hops)
+    }
+
+    fn event(ledger: &Ledger) -> Sighting {
+        let seen = ledger.posted.seen_now("partition 0 offset 7".to_owned());
+        Sighting::Event(1, seen, ("paid".to_owned(), 0), 7)
+    }
+
+    #[tokio::test]
+    async fn it_is_complete_once_every_hop_was_seen() {
+        let mut ledger = ledger();
+        ledger.entered("201".to_owned());
+        assert_eq!(ledger.first_missing(), Some((1, None)));
+        assert_eq!(ledger.unseen_topic_of("shop"), Some("paid"));
+        let (sender, mut sightings) = mpsc::unbounded_channel();
+        sender.send(event(&ledger)).expect("the receiver is there");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        ledger.fill(&mut sightings, deadline).await;
+        assert!(Instant::now() < deadline, "it does not wait for more");
+        assert!(ledger.is_complete());
+        assert_eq!(ledger.unseen_topic_of("shop"), None);
+    }
+
+    #[test]
+    fn what_comes_too_late_is_under_way_but_no_hop() {
+        let mut ledger = ledger();
+        ledger.entered("201".to_owned());
+        ledger.close();
+        ledger.take(event(&ledger));
+        assert_eq!(ledger.first_missing(), Some((1, None)));
+        assert_eq!(ledger.events().len(), 1);
+        assert_eq!(ledger.summary(), "1 of 2 hops seen");
     }
 }

@@ -106,14 +106,17 @@ pub(crate) async fn run(
     let steps = expected::steps(pipeline, flow);
     let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
 
-    let posted = Posted::now();
-    let accepted = tokio::select! {
-        accepted = request.send() => accepted,
-        () = cancel.cancelled() => Err(Error::new(
+    if cancel.is_cancelled() {
+        let left = sources.delete_keys().await.err();
+        let error = Error::new(
             Kind::Interrupted,
-            "interrupted while the payment was posted: whether it was made is not known",
-        )),
-    };
+            "interrupted before the payment was posted",
+        );
+        return Err(left.into_iter().fold(error, Error::because));
+    }
+    let posted = Posted::now();
+    // Not to be interrupted: a payment that nobody knows the id of could not be cleaned up.
+    let accepted = request.send().await;
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(e) => {
@@ -140,6 +143,7 @@ pub(crate) async fn run(
         () = cancel.cancelled() => {}
     }
     ledger.drain(&mut seen);
+    ledger.close();
     let took = ledger.took(deadline);
     let cleanup = if options.keep {
         Cleanup::Kept

@@ -80,7 +80,6 @@ fn a_paused_container(pipeline: &Pipeline) {
             "containers.session-worker.health",
             "containers.session-worker.running",
             "groups.session-worker.assigned",
-            "logs.session-worker.started",
         ],
     );
     let hint = hint(&ran, "containers.session-worker.running");
@@ -148,6 +147,7 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
     let ran = expect_red(
         pipeline,
         &[
+            "containers.session-worker.health",
             "groups.session-worker.assigned",
             "logs.session-worker.started",
         ],

@@ -3,6 +3,12 @@
 //! `cli` needs nothing; the others each bring up the shipped pipeline under a project of their
 //! own, on real Docker with real Kafka, Postgres and Redis, and run side by side.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests: a panic is a failure, and what it prints is its evidence"
+)]
+
 mod bring_up;
 mod cli;
 mod effects;

@@ -21,10 +21,12 @@ use crate::Failure;
 
 /// Largest request body, in bytes: ours are a tenth of a kilobyte.
 const MAX_BODY: usize = 16 * 1024;
-/// Requests worked on at once; more wait their turn, their bodies still unread.
-const MAX_CONCURRENT: usize = 256;
-/// From the request's head to its answer, the wait for its turn included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests worked on at once, a few more than there are database connections; more wait their
+/// turn, first come first served, their bodies still unread.
+const MAX_CONCURRENT: usize = 32;
+/// From the request's head to its answer, the wait for its turn included: a burst is answered
+/// late rather than refused.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Seconds after which a caller may try again.
 const RETRY_AFTER: u32 = 1;
 
@@ -141,10 +143,11 @@ fn bounded(routes: Router, token: BearerToken, limit: Duration) -> Router {
     };
     routes
         .method_not_allowed_fallback(method_not_allowed)
+        .route_layer(DefaultBodyLimit::max(MAX_BODY))
+        .route_layer(middleware::from_fn_with_state(turns, in_time))
+        // Outermost: a turn is for those who may have one.
         .route_layer(middleware::from_fn_with_state(token, authorise))
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(turns, in_time))
 }
 
 /// How many requests are worked on at once, and how long one may take.

@@ -10,7 +10,7 @@ mod line;
 use std::{
     io::{Stdout, stdout},
     panic,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -28,6 +28,7 @@ use line::{Format, Lines};
 /// Lines that wait for a stalled stdout before more are dropped; a few MB.
 const BUFFERED_LINES: usize = 16_384;
 const DROPS_REPORTED_EVERY: Duration = Duration::from_secs(10);
+const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
 /// What Rust exits with after a panic in `main`.
 const PANIC_EXIT_CODE: i32 = 101;
 
@@ -144,10 +145,20 @@ fn end_on_panic() {
     }));
 }
 
-/// Bounded: gives up after a second where stdout is stalled for good.
+/// Bounded, in a thread of its own: where stdout is stalled for good, dropping the writer blocks
+/// (it prints that it failed, on stdout), and the process has to end all the same.
 fn flush() {
     // A second panic during the flush must not wait for the first one's lock.
-    if let Ok(mut writer) = WRITER.try_lock() {
-        drop(writer.take());
+    let Some(worker) = WRITER.try_lock().ok().and_then(|mut writer| writer.take()) else {
+        return;
+    };
+    let (done, flushed) = mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        drop(worker);
+        // Nobody listens any more where this took too long.
+        done.send(()).ok();
+    });
+    if thread.is_ok() {
+        flushed.recv_timeout(FLUSH_WITHIN).ok();
     }
 }

@@ -1,9 +1,12 @@
 //! Caravan's own image: the running executable and the host's certificate authorities, in an
 //! image from nothing. The tag is the content's hash, so the same executable is packed once.
 
-use std::io;
+use std::{collections::HashMap, io};
 
-use bollard::{body_full, query_parameters::ImportImageOptionsBuilder};
+use bollard::{
+    body_full,
+    query_parameters::{ImportImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions},
+};
 use futures_util::TryStreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -55,7 +58,29 @@ impl Engine {
                 format!("Docker loaded {reference}, but does not have it"),
             )
         })?;
+        self.forget_others(repository, &reference).await;
         Ok((Image { reference, id }, true))
+    }
+
+    /// Removes the images of earlier executables that no container uses (Docker keeps the others):
+    /// each build of Caravan would leave one behind.
+    async fn forget_others(&self, repository: &str, keep: &str) {
+        let filters = HashMap::from([("reference", vec![repository])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let list = self.docker.list_images(Some(options));
+        let Ok(images) = self.call("list images", list).await else {
+            return;
+        };
+        let latest = format!("{repository}:latest");
+        for tag in images.into_iter().flat_map(|image| image.repo_tags) {
+            if tag != keep && tag != latest {
+                let remove = self
+                    .docker
+                    .remove_image(&tag, None::<RemoveImageOptions>, None);
+                // In use, or gone already: either is fine.
+                drop(self.call("remove an image", remove).await);
+            }
+        }
     }
 
     /// `docker load`.
@@ -120,6 +145,7 @@ impl Content {
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
+            "created": "1970-01-01T00:00:00Z",
             "config": {"Entrypoint": ["/caravan"], "User": "65534:65534"},
             "rootfs": {
                 "type": "layers",

@@ -32,16 +32,16 @@ fn consumer(pipeline: &Pipeline, group: &str) -> BaseConsumer {
 
 /// A message as it lies on a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    pub partition: i32,
-    pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: BTreeMap<String, String>,
+pub(crate) struct Stored {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl Stored {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(self.value.as_deref().unwrap()).unwrap()
     }
 }
@@ -59,7 +59,7 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
 }
 
 /// Everything that is on a topic now.
-pub fn read_all(pipeline: &Pipeline, topic: &str) -> Vec<Stored> {
+pub(crate) fn read_all(pipeline: &Pipeline, topic: &str) -> Vec<Stored> {
     let consumer = consumer(pipeline, "caravan-test-reader");
     let ends = ends(&consumer, topic);
     let mut list = TopicPartitionList::new();
@@ -92,7 +92,7 @@ pub fn read_all(pipeline: &Pipeline, topic: &str) -> Vec<Stored> {
 }
 
 /// Messages between a group's committed offsets and the ends of a topic.
-pub fn lag(pipeline: &Pipeline, group: &str, topic: &str) -> i64 {
+pub(crate) fn lag(pipeline: &Pipeline, group: &str, topic: &str) -> i64 {
     let consumer = consumer(pipeline, group);
     let ends = ends(&consumer, topic);
     let mut list = TopicPartitionList::new();
@@ -114,11 +114,14 @@ pub fn lag(pipeline: &Pipeline, group: &str, topic: &str) -> i64 {
         .sum()
 }
 
+/// What a producer gives; either may be absent.
+pub(crate) type KeyAndValue = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Produces messages and awaits their acks.
-pub async fn produce(
+pub(crate) async fn produce(
     pipeline: &Pipeline,
     topic: &str,
-    messages: &[(Option<Vec<u8>>, Option<Vec<u8>>)],
+    messages: &[KeyAndValue],
 ) -> Vec<(i32, i64)> {
     let producer: FutureProducer = config(pipeline)
         .set("acks", "all")
@@ -141,7 +144,7 @@ pub async fn produce(
     places
 }
 
-pub async fn delete_topic(pipeline: &Pipeline, topic: &str) {
+pub(crate) async fn delete_topic(pipeline: &Pipeline, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
     results.unwrap().remove(0).unwrap();

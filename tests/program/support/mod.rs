@@ -1,12 +1,6 @@
 //! What the whole-program tests share: the program with a clean environment, and a deployment of
 //! the shipped pipeline under a project name, ports and state directory of its own.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "test support: each test file uses a part of it, and panics are its failures"
-)]
-
 use std::{
     collections::BTreeMap,
     net::TcpListener,
@@ -18,12 +12,12 @@ use std::{
 
 use serde_json::Value;
 
-pub mod kafka;
-pub mod payments;
-pub mod pipeline;
+pub(crate) mod kafka;
+pub(crate) mod payments;
+pub(crate) mod pipeline;
 
 /// `caravan` with nothing of the caller's environment but what finding Docker needs.
-pub fn caravan() -> Command {
+pub(crate) fn caravan() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_caravan"));
     command.env_clear();
     for name in ["PATH", "DOCKER_HOST", "LANG"] {
@@ -36,14 +30,14 @@ pub fn caravan() -> Command {
 
 /// What a program wrote and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -53,7 +47,7 @@ impl Ran {
 
     /// Fails the test, showing everything, unless the program ended with `code`.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "stdout:\n{}\nstderr:\n{}",
@@ -64,7 +58,7 @@ impl Ran {
 
     /// stdout as the one JSON document that it must be.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|e| panic!("not one JSON document: {e}\n{}", self.stdout))
     }
@@ -72,7 +66,7 @@ impl Ran {
 
 /// Waits until `condition` gives a value; fails the test at the deadline.
 #[track_caller]
-pub fn eventually<T>(
+pub(crate) fn eventually<T>(
     what: &str,
     deadline: Duration,
     mut condition: impl FnMut() -> Option<T>,
@@ -91,7 +85,7 @@ pub fn eventually<T>(
 }
 
 /// As [`eventually`], asynchronously.
-pub async fn eventually_async<T, F>(what: &str, deadline: Duration, mut condition: F) -> T
+pub(crate) async fn eventually_async<T, F>(what: &str, deadline: Duration, mut condition: F) -> T
 where
     F: AsyncFnMut() -> Option<T>,
 {
@@ -109,7 +103,7 @@ where
 }
 
 /// A port of the loopback that is free now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

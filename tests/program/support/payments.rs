@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::{eventually_async, pipeline::Pipeline};
 
 /// The course that most trainers teach; one that nobody does.
-pub const COURSE: &str = "00000000-0000-4000-8000-00000000c001";
-pub const COURSE_WITHOUT_TRAINER: &str = "00000000-0000-4000-8000-00000000c004";
+pub(crate) const COURSE: &str = "00000000-0000-4000-8000-00000000c001";
+pub(crate) const COURSE_WITHOUT_TRAINER: &str = "00000000-0000-4000-8000-00000000c004";
 
 /// Posts a payment; the status and the answer.
-pub async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, Value) {
+pub(crate) async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, Value) {
     let body = json!({
         "studentId": Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
         "courseId": course, "amountCents": 4900, "currency": "EUR",
@@ -34,13 +34,17 @@ pub async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, Value) 
 }
 
 /// Posts `count` payments at once; their ids.
-pub async fn post_many(pipeline: &Pipeline, prefix: &str, count: usize) -> BTreeSet<Uuid> {
+pub(crate) async fn post_many(pipeline: &Pipeline, prefix: &str, count: usize) -> BTreeSet<Uuid> {
     let keys: Vec<_> = (0..count).map(|n| format!("{prefix}-{n}")).collect();
     stream::iter(keys)
         .map(async |key| {
             let (status, answer) = post(pipeline, &key, COURSE).await;
             assert_eq!(status, 201, "{answer}");
-            answer["paymentId"].as_str().unwrap().parse().unwrap()
+            answer["paymentId"]
+                .as_str()
+                .unwrap()
+                .parse::<Uuid>()
+                .unwrap()
         })
         .buffer_unordered(64)
         .collect()
@@ -48,13 +52,13 @@ pub async fn post_many(pipeline: &Pipeline, prefix: &str, count: usize) -> BTree
 }
 
 /// One number out of the database.
-pub async fn count(database: &PgPool, sql: &'static str) -> i64 {
+pub(crate) async fn count(database: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(database).await.unwrap()
 }
 
 /// Waits until `payments` payments have become their lessons, then asserts that nothing is there
 /// twice, half or without its cause.
-pub async fn expect_lessons(database: &PgPool, payments: i64, deadline: Duration) {
+pub(crate) async fn expect_lessons(database: &PgPool, payments: i64, deadline: Duration) {
     let done = "SELECT count(*) FROM (SELECT allocation_id FROM tutoring_sessions
         GROUP BY 1 HAVING count(*) >= 7) a";
     eventually_async(
@@ -79,7 +83,7 @@ pub async fn expect_lessons(database: &PgPool, payments: i64, deadline: Duration
 }
 
 /// One checksum over every row that payments lead to.
-pub async fn checksum(database: &PgPool) -> String {
+pub(crate) async fn checksum(database: &PgPool) -> String {
     let sql = "SELECT md5(string_agg(row, ',' ORDER BY row)) FROM (
         SELECT p::text AS row FROM student_course_purchases p
         UNION ALL SELECT a::text FROM trainer_allocations a

@@ -6,15 +6,15 @@ use super::*;
 static IMAGES: Mutex<()> = Mutex::new(());
 
 /// One project on real Docker.
-pub struct Pipeline {
-    pub project: String,
-    pub variables: BTreeMap<String, String>,
+pub(crate) struct Pipeline {
+    pub(crate) project: String,
+    pub(crate) variables: BTreeMap<String, String>,
     state: tempfile::TempDir,
 }
 
 impl Pipeline {
     /// A project that has not been brought up yet.
-    pub fn declared(name: &str, extra: &[(&str, &str)]) -> Self {
+    pub(crate) fn declared(name: &str, extra: &[(&str, &str)]) -> Self {
         let project = format!("caravan-test-{name}-{}", std::process::id());
         let state = tempfile::tempdir().unwrap();
         let mut variables: BTreeMap<String, String> = BTreeMap::new();
@@ -44,7 +44,7 @@ impl Pipeline {
     }
 
     /// A project that is up.
-    pub fn up(name: &str, extra: &[(&str, &str)]) -> Self {
+    pub(crate) fn up(name: &str, extra: &[(&str, &str)]) -> Self {
         let pipeline = Self::declared(name, extra);
         let guard = IMAGES
             .lock()
@@ -55,11 +55,11 @@ impl Pipeline {
     }
 
     /// Runs `caravan` on this project, in an empty directory: the embedded declaration.
-    pub fn caravan(&self, args: &[&str]) -> Ran {
+    pub(crate) fn caravan(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = caravan();
         command.args(args).current_dir(self.state.path());
         command.envs(&self.variables);
@@ -67,7 +67,7 @@ impl Pipeline {
     }
 
     /// Runs a printed hint to the letter, by a shell that has `caravan` on its path.
-    pub fn shell(&self, line: &str) -> Ran {
+    pub(crate) fn shell(&self, line: &str) -> Ran {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_caravan"));
         let path = format!(
             "{}:{}",
@@ -84,19 +84,19 @@ impl Pipeline {
     }
 
     /// The name of a service's first container.
-    pub fn container(&self, service: &str) -> String {
+    pub(crate) fn container(&self, service: &str) -> String {
         format!("{}-{service}", self.project)
     }
 
     /// `docker` as operators use it; must succeed.
     #[track_caller]
-    pub fn docker(&self, args: &[&str]) -> String {
+    pub(crate) fn docker(&self, args: &[&str]) -> String {
         let output = Command::new("docker").args(args).output().unwrap();
         Ran::of(output).expect(0).stdout
     }
 
     /// A field of `docker inspect` by its Go template.
-    pub fn inspect(&self, service: &str, template: &str) -> String {
+    pub(crate) fn inspect(&self, service: &str, template: &str) -> String {
         let container = self.container(service);
         self.docker(&["inspect", "-f", template, &container])
             .trim()
@@ -104,7 +104,7 @@ impl Pipeline {
     }
 
     /// A variable out of the generated `.env`.
-    pub fn secret(&self, name: &str) -> String {
+    pub(crate) fn secret(&self, name: &str) -> String {
         let path = self.env_path();
         let text = std::fs::read_to_string(path).unwrap();
         let line = text
@@ -113,7 +113,7 @@ impl Pipeline {
         line.unwrap().to_owned()
     }
 
-    pub fn env_path(&self) -> PathBuf {
+    pub(crate) fn env_path(&self) -> PathBuf {
         self.state
             .path()
             .join("caravan")
@@ -121,15 +121,15 @@ impl Pipeline {
             .join(".env")
     }
 
-    pub fn port(&self, name: &str) -> &str {
+    pub(crate) fn port(&self, name: &str) -> &str {
         &self.variables[name]
     }
 
-    pub fn brokers(&self) -> String {
+    pub(crate) fn brokers(&self) -> String {
         format!("localhost:{}", self.port("KAFKA_PORT"))
     }
 
-    pub fn database_url(&self) -> String {
+    pub(crate) fn database_url(&self) -> String {
         format!(
             "postgres://kodingcaravan:{}@127.0.0.1:{}/kodingcaravan",
             self.secret("POSTGRES_PASSWORD"),
@@ -137,7 +137,7 @@ impl Pipeline {
         )
     }
 
-    pub async fn database(&self) -> sqlx::PgPool {
+    pub(crate) async fn database(&self) -> sqlx::PgPool {
         sqlx::postgres::PgPoolOptions::new()
             .max_connections(4)
             .connect(&self.database_url())
@@ -146,7 +146,7 @@ impl Pipeline {
     }
 
     /// `verify -o json`, and the ids that are not `pass`, sorted.
-    pub fn not_passing(&self) -> (Ran, Vec<String>) {
+    pub(crate) fn not_passing(&self) -> (Ran, Vec<String>) {
         let ran = self.caravan(&["verify", "-o", "json"]);
         let document = ran.json();
         let findings = document["findings"].as_array().unwrap();
@@ -161,7 +161,7 @@ impl Pipeline {
 
     /// The finding with this id, out of `verify -o json`.
     #[track_caller]
-    pub fn finding(ran: &Ran, id: &str) -> Value {
+    pub(crate) fn finding(ran: &Ran, id: &str) -> Value {
         let document = ran.json();
         let findings = document["findings"].as_array().unwrap();
         let found = findings.iter().find(|f| f["id"] == id);
@@ -170,7 +170,7 @@ impl Pipeline {
 
     /// Waits until `verify` is all green.
     #[track_caller]
-    pub fn expect_green(&self) {
+    pub(crate) fn expect_green(&self) {
         eventually("a green verify", Duration::from_secs(60), || {
             let (ran, ids) = self.not_passing();
             (ran.code == 0 && ids.is_empty()).then_some(())

@@ -12,8 +12,8 @@ use rdkafka::{
 use super::Producer;
 use crate::{Failure, RunError};
 
-/// librdkafka's own deadline (`message.timeout.ms`) comes first; this one is for a client that
-/// has stopped altogether.
+/// How long room in the producer's queue is waited for, 10 s in all; once queued, a message is
+/// under librdkafka's own deadline (`message.timeout.ms`).
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 const QUEUE_FULL_TRIES: usize = 1_000;
 

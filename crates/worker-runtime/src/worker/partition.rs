@@ -30,6 +30,8 @@ const BATCH_EVENTS: usize = 100;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Tries of an event that might succeed later, before it becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 5;
+/// In-flight work is given this long to finish when its partition goes.
+pub(crate) const DRAIN: Duration = Duration::from_secs(6);
 
 /// What all partitions of a worker share.
 pub(crate) struct Shared<P> {
@@ -333,6 +335,3 @@ impl Hopeless {
         );
     }
 }
-
-/// In-flight work is given this long to finish when its partition goes.
-pub(crate) const DRAIN: Duration = Duration::from_secs(6);

@@ -1,171 +1,38 @@
-//! Consumer groups: there, at rest, every partition held by a running container, lag.
+//! What is made of a group, its members and its lag.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
-use futures_util::future::join_all;
-
-use super::{
-    Containers, Scene,
-    broker::Broker,
-    finding::{Check, Finding},
-    topics,
-};
+use super::SETTLES;
 use crate::{
+    checks::{
+        finding::{Check, Finding},
+        topics,
+    },
     clients::kafka::{
         Partition,
         groups::{GroupState, Member},
-        offsets::{End, Offsets, lag},
     },
-    engine::observed::{Container, State},
-    error::Result,
     pipeline::Service,
 };
 
-/// How long a group may take to settle, for instance after its worker was started just now.
-const SETTLES: Duration = Duration::from_secs(4);
-
-/// Between two looks at a group that has not settled.
-const PAUSE: Duration = Duration::from_millis(150);
-
 /// A service that consumes, and what it should hold.
-struct Worker<'a> {
-    service: &'a Service,
-    group: &'a str,
+pub(super) struct Worker<'a> {
+    pub(super) service: &'a Service,
+    pub(super) group: &'a str,
     /// Of all topics that it consumes and that exist.
-    partitions: Vec<Partition>,
+    pub(super) partitions: Vec<Partition>,
     /// A topic that it consumes and that does not exist.
-    missing: Option<&'a str>,
+    pub(super) missing: Option<&'a str>,
     /// Addresses of its running containers.
-    running: BTreeSet<IpAddr>,
+    pub(super) running: BTreeSet<IpAddr>,
 }
 
-/// How far a group has come, partition by partition.
-struct Progress {
-    committed: Result<Offsets, String>,
-    earliest: Result<Offsets, String>,
-    latest: Result<Offsets, String>,
-}
-
-pub(super) async fn check(
-    scene: Scene<'_>,
-    broker: &Broker,
-    containers: impl Containers,
-) -> Result<()> {
-    let began = broker.began;
-    let services = scene.pipeline.services.iter();
-    let progress = services
-        .clone()
-        .filter_map(|s| Some((s, s.group.as_deref()?)));
-    let progress = join_all(progress.map(|(service, group)| progress_of(broker, service, group)));
-    let (groups, containers, progress) = tokio::join!(broker.kafka.groups(), containers, progress);
-    let containers = containers?;
-    let workers: Vec<_> = services
-        .filter_map(|service| worker(broker, service, &containers))
-        .collect();
-    let groups = match groups {
-        Ok(groups) => settled(broker, groups, &workers).await,
-        Err(why) => Err(why),
-    };
-    for (worker, progress) in workers.iter().zip(&progress) {
-        let hint = scene.remedy(&containers, &worker.service.name);
-        scene.report.send_all(match &groups {
-            Ok(groups) => {
-                let group = groups.iter().find(|g| g.name == worker.group);
-                judge(worker, group, progress, began, &hint)
-            }
-            Err(why) => checks(worker.service, began)
-                .map(|c| c.fail(why.clone()))
-                .into(),
-        });
-    }
-    Ok(())
-}
-
-/// All of the layer, when Kafka did not answer.
-pub(super) fn skip(scene: Scene<'_>, began: Instant, why: &str, cause: &str) {
-    for service in scene.pipeline.services.iter().filter(|s| s.group.is_some()) {
-        scene
-            .report
-            .send_all(checks(service, began).map(|check| check.skip(why, cause)));
-    }
-}
-
-fn worker<'a>(
-    broker: &Broker,
-    service: &'a Service,
-    containers: &[Container],
-) -> Option<Worker<'a>> {
-    let running = containers
-        .iter()
-        .filter(|c| c.service == service.name && c.state == State::Running)
-        .flat_map(|c| c.addresses.iter().copied());
-    let exists = |topic: &&String| broker.topics.contains_key(*topic);
-    Some(Worker {
-        service,
-        group: service.group.as_deref()?,
-        partitions: consumed(broker, service),
-        missing: service
-            .consumes
-            .iter()
-            .find(|t| !exists(t))
-            .map(String::as_str),
-        running: running.collect(),
-    })
-}
-
-fn consumed(broker: &Broker, service: &Service) -> Vec<Partition> {
-    service
-        .consumes
-        .iter()
-        .flat_map(|topic| broker.partitions(topic))
-        .collect()
-}
-
-async fn progress_of(broker: &Broker, service: &Service, group: &str) -> Progress {
-    let partitions = consumed(broker, service);
-    let (committed, earliest, latest) = tokio::join!(
-        broker.kafka.committed(group, &partitions),
-        broker.kafka.ends(&partitions, End::Earliest),
-        broker.kafka.ends(&partitions, End::Latest),
-    );
-    Progress {
-        committed,
-        earliest,
-        latest,
-    }
-}
-
-/// Looks again while a group rebalances, or lacks partitions though its containers run.
-async fn settled(
-    broker: &Broker,
-    mut groups: Vec<GroupState>,
-    workers: &[Worker<'_>],
-) -> Result<Vec<GroupState>, String> {
-    let deadline = Instant::now() + SETTLES;
-    let settles = |groups: &[GroupState]| {
-        workers.iter().any(|worker| {
-            let group = groups.iter().find(|g| g.name == worker.group);
-            let rebalances = group.is_some_and(|g| !at_rest(g));
-            rebalances || (!worker.running.is_empty() && !worker.unheld(group).is_empty())
-        })
-    };
-    while settles(&groups) && Instant::now() < deadline {
-        tokio::time::sleep(PAUSE).await;
-        groups = broker.kafka.groups().await?;
-    }
-    Ok(groups)
-}
-
-fn at_rest(group: &GroupState) -> bool {
+pub(super) fn at_rest(group: &GroupState) -> bool {
     matches!(group.state.as_str(), "Stable" | "Empty")
 }
 
 /// `exists`, `stable`, `assigned`, `lag`.
-fn checks(service: &Service, began: Instant) -> [Check; 4] {
+pub(super) fn checks(service: &Service, began: Instant) -> [Check; 4] {
     [
         ("exists", "exists"),
         ("stable", "not rebalancing"),
@@ -177,14 +44,14 @@ fn checks(service: &Service, began: Instant) -> [Check; 4] {
     })
 }
 
-fn judge(
+pub(super) fn judge(
     worker: &Worker<'_>,
     group: Option<&GroupState>,
-    progress: &Progress,
+    lag: &Result<i64, String>,
     began: Instant,
     hint: &str,
 ) -> Vec<Finding> {
-    let [exists, stable, assigned, lag] = checks(worker.service, began);
+    let [exists, stable, assigned, worked_off] = checks(worker.service, began);
     let exists = match group {
         Some(_) => exists.pass("there"),
         None => exists
@@ -213,11 +80,11 @@ fn judge(
             exists,
             stable,
             assigned.skip(&why, &cause),
-            lag.skip(&why, &cause),
+            worked_off.skip(&why, &cause),
         ];
     }
     let assigned = judge_assigned(worker, group, assigned, hint);
-    let lag = judge_lag(worker, progress, lag, hint);
+    let lag = judge_lag(worker, lag, worked_off, hint);
     vec![exists, stable, assigned, lag]
 }
 
@@ -244,26 +111,20 @@ fn judge_assigned(
     check.fail(seen).evidence(unheld).hint(hint)
 }
 
-fn judge_lag(worker: &Worker<'_>, progress: &Progress, check: Check, hint: &str) -> Finding {
-    let (committed, earliest, latest) =
-        match (&progress.committed, &progress.earliest, &progress.latest) {
-            (Ok(committed), Ok(earliest), Ok(latest)) => (committed, earliest, latest),
-            (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => {
-                return check.fail(format!("cannot be told: {why}")).hint(hint);
-            }
-        };
-    match lag(committed, earliest, latest) {
-        0 => check.pass("0"),
-        n if worker.running.is_empty() => check
+fn judge_lag(worker: &Worker<'_>, lag: &Result<i64, String>, check: Check, hint: &str) -> Finding {
+    match lag {
+        Err(why) => check.fail(format!("cannot be told: {why}")).hint(hint),
+        Ok(0) => check.pass("0"),
+        Ok(n) if worker.running.is_empty() => check
             .warn(format!("{n}, and no running container to work it off"))
             .hint(hint),
-        n => check.pass(n.to_string()),
+        Ok(n) => check.pass(n.to_string()),
     }
 }
 
 impl Worker<'_> {
     /// The partitions that no running container of the service holds, and who does, a line each.
-    fn unheld(&self, group: Option<&GroupState>) -> Vec<String> {
+    pub(super) fn unheld(&self, group: Option<&GroupState>) -> Vec<String> {
         let members = group.map_or(&[][..], |g| &g.members);
         let holder = |p: &Partition| members.iter().find(|m| m.partitions.contains(p));
         let runs = |member: &Member| {
@@ -289,7 +150,8 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::finding::Status, *};
+    use super::*;
+    use crate::checks::{finding::Status, samples};
 
     const TOPIC: &str = "purchase-created";
 
@@ -316,7 +178,7 @@ mod tests {
     /// Statuses of `exists`, `stable`, `assigned` and `lag` for a worker with two partitions,
     /// one message behind, whose container runs at 172.18.0.9 or not at all.
     fn statuses(group: Option<&GroupState>, runs: bool) -> [Status; 4] {
-        let pipeline = super::super::samples::pipeline();
+        let pipeline = samples::pipeline();
         let worker = Worker {
             service: pipeline.service("allocation-worker").expect("is declared"),
             group: "allocation-worker",
@@ -324,13 +186,7 @@ mod tests {
             missing: None,
             running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
         };
-        let offsets = |offset| Ok([(partition(0), offset)].into());
-        let progress = Progress {
-            committed: offsets(4),
-            earliest: offsets(0),
-            latest: offsets(5),
-        };
-        let findings = judge(&worker, group, &progress, Instant::now(), "caravan up");
+        let findings = judge(&worker, group, &Ok(1), Instant::now(), "caravan up");
         let statuses: Vec<_> = findings.iter().map(|f| f.status).collect();
         statuses.try_into().expect("four findings")
     }
