@@ -26,13 +26,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let volumes = engine.volumes(&project).await?;
         confirm(context, &volumes)?;
     }
-    // A declaration whose secrets are gone must not keep its containers from being removed: the
-    // labels tell enough, only the order of stopping is then unknown.
-    let pipeline = source.resolve_without_secrets().ok();
     let progress = Progress::start(&context.console);
-    let outcome = engine
-        .down(&project, pipeline.as_ref(), args.volumes, progress.events())
-        .await;
+    let outcome = engine.down(&project, args.volumes, progress.events()).await;
     progress.finish().await;
     drop(lock);
     outcome?;

@@ -230,7 +230,7 @@ impl Apply<'_> {
             return self.complete(service, &id, &name, outcome).await;
         }
         self.board.set(&service.name, Stage::Started);
-        self.ready(service, &id, outcome != Outcome::Kept).await?;
+        Box::pin(self.ready(service, &id, outcome != Outcome::Kept)).await?;
         Ok(outcome)
     }
 
@@ -255,7 +255,7 @@ impl Apply<'_> {
                 fresh,
                 doing: &|what| self.doing(service, what),
             };
-            self.engine.until_ready(&waiting).await
+            Box::pin(self.engine.until_ready(&waiting)).await
         };
         match waited.await {
             Ok(()) => Ok(()),
@@ -295,7 +295,7 @@ fn weight(outcome: &Outcome) -> u8 {
         Outcome::Completed => 2,
         Outcome::Created => 3,
         Outcome::Recreated => 4,
-        Outcome::Stopped | Outcome::Removed | Outcome::Pulled | Outcome::Built => 0,
+        Outcome::Removed | Outcome::Pulled | Outcome::Built => 0,
     }
 }
 

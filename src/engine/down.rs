@@ -15,7 +15,7 @@ use super::{
     labels,
     observed::{Container, State},
 };
-use crate::{error::Result, pipeline::Pipeline};
+use crate::error::Result;
 
 impl Engine {
     /// Takes a project down, in the order that the labels of its containers tell: it needs no
@@ -23,13 +23,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker refuses; what was removed until then is gone.
-    pub(crate) async fn down(
-        &self,
-        project: &str,
-        _pipeline: Option<&Pipeline>,
-        volumes: bool,
-        events: &Events,
-    ) -> Result<()> {
+    pub(crate) async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
         for level in levels(&containers) {

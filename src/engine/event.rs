@@ -31,7 +31,6 @@ pub(crate) enum Outcome {
     Started,
     /// A one-shot ran to its end.
     Completed,
-    Stopped,
     Removed,
     Restarted,
     /// An image came from the registry.

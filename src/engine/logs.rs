@@ -24,6 +24,11 @@ use super::{
 };
 use crate::error::Result;
 
+/// When each service's replica wrote its last line.
+type LastSeen = HashMap<(String, u32), DateTime<Utc>>;
+/// Lines whose next one can be looked at.
+type Peeked<'a> = Pin<Box<Peekable<BoxStream<'a, Result<LogLine>>>>>;
+
 /// A longer line is cut: nothing that Caravan reads is.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -55,7 +60,7 @@ impl Engine {
         options: LogOptions,
     ) -> impl Stream<Item = Result<LogLine>> + 'a {
         let history = containers.iter().map(|c| self.history(c, &options));
-        let last: Arc<Mutex<HashMap<(String, u32), DateTime<Utc>>>> = Arc::default();
+        let last: Arc<Mutex<LastSeen>> = Arc::default();
         let noted = Arc::clone(&last);
         let history = merge(history.collect()).inspect(move |line| {
             if let (Ok(line), Ok(mut noted)) = (line, noted.lock()) {
@@ -257,7 +262,7 @@ fn merge<'a>(sources: Vec<BoxStream<'a, Result<LogLine>>>) -> BoxStream<'a, Resu
         .into_iter()
         .map(|s| Box::pin(s.peekable()))
         .collect();
-    let next = |mut sources: Vec<Pin<Box<Peekable<BoxStream<'a, Result<LogLine>>>>>>| async move {
+    let next = |mut sources: Vec<Peeked<'a>>| async move {
         let heads = join_all(sources.iter_mut().map(|source| source.as_mut().peek())).await;
         // An error goes first: what comes after it is not in order any more.
         let time = |head: &Result<LogLine>| head.as_ref().map_or(DateTime::UNIX_EPOCH, |l| l.at);

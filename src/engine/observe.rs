@@ -142,7 +142,6 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
         exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or(false),
         error: state.error.clone().filter(|e| !e.is_empty()),
-        created_at: raw.created.as_ref().and_then(|at| time(Some(at))),
         started_at: time(state.started_at.as_deref()),
         finished_at: time(state.finished_at.as_deref()),
         restart_count: raw.restart_count.unwrap_or(0),

@@ -20,7 +20,6 @@ pub(crate) struct Container {
     pub(crate) oom_killed: bool,
     /// Docker's own error text, for instance why a start failed.
     pub(crate) error: Option<String>,
-    pub(crate) created_at: Option<DateTime<Utc>>,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) finished_at: Option<DateTime<Utc>>,
     /// By Docker's restart policy, since the container was last started by hand.

@@ -124,7 +124,7 @@ impl Apply<'_> {
                 return Ok::<_, Error>(outcome);
             }
             self.board.set(&service.name, Stage::Started);
-            self.ready(service, &c.id, true).await?;
+            Box::pin(self.ready(service, &c.id, true)).await?;
             Ok(Outcome::Restarted)
         });
         let outcomes = try_join_all(started).await?;

@@ -91,7 +91,6 @@ pub(super) fn container(service: &str, replica: u32) -> Container {
         exit_code: None,
         oom_killed: false,
         error: None,
-        created_at: None,
         started_at: None,
         finished_at: None,
         restart_count: 0,

@@ -73,7 +73,6 @@ pub(crate) fn word(outcome: Outcome) -> &'static str {
         Outcome::Recreated => "recreated",
         Outcome::Started => "started",
         Outcome::Completed => "completed",
-        Outcome::Stopped => "stopped",
         Outcome::Removed => "removed",
         Outcome::Restarted => "restarted",
         Outcome::Pulled => "pulled",

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::support::{
     eventually, eventually_async, free_port,
-    kafka::{lag, produce, read_all},
+    kafka::{KeyAndValue, lag, produce, read_all},
     payments::{self, count, expect_lessons, post_many},
     pipeline::Pipeline,
 };
@@ -105,7 +105,7 @@ async fn poison_is_dead_lettered(pipeline: &Pipeline) {
     };
     let mut newer = serde_json::to_value(Event::about(good, Uuid::new_v4(), Utc::now())).unwrap();
     newer["version"] = 2.into();
-    let poison: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> = vec![
+    let poison: Vec<KeyAndValue> = vec![
         (Some(b"k1".to_vec()), Some(b"not json".to_vec())),
         (Some(vec![0xff, 0xfe]), Some(vec![0xff, 0x00, 0x80])),
         (None, Some(b"[1,2]".to_vec())),

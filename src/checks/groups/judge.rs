@@ -25,6 +25,9 @@ pub(super) struct Worker<'a> {
     pub(super) missing: Option<&'a str>,
     /// Addresses of its running containers.
     pub(super) running: BTreeSet<IpAddr>,
+    /// Names that its running containers have as static members. Kafka keeps the address with
+    /// which such a member first joined, and a restarted container may have another one.
+    pub(super) instances: BTreeSet<String>,
 }
 
 pub(super) fn at_rest(group: &GroupState) -> bool {
@@ -128,10 +131,9 @@ impl Worker<'_> {
         let members = group.map_or(&[][..], |g| &g.members);
         let holder = |p: &Partition| members.iter().find(|m| m.partitions.contains(p));
         let runs = |member: &Member| {
-            member
-                .host
-                .parse()
-                .is_ok_and(|host: IpAddr| self.running.contains(&host))
+            let host = member.host.parse();
+            host.is_ok_and(|host: IpAddr| self.running.contains(&host))
+                || self.instances.contains(&member.client_id)
         };
         let unheld = |partition: &Partition| {
             let (topic, number) = partition;
@@ -161,7 +163,7 @@ mod tests {
 
     fn member(host: &str, partitions: &[i32]) -> Member {
         Member {
-            client_id: "allocation-worker-1".to_owned(),
+            client_id: "some-client".to_owned(),
             host: host.to_owned(),
             partitions: partitions.iter().map(|p| partition(*p)).collect(),
         }
@@ -185,6 +187,10 @@ mod tests {
             partitions: vec![partition(0), partition(1)],
             missing: None,
             running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
+            instances: runs
+                .then(|| "allocation-worker-1".to_owned())
+                .into_iter()
+                .collect(),
         };
         let findings = judge(&worker, group, &Ok(1), Instant::now(), "caravan up");
         let statuses: Vec<_> = findings.iter().map(|f| f.status).collect();
@@ -195,6 +201,15 @@ mod tests {
     fn a_worker_at_work_passes() {
         let working = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
         assert_eq!(statuses(Some(&working), true), [Status::Pass; 4]);
+    }
+
+    #[test]
+    fn a_static_member_is_known_by_its_name_wherever_it_first_joined_from() {
+        let mut moved = member("172.18.0.77", &[0, 1]);
+        moved.client_id = "allocation-worker-1".to_owned();
+        let group = group("Stable", vec![moved]);
+        assert_eq!(statuses(Some(&group), true), [Status::Pass; 4]);
+        assert_eq!(statuses(Some(&group), false)[2], Status::Fail);
     }
 
     /// A static member stays in its group until its session ends; then the group is empty.

@@ -11,7 +11,10 @@ use crate::{
         groups::GroupState,
         offsets::{End, Offsets, lag},
     },
-    engine::observed::{Container, State},
+    engine::{
+        labels,
+        observed::{Container, State},
+    },
     error::Result,
     pipeline::Service,
 };
@@ -86,21 +89,26 @@ fn worker<'a>(
     service: &'a Service,
     containers: &[Container],
 ) -> Option<Worker<'a>> {
-    let running = containers
-        .iter()
-        .filter(|c| c.service == service.name && c.state == State::Running)
-        .flat_map(|c| c.addresses.iter().copied());
+    let group = service.group.as_deref()?;
+    let running = || {
+        containers
+            .iter()
+            .filter(|c| c.service == service.name && c.state == State::Running)
+    };
+    // `up` numbers the replicas of what it creates (CARAVAN_REPLICA).
+    let numbered = running().filter(|c| c.labels.contains_key(labels::HASH));
     let exists = |topic: &&String| broker.topics.contains_key(*topic);
     Some(Worker {
         service,
-        group: service.group.as_deref()?,
+        group,
         partitions: consumed(broker, service),
         missing: service
             .consumes
             .iter()
             .find(|t| !exists(t))
             .map(String::as_str),
-        running: running.collect(),
+        running: running().flat_map(|c| c.addresses.clone()).collect(),
+        instances: numbered.map(|c| format!("{group}-{}", c.replica)).collect(),
     })
 }
 

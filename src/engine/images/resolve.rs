@@ -78,7 +78,7 @@ impl<'a> Images<'a> {
     async fn find(&self, service: &Service) -> Result<Image> {
         match service.image_from {
             ImageFrom::Caravan => self.packed(service).await,
-            ImageFrom::Registry => self.from_registry(&service.image).await,
+            ImageFrom::Registry => self.local_or_pulled(&service.image).await,
             ImageFrom::Template(name) => {
                 let template = template(name)?;
                 match &template.upstream {
@@ -99,7 +99,7 @@ impl<'a> Images<'a> {
         Ok(image)
     }
 
-    async fn from_registry(&self, reference: &str) -> Result<Image> {
+    async fn local_or_pulled(&self, reference: &str) -> Result<Image> {
         if let Some(image) = self.local(reference).await? {
             return Ok(image);
         }

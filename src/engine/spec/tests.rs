@@ -144,7 +144,7 @@ fn the_hash_is_over_what_docker_is_handed() {
         hash(&informed, "sha256:1"),
         "labels that only inform do not count"
     );
-    let mut changed = service.clone();
+    let mut changed = service;
     changed.environment.insert("A".to_owned(), "2".to_owned());
     assert_ne!(before, hash(&changed, "sha256:1"));
 }

@@ -60,7 +60,7 @@ impl Request {
 /// so that it has no `Debug`.
 pub(crate) struct Source {
     project: String,
-    origin: Origin,
+    pub(super) origin: Origin,
     /// What relative paths in the declaration are relative to.
     directory: PathBuf,
     state_dir: PathBuf,
@@ -122,10 +122,6 @@ impl Source {
         &self.project
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// Where Caravan keeps what it must remember; it may not exist yet.
     pub(crate) fn state_dir(&self) -> &Path {
         &self.state_dir
@@ -134,11 +130,6 @@ impl Source {
     /// The file of variables; it may not exist yet.
     pub(crate) fn env_path(&self) -> &Path {
         &self.env_path
-    }
-
-    /// `x-caravan.secrets`: names of variables.
-    pub(crate) fn secret_names(&self) -> &[String] {
-        &self.secret_names
     }
 
     /// How this declaration is named on a command line.

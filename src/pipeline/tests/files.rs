@@ -25,7 +25,7 @@ fn the_first_usual_name_with_our_extension_is_taken() {
     place.write("compose.yml", &OURS.replace("ours", "second"));
     assert_eq!(image(&place), "second");
     let path = place.path("compose.yml");
-    assert_eq!(*place.source().origin(), Origin::Files(vec![path]));
+    assert_eq!(place.source().origin, Origin::Files(vec![path]));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn other_peoples_compose_files_are_passed_over_even_broken_ones() {
     let place = Place::new();
     place.write("compose.yaml", "services: [broken\n");
     place.write("docker-compose.yaml", "# no x-caravan here\nservices: {}\n");
-    assert_eq!(*place.source().origin(), Origin::Embedded);
+    assert_eq!(place.source().origin, Origin::Embedded);
 }
 
 #[test]
