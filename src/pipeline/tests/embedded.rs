@@ -121,7 +121,11 @@ fn its_services_hold_what_docker_needs() {
     assert_eq!(kafka.environment["KAFKA_HEAP_OPTS"], "-Xms256m -Xmx512m");
     let redis = service(&pipeline, "redis");
     let command = redis.command.as_ref().expect("a command");
-    assert!(command[2].contains("\"$REDIS_PASSWORD\""), "{}", command[2]);
+    assert!(
+        command[2].contains("<<END\nrequirepass $REDIS_PASSWORD\nEND"),
+        "{}",
+        command[2]
+    );
     assert_eq!(pipeline.networks[0].name, "kodingcaravan_default");
     assert_eq!(pipeline.volumes[0].name, "kodingcaravan_kafka-data");
 }
