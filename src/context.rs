@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Global,
     engine::Engine,
     error::Result,
+    flags::Global,
     invocation::Invocation,
     output::Console,
     pipeline::{self, Pipeline, Source},

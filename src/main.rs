@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod engine;
 mod error;
+mod flags;
 mod invocation;
 mod jobs;
 mod output;

@@ -113,7 +113,7 @@ pub(crate) async fn run(
     if !report.any() {
         let check = Check::new(Instant::now(), "declaration.checks", "something to check");
         report.send(check.fail("no checks declared").hint(
-            "declare services and, under x-caravan, what they promise; see `caravan schema`",
+            "declare services and, under x-caravan, what they promise; see docs/declaration.md",
         ));
     }
     Ok(())

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::{Verdict, topics};
 use crate::{
-    cli::{Format, OutputArgs},
     clients::kafka::{
         Kafka, Partition,
         groups::GroupState,
@@ -12,6 +11,7 @@ use crate::{
     },
     context::Context,
     error::Result,
+    flags::{Format, OutputArgs},
     output::{json, listing},
     pipeline::Pipeline,
 };

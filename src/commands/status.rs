@@ -3,10 +3,10 @@ use serde_json::{Value, json};
 
 use super::{Verdict, up};
 use crate::{
-    cli::{Format, OutputArgs},
     context::Context,
     engine::observed::Container,
     error::Result,
+    flags::{Format, OutputArgs},
     output::{json, listing},
     pipeline::Pipeline,
 };

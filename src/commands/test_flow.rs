@@ -4,9 +4,9 @@ use tokio::sync::mpsc;
 
 use super::Verdict;
 use crate::{
-    cli::{Format, OutputArgs},
     context::Context,
     error::Result,
+    flags::{Format, OutputArgs},
     output::{json, timeline},
     probe::{self, Cleanup},
 };

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::Verdict;
 use crate::{
-    cli::{Format, OutputArgs},
     clients::kafka::{Kafka, offsets::End, topics::TopicState},
     context::Context,
     error::{Error, Kind, Result},
+    flags::{Format, OutputArgs},
     output::{json, listing},
     pipeline::Pipeline,
 };

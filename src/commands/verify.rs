@@ -5,9 +5,9 @@ use tokio::sync::mpsc;
 use super::Verdict;
 use crate::{
     checks,
-    cli::{Format, OutputArgs},
     context::Context,
     error::Result,
+    flags::{Format, OutputArgs},
     output::{json, report},
 };
 

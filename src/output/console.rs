@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{ColorChoice, Global};
+use crate::flags::{ColorChoice, Global};
 
 /// Where everything that is shown goes through.
 pub(crate) struct Console {

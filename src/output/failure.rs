@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json};
-use crate::{cli::Format, error::Error};
+use crate::{error::Error, flags::Format};
 
 impl Console {
     /// What failed, why, and the next command; as JSON on stdout where that was asked for.

@@ -1,6 +1,10 @@
 //! The engine's events as they come: a live line a part on a terminal, plain lines elsewhere.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use indicatif::{MultiProgress, ProgressBar};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -39,10 +43,47 @@ impl Progress {
     }
 }
 
+/// What is being done is only worth a line where it takes a while.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
 async fn plain(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>) {
-    while let Some(event) = events.recv().await {
-        console.note(&line(&console, &event));
+    let mut under_way: BTreeMap<String, (Instant, Event)> = BTreeMap::new();
+    let mut tick = tokio::time::interval(WORTH_A_LINE / 4);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                None => return,
+                Some(event) => plain_event(&console, &mut under_way, event),
+            },
+            _ = tick.tick() => {
+                under_way.retain(|_, (since, event)| {
+                    let young = since.elapsed() < WORTH_A_LINE;
+                    if !young {
+                        console.note(&line(&console, event));
+                    }
+                    young
+                });
+            }
+        }
     }
+}
+
+fn plain_event(
+    console: &Console,
+    under_way: &mut BTreeMap<String, (Instant, Event)>,
+    event: Event,
+) {
+    match &event {
+        Event::Doing { part, .. } => {
+            under_way.insert(part.clone(), (Instant::now(), event));
+            return;
+        }
+        Event::Done { part, .. } | Event::Failed { part, .. } => {
+            under_way.remove(part);
+        }
+        Event::Note(_) => {}
+    }
+    console.note(&line(console, &event));
 }
 
 /// An event as one line.

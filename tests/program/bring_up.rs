@@ -1,7 +1,12 @@
 //! From nothing to proven, and back: `up`, `verify`, `test-flow`, `status`, `logs`, `down`, and the
 //! operators' own commands on what they leave.
 
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::support::{
     Ran, eventually,
@@ -225,6 +230,7 @@ async fn logs_find_a_payment(pipeline: &Pipeline) {
             .iter()
             .any(|n| n.trim() == pipeline.container("session-worker"))
     );
+    following_ends_with_ctrl_c(pipeline);
     let unknown = pipeline.caravan(&["logs", "alocation-worker"]).expect(2);
     assert!(
         unknown.stderr.contains("allocation-worker"),
@@ -241,6 +247,26 @@ async fn logs_find_a_payment(pipeline: &Pipeline) {
         .caravan(&["logs", "allocation", "--since", "2100-01-01T00:00:00Z"])
         .expect(0);
     assert_eq!(later.stdout, "");
+}
+
+fn following_ends_with_ctrl_c(pipeline: &Pipeline) {
+    let mut following = pipeline
+        .command(&["logs", "-f", "cache"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(following.stdout.as_mut().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert_eq!(first, "[CacheWorker] Started\n");
+    let pid = following.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let ended = eventually("it ends", Duration::from_secs(5), || {
+        following.try_wait().unwrap()
+    });
+    assert_eq!(ended.code(), Some(130));
 }
 
 fn listings_show_what_is_there(pipeline: &Pipeline) {

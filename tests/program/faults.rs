@@ -15,7 +15,9 @@ use crate::support::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_is_found_and_its_hint_heals_it() {
-    let pipeline = Pipeline::up("faults", &[("TOP_UP_INTERVAL", "1s")]);
+    // Log lines as JSON: what reads them must not care.
+    let variables = [("TOP_UP_INTERVAL", "1s"), ("LOG_FORMAT", "json")];
+    let pipeline = Pipeline::up("faults", &variables);
     let database = pipeline.database().await;
     payments::post_many(&pipeline, "before", 5).await;
     expect_lessons(&database, 5, Duration::from_secs(30)).await;
@@ -68,8 +70,24 @@ fn a_stopped_worker(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.purchase-worker.running");
     assert!(hint.ends_with(" up purchase-worker"), "{hint}");
+    test_flow_names_the_missing_hop(pipeline);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
+}
+
+fn test_flow_names_the_missing_hop(pipeline: &Pipeline) {
+    let flow = pipeline.caravan(&["test-flow", "--timeout", "2s", "-o", "json"]);
+    let document = flow.expect(1).json();
+    assert_eq!(document["status"], "fail");
+    let missing = &document["missing"];
+    assert_eq!(missing["service"], "purchase-worker", "{document:#}");
+    let hop = usize::try_from(missing["hop"].as_u64().unwrap()).unwrap();
+    let place = &document["hops"][hop]["place"];
+    assert_eq!(place["kind"], "log", "{place}");
+    assert_eq!(place["stage"], "received", "{place}");
+    assert_ne!(missing["lastLogLines"].as_array().unwrap().len(), 0);
+    // Its event still waits for the worker: deleting rows now would orphan what follows.
+    assert_eq!(document["cleanup"]["outcome"], "failed", "{document:#}");
 }
 
 fn a_paused_container(pipeline: &Pipeline) {

@@ -15,6 +15,15 @@ pub(crate) const COURSE_WITHOUT_TRAINER: &str = "00000000-0000-4000-8000-0000000
 
 /// Posts a payment; the status and the answer.
 pub(crate) async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, Value) {
+    post_with(&reqwest::Client::new(), pipeline, key, course).await
+}
+
+async fn post_with(
+    client: &reqwest::Client,
+    pipeline: &Pipeline,
+    key: &str,
+    course: &str,
+) -> (u16, Value) {
     let body = json!({
         "studentId": Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
         "courseId": course, "amountCents": 4900, "currency": "EUR",
@@ -23,7 +32,7 @@ pub(crate) async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, 
         "http://127.0.0.1:{}/payments",
         pipeline.port("PAYMENT_PORT")
     );
-    let request = reqwest::Client::new()
+    let request = client
         .post(url)
         .bearer_auth(pipeline.secret("PAYMENT_TOKEN"))
         .header("Idempotency-Key", key)
@@ -36,9 +45,10 @@ pub(crate) async fn post(pipeline: &Pipeline, key: &str, course: &str) -> (u16, 
 /// Posts `count` payments at once; their ids.
 pub(crate) async fn post_many(pipeline: &Pipeline, prefix: &str, count: usize) -> BTreeSet<Uuid> {
     let keys: Vec<_> = (0..count).map(|n| format!("{prefix}-{n}")).collect();
+    let client = reqwest::Client::new();
     stream::iter(keys)
         .map(async |key| {
-            let (status, answer) = post(pipeline, &key, COURSE).await;
+            let (status, answer) = post_with(&client, pipeline, &key, COURSE).await;
             assert_eq!(status, 201, "{answer}");
             answer["paymentId"]
                 .as_str()
@@ -46,7 +56,7 @@ pub(crate) async fn post_many(pipeline: &Pipeline, prefix: &str, count: usize) -
                 .parse::<Uuid>()
                 .unwrap()
         })
-        .buffer_unordered(64)
+        .buffer_unordered(count)
         .collect()
         .await
 }

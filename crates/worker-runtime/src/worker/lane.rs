@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -17,12 +18,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Message, partition::DRAIN};
+use super::Message;
 
 /// A partition is paused when this much lies in front of its task, and resumed at half of it.
 /// The channel itself has no bound: `pause` takes effect at once, so little comes after it.
 const MAX_MESSAGES: usize = 1_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// In-flight work is given this long to finish when its partition goes.
+const DRAIN: Duration = Duration::from_secs(6);
 /// No offset yet.
 const NONE: i64 = -1;
 
@@ -237,8 +240,6 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Lanes whose tasks pass on the offsets that they were given and count them as done.

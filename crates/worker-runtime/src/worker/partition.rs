@@ -1,7 +1,7 @@
 //! One partition's task: messages in, offsets out. In order; an event that has to wait is parked
 //! and its neighbours go on, the committed offset staying before it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use caravan_events::Payload;
 use chrono::Utc;
@@ -30,9 +30,6 @@ const BATCH_EVENTS: usize = 100;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Tries of an event that might succeed later, before it becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 5;
-/// In-flight work is given this long to finish when its partition goes.
-pub(crate) const DRAIN: Duration = Duration::from_secs(6);
-
 /// What all partitions of a worker share.
 pub(crate) struct Shared<P> {
     pub(crate) group: &'static str,
