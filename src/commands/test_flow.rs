@@ -60,9 +60,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         }
         Format::Table => {
             console.result(&timeline::text(console, &trace));
-            if let Some(missing) = &trace.missing {
-                let logs = format!("logs {}", missing.service);
-                console.note(&format!("Next: {}", context.invocation.command(&logs)));
+            if trace.missing.is_some() {
+                console.note(&format!("Next: {}", context.invocation.command("verify")));
             }
         }
     }

@@ -70,12 +70,20 @@ fn a_stopped_worker(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.purchase-worker.running");
     assert!(hint.ends_with(" up purchase-worker"), "{hint}");
-    test_flow_names_the_missing_hop(pipeline);
+    let payment = test_flow_names_the_missing_hop(pipeline);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
+    let logs = ["logs", "session", "--correlation-id", &payment];
+    eventually("its payment goes through", Duration::from_secs(30), || {
+        let lines = pipeline.caravan(&logs).stdout;
+        lines
+            .contains("message processed successfully")
+            .then_some(())
+    });
 }
 
-fn test_flow_names_the_missing_hop(pipeline: &Pipeline) {
+/// The correlation id of the payment that got stuck.
+fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
     let flow = pipeline.caravan(&["test-flow", "--timeout", "2s", "-o", "json"]);
     let document = flow.expect(1).json();
     assert_eq!(document["status"], "fail");
@@ -84,10 +92,11 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) {
     let hop = usize::try_from(missing["hop"].as_u64().unwrap()).unwrap();
     let place = &document["hops"][hop]["place"];
     assert_eq!(place["kind"], "log", "{place}");
-    assert_eq!(place["stage"], "received", "{place}");
+    assert_eq!(place["stage"], "message received", "{place}");
     assert_ne!(missing["lastLogLines"].as_array().unwrap().len(), 0);
     // Its event still waits for the worker: deleting rows now would orphan what follows.
     assert_eq!(document["cleanup"]["outcome"], "failed", "{document:#}");
+    document["correlationId"].as_str().unwrap().to_owned()
 }
 
 fn a_paused_container(pipeline: &Pipeline) {

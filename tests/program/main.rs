@@ -12,6 +12,7 @@
 mod bring_up;
 mod cli;
 mod effects;
+mod failures;
 mod faults;
 mod support;
 mod workers;

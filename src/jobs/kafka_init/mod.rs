@@ -21,7 +21,7 @@ use self::{
     plan::{Step, Wanted},
 };
 use crate::{
-    clients,
+    clients::{self, kafka::Kafka},
     error::{Error, Kind, Result},
     pipeline::{Ready, Topic, topic_spec},
 };
@@ -45,16 +45,31 @@ pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> 
             message_bytes,
         }
     });
-    let wanted = wanted.collect();
+    let wanted: Vec<Wanted> = wanted.collect();
     wait_for_broker(brokers).await?;
     let broker = Broker::new(brokers).map_err(|why| unreachable_broker(brokers, why))?;
-    Reconciliation {
+    let asking = tokio::spawn(ask_for_coordinator(
+        brokers.to_owned(),
+        wanted[0].topic.name.clone(),
+    ));
+    let reconciled = Reconciliation {
         broker,
         wanted,
         told: BTreeSet::new(),
     }
     .run()
-    .await
+    .await;
+    asking.abort();
+    reconciled
+}
+
+/// A broker makes its topic of group offsets when it is first asked for a group's coordinator.
+/// Asked now, it is there when the workers join their groups; else each of them would be refused
+/// and try again a second later, some for seconds. The answer does not matter.
+async fn ask_for_coordinator(brokers: String, topic: String) {
+    if let Ok(kafka) = Kafka::new(&brokers) {
+        drop(kafka.committed("kafka-init", &[(topic, 0)]).await);
+    }
 }
 
 /// In the order in which they are declared.

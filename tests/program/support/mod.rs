@@ -6,7 +6,10 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Command, Output},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -102,8 +105,15 @@ where
     }
 }
 
-/// A port of the loopback that is free now.
+/// A port of the loopback that is free now, below those that outgoing connections are given: one
+/// of thousands of payments' connections might take it before its service does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let spread = u16::try_from(std::process::id() % 11_000).unwrap();
+    loop {
+        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

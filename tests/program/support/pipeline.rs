@@ -121,6 +121,11 @@ impl Pipeline {
             .join(".env")
     }
 
+    /// Where `caravan` is run: an empty directory of the project's own.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.state.path()
+    }
+
     pub(crate) fn port(&self, name: &str) -> &str {
         &self.variables[name]
     }
