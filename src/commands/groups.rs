@@ -8,6 +8,7 @@ use crate::{
         Kafka, Partition,
         groups::GroupState,
         offsets::{self, End},
+        topics::TopicState,
     },
     context::Context,
     error::Result,
@@ -65,19 +66,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String>
         .collect();
     let tasks = names.into_iter().map(async |name| {
         let state = groups.iter().find(|g| g.name == name).cloned();
-        let mut partitions = BTreeSet::new();
-        for service in &pipeline.services {
-            if service.group.as_ref() == Some(&name) {
-                let consumed = topics.iter().filter(|t| service.consumes.contains(&t.name));
-                partitions
-                    .extend(consumed.flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p))));
-            }
-        }
-        if partitions.is_empty() {
-            let members = state.iter().flat_map(|g| &g.members);
-            partitions.extend(members.flat_map(|m| m.partitions.iter().cloned()));
-        }
-        let partitions: Vec<Partition> = partitions.into_iter().collect();
+        let partitions = partitions(pipeline, &name, state.as_ref(), &topics);
         let (committed, earliest, latest) = tokio::try_join!(
             kafka.committed(&name, &partitions),
             kafka.ends(&partitions, End::Earliest),
@@ -91,6 +80,28 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String>
         })
     });
     futures_util::future::try_join_all(tasks).await
+}
+
+/// What the group's service declares to consume, as far as it exists; of an undeclared group what
+/// its members hold.
+fn partitions(
+    pipeline: &Pipeline,
+    group: &str,
+    state: Option<&GroupState>,
+    topics: &[TopicState],
+) -> Vec<Partition> {
+    let mut partitions = BTreeSet::new();
+    let services = pipeline.services.iter();
+    for service in services.filter(|s| s.group.as_deref() == Some(group)) {
+        for topic in topics.iter().filter(|t| service.consumes.contains(&t.name)) {
+            partitions.extend((0..topic.partitions).map(|p| (topic.name.clone(), p)));
+        }
+    }
+    if partitions.is_empty() {
+        let members = state.iter().flat_map(|g| &g.members);
+        partitions.extend(members.flat_map(|m| m.partitions.iter().cloned()));
+    }
+    partitions.into_iter().collect()
 }
 
 fn row(group: &Listed) -> Vec<String> {

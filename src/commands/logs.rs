@@ -1,12 +1,18 @@
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::{LogOptions, observed::LogLine},
+    engine::{
+        Engine, LogOptions,
+        observed::{Container, LogLine},
+    },
     error::{Error, Kind, Result},
-    output::Paint,
+    output::{Console, Paint},
+    pipeline::Pipeline,
 };
 
 /// Show what services wrote; several together, by time, with their names
@@ -46,61 +52,24 @@ fn parse_since(given: &str) -> Result<DateTime<Utc>, String> {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
-    let services = resolve_services(&pipeline, &args.services)?;
     let engine = context.engine().await?;
-    let mut containers = engine.containers(&pipeline.project).await?;
-    if !services.is_empty() {
-        containers.retain(|c| services.contains(&c.service));
-    }
-    if containers.is_empty() {
-        let what = if services.is_empty() {
-            format!("nothing of {} is deployed", pipeline.project)
-        } else {
-            format!("not deployed: {}", services.join(", "))
-        };
-        let up = format!("up {}", services.join(" "));
-        return Err(Error::new(Kind::NotRight, what).hint(context.invocation.command(up.trim())));
-    }
-    let prefixed = containers.len() > 1;
-    let width = containers.iter().map(|c| c.name.len()).max().unwrap_or(0);
-    let name = |line: &LogLine| {
-        let found = containers
-            .iter()
-            .find(|c| c.service == line.service && c.replica == line.replica);
-        found.map(|c| c.name.clone()).unwrap_or_default()
-    };
-    let options = LogOptions {
-        follow: args.follow,
-        // A filter has to see all lines before the last N can be told.
-        tail: args.tail.filter(|_| args.correlation_id.is_none()),
-        since: args.since,
-    };
-    let console = &context.console;
-    let show = |line: &LogLine| {
-        let mut text = String::new();
-        if prefixed {
-            let name = format!("{:width$} |", name(line));
-            text.push_str(&console.out(Paint::Faint, &name));
-            text.push(' ');
-        }
-        if args.timestamps {
-            let at = line.at.format("%Y-%m-%dT%H:%M:%S%.3fZ ");
-            text.push_str(&at.to_string());
-        }
-        text.push_str(&line.text);
-        console.result(&text);
-    };
+    let containers = deployed(context, &engine, &pipeline, &args.services).await?;
+    let printer = Printer::new(&context.console, &containers, args.timestamps);
     let wanted = |line: &LogLine| {
         let id = args.correlation_id.as_ref();
         id.is_none_or(|id| line.text.contains(id.as_str()))
     };
+    // With a filter, the last N of each container are those that pass it: Docker cannot tell.
+    let filtered = args.correlation_id.is_some();
+    let options = LogOptions {
+        follow: args.follow,
+        tail: args.tail.filter(|_| !filtered),
+        since: args.since,
+    };
+    let held_back = args.tail.filter(|_| filtered && !args.follow);
+    let mut held = Vec::new();
     let lines = engine.logs(&containers, options);
     futures_util::pin_mut!(lines);
-    // With a filter, the last N of each container are those that pass it.
-    let held_back = args
-        .tail
-        .filter(|_| args.correlation_id.is_some() && !args.follow);
-    let mut held = Vec::new();
     while let Some(line) = lines.next().await {
         let line = line?;
         if !wanted(&line) {
@@ -109,18 +78,82 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         if held_back.is_some() {
             held.push(line);
         } else {
-            show(&line);
+            printer.show(&line);
         }
     }
     if let Some(tail) = held_back {
-        last_of_each(held, tail).iter().for_each(show);
+        let last = last_of_each(held, tail);
+        last.iter().for_each(|line| printer.show(line));
     }
     Ok(Verdict::Right)
 }
 
+/// The containers of the services named, or of all; none at all is an error.
+async fn deployed(
+    context: &Context,
+    engine: &Engine,
+    pipeline: &Pipeline,
+    given: &[String],
+) -> Result<Vec<Container>> {
+    let services = resolve_services(pipeline, given)?;
+    let mut containers = engine.containers(&pipeline.project).await?;
+    if !services.is_empty() {
+        containers.retain(|c| services.contains(&c.service));
+    }
+    if !containers.is_empty() {
+        return Ok(containers);
+    }
+    let what = if services.is_empty() {
+        format!("nothing of {} is deployed", pipeline.project)
+    } else {
+        format!("not deployed: {}", services.join(", "))
+    };
+    let up = format!("up {}", services.join(" "));
+    Err(Error::new(Kind::NotRight, what).hint(context.invocation.command(up.trim())))
+}
+
+/// Writes lines; where there are several containers, each with its container's name.
+struct Printer<'a> {
+    console: &'a Console,
+    timestamps: bool,
+    /// By service and replica, padded to one width; None for a lone container.
+    names: Option<HashMap<(String, u32), String>>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(console: &'a Console, containers: &[Container], timestamps: bool) -> Self {
+        let width = containers.iter().map(|c| c.name.len()).max().unwrap_or(0);
+        let name = |c: &Container| {
+            let name = format!("{:width$} |", c.name);
+            let painted = console.out(Paint::Faint, &name);
+            ((c.service.clone(), c.replica), painted)
+        };
+        Self {
+            console,
+            timestamps,
+            names: (containers.len() > 1).then(|| containers.iter().map(name).collect()),
+        }
+    }
+
+    fn show(&self, line: &LogLine) {
+        let mut text = String::new();
+        if let Some(names) = &self.names {
+            let name = names.get(&(line.service.clone(), line.replica));
+            text.push_str(name.map_or("", String::as_str));
+            text.push(' ');
+        }
+        if self.timestamps {
+            let at = line.at.format("%Y-%m-%dT%H:%M:%S%.3fZ ");
+            text.push_str(&at.to_string());
+        }
+        text.push_str(&line.text);
+        self.console.result(&text);
+    }
+}
+
 /// The last `tail` lines of each replica, order kept.
 fn last_of_each(lines: Vec<LogLine>, tail: usize) -> Vec<LogLine> {
-    let mut seen: std::collections::HashMap<(String, u32), usize> = Default::default();
+    let mut seen: HashMap<(String, u32), usize> = HashMap::new();
     let mut kept: Vec<LogLine> = lines
         .into_iter()
         .rev()
