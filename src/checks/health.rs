@@ -81,6 +81,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::engine::testing;
 
     /// What is made of `status` and a streak, for a container of that age in seconds.
     fn verdict(status: &str, failing_streak: i64, age: i64) -> Result<Option<String>, String> {
@@ -92,7 +93,7 @@ mod tests {
             retries: Some(3),
         };
         let now = Utc::now();
-        let mut container = super::super::samples::container("web");
+        let mut container = testing::container("web", 1);
         container.started_at = Some(now - TimeDelta::seconds(age));
         container.health = Some(Health {
             status: status.to_owned(),
@@ -127,13 +128,6 @@ mod tests {
             start_period: None,
             retries: None,
         };
-        assert!(
-            of(
-                &super::super::samples::container("web"),
-                &declared,
-                Utc::now()
-            )
-            .is_err()
-        );
+        assert!(of(&testing::container("web", 1), &declared, Utc::now()).is_err());
     }
 }

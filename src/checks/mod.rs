@@ -53,8 +53,6 @@ mod invariants;
 mod logs;
 mod order;
 mod remedy;
-#[cfg(test)]
-mod samples;
 mod services;
 mod topics;
 

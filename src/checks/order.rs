@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn findings_stand_by_layer_then_declaration_then_aspect() {
-        let pipeline = super::super::samples::pipeline();
+        let pipeline = crate::pipeline::tests::shipped();
         let expected = [
             "containers.kafka.running",
             "containers.kafka.health",

@@ -70,6 +70,30 @@ struct Replica {
     created: Option<String>,
 }
 
+impl<'a> Apply<'a> {
+    /// `observed` is what there is of the project, `services` what is to be brought up.
+    pub(super) fn new(
+        engine: &'a Engine,
+        pipeline: &'a Pipeline,
+        invocation: &'a Invocation,
+        events: &'a Events,
+        observed: &'a [Container],
+        services: Vec<&'a Service>,
+    ) -> Self {
+        Self {
+            engine,
+            pipeline,
+            invocation,
+            events,
+            observed,
+            board: Board::new(&services),
+            images: Images::new(engine, pipeline, observed, events),
+            networks: OnceCell::new(),
+            services,
+        }
+    }
+}
+
 impl Apply<'_> {
     /// Brings a service up as declared.
     ///

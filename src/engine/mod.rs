@@ -36,7 +36,7 @@ mod logs;
 mod rotation;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use connect::Engine;
 pub(crate) use logs::LogOptions;

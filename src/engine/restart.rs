@@ -3,16 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     apply::{Apply, Trouble, addresses},
-    board::{Board, Stage},
+    board::Stage,
     connect::Engine,
     down,
     event::{Event, Events, Outcome},
-    images::Images,
     observed::{Container, State},
     report::{ServiceReport, UpReport},
 };
@@ -47,17 +45,7 @@ impl Engine {
                 return Err(error.hint(invocation.command(&format!("up {name}"))));
             }
         }
-        let apply = Apply {
-            engine: self,
-            pipeline,
-            invocation,
-            events,
-            observed: &observed,
-            board: Board::new(&chosen),
-            images: Images::new(self, pipeline, &observed, events),
-            networks: OnceCell::new(),
-            services: chosen,
-        };
+        let apply = Apply::new(self, pipeline, invocation, events, &observed, chosen);
         let all = async {
             if let Err(e) = apply.stop_all().await {
                 return vec![Err(Trouble::Failed(e))];

@@ -81,7 +81,7 @@ pub(super) fn depending(name: &str, on: &[&str]) -> Service {
 }
 
 /// A running container of a service of `shop`.
-pub(super) fn container(service: &str, replica: u32) -> Container {
+pub(crate) fn container(service: &str, replica: u32) -> Container {
     Container {
         id: format!("{service}-{replica}"),
         name: format!("shop-{service}"),

@@ -4,17 +4,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     apply::{Apply, Trouble},
-    board::{Board, Stage},
+    board::Stage,
     connect::Engine,
     event::{Event, Events},
-    graph,
-    images::Images,
-    plan,
+    graph, plan,
     report::{ServiceReport, UpReport},
 };
 use crate::{
@@ -42,17 +39,7 @@ impl Engine {
         let began = Instant::now();
         let observed = self.containers(&pipeline.project).await?;
         let services = graph::with_dependencies(pipeline, services);
-        let apply = Apply {
-            engine: self,
-            pipeline,
-            invocation,
-            events,
-            observed: &observed,
-            board: Board::new(&services),
-            images: Images::new(self, pipeline, &observed, events),
-            networks: OnceCell::new(),
-            services,
-        };
+        let apply = Apply::new(self, pipeline, invocation, events, &observed, services);
         for name in plan::orphans(pipeline, &observed) {
             let note =
                 format!("{name} belongs to this project, but is not declared: left as it is");

@@ -203,9 +203,10 @@ impl Service {
 }
 
 /// Where a service's image comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ImageFrom {
     /// Local, else pulled.
+    #[default]
     Registry,
     /// Packed from the running executable.
     Caravan,

@@ -121,21 +121,12 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::tests::Place as Directory;
+    use crate::pipeline::tests::shipped;
 
     /// The shipped pipeline: `place of service` in short.
     #[test]
     fn the_hops_follow_the_graph_breadth_first() {
-        let mut directory = Directory::new();
-        for name in [
-            "POSTGRES_PASSWORD",
-            "REDIS_PASSWORD",
-            "PAYMENT_TOKEN",
-            "ADMIN_TOKEN",
-        ] {
-            directory.set(name, "x");
-        }
-        let pipeline = directory.source().resolve().expect("is valid");
+        let pipeline = shipped();
         let flow = pipeline.flow.clone().expect("has a flow");
         let short = |step: Step| {
             let place = match step.place {

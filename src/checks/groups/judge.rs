@@ -153,7 +153,7 @@ impl Worker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{finding::Status, samples};
+    use crate::{checks::finding::Status, pipeline::tests::shipped};
 
     const TOPIC: &str = "purchase-created";
 
@@ -180,7 +180,7 @@ mod tests {
     /// Statuses of `exists`, `stable`, `assigned` and `lag` for a worker with two partitions,
     /// one message behind, whose container runs at 172.18.0.9 or not at all.
     fn statuses(group: Option<&GroupState>, runs: bool) -> [Status; 4] {
-        let pipeline = samples::pipeline();
+        let pipeline = shipped();
         let worker = Worker {
             service: pipeline.service("allocation-worker").expect("is declared"),
             group: "allocation-worker",

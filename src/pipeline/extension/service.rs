@@ -6,6 +6,7 @@ use crate::{
 };
 
 /// The fields of [`crate::pipeline::Service`] of the same names.
+#[derive(Default)]
 pub(in crate::pipeline) struct ServiceExtension {
     pub(in crate::pipeline) image_from: ImageFrom,
     pub(in crate::pipeline) ready: Option<Ready>,
@@ -18,24 +19,6 @@ pub(in crate::pipeline) struct ServiceExtension {
     pub(in crate::pipeline) writes: Vec<String>,
     pub(in crate::pipeline) calls: Vec<String>,
     pub(in crate::pipeline) stages: Vec<String>,
-}
-
-impl Default for ServiceExtension {
-    fn default() -> Self {
-        Self {
-            image_from: ImageFrom::Registry,
-            ready: None,
-            startup: None,
-            effect: None,
-            http: None,
-            group: None,
-            consumes: Vec::new(),
-            emits: Vec::new(),
-            writes: Vec::new(),
-            calls: Vec::new(),
-            stages: Vec::new(),
-        }
-    }
 }
 
 const READY: [(&str, Ready); 3] = [

@@ -1,21 +1,7 @@
 use std::time::Duration;
 
-use super::Place;
+use super::shipped;
 use crate::pipeline::{Condition, Effect, ImageFrom, MountSource, Origin, Ready, Restart, Service};
-
-/// Nothing but its secrets is set.
-fn shipped() -> crate::pipeline::Pipeline {
-    let mut place = Place::new();
-    for name in [
-        "POSTGRES_PASSWORD",
-        "REDIS_PASSWORD",
-        "PAYMENT_TOKEN",
-        "ADMIN_TOKEN",
-    ] {
-        place.set(name, &format!("the-{name}"));
-    }
-    place.pipeline()
-}
 
 fn service<'a>(pipeline: &'a crate::pipeline::Pipeline, name: &str) -> &'a Service {
     pipeline.service(name).expect("a service of that name")
