@@ -9,7 +9,8 @@
 //! - [`kafka`]: the producer, and what is true of every Kafka client;
 //! - [`database`]: the connection pool, patient with a database that is not there yet;
 //! - [`errors`]: why a process ends, and the three kinds of failure of an event;
-//! - [`backoff`]: how long to wait before the next try.
+//! - [`backoff`]: how long to wait before the next try;
+//! - [`kill`]: where the crash tests may end a process.
 //!
 //! [`service`] ties these together for one process, and [`worker`] consumes a topic on top of it.
 
@@ -19,6 +20,7 @@ pub mod errors;
 pub mod health;
 pub mod http;
 pub mod kafka;
+pub mod kill;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

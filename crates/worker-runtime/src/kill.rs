@@ -1,0 +1,37 @@
+//! Named points at which a process can be made to die or to freeze, for the crash tests
+//! (tests/crash). Without the feature `kill-points` [`reached`] is nothing at all.
+
+/// A point on an event's way from the topic to the committed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// A batch was taken from the topic, nothing is done yet.
+    AfterPoll,
+    /// The admin-service has answered.
+    AfterAdminCall,
+    /// The transaction has begun.
+    AfterBegin,
+    /// The inbox rows are inserted.
+    AfterInbox,
+    /// The effects are written.
+    AfterEffect,
+    /// The transaction is complete, but not committed.
+    BeforeCommit,
+    /// The transaction is committed.
+    AfterCommit,
+    /// The outputs are read and none is sent.
+    BeforeProduce,
+    /// The brokers have acknowledged some outputs of a batch.
+    AfterSomeAcks,
+    /// The brokers have acknowledged all outputs.
+    AfterProduce,
+    /// An offset is about to be committed.
+    BeforeOffsetCommit,
+    /// The commit of an offset was asked for.
+    AfterOffsetCommit,
+    /// Partitions are being taken away.
+    OnRevoke,
+}
+
+/// The process is at `point`.
+#[inline]
+pub fn reached(_point: Point) {}
