@@ -1,6 +1,8 @@
 //! What an HTTP service of the pipeline owes its callers: a bearer token, bounded bodies, bounded
 //! time, bounded concurrency, and every refusal as JSON `{error: "stable_word", message}`.
 
+mod server;
+
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use axum::{
@@ -18,6 +20,7 @@ use serde::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::Failure;
+pub use server::serve;
 
 /// Largest request body, in bytes: ours are a tenth of a kilobyte.
 const MAX_BODY: usize = 16 * 1024;

@@ -175,7 +175,7 @@ fn end_on_panic() {
 
 /// Bounded, in a thread of its own: where stdout is stalled for good, dropping the writer blocks
 /// (it prints that it failed, on stdout), and the process has to end all the same.
-fn flush() {
+pub(crate) fn flush() {
     // A second panic during the flush must not wait for the first one's lock.
     let Some(worker) = WRITER.try_lock().ok().and_then(|mut writer| writer.take()) else {
         return;

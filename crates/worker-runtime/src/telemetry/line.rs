@@ -129,13 +129,7 @@ struct JsonLine {
 }
 
 impl JsonLine {
-    fn write(
-        self,
-        out: &mut impl Write,
-        name: &str,
-        level: Level,
-        startup: bool,
-    ) -> fmt::Result {
+    fn write(self, out: &mut impl Write, name: &str, level: Level, startup: bool) -> fmt::Result {
         let message = if startup {
             format!("[{name}] {}", self.message)
         } else {
