@@ -26,7 +26,7 @@ const NO_ROUTE: &str = "none";
 ///
 /// # Errors
 /// The port is taken.
-pub async fn serve(
+pub(crate) async fn serve(
     port: u16,
     health: Health,
     metrics: Metrics,

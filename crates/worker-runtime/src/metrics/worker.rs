@@ -78,6 +78,10 @@ impl WorkerMetrics {
         for kind in RetryKind::ALL {
             self.retried(*kind, 0);
         }
+        for stage in Stage::ALL {
+            let stage = *stage;
+            drop(self.stages.get_or_create(&OfStage { stage }));
+        }
         for reason in PauseReason::ALL {
             let reason = *reason;
             drop(self.paused.get_or_create(&Paused { reason }));
