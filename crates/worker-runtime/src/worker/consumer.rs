@@ -21,7 +21,7 @@ use super::{
     ending::Ending,
     lane::Lanes,
 };
-use crate::{Health, RunError, kafka, settings};
+use crate::{Health, RunError, kafka, settings, watchdog::Pulse};
 
 /// `poll` returns at once when something is there; this bounds how late a commit or resume is.
 const POLL: Duration = Duration::from_millis(50);
@@ -36,6 +36,7 @@ pub(crate) struct Reader {
     lanes: Arc<Lanes>,
     health: Health,
     ending: Ending,
+    pulse: Arc<Pulse>,
     next_commit: Instant,
 }
 
@@ -48,6 +49,7 @@ impl Reader {
         lanes: Lanes,
         health: Health,
         ending: Ending,
+        pulse: Arc<Pulse>,
     ) -> Result<Self, RunError> {
         let lanes = Arc::new(lanes);
         let context = Context {
@@ -70,6 +72,7 @@ impl Reader {
             lanes,
             health,
             ending,
+            pulse,
             next_commit: Instant::now(),
         })
     }
@@ -79,6 +82,7 @@ impl Reader {
     /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
     pub(crate) fn run(mut self) {
         while !self.ending.token().is_cancelled() {
+            self.pulse.beat();
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => self.lanes.deliver(Message::copy(&message)),
                 Some(Err(error)) => self.failed(&error),

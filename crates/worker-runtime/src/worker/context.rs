@@ -69,6 +69,19 @@ impl Context {
         }
     }
 
+    /// What was committed before is all that is known of a partition until its first batch is
+    /// through.
+    fn tell_where_reading_began(&self, statistics: &Statistics) {
+        let Some(topic) = statistics.topics.get(self.topic) else {
+            return;
+        };
+        for (partition, told) in &topic.partitions {
+            // Below zero: none.
+            self.lanes
+                .begins_at(*partition, told.committed_offset.max(0));
+        }
+    }
+
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         tracing::info!(partitions = ?partitions, "partitions revoked");
         let offsets = self.lanes.close(partitions);
@@ -133,6 +146,7 @@ impl ClientContext for Context {
         {
             tracing::warn!("no broker can be reached");
         }
+        self.tell_where_reading_began(&statistics);
         match statistics.cgrp {
             Some(group) if group.state == "up" && group.join_state == "steady" => {
                 self.health.ready(GROUP_PART);

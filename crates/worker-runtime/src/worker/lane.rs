@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Message;
+use crate::metrics::{Pause, PauseReason, WorkerMetrics};
 
 /// A partition is paused when this much lies in front of its task, and resumed at half of it.
 /// The channel itself has no bound: `pause` takes effect at once, so little comes after it.
@@ -36,6 +37,11 @@ pub(crate) struct Gauge {
     bytes: AtomicUsize,
     /// All before it is done.
     done: AtomicI64,
+    /// Where reading began: what the group had committed.
+    begin: AtomicI64,
+    /// The partition's first offset and the one after its last, as the broker told last.
+    low: AtomicI64,
+    high: AtomicI64,
 }
 
 impl Default for Gauge {
@@ -44,6 +50,9 @@ impl Default for Gauge {
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             done: AtomicI64::new(NONE),
+            begin: AtomicI64::new(NONE),
+            low: AtomicI64::new(NONE),
+            high: AtomicI64::new(NONE),
         }
     }
 }
@@ -63,6 +72,30 @@ impl Gauge {
     /// Everything before `offset` is done and may be committed.
     pub(crate) fn done_before(&self, offset: i64) {
         self.done.store(offset, Ordering::Release);
+    }
+
+    /// The group had committed this offset before; 0 where it had none.
+    pub(crate) fn begins_at(&self, offset: i64) {
+        self.begin.store(offset, Ordering::Relaxed);
+    }
+
+    /// The broker has what lies from `low` up to `high`.
+    pub(crate) fn lies_between(&self, low: i64, high: i64) {
+        self.low.store(low, Ordering::Relaxed);
+        self.high.store(high, Ordering::Relaxed);
+    }
+
+    /// Messages that are not done with; None while that is not known yet.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        let begin = self.begin.load(Ordering::Relaxed);
+        let high = self.high.load(Ordering::Relaxed);
+        if begin == NONE || high == NONE {
+            return None;
+        }
+        let done = self.done.load(Ordering::Acquire);
+        let low = self.low.load(Ordering::Relaxed);
+        // Below zero where the topic was made again.
+        Some((high - done.max(begin).max(low)).max(0))
     }
 
     fn is_above(&self, messages: usize, bytes: usize) -> bool {
@@ -87,7 +120,8 @@ struct Lane {
     delivered: i64,
     /// The last offset whose commit was asked for.
     committed: i64,
-    paused: bool,
+    /// While it is paused because enough lies in front of its task.
+    paused: Option<Pause>,
 }
 
 /// All partitions that this worker has. Only the consumer's thread touches it (the rebalance
@@ -96,23 +130,27 @@ pub(crate) struct Lanes {
     lanes: Mutex<HashMap<i32, Lane>>,
     spawn: Spawn,
     runtime: Handle,
+    metrics: WorkerMetrics,
 }
 
 impl Lanes {
-    pub(crate) fn new(spawn: Spawn, runtime: Handle) -> Self {
+    pub(crate) fn new(spawn: Spawn, runtime: Handle, metrics: WorkerMetrics) -> Self {
         Self {
             lanes: Mutex::default(),
             spawn,
             runtime,
+            metrics,
         }
     }
 
     /// The partition is ours now.
     pub(crate) fn open(&self, partition: i32) {
         let lane = self.start(partition);
-        if let Some(before) = self.lock().insert(partition, lane) {
+        let mut lanes = self.lock();
+        if let Some(before) = lanes.insert(partition, lane) {
             before.task.abort();
         }
+        self.metrics.assigned(lanes.len());
     }
 
     /// Hands the message to its partition's task.
@@ -148,10 +186,12 @@ impl Lanes {
     pub(crate) fn close(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
         let mut closing: Vec<(i32, Lane)> = {
             let mut lanes = self.lock();
-            partitions
+            let closing = partitions
                 .iter()
                 .filter_map(|partition| Some((*partition, lanes.remove(partition)?)))
-                .collect()
+                .collect();
+            self.metrics.assigned(lanes.len());
+            closing
         };
         for (_, lane) in &closing {
             lane.stop.cancel();
@@ -188,6 +228,13 @@ impl Lanes {
         offsets
     }
 
+    /// The group's committed offset of the partition, 0 where there is none.
+    pub(crate) fn begins_at(&self, partition: i32, offset: i64) {
+        if let Some(lane) = self.lock().get(&partition) {
+            lane.gauge.begins_at(offset);
+        }
+    }
+
     /// A commit failed: all offsets are to be committed again.
     pub(crate) fn forget_commits(&self) {
         for lane in self.lock().values_mut() {
@@ -199,11 +246,12 @@ impl Lanes {
     pub(crate) fn take_flow_changes(&self) -> (Vec<i32>, Vec<i32>) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (partition, lane) in self.lock().iter_mut() {
-            if !lane.paused && lane.gauge.is_above(MAX_MESSAGES, MAX_BYTES) {
-                lane.paused = true;
+            let paused = lane.paused.is_some();
+            if !paused && lane.gauge.is_above(MAX_MESSAGES, MAX_BYTES) {
+                lane.paused = Some(self.metrics.pause(PauseReason::Full));
                 pause.push(*partition);
-            } else if lane.paused && !lane.gauge.is_above(MAX_MESSAGES / 2, MAX_BYTES / 2) {
-                lane.paused = false;
+            } else if paused && !lane.gauge.is_above(MAX_MESSAGES / 2, MAX_BYTES / 2) {
+                lane.paused = None;
                 resume.push(*partition);
             }
         }
@@ -222,7 +270,7 @@ impl Lanes {
             task,
             delivered: NONE,
             committed: NONE,
-            paused: false,
+            paused: None,
         }
     }
 
@@ -241,6 +289,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Health, Metrics};
 
     /// Lanes whose tasks pass on the offsets that they were given and count them as done.
     fn lanes(runtime: &tokio::runtime::Runtime) -> (Lanes, std::sync::mpsc::Receiver<(i32, i64)>) {
@@ -257,7 +306,11 @@ mod tests {
                 }
             })
         });
-        (Lanes::new(spawn, runtime.handle().clone()), offsets)
+        let metrics = Metrics::new(Health::default()).worker("t");
+        (
+            Lanes::new(spawn, runtime.handle().clone(), metrics),
+            offsets,
+        )
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -325,7 +378,11 @@ mod tests {
                 drop(inbox);
             })
         });
-        let lanes = Lanes::new(spawn, runtime.handle().clone());
+        let lanes = Lanes::new(
+            spawn,
+            runtime.handle().clone(),
+            Metrics::new(Health::default()).worker("t"),
+        );
         lanes.open(0);
         let big = message(0, MAX_BYTES);
         lanes.deliver(big.clone());
@@ -337,5 +394,27 @@ mod tests {
         gauge.taken(&big);
         assert_eq!(lanes.take_flow_changes(), (vec![], vec![0]));
         lanes.close(&[0]);
+    }
+
+    #[test]
+    fn lag_is_known_once_begin_and_end_are() {
+        let gauge = Gauge::default();
+        assert_eq!(gauge.lag(), None);
+        gauge.lies_between(10, 100);
+        assert_eq!(gauge.lag(), None);
+        gauge.begins_at(0);
+        assert_eq!(
+            gauge.lag(),
+            Some(90),
+            "what retention took is nobody's work"
+        );
+        gauge.begins_at(40);
+        assert_eq!(gauge.lag(), Some(60));
+        gauge.done_before(99);
+        assert_eq!(gauge.lag(), Some(1));
+        gauge.done_before(100);
+        assert_eq!(gauge.lag(), Some(0));
+        gauge.lies_between(0, 3);
+        assert_eq!(gauge.lag(), Some(0), "the topic was made again");
     }
 }

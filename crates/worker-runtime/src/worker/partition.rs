@@ -12,7 +12,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Message, Outcome, Processor, dead_letter,
+    Message, Outcome, Processor,
+    context::{GROUP_PART, KAFKA_PART, TOPIC_PART},
+    dead_letter,
     ending::Ending,
     lane::Gauge,
     offsets::Offsets,
@@ -23,6 +25,8 @@ use crate::{
     Health, Reason,
     backoff::Backoff,
     kafka::{self, Producer, Record},
+    metrics::{EventOutcome, Pause, PauseReason, RetryKind, Stage, WorkerMetrics},
+    watchdog::{Pulse, Watchdog},
 };
 
 /// A batch is what is there already, up to these bounds: a lone event never waits for company.
@@ -30,12 +34,16 @@ const BATCH_EVENTS: usize = 100;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Tries of an event that might succeed later, before it becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 5;
+const INFRASTRUCTURE: PauseReason = PauseReason::Infrastructure;
+
 /// What all partitions of a worker share.
 pub(crate) struct Shared<P> {
     pub(crate) group: &'static str,
     pub(crate) processor: P,
     pub(crate) producer: Producer,
     pub(crate) health: Health,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) watchdog: Watchdog,
     pub(crate) ending: Ending,
 }
 
@@ -46,10 +54,13 @@ pub(crate) struct Partition<P: Processor> {
     name: String,
     inbox: UnboundedReceiver<Message>,
     gauge: Arc<Gauge>,
+    pulse: Arc<Pulse>,
     /// Finish what is under way, begin nothing more.
     stop: CancellationToken,
     offsets: Offsets,
     parked: Parked<P::Input>,
+    /// While too many are parked.
+    full: Option<Pause>,
 }
 
 /// The task was told to stop before it was through.
@@ -63,14 +74,18 @@ impl<P: Processor> Partition<P> {
         gauge: Arc<Gauge>,
         stop: CancellationToken,
     ) -> Self {
+        let name = format!("{}/{partition}", P::Input::TOPIC);
+        let pulse = shared.watch(&name, &gauge);
         Self {
             shared,
-            name: format!("{}/{partition}", P::Input::TOPIC),
+            name,
             inbox,
             gauge,
+            pulse,
             stop,
             offsets: Offsets::default(),
             parked: Parked::new(),
+            full: None,
         }
     }
 
@@ -81,6 +96,7 @@ impl<P: Processor> Partition<P> {
             if let Err(Stopped) = self.work(batch).await {
                 break;
             }
+            self.pulse.beat();
             self.tell_of_parked();
         }
         self.shared.health.remove(&self.name);
@@ -125,9 +141,13 @@ impl<P: Processor> Partition<P> {
     }
 
     async fn work(&mut self, batch: Batch<P::Input>) -> Result<(), Stopped> {
+        let began = Instant::now();
+        let metrics = self.shared.metrics.clone();
+        metrics.batch(batch.len());
         let mut hopeless = batch.invalid;
         if !batch.items.is_empty() {
             let outcomes = self.process(&batch.items).await?;
+            count(&metrics, &outcomes);
             for (item, outcome) in batch.items.into_iter().zip(outcomes) {
                 hopeless.extend(self.settle(item, outcome));
             }
@@ -136,6 +156,7 @@ impl<P: Processor> Partition<P> {
         if let Some(offset) = self.offsets.committable() {
             self.gauge.done_before(offset);
         }
+        metrics.stage(Stage::Batch, began.elapsed());
         Ok(())
     }
 
@@ -149,13 +170,17 @@ impl<P: Processor> Partition<P> {
             }
         }
         let mut backoff = Backoff::infrastructure();
+        let mut paused = None;
         loop {
             match self.shared.processor.process(&events).await {
                 Ok(outcomes) => {
                     self.works(&backoff);
                     return Ok(outcomes);
                 }
-                Err(reason) => self.pause(&reason, &mut backoff).await?,
+                Err(reason) => {
+                    paused.get_or_insert_with(|| self.shared.metrics.pause(INFRASTRUCTURE));
+                    self.pause(&reason, &mut backoff).await?;
+                }
             }
         }
     }
@@ -208,12 +233,17 @@ impl<P: Processor> Partition<P> {
         let group = self.shared.group;
         let records: Vec<Record> = hopeless.iter().map(|h| h.record(group)).collect();
         let mut backoff = Backoff::infrastructure();
+        let mut paused = None;
         while let Err(failure) = kafka::send_all(&self.shared.producer, &records).await {
+            paused.get_or_insert_with(|| self.shared.metrics.pause(INFRASTRUCTURE));
             self.pause(&failure.to_string(), &mut backoff).await?;
         }
         self.works(&backoff);
+        let metrics = &self.shared.metrics;
+        metrics.outcomes(EventOutcome::DeadLettered, hopeless.len());
         for dead in hopeless {
             dead.log();
+            metrics.dead_letter(&dead.reason.kind);
             self.offsets.done(dead.message.offset);
         }
         Ok(())
@@ -226,6 +256,9 @@ impl<P: Processor> Partition<P> {
             self.shared.ending.fatal(fatal);
             return Err(Stopped);
         }
+        // A known reason, which can be seen: no stall.
+        self.pulse.beat();
+        self.shared.metrics.retried(RetryKind::Infrastructure, 1);
         let why = format!("paused: {reason}");
         if self.shared.health.not_ready(&self.name, why) {
             tracing::warn!(partition = self.name, why = reason, "paused");
@@ -243,8 +276,13 @@ impl<P: Processor> Partition<P> {
         }
     }
 
-    fn tell_of_parked(&self) {
+    fn tell_of_parked(&mut self) {
         let waiting = self.parked.len();
+        if !self.parked.is_full() {
+            self.full = None;
+        } else if self.full.is_none() {
+            self.full = Some(self.shared.metrics.pause(PauseReason::WaitingEvents));
+        }
         let health = &self.shared.health;
         if self.parked.is_full() {
             let why = format!("{waiting} events wait to be tried again, no more are read");
@@ -260,6 +298,40 @@ impl<P: Processor> Partition<P> {
             health.ready(&self.name);
         }
     }
+}
+
+impl<P> Shared<P> {
+    /// The partition's work is its lag. Where Kafka is at fault, and says so, none can be done.
+    fn watch(&self, name: &str, gauge: &Arc<Gauge>) -> Arc<Pulse> {
+        let gauge = Arc::downgrade(gauge);
+        let health = self.health.clone();
+        self.watchdog.watch_with_others(name, move || {
+            gauge
+                .upgrade()
+                .is_some_and(|gauge| gauge.lag().is_some_and(|lag| lag > 0))
+                && ![KAFKA_PART, GROUP_PART, TOPIC_PART]
+                    .iter()
+                    .any(|part| health.is_not_ready(part))
+        })
+    }
+}
+
+/// What became of a batch; dead letters are counted once they are written.
+fn count(metrics: &WorkerMetrics, outcomes: &[Outcome]) {
+    let (mut processed, mut duplicates, mut unconfirmed, mut transient) = (0, 0, 0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Processed { duplicate: false } => processed += 1,
+            Outcome::Processed { duplicate: true } => duplicates += 1,
+            Outcome::Unconfirmed(_) => unconfirmed += 1,
+            Outcome::Transient(_) => transient += 1,
+            Outcome::Permanent(_) => {}
+        }
+    }
+    metrics.outcomes(EventOutcome::Processed, processed);
+    metrics.outcomes(EventOutcome::Duplicate, duplicates);
+    metrics.retried(RetryKind::Unconfirmed, unconfirmed);
+    metrics.retried(RetryKind::Transient, transient);
 }
 
 /// Messages that are worked on together.

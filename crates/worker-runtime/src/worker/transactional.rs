@@ -6,7 +6,10 @@
 //! commit. A crash between any two of these ends in redelivery, which the inbox recognises, and
 //! the outputs are emitted again under the same ids.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use caravan_events::{Event, Payload};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -17,6 +20,7 @@ use super::{Outcome, Processor, Received, stages};
 use crate::{
     Failure, Trace,
     kafka::{self, Producer, Record},
+    metrics::{Stage, WorkerMetrics},
 };
 
 /// For one transaction and the reading of its rows. The server has timeouts of its own; this one
@@ -95,6 +99,7 @@ pub struct Transactional<H> {
     handler: H,
     db: PgPool,
     producer: Producer,
+    metrics: WorkerMetrics,
 }
 
 /// An event whose transaction is committed.
@@ -106,12 +111,19 @@ struct Committed {
 
 impl<H: Handler> Transactional<H> {
     /// `consumer` is the name in the inbox: the consumer group.
-    pub fn new(consumer: &'static str, handler: H, db: PgPool, producer: Producer) -> Self {
+    pub fn new(
+        consumer: &'static str,
+        handler: H,
+        db: PgPool,
+        producer: Producer,
+        metrics: WorkerMetrics,
+    ) -> Self {
         Self {
             consumer,
             handler,
             db,
             producer,
+            metrics,
         }
     }
 
@@ -160,6 +172,7 @@ impl<H: Handler> Transactional<H> {
         indices: &[usize],
     ) -> Result<Vec<Committed>, Failure> {
         let events: Vec<_> = indices.iter().map(|index| batch[*index]).collect();
+        let began = Instant::now();
         let mut connection = self.db.acquire().await?;
         let mut transaction = connection.begin().await?;
         let confirmed = self.handler.confirm(&mut transaction, &events).await?;
@@ -177,7 +190,10 @@ impl<H: Handler> Transactional<H> {
             self.handler.apply(&mut transaction, &fresh).await?;
         }
         transaction.commit().await?;
+        let committed = Instant::now();
+        self.metrics.stage(Stage::Transaction, committed - began);
         let outputs = self.handler.outputs(&mut connection, &events).await?;
+        self.metrics.stage(Stage::ReadOutputs, committed.elapsed());
         let committed = indices.into_iter().zip(outputs).enumerate();
         Ok(committed
             .map(|(position, (index, output))| Committed {
@@ -186,6 +202,16 @@ impl<H: Handler> Transactional<H> {
                 output,
             })
             .collect())
+    }
+
+    fn count_emitted(&self, topics: impl Iterator<Item = &'static str>) {
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for topic in topics {
+            *counts.entry(topic).or_default() += 1;
+        }
+        for (topic, events) in counts {
+            self.metrics.emitted(topic, events);
+        }
     }
 
     /// Marks the events as seen; returns the positions of those that were not before, of a double
@@ -227,9 +253,14 @@ impl<H: Handler> Transactional<H> {
         let records: Vec<Record> = told()
             .map(|(c, output)| output.record(batch[c.index]))
             .collect();
-        kafka::send_all(&self.producer, &records)
-            .await
-            .map_err(|failure| failure.to_string())?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let sent = kafka::send_all(&self.producer, &records).await;
+        self.metrics.stage(Stage::Produce, began.elapsed());
+        sent.map_err(|failure| failure.to_string())?;
+        self.count_emitted(told().map(|(_, output)| output.topic));
         for (c, output) in told() {
             stages::emitted(batch[c.index], output);
         }
@@ -243,7 +274,10 @@ impl<H: Handler> Processor for Transactional<H> {
     async fn process(&self, batch: &[&Received<Self::Input>]) -> Result<Vec<Outcome>, String> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut prepared = Vec::with_capacity(batch.len());
-        for (index, result) in self.handler.prepare(batch).await.into_iter().enumerate() {
+        let began = Instant::now();
+        let results = self.handler.prepare(batch).await;
+        self.metrics.stage(Stage::Prepare, began.elapsed());
+        for (index, result) in results.into_iter().enumerate() {
             match result {
                 Ok(()) => prepared.push(index),
                 Err(failure) => outcomes[index] = Some(item_outcome(failure)?),
