@@ -54,16 +54,18 @@ async fn scrape(pipeline: &Pipeline, service: &str) -> Samples {
 }
 
 /// A sample's value; labels may be given in full or left out: then the sum over all of them.
-#[track_caller]
-fn value(samples: &Samples, name: &str) -> f64 {
+fn find(samples: &Samples, name: &str) -> Option<f64> {
     let of_name = format!("{name}{{");
-    let found: Vec<f64> = samples
+    samples
         .iter()
         .filter(|(sample, _)| *sample == name || sample.starts_with(&of_name))
         .map(|(_, value)| *value)
-        .collect();
-    assert!(!found.is_empty(), "no {name} in {samples:#?}");
-    found.iter().sum()
+        .reduce(|a, b| a + b)
+}
+
+#[track_caller]
+fn value(samples: &Samples, name: &str) -> f64 {
+    find(samples, name).unwrap_or_else(|| panic!("no {name} in {samples:#?}"))
 }
 
 const PROCESS: [&str; 5] = [
@@ -121,10 +123,16 @@ async fn every_process_answers(pipeline: &Pipeline) {
             200,
             "{service}"
         );
-        let samples = scrape(pipeline, service).await;
-        for name in names.iter().copied().flatten() {
-            value(&samples, name);
-        }
+        // The lag is known once the broker was asked, every 5 s.
+        let what = format!("all of {service}'s metrics");
+        let samples = eventually_async(&what, Duration::from_secs(30), async || {
+            let samples = scrape(pipeline, service).await;
+            let mut names = names.iter().copied().flatten();
+            names
+                .all(|name| find(&samples, name).is_some())
+                .then_some(samples)
+        })
+        .await;
         assert_eq!(value(&samples, "caravan_live"), 1.0, "{service}");
         assert_eq!(value(&samples, "caravan_ready"), 1.0, "{service}");
         assert!(value(&samples, "process_resident_memory_bytes") > 1e6);
