@@ -147,7 +147,7 @@ impl Health {
     }
 
     /// `(200 or 503, {"ready", "parts": {name: state}, "droppedLogLines", "stalled" where it is})`.
-    fn report(&self) -> (StatusCode, Value) {
+    pub(crate) fn report(&self) -> (StatusCode, Value) {
         let ready = self.is_ready();
         let parts: serde_json::Map<String, Value> = self
             .lock()
@@ -279,6 +279,22 @@ mod tests {
         health.moving();
         assert_eq!(health.report().0, StatusCode::OK);
         assert!(health.report().1.get("stalled").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_was_not_ready_recovers() {
+        let health = Health::default();
+        health.ready("database");
+        let within = Duration::from_secs(1);
+        let mut recovered = Box::pin(health.recovered());
+        assert!(timeout(within, &mut recovered).await.is_err());
+        health.degraded("database", "slow");
+        health.ready("database");
+        assert!(timeout(within, &mut recovered).await.is_err());
+        health.not_ready("database", "gone");
+        assert!(timeout(within, &mut recovered).await.is_err());
+        health.ready("database");
+        assert!(timeout(within, &mut recovered).await.is_ok());
     }
 
     #[test]

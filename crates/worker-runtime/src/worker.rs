@@ -26,6 +26,8 @@ mod offsets;
 mod parked;
 mod partition;
 mod processor;
+#[cfg(test)]
+mod rig;
 mod stages;
 mod transactional;
 mod work;

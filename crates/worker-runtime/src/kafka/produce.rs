@@ -69,11 +69,21 @@ pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), F
 /// As [`send_all`], for records of which some may be refused: what became of each, in order.
 pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
     let mut enqueued = Vec::with_capacity(records.len());
+    let mut refused: Option<Failure> = None;
     for record in records {
-        enqueued.push(enqueue(producer, record).await);
+        enqueued.push(match &refused {
+            // Room was waited for once; order is kept.
+            Some(failure) => Err(failure.clone()),
+            None => enqueue(producer, record).await,
+        });
+        if let (None, Some(Err(failure))) = (&refused, enqueued.last()) {
+            refused = Some(failure.clone());
+        }
     }
+    // From the last one on: once it is acknowledged nearly all are, and this task was not woken
+    // for each of them.
     let mut results = Vec::with_capacity(enqueued.len());
-    for delivery in enqueued {
+    for delivery in enqueued.into_iter().rev() {
         results.push(match delivery {
             Ok(delivery) => acknowledged(delivery).await,
             Err(failure) => Err(failure),
@@ -82,6 +92,7 @@ pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<
             kill::reached(Point::AfterSomeAcks);
         }
     }
+    results.reverse();
     results
 }
 

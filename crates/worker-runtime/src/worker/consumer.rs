@@ -226,3 +226,6 @@ fn config(brokers: &str, group: &str) -> ClientConfig {
     }
     config
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ impl Offsets {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -54,5 +56,37 @@ mod tests {
         offsets.done(12);
         // Offsets 13 and 14 never came (compaction, aborted transactions): nothing waits for them.
         assert_eq!(offsets.committable(), Some(16));
+    }
+
+    proptest! {
+        /// Batches come in order, with gaps; what is in them is done in any order, or not at all.
+        #[test]
+        fn never_more_than_the_prefix_that_is_done(
+            gaps in prop::collection::vec(1_i64..4, 1..200),
+            batch in 1_usize..50,
+            done in prop::collection::vec(any::<prop::sample::Index>(), 0..400),
+        ) {
+            let all: Vec<i64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let mut offsets = Offsets::default();
+            let mut finished = BTreeSet::new();
+            let mut done = done.iter();
+            let mut before = None;
+            for (number, begun) in all.chunks(batch).enumerate() {
+                // Within a batch the order is not known.
+                begun.iter().rev().for_each(|offset| offsets.begin(*offset));
+                let so_far = &all[..(number * batch + begun.len())];
+                for index in done.by_ref().take(batch) {
+                    let offset = *index.get(so_far);
+                    offsets.done(offset);
+                    finished.insert(offset);
+                }
+                let committable = offsets.committable().expect("something has begun");
+                let first_open = so_far.iter().find(|offset| !finished.contains(*offset));
+                let end = so_far[so_far.len() - 1] + 1;
+                prop_assert_eq!(committable, *first_open.unwrap_or(&end));
+                prop_assert!(before <= Some(committable), "it went back");
+                before = Some(committable);
+            }
+        }
     }
 }

@@ -69,3 +69,6 @@ impl<P: Processor> Partition<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

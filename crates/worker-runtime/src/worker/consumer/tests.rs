@@ -1,0 +1,147 @@
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use caravan_events::names::DEAD_LETTER_TOPIC;
+use rdkafka::{
+    Offset,
+    producer::{FutureProducer, FutureRecord},
+};
+use tokio::runtime::Handle;
+
+use super::{
+    super::{
+        rig::{Cluster, Fake, PROCESSED, TOPIC, cluster, eventually, good, shared},
+        spawner,
+    },
+    *,
+};
+use crate::worker::{lag::Lags, work::Shared};
+
+const GROUP: &str = "group";
+const PARTITIONS: i32 = 3;
+
+/// A worker as it runs, but for its process.
+struct Member {
+    shared: Arc<Shared<Fake>>,
+    thread: JoinHandle<()>,
+}
+
+impl Member {
+    fn join(fake: Fake, brokers: &str) -> Self {
+        let (shared, metrics) = shared(fake, brokers);
+        let lanes = Lanes::new(
+            spawner(Arc::clone(&shared), Lags::default()),
+            Handle::current(),
+            metrics,
+        );
+        let reader = Reader::new(
+            brokers,
+            GROUP,
+            TOPIC,
+            lanes,
+            shared.health.clone(),
+            shared.ending.clone(),
+            Arc::default(),
+        );
+        let reader = reader.expect("a client");
+        Self {
+            shared,
+            thread: thread::spawn(move || reader.run()),
+        }
+    }
+
+    fn events(&self) -> usize {
+        self.shared.processor.batches().iter().map(Vec::len).sum()
+    }
+
+    async fn leave(self) {
+        self.shared.ending.token().cancel();
+        let left = tokio::task::spawn_blocking(|| self.thread.join());
+        left.await.expect("no panic").expect("no panic");
+    }
+}
+
+/// One event to each partition in turn.
+async fn produce(brokers: &str, events: i64) {
+    let producer: FutureProducer = kafka::client(brokers).create().expect("a producer");
+    let mut deliveries = Vec::new();
+    for offset in 0..events {
+        let value = good(offset).value.expect("an event");
+        let record: FutureRecord<'_, (), _> = FutureRecord::to(TOPIC).payload(&value);
+        let partition = i32::try_from(offset).expect("small") % PARTITIONS;
+        let sent = producer.send_result(record.partition(partition));
+        deliveries.push(sent.map_err(|(error, _)| error).expect("room"));
+    }
+    for delivery in deliveries {
+        delivery.await.expect("an answer").expect("written");
+    }
+}
+
+/// What the group has committed, of all partitions together.
+async fn committed(brokers: &str) -> i64 {
+    let mut config = kafka::client(brokers);
+    config.set("group.id", GROUP);
+    let asked = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = config.create().expect("a client");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(TOPIC, 0, PARTITIONS - 1);
+        consumer.committed_offsets(list, Duration::from_secs(10))
+    });
+    let list = asked.await.expect("no panic").expect("an answer");
+    let offset = |offset| {
+        if let Offset::Offset(at) = offset {
+            at
+        } else {
+            0
+        }
+    };
+    list.elements().iter().map(|e| offset(e.offset())).sum()
+}
+
+fn topics() -> Cluster {
+    cluster(&[(TOPIC, PARTITIONS), (DEAD_LETTER_TOPIC, 1)])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_is_processed_once_and_committed_at_the_end() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    produce(&brokers, 6_000).await;
+    let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    eventually("all are given", || member.events() >= 6_000).await;
+    assert_eq!(member.events(), 6_000);
+    member.leave().await;
+    assert_eq!(committed(&brokers).await, 6_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_is_finished_before_partitions_go() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    let first = Member::join(Fake::waiting(), &brokers);
+    produce(&brokers, 30).await;
+    eventually("all are under way", || first.events() > 0).await;
+    let begun = first.events();
+    let leaving = tokio::spawn({
+        let shared = Arc::clone(&first.shared);
+        async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            shared.processor.let_through(1_000);
+        }
+    });
+    first.leave().await;
+    leaving.await.expect("no panic");
+    let done = committed(&brokers).await;
+    assert!(
+        done >= i64::try_from(begun).expect("few"),
+        "{done} of {begun}"
+    );
+    // Whoever comes next does the rest, and nothing else.
+    let second = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    let rest = usize::try_from(30 - done).expect("no more than all");
+    eventually("the rest is done", || second.events() >= rest).await;
+    second.leave().await;
+    assert_eq!(committed(&brokers).await, 30);
+}
