@@ -79,7 +79,7 @@ fn judge(check: Check, topic: &Topic, state: &TopicState, hint: &str) -> Finding
 }
 
 /// The one-shot that makes the topics.
-fn creator(pipeline: &Pipeline) -> Option<&str> {
+pub(super) fn creator(pipeline: &Pipeline) -> Option<&str> {
     let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
     let service = pipeline.services.iter().find(|s| creates(s.effect))?;
     Some(&service.name)
