@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use worker_runtime::kafka::DEAD_LETTER_HEADER_BYTES;
-
 use super::{
     Scene,
     broker::Broker,
@@ -15,6 +13,7 @@ use super::{
     topics,
 };
 use crate::{
+    clients::lacking_room,
     dead_letters::{
         DeadLetters, Letter, Selection,
         journal::Status,
@@ -165,8 +164,7 @@ fn text(letter: &Letter) -> String {
     format!("{}: {}", letter.id(), error.escape_debug())
 }
 
-/// A dead letter is its message and what is said about it: one that does not fit is refused, and
-/// its partition stalls.
+/// One that does not fit is refused, and its partition stalls.
 fn judge_room(
     scene: Scene<'_>,
     check: Check,
@@ -176,24 +174,11 @@ fn judge_room(
     let Some(limit) = limits.get(topic) else {
         return check.fail(format!("the broker tells no max.message.bytes of {topic}"));
     };
-    let sources = limits.iter().filter(|(name, _)| *name != topic);
-    let Some((source, largest)) = sources.max_by_key(|(_, limit)| **limit) else {
+    let Some(lack) = lacking_room(scene.pipeline, limits) else {
         return check.pass(format!("{limit} bytes"));
-    };
-    let headers = i64::try_from(DEAD_LETTER_HEADER_BYTES).unwrap_or(i64::MAX);
-    let needed = largest.saturating_add(headers);
-    if *limit >= needed {
-        return check.pass(format!("{limit} bytes"));
-    }
-    let hint = match topics::creator(scene.pipeline) {
-        Some(service) => format!("up {service}"),
-        None => "up".to_owned(),
     };
     check
-        .warn(format!("{limit} of {needed} bytes"))
-        .evidence([format!(
-            "{source} takes messages of {largest} bytes; max.message.bytes of {topic} has to be \
-             {headers} more, or a dead letter is refused and its partition stalls"
-        )])
-        .hint(scene.invocation.command(&hint))
+        .warn(format!("{} of {} bytes", lack.limit, lack.needed))
+        .evidence([lack.to_string()])
+        .hint(scene.invocation.command(&topics::make(scene.pipeline)))
 }
