@@ -5,11 +5,13 @@
 //! - [`groups`]: consumer groups, their members and what those were assigned;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
 //! - [`tail`]: what is produced from now on;
-//! - [`scan`]: what a topic holds already, bounded.
+//! - [`scan`]: what a topic holds already, bounded;
+//! - [`between`]: all that lies between two offsets of each partition.
 
 use std::{sync::Arc, time::Duration};
 
 mod assignment;
+pub(crate) mod between;
 mod client;
 pub(crate) mod groups;
 pub(crate) mod offsets;
