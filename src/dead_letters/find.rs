@@ -36,7 +36,7 @@ impl DeadLetters {
         tell: Tell,
     ) -> Result<Found> {
         let mut span = self.span().await?;
-        if place.topic == self.topic {
+        if *place.topic == *self.topic {
             span = only(span, place);
         }
         let wanted = place.clone();
@@ -90,7 +90,7 @@ impl DeadLetters {
 
 /// One message of a span.
 fn only(mut span: Span, place: &Place) -> Span {
-    let at = (place.topic.clone(), place.partition);
+    let at = place.partition();
     span.from.retain(|p, _| *p == at);
     span.to.retain(|p, _| *p == at);
     for from in span.from.values_mut() {

@@ -109,7 +109,7 @@ impl History {
         let State::Sent { offset } = replay.state else {
             return Status::Interrupted;
         };
-        let partition = (source.topic.clone(), source.partition);
+        let partition = source.partition();
         let passed = |group: &String| {
             let committed = progress.get(group).and_then(|c| c.get(&partition));
             committed.is_some_and(|committed| *committed > offset)

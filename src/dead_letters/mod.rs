@@ -152,10 +152,9 @@ impl DeadLetters {
     pub(crate) async fn progress(&self, history: &History) -> Result<Progress> {
         let mut asked: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
         for (source, replay) in history.replays() {
-            let declared = self.sources.get(&source.topic).into_iter().flatten();
+            let declared = self.sources.get(&*source.topic).into_iter().flatten();
             for group in declared.chain(&replay.groups) {
-                let partition = (source.topic.clone(), source.partition);
-                asked.entry(group).or_default().insert(partition);
+                asked.entry(group).or_default().insert(source.partition());
             }
         }
         let asked = asked.into_iter().map(async |(group, partitions)| {

@@ -1,22 +1,30 @@
 //! Where a message stands, or stood: what a dead letter is known by.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::clients::kafka::Partition;
 
 /// `TOPIC/PARTITION/OFFSET`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
-    pub(crate) topic: String,
+    /// Shared by the places of one topic, where there are many.
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
 impl Place {
-    pub(crate) fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Self {
+    pub(crate) fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
         Self {
             topic: topic.into(),
             partition,
             offset,
         }
+    }
+
+    /// Its topic and partition.
+    pub(crate) fn partition(&self) -> Partition {
+        (self.topic.to_string(), self.partition)
     }
 }
 
@@ -39,7 +47,7 @@ impl FromStr for Place {
                 if !topic.is_empty() && !topic.contains('/') =>
             {
                 Ok(Self {
-                    topic: topic.to_owned(),
+                    topic: topic.into(),
                     partition: i32::try_from(partition).map_err(|_| wrong())?,
                     offset: i64::try_from(offset).map_err(|_| wrong())?,
                 })

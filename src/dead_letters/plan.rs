@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,8 +33,8 @@ pub(crate) struct Item {
     /// Where it stands on the dead-letter topic: partition, offset.
     pub(super) own: (i32, i64),
     /// The groups that are to pass it.
-    pub(crate) groups: BTreeSet<String>,
-    pub(crate) reason: Option<String>,
+    pub(crate) groups: Arc<BTreeSet<String>>,
+    pub(crate) reason: Option<Arc<str>>,
 }
 
 /// Why a letter that was asked for is not sent.
@@ -99,7 +100,7 @@ impl Plan {
         for item in &self.send {
             let groups: Vec<_> = item.groups.iter().map(String::as_str).collect();
             let reason = item.reason.as_deref().unwrap_or("-");
-            let kind = (item.source.topic.as_str(), groups.join(", "), reason);
+            let kind = (&*item.source.topic, groups.join(", "), reason);
             *kinds.entry(kind).or_default() += 1;
         }
         kinds
@@ -127,6 +128,8 @@ impl DeadLetters {
             progress,
             items: HashMap::new(),
             interrupted: HashSet::new(),
+            words: HashSet::new(),
+            groups: HashMap::new(),
             plan: Plan {
                 seen: ends(&span),
                 history,
@@ -235,7 +238,20 @@ struct Planner {
     /// By where they are sent: of several letters of one message one is.
     items: HashMap<Place, Item>,
     interrupted: HashSet<Place>,
+    /// Topics and reasons: few, of many letters.
+    words: HashSet<Arc<str>>,
+    groups: HashMap<(Arc<str>, Option<String>), Arc<BTreeSet<String>>>,
     plan: Plan,
+}
+
+/// The one copy of a word.
+fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
+    if let Some(known) = words.get(word) {
+        return Arc::clone(known);
+    }
+    let word: Arc<str> = word.into();
+    words.insert(Arc::clone(&word));
+    word
 }
 
 impl Planner {
@@ -245,7 +261,10 @@ impl Planner {
             return;
         }
         let source = match self.target(&letter) {
-            Ok(source) => source,
+            Ok(source) => Place {
+                topic: intern(&mut self.words, &source.topic),
+                ..source
+            },
             Err(why) => return self.plan.leave_out(why, &letter),
         };
         match self.plan.history.status(&letter, &self.progress) {
@@ -254,34 +273,37 @@ impl Planner {
             Status::InFlight => return self.plan.leave_out(LeftOut::InFlight, &letter),
             Status::Replayed => return self.plan.leave_out(LeftOut::Replayed, &letter),
         }
-        let groups = match letter.group {
-            Some(group) => [group].into(),
-            None => self
-                .letters
-                .sources
-                .get(&source.topic)
-                .cloned()
-                .unwrap_or_default(),
+        let item = Item {
+            own: (letter.own.partition, letter.own.offset),
+            groups: self.groups_of(letter.group, &source),
+            reason: letter.reason.map(|reason| intern(&mut self.words, &reason)),
+            source: source.clone(),
         };
-        let own = (letter.own.partition, letter.own.offset);
-        self.items
-            .entry(source.clone())
-            .and_modify(|item| item.groups.extend(groups.iter().cloned()))
-            .or_insert_with(|| Item {
-                source,
-                own,
-                groups,
-                reason: letter.reason,
-            });
+        let groups = Arc::clone(&item.groups);
+        let planned = self.items.entry(source).or_insert(item);
+        if !groups.is_subset(&planned.groups) {
+            Arc::make_mut(&mut planned.groups).extend(groups.iter().cloned());
+        }
+    }
+
+    /// The group that gave a letter up; where it is not said, all that read the topic.
+    fn groups_of(&mut self, group: Option<String>, source: &Place) -> Arc<BTreeSet<String>> {
+        let key = (Arc::clone(&source.topic), group);
+        let groups = self.groups.entry(key).or_insert_with_key(|(topic, group)| {
+            let readers = || self.letters.sources.get(&**topic).cloned();
+            let group = group.as_ref().map(|group| [group.clone()].into());
+            Arc::new(group.or_else(readers).unwrap_or_default())
+        });
+        Arc::clone(groups)
     }
 
     /// Where a letter can be sent back to.
     fn target(&self, letter: &Letter) -> std::result::Result<Place, LeftOut> {
         let source = letter.source.clone().ok_or(LeftOut::NoSource)?;
-        if !self.letters.sources.contains_key(&source.topic) {
+        if !self.letters.sources.contains_key(&*source.topic) {
             return Err(LeftOut::Undeclared);
         }
-        match self.letters.topics.get(&source.topic) {
+        match self.letters.topics.get(&*source.topic) {
             Some(topic) if source.partition < topic.partitions => Ok(source),
             _ => Err(LeftOut::NoPartition),
         }

@@ -146,7 +146,11 @@ impl DeadLetters {
     /// Nothing is sent where nobody is there to process it.
     async fn expect_readers(&self, plan: &Plan) -> Result<()> {
         let groups = self.kafka.groups().await.map_err(unreachable)?;
-        let needed: HashSet<&String> = plan.send.iter().flat_map(|item| &item.groups).collect();
+        let needed: HashSet<&String> = plan
+            .send
+            .iter()
+            .flat_map(|item| item.groups.iter())
+            .collect();
         let idle = needed.into_iter().filter(|name| {
             let group = groups.iter().find(|g| g.name == **name);
             group.is_none_or(|g| g.members.is_empty())
@@ -260,18 +264,18 @@ impl Run<'_> {
         round.sort_by(|(a, _), (b, _)| a.source.cmp(&b.source));
         let targets: HashSet<Partition> = round
             .iter()
-            .map(|(item, _)| (item.source.topic.clone(), item.source.partition))
+            .map(|(item, _)| item.source.partition())
             .collect();
         let targets: Vec<_> = targets.into_iter().collect();
         let ends = self.letters.kafka.ends(&targets, End::Latest).await;
         let ends = ends.map_err(unreachable)?;
         let replay = |item: &Item, state| Replay {
             seen: self.seen.clone(),
-            groups: item.groups.clone(),
+            groups: (*item.groups).clone(),
             state,
         };
         let intents = round.iter().map(|(item, _)| {
-            let at = (item.source.topic.clone(), item.source.partition);
+            let at = item.source.partition();
             let from = ends.get(&at).copied().unwrap_or(0);
             (item.source.clone(), replay(item, State::Intent { from }))
         });
@@ -297,7 +301,11 @@ impl Run<'_> {
         self.journal.note(&self.sender, dones).await?;
         let sent = sent.into_iter().map(|(item, offset)| Sent {
             source: item.source.clone(),
-            target: Place::new(&item.source.topic, item.source.partition, offset),
+            target: Place::new(
+                Arc::clone(&item.source.topic),
+                item.source.partition,
+                offset,
+            ),
             own: item.own,
         });
         let sent: Vec<_> = sent.collect();
@@ -322,20 +330,11 @@ impl Run<'_> {
     async fn wait(&mut self, sent: &[Sent]) -> Result<()> {
         let mut due: BTreeMap<String, BTreeMap<Partition, i64>> = BTreeMap::new();
         for sent in sent {
-            let Place {
-                topic,
-                partition,
-                offset,
-            } = &sent.target;
-            for group in self
-                .items
-                .get(&sent.own)
-                .into_iter()
-                .flat_map(|i| &i.groups)
-            {
+            let item = self.items.get(&sent.own).into_iter();
+            for group in item.flat_map(|item| item.groups.iter()) {
                 let partitions = due.entry(group.clone()).or_default();
-                let last = partitions.entry((topic.clone(), *partition)).or_default();
-                *last = (*last).max(*offset);
+                let last = partitions.entry(sent.target.partition()).or_default();
+                *last = (*last).max(sent.target.offset);
             }
         }
         let deadline = Instant::now() + self.patience;
@@ -437,7 +436,7 @@ fn outgoing(item: &Item, letter: &OwnedMessage) -> Outgoing {
         value: Some(&source),
     });
     Outgoing {
-        topic: item.source.topic.clone(),
+        topic: item.source.topic.to_string(),
         partition: item.source.partition,
         key: letter.key().map(<[u8]>::to_vec),
         value: letter.payload().map(<[u8]>::to_vec),
@@ -464,7 +463,7 @@ mod tests {
         let item = Item {
             source: Place::new("orders", 2, 17),
             own: (1, 5),
-            groups: ["billing".to_owned()].into(),
+            groups: Arc::new(["billing".to_owned()].into()),
             reason: None,
         };
         let record = outgoing(&item, &letter);

@@ -36,10 +36,7 @@ impl Selection {
         let age = letter.age(now);
         placed
             && named(&self.reasons, letter.reason.as_deref())
-            && named(
-                &self.topics,
-                letter.source.as_ref().map(|s| s.topic.as_str()),
-            )
+            && named(&self.topics, letter.source.as_ref().map(|s| &*s.topic))
             && named(&self.groups, letter.group.as_deref())
             && self
                 .older_than
@@ -92,10 +89,7 @@ const MAX_CHOICES: usize = 200;
 impl Choices {
     pub(super) fn note(&mut self, letter: &Letter, selection: &Selection) {
         note(&mut self.reasons, letter.reason.as_deref());
-        note(
-            &mut self.topics,
-            letter.source.as_ref().map(|s| s.topic.as_str()),
-        );
+        note(&mut self.topics, letter.source.as_ref().map(|s| &*s.topic));
         note(&mut self.groups, letter.group.as_deref());
         for place in &selection.places {
             if *place == letter.own || Some(place) == letter.source.as_ref() {

@@ -60,8 +60,10 @@ pub(crate) struct Tally {
     pub(crate) by_status: BTreeMap<Status, u64>,
     pub(crate) oldest: Option<DateTime<Utc>>,
     pub(crate) newest: Option<DateTime<Utc>>,
-    /// One of them.
+    /// The oldest that waits, if any does; else the oldest.
     pub(crate) example: Option<Place>,
+    /// What the example was chosen by.
+    example_rank: Option<(bool, Option<DateTime<Utc>>)>,
 }
 
 impl Tally {
@@ -72,14 +74,15 @@ impl Tally {
     fn note(&mut self, letter: &Letter, status: Status) {
         self.letters += 1;
         *self.by_status.entry(status).or_default() += 1;
-        if let Some(at) = letter.at {
-            self.newest = self.newest.max(Some(at));
-            if self.oldest.is_none_or(|oldest| at < oldest) {
-                self.oldest = Some(at);
-                self.example = Some(letter.id().clone());
-            }
+        self.newest = self.newest.max(letter.at);
+        if self.oldest.is_none() || letter.at.is_some_and(|at| Some(at) < self.oldest) {
+            self.oldest = letter.at;
         }
-        self.example.get_or_insert_with(|| letter.id().clone());
+        let rank = (status != Status::Waiting, letter.at);
+        if self.example_rank.is_none_or(|best| rank < best) {
+            self.example_rank = Some(rank);
+            self.example = Some(letter.id().clone());
+        }
     }
 }
 
@@ -165,7 +168,7 @@ impl Surveyor {
         let status = self.history.status(&letter, &self.progress);
         self.survey.all.note(&letter, status);
         let kind = Kind {
-            topic: letter.source.as_ref().map(|s| s.topic.clone()),
+            topic: letter.source.as_ref().map(|s| s.topic.to_string()),
             group: letter.group.clone(),
             reason: letter.reason.clone(),
             age: Age::of(letter.age(self.now)),
@@ -197,6 +200,32 @@ mod tests {
         assert_eq!(age(86_400), Age::Week);
         assert_eq!(age(604_800), Age::Older);
         assert_eq!(Age::of(None), Age::Unknown);
+    }
+
+    #[test]
+    fn the_example_is_the_oldest_that_waits() {
+        let mut tally = Tally::default();
+        for (n, status) in [
+            (3, Status::Waiting),
+            (1, Status::Replayed),
+            (2, Status::Waiting),
+            (4, Status::Waiting),
+        ] {
+            let letter = Letter {
+                own: Place::new("dead", 0, n),
+                source: None,
+                group: None,
+                reason: None,
+                error: None,
+                attempts: None,
+                at: DateTime::from_timestamp(n, 0),
+            };
+            tally.note(&letter, status);
+        }
+        assert_eq!(tally.example, Some(Place::new("dead", 0, 2)));
+        assert_eq!(tally.oldest, DateTime::from_timestamp(1, 0));
+        assert_eq!(tally.newest, DateTime::from_timestamp(4, 0));
+        assert_eq!((tally.letters, tally.count(Status::Waiting)), (4, 3));
     }
 
     #[test]

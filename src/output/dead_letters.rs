@@ -62,7 +62,7 @@ pub(crate) fn survey(console: &Console, topic: &str, survey: &Survey) -> String 
             "WAITING",
             "IN FLIGHT",
             "REPLAYED",
-            "OLDEST",
+            "EXAMPLE",
         ];
         let rows = survey
             .kinds
@@ -427,7 +427,7 @@ fn left_out(why: LeftOut, left: &Left) -> String {
 
 fn reason(why: LeftOut) -> &'static str {
     match why {
-        LeftOut::Replayed => "replayed before, went through",
+        LeftOut::Replayed => "replayed before, passed by the group",
         LeftOut::InFlight => "replayed before, not yet passed by the group",
         LeftOut::NoSource => "without headers that say where the message stood",
         LeftOut::Undeclared => "of a topic that the declaration does not name",

@@ -57,22 +57,23 @@ fn nothing_is_there(pipeline: &Pipeline) {
     );
 }
 
-/// Times, and what depends on them, as names.
+/// Times as a word.
 fn normal(text: &str) -> String {
-    let mut words = Vec::new();
-    for word in text.split(' ') {
-        let time = word.trim_end_matches('\n');
-        words.push(if chrono::DateTime::parse_from_rfc3339(time).is_ok() {
+    let words = text.split_inclusive(char::is_whitespace).map(|word| {
+        let time = word.trim_end();
+        if chrono::DateTime::parse_from_rfc3339(time).is_ok() {
             word.replace(time, "TIME")
         } else {
             word.to_owned()
-        });
-    }
-    words.join(" ")
+        }
+    });
+    words.collect()
 }
 
 fn dead_letters(pipeline: &Pipeline) -> Vec<crate::support::kafka::Stored> {
-    read_all(pipeline, DEAD_LETTERS)
+    let mut letters = read_all(pipeline, DEAD_LETTERS);
+    letters.sort_by_key(|l| (l.partition, l.offset));
+    letters
 }
 
 /// Waits for dead letters that were given up from now on.
@@ -95,8 +96,11 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
         Message::to(SOURCE, 2).key(b"tombstone"),
         Message::to(SOURCE, 2).value(format!("not json {secret}").as_bytes()),
     ];
-    send(pipeline, &poison).await;
-    wait_for_letters(pipeline, 4);
+    // One after the other, so that it is known which is the oldest.
+    for (n, poison) in poison.iter().enumerate() {
+        send(pipeline, std::slice::from_ref(poison)).await;
+        wait_for_letters(pipeline, n + 1);
+    }
 
     let list = pipeline.caravan(&["dlq", "list"]).expect(0);
     insta::assert_snapshot!("list", list.stdout);
@@ -229,7 +233,7 @@ fn poison_comes_straight_back(pipeline: &Pipeline) {
     insta::assert_snapshot!("replay_dry_run", dry.stdout);
     let unasked = pipeline.caravan(&["dlq", "replay", "--all"]).expect(2);
     assert!(
-        unasked.stderr.contains("caravan dlq replay --all --yes"),
+        unasked.stderr.contains("dlq replay --all --yes"),
         "{}",
         unasked.stderr
     );
@@ -280,7 +284,7 @@ async fn a_purge_asks_and_cuts_fronts(pipeline: &Pipeline) {
         unasked.stderr
     );
     assert!(
-        unasked.stderr.contains("caravan dlq purge --all --yes"),
+        unasked.stderr.contains("dlq purge --all --yes"),
         "{}",
         unasked.stderr
     );
@@ -507,7 +511,8 @@ async fn an_interrupted_replay_is_settled(pipeline: &Pipeline) {
     assert_eq!(ids, ["dead-letters.empty"]);
     let finding = Pipeline::finding(&ran, "dead-letters.empty");
     assert_eq!(finding["seen"], "2 replays were interrupted");
-    assert_eq!(finding["hint"], "caravan dlq replay --all");
+    let hint = finding["hint"].as_str().unwrap();
+    assert!(hint.ends_with(" dlq replay --all"), "{hint}");
 
     let before = ends(SOURCE);
     let ran = pipeline
@@ -667,7 +672,7 @@ async fn room_is_made_for_larger_messages(pipeline: &Pipeline) {
     let finding = Pipeline::finding(&ran, "dead-letters.room");
     assert_eq!(finding["seen"], "1114124 of 3065536 bytes");
     let hint = finding["hint"].as_str().unwrap().to_owned();
-    assert_eq!(hint, "caravan up kafka-init");
+    assert!(hint.ends_with(" up kafka-init"), "{hint}");
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
     assert_eq!(lag(pipeline, "purchase-worker", SOURCE), 0);

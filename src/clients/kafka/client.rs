@@ -51,6 +51,8 @@ impl Client {
         let mut config = config(bootstrap);
         // librdkafka wants a group to assign anything; one of this name is never made.
         config.set("group.id", format!("caravan-{}", Uuid::new_v4()));
+        // What retention deletes while it is read is skipped, and not all that stands behind it.
+        config.set("auto.offset.reset", "earliest");
         if ends == Ends::Told {
             config.set("enable.partition.eof", "true");
         }
