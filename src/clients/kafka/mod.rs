@@ -7,7 +7,6 @@
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
 //! - [`tail`]: what is produced from now on;
 //! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
-//! - [`between`]: all that lies between two offsets of each partition;
 //! - [`admin`]: settings of topics; making one, cutting records off;
 //! - [`send`]: records to partitions of the caller's choice.
 
@@ -15,7 +14,6 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) mod admin;
 mod assignment;
-pub(crate) mod between;
 mod client;
 pub(crate) mod groups;
 pub(crate) mod offsets;
