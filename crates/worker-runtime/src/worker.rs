@@ -2,17 +2,23 @@
 //!
 //! In the order in which a message passes:
 //! - `consumer`: the thread that polls Kafka and commits; `context`: what Kafka calls back;
-//! - `lane`: from that thread to the partitions' tasks;
-//! - `partition`: one task per partition: batches, retries, dead letters; with `message`
-//!   (decoding), `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
+//! - `lane`: from that thread to the partitions' tasks, bounded by what `gauge` counts; `inbox`:
+//!   the tasks' side of it, where messages are decoded into batches (`batch`, `message`);
+//! - `partition`: one task per partition; `work`: what it does with a batch: retries, dead
+//!   letters; with `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
 //!   `stages` (log lines);
 //! - `processor`: what a partition's task needs done; `transactional` does it with the inbox, the
-//!   effects and the outputs of a [`Handler`], which is domain alone.
+//!   effects and the outputs of a [`Handler`], which is domain alone, and with `bisection` where
+//!   one of a batch is at fault.
 
+mod batch;
+mod bisection;
 mod consumer;
 mod context;
 mod dead_letter;
 mod ending;
+mod gauge;
+mod inbox;
 mod lag;
 mod lane;
 mod message;
@@ -22,6 +28,7 @@ mod partition;
 mod processor;
 mod stages;
 mod transactional;
+mod work;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -41,7 +48,8 @@ use context::{GROUP_PART, KAFKA_PART};
 use ending::Ending;
 use lag::Lags;
 use lane::{Lanes, Spawn};
-use partition::{Partition, Shared};
+use partition::Partition;
+use work::Shared;
 
 pub use message::{Message, Received};
 pub use processor::{Outcome, Processor};

@@ -14,7 +14,11 @@ use rdkafka::{
 };
 
 use super::lane::Lanes;
-use crate::{Health, kafka, telemetry};
+use crate::{
+    Health, kafka,
+    kill::{self, Point},
+    telemetry,
+};
 
 /// The broker's part in `/ready`.
 pub(crate) const KAFKA_PART: &str = "kafka";
@@ -84,6 +88,7 @@ impl Context {
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         tracing::info!(partitions = ?partitions, "partitions revoked");
+        kill::reached(Point::OnRevoke);
         let offsets = self.lanes.close(partitions);
         if consumer.assignment_lost() {
             // Another member may have them by now, and has read on from what was committed.
@@ -177,8 +182,10 @@ pub(crate) fn commit(
             tracing::warn!(%error, partition, offset, "not an offset");
         }
     }
+    kill::reached(Point::BeforeOffsetCommit);
     if let Err(error) = consumer.commit(&list, mode) {
         // What is not committed is delivered again, and the inbox knows it.
         tracing::warn!(%error, "commit failed");
     }
+    kill::reached(Point::AfterOffsetCommit);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use rdkafka::producer::Producer as _;
 
-use super::lane::Gauge;
+use super::gauge::Gauge;
 use crate::{RunError, kafka::Producer, metrics::WorkerMetrics};
 
 const EVERY: Duration = Duration::from_secs(5);
