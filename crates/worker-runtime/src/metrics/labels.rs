@@ -60,7 +60,7 @@ words! {
 words! {
     /// Why nothing is read from a partition.
     PauseReason {
-        /// Enough lies before its task: it is busy.
+        /// Enough has lain before its task for a while: it is busy.
         Full = "full",
         /// Its task waits for a database, a broker or a service.
         Infrastructure = "infrastructure",
