@@ -16,5 +16,6 @@ mod effects;
 mod failures;
 mod faults;
 mod metrics;
+mod stalls;
 mod support;
 mod workers;
