@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use caravan_events::ids;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// `uuid` draws a random one; anything else stands for itself.
+    /// `uuid` draws a new one, in the order of time; anything else stands for itself.
     pub(super) fn draw(declared: &BTreeMap<String, String>) -> Self {
         let draw = |value: &String| match value.as_str() {
-            "uuid" => Uuid::new_v4().to_string(),
+            "uuid" => ids::time_ordered().to_string(),
             literal => literal.to_owned(),
         };
         Self(
@@ -97,7 +97,7 @@ mod tests {
     fn names_are_filled_in_everywhere() {
         let values = values();
         let student = values.0["student"].clone();
-        assert!(Uuid::parse_str(&student).is_ok());
+        assert!(uuid::Uuid::parse_str(&student).is_ok());
         let filled = values
             .fill_json(&json!({"a": "{{student}}", "b": ["x-{{ course }}-{{course}}", 7, null]}))
             .expect("names are declared");
