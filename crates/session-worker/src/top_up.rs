@@ -1,6 +1,9 @@
 //! The periodic pass: as sessions go by, windows are filled up again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
@@ -9,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker_runtime::{Failure, Health};
 
-use crate::store::{self, Wanted};
+use crate::{
+    store::{self, Wanted},
+    window::UPCOMING,
+};
 
 /// The pass's part in `/ready`.
 const PART: &str = "top-up";
-/// Allocations that are looked at by one statement.
+/// Allocations that are looked at at once.
 const SLICE_SIZE: i64 = 2000;
 /// Allocations that are filled in one transaction.
 const BATCH: usize = 200;
@@ -32,13 +38,14 @@ pub(crate) struct TopUp {
 /// An allocation without any session is its event's business first: it is left alone for a
 /// minute, so that a broken event path shows instead of being papered over at once.
 const SLICE: &str = "
-SELECT a.id, s.upcoming < 7 AND (s.total > 0 OR a.created_at < now() - interval '1 minute')
-FROM (SELECT id, created_at FROM trainer_allocations
-      WHERE id > $1 AND status = 'active' ORDER BY id LIMIT $2) a
-CROSS JOIN LATERAL (
-    SELECT count(*) AS total, count(*) FILTER (WHERE starts_at > now()) AS upcoming
-    FROM tutoring_sessions WHERE allocation_id = a.id) s
-ORDER BY a.id";
+SELECT id, created_at < now() - interval '1 minute' FROM trainer_allocations
+WHERE id > $1 AND status = 'active' ORDER BY id LIMIT $2";
+
+/// One stretch of the index on (allocation_id, seq), instead of a look-up for each allocation.
+const UPCOMING_SESSIONS: &str = "
+SELECT allocation_id, (count(*) FILTER (WHERE starts_at > now()))::integer
+FROM tutoring_sessions WHERE allocation_id > $1 AND allocation_id <= $2
+GROUP BY allocation_id ORDER BY allocation_id";
 
 /// Without those that another replica is at.
 const LOCK: &str = "
@@ -104,21 +111,35 @@ impl TopUp {
     /// Fills the windows that are short among the allocations that follow `after`. The last one
     /// that was looked at, and how many sessions were added.
     async fn slice(&self, after: Uuid) -> Result<(Option<Uuid>, u64), sqlx::Error> {
-        let looked_at: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
+        let allocations: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
             .bind(after)
             .bind(SLICE_SIZE)
             .fetch_all(&self.db)
             .await?;
-        let last = looked_at.last().map(|(id, _)| *id);
-        let short: Vec<Uuid> = looked_at
-            .into_iter()
-            .filter_map(|(id, short)| short.then_some(id))
+        let Some((last, _)) = allocations.last().copied() else {
+            return Ok((None, 0));
+        };
+        let upcoming: Vec<(Uuid, i32)> = sqlx::query_as(UPCOMING_SESSIONS)
+            .bind(after)
+            .bind(last)
+            .fetch_all(&self.db)
+            .await?;
+        let upcoming: HashMap<Uuid, i32> = upcoming.into_iter().collect();
+        let is_short = |(id, old): &(Uuid, bool)| {
+            upcoming
+                .get(id)
+                .map_or(*old, |upcoming| *upcoming < UPCOMING)
+        };
+        let short: Vec<Uuid> = allocations
+            .iter()
+            .filter(|allocation| is_short(allocation))
+            .map(|(id, _)| *id)
             .collect();
         let mut added = 0;
         for batch in short.chunks(BATCH) {
             added += self.fill(batch).await?;
         }
-        Ok((last, added))
+        Ok((Some(last), added))
     }
 
     /// One transaction. The row locks keep replicas apart, and `fill` reads after they are taken.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 /// How many upcoming sessions an allocation has.
-const UPCOMING: i32 = 7;
+pub(crate) const UPCOMING: i32 = 7;
 /// Sessions begin at this hour, UTC.
 const HOUR: i64 = 9;
 
