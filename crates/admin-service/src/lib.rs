@@ -1,9 +1,11 @@
 //! Allocates trainers to purchases, over HTTP.
 //!
-//! - [`routes`]: `POST /allocations`, with its validation;
-//! - [`allocations`]: one trainer per purchase, the least loaded, never above capacity.
+//! - [`routes`]: `POST /allocations` and `POST /allocations:batch`, with their validation;
+//! - [`allocations`]: one trainer per purchase, never above capacity, in one transaction;
+//! - [`assignment`]: who it is, decided in memory.
 
 mod allocations;
+mod assignment;
 mod routes;
 
 use worker_runtime::{
@@ -27,6 +29,7 @@ pub async fn run() -> Result<(), RunError> {
     let token = BearerToken::new(&settings::required("API_TOKEN")?);
     let routes = http::guard(routes::routes(Allocations::new(pool.clone())), token);
     let service = Service::start(&[database::PART], routes).await?;
+    service.metrics.watch_pool(pool.clone());
     if database::wait(&pool, &service.health, &service.shutdown).await {
         telemetry::started();
         database::watch(pool, service.health.clone(), service.shutdown.clone()).await;

@@ -9,8 +9,8 @@ use proptest::{collection, prelude::*, sample::Index};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Per event type; together 120,000.
-const CASES: u32 = 40_000;
+/// Per event type; together 105,000.
+const CASES: u32 = 35_000;
 
 /// What a producer that is broken, newer or hostile does to a good event.
 #[derive(Debug, Clone)]
