@@ -9,7 +9,7 @@ use rdkafka::producer::FutureProducer;
 use crate::RunError;
 pub use context::ClientLog;
 pub(crate) use context::log;
-pub use produce::{Record, check_fatal, is_synthetic, send_all, synthetic_headers};
+pub use produce::{Record, check_fatal, is_synthetic, send_all, trace};
 
 /// The largest message that the pipeline's topics take: Kafka's own default
 /// (`message.max.bytes` of the broker).

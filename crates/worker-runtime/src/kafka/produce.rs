@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use caravan_events::names::SYNTHETIC_HEADER;
+use caravan_events::names::{CORRELATION_ID_HEADER, SYNTHETIC_HEADER, TRACEPARENT_HEADER};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
@@ -10,7 +10,7 @@ use rdkafka::{
 };
 
 use super::Producer;
-use crate::{Failure, RunError};
+use crate::{Failure, RunError, Trace};
 
 /// How long room in the producer's queue is waited for, 10 s in all; once queued, a message is
 /// under librdkafka's own deadline (`message.timeout.ms`).
@@ -33,12 +33,18 @@ pub struct Record {
 impl Record {
     /// An event of the pipeline: its key is the correlation id.
     #[must_use]
-    pub fn event(topic: &str, correlation_id: &str, value: String, synthetic: bool) -> Self {
+    pub fn event(
+        topic: &str,
+        correlation_id: &str,
+        value: String,
+        synthetic: bool,
+        trace: Option<Trace>,
+    ) -> Self {
         Self {
             topic: topic.to_owned(),
             key: Some(correlation_id.as_bytes().to_vec()),
             value: Some(value.into_bytes()),
-            headers: synthetic_headers(synthetic),
+            headers: headers(correlation_id, synthetic, trace),
         }
     }
 }
@@ -101,17 +107,36 @@ fn failure(record: &Record, error: &KafkaError) -> Failure {
     Failure::Infrastructure(format!("cannot write to topic {}: {error}", record.topic))
 }
 
-/// Headers of a message, with the mark of test traffic or without any.
-#[must_use]
-pub fn synthetic_headers(synthetic: bool) -> OwnedHeaders {
+/// Headers of an event: its correlation id, its trace if it has one, the mark of test traffic.
+fn headers(correlation_id: &str, synthetic: bool, trace: Option<Trace>) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(3).insert(Header {
+        key: CORRELATION_ID_HEADER,
+        value: Some(correlation_id),
+    });
+    if let Some(trace) = trace {
+        headers = headers.insert(Header {
+            key: TRACEPARENT_HEADER,
+            value: Some(&trace.header()),
+        });
+    }
     if synthetic {
-        OwnedHeaders::new().insert(Header {
+        headers = headers.insert(Header {
             key: SYNTHETIC_HEADER,
             value: Some("true"),
-        })
-    } else {
-        OwnedHeaders::new()
+        });
     }
+    headers
+}
+
+/// The trace that the headers name; None where they name none, or not as the standard has it.
+#[must_use]
+pub fn trace(headers: Option<&impl Headers>) -> Option<Trace> {
+    let mut values = headers?
+        .iter()
+        .filter(|header| header.key == TRACEPARENT_HEADER);
+    let first = values.next()?.value?;
+    // More than one is none.
+    values.next().is_none().then(|| Trace::parse(first))?
 }
 
 /// Whether the headers mark test traffic.
@@ -131,15 +156,45 @@ pub fn is_synthetic(headers: Option<&impl Headers>) -> bool {
 mod tests {
     use super::*;
 
+    const ID: &str = "1a2b";
+
     #[test]
     fn the_mark_of_test_traffic_travels() {
-        assert!(is_synthetic(Some(&synthetic_headers(true))));
-        assert!(!is_synthetic(Some(&synthetic_headers(false))));
+        assert!(is_synthetic(Some(&headers(ID, true, None))));
+        assert!(!is_synthetic(Some(&headers(ID, false, None))));
         assert!(!is_synthetic(None::<&OwnedHeaders>));
         let other = OwnedHeaders::new().insert(Header {
             key: SYNTHETIC_HEADER,
             value: Some("false"),
         });
         assert!(!is_synthetic(Some(&other)));
+    }
+
+    #[test]
+    fn trace_and_correlation_id_travel() {
+        let begun = Trace::start();
+        let sent = headers(ID, false, Some(begun));
+        assert_eq!(trace(Some(&sent)), Some(begun));
+        let first = sent.get(0);
+        assert_eq!(
+            (first.key, first.value),
+            ("correlation-id", Some(ID.as_bytes()))
+        );
+        assert_eq!(trace(Some(&headers(ID, true, None))), None);
+    }
+
+    #[test]
+    fn a_trace_that_is_none_is_no_error() {
+        let with = |values: &[Option<&str>]| {
+            values.iter().fold(OwnedHeaders::new(), |headers, value| {
+                let key = TRACEPARENT_HEADER;
+                headers.insert(Header { key, value: *value })
+            })
+        };
+        let good = Trace::start().to_string();
+        assert!(trace(Some(&with(&[Some(&good)]))).is_some());
+        for none in [&[][..], &[None], &[Some("")], &[Some(&good), Some(&good)]] {
+            assert_eq!(trace(Some(&with(none))), None, "{none:?}");
+        }
     }
 }

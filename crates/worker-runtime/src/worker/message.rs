@@ -6,7 +6,7 @@ use rdkafka::{
     message::{BorrowedMessage, OwnedHeaders},
 };
 
-use crate::kafka;
+use crate::{Trace, kafka};
 
 /// A Kafka message, owned: what a dead letter needs, byte for byte.
 #[derive(Debug, Clone)]
@@ -49,6 +49,7 @@ impl Message {
         Ok(Received {
             event: caravan_events::decode(self.value.as_deref())?,
             synthetic: kafka::is_synthetic(self.headers.as_ref()),
+            trace: kafka::trace(self.headers.as_ref()),
             partition: self.partition,
             offset: self.offset,
         })
@@ -62,6 +63,8 @@ pub struct Received<P> {
     pub event: Event<P>,
     /// Test traffic: whatever comes of it is marked, too.
     pub synthetic: bool,
+    /// The trace that it belongs to, if it says so.
+    pub trace: Option<Trace>,
     /// Where it was read.
     pub partition: i32,
     /// Where it was read.

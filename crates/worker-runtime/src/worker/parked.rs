@@ -113,6 +113,7 @@ mod tests {
                 payload: (),
             },
             synthetic: false,
+            trace: None,
             partition: 0,
             offset,
         };

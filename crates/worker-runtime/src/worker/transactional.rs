@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Outcome, Processor, Received, stages};
 use crate::{
-    Failure,
+    Failure, Trace,
     kafka::{self, Producer, Record},
 };
 
@@ -225,7 +225,7 @@ impl<H: Handler> Transactional<H> {
                 .filter_map(|c| Some((c, c.output.as_ref()?)))
         };
         let records: Vec<Record> = told()
-            .map(|(c, output)| output.record(batch[c.index].synthetic))
+            .map(|(c, output)| output.record(batch[c.index]))
             .collect();
         kafka::send_all(&self.producer, &records)
             .await
@@ -272,9 +272,10 @@ impl<H: Handler> Processor for Transactional<H> {
 }
 
 impl Emitted {
-    fn record(&self, synthetic: bool) -> Record {
+    fn record<P>(&self, cause: &Received<P>) -> Record {
         let key = self.correlation_id.to_string();
-        Record::event(self.topic, &key, self.value.clone(), synthetic)
+        let trace = cause.trace.map(Trace::child);
+        Record::event(self.topic, &key, self.value.clone(), cause.synthetic, trace)
     }
 }
 
