@@ -15,5 +15,6 @@ mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
+mod metrics;
 mod support;
 mod workers;

@@ -138,7 +138,7 @@ impl Relay {
             return Ok(0);
         }
         let records: Vec<Record> = rows.iter().map(Row::record).collect();
-        kafka::send_all(&self.producer, &records).await?;
+        kafka::send_all(&self.producer, records).await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         sqlx::query(MARK_SENT)
             .bind(&ids)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
 
@@ -27,6 +28,8 @@ pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, Part>>>,
     /// What the watchdog sees, while it sees a stall.
     stall: Arc<Mutex<Option<String>>>,
+    /// Told when a part that was not ready is.
+    recovered: Arc<Notify>,
 }
 
 /// The state of one part.
@@ -105,12 +108,21 @@ impl Health {
         self.is_live() && all(&self.lock())
     }
 
+    /// Until some part that was not ready is: time to try again what did not work.
+    pub async fn recovered(&self) {
+        self.recovered.notified().await;
+    }
+
     fn set(&self, name: &str, part: Part) -> bool {
         let mut parts = self.lock();
         let news = parts
             .get(name)
             .is_none_or(|before| std::mem::discriminant(before) != std::mem::discriminant(&part));
-        parts.insert(name.to_owned(), part);
+        let works = !matches!(part, Part::NotReady(_));
+        let before = parts.insert(name.to_owned(), part);
+        if works && matches!(before, Some(Part::NotReady(_))) {
+            self.recovered.notify_waiters();
+        }
         news
     }
 

@@ -41,7 +41,7 @@ pub use labels::{EventOutcome, PauseReason, RetryKind, Stage};
 use labels::{Request, Route};
 pub use outbox::OutboxMetrics;
 use process::Process;
-pub use worker::WorkerMetrics;
+pub use worker::{Pause, WorkerMetrics};
 
 /// A metric as it is exposed. The unit is appended to the name, `_total` to that of a counter.
 struct Definition {
@@ -113,10 +113,8 @@ const BATCH_SIZE: Definition = plain(
     "caravan_batch_size_events",
     "Events that were worked on together",
 );
-const STAGE_DURATION: Definition = seconds(
-    "caravan_stage_duration",
-    "What a batch spent in one stage, a failed try included",
-);
+const STAGE_DURATION: Definition =
+    seconds("caravan_stage_duration", "What a batch spent in one stage");
 const RETRIES: Definition = plain(
     "caravan_retries",
     "Tries that are to be repeated: of a batch where infrastructure is at fault, else of an event",

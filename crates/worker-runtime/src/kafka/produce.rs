@@ -4,18 +4,25 @@ use std::time::Duration;
 
 use caravan_events::names::{CORRELATION_ID_HEADER, SYNTHETIC_HEADER, TRACEPARENT_HEADER};
 use rdkafka::{
+    Message as _,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
     producer::{FutureRecord, Producer as _, future_producer::DeliveryFuture},
 };
 
-use super::Producer;
-use crate::{Failure, RunError, Trace};
+use super::{PRODUCER_MAX_BYTES, Producer};
+use crate::{
+    Failure, RunError, Trace,
+    kill::{self, Point},
+};
 
 /// How long room in the producer's queue is waited for, 10 s in all; once queued, a message is
 /// under librdkafka's own deadline (`message.timeout.ms`).
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 const QUEUE_FULL_TRIES: usize = 1_000;
+/// More than Kafka's format puts around a batch of one message, and around a header.
+const BYTES_AROUND_A_MESSAGE: usize = 512;
+const BYTES_AROUND_A_HEADER: usize = 10;
 
 /// A message to send. Key and value may be absent, as those of a dead letter's source may.
 #[derive(Debug, Clone)]
@@ -53,20 +60,29 @@ impl Record {
 /// some may have been written: send all again (the receivers drop copies).
 ///
 /// # Errors
-/// Always [`Failure::Infrastructure`]: no broker, no such topic.
-pub async fn send_all(producer: &Producer, records: &[Record]) -> Result<(), Failure> {
-    let mut deliveries = Vec::with_capacity(records.len());
+/// Always [`Failure::Infrastructure`]: no broker, no such topic, a topic that takes no message of
+/// this size.
+pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), Failure> {
+    send_each(producer, records).await.into_iter().collect()
+}
+
+/// As [`send_all`], for records of which some may be refused: what became of each, in order.
+pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
+    let mut enqueued = Vec::with_capacity(records.len());
     for record in records {
-        deliveries.push((record, enqueue(producer, record).await?));
+        enqueued.push(enqueue(producer, record).await);
     }
-    for (record, delivery) in deliveries {
-        match delivery.await {
-            Ok(Ok(_)) => {}
-            Ok(Err((error, _))) => return Err(failure(record, &error)),
-            Err(_) => return Err(failure(record, &KafkaError::Canceled)),
+    let mut results = Vec::with_capacity(enqueued.len());
+    for delivery in enqueued {
+        results.push(match delivery {
+            Ok(delivery) => acknowledged(delivery).await,
+            Err(failure) => Err(failure),
+        });
+        if results.len() == 1 {
+            kill::reached(Point::AfterSomeAcks);
         }
     }
-    Ok(())
+    results
 }
 
 /// The state of a producer that no retry leaves, if it is in one.
@@ -80,31 +96,71 @@ pub fn check_fatal(producer: &Producer) -> Result<(), RunError> {
     }
 }
 
-async fn enqueue(producer: &Producer, record: &Record) -> Result<DeliveryFuture, Failure> {
+async fn enqueue(producer: &Producer, record: Record) -> Result<DeliveryFuture, Failure> {
     let mut message = FutureRecord {
         topic: &record.topic,
         partition: None,
         payload: record.value.as_deref(),
         key: record.key.as_deref(),
         timestamp: None,
-        headers: Some(record.headers.clone()),
+        headers: Some(record.headers),
     };
-    for _ in 0..QUEUE_FULL_TRIES {
+    let mut tries = 0;
+    loop {
         match producer.send_result(message) {
             Ok(delivery) => return Ok(delivery),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if tries < QUEUE_FULL_TRIES =>
+            {
+                tries += 1;
                 message = back;
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }
-            Err((error, _)) => return Err(failure(record, &error)),
+            Err((error, back)) => return Err(failure(back.topic, bytes(&back), &error)),
         }
     }
-    let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-    Err(failure(record, &full))
 }
 
-fn failure(record: &Record, error: &KafkaError) -> Failure {
-    Failure::Infrastructure(format!("cannot write to topic {}: {error}", record.topic))
+async fn acknowledged(delivery: DeliveryFuture) -> Result<(), Failure> {
+    match delivery.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, message))) => {
+            let headers = message.headers().map_or(0, header_bytes);
+            let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+            let bytes = length(message.key()) + length(message.payload()) + headers;
+            Err(failure(message.topic(), bytes, &error))
+        }
+        Err(_) => {
+            let why = "the producer was closed".to_owned();
+            Err(Failure::Infrastructure(why))
+        }
+    }
+}
+
+fn bytes(record: &FutureRecord<'_, [u8], [u8]>) -> usize {
+    let headers = record.headers.as_ref().map_or(0, header_bytes);
+    record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len) + headers
+}
+
+fn header_bytes(headers: &impl Headers) -> usize {
+    let length = |header: Header<'_, &[u8]>| {
+        header.key.len() + header.value.map_or(0, <[u8]>::len) + BYTES_AROUND_A_HEADER
+    };
+    headers.iter().map(length).sum()
+}
+
+/// `bytes` is the message's size without what Kafka puts around it.
+fn failure(topic: &str, bytes: usize, error: &KafkaError) -> Failure {
+    let mut text = format!("cannot write to topic {topic}: {error}");
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+        let needed = bytes + BYTES_AROUND_A_MESSAGE;
+        text = if needed > PRODUCER_MAX_BYTES {
+            format!("{text}: {needed} bytes are more than the {PRODUCER_MAX_BYTES} that are sent")
+        } else {
+            format!("{text}: set its max.message.bytes to {needed} or more")
+        };
+    }
+    Failure::Infrastructure(text)
 }
 
 /// Headers of an event: its correlation id, its trace if it has one, the mark of test traffic.

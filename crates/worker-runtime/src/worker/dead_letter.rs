@@ -38,7 +38,7 @@ pub(crate) fn record(
         }
     }
     let ours = [
-        (dlq::TOPIC, message.topic.clone()),
+        (dlq::TOPIC, message.topic.to_owned()),
         (dlq::PARTITION, message.partition.to_string()),
         (dlq::OFFSET, message.offset.to_string()),
         (dlq::GROUP, group.to_owned()),
@@ -74,7 +74,7 @@ mod tests {
 
     fn poison(headers: Option<OwnedHeaders>) -> Message {
         Message {
-            topic: "purchase-confirmed".to_owned(),
+            topic: "purchase-confirmed",
             partition: 2,
             offset: 17,
             key: Some(vec![0xff, 0x00]),

@@ -12,7 +12,7 @@ use crate::{Trace, kafka};
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Where it came from.
-    pub topic: String,
+    pub topic: &'static str,
     /// Where in the topic.
     pub partition: i32,
     /// Where in the partition.
@@ -26,10 +26,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// Copies the message out of librdkafka's memory.
-    pub(crate) fn copy(message: &BorrowedMessage<'_>) -> Self {
+    /// Copies the message out of librdkafka's memory, once. `topic` is the one that was subscribed
+    /// to.
+    pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: &'static str) -> Self {
         Self {
-            topic: message.topic().to_owned(),
+            topic,
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
