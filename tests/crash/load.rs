@@ -52,7 +52,8 @@ async fn bursts(poster: Poster, name: String, stop: CancellationToken) -> BTreeS
     let mut interval = tokio::time::interval(EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for burst in 0.. {
-        if stop.run_until_cancelled(interval.tick()).await.is_none() {
+        // The first comes at once, also where the load is stopped at once.
+        if burst > 0 && stop.run_until_cancelled(interval.tick()).await.is_none() {
             break;
         }
         let keys = (0..BURST).map(|n| format!("{name}-{burst}-{n}"));
