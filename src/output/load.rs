@@ -22,6 +22,11 @@ pub(crate) fn line(progress: &Progress) -> String {
                 .map(|(topic, events)| format!("{topic} {events}"));
             each.collect::<Vec<_>>().join(", ")
         }
+        Progress::Passed { payments, took } => format!(
+            "{} taken by every consumer group {} later",
+            listing::count(*payments, "payment"),
+            listing::duration(*took)
+        ),
         Progress::Checking { table, done, of } => format!("{table}: {done} of {of} checked"),
         Progress::Cleaning { done, of } => format!("{done} of {of} cleaned up"),
     }
