@@ -14,5 +14,6 @@ mod cli;
 mod effects;
 mod failures;
 mod faults;
+mod load;
 mod support;
 mod workers;
