@@ -1,6 +1,7 @@
 //! The rows that payments leave, and the statements that insert them: one for each worker, its
 //! inbox rows included, prepared once by the connection.
 
+use caravan_events::ids;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
@@ -65,27 +66,34 @@ impl Insert {
 }
 
 impl Batch {
-    /// Rows of `count` payments; ids are as random as those of the pipeline.
+    /// Rows of `count` payments, with the ids that the pipeline would derive.
     pub(crate) fn of(count: usize) -> Self {
-        let ids = |n: usize| -> Vec<Uuid> { (0..n).map(|_| Uuid::new_v4()).collect() };
-        let allocations = ids(count);
-        let each = || {
-            allocations
-                .iter()
-                .flat_map(|id| (1..=SESSIONS).map(move |seq| (*id, seq)))
+        let payments: Vec<Uuid> = (0..count).map(|_| ids::time_ordered()).collect();
+        let derive = |from: &[Uuid], of: fn(Uuid) -> Uuid| from.iter().map(|id| of(*id)).collect();
+        let purchases: Vec<Uuid> = derive(&payments, ids::purchase_id);
+        let allocations: Vec<Uuid> = derive(&purchases, ids::allocation_id);
+        let sessions = || {
+            let each = |id: Uuid| (1..=SESSIONS).map(move |seq| (id, seq));
+            allocations.iter().copied().flat_map(each)
         };
         let now = Utc::now();
         Self {
-            payments: ids(count),
-            purchases: ids(count),
-            students: ids(count),
-            sessions: ids(each().count()),
-            allocation_of: each().map(|(id, _)| id).collect(),
-            seq: each().map(|(_, seq)| seq).collect(),
-            starts_at: each()
+            students: derive(&payments, |_| ids::time_ordered()),
+            sessions: sessions()
+                .map(|(id, seq)| ids::session_id(id, seq))
+                .collect(),
+            allocation_of: sessions().map(|(id, _)| id).collect(),
+            seq: sessions().map(|(_, seq)| seq).collect(),
+            starts_at: sessions()
                 .map(|(_, seq)| now + TimeDelta::days(seq.into()))
                 .collect(),
-            events: [ids(count), ids(count), ids(count)],
+            events: [
+                derive(&payments, |id| ids::event_id("PURCHASE_CONFIRMED", id)),
+                derive(&purchases, |id| ids::event_id("PURCHASE_CREATED", id)),
+                derive(&allocations, |id| ids::event_id("TRAINER_ALLOCATED", id)),
+            ],
+            payments,
+            purchases,
             allocations,
         }
     }

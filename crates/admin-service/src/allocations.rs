@@ -1,12 +1,17 @@
 //! One trainer per purchase: the least loaded active one who teaches the course and has capacity.
 //!
 //! Replicas do not know of each other: they meet at the trainers' row locks. Whoever allocates
-//! locks all trainers of the course, in id order (so that none waits for another in a circle),
-//! and only then counts; what it counts cannot change before it commits.
+//! locks all trainers of the courses at hand, in id order (so that none waits for another in a
+//! circle), and gets their load as it is then; it cannot change before the end of the
+//! transaction, because whatever changes it needs the same locks.
+
+use std::collections::{HashMap, HashSet};
 
 use caravan_events::ids;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
+
+use crate::assignment::{Trainer, assign};
 
 /// What is to be allocated.
 #[derive(Debug, Clone)]
@@ -29,7 +34,7 @@ pub(crate) struct Allocation {
 }
 
 /// What became of a purchase.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     New(Allocation),
     /// The purchase had one; whoever and whatever it was for, it stays.
@@ -37,31 +42,27 @@ pub(crate) enum Outcome {
     NoTrainer,
 }
 
-const BY_PURCHASE: &str = "
-SELECT id, purchase_id, trainer_id, student_id, course_id, status
-FROM trainer_allocations WHERE purchase_id = $1";
-
+/// Locked rows come as they are once the lock is ours, not as they were when the statement began.
 const LOCK_TRAINERS: &str = "
-SELECT t.id FROM trainers t
-JOIN trainer_courses c ON c.trainer_id = t.id
-WHERE c.course_id = $1 AND t.active
+SELECT t.id, t.capacity, t.active_allocations, ARRAY(
+    SELECT c.course_id FROM trainer_courses c
+    WHERE c.trainer_id = t.id AND c.course_id = ANY($1)) AS courses
+FROM trainers t
+WHERE t.active
+  AND t.id IN (SELECT c.trainer_id FROM trainer_courses c WHERE c.course_id = ANY($1))
 ORDER BY t.id
 FOR NO KEY UPDATE OF t";
 
-/// Looks again at what it knows of the trainers, since their locks may have been waited for.
 /// `ON CONFLICT` without a column: whichever unique index is hit, another request was first.
-const ALLOCATE: &str = "
+const INSERT: &str = "
 INSERT INTO trainer_allocations (id, purchase_id, trainer_id, student_id, course_id, synthetic)
-SELECT $1, $2, t.id, $3, $4, $5
-FROM trainers t
-CROSS JOIN LATERAL (
-    SELECT count(*) AS held FROM trainer_allocations a
-    WHERE a.trainer_id = t.id AND a.status = 'active') load
-WHERE t.id = ANY($6) AND t.active AND (t.capacity IS NULL OR load.held < t.capacity)
-ORDER BY load.held, t.id
-LIMIT 1
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::boolean[])
 ON CONFLICT DO NOTHING
 RETURNING id, purchase_id, trainer_id, student_id, course_id, status";
+
+const BY_PURCHASE: &str = "
+SELECT id, purchase_id, trainer_id, student_id, course_id, status
+FROM trainer_allocations WHERE purchase_id = ANY($1)";
 
 /// The allocations of the database.
 #[derive(Debug, Clone)]
@@ -74,53 +75,134 @@ impl Allocations {
         Self { pool }
     }
 
-    /// The purchase's allocation, made if there is none yet.
+    /// The allocation of each purchase, made if there is none yet, all in one transaction. One
+    /// outcome each, in order; a purchase that is there twice has its allocation the second time.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) async fn allocate(&self, purchase: &Purchase) -> Result<Outcome, sqlx::Error> {
-        // Most repetitions end here, without a lock.
-        if let Some(allocation) = self.find(purchase.id).await? {
-            return Ok(Outcome::Before(allocation));
-        }
+    /// The database's; then nothing was allocated.
+    pub(crate) async fn allocate(
+        &self,
+        purchases: &[Purchase],
+    ) -> Result<Vec<Outcome>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
-        let trainers: Vec<Uuid> = sqlx::query_scalar(LOCK_TRAINERS)
-            .bind(purchase.course_id)
-            .fetch_all(&mut *transaction)
-            .await?;
-        // A statement of its own: it has to see what others committed while we waited.
-        let allocation = insert(&mut transaction, purchase, &trainers).await?;
+        let mut found = Found::default();
+        allocate(&mut transaction, purchases, &mut found).await?;
         transaction.commit().await?;
-        match allocation {
-            Some(allocation) => Ok(Outcome::New(allocation)),
-            // Either nobody is free, or another request for this purchase was first.
-            None => Ok(self
-                .find(purchase.id)
-                .await?
-                .map_or(Outcome::NoTrainer, Outcome::Before)),
-        }
-    }
-
-    async fn find(&self, purchase_id: Uuid) -> Result<Option<Allocation>, sqlx::Error> {
-        sqlx::query_as(BY_PURCHASE)
-            .bind(purchase_id)
-            .fetch_optional(&self.pool)
-            .await
+        Ok(purchases.iter().map(|p| found.take(p.id)).collect())
     }
 }
 
+/// The allocations of a batch, by purchase.
+#[derive(Default)]
+struct Found {
+    allocations: HashMap<Uuid, Allocation>,
+    new: HashSet<Uuid>,
+}
+
+impl Found {
+    fn take(&mut self, purchase_id: Uuid) -> Outcome {
+        match self.allocations.get(&purchase_id) {
+            Some(allocation) if self.new.remove(&purchase_id) => Outcome::New(allocation.clone()),
+            Some(allocation) => Outcome::Before(allocation.clone()),
+            None => Outcome::NoTrainer,
+        }
+    }
+
+    fn add(&mut self, allocations: Vec<Allocation>) {
+        let by_purchase = allocations.into_iter().map(|a| (a.purchase_id, a));
+        self.allocations.extend(by_purchase);
+    }
+}
+
+async fn allocate(
+    db: &mut PgConnection,
+    purchases: &[Purchase],
+    found: &mut Found,
+) -> Result<(), sqlx::Error> {
+    let mut seen = HashSet::new();
+    let mut left: Vec<&Purchase> = purchases.iter().filter(|p| seen.insert(p.id)).collect();
+    let mut trainers = lock_trainers(db, &left).await?;
+    loop {
+        let courses: Vec<Uuid> = left.iter().map(|p| p.course_id).collect();
+        let assigned: Vec<(&Purchase, Uuid)> = left
+            .iter()
+            .zip(assign(&trainers, &courses))
+            .filter_map(|(purchase, trainer)| Some((*purchase, trainer?)))
+            .collect();
+        let new = insert(db, assigned).await?;
+        count(&mut trainers, &new);
+        found.new.extend(new.iter().map(|a| a.purchase_id));
+        found.add(new);
+        left.retain(|p| !found.allocations.contains_key(&p.id));
+        if left.is_empty() {
+            return Ok(());
+        }
+        // Those had their allocation before, or there is nobody for them.
+        let before = by_purchase(db, &left).await?;
+        if before.is_empty() {
+            return Ok(());
+        }
+        found.add(before);
+        left.retain(|p| !found.allocations.contains_key(&p.id));
+        // What was held back for purchases that turned out to have theirs is free for the others.
+    }
+}
+
+async fn lock_trainers(
+    db: &mut PgConnection,
+    purchases: &[&Purchase],
+) -> Result<Vec<Trainer>, sqlx::Error> {
+    let courses: HashSet<Uuid> = purchases.iter().map(|p| p.course_id).collect();
+    let courses: Vec<Uuid> = courses.into_iter().collect();
+    sqlx::query_as(LOCK_TRAINERS)
+        .bind(&courses)
+        .fetch_all(db)
+        .await
+}
+
+/// Brings the loads in memory up to what the database's trigger has made of them.
+fn count(trainers: &mut [Trainer], new: &[Allocation]) {
+    for allocation in new {
+        let trainer = trainers.iter_mut().find(|t| t.id == allocation.trainer_id);
+        if let Some(trainer) = trainer {
+            trainer.active_allocations += 1;
+        }
+    }
+}
+
+/// Inserted in the order of their keys, so that two batches about the same purchases do not wait
+/// for each other in a circle.
 async fn insert(
-    transaction: &mut Transaction<'_, Postgres>,
-    purchase: &Purchase,
-    trainers: &[Uuid],
-) -> Result<Option<Allocation>, sqlx::Error> {
-    sqlx::query_as(ALLOCATE)
-        .bind(ids::allocation_id(purchase.id))
-        .bind(purchase.id)
-        .bind(purchase.student_id)
-        .bind(purchase.course_id)
-        .bind(purchase.synthetic)
+    db: &mut PgConnection,
+    mut assigned: Vec<(&Purchase, Uuid)>,
+) -> Result<Vec<Allocation>, sqlx::Error> {
+    if assigned.is_empty() {
+        return Ok(Vec::new());
+    }
+    assigned.sort_unstable_by_key(|(purchase, _)| purchase.id);
+    let ids = |id: fn(&Purchase) -> Uuid| -> Vec<Uuid> {
+        assigned.iter().map(|(purchase, _)| id(purchase)).collect()
+    };
+    let trainers: Vec<Uuid> = assigned.iter().map(|(_, trainer)| *trainer).collect();
+    let synthetic: Vec<bool> = assigned.iter().map(|(p, _)| p.synthetic).collect();
+    sqlx::query_as(INSERT)
+        .bind(ids(|p| ids::allocation_id(p.id)))
+        .bind(ids(|p| p.id))
         .bind(trainers)
-        .fetch_optional(&mut **transaction)
+        .bind(ids(|p| p.student_id))
+        .bind(ids(|p| p.course_id))
+        .bind(synthetic)
+        .fetch_all(db)
+        .await
+}
+
+async fn by_purchase(
+    db: &mut PgConnection,
+    purchases: &[&Purchase],
+) -> Result<Vec<Allocation>, sqlx::Error> {
+    let purchases: Vec<Uuid> = purchases.iter().map(|p| p.id).collect();
+    sqlx::query_as(BY_PURCHASE)
+        .bind(&purchases)
+        .fetch_all(db)
         .await
 }

@@ -1,9 +1,11 @@
 //! Allocates trainers to purchases, over HTTP.
 //!
-//! - [`routes`]: `POST /allocations`, with its validation;
-//! - [`allocations`]: one trainer per purchase, the least loaded, never above capacity.
+//! - [`routes`]: `POST /allocations` and `POST /allocations:batch`, with their validation;
+//! - [`allocations`]: one trainer per purchase, never above capacity, in one transaction;
+//! - [`assignment`]: who it is, decided in memory.
 
 mod allocations;
+mod assignment;
 mod routes;
 
 use worker_runtime::{

@@ -1,30 +1,48 @@
-//! `POST /allocations`.
+//! `POST /allocations:batch`, and `POST /allocations`, which is a batch of one.
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 use worker_runtime::http::{ApiError, JsonObject, synthetic};
 
 use crate::allocations::{Allocation, Allocations, Outcome, Purchase};
 
+/// Purchases in one batch.
+const MAX_BATCH: usize = 1000;
+/// Bytes of a batch's body: three times what so many purchases need.
+const MAX_BATCH_BODY: usize = 512 * 1024;
+const NO_TRAINER: &str = "no active trainer who teaches this course has capacity left";
+
 pub(crate) fn routes(allocations: Allocations) -> Router {
+    let batch = post(allocate_batch).layer(DefaultBodyLimit::max(MAX_BATCH_BODY));
     Router::new()
         .route("/allocations", post(allocate))
+        .route("/allocations:batch", batch)
         .with_state(allocations)
 }
 
-/// The body of `POST /allocations`; fields beyond these are ignored, as in events.
+/// The body of `POST /allocations`, and an item of a batch. `synthetic` is for one purchase what
+/// the header is for all of a request; fields beyond these are ignored, as in events.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
     purchase_id: Uuid,
     student_id: Uuid,
     course_id: Uuid,
+    #[serde(default)]
+    synthetic: bool,
+}
+
+/// The body of `POST /allocations:batch`: items are read one by one, so that each has an outcome.
+#[derive(Deserialize)]
+struct Batch {
+    allocations: Vec<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,35 +56,118 @@ struct Shown {
     status: String,
 }
 
+/// The answer to a batch: one outcome for each item, in order.
+#[derive(Debug, Serialize)]
+struct Outcomes {
+    outcomes: Vec<ItemOutcome>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum ItemOutcome {
+    Allocated(Shown),
+    AlreadyAllocated(Shown),
+    NoTrainerAvailable { message: &'static str },
+    Invalid { message: String },
+}
+
 async fn allocate(
     State(allocations): State<Allocations>,
     headers: HeaderMap,
     JsonObject(request): JsonObject<Request>,
 ) -> Result<(StatusCode, Json<Shown>), ApiError> {
-    let purchase = Purchase {
-        id: request.purchase_id,
-        student_id: request.student_id,
-        course_id: request.course_id,
-        synthetic: synthetic(&headers)?,
-    };
-    match allocations.allocate(&purchase).await? {
-        Outcome::New(allocation) => {
-            tracing::info!(
-                purchaseId = %allocation.purchase_id,
-                trainerId = %allocation.trainer_id,
-                synthetic = purchase.synthetic,
-                "trainer allocated"
-            );
-            Ok((StatusCode::CREATED, Json(allocation.into())))
-        }
+    let purchase = request.purchase(synthetic(&headers)?);
+    let outcome = allocations
+        .allocate(std::slice::from_ref(&purchase))
+        .await?
+        .pop();
+    let outcome = outcome.unwrap_or(Outcome::NoTrainer);
+    log(&purchase, &outcome);
+    match outcome {
+        Outcome::New(allocation) => Ok((StatusCode::CREATED, Json(allocation.into()))),
         Outcome::Before(allocation) => Ok((StatusCode::OK, Json(allocation.into()))),
+        Outcome::NoTrainer => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "no_trainer_available",
+            NO_TRAINER,
+        )),
+    }
+}
+
+async fn allocate_batch(
+    State(allocations): State<Allocations>,
+    headers: HeaderMap,
+    JsonObject(batch): JsonObject<Batch>,
+) -> Result<Json<Outcomes>, ApiError> {
+    let count = batch.allocations.len();
+    if !(1..=MAX_BATCH).contains(&count) {
+        let message = format!("allocations has 1 to {MAX_BATCH} items, not {count}");
+        return Err(ApiError::bad_request("invalid_body", message));
+    }
+    let synthetic = synthetic(&headers)?;
+    let items: Vec<Result<Purchase, String>> = batch
+        .allocations
+        .iter()
+        .map(|item| read(item, synthetic))
+        .collect();
+    let purchases: Vec<Purchase> = items.iter().flatten().cloned().collect();
+    let mut outcomes = allocations.allocate(&purchases).await?.into_iter();
+    let outcomes = items
+        .into_iter()
+        .map(|item| match item {
+            Ok(purchase) => {
+                let outcome = outcomes.next().unwrap_or(Outcome::NoTrainer);
+                log(&purchase, &outcome);
+                outcome.into()
+            }
+            Err(message) => ItemOutcome::Invalid { message },
+        })
+        .collect();
+    Ok(Json(Outcomes { outcomes }))
+}
+
+/// The purchase of an item, or what is wrong with it.
+fn read(item: &RawValue, synthetic: bool) -> Result<Purchase, String> {
+    let JsonObject(request): JsonObject<Request> =
+        serde_json::from_str(item.get()).map_err(|error| error.to_string())?;
+    Ok(request.purchase(synthetic))
+}
+
+fn log(purchase: &Purchase, outcome: &Outcome) {
+    match outcome {
+        Outcome::New(allocation) => tracing::info!(
+            purchaseId = %allocation.purchase_id,
+            trainerId = %allocation.trainer_id,
+            synthetic = purchase.synthetic,
+            "trainer allocated"
+        ),
         Outcome::NoTrainer => {
             tracing::warn!(purchaseId = %purchase.id, courseId = %purchase.course_id, "no trainer");
-            Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "no_trainer_available",
-                "no active trainer who teaches this course has capacity left",
-            ))
+        }
+        Outcome::Before(_) => {}
+    }
+}
+
+impl Request {
+    /// `synthetic`: the whole request is test traffic.
+    fn purchase(self, synthetic: bool) -> Purchase {
+        Purchase {
+            id: self.purchase_id,
+            student_id: self.student_id,
+            course_id: self.course_id,
+            synthetic: synthetic || self.synthetic,
+        }
+    }
+}
+
+impl From<Outcome> for ItemOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::New(allocation) => Self::Allocated(allocation.into()),
+            Outcome::Before(allocation) => Self::AlreadyAllocated(allocation.into()),
+            Outcome::NoTrainer => Self::NoTrainerAvailable {
+                message: NO_TRAINER,
+            },
         }
     }
 }

@@ -244,7 +244,7 @@ fn refusal(rejection: JsonRejection) -> ApiError {
         _ if status == StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
             status,
             "body_too_large",
-            format!("the body may have {MAX_BODY} bytes"),
+            "the body is larger than this path takes",
         ),
         unread => ApiError::bad_request("unreadable_body", unread.body_text()),
     }
