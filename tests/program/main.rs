@@ -15,5 +15,6 @@ mod effects;
 mod failures;
 mod faults;
 mod load;
+mod metrics;
 mod support;
 mod workers;

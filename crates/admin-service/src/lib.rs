@@ -29,6 +29,7 @@ pub async fn run() -> Result<(), RunError> {
     let token = BearerToken::new(&settings::required("API_TOKEN")?);
     let routes = http::guard(routes::routes(Allocations::new(pool.clone())), token);
     let service = Service::start(&[database::PART], routes).await?;
+    service.metrics.watch_pool(pool.clone());
     if database::wait(&pool, &service.health, &service.shutdown).await {
         telemetry::started();
         database::watch(pool, service.health.clone(), service.shutdown.clone()).await;

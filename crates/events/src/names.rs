@@ -12,6 +12,11 @@ pub const DEAD_LETTER_TOPIC: &str = "dead-letter-queue";
 /// Kafka header (and, in lower or upper case, HTTP header) with the value `true` on test traffic.
 /// Every hop passes it on, and every row says so in its `synthetic` column.
 pub const SYNTHETIC_HEADER: &str = "synthetic";
+/// Kafka and HTTP header that says to which trace an event belongs: W3C Trace Context, level 1,
+/// `00-TRACE-SPAN-FLAGS` in lower-case hexadecimal.
+pub const TRACEPARENT_HEADER: &str = "traceparent";
+/// Kafka header with the event's correlation id, for those who do not read the value.
+pub const CORRELATION_ID_HEADER: &str = "correlation-id";
 
 /// Headers of a dead letter. Its key and value are the source message's, byte for byte.
 pub mod dlq {

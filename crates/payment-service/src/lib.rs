@@ -2,11 +2,12 @@
 //!
 //! - [`routes`]: `POST /payments` and `GET /payments/{id}`, with their validation;
 //! - [`payments`]: a payment and its announcement, written together, once per idempotency key;
-//! - [`relay`]: from the outbox to Kafka.
+//! - [`relay`]: from the outbox to Kafka; [`backlog`]: how much waits there.
 //!
 //! A payment is answered once it is committed, before anything downstream has happened: Kafka
 //! may be away, and no payment is lost for it.
 
+mod backlog;
 mod payments;
 mod relay;
 mod routes;
@@ -41,6 +42,7 @@ pub async fn run() -> Result<(), RunError> {
     let payments = Payments::new(pool.clone(), Arc::clone(&accepted));
     let routes = http::guard(routes::routes(payments), token);
     let service = Service::start(&[database::PART], routes).await?;
+    service.metrics.watch_pool(pool.clone());
     if !database::wait(&pool, &service.health, &service.shutdown).await {
         service.stop().await;
         return Ok(());
@@ -50,7 +52,13 @@ pub async fn run() -> Result<(), RunError> {
         service.health.clone(),
         service.shutdown.clone(),
     ));
-    let relay = Relay::new(pool, producer, accepted, service.health.clone());
+    let metrics = service.metrics.outbox();
+    tokio::spawn(backlog::watch(
+        pool.clone(),
+        metrics.clone(),
+        service.shutdown.clone(),
+    ));
+    let relay = Relay::new(pool, producer, accepted, &service, metrics);
     let stop = CancellationToken::new();
     let relay = tokio::spawn(relay.run(stop.clone()));
     telemetry::started();

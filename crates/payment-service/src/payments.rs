@@ -7,6 +7,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
+use worker_runtime::Trace;
 
 /// What a caller wants paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +60,8 @@ WITH payment AS (
     ON CONFLICT DO NOTHING
     RETURNING *
 ), announcement AS (
-    INSERT INTO outbox (event_id, correlation_id, topic, event, synthetic)
-    SELECT $9, id, $10, $11, synthetic FROM payment
+    INSERT INTO outbox (event_id, correlation_id, topic, event, synthetic, traceparent)
+    SELECT $9, id, $10, $11, synthetic, $12 FROM payment
 )
 SELECT id, student_id, course_id, amount_cents, currency, status, created_at FROM payment";
 
@@ -85,7 +86,8 @@ impl Payments {
         Self { pool, accepted }
     }
 
-    /// Writes the payment and its announcement, unless the key has one already.
+    /// Writes the payment and its announcement, unless the key has one already. `trace` is what
+    /// the announcement belongs to.
     ///
     /// # Errors
     /// The database's.
@@ -94,8 +96,9 @@ impl Payments {
         key: &str,
         order: &Order,
         synthetic: bool,
+        trace: Trace,
     ) -> Result<Accepted, sqlx::Error> {
-        if let Some(payment) = self.insert(key, order, synthetic).await? {
+        if let Some(payment) = self.insert(key, order, synthetic, trace).await? {
             self.accepted.notify_one();
             return Ok(Accepted::New(payment));
         }
@@ -117,6 +120,7 @@ impl Payments {
         key: &str,
         order: &Order,
         synthetic: bool,
+        trace: Trace,
     ) -> Result<Option<Payment>, sqlx::Error> {
         let id = ids::time_ordered();
         // What PostgreSQL can hold, so that event and row tell the same moment.
@@ -141,6 +145,7 @@ impl Payments {
             .bind(event.event_id)
             .bind(PurchaseConfirmed::TOPIC)
             .bind(event.encode())
+            .bind(trace.to_string())
             .fetch_optional(&self.pool)
             .await
     }

@@ -11,14 +11,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use caravan_events::names::PURCHASE_CONFIRMED_TOPIC;
 use sqlx::PgPool;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker_runtime::{
-    Failure, Health, RunError,
+    Failure, Health, RunError, Service, Trace,
     backoff::Backoff,
     kafka::{self, Producer, Record},
+    metrics::OutboxMetrics,
+    watchdog::Pulse,
 };
 
 /// The relay's part in `/ready`: degraded while announcements wait, payments are taken anyway.
@@ -33,7 +36,7 @@ const TAKE_TURN: &str =
 
 /// A statement after [`TAKE_TURN`]: it has to see what the turn before it marked.
 const UNSENT: &str = "
-SELECT id, event_id, correlation_id, topic, event, synthetic
+SELECT id, event_id, correlation_id, topic, event, synthetic, traceparent
 FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1";
 
 const MARK_SENT: &str = "UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)";
@@ -48,6 +51,7 @@ struct Row {
     topic: String,
     event: String,
     synthetic: bool,
+    traceparent: Option<String>,
 }
 
 /// The one sender of this replica's outbox.
@@ -56,6 +60,8 @@ pub(crate) struct Relay {
     producer: Producer,
     accepted: Arc<Notify>,
     health: Health,
+    metrics: OutboxMetrics,
+    pulse: Arc<Pulse>,
     backoff: Backoff,
     failing: bool,
 }
@@ -65,14 +71,18 @@ impl Relay {
         pool: PgPool,
         producer: Producer,
         accepted: Arc<Notify>,
-        health: Health,
+        service: &Service,
+        metrics: OutboxMetrics,
     ) -> Self {
-        health.ready(PART);
+        service.health.ready(PART);
         Self {
             pool,
             producer,
             accepted,
-            health,
+            health: service.health.clone(),
+            metrics,
+            // Each turn of its loop is one look into the outbox: it always has something to do.
+            pulse: service.watchdog.watch_with_others(PART, || true),
             backoff: Backoff::infrastructure(),
             failing: false,
         }
@@ -84,6 +94,7 @@ impl Relay {
     /// The producer is in a state that only a new process leaves.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
         loop {
+            self.pulse.beat();
             let pause = match self.send_batch().await {
                 Ok(0) if stop.is_cancelled() => return Ok(()),
                 Ok(0) if self.failing && self.something_waits().await => Some(POLL),
@@ -127,13 +138,15 @@ impl Relay {
             return Ok(0);
         }
         let records: Vec<Record> = rows.iter().map(Row::record).collect();
-        kafka::send_all(&self.producer, &records).await?;
+        kafka::send_all(&self.producer, records).await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         sqlx::query(MARK_SENT)
             .bind(&ids)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        // Payments are all that is announced here.
+        self.metrics.emitted(PURCHASE_CONFIRMED_TOPIC, rows.len());
         for row in &rows {
             tracing::info!(
                 topic = row.topic,
@@ -176,6 +189,9 @@ impl Relay {
 impl Row {
     fn record(&self) -> Record {
         let key = self.correlation_id.to_string();
-        Record::event(&self.topic, &key, self.event.clone(), self.synthetic)
+        // The same at every try: the span is the payment's, not the relay's.
+        let trace = self.traceparent.as_deref();
+        let trace = trace.and_then(|value| Trace::parse(value.as_bytes()));
+        Record::event(&self.topic, &key, self.event.clone(), self.synthetic, trace)
     }
 }

@@ -10,7 +10,7 @@ use caravan_events::payloads::validate_amount;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use worker_runtime::http::{ApiError, JsonObject, single, synthetic};
+use worker_runtime::http::{ApiError, JsonObject, single, synthetic, trace};
 
 use crate::payments::{Accepted, Order, Payment, Payments};
 
@@ -61,7 +61,8 @@ async fn accept(
     let key = idempotency_key(&headers)?;
     let synthetic = synthetic(&headers)?;
     let order = order(request)?;
-    let (status, payment) = match payments.accept(key, &order, synthetic).await? {
+    let trace = trace(&headers);
+    let (status, payment) = match payments.accept(key, &order, synthetic, trace).await? {
         Accepted::New(payment) => {
             tracing::info!(correlationId = %payment.id, synthetic, "payment accepted");
             (StatusCode::CREATED, payment)

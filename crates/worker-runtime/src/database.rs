@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
@@ -17,6 +17,8 @@ pub const PART: &str = "database";
 
 /// For a free connection, opening one included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is tried before it is used.
+const TESTED_WHEN_IDLE: Duration = Duration::from_secs(1);
 /// Docker probes health every 10 s.
 const WATCHED_EVERY: Duration = Duration::from_secs(5);
 /// PostgreSQL's settings for each session, in milliseconds. A statement or a forgotten
@@ -41,6 +43,16 @@ pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // What is slow fails, and is told by whoever waited.
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
+        // One round trip less for what is busy: a connection that was used just now is there.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > TESTED_WHEN_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }
 

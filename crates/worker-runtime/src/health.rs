@@ -1,8 +1,9 @@
-//! `/live` says that the process runs, `/ready` whether it can do its work, and if not, why.
+//! `/live` says whether the process makes progress (the watchdog decides), `/ready` whether it can
+//! do its work, and if not, why.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -10,13 +11,12 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{RunError, settings, telemetry};
+use crate::{settings, telemetry};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A `/ready` answer lists a few parts with a line each.
@@ -26,6 +26,10 @@ const PROBE_MAX_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, Part>>>,
+    /// What the watchdog sees, while it sees a stall.
+    stall: Arc<Mutex<Option<String>>>,
+    /// Told when a part that was not ready is.
+    recovered: Arc<Notify>,
 }
 
 /// The state of one part.
@@ -74,38 +78,95 @@ impl Health {
         self.lock().remove(part);
     }
 
+    /// Whether the part's last word was [`Health::not_ready`].
+    #[must_use]
+    pub fn is_not_ready(&self, part: &str) -> bool {
+        matches!(self.lock().get(part), Some(Part::NotReady(_)))
+    }
+
+    /// Something in the process makes no progress: neither live nor ready, until
+    /// [`Health::moving`].
+    pub fn stalled(&self, why: &str) {
+        *self.stall() = Some(why.to_owned());
+    }
+
+    /// Everything makes progress again.
+    pub fn moving(&self) {
+        *self.stall() = None;
+    }
+
+    /// Whether `/live` answers 200.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.stall().is_none()
+    }
+
+    /// Whether `/ready` answers 200.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let all = |parts: &BTreeMap<_, _>| !parts.values().any(|p| matches!(p, Part::NotReady(_)));
+        self.is_live() && all(&self.lock())
+    }
+
+    /// Until some part that was not ready is: time to try again what did not work.
+    pub async fn recovered(&self) {
+        self.recovered.notified().await;
+    }
+
     fn set(&self, name: &str, part: Part) -> bool {
         let mut parts = self.lock();
         let news = parts
             .get(name)
             .is_none_or(|before| std::mem::discriminant(before) != std::mem::discriminant(&part));
-        parts.insert(name.to_owned(), part);
+        let works = !matches!(part, Part::NotReady(_));
+        let before = parts.insert(name.to_owned(), part);
+        if works && matches!(before, Some(Part::NotReady(_))) {
+            self.recovered.notify_waiters();
+        }
         news
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Part>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
         // A panic ends the process (see telemetry): there is no half-written map to fear.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `(200 or 503, {"ready", "parts": {name: "ready" | reason}, "droppedLogLines"})`.
+    fn stall(&self) -> MutexGuard<'_, Option<String>> {
+        self.stall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `(200 or 503, {"live", "why" where it is not})`.
+    pub(crate) fn liveness(&self) -> (StatusCode, Value) {
+        match &*self.stall() {
+            None => (StatusCode::OK, json!({"live": true})),
+            Some(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"live": false, "why": why}),
+            ),
+        }
+    }
+
+    /// `(200 or 503, {"ready", "parts": {name: state}, "droppedLogLines", "stalled" where it is})`.
     fn report(&self) -> (StatusCode, Value) {
-        let parts = self.lock();
-        let ready = !parts.values().any(|part| matches!(part, Part::NotReady(_)));
-        let listed: serde_json::Map<String, Value> = parts
+        let ready = self.is_ready();
+        let parts: serde_json::Map<String, Value> = self
+            .lock()
             .iter()
             .map(|(name, part)| (name.clone(), part.to_json()))
             .collect();
+        let mut body = json!({
+            "ready": ready,
+            "parts": parts,
+            "droppedLogLines": telemetry::dropped_lines(),
+        });
+        if let Some(why) = &*self.stall() {
+            body["stalled"] = json!(why);
+        }
         let status = if ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let body = json!({
-            "ready": ready,
-            "parts": listed,
-            "droppedLogLines": telemetry::dropped_lines(),
-        });
         (status, body)
     }
 }
@@ -123,43 +184,23 @@ impl Part {
 /// `/live` and `/ready`, to be merged with a service's own routes.
 pub fn router(health: Health) -> Router {
     Router::new()
-        .route("/live", get(async || Json(json!({"live": true}))))
-        .route(
-            "/ready",
-            get(async |State(health): State<Health>| {
-                let (status, body) = health.report();
-                (status, Json(body))
-            }),
-        )
+        .route("/live", get(live))
+        .route("/ready", get(ready))
         .with_state(health)
 }
 
-/// Serves `/live`, `/ready` and `routes` on all interfaces until `shutdown`, then finishes the
-/// requests that are under way. The handle ends with the server.
-///
-/// # Errors
-/// The port is taken.
-pub async fn serve(
-    port: u16,
-    health: Health,
-    routes: Router,
-    shutdown: CancellationToken,
-) -> Result<JoinHandle<()>, RunError> {
-    let listener = TcpListener::bind(("0.0.0.0", port)).await.map_err(|e| {
-        RunError::Start(format!(
-            "cannot listen on port {port}: {e}; set HTTP_PORT to a free one"
-        ))
-    })?;
-    let app = router(health).merge(routes);
-    Ok(tokio::spawn(async move {
-        let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());
-        if let Err(e) = server.await {
-            tracing::error!(error = %e, "HTTP server ended");
-        }
-    }))
+async fn live(State(health): State<Health>) -> (StatusCode, Json<Value>) {
+    let (status, body) = health.liveness();
+    (status, Json(body))
 }
 
-/// Asks the process on this machine (in this container) whether it is ready: `caravan health`.
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
+    let (status, body) = health.report();
+    (status, Json(body))
+}
+
+/// Asks the process on this machine (in this container) whether it is ready: `caravan health`. A
+/// process that is not live is not ready either.
 ///
 /// # Errors
 /// Why it is not, for a person.
@@ -221,6 +262,23 @@ mod tests {
         assert!(!health.ready("database"));
         health.remove("database");
         assert_eq!(health.report().0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_stall_makes_it_neither_live_nor_ready() {
+        let health = Health::default();
+        assert_eq!(health.liveness(), (StatusCode::OK, json!({"live": true})));
+        health.stalled("consumer: no progress for 60s");
+        let (status, body) = health.liveness();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["why"], "consumer: no progress for 60s");
+        let (status, body) = health.report();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["stalled"], "consumer: no progress for 60s");
+        assert!(!health.is_ready());
+        health.moving();
+        assert_eq!(health.report().0, StatusCode::OK);
+        assert!(health.report().1.get("stalled").is_none());
     }
 
     #[test]

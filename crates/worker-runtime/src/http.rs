@@ -1,6 +1,8 @@
 //! What an HTTP service of the pipeline owes its callers: a bearer token, bounded bodies, bounded
 //! time, bounded concurrency, and every refusal as JSON `{error: "stable_word", message}`.
 
+mod server;
+
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use axum::{
@@ -10,14 +12,15 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use caravan_events::names::SYNTHETIC_HEADER;
+use caravan_events::names::{SYNTHETIC_HEADER, TRACEPARENT_HEADER};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::Failure;
+use crate::{Failure, Trace};
+pub(crate) use server::serve;
 
 /// Largest request body, in bytes: ours are a tenth of a kilobyte.
 const MAX_BODY: usize = 16 * 1024;
@@ -288,6 +291,16 @@ pub fn synthetic(headers: &HeaderMap) -> Result<bool, ApiError> {
             "the header Synthetic is either true or false",
         )),
     }
+}
+
+/// The request's trace under a span of our own; one that begins here where the header
+/// `traceparent` is missing, malformed or there more than once, as W3C Trace Context demands.
+#[must_use]
+pub fn trace(headers: &HeaderMap) -> Trace {
+    let header = single(headers, TRACEPARENT_HEADER).ok().flatten();
+    header
+        .and_then(|value| Trace::parse(value.as_bytes()))
+        .map_or_else(Trace::start, Trace::child)
 }
 
 #[cfg(test)]

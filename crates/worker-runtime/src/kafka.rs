@@ -9,7 +9,7 @@ use rdkafka::producer::FutureProducer;
 use crate::RunError;
 pub use context::ClientLog;
 pub(crate) use context::log;
-pub use produce::{Record, check_fatal, is_synthetic, send_all, synthetic_headers};
+pub use produce::{Record, check_fatal, is_synthetic, send_all, send_each, trace};
 
 /// The largest message that the pipeline's topics take: Kafka's own default
 /// (`message.max.bytes` of the broker).
@@ -18,6 +18,9 @@ pub const SOURCE_MAX_BYTES: usize = 1_048_588;
 pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
 /// The largest dead letter: `max.message.bytes` of the dead-letter topic has to allow it.
 pub const DEAD_LETTER_MAX_BYTES: usize = SOURCE_MAX_BYTES + DEAD_LETTER_HEADER_BYTES;
+/// The largest message that is sent at all; what a topic takes is for its `max.message.bytes` to
+/// say. A topic may allow more than Kafka's default, and its messages may become dead letters.
+const PRODUCER_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The producer of workers and relays.
 pub type Producer = FutureProducer<ClientLog>;
@@ -34,11 +37,14 @@ pub fn producer(brokers: &str) -> Result<Producer, RunError> {
         .set("linger.ms", "0")
         .set("partitioner", "murmur2_random")
         .set("compression.type", "none")
-        .set("message.max.bytes", DEAD_LETTER_MAX_BYTES.to_string())
+        .set("message.max.bytes", PRODUCER_MAX_BYTES.to_string())
         .set("message.timeout.ms", "20000")
         .set("topic.metadata.propagation.max.ms", "5000")
         .set("queue.buffering.max.messages", "20000")
-        .set("queue.buffering.max.kbytes", "32768")
+        .set(
+            "queue.buffering.max.kbytes",
+            (PRODUCER_MAX_BYTES / 1024).to_string(),
+        )
         .create_with_context(ClientLog)
         .map_err(|e| RunError::Kafka(e.to_string()))
 }

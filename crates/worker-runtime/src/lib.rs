@@ -4,6 +4,9 @@
 //! - [`settings`]: environment variables, with errors that name the remedy;
 //! - [`telemetry`]: log lines on stdout that never stall the process, and the startup line;
 //! - [`health`]: `/live` and `/ready`, and the probe behind `caravan health`;
+//! - [`metrics`]: `/metrics`, and the one place that defines every metric;
+//! - [`watchdog`]: `/live` turns red, and the process ends, where nothing moves any more;
+//! - [`trace`]: which trace an event belongs to (`traceparent`);
 //! - [`http`]: what an HTTP service owes its callers: token, bounds, JSON refusals;
 //! - [`shutdown`]: one token, cancelled by SIGTERM and SIGINT;
 //! - [`kafka`]: the producer, and what is true of every Kafka client;
@@ -21,12 +24,17 @@ pub mod health;
 pub mod http;
 pub mod kafka;
 pub mod kill;
+pub mod metrics;
 pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;
+pub mod watchdog;
 pub mod worker;
 
 pub use errors::{Failure, Reason, RunError};
 pub use health::Health;
+pub use metrics::Metrics;
 pub use service::Service;
+pub use trace::Trace;

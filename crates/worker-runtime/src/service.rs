@@ -1,4 +1,4 @@
-//! One process: its health, its HTTP port and its end.
+//! One process: its health, its metrics, its watchdog, its HTTP port and its end.
 
 use std::time::Duration;
 
@@ -6,34 +6,63 @@ use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, RunError, health, settings, shutdown};
+use crate::{
+    Health, RunError, http,
+    metrics::Metrics,
+    settings, shutdown,
+    watchdog::{self, Exit, Limits, Watchdog},
+};
 
 /// Requests that are still under way at the end get this long.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 
-/// What every role of the binary has: `/live` and `/ready` on `HTTP_PORT`, and a token that
-/// SIGTERM cancels.
+/// What every role of the binary has: `/live`, `/ready` and `/metrics` on `HTTP_PORT`, a watchdog,
+/// and a token that SIGTERM cancels.
 #[derive(Debug)]
 pub struct Service {
     /// For the parts of the process to tell their state.
     pub health: Health,
+    /// For the parts of the process to count what they do.
+    pub metrics: Metrics,
+    /// Sees that the parts of the process make progress.
+    pub watchdog: Watchdog,
     /// Cancelled when the process is to end.
     pub shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
 
 impl Service {
-    /// Listens on `HTTP_PORT` (8080), `routes` included; `parts` are not ready yet.
+    /// Listens on `HTTP_PORT` (8080), `routes` included; `parts` are not ready yet. The watchdog
+    /// watches the runtime.
     ///
     /// # Errors
     /// The port is wrong or taken.
     pub async fn start(parts: &[&str], routes: Router) -> Result<Self, RunError> {
+        Self::watched(parts, routes, Limits::default(), watchdog::end_process()).await
+    }
+
+    /// As [`Service::start`], with a watchdog of other limits and another end.
+    ///
+    /// # Errors
+    /// The port is wrong or taken.
+    pub async fn watched(
+        parts: &[&str],
+        routes: Router,
+        limits: Limits,
+        exit: Exit,
+    ) -> Result<Self, RunError> {
         let shutdown = shutdown::token()?;
         let health = Health::starting(parts);
+        let metrics = Metrics::new(health.clone());
         let port = settings::port("HTTP_PORT", 8080)?;
-        let server = health::serve(port, health.clone(), routes, shutdown.clone()).await?;
+        let token = shutdown.clone();
+        let server = http::serve(port, health.clone(), metrics.clone(), routes, token).await?;
+        let watchdog = Watchdog::start(limits, health.clone(), exit)?;
+        watchdog.watch_runtime();
         Ok(Self {
             health,
+            metrics,
+            watchdog,
             shutdown,
             server,
         })

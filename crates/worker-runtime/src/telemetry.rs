@@ -8,7 +8,7 @@
 mod line;
 
 use std::{
-    io::{Stdout, stdout},
+    io::{self, BufWriter, Write, stdout},
     panic,
     sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
@@ -28,6 +28,10 @@ use line::{Format, Lines};
 /// Lines that wait for a stalled stdout before more are dropped; a few MB.
 const BUFFERED_LINES: usize = 16_384;
 const DROPS_REPORTED_EVERY: Duration = Duration::from_secs(10);
+/// What is written to stdout at once: as much as a pipe holds.
+const WRITTEN_AT_ONCE: usize = 64 * 1024;
+/// Lines that come within this time of a write go out together.
+const GATHERED_FOR: Duration = Duration::from_millis(2);
 const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
 /// What Rust exits with after a panic in `main`.
 const PANIC_EXIT_CODE: i32 = 101;
@@ -53,7 +57,7 @@ impl Drop for Guard {
 /// `LOG_FORMAT` is neither `human` nor `json`, or it was set up before.
 pub fn init(display_name: &'static str) -> Result<Guard, RunError> {
     let format = format()?;
-    let (writer, worker) = writer(stdout());
+    let (writer, worker) = writer(Gathered::new(stdout()));
     let subscriber =
         tracing_subscriber::registry().with(layer(display_name, format, writer.clone()));
     tracing::subscriber::set_global_default(subscriber)
@@ -89,7 +93,31 @@ fn format() -> Result<Format, SettingsError> {
     }
 }
 
-fn writer(out: Stdout) -> (NonBlocking, WorkerGuard) {
+/// A lone line is written at once; lines that come in a flood are written together, some hundred
+/// at a time, instead of with a system call and a wake-up of the writing thread each.
+///
+/// `tracing_appender` flushes whenever no further line waits.
+struct Gathered<W: Write>(BufWriter<W>);
+
+impl<W: Write> Gathered<W> {
+    fn new(out: W) -> Self {
+        Self(BufWriter::with_capacity(WRITTEN_AT_ONCE, out))
+    }
+}
+
+impl<W: Write> Write for Gathered<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        thread::sleep(GATHERED_FOR);
+        Ok(())
+    }
+}
+
+fn writer(out: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(BUFFERED_LINES)
@@ -147,7 +175,7 @@ fn end_on_panic() {
 
 /// Bounded, in a thread of its own: where stdout is stalled for good, dropping the writer blocks
 /// (it prints that it failed, on stdout), and the process has to end all the same.
-fn flush() {
+pub(crate) fn flush() {
     // A second panic during the flush must not wait for the first one's lock.
     let Some(worker) = WRITER.try_lock().ok().and_then(|mut writer| writer.take()) else {
         return;
@@ -160,5 +188,47 @@ fn flush() {
     });
     if thread.is_ok() {
         flushed.recv_timeout(FLUSH_WITHIN).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What was written, one element a write.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_lone_line_is_written_and_a_flood_in_few_writes_without_loss() {
+        let out = Writes::default();
+        let (mut log, worker) = writer(Gathered::new(out.clone()));
+        let line = |n: usize| format!("[PurchaseWorker] message received offset={n}\n");
+        let expected: String = (0..10_000).map(line).collect();
+        for n in 0..10_000 {
+            log.write_all(line(n).as_bytes()).expect("never blocks");
+        }
+        // Ends the writing thread, everything flushed.
+        drop(worker);
+        let writes = out.0.lock().expect("no panic").clone();
+        assert_eq!(String::from_utf8_lossy(&writes.concat()), expected);
+        assert!(
+            writes.iter().all(|write| write.ends_with(b"\n")),
+            "a write ends within a line"
+        );
+        assert!(writes.len() < 1_000, "{} writes", writes.len());
     }
 }

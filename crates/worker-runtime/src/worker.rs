@@ -2,17 +2,24 @@
 //!
 //! In the order in which a message passes:
 //! - `consumer`: the thread that polls Kafka and commits; `context`: what Kafka calls back;
-//! - `lane`: from that thread to the partitions' tasks;
-//! - `partition`: one task per partition: batches, retries, dead letters; with `message`
-//!   (decoding), `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
+//! - `lane`: from that thread to the partitions' tasks, bounded by what `gauge` counts; `inbox`:
+//!   the tasks' side of it, where messages are decoded into batches (`batch`, `message`);
+//! - `partition`: one task per partition; `work`: what it does with a batch: retries, dead
+//!   letters; with `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
 //!   `stages` (log lines);
 //! - `processor`: what a partition's task needs done; `transactional` does it with the inbox, the
-//!   effects and the outputs of a [`Handler`], which is domain alone.
+//!   effects and the outputs of a [`Handler`], which is domain alone, and with `bisection` where
+//!   one of a batch is at fault.
 
+mod batch;
+mod bisection;
 mod consumer;
 mod context;
 mod dead_letter;
 mod ending;
+mod gauge;
+mod inbox;
+mod lag;
 mod lane;
 mod message;
 mod offsets;
@@ -21,6 +28,7 @@ mod partition;
 mod processor;
 mod stages;
 mod transactional;
+mod work;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -32,13 +40,16 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use crate::{
     RunError, Service, database,
     kafka::{self, Producer},
+    metrics::WorkerMetrics,
     settings,
 };
 use consumer::Reader;
 use context::{GROUP_PART, KAFKA_PART};
 use ending::Ending;
+use lag::Lags;
 use lane::{Lanes, Spawn};
-use partition::{Partition, Shared};
+use partition::Partition;
+use work::Shared;
 
 pub use message::{Message, Received};
 pub use processor::{Outcome, Processor};
@@ -66,9 +77,20 @@ impl Worker {
     /// # Errors
     /// A setting is missing or wrong, or the port is taken.
     pub async fn start(group: &'static str) -> Result<Self, RunError> {
+        Self::on(Service::start(&[], Router::new()).await?, group)
+    }
+
+    /// As [`Worker::start`], on a service that is there already.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn on(service: Service, group: &'static str) -> Result<Self, RunError> {
         let brokers = settings::required("KAFKA_BROKERS")?;
+        for part in [KAFKA_PART, GROUP_PART] {
+            service.health.not_ready(part, "starting");
+        }
         Ok(Self {
-            service: Service::start(&[KAFKA_PART, GROUP_PART], Router::new()).await?,
+            service,
             group,
             producer: kafka::producer(&brokers)?,
             brokers,
@@ -84,6 +106,7 @@ impl Worker {
         let url = settings::required("DATABASE_URL")?;
         let pool = database::pool(&url, DATABASE_CONNECTIONS)?;
         let service = &self.service;
+        service.metrics.watch_pool(pool.clone());
         if !database::wait(&pool, &service.health, &service.shutdown).await {
             return Ok(None);
         }
@@ -102,8 +125,10 @@ impl Worker {
     /// # Errors
     /// As [`Worker::run`].
     pub async fn transact<H: Handler>(self, db: PgPool, handler: H) -> Result<(), RunError> {
-        let processor = Transactional::new(self.group, handler, db, self.producer.clone());
-        self.run(processor).await
+        let metrics = self.service.metrics.worker(H::Input::TOPIC);
+        let producer = self.producer.clone();
+        let processor = Transactional::new(self.group, handler, db, producer, metrics.clone());
+        self.consume(processor, metrics).await
     }
 
     /// Consumes the processor's topic until the process is told to end. The startup line is
@@ -112,21 +137,37 @@ impl Worker {
     /// # Errors
     /// The Kafka client could not be created, or has come into a state that no retry leaves.
     pub async fn run<P: Processor>(self, processor: P) -> Result<(), RunError> {
+        let metrics = self.service.metrics.worker(P::Input::TOPIC);
+        self.consume(processor, metrics).await
+    }
+
+    async fn consume<P: Processor>(
+        self,
+        processor: P,
+        metrics: WorkerMetrics,
+    ) -> Result<(), RunError> {
+        let lags = Lags::default();
+        let producer = self.producer.clone();
+        lags.clone()
+            .watch(P::Input::TOPIC, producer, metrics.clone())?;
         let ending = Ending::new(self.service.shutdown.clone());
         let shared = Arc::new(Shared {
             group: self.group,
             processor,
             producer: self.producer,
             health: self.service.health.clone(),
+            metrics: metrics.clone(),
+            watchdog: self.service.watchdog.clone(),
             ending: ending.clone(),
         });
         let reader = Reader::new(
             &self.brokers,
             self.group,
             P::Input::TOPIC,
-            Lanes::new(spawner(shared), Handle::current()),
+            Lanes::new(spawner(shared, lags), Handle::current(), metrics),
             self.service.health.clone(),
             ending.clone(),
+            self.service.watchdog.watch("consumer"),
         )?;
         let closed = run_in_thread(reader)?;
         ending.token().cancelled().await;
@@ -140,9 +181,10 @@ impl Worker {
 }
 
 /// Starts the task of a partition on the current runtime.
-fn spawner<P: Processor>(shared: Arc<Shared<P>>) -> Spawn {
+fn spawner<P: Processor>(shared: Arc<Shared<P>>, lags: Lags) -> Spawn {
     let runtime = Handle::current();
     Box::new(move |partition, inbox, gauge, stop| {
+        lags.add(partition, &gauge);
         let task = Partition::new(Arc::clone(&shared), partition, inbox, gauge, stop);
         runtime.spawn(task.run())
     })

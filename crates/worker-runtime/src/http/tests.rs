@@ -153,6 +153,28 @@ async fn test_traffic_is_marked_clearly_or_refused() {
     }
 }
 
+#[test]
+fn a_request_s_trace_goes_on_and_what_is_none_begins_one() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let taken = |values: &[&'static str]| {
+        let headers = values.iter().map(|value| {
+            let name = axum::http::HeaderName::from_static(TRACEPARENT_HEADER);
+            (name, HeaderValue::from_static(value))
+        });
+        let mut map = HeaderMap::new();
+        map.extend(headers.collect::<Vec<_>>());
+        trace(&map).to_string()
+    };
+    assert_eq!(taken(&[PARENT])[..36], PARENT[..36]);
+    assert_ne!(taken(&[PARENT]), PARENT);
+    let others: [&[&str]; 4] = [&[], &["yes"], &[""], &[PARENT, PARENT]];
+    for none in others {
+        let begun = taken(none);
+        assert!(Trace::parse(begun.as_bytes()).is_some(), "{begun}");
+        assert_ne!(begun[..36], PARENT[..36], "{none:?}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_so() {
     let answer = ask("GET /nothing", &[TOKEN], b"").await;

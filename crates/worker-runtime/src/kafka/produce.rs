@@ -2,20 +2,27 @@
 
 use std::time::Duration;
 
-use caravan_events::names::SYNTHETIC_HEADER;
+use caravan_events::names::{CORRELATION_ID_HEADER, SYNTHETIC_HEADER, TRACEPARENT_HEADER};
 use rdkafka::{
+    Message as _,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
     producer::{FutureRecord, Producer as _, future_producer::DeliveryFuture},
 };
 
-use super::Producer;
-use crate::{Failure, RunError};
+use super::{PRODUCER_MAX_BYTES, Producer};
+use crate::{
+    Failure, RunError, Trace,
+    kill::{self, Point},
+};
 
 /// How long room in the producer's queue is waited for, 10 s in all; once queued, a message is
 /// under librdkafka's own deadline (`message.timeout.ms`).
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 const QUEUE_FULL_TRIES: usize = 1_000;
+/// More than Kafka's format puts around a batch of one message, and around a header.
+const BYTES_AROUND_A_MESSAGE: usize = 512;
+const BYTES_AROUND_A_HEADER: usize = 10;
 
 /// A message to send. Key and value may be absent, as those of a dead letter's source may.
 #[derive(Debug, Clone)]
@@ -33,12 +40,18 @@ pub struct Record {
 impl Record {
     /// An event of the pipeline: its key is the correlation id.
     #[must_use]
-    pub fn event(topic: &str, correlation_id: &str, value: String, synthetic: bool) -> Self {
+    pub fn event(
+        topic: &str,
+        correlation_id: &str,
+        value: String,
+        synthetic: bool,
+        trace: Option<Trace>,
+    ) -> Self {
         Self {
             topic: topic.to_owned(),
             key: Some(correlation_id.as_bytes().to_vec()),
             value: Some(value.into_bytes()),
-            headers: synthetic_headers(synthetic),
+            headers: headers(correlation_id, synthetic, trace),
         }
     }
 }
@@ -47,20 +60,29 @@ impl Record {
 /// some may have been written: send all again (the receivers drop copies).
 ///
 /// # Errors
-/// Always [`Failure::Infrastructure`]: no broker, no such topic.
-pub async fn send_all(producer: &Producer, records: &[Record]) -> Result<(), Failure> {
-    let mut deliveries = Vec::with_capacity(records.len());
+/// Always [`Failure::Infrastructure`]: no broker, no such topic, a topic that takes no message of
+/// this size.
+pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), Failure> {
+    send_each(producer, records).await.into_iter().collect()
+}
+
+/// As [`send_all`], for records of which some may be refused: what became of each, in order.
+pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
+    let mut enqueued = Vec::with_capacity(records.len());
     for record in records {
-        deliveries.push((record, enqueue(producer, record).await?));
+        enqueued.push(enqueue(producer, record).await);
     }
-    for (record, delivery) in deliveries {
-        match delivery.await {
-            Ok(Ok(_)) => {}
-            Ok(Err((error, _))) => return Err(failure(record, &error)),
-            Err(_) => return Err(failure(record, &KafkaError::Canceled)),
+    let mut results = Vec::with_capacity(enqueued.len());
+    for delivery in enqueued {
+        results.push(match delivery {
+            Ok(delivery) => acknowledged(delivery).await,
+            Err(failure) => Err(failure),
+        });
+        if results.len() == 1 {
+            kill::reached(Point::AfterSomeAcks);
         }
     }
-    Ok(())
+    results
 }
 
 /// The state of a producer that no retry leaves, if it is in one.
@@ -74,44 +96,103 @@ pub fn check_fatal(producer: &Producer) -> Result<(), RunError> {
     }
 }
 
-async fn enqueue(producer: &Producer, record: &Record) -> Result<DeliveryFuture, Failure> {
+async fn enqueue(producer: &Producer, record: Record) -> Result<DeliveryFuture, Failure> {
     let mut message = FutureRecord {
         topic: &record.topic,
         partition: None,
         payload: record.value.as_deref(),
         key: record.key.as_deref(),
         timestamp: None,
-        headers: Some(record.headers.clone()),
+        headers: Some(record.headers),
     };
-    for _ in 0..QUEUE_FULL_TRIES {
+    let mut tries = 0;
+    loop {
         match producer.send_result(message) {
             Ok(delivery) => return Ok(delivery),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if tries < QUEUE_FULL_TRIES =>
+            {
+                tries += 1;
                 message = back;
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }
-            Err((error, _)) => return Err(failure(record, &error)),
+            Err((error, back)) => return Err(failure(back.topic, bytes(&back), &error)),
         }
     }
-    let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-    Err(failure(record, &full))
 }
 
-fn failure(record: &Record, error: &KafkaError) -> Failure {
-    Failure::Infrastructure(format!("cannot write to topic {}: {error}", record.topic))
+async fn acknowledged(delivery: DeliveryFuture) -> Result<(), Failure> {
+    match delivery.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, message))) => {
+            let headers = message.headers().map_or(0, header_bytes);
+            let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+            let bytes = length(message.key()) + length(message.payload()) + headers;
+            Err(failure(message.topic(), bytes, &error))
+        }
+        Err(_) => {
+            let why = "the producer was closed".to_owned();
+            Err(Failure::Infrastructure(why))
+        }
+    }
 }
 
-/// Headers of a message, with the mark of test traffic or without any.
-#[must_use]
-pub fn synthetic_headers(synthetic: bool) -> OwnedHeaders {
+fn bytes(record: &FutureRecord<'_, [u8], [u8]>) -> usize {
+    let headers = record.headers.as_ref().map_or(0, header_bytes);
+    record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len) + headers
+}
+
+fn header_bytes(headers: &impl Headers) -> usize {
+    let length = |header: Header<'_, &[u8]>| {
+        header.key.len() + header.value.map_or(0, <[u8]>::len) + BYTES_AROUND_A_HEADER
+    };
+    headers.iter().map(length).sum()
+}
+
+/// `bytes` is the message's size without what Kafka puts around it.
+fn failure(topic: &str, bytes: usize, error: &KafkaError) -> Failure {
+    let mut text = format!("cannot write to topic {topic}: {error}");
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+        let needed = bytes + BYTES_AROUND_A_MESSAGE;
+        text = if needed > PRODUCER_MAX_BYTES {
+            format!("{text}: {needed} bytes are more than the {PRODUCER_MAX_BYTES} that are sent")
+        } else {
+            format!("{text}: set its max.message.bytes to {needed} or more")
+        };
+    }
+    Failure::Infrastructure(text)
+}
+
+/// Headers of an event: its correlation id, its trace if it has one, the mark of test traffic.
+fn headers(correlation_id: &str, synthetic: bool, trace: Option<Trace>) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(3).insert(Header {
+        key: CORRELATION_ID_HEADER,
+        value: Some(correlation_id),
+    });
+    if let Some(trace) = trace {
+        headers = headers.insert(Header {
+            key: TRACEPARENT_HEADER,
+            value: Some(&trace.header()),
+        });
+    }
     if synthetic {
-        OwnedHeaders::new().insert(Header {
+        headers = headers.insert(Header {
             key: SYNTHETIC_HEADER,
             value: Some("true"),
-        })
-    } else {
-        OwnedHeaders::new()
+        });
     }
+    headers
+}
+
+/// The trace that the headers name; None where they name none, or not as the standard has it.
+#[must_use]
+pub fn trace(headers: Option<&impl Headers>) -> Option<Trace> {
+    let mut values = headers?
+        .iter()
+        .filter(|header| header.key == TRACEPARENT_HEADER);
+    let first = values.next()?.value?;
+    // More than one is none.
+    values.next().is_none().then(|| Trace::parse(first))?
 }
 
 /// Whether the headers mark test traffic.
@@ -131,15 +212,45 @@ pub fn is_synthetic(headers: Option<&impl Headers>) -> bool {
 mod tests {
     use super::*;
 
+    const ID: &str = "1a2b";
+
     #[test]
     fn the_mark_of_test_traffic_travels() {
-        assert!(is_synthetic(Some(&synthetic_headers(true))));
-        assert!(!is_synthetic(Some(&synthetic_headers(false))));
+        assert!(is_synthetic(Some(&headers(ID, true, None))));
+        assert!(!is_synthetic(Some(&headers(ID, false, None))));
         assert!(!is_synthetic(None::<&OwnedHeaders>));
         let other = OwnedHeaders::new().insert(Header {
             key: SYNTHETIC_HEADER,
             value: Some("false"),
         });
         assert!(!is_synthetic(Some(&other)));
+    }
+
+    #[test]
+    fn trace_and_correlation_id_travel() {
+        let begun = Trace::start();
+        let sent = headers(ID, false, Some(begun));
+        assert_eq!(trace(Some(&sent)), Some(begun));
+        let first = sent.get(0);
+        assert_eq!(
+            (first.key, first.value),
+            ("correlation-id", Some(ID.as_bytes()))
+        );
+        assert_eq!(trace(Some(&headers(ID, true, None))), None);
+    }
+
+    #[test]
+    fn a_trace_that_is_none_is_no_error() {
+        let with = |values: &[Option<&str>]| {
+            values.iter().fold(OwnedHeaders::new(), |headers, value| {
+                let key = TRACEPARENT_HEADER;
+                headers.insert(Header { key, value: *value })
+            })
+        };
+        let good = Trace::start().to_string();
+        assert!(trace(Some(&with(&[Some(&good)]))).is_some());
+        for none in [&[][..], &[None], &[Some("")], &[Some(&good), Some(&good)]] {
+            assert_eq!(trace(Some(&with(none))), None, "{none:?}");
+        }
     }
 }

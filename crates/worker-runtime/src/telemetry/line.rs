@@ -17,6 +17,9 @@ use tracing_subscriber::{
 /// The target of the startup line, which carries the display name in JSON too.
 pub(super) const STARTUP_TARGET: &str = "startup";
 
+/// The field that the macros of `tracing` put the message into.
+const MESSAGE: &str = "message";
+
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -42,49 +45,91 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Line::default();
-        event.record(&mut line);
-        let metadata = event.metadata();
+        let level = *event.metadata().level();
         match self.format {
-            Format::Human => line.write_human(&mut out, self.name, *metadata.level()),
+            Format::Human => {
+                let mut line = HumanLine::new(&mut out, self.name, level)?;
+                event.record(&mut line);
+                line.end()
+            }
             Format::Json => {
-                let startup = metadata.target() == STARTUP_TARGET;
-                line.write_json(&mut out, self.name, *metadata.level(), startup)
+                let mut line = JsonLine::default();
+                event.record(&mut line);
+                let startup = event.metadata().target() == STARTUP_TARGET;
+                line.write(&mut out, self.name, level, startup)
             }
         }
+    }
+}
+
+/// `[Name] LEVEL message key=value`, written while the event is visited: a payment makes some
+/// twenty lines, so nothing is collected first. The macros of `tracing` put the message first.
+struct HumanLine<'a, W> {
+    out: &'a mut W,
+    /// A value whose text decides whether it needs quotes.
+    value: String,
+    result: fmt::Result,
+}
+
+impl<'a, W: Write> HumanLine<'a, W> {
+    fn new(out: &'a mut W, name: &str, level: Level) -> Result<Self, fmt::Error> {
+        write!(out, "[{name}]")?;
+        if level <= Level::WARN {
+            write!(out, " {level}")?;
+        }
+        Ok(Self {
+            out,
+            value: String::new(),
+            result: Ok(()),
+        })
+    }
+
+    fn end(self) -> fmt::Result {
+        self.result?;
+        self.out.write_char('\n')
+    }
+
+    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.result = self.result.and_then(|()| self.try_write(field, value));
+    }
+
+    fn try_write(&mut self, field: &Field, value: fmt::Arguments<'_>) -> fmt::Result {
+        self.value.clear();
+        self.value.write_fmt(value)?;
+        self.out.write_char(' ')?;
+        if field.name() == MESSAGE {
+            return escape_control(self.out, &self.value);
+        }
+        self.out.write_str(field.name())?;
+        self.out.write_char('=')?;
+        if is_plain(&self.value) {
+            self.out.write_str(&self.value)
+        } else {
+            write!(self.out, "{}", Value::from(self.value.as_str()))
+        }
+    }
+}
+
+/// Numbers and flags come through `record_debug` as well: none of them needs quotes.
+impl<W: Write> Visit for HumanLine<'_, W> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.write(field, format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.write(field, format_args!("{value}"));
     }
 }
 
 /// The parts of one event, fields in the order in which they were written.
 #[derive(Debug, Default)]
-struct Line {
+struct JsonLine {
     message: String,
     fields: Vec<(&'static str, Value)>,
 }
 
-impl Line {
-    fn write_human(&self, out: &mut impl Write, name: &str, level: Level) -> fmt::Result {
-        write!(out, "[{name}] ")?;
-        if level <= Level::WARN {
-            write!(out, "{level} ")?;
-        }
-        escape_control(out, &self.message)?;
-        for (key, value) in &self.fields {
-            match value {
-                Value::String(text) if is_plain(text) => write!(out, " {key}={text}")?,
-                quoted => write!(out, " {key}={quoted}")?,
-            }
-        }
-        writeln!(out)
-    }
-
-    fn write_json(
-        self,
-        out: &mut impl Write,
-        name: &str,
-        level: Level,
-        startup: bool,
-    ) -> fmt::Result {
+impl JsonLine {
+    fn write(self, out: &mut impl Write, name: &str, level: Level, startup: bool) -> fmt::Result {
         let message = if startup {
             format!("[{name}] {}", self.message)
         } else {
@@ -103,9 +148,9 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for JsonLine {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
+        if field.name() == MESSAGE {
             self.message = format!("{value:?}");
         } else {
             self.push(field, format!("{value:?}").into());
@@ -113,7 +158,7 @@ impl Visit for Line {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
+        if field.name() == MESSAGE {
             value.clone_into(&mut self.message);
         } else {
             self.push(field, value.into());
@@ -137,7 +182,7 @@ impl Visit for Line {
     }
 }
 
-impl Line {
+impl JsonLine {
     fn push(&mut self, field: &Field, value: Value) {
         self.fields.push((field.name(), value));
     }
@@ -152,6 +197,9 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn escape_control(out: &mut impl Write, text: &str) -> fmt::Result {
+    if !text.chars().any(char::is_control) {
+        return out.write_str(text);
+    }
     for c in text.chars() {
         if c.is_control() {
             write!(out, "{}", c.escape_default())?;

@@ -1,5 +1,5 @@
-//! The consumer's thread: polls, hands messages to their partitions' tasks, pauses partitions
-//! whose tasks lag behind, commits what is done.
+//! The consumer's thread: reads what is there, hands it to the partitions' tasks, reads no more
+//! than they can take, commits what is done.
 
 use std::{
     sync::{
@@ -21,11 +21,18 @@ use super::{
     ending::Ending,
     lane::Lanes,
 };
-use crate::{Health, RunError, kafka, settings};
+use crate::{Health, RunError, kafka, settings, watchdog::Pulse};
 
 /// `poll` returns at once when something is there; this bounds how late a commit or resume is.
-const POLL: Duration = Duration::from_millis(50);
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(100);
+/// Each is a request to the broker, and a crash in between costs no more than some inbox rows that
+/// are found to be there already.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Handed on together, at most, so that the first of them need not wait long.
+const READ_MESSAGES: usize = 500;
+const READ_BYTES: usize = 1024 * 1024;
+/// A full lane is looked at again after this, whether it was told to have room or not.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 /// After a failed commit.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,6 +43,7 @@ pub(crate) struct Reader {
     lanes: Arc<Lanes>,
     health: Health,
     ending: Ending,
+    pulse: Arc<Pulse>,
     next_commit: Instant,
 }
 
@@ -48,6 +56,7 @@ impl Reader {
         lanes: Lanes,
         health: Health,
         ending: Ending,
+        pulse: Arc<Pulse>,
     ) -> Result<Self, RunError> {
         let lanes = Arc::new(lanes);
         let context = Context {
@@ -70,6 +79,7 @@ impl Reader {
             lanes,
             health,
             ending,
+            pulse,
             next_commit: Instant::now(),
         })
     }
@@ -79,17 +89,40 @@ impl Reader {
     /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
     pub(crate) fn run(mut self) {
         while !self.ending.token().is_cancelled() {
-            match self.consumer.poll(POLL) {
-                Some(Ok(message)) => self.lanes.deliver(Message::copy(&message)),
-                Some(Err(error)) => self.failed(&error),
-                None => {}
+            self.pulse.beat();
+            if self.regulate() {
+                self.read();
+            } else {
+                self.lanes.wait_for_room(WAIT_FOR_ROOM);
             }
-            self.regulate();
             self.commit_done();
         }
         let offsets = self.lanes.close(&self.lanes.all());
         commit(&self.consumer, self.topic, &offsets, CommitMode::Sync);
         drop(self.consumer);
+    }
+
+    /// Waits for a message, takes those that are there with it, and hands them on: a lone one at
+    /// once.
+    fn read(&self) {
+        let mut wait = POLL;
+        let mut bytes = 0;
+        for _ in 0..READ_MESSAGES {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    let message = Message::copy(&message, self.topic);
+                    bytes += message.size();
+                    self.lanes.deliver(message);
+                }
+                Some(Err(error)) => self.failed(&error),
+                None => break,
+            }
+            if bytes >= READ_BYTES {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        self.lanes.flush();
     }
 
     fn failed(&self, error: &KafkaError) {
@@ -110,15 +143,16 @@ impl Reader {
         }
     }
 
-    /// Pauses the partitions whose tasks have much before them, resumes those that have not.
-    fn regulate(&self) {
-        let (pause, resume) = self.lanes.take_flow_changes();
-        if !pause.is_empty() {
-            self.log_failure(self.consumer.pause(&self.list(&pause)));
+    /// Pauses and resumes partitions; whether there is room for more.
+    fn regulate(&self) -> bool {
+        let flow = self.lanes.flow(tokio::time::Instant::now());
+        if !flow.pause.is_empty() {
+            self.log_failure(self.consumer.pause(&self.list(&flow.pause)));
         }
-        if !resume.is_empty() {
-            self.log_failure(self.consumer.resume(&self.list(&resume)));
+        if !flow.resume.is_empty() {
+            self.log_failure(self.consumer.resume(&self.list(&flow.resume)));
         }
+        !flow.hold
     }
 
     fn commit_done(&mut self) {
@@ -173,9 +207,13 @@ fn config(brokers: &str, group: &str) -> ClientConfig {
         .set("max.poll.interval.ms", "300000")
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.error.backoff.ms", "100")
+        // Fetched before it is asked for, of all partitions together: the next fetch is made when
+        // less than this is left. A larger message still comes (the broker sends one at least),
+        // up to receive.message.max.bytes, 100 MB.
         .set("queued.min.messages", "2000")
-        .set("queued.max.messages.kbytes", "8192")
-        .set("fetch.max.bytes", "8388608")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("fetch.message.max.bytes", "524288")
+        .set("fetch.max.bytes", "4194304")
         .set("statistics.interval.ms", "2000");
     // A replica that has a number keeps its partitions over a quick restart.
     if let Some(replica) = settings::optional("CARAVAN_REPLICA") {

@@ -14,7 +14,11 @@ use rdkafka::{
 };
 
 use super::lane::Lanes;
-use crate::{Health, kafka, telemetry};
+use crate::{
+    Health, kafka,
+    kill::{self, Point},
+    telemetry,
+};
 
 /// The broker's part in `/ready`.
 pub(crate) const KAFKA_PART: &str = "kafka";
@@ -69,8 +73,22 @@ impl Context {
         }
     }
 
+    /// What was committed before is all that is known of a partition until its first batch is
+    /// through.
+    fn tell_where_reading_began(&self, statistics: &Statistics) {
+        let Some(topic) = statistics.topics.get(self.topic) else {
+            return;
+        };
+        for (partition, told) in &topic.partitions {
+            // Below zero: none.
+            self.lanes
+                .begins_at(*partition, told.committed_offset.max(0));
+        }
+    }
+
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         tracing::info!(partitions = ?partitions, "partitions revoked");
+        kill::reached(Point::OnRevoke);
         let offsets = self.lanes.close(partitions);
         if consumer.assignment_lost() {
             // Another member may have them by now, and has read on from what was committed.
@@ -133,6 +151,7 @@ impl ClientContext for Context {
         {
             tracing::warn!("no broker can be reached");
         }
+        self.tell_where_reading_began(&statistics);
         match statistics.cgrp {
             Some(group) if group.state == "up" && group.join_state == "steady" => {
                 self.health.ready(GROUP_PART);
@@ -163,8 +182,10 @@ pub(crate) fn commit(
             tracing::warn!(%error, partition, offset, "not an offset");
         }
     }
+    kill::reached(Point::BeforeOffsetCommit);
     if let Err(error) = consumer.commit(&list, mode) {
         // What is not committed is delivered again, and the inbox knows it.
         tracing::warn!(%error, "commit failed");
     }
+    kill::reached(Point::AfterOffsetCommit);
 }

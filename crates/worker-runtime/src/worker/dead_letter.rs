@@ -1,11 +1,14 @@
 //! What becomes of a message that can never be processed.
 
-use caravan_events::names::{DEAD_LETTER_TOPIC, dlq};
+use caravan_events::names::{DEAD_LETTER_TOPIC, TRACEPARENT_HEADER, dlq};
 use chrono::{DateTime, SecondsFormat, Utc};
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 
 use super::Message;
-use crate::{Reason, kafka::Record};
+use crate::{
+    Reason,
+    kafka::{self, Record},
+};
 
 /// An error text may quote the message; the headers have to stay within their 64 KiB.
 const MAX_ERROR_BYTES: usize = 2_048;
@@ -13,7 +16,7 @@ const MAX_ERROR_BYTES: usize = 2_048;
 const PREFIX: &str = "dlq-";
 
 /// The message's dead letter: key and value byte for byte, its own headers, and ours. Those of an
-/// earlier life as a dead letter give way.
+/// earlier life as a dead letter give way; a trace goes on under a new span id.
 pub(crate) fn record(
     message: &Message,
     group: &str,
@@ -22,13 +25,20 @@ pub(crate) fn record(
     failed_at: DateTime<Utc>,
 ) -> Record {
     let mut headers = OwnedHeaders::new();
+    let trace = kafka::trace(message.headers.as_ref()).map(|trace| trace.child().header());
     if let Some(own) = &message.headers {
         for header in own.iter().filter(|header| !header.key.starts_with(PREFIX)) {
-            headers = headers.insert(header);
+            headers = match &trace {
+                Some(trace) if header.key == TRACEPARENT_HEADER => headers.insert(Header {
+                    key: TRACEPARENT_HEADER,
+                    value: Some(trace),
+                }),
+                _ => headers.insert(header),
+            };
         }
     }
     let ours = [
-        (dlq::TOPIC, message.topic.clone()),
+        (dlq::TOPIC, message.topic.to_owned()),
         (dlq::PARTITION, message.partition.to_string()),
         (dlq::OFFSET, message.offset.to_string()),
         (dlq::GROUP, group.to_owned()),
@@ -64,7 +74,7 @@ mod tests {
 
     fn poison(headers: Option<OwnedHeaders>) -> Message {
         Message {
-            topic: "purchase-confirmed".to_owned(),
+            topic: "purchase-confirmed",
             partition: 2,
             offset: 17,
             key: Some(vec![0xff, 0x00]),
@@ -112,6 +122,27 @@ mod tests {
         ];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(listed(&record), expected);
+    }
+
+    #[test]
+    fn a_trace_goes_on_and_what_is_none_is_kept_as_it_came() {
+        let traced = |value: &str| {
+            let header = Header {
+                key: TRACEPARENT_HEADER,
+                value: Some(value),
+            };
+            let message = poison(Some(OwnedHeaders::new().insert(header)));
+            let reason = Reason::new("not-json", "not a JSON object");
+            let letter = record(&message, "g", &reason, 1, DateTime::UNIX_EPOCH);
+            let (key, value) = listed(&letter).swap_remove(0);
+            assert_eq!(key, TRACEPARENT_HEADER);
+            value
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let sent = traced(good);
+        assert_eq!(sent[..36], good[..36]);
+        assert_ne!(sent, good);
+        assert_eq!(traced("evidence"), "evidence");
     }
 
     #[test]

@@ -3,83 +3,53 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Message;
+use super::{
+    Message,
+    batch::{MAX_BYTES, MAX_EVENTS},
+    gauge::Gauge,
+};
+use crate::metrics::{Pause, PauseReason, WorkerMetrics};
 
-/// A partition is paused when this much lies in front of its task, and resumed at half of it.
-/// The channel itself has no bound: `pause` takes effect at once, so little comes after it.
-const MAX_MESSAGES: usize = 1_000;
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// A lane is full when this much lies in front of its task, beside the batch that is worked on
+/// and the one that is next. Then nothing is read, from no partition, until it has taken some:
+/// that is a matter of milliseconds, and what librdkafka has fetched stays where it is.
+const FULL_MESSAGES: usize = 2 * MAX_EVENTS;
+const FULL_BYTES: usize = MAX_BYTES;
+/// A lane that stays full for this long must not hold up the others: its partition is paused
+/// (which throws away what was fetched of it), and resumed when half of it is free.
+const HOLD: Duration = Duration::from_secs(1);
 /// In-flight work is given this long to finish when its partition goes.
 const DRAIN: Duration = Duration::from_secs(6);
 /// No offset yet.
 const NONE: i64 = -1;
 
-/// Shared by the consumer's thread and a partition's task.
-#[derive(Debug)]
-pub(crate) struct Gauge {
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    /// All before it is done.
-    done: AtomicI64,
-}
-
-impl Default for Gauge {
-    fn default() -> Self {
-        Self {
-            messages: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            done: AtomicI64::new(NONE),
-        }
-    }
-}
-
-impl Gauge {
-    fn sent(&self, message: &Message) {
-        self.messages.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(message.size(), Ordering::Relaxed);
-    }
-
-    /// The task has taken the message out of the channel.
-    pub(crate) fn taken(&self, message: &Message) {
-        self.messages.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(message.size(), Ordering::Relaxed);
-    }
-
-    /// Everything before `offset` is done and may be committed.
-    pub(crate) fn done_before(&self, offset: i64) {
-        self.done.store(offset, Ordering::Release);
-    }
-
-    fn is_above(&self, messages: usize, bytes: usize) -> bool {
-        self.messages.load(Ordering::Relaxed) > messages
-            || self.bytes.load(Ordering::Relaxed) > bytes
-    }
-}
-
 /// Starts the task of a partition.
 pub(crate) type Spawn = Box<
-    dyn Fn(i32, UnboundedReceiver<Message>, Arc<Gauge>, CancellationToken) -> JoinHandle<()>
+    dyn Fn(i32, UnboundedReceiver<Vec<Message>>, Arc<Gauge>, CancellationToken) -> JoinHandle<()>
         + Send
         + Sync,
 >;
 
 struct Lane {
-    sender: UnboundedSender<Message>,
+    sender: UnboundedSender<Vec<Message>>,
+    /// What the consumer's thread has read and not handed on yet.
+    chunk: Vec<Message>,
     gauge: Arc<Gauge>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -87,7 +57,10 @@ struct Lane {
     delivered: i64,
     /// The last offset whose commit was asked for.
     committed: i64,
-    paused: bool,
+    /// Since when it is full, unless it is paused.
+    full_since: Option<Instant>,
+    /// While it is paused because enough lies in front of its task.
+    paused: Option<Pause>,
 }
 
 /// All partitions that this worker has. Only the consumer's thread touches it (the rebalance
@@ -96,26 +69,42 @@ pub(crate) struct Lanes {
     lanes: Mutex<HashMap<i32, Lane>>,
     spawn: Spawn,
     runtime: Handle,
+    metrics: WorkerMetrics,
+    /// Told when a task takes something.
+    room: Arc<Notify>,
+}
+
+/// What is to change in the reading.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) pause: Vec<i32>,
+    pub(crate) resume: Vec<i32>,
+    /// Nothing is to be read for now: see [`Lanes::wait_for_room`].
+    pub(crate) hold: bool,
 }
 
 impl Lanes {
-    pub(crate) fn new(spawn: Spawn, runtime: Handle) -> Self {
+    pub(crate) fn new(spawn: Spawn, runtime: Handle, metrics: WorkerMetrics) -> Self {
         Self {
             lanes: Mutex::default(),
             spawn,
             runtime,
+            metrics,
+            room: Arc::default(),
         }
     }
 
     /// The partition is ours now.
     pub(crate) fn open(&self, partition: i32) {
         let lane = self.start(partition);
-        if let Some(before) = self.lock().insert(partition, lane) {
+        let mut lanes = self.lock();
+        if let Some(before) = lanes.insert(partition, lane) {
             before.task.abort();
         }
+        self.metrics.assigned(lanes.len());
     }
 
-    /// Hands the message to its partition's task.
+    /// Puts the message with those that [`Lanes::flush`] hands to its partition's task.
     ///
     /// Offsets that go back mean another topic of the same name, read from its start: the task,
     /// and what it had parked of the old one, make way for a new one. Nothing of the same topic
@@ -136,9 +125,19 @@ impl Lanes {
             std::mem::replace(lane, fresh).task.abort();
         }
         lane.delivered = message.offset;
-        lane.gauge.sent(&message);
-        // The task only ends when it is told to; what it leaves is read again by the next owner.
-        lane.sender.send(message).ok();
+        lane.gauge.sent(message.size());
+        lane.chunk.push(message);
+    }
+
+    /// Hands what was delivered to the partitions' tasks, one send for each.
+    pub(crate) fn flush(&self) {
+        for lane in self.lock().values_mut() {
+            if !lane.chunk.is_empty() {
+                // The task only ends when it is told to; what it leaves is read again by the next
+                // owner.
+                lane.sender.send(mem::take(&mut lane.chunk)).ok();
+            }
+        }
     }
 
     /// Ends the tasks of these partitions once what is under way is through, or after a bounded
@@ -148,10 +147,12 @@ impl Lanes {
     pub(crate) fn close(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
         let mut closing: Vec<(i32, Lane)> = {
             let mut lanes = self.lock();
-            partitions
+            let closing = partitions
                 .iter()
                 .filter_map(|partition| Some((*partition, lanes.remove(partition)?)))
-                .collect()
+                .collect();
+            self.metrics.assigned(lanes.len());
+            closing
         };
         for (_, lane) in &closing {
             lane.stop.cancel();
@@ -188,6 +189,13 @@ impl Lanes {
         offsets
     }
 
+    /// The group's committed offset of the partition, 0 where there is none.
+    pub(crate) fn begins_at(&self, partition: i32, offset: i64) {
+        if let Some(lane) = self.lock().get(&partition) {
+            lane.gauge.begins_at(offset);
+        }
+    }
+
     /// A commit failed: all offsets are to be committed again.
     pub(crate) fn forget_commits(&self) {
         for lane in self.lock().values_mut() {
@@ -195,34 +203,51 @@ impl Lanes {
         }
     }
 
-    /// Partitions that changed sides since the last call: `(to pause, to resume)`.
-    pub(crate) fn take_flow_changes(&self) -> (Vec<i32>, Vec<i32>) {
-        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+    /// Which partitions are to be paused or resumed since the last call, and whether to read on.
+    pub(crate) fn flow(&self, now: Instant) -> Flow {
+        let mut flow = Flow::default();
         for (partition, lane) in self.lock().iter_mut() {
-            if !lane.paused && lane.gauge.is_above(MAX_MESSAGES, MAX_BYTES) {
-                lane.paused = true;
-                pause.push(*partition);
-            } else if lane.paused && !lane.gauge.is_above(MAX_MESSAGES / 2, MAX_BYTES / 2) {
-                lane.paused = false;
-                resume.push(*partition);
+            if lane.paused.is_some() {
+                if !lane.gauge.is_above(FULL_MESSAGES / 2, FULL_BYTES / 2) {
+                    lane.paused = None;
+                    flow.resume.push(*partition);
+                }
+            } else if !lane.gauge.is_above(FULL_MESSAGES, FULL_BYTES) {
+                lane.full_since = None;
+            } else if now - *lane.full_since.get_or_insert(now) < HOLD {
+                flow.hold = true;
+            } else {
+                lane.full_since = None;
+                lane.paused = Some(self.metrics.pause(PauseReason::Full));
+                flow.pause.push(*partition);
             }
         }
-        (pause, resume)
+        flow
+    }
+
+    /// Until some task has taken something, or `at_most`.
+    ///
+    /// Not to be called from within the Tokio runtime.
+    pub(crate) fn wait_for_room(&self, at_most: Duration) {
+        self.runtime
+            .block_on(async { timeout(at_most, self.room.notified()).await.ok() });
     }
 
     fn start(&self, partition: i32) -> Lane {
         let (sender, receiver) = unbounded_channel();
-        let gauge = Arc::new(Gauge::default());
+        let gauge = Arc::new(Gauge::new(Arc::clone(&self.room)));
         let stop = CancellationToken::new();
         let task = (self.spawn)(partition, receiver, Arc::clone(&gauge), stop.clone());
         Lane {
             sender,
+            chunk: Vec::new(),
             gauge,
             stop,
             task,
             delivered: NONE,
             committed: NONE,
-            paused: false,
+            full_since: None,
+            paused: None,
         }
     }
 
@@ -233,14 +258,14 @@ impl Lanes {
 
 impl Lane {
     fn uncommitted(&self) -> Option<i64> {
-        let done = self.gauge.done.load(Ordering::Acquire);
-        (done != NONE && done != self.committed).then_some(done)
+        self.gauge.done().filter(|done| *done != self.committed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Health, Metrics};
 
     /// Lanes whose tasks pass on the offsets that they were given and count them as done.
     fn lanes(runtime: &tokio::runtime::Runtime) -> (Lanes, std::sync::mpsc::Receiver<(i32, i64)>) {
@@ -249,15 +274,21 @@ mod tests {
         let spawn: Spawn = Box::new(move |partition, mut inbox, gauge, stop| {
             let seen = seen.clone();
             handle.spawn(async move {
-                while let Some(Some(message)) = stop.run_until_cancelled(inbox.recv()).await {
-                    gauge.taken(&message);
-                    gauge.done_before(message.offset + 1);
-                    seen.send((partition, message.offset))
-                        .expect("the test listens");
+                while let Some(Some(chunk)) = stop.run_until_cancelled(inbox.recv()).await {
+                    for message in chunk {
+                        gauge.taken(1, message.size());
+                        gauge.done_before(message.offset + 1);
+                        seen.send((partition, message.offset))
+                            .expect("the test listens");
+                    }
                 }
             })
         });
-        (Lanes::new(spawn, runtime.handle().clone()), offsets)
+        let metrics = Metrics::new(Health::default()).worker("t");
+        (
+            Lanes::new(spawn, runtime.handle().clone(), metrics),
+            offsets,
+        )
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -270,7 +301,7 @@ mod tests {
 
     fn message(offset: i64, bytes: usize) -> Message {
         Message {
-            topic: "t".to_owned(),
+            topic: "t",
             partition: 0,
             offset,
             key: None,
@@ -286,6 +317,7 @@ mod tests {
         lanes.open(0);
         assert_eq!(lanes.take_uncommitted(), []);
         lanes.deliver(message(5, 1));
+        lanes.flush();
         assert_eq!(offsets.recv_timeout(Duration::from_secs(5)), Ok((0, 5)));
         assert_eq!(lanes.take_uncommitted(), [(0, 6)]);
         assert_eq!(lanes.take_uncommitted(), []);
@@ -301,6 +333,7 @@ mod tests {
         lanes.open(0);
         for offset in [7, 0, 1] {
             lanes.deliver(message(offset, 1));
+            lanes.flush();
             assert_eq!(
                 offsets.recv_timeout(Duration::from_secs(5)),
                 Ok((0, offset))
@@ -312,9 +345,8 @@ mod tests {
         lanes.deliver(message(2, 1));
     }
 
-    #[test]
-    fn a_full_lane_is_paused_and_later_resumed() {
-        let runtime = runtime();
+    /// Lanes of which partition 0 is open, and its gauge; its task takes nothing.
+    fn idle_lane(runtime: &tokio::runtime::Runtime) -> (Lanes, Arc<Gauge>) {
         let gauge = Arc::new(Mutex::new(None));
         let shown = Arc::clone(&gauge);
         let handle = runtime.handle().clone();
@@ -325,17 +357,61 @@ mod tests {
                 drop(inbox);
             })
         });
-        let lanes = Lanes::new(spawn, runtime.handle().clone());
+        let metrics = Metrics::new(Health::default()).worker("t");
+        let lanes = Lanes::new(spawn, runtime.handle().clone(), metrics);
         lanes.open(0);
-        let big = message(0, MAX_BYTES);
-        lanes.deliver(big.clone());
-        assert_eq!(lanes.take_flow_changes(), (vec![], vec![]));
-        lanes.deliver(message(1, 1));
-        assert_eq!(lanes.take_flow_changes(), (vec![0], vec![]));
-        assert_eq!(lanes.take_flow_changes(), (vec![], vec![]));
         let gauge = gauge.lock().expect("one thread").take().expect("started");
-        gauge.taken(&big);
-        assert_eq!(lanes.take_flow_changes(), (vec![], vec![0]));
+        (lanes, gauge)
+    }
+
+    fn flow(pause: &[i32], resume: &[i32], hold: bool) -> Flow {
+        Flow {
+            pause: pause.to_vec(),
+            resume: resume.to_vec(),
+            hold,
+        }
+    }
+
+    #[test]
+    fn a_full_lane_holds_the_reading_and_is_paused_where_it_stays_full() {
+        let runtime = runtime();
+        let (lanes, gauge) = idle_lane(&runtime);
+        let now = Instant::now();
+        lanes.deliver(message(0, FULL_BYTES));
+        assert_eq!(lanes.flow(now), flow(&[], &[], false));
+        lanes.deliver(message(1, 1));
+        assert_eq!(lanes.flow(now), flow(&[], &[], true));
+        assert_eq!(lanes.flow(now + HOLD), flow(&[0], &[], false));
+        assert_eq!(lanes.flow(now + HOLD), flow(&[], &[], false));
+        gauge.taken(1, FULL_BYTES);
+        assert_eq!(lanes.flow(now + HOLD), flow(&[], &[0], false));
+        lanes.close(&[0]);
+    }
+
+    #[test]
+    fn a_full_lane_that_moves_is_not_paused() {
+        let runtime = runtime();
+        let (lanes, gauge) = idle_lane(&runtime);
+        let mut now = Instant::now();
+        for offset in 0..10 {
+            lanes.deliver(message(offset, FULL_BYTES + 1));
+            assert_eq!(lanes.flow(now), flow(&[], &[], true));
+            gauge.taken(1, FULL_BYTES + 1);
+            now += HOLD / 2;
+            assert_eq!(lanes.flow(now), flow(&[], &[], false));
+        }
+        lanes.close(&[0]);
+    }
+
+    #[test]
+    fn room_ends_the_wait_for_it() {
+        let runtime = runtime();
+        let (lanes, gauge) = idle_lane(&runtime);
+        lanes.deliver(message(0, 1));
+        gauge.taken(1, 1);
+        let began = Instant::now();
+        lanes.wait_for_room(Duration::from_secs(60));
+        assert!(began.elapsed() < Duration::from_secs(30));
         lanes.close(&[0]);
     }
 }

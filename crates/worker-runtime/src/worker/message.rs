@@ -6,13 +6,13 @@ use rdkafka::{
     message::{BorrowedMessage, OwnedHeaders},
 };
 
-use crate::kafka;
+use crate::{Trace, kafka};
 
 /// A Kafka message, owned: what a dead letter needs, byte for byte.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Where it came from.
-    pub topic: String,
+    pub topic: &'static str,
     /// Where in the topic.
     pub partition: i32,
     /// Where in the partition.
@@ -26,10 +26,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// Copies the message out of librdkafka's memory.
-    pub(crate) fn copy(message: &BorrowedMessage<'_>) -> Self {
+    /// Copies the message out of librdkafka's memory, once. `topic` is the one that was subscribed
+    /// to.
+    pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: &'static str) -> Self {
         Self {
-            topic: message.topic().to_owned(),
+            topic,
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
@@ -49,6 +50,7 @@ impl Message {
         Ok(Received {
             event: caravan_events::decode(self.value.as_deref())?,
             synthetic: kafka::is_synthetic(self.headers.as_ref()),
+            trace: kafka::trace(self.headers.as_ref()),
             partition: self.partition,
             offset: self.offset,
         })
@@ -62,6 +64,8 @@ pub struct Received<P> {
     pub event: Event<P>,
     /// Test traffic: whatever comes of it is marked, too.
     pub synthetic: bool,
+    /// The trace that it belongs to, if it says so.
+    pub trace: Option<Trace>,
     /// Where it was read.
     pub partition: i32,
     /// Where it was read.

@@ -11,10 +11,11 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// Work on the message at `offset` begins. Offsets come in ascending order.
+    /// Work on the message at `offset` begins. Nothing before it begins later, unless in the same
+    /// batch.
     pub(crate) fn begin(&mut self, offset: i64) {
         self.open.insert(offset);
-        self.end = Some(offset + 1);
+        self.end = self.end.max(Some(offset + 1));
     }
 
     /// The message at `offset` is done: processed or dead-lettered.

@@ -96,7 +96,7 @@ mod tests {
 
     fn item(offset: i64) -> Item<()> {
         let message = Message {
-            topic: String::new(),
+            topic: "t",
             partition: 0,
             offset,
             key: None,
@@ -113,6 +113,7 @@ mod tests {
                 payload: (),
             },
             synthetic: false,
+            trace: None,
             partition: 0,
             offset,
         };

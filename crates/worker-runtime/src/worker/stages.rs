@@ -3,7 +3,7 @@
 
 use caravan_events::Payload;
 
-use super::{Emitted, Received};
+use super::{Received, transactional::Announced};
 
 pub(crate) fn received<P: Payload>(received: &Received<P>) {
     log("message received", received, false);
@@ -22,7 +22,7 @@ pub(crate) fn processed<P: Payload>(received: &Received<P>, duplicate: bool) {
 }
 
 /// The event's own type and id first, as in the other stages; then what was emitted.
-pub(crate) fn emitted<P: Payload>(received: &Received<P>, emitted: &Emitted) {
+pub(crate) fn emitted<P: Payload>(received: &Received<P>, emitted: Announced) {
     tracing::info!(
         eventType = P::EVENT_TYPE,
         correlationId = %received.event.correlation_id,

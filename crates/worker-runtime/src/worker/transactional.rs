@@ -6,17 +6,22 @@
 //! commit. A crash between any two of these ends in redelivery, which the inbox recognises, and
 //! the outputs are emitted again under the same ids.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use caravan_events::{Event, Payload};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Outcome, Processor, Received, stages};
+use super::{Outcome, Processor, Received, bisection::Bisection, stages};
 use crate::{
-    Failure,
+    Failure, Trace,
     kafka::{self, Producer, Record},
+    kill::{self, Point},
+    metrics::{Stage, WorkerMetrics},
 };
 
 /// For one transaction and the reading of its rows. The server has timeouts of its own; this one
@@ -70,19 +75,27 @@ pub trait Handler: Send + Sync + 'static {
 /// An event to be emitted, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted {
-    pub(crate) topic: &'static str,
-    pub(crate) event_type: &'static str,
-    pub(crate) event_id: Uuid,
+    announced: Announced,
     correlation_id: Uuid,
     value: String,
+}
+
+/// What is said of an emitted event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Announced {
+    topic: &'static str,
+    pub(crate) event_type: &'static str,
+    pub(crate) event_id: Uuid,
 }
 
 impl<P: Payload> From<Event<P>> for Emitted {
     fn from(event: Event<P>) -> Self {
         Self {
-            topic: P::TOPIC,
-            event_type: P::EVENT_TYPE,
-            event_id: event.event_id,
+            announced: Announced {
+                topic: P::TOPIC,
+                event_type: P::EVENT_TYPE,
+                event_id: event.event_id,
+            },
             correlation_id: event.correlation_id,
             value: event.encode(),
         }
@@ -95,6 +108,7 @@ pub struct Transactional<H> {
     handler: H,
     db: PgPool,
     producer: Producer,
+    metrics: WorkerMetrics,
 }
 
 /// An event whose transaction is committed.
@@ -106,38 +120,47 @@ struct Committed {
 
 impl<H: Handler> Transactional<H> {
     /// `consumer` is the name in the inbox: the consumer group.
-    pub fn new(consumer: &'static str, handler: H, db: PgPool, producer: Producer) -> Self {
+    pub fn new(
+        consumer: &'static str,
+        handler: H,
+        db: PgPool,
+        producer: Producer,
+        metrics: WorkerMetrics,
+    ) -> Self {
         Self {
             consumer,
             handler,
             db,
             producer,
+            metrics,
         }
     }
 
-    /// Writes the events at `indices` of the batch; where an event is at fault, each on its own,
-    /// so that its neighbours do not suffer.
+    /// Writes the events at `indices` of the batch, in one transaction; where events are at fault,
+    /// the others in as few as it takes to find those.
     async fn write(
         &self,
         batch: &[&Received<H::Input>],
         indices: &[usize],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<Vec<Committed>, String> {
-        match self.transaction(batch, indices).await {
-            Ok(committed) => Ok(committed),
-            Err(Failure::Infrastructure(why)) => Err(why),
-            Err(failure) if indices.len() == 1 => {
-                outcomes[indices[0]] = Some(item_outcome(failure)?);
-                Ok(Vec::new())
-            }
-            Err(Failure::Transient(_) | Failure::Permanent(_)) => {
-                let mut committed = Vec::new();
-                for index in indices {
-                    committed.extend(Box::pin(self.write(batch, &[*index], outcomes)).await?);
+        let mut committed = Vec::with_capacity(indices.len());
+        let mut bisection = Bisection::of(indices.len());
+        while let Some(part) = bisection.next() {
+            match self.transaction(batch, &indices[part]).await {
+                Ok(part) => {
+                    committed.extend(part);
+                    bisection.passed();
                 }
-                Ok(committed)
+                Err(failure) => {
+                    let outcome = item_outcome(failure)?;
+                    if let Some(at_fault) = bisection.failed() {
+                        outcomes[indices[at_fault]] = Some(outcome);
+                    }
+                }
             }
         }
+        Ok(committed)
     }
 
     async fn transaction(
@@ -160,8 +183,10 @@ impl<H: Handler> Transactional<H> {
         indices: &[usize],
     ) -> Result<Vec<Committed>, Failure> {
         let events: Vec<_> = indices.iter().map(|index| batch[*index]).collect();
+        let began = Instant::now();
         let mut connection = self.db.acquire().await?;
         let mut transaction = connection.begin().await?;
+        kill::reached(Point::AfterBegin);
         let confirmed = self.handler.confirm(&mut transaction, &events).await?;
         let (indices, events): (Vec<usize>, Vec<_>) = indices
             .iter()
@@ -171,13 +196,20 @@ impl<H: Handler> Transactional<H> {
             .map(|(_, (index, event))| (*index, event))
             .unzip();
         let unseen = self.insert_into_inbox(&mut transaction, &events).await?;
+        kill::reached(Point::AfterInbox);
         let mut fresh: Vec<_> = unseen.iter().map(|position| events[*position]).collect();
         fresh.sort_by_key(|received| received.event.payload.natural_key());
         if !fresh.is_empty() {
             self.handler.apply(&mut transaction, &fresh).await?;
         }
+        kill::reached(Point::AfterEffect);
+        kill::reached(Point::BeforeCommit);
         transaction.commit().await?;
+        kill::reached(Point::AfterCommit);
+        let committed = Instant::now();
+        self.metrics.stage(Stage::Transaction, committed - began);
         let outputs = self.handler.outputs(&mut connection, &events).await?;
+        self.metrics.stage(Stage::ReadOutputs, committed.elapsed());
         let committed = indices.into_iter().zip(outputs).enumerate();
         Ok(committed
             .map(|(position, (index, output))| Committed {
@@ -186,6 +218,16 @@ impl<H: Handler> Transactional<H> {
                 output,
             })
             .collect())
+    }
+
+    fn count_emitted(&self, topics: impl Iterator<Item = &'static str>) {
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for topic in topics {
+            *counts.entry(topic).or_default() += 1;
+        }
+        for (topic, events) in counts {
+            self.metrics.emitted(topic, events);
+        }
     }
 
     /// Marks the events as seen; returns the positions of those that were not before, of a double
@@ -214,24 +256,32 @@ impl<H: Handler> Transactional<H> {
             .collect())
     }
 
+    /// Sends what is to be told, and returns once the brokers have all of it.
     async fn emit(
         &self,
         batch: &[&Received<H::Input>],
-        committed: &[Committed],
+        committed: &mut [Committed],
     ) -> Result<(), String> {
-        let told = || {
-            committed
-                .iter()
-                .filter_map(|c| Some((c, c.output.as_ref()?)))
-        };
-        let records: Vec<Record> = told()
-            .map(|(c, output)| output.record(batch[c.index].synthetic))
-            .collect();
-        kafka::send_all(&self.producer, &records)
-            .await
-            .map_err(|failure| failure.to_string())?;
-        for (c, output) in told() {
-            stages::emitted(batch[c.index], output);
+        let mut told = Vec::with_capacity(committed.len());
+        let mut records: Vec<Record> = Vec::with_capacity(committed.len());
+        for c in committed {
+            if let Some(output) = c.output.take() {
+                let cause = batch[c.index];
+                told.push((cause, output.announced));
+                records.push(output.into_record(cause));
+            }
+        }
+        kill::reached(Point::BeforeProduce);
+        if !records.is_empty() {
+            let began = Instant::now();
+            let sent = kafka::send_all(&self.producer, records).await;
+            self.metrics.stage(Stage::Produce, began.elapsed());
+            sent.map_err(|failure| failure.to_string())?;
+        }
+        kill::reached(Point::AfterProduce);
+        self.count_emitted(told.iter().map(|(_, announced)| announced.topic));
+        for (cause, announced) in told {
+            stages::emitted(cause, announced);
         }
         Ok(())
     }
@@ -243,18 +293,21 @@ impl<H: Handler> Processor for Transactional<H> {
     async fn process(&self, batch: &[&Received<Self::Input>]) -> Result<Vec<Outcome>, String> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut prepared = Vec::with_capacity(batch.len());
-        for (index, result) in self.handler.prepare(batch).await.into_iter().enumerate() {
+        let began = Instant::now();
+        let results = self.handler.prepare(batch).await;
+        self.metrics.stage(Stage::Prepare, began.elapsed());
+        for (index, result) in results.into_iter().enumerate() {
             match result {
                 Ok(()) => prepared.push(index),
                 Err(failure) => outcomes[index] = Some(item_outcome(failure)?),
             }
         }
         if !prepared.is_empty() {
-            let committed = self.write(batch, &prepared, &mut outcomes).await?;
+            let mut committed = self.write(batch, &prepared, &mut outcomes).await?;
             for c in &committed {
                 stages::written(batch[c.index], c.duplicate);
             }
-            self.emit(batch, &committed).await?;
+            self.emit(batch, &mut committed).await?;
             for Committed {
                 index, duplicate, ..
             } in committed
@@ -272,9 +325,11 @@ impl<H: Handler> Processor for Transactional<H> {
 }
 
 impl Emitted {
-    fn record(&self, synthetic: bool) -> Record {
+    fn into_record<P>(self, cause: &Received<P>) -> Record {
         let key = self.correlation_id.to_string();
-        Record::event(self.topic, &key, self.value.clone(), synthetic)
+        let trace = cause.trace.map(Trace::child);
+        let topic = self.announced.topic;
+        Record::event(topic, &key, self.value, cause.synthetic, trace)
     }
 }
 

@@ -1,0 +1,88 @@
+use axum::routing::{get, post};
+
+use super::*;
+use crate::http::{BearerToken, guard};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Asks a process with these routes one thing after the other; the answers as they came.
+async fn ask_all(health: Health, routes: Router, requests: &[&str]) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let app = app(health.clone(), Metrics::new(health), routes);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut answers = Vec::new();
+    for request in requests {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let head = format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream
+            .write_all(b"Content-Length: 0\r\nAuthorization: Bearer secret\r\n\r\n")
+            .await
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answers.push(answer);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_never_by_path() {
+    let routes = Router::new()
+        .route("/payments", post(async || "new"))
+        .route("/payments/{id}", get(async || "one"));
+    let routes = guard(routes, BearerToken::new("secret"));
+    let requests = [
+        "GET /payments/1",
+        "GET /payments/2",
+        "POST /payments",
+        "DELETE /payments",
+        "BREW /payments",
+        "GET /wp-admin/1",
+        "GET /wp-admin/2",
+        "GET /live",
+        "GET /metrics",
+    ];
+    let answers = ask_all(Health::default(), routes, &requests).await;
+    let metrics = answers.last().expect("the metrics");
+    assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    let mut counted: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("caravan_http_requests_total{"))
+        .map(|line| line.trim_start_matches("caravan_http_requests_total"))
+        .collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            r#"{method="DELETE",route="/payments",status="405"} 1"#,
+            r#"{method="GET",route="/payments/{id}",status="200"} 2"#,
+            r#"{method="GET",route="none",status="404"} 2"#,
+            r#"{method="POST",route="/payments",status="200"} 1"#,
+            r#"{method="other",route="/payments",status="405"} 1"#,
+        ]
+    );
+    let durations = r#"caravan_http_request_duration_seconds_count{method="GET",route="none"} 2"#;
+    assert!(metrics.contains(durations), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_stall_turns_both_answers_red() {
+    let health = Health::default();
+    health.stalled("topic/0: no progress for 180s");
+    let answers = ask_all(
+        health,
+        Router::new(),
+        &["GET /live", "GET /ready", "GET /metrics"],
+    )
+    .await;
+    for answer in &answers[..2] {
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("topic/0: no progress for 180s"), "{answer}");
+    }
+    assert!(answers[2].contains("\ncaravan_live 0\n"));
+}

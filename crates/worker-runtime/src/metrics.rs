@@ -1,0 +1,275 @@
+//! Every metric there is: name, unit, help text and labels are defined here and nowhere else
+//! (docs/operations.md explains each, and a test holds it to that).
+//!
+//! - [`Metrics`]: what every process has, and `GET /metrics` (OpenMetrics text);
+//! - [`WorkerMetrics`] and [`OutboxMetrics`]: what workers and the payment-service have on top;
+//! - `labels`: the values that labels can have, all of them bounded; `process`: what is looked up
+//!   when `/metrics` is asked.
+//!
+//! Events are counted a batch at a time: nothing here is touched once per event.
+
+mod labels;
+mod outbox;
+mod process;
+mod worker;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{
+    encoding::text,
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        histogram::Histogram,
+    },
+    registry::{Metric, Registry, Unit},
+};
+use sqlx::PgPool;
+
+use crate::Health;
+pub use labels::{EventOutcome, PauseReason, RetryKind, Stage};
+use labels::{Request, Route};
+pub use outbox::OutboxMetrics;
+use process::Process;
+pub use worker::{Pause, WorkerMetrics};
+
+/// A metric as it is exposed. The unit is appended to the name, `_total` to that of a counter.
+struct Definition {
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+}
+
+const fn plain(name: &'static str, help: &'static str) -> Definition {
+    let unit = None;
+    Definition { name, unit, help }
+}
+
+const fn seconds(name: &'static str, help: &'static str) -> Definition {
+    let unit = Some(Unit::Seconds);
+    Definition { name, unit, help }
+}
+
+const fn bytes(name: &'static str, help: &'static str) -> Definition {
+    let unit = Some(Unit::Bytes);
+    Definition { name, unit, help }
+}
+
+// Every process.
+const LIVE: Definition = plain("caravan_live", "1 unless the watchdog sees a stall");
+const READY: Definition = plain("caravan_ready", "1 while /ready answers 200");
+const LOG_LINES_DROPPED: Definition = plain(
+    "caravan_log_lines_dropped",
+    "Log lines that were dropped because stdout stalled",
+);
+const RESIDENT_MEMORY: Definition = bytes("process_resident_memory", "Resident memory");
+const START_TIME: Definition = seconds(
+    "process_start_time",
+    "When the process started, since the Unix epoch",
+);
+
+// Every process with a database.
+const DATABASE_CONNECTIONS: Definition = plain(
+    "caravan_database_connections",
+    "Open connections of the database pool, by state",
+);
+const DATABASE_CONNECTIONS_MAX: Definition = plain(
+    "caravan_database_connections_max",
+    "Most connections that the database pool opens",
+);
+
+// Every process with routes of its own.
+const HTTP_REQUESTS: Definition = plain(
+    "caravan_http_requests",
+    "HTTP requests that were answered, by route and status",
+);
+const HTTP_REQUEST_DURATION: Definition = seconds(
+    "caravan_http_request_duration",
+    "From an HTTP request's head to its answer, the wait for its turn included",
+);
+
+// Every process that writes to Kafka.
+const EVENTS_EMITTED: Definition = plain(
+    "caravan_events_emitted",
+    "Events that the brokers have acknowledged, repetitions included",
+);
+
+// Workers.
+const EVENTS: Definition = plain(
+    "caravan_events",
+    "Events that are done with, by what became of them",
+);
+const BATCH_SIZE: Definition = plain(
+    "caravan_batch_size_events",
+    "Events that were worked on together",
+);
+const STAGE_DURATION: Definition =
+    seconds("caravan_stage_duration", "What a batch spent in one stage");
+const RETRIES: Definition = plain(
+    "caravan_retries",
+    "Tries that are to be repeated: of a batch where infrastructure is at fault, else of an event",
+);
+const DEAD_LETTERS: Definition = plain(
+    "caravan_dead_letters",
+    "Events that were written to the dead-letter topic, by the reason's kind",
+);
+const PARTITION_LAG: Definition = plain(
+    "caravan_partition_lag_events",
+    "Events of an assigned partition that are not done with",
+);
+const PARTITIONS_ASSIGNED: Definition = plain(
+    "caravan_partitions_assigned",
+    "Partitions that this worker has",
+);
+const PARTITIONS_PAUSED: Definition = plain(
+    "caravan_partitions_paused",
+    "Partitions from which nothing is read for now, by reason",
+);
+
+// The payment-service.
+const OUTBOX_UNSENT: Definition = plain(
+    "caravan_outbox_unsent_events",
+    "Announcements in the outbox that are not in Kafka yet",
+);
+const OUTBOX_OLDEST_UNSENT: Definition = seconds(
+    "caravan_outbox_oldest_unsent_age",
+    "Age of the oldest announcement that is not in Kafka yet, 0 where there is none",
+);
+
+/// A round trip to a local database is half a millisecond, the longest timeout 30 s.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+const BATCH_BUCKETS: [f64; 11] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0,
+];
+
+/// OpenMetrics, which Prometheus reads as its own.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Histograms<L> = Family<L, Histogram, Durations>;
+
+/// Makes the histograms of a family.
+#[derive(Debug, Clone, Copy)]
+struct Durations;
+
+impl MetricConstructor<Histogram> for Durations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(DURATION_BUCKETS)
+    }
+}
+
+/// The metrics of one process. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    process: Arc<Process>,
+    requests: Family<Request, Counter>,
+    request_duration: Histograms<Route>,
+}
+
+impl Metrics {
+    /// What every process has; `health` is asked at every scrape.
+    #[must_use]
+    pub fn new(health: Health) -> Self {
+        let mut registry = Registry::default();
+        let process = Process::register(&mut registry, health);
+        let requests = Family::default();
+        register(&mut registry, HTTP_REQUESTS, &requests);
+        let request_duration = Family::new_with_constructor(Durations);
+        register(&mut registry, HTTP_REQUEST_DURATION, &request_duration);
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            process: Arc::new(process),
+            requests,
+            request_duration,
+        }
+    }
+
+    /// The metrics of a worker that reads `topic`. Once per process.
+    #[must_use]
+    pub fn worker(&self, topic: &'static str) -> WorkerMetrics {
+        WorkerMetrics::register(&mut self.registry(), topic)
+    }
+
+    /// The metrics of an outbox. Once per process.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxMetrics {
+        OutboxMetrics::register(&mut self.registry())
+    }
+
+    /// From now on the pool's use is shown. Once per process.
+    pub fn watch_pool(&self, pool: PgPool) {
+        self.process.watch_pool(&mut self.registry(), pool);
+    }
+
+    /// An HTTP request was answered. `route` is a pattern such as `/payments/{id}`, not a path.
+    pub(crate) fn answered(
+        &self,
+        method: &'static str,
+        route: &str,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let route = Route {
+            method,
+            route: route.to_owned(),
+        };
+        let duration = took.as_secs_f64();
+        self.request_duration
+            .get_or_create(&route)
+            .observe(duration);
+        let request = Request {
+            method,
+            route: route.route,
+            status: status.as_u16(),
+        };
+        self.requests.get_or_create(&request).inc();
+    }
+
+    /// All of it as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.process.look();
+        let mut out = String::new();
+        // Only fails where the writer does, and a string does not.
+        text::encode(&mut out, &self.registry()).unwrap_or_default();
+        out
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `GET /metrics`, to be merged with a service's own routes.
+pub fn router(metrics: Metrics) -> Router {
+    Router::new()
+        .route("/metrics", get(show))
+        .with_state(metrics)
+}
+
+async fn show(State(metrics): State<Metrics>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text()).into_response()
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, definition: Definition, metric: &M) {
+    let Definition { name, unit, help } = definition;
+    match unit {
+        Some(unit) => registry.register_with_unit(name, help, unit, metric.clone()),
+        None => registry.register(name, help, metric.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
