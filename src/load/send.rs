@@ -121,7 +121,7 @@ impl<'a> Sender<'a> {
                 producer,
             } => {
                 let (id, record) = fill(event, &Values::draw(&flow.values))?;
-                let sent = send_all(producer, &[record]).await;
+                let sent = send_all(producer, vec![record]).await;
                 sent.map_err(|e| Error::new(Kind::Unreachable, e.to_string()))?;
                 Ok(id)
             }
