@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{down, groups, health, logs, restart, run, status, test_flow, topics, up, verify},
+    commands::{
+        dlq, down, groups, health, logs, restart, run, status, test_flow, topics, up, verify,
+    },
     flags::{Format, Global},
 };
 
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     TestFlow(test_flow::Args),
     Topics(topics::Args),
     Groups(groups::Args),
+    Dlq(dlq::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -50,10 +53,11 @@ impl Command {
 
     /// Leaves things in order, and says how, when it is cancelled.
     pub(crate) fn stops_cleanly(&self) -> bool {
-        matches!(
-            self,
-            Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
-        )
+        match self {
+            Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_) => true,
+            Self::Dlq(args) => args.stops_cleanly(),
+            _ => false,
+        }
     }
 
     /// Whether stdout is to hold one JSON document, whatever happens.
@@ -64,6 +68,7 @@ impl Command {
             Self::TestFlow(args) => args.output.output,
             Self::Topics(args) => args.output.output,
             Self::Groups(args) => args.output.output,
+            Self::Dlq(args) => args.format(),
             Self::Up(_)
             | Self::Down(_)
             | Self::Restart(_)

@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod commands;
 mod context;
+mod dead_letters;
 mod engine;
 mod error;
 mod flags;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Verdict::Right) => ExitCode::SUCCESS,
         Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
+        Ok(Verdict::Late) => ExitCode::from(Kind::Deadline.exit_code()),
         Err(error) => {
             console.failure(&error, format);
             ExitCode::from(error.kind.exit_code())

@@ -1,19 +1,22 @@
 //! Reads, once the payments are through, when each of their events was written.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use rdkafka::{
+    Message,
+    message::{BorrowedMessage, Timestamp},
+};
 use serde::Deserialize;
 
 use super::ledger::{Ledger, Payment, Track};
-use crate::clients::kafka::{Kafka, between::Passing, offsets::Offsets};
+use crate::clients::kafka::{Kafka, offsets::Offsets, read::Span};
 
-/// What is read into.
-struct Reading {
-    payments: Arc<[Payment]>,
-    /// Each topic with its step.
-    topics: Vec<(String, usize)>,
-    tracks: Vec<Track>,
-}
+/// Within which one topic has to be read.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Takes the events between the two ends into the ledger, copies counted.
 ///
@@ -25,30 +28,43 @@ pub(super) async fn read(
     from: &Offsets,
     to: &Offsets,
 ) -> Result<(), String> {
-    let reading = Reading {
-        payments: Arc::clone(&ledger.payments),
-        topics: ledger
-            .topics()
-            .map(|(step, topic)| (topic.to_owned(), step))
-            .collect(),
-        tracks: std::mem::take(&mut ledger.tracks),
-    };
-    let read = kafka
-        .between(from.clone(), to.clone(), reading, see)
-        .await?;
-    ledger.tracks = read.tracks;
+    let topics: Vec<(usize, String)> = ledger
+        .topics()
+        .map(|(step, topic)| (step, topic.to_owned()))
+        .collect();
+    for (step, topic) in topics {
+        let of_topic = |offsets: &Offsets| {
+            let of_topic = offsets.iter().filter(|((name, _), _)| *name == topic);
+            of_topic.map(|(p, at)| (p.clone(), *at)).collect()
+        };
+        let span = Span {
+            from: of_topic(from),
+            to: of_topic(to),
+        };
+        let payments = Arc::clone(&ledger.payments);
+        let track = std::mem::take(&mut ledger.tracks[step]);
+        let see = move |track: &mut Track, message: &BorrowedMessage<'_>| {
+            if let Some(payment) = payment(&payments, message.key(), message.payload()) {
+                track.saw(payment, written_at(message).saturating_mul(1000));
+            }
+            ControlFlow::Continue(())
+        };
+        let (track, whole) = kafka
+            .read(span, Instant::now() + PATIENCE, track, see)
+            .await?;
+        ledger.tracks[step] = track;
+        if !whole {
+            return Err(format!("{topic} could not be read within {PATIENCE:?}"));
+        }
+    }
     Ok(())
 }
 
-fn see(reading: &mut Reading, message: &Passing<'_>) {
-    let step = reading
-        .topics
-        .iter()
-        .find(|(topic, _)| topic == message.topic());
-    let payment = payment(&reading.payments, message.key(), message.value());
-    if let (Some((_, step)), Some(payment)) = (step, payment) {
-        let at = message.timestamp().unwrap_or(0).saturating_mul(1000);
-        reading.tracks[*step].saw(payment, at);
+/// Milliseconds since the epoch, of the producer or the broker.
+fn written_at(message: &BorrowedMessage<'_>) -> i64 {
+    match message.timestamp() {
+        Timestamp::CreateTime(at) | Timestamp::LogAppendTime(at) => at,
+        Timestamp::NotAvailable => 0,
     }
 }
 

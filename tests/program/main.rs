@@ -11,6 +11,7 @@
 
 mod bring_up;
 mod cli;
+mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
