@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{down, groups, health, logs, restart, run, status, test_flow, topics, up, verify},
+    commands::{
+        dlq, down, groups, health, logs, restart, run, status, test_flow, topics, up, verify,
+    },
     flags::{Format, Global},
 };
 
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     TestFlow(test_flow::Args),
     Topics(topics::Args),
     Groups(groups::Args),
+    Dlq(dlq::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -53,7 +56,7 @@ impl Command {
         matches!(
             self,
             Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
-        )
+        ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
     /// Whether stdout is to hold one JSON document, whatever happens.
@@ -64,6 +67,7 @@ impl Command {
             Self::TestFlow(args) => args.output.output,
             Self::Topics(args) => args.output.output,
             Self::Groups(args) => args.output.output,
+            Self::Dlq(args) => args.format(),
             Self::Up(_)
             | Self::Down(_)
             | Self::Restart(_)

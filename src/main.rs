@@ -1,18 +1,20 @@
 //! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
 //!
 //! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
-//! `probe` (findings and hops, through `clients`) -> `output`. docs/architecture.md tells more.
+//! `probe` (findings and hops, through `clients`), `load` (many payments) -> `output`. docs/architecture.md tells more.
 
 mod checks;
 mod cli;
 mod clients;
 mod commands;
 mod context;
+mod dead_letters;
 mod engine;
 mod error;
 mod flags;
 mod invocation;
 mod jobs;
+mod load;
 mod output;
 mod pipeline;
 mod probe;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Verdict::Right) => ExitCode::SUCCESS,
         Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
+        Ok(Verdict::Late) => ExitCode::from(Kind::Deadline.exit_code()),
         Err(error) => {
             console.failure(&error, format);
             ExitCode::from(error.kind.exit_code())

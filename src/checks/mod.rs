@@ -23,7 +23,8 @@
 //! | `database.TABLE.exists` | it does not |
 //! | `database.INVARIANT.holds` | a counterexample older than the invariant's grace |
 //! | `cache.reachable` | no answer to `PING` |
-//! | `dead-letters.empty` | (warns with the count by reason) |
+//! | `dead-letters.empty` | (warns of those that wait, or whose replay is in flight) |
+//! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |
 //! | `services.SERVICE.ready` | `GET /ready` is not 200 |
 //!
 //! After a worker stops or is paused its set of failed ids is the same at any time: a static

@@ -16,7 +16,7 @@ const LAYERS: [&str; 10] = [
     "services",
 ];
 
-const ASPECTS: [&str; 17] = [
+const ASPECTS: [&str; 18] = [
     "checks",
     "reachable",
     "migrations",
@@ -33,6 +33,7 @@ const ASPECTS: [&str; 17] = [
     "clean",
     "holds",
     "empty",
+    "room",
     "ready",
 ];
 
@@ -100,6 +101,7 @@ mod tests {
             "database.purchase-has-allocation.holds",
             "cache.reachable",
             "dead-letters.empty",
+            "dead-letters.room",
             "services.admin-service.ready",
             "unknown.layer",
         ];

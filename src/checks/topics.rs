@@ -13,10 +13,7 @@ use crate::{
 };
 
 pub(super) fn check(scene: Scene<'_>, broker: &Broker) {
-    let hint = scene.invocation.command(&match creator(scene.pipeline) {
-        Some(service) => format!("up {service}"),
-        None => "up".to_owned(),
-    });
+    let hint = scene.invocation.command(&make(scene.pipeline));
     for topic in &scene.pipeline.topics {
         let (exists, partitions) = checks(broker.began, topic);
         match broker.topics.get(&topic.name) {
@@ -78,7 +75,15 @@ fn judge(check: Check, topic: &Topic, state: &TopicState, hint: &str) -> Finding
     }
 }
 
-/// The one-shot that makes the topics.
+/// The command that makes the topics.
+pub(super) fn make(pipeline: &Pipeline) -> String {
+    match creator(pipeline) {
+        Some(service) => format!("up {service}"),
+        None => "up".to_owned(),
+    }
+}
+
+/// The one-shot that does.
 fn creator(pipeline: &Pipeline) -> Option<&str> {
     let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
     let service = pipeline.services.iter().find(|s| creates(s.effect))?;

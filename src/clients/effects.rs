@@ -1,11 +1,13 @@
 //! Whether what a one-shot leaves behind is there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
+
+use worker_runtime::kafka::DEAD_LETTER_HEADER_BYTES;
 
 use super::{kafka::Kafka, postgres::Postgres};
 use crate::pipeline::{Endpoint, Migrations, Pipeline};
 
-/// Declared topics that do not exist, or with too few partitions.
+/// Declared topics that do not exist, have too few partitions, or no room for dead letters.
 pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>, String> {
     let bootstrap = &endpoint(pipeline.kafka.as_ref(), "kafka")?.address;
     let kafka = Kafka::connect(bootstrap).await?;
@@ -15,7 +17,7 @@ pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>
         .into_iter()
         .map(|t| (t.name, t.partitions))
         .collect();
-    let missing: Vec<String> = pipeline
+    let mut missing: Vec<String> = pipeline
         .topics
         .iter()
         .filter_map(|topic| match partitions.get(&topic.name) {
@@ -27,7 +29,62 @@ pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>
             Some(_) => None,
         })
         .collect();
+    if missing.is_empty() && pipeline.dead_letters.is_some() {
+        let topics: Vec<_> = pipeline.topics.iter().map(|t| t.name.clone()).collect();
+        let limits = kafka.message_limits(&topics).await?;
+        missing.extend(lacking_room(pipeline, &limits).map(|lack| lack.to_string()));
+    }
     Ok((!missing.is_empty()).then(|| missing.join(", ")))
+}
+
+/// A dead-letter topic that would refuse the dead letter of a message that another topic takes:
+/// then that message's partition stalls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LackingRoom {
+    topic: String,
+    /// `max.message.bytes` of it.
+    pub(crate) limit: i64,
+    /// What it has to be.
+    pub(crate) needed: i64,
+    /// The topic that takes the largest messages.
+    source: String,
+}
+
+impl fmt::Display for LackingRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            topic,
+            limit,
+            needed,
+            source,
+        } = self;
+        write!(
+            f,
+            "topic {topic} takes {limit} bytes, and a dead letter of {source} may have {needed}"
+        )
+    }
+}
+
+/// Compares `max.message.bytes` of the declared topics that exist; None where there is room, or
+/// nothing to compare.
+pub(crate) fn lacking_room(
+    pipeline: &Pipeline,
+    limits: &BTreeMap<String, i64>,
+) -> Option<LackingRoom> {
+    let topic = pipeline.dead_letters.as_ref()?;
+    let limit = *limits.get(topic)?;
+    let (source, largest) = limits
+        .iter()
+        .filter(|(name, _)| *name != topic)
+        .max_by_key(|(_, limit)| **limit)?;
+    let headers = i64::try_from(DEAD_LETTER_HEADER_BYTES).unwrap_or(i64::MAX);
+    let needed = largest.saturating_add(headers);
+    (limit < needed).then(|| LackingRoom {
+        topic: topic.clone(),
+        limit,
+        needed,
+        source: source.clone(),
+    })
 }
 
 /// The declared migration, if it is not applied.

@@ -46,14 +46,14 @@ pub(crate) async fn get(url: &str, timeout: Duration) -> Result<Answer, String> 
 /// # Errors
 /// Why there was no answer.
 pub(crate) async fn send_json(
+    client: &Client,
     method: &str,
     url: &str,
     headers: &[(String, String)],
     body: &serde_json::Value,
-    timeout: Duration,
 ) -> Result<Answer, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
-    let mut request = client(timeout)?.request(method, url).json(body);
+    let mut request = client.request(method, url).json(body);
     for (name, value) in headers {
         request = request.header(name, value);
     }

@@ -14,7 +14,7 @@ pub(crate) mod postgres;
 mod redact;
 pub(crate) mod redis;
 
-pub(crate) use effects::missing_migration;
+pub(crate) use effects::{lacking_room, missing_migration};
 
 /// What one call may take, unless its caller says otherwise.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);

@@ -13,6 +13,8 @@ use super::{
     redact::{place, redact},
 };
 
+pub(crate) mod batches;
+
 /// What a single statement may take; a check that needs longer is no check.
 const STATEMENT_TIMEOUT: &str = "5s";
 

@@ -1,6 +1,7 @@
 //! One file per command: its arguments (the doc comments are the help text) and `run`, which only
 //! wires. A command answers with a [`Verdict`] or an error; `main` makes an exit code of both.
 
+pub(crate) mod dlq;
 pub(crate) mod down;
 pub(crate) mod groups;
 pub(crate) mod health;
@@ -26,6 +27,8 @@ pub(crate) enum Verdict {
     Right,
     /// The work was done, and showed that the pipeline is not right.
     NotRight,
+    /// A part of it was done, and shown, when the deadline passed.
+    Late,
 }
 
 /// Runs a command that looks at a pipeline.
@@ -40,6 +43,7 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::TestFlow(args) => test_flow::run(context, args).await,
         Command::Topics(args) => topics::run(context, args).await,
         Command::Groups(args) => groups::run(context, args).await,
+        Command::Dlq(args) => dlq::run(context, args).await,
         Command::Run(args) => run::run(args).await.map(|()| Verdict::Right),
         Command::Health(_) => health::run().await.map(|()| Verdict::Right),
     }

@@ -46,6 +46,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             format!("this role takes no arguments: {extra}"),
         ));
     }
+    #[cfg(feature = "kill-points")]
+    worker_runtime::kill::arm().map_err(unset)?;
     match args.role {
         Role::PaymentService => payment_service::run().await.map_err(ended),
         Role::AdminService => admin_service::run().await.map_err(ended),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -7,17 +7,28 @@ use crate::{
     context::Context,
     error::Result,
     flags::{Format, OutputArgs},
-    output::{json, timeline},
+    load,
+    output::{self, json, timeline},
     probe::{self, Cleanup},
 };
 
-/// Send one synthetic payment through and follow it hop by hop
+/// Send synthetic payments through: one, followed hop by hop, or many, timed and all accounted for
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Keep the payment's rows instead of deleting them at the end
+    /// How many payments; with more than one, latencies per hop and throughput are measured
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// Payments per second, on a fixed schedule [default: as fast as they are taken]
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Produce the first event (x-caravan.flow.event) instead of asking the entry service
+    #[arg(long)]
+    direct: bool,
+    /// Keep the payments' rows instead of deleting them at the end
     #[arg(long)]
     keep: bool,
-    /// How long to wait for the last hop
+    /// How long to wait for the last hop; with many payments, after the last one was sent
     #[arg(
         long,
         value_name = "DURATION",
@@ -30,7 +41,78 @@ pub(crate) struct Args {
     pub(crate) output: OutputArgs,
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        Ok(_) => Err("it has to be above 0".to_owned()),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
+}
+
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    if args.count > 1 || args.direct || args.rate.is_some() {
+        many(context, args).await
+    } else {
+        one(context, args).await
+    }
+}
+
+/// Between two lines of progress where there is no terminal.
+const LINE: Duration = Duration::from_secs(5);
+
+async fn many(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = context.pipeline()?;
+    let (progress, mut steps) = mpsc::unbounded_channel();
+    let console = std::sync::Arc::clone(&context.console);
+    let live = tokio::spawn(async move {
+        let spinner = console.spinner("test-flow");
+        let mut said = Instant::now();
+        while let Some(step) = steps.recv().await {
+            let line = output::load::line(&step);
+            let done = matches!(
+                step,
+                load::Progress::Sent { .. } | load::Progress::Passed { .. }
+            );
+            if done || (!console.live && said.elapsed() > LINE) {
+                spinner.suspend(|| console.note(&line));
+                said = Instant::now();
+            }
+            spinner.set_message(line);
+        }
+        spinner.finish_and_clear();
+    });
+    let options = load::Options {
+        count: args.count as usize,
+        rate: args.rate,
+        direct: args.direct,
+        keep: args.keep,
+        timeout: args.timeout,
+    };
+    let outcome = load::run(&pipeline, options, context.cancel.clone(), progress).await;
+    // As in `one`.
+    drop(live.await);
+    let report = outcome?;
+    let console = &context.console;
+    match args.output.output {
+        Format::Json => {
+            let document = output::load::value(&pipeline.project, &report);
+            console.result(&json::document(&document));
+        }
+        Format::Table => {
+            console.result(&output::load::text(console, &report));
+            if !report.is_right() {
+                console.note(&format!("Next: {}", context.invocation.command("verify")));
+            }
+        }
+    }
+    Ok(if report.is_right() {
+        Verdict::Right
+    } else {
+        Verdict::NotRight
+    })
+}
+
+async fn one(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let engine = context.engine().await?;
     let (hops, mut seen) = mpsc::unbounded_channel();

@@ -91,6 +91,24 @@ impl Console {
         text
     }
 
+    /// As [`Self::masked`], for what may be no text.
+    pub(crate) fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        if let Ok(secrets) = self.secrets.lock() {
+            for secret in secrets.iter().map(String::as_bytes) {
+                let mut from = 0;
+                while let Some(at) = bytes[from..]
+                    .windows(secret.len())
+                    .position(|w| w == secret)
+                {
+                    bytes.splice(from + at..from + at + secret.len(), *b"****");
+                    from += at + 4;
+                }
+            }
+        }
+        bytes
+    }
+
     /// A line of the result.
     pub(crate) fn result(&self, text: &str) {
         write_line(&mut io::stdout().lock(), &self.masked(text));
@@ -199,6 +217,10 @@ mod tests {
         assert_eq!(
             console.masked("postgres://u:hunter2@h/d abba hunter2hunter3"),
             "postgres://u:****@h/d abba ****"
+        );
+        assert_eq!(
+            console.masked_bytes(b"\xffhunter2 hunter2hunter3hunter2\x00"),
+            b"\xff**** ********\x00"
         );
     }
 }

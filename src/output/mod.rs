@@ -4,13 +4,17 @@
 //! - `console`: the two streams, colours, masking, questions;
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
 //! - `failure`: an error for a person or a machine;
-//! - `report`: what `verify` found; `timeline`: a payment's hops; `listing`: plain tables;
+//! - `dead_letters`: what `dlq` shows;
+//! - `report`: what `verify` found; `timeline`: a payment's hops; `load`: many
+//!   payments' figures; `listing`: plain tables;
 //! - `json`: the machine's form of those.
 
 mod console;
+pub(crate) mod dead_letters;
 mod failure;
 pub(crate) mod json;
 pub(crate) mod listing;
+pub(crate) mod load;
 mod progress;
 pub(crate) mod report;
 pub(crate) mod timeline;

@@ -58,7 +58,7 @@ fn row(console: &Console, hop: &Hop) -> Vec<String> {
 }
 
 /// Where, and what is expected there.
-fn describe(place: &Place) -> (String, String) {
+pub(super) fn describe(place: &Place) -> (String, String) {
     match place {
         Place::Entry { service } => (service.clone(), "payment accepted".to_owned()),
         Place::Topic { topic } => (topic.clone(), "event".to_owned()),
@@ -74,7 +74,8 @@ fn describe(place: &Place) -> (String, String) {
     }
 }
 
-fn cleanup(cleanup: &Cleanup) -> String {
+/// What became of the rows.
+pub(super) fn cleanup(cleanup: &Cleanup) -> String {
     match cleanup {
         Cleanup::Nothing => "nothing to clean up".to_owned(),
         Cleanup::Kept => "its rows are kept (--keep)".to_owned(),
@@ -98,20 +99,24 @@ pub(crate) fn value(project: &str, trace: &Trace) -> Value {
         "missing": trace.missing.as_ref().map(|m| json!({
             "hop": m.hop, "service": m.service, "state": m.state, "lastLogLines": m.last_log_lines,
         })),
-        "cleanup": match &trace.cleanup {
-            Cleanup::Nothing => json!({ "outcome": "nothing" }),
-            Cleanup::Kept => json!({ "outcome": "kept" }),
-            Cleanup::Deleted(tables) => json!({
-                "outcome": "deleted",
-                "rows": tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            }),
-            Cleanup::Failed(why) => json!({ "outcome": "failed", "why": why }),
-        },
+        "cleanup": cleanup_value(&trace.cleanup),
     })
 }
 
-fn hop_value(hop: &Hop) -> Value {
-    let place = match &hop.place {
+pub(super) fn cleanup_value(cleanup: &Cleanup) -> Value {
+    match cleanup {
+        Cleanup::Nothing => json!({ "outcome": "nothing" }),
+        Cleanup::Kept => json!({ "outcome": "kept" }),
+        Cleanup::Deleted(tables) => json!({
+            "outcome": "deleted",
+            "rows": tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        }),
+        Cleanup::Failed(why) => json!({ "outcome": "failed", "why": why }),
+    }
+}
+
+pub(super) fn place_value(place: &Place) -> Value {
+    match place {
         Place::Entry { service } => json!({ "kind": "entry", "service": service }),
         Place::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
         Place::Log { service, stage } => {
@@ -121,9 +126,12 @@ fn hop_value(hop: &Hop) -> Value {
         Place::Cache { service, keys } => {
             json!({ "kind": "cache", "service": service, "keys": keys })
         }
-    };
+    }
+}
+
+fn hop_value(hop: &Hop) -> Value {
     json!({
-        "place": place,
+        "place": place_value(&hop.place),
         "seen": hop.seen.as_ref().map(|s| json!({
             "at": s.at, "afterMs": milliseconds(s.after), "detail": s.detail,
         })),

@@ -105,9 +105,12 @@ pub(crate) struct Replay {
 /// How one payment enters the pipeline and what it leaves.
 #[derive(Debug, Clone)]
 pub(crate) struct Flow {
-    /// Names for `{{name}}`: `uuid` draws a random one per payment, anything else stands for itself.
+    /// Names for `{{name}}`: `uuid` draws a random one per payment, `now` is the moment at which
+    /// it is made, anything else stands for itself.
     pub(crate) values: BTreeMap<String, String>,
     pub(crate) entry: Entry,
+    /// What the entry announces, for those who produce it themselves.
+    pub(crate) event: Option<FirstEvent>,
     pub(crate) gone_keys: Option<GoneKeys>,
 }
 
@@ -123,6 +126,18 @@ pub(crate) struct Entry {
     /// The status that means accepted.
     pub(crate) status: u16,
     /// JSON pointer (RFC 6901) into the answer.
+    pub(crate) correlation_id: String,
+}
+
+/// The event by which a payment enters the topics.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstEvent {
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// JSON with `{{name}}` inside strings.
+    pub(crate) body: serde_json::Value,
+    /// JSON pointer (RFC 6901) into the body.
     pub(crate) correlation_id: String,
 }
 

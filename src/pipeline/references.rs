@@ -128,11 +128,35 @@ impl Check<'_> {
             let message = format!("`{}` has no `x-caravan.http`", flow.entry.service);
             self.fault(&path, message, None);
         }
+        if let Some(event) = &flow.event {
+            self.first_event(&event.topic);
+        }
         if let Some(gone) = &flow.gone_keys {
             let path = ["x-caravan", "flow", "gone-keys", "service"];
             self.service(&gone.service, &path);
             let missing = self.pipeline.redis.is_none();
             self.needs(missing, &["x-caravan", "flow", "gone-keys"], "redis");
+        }
+    }
+
+    /// An event that nobody takes begins nothing.
+    fn first_event(&mut self, topic: &str) {
+        let pipeline = self.pipeline;
+        let path = ["x-caravan", "flow", "event", "topic"];
+        self.topic(topic, &path);
+        let taken = |t: &str| {
+            let mut services = pipeline.services.iter();
+            services.any(|s| s.consumes.iter().any(|c| c == t))
+        };
+        if pipeline.topic(topic).is_some() && !taken(topic) {
+            let names: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
+            let taken: Vec<_> = names.into_iter().filter(|t| taken(t)).collect();
+            let hint = match taken[..] {
+                [] => "say which service `consumes` it".to_owned(),
+                _ => format!("name one that is consumed: {}", taken.join(", ")),
+            };
+            let message = format!("no service consumes `{topic}`");
+            self.fault(&path, message, Some(hint));
         }
     }
 

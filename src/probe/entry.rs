@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Client;
 use serde_json::Value;
 
 use super::template::Values;
@@ -12,13 +13,13 @@ use crate::{
 };
 
 /// What the entry service may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an unexpected answer is shown.
 const SHOWN: usize = 500;
 
 /// The declared request, filled in.
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     flow: &'a Flow,
     url: String,
     headers: Vec<(String, String)>,
@@ -27,16 +28,16 @@ pub(super) struct Request<'a> {
 
 /// The payment was made.
 #[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) correlation_id: String,
+pub(crate) struct Accepted {
+    pub(crate) correlation_id: String,
     /// `201 Created`
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 impl<'a> Request<'a> {
     /// # Errors
     /// The declaration: no URL, or a `{{name}}` that is not declared.
-    pub(super) fn new(pipeline: &Pipeline, flow: &'a Flow, values: &Values) -> Result<Self> {
+    pub(crate) fn new(pipeline: &Pipeline, flow: &'a Flow, values: &Values) -> Result<Self> {
         let entry = &flow.entry;
         let base = pipeline
             .service(&entry.service)
@@ -61,13 +62,13 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Posts the payment.
+    /// Posts the payment by `client`, whose timeout counts.
     ///
     /// # Errors
     /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.
-    pub(super) async fn send(&self) -> Result<Accepted> {
+    pub(crate) async fn send(&self, client: &Client) -> Result<Accepted> {
         let entry = &self.flow.entry;
-        let request = http::send_json(&entry.method, &self.url, &self.headers, &self.body, TIMEOUT);
+        let request = http::send_json(client, &entry.method, &self.url, &self.headers, &self.body);
         let answer = request.await.map_err(|why| {
             let what = format!("{} does not answer", entry.service);
             let sent = format!("{} {}", entry.method, self.url);

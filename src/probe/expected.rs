@@ -1,6 +1,7 @@
 //! The hops of one payment, derived from the declaration.
 //!
-//! Breadth first along the graph: the entry service's tables and topics; then, topic by topic,
+//! Breadth first along the graph: the entry service's tables and topics (or the first event's
+//! topic, where that is produced without the entry service); then, topic by topic,
 //! the services that consume it: their log stages, the tables that they (or services they call)
 //! write, the keys they delete, and the topics they emit in turn.
 
@@ -11,13 +12,22 @@ use crate::pipeline::{Flow, Pipeline, Service};
 
 /// A hop that is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) place: Place,
+pub(crate) struct Step {
+    pub(crate) place: Place,
     /// Whose work it is.
-    pub(super) service: String,
+    pub(crate) service: String,
 }
 
-pub(super) fn steps(pipeline: &Pipeline, flow: &Flow) -> Vec<Step> {
+/// Where a payment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start<'a> {
+    /// With the request to the entry service.
+    Entry,
+    /// With its first event, on this topic.
+    Event(&'a str),
+}
+
+pub(crate) fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
     let mut walk = Walk {
         pipeline,
         flow,
@@ -25,15 +35,20 @@ pub(super) fn steps(pipeline: &Pipeline, flow: &Flow) -> Vec<Step> {
         topics: VecDeque::new(),
     };
     let entry = flow.entry.service.clone();
-    walk.add(
-        &entry,
-        Place::Entry {
-            service: entry.clone(),
-        },
-    );
-    if let Some(service) = pipeline.service(&entry) {
-        walk.log(service);
-        walk.leave(service);
+    match start {
+        Start::Entry => {
+            let service = entry.clone();
+            walk.add(&entry, Place::Entry { service });
+            if let Some(service) = pipeline.service(&entry) {
+                walk.log(service);
+                walk.leave(service);
+            }
+        }
+        Start::Event(topic) => {
+            let topic = topic.to_owned();
+            walk.topics.push_back(topic.clone());
+            walk.add(&entry, Place::Topic { topic });
+        }
     }
     while let Some(topic) = walk.topics.pop_front() {
         let consumes = |s: &&Service| s.consumes.contains(&topic);
@@ -123,9 +138,8 @@ mod tests {
     use super::*;
     use crate::pipeline::tests::shipped;
 
-    /// The shipped pipeline: `place of service` in short.
-    #[test]
-    fn the_hops_follow_the_graph_breadth_first() {
+    /// The shipped pipeline's steps as `service: place`.
+    fn short(start: Start<'_>) -> Vec<String> {
         let pipeline = shipped();
         let flow = pipeline.flow.clone().expect("has a flow");
         let short = |step: Step| {
@@ -138,9 +152,21 @@ mod tests {
             };
             format!("{}: {place}", step.service)
         };
-        let steps: Vec<_> = steps(&pipeline, &flow).into_iter().map(short).collect();
+        let steps = steps(&pipeline, &flow, start);
+        steps.into_iter().map(short).collect()
+    }
+
+    #[test]
+    fn a_first_event_leaves_the_entry_out() {
+        let all = short(Start::Entry);
+        assert_eq!(short(Start::Event("purchase-confirmed")), all[3..]);
+        assert_eq!(short(Start::Event("trainer-allocated"))[1..], all[22..]);
+    }
+
+    #[test]
+    fn the_hops_follow_the_graph_breadth_first() {
         assert_eq!(
-            steps,
+            short(Start::Entry),
             [
                 "payment-service: entry",
                 "payment-service: 1 in payments",

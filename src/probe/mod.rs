@@ -12,21 +12,23 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 mod cleanup;
-mod entry;
-mod expected;
+pub(crate) mod entry;
+pub(crate) mod expected;
 pub(crate) mod hop;
 mod ledger;
 mod missing;
 mod settle;
-mod sources;
-mod template;
+pub(crate) mod sources;
+pub(crate) mod template;
 mod watch;
 
 use crate::{
+    clients::http,
     engine::Engine,
     error::{Error, Kind, Result},
-    pipeline::Pipeline,
+    pipeline::{Flow, Pipeline},
 };
+use expected::Start;
 use hop::{Hop, Seen};
 use ledger::Ledger;
 use sources::Sources;
@@ -95,15 +97,11 @@ pub(crate) async fn run(
     cancel: CancellationToken,
     hops: UnboundedSender<Hop>,
 ) -> Result<Trace> {
-    let Some(flow) = &pipeline.flow else {
-        return Err(
-            Error::new(Kind::Usage, "the declaration has no flow to follow")
-                .hint("declare x-caravan.flow: how a payment enters the pipeline"),
-        );
-    };
+    let flow = flow(pipeline)?;
     let values = Values::draw(&flow.values);
     let request = entry::Request::new(pipeline, flow, &values)?;
-    let steps = expected::steps(pipeline, flow);
+    let client = http::client(entry::TIMEOUT).map_err(|why| Error::new(Kind::Defect, why))?;
+    let steps = expected::steps(pipeline, flow, Start::Entry);
     let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
 
     if cancel.is_cancelled() {
@@ -116,7 +114,7 @@ pub(crate) async fn run(
     }
     let posted = Posted::now();
     // Not to be interrupted: a payment that nobody knows the id of could not be cleaned up.
-    let accepted = request.send().await;
+    let accepted = request.send(&client).await;
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(e) => {
@@ -162,6 +160,17 @@ pub(crate) async fn run(
         took,
         missing,
         cleanup,
+    })
+}
+
+/// The declared flow.
+///
+/// # Errors
+/// `Usage`: there is none.
+pub(crate) fn flow(pipeline: &Pipeline) -> Result<&Flow> {
+    pipeline.flow.as_ref().ok_or_else(|| {
+        Error::new(Kind::Usage, "the declaration has no flow to follow")
+            .hint("declare x-caravan.flow: how a payment enters the pipeline")
     })
 }
 

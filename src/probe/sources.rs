@@ -32,10 +32,10 @@ pub(super) struct Sources {
 }
 
 /// A consumer group on the payment's way.
-pub(super) struct Group {
-    pub(super) service: String,
-    pub(super) topics: Vec<String>,
-    pub(super) offsets: GroupOffsets,
+pub(crate) struct Group {
+    pub(crate) service: String,
+    pub(crate) topics: Vec<String>,
+    pub(crate) offsets: GroupOffsets,
 }
 
 pub(super) struct Keys {
@@ -111,6 +111,16 @@ async fn open_kafka(
         true => None,
         false => Some(kafka.tail(partitions).await.map_err(unreachable)?),
     };
+    let groups = groups(pipeline, &kafka, &topics).map_err(unreachable)?;
+    Ok(Some((tail, groups)))
+}
+
+/// The consumer groups of `topics`, each with those that it consumes.
+pub(crate) fn groups(
+    pipeline: &Pipeline,
+    kafka: &Kafka,
+    topics: &BTreeSet<&str>,
+) -> Result<Vec<Group>, String> {
     let mut groups = Vec::new();
     for service in &pipeline.services {
         let consumes = |topic: &&String| topics.contains(topic.as_str());
@@ -121,11 +131,11 @@ async fn open_kafka(
             groups.push(Group {
                 service: service.name.clone(),
                 topics,
-                offsets: kafka.group(group).map_err(unreachable)?,
+                offsets: kafka.group(group)?,
             });
         }
     }
-    Ok(Some((tail, groups)))
+    Ok(groups)
 }
 
 fn topic(step: &Step) -> Option<&str> {

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use caravan_events::ids;
+use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 
 /// One run's values by name.
 #[derive(Debug)]
-pub(super) struct Values(BTreeMap<String, String>);
+pub(crate) struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// `uuid` draws a random one; anything else stands for itself.
-    pub(super) fn draw(declared: &BTreeMap<String, String>) -> Self {
+    /// `uuid` draws a new one, in the order of time, `now` is the moment in UTC (RFC 3339,
+    /// microseconds); anything else stands for itself.
+    pub(crate) fn draw(declared: &BTreeMap<String, String>) -> Self {
         let draw = |value: &String| match value.as_str() {
-            "uuid" => Uuid::new_v4().to_string(),
+            "uuid" => ids::time_ordered().to_string(),
+            "now" => Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             literal => literal.to_owned(),
         };
         Self(
@@ -30,7 +33,7 @@ impl Values {
     ///
     /// # Errors
     /// A name that is not declared, or braces that do not close.
-    pub(super) fn fill(&self, text: &str) -> Result<String> {
+    pub(crate) fn fill(&self, text: &str) -> Result<String> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
@@ -52,7 +55,7 @@ impl Values {
     ///
     /// # Errors
     /// As [`Self::fill`].
-    pub(super) fn fill_json(&self, json: &Value) -> Result<Value> {
+    pub(crate) fn fill_json(&self, json: &Value) -> Result<Value> {
         Ok(match json {
             Value::String(text) => Value::String(self.fill(text)?),
             Value::Array(items) => Value::Array(
@@ -97,11 +100,19 @@ mod tests {
     fn names_are_filled_in_everywhere() {
         let values = values();
         let student = values.0["student"].clone();
-        assert!(Uuid::parse_str(&student).is_ok());
+        assert!(uuid::Uuid::parse_str(&student).is_ok());
         let filled = values
             .fill_json(&json!({"a": "{{student}}", "b": ["x-{{ course }}-{{course}}", 7, null]}))
             .expect("names are declared");
         assert_eq!(filled, json!({"a": student, "b": ["x-c-1-c-1", 7, null]}));
+    }
+
+    #[test]
+    fn now_is_the_moment_of_drawing() {
+        let before = Utc::now().timestamp_micros();
+        let values = Values::draw(&[("at".to_owned(), "now".to_owned())].into());
+        let at: chrono::DateTime<Utc> = values.0["at"].parse().expect("RFC 3339");
+        assert!(at.timestamp_micros() >= before, "{at}");
     }
 
     #[test]

@@ -11,9 +11,12 @@
 
 mod bring_up;
 mod cli;
+mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
+mod load;
 mod metrics;
+mod stalls;
 mod support;
 mod workers;

@@ -36,4 +36,9 @@ pub mod dlq {
     pub const ATTEMPTS: &str = "dlq-attempts";
     /// When it was given up, RFC 3339.
     pub const FAILED_AT: &str = "dlq-failed-at";
+    /// On a dead letter that was sent back to its topic: where it stood there before,
+    /// `TOPIC/PARTITION/OFFSET`. No worker looks at it.
+    pub const REPLAY_OF: &str = "dlq-replay-of";
+    /// All of these begin so.
+    pub const PREFIX: &str = "dlq-";
 }

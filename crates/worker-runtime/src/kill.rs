@@ -1,6 +1,12 @@
 //! Named points at which a process can be made to die or to freeze, for the crash tests
 //! (tests/crash). Without the feature `kill-points` [`reached`] is nothing at all.
 
+#[cfg(feature = "kill-points")]
+mod armed;
+
+#[cfg(feature = "kill-points")]
+pub use armed::arm;
+
 /// A point on an event's way from the topic to the committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
@@ -33,5 +39,12 @@ pub enum Point {
 }
 
 /// The process is at `point`.
+#[cfg(not(feature = "kill-points"))]
 #[inline]
 pub fn reached(_point: Point) {}
+
+/// The process is at `point`: where [`arm`] says so, it ends or freezes here, within this call.
+#[cfg(feature = "kill-points")]
+pub fn reached(point: Point) {
+    armed::reached(point);
+}

@@ -3,12 +3,15 @@
 use std::{ops::Deref, thread};
 
 use rdkafka::{
-    ClientConfig, ClientContext,
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
     client::Client as NativeClient,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
+use uuid::Uuid;
+
+use super::offsets::Offsets;
 
 /// Says nothing: whatever matters comes back as an error of the call.
 pub(super) struct Silent;
@@ -21,6 +24,14 @@ impl ClientContext for Silent {
 
 impl ConsumerContext for Silent {}
 
+/// Whether a reader is told that it has come to the end of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// As an error of a poll, `KafkaError::PartitionEOF`.
+    Told,
+    Silent,
+}
+
 /// The consumer; its teardown takes up to 100 ms (and hung in some librdkafka releases), so it
 /// happens on a thread that nobody waits for.
 pub(super) struct Client(Option<BaseConsumer<Silent>>);
@@ -28,29 +39,38 @@ pub(super) struct Client(Option<BaseConsumer<Silent>>);
 impl Client {
     /// With a `group`, its committed offsets can be read; the group is neither joined nor made.
     pub(super) fn new(bootstrap: &str, group: Option<&str>) -> Result<Self, String> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", bootstrap)
-            .set("client.id", "caravan")
-            // Docker publishes ports on IPv4; trying ::1 first costs a connect.
-            .set("broker.address.family", "v4")
-            .set("socket.timeout.ms", "3000")
-            .set("socket.connection.setup.timeout.ms", "2000")
-            .set("socket.nagle.disable", "true")
-            .set("reconnect.backoff.ms", "20")
-            .set("reconnect.backoff.max.ms", "100")
-            .set("retry.backoff.ms", "20")
-            .set("topic.metadata.refresh.interval.ms", "-1")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "false")
-            .set("allow.auto.create.topics", "false")
-            .set("queued.max.messages.kbytes", "8192")
-            .set("fetch.queue.backoff.ms", "5")
-            .set_log_level(RDKafkaLogLevel::Emerg);
+        let mut config = config(bootstrap);
         if let Some(group) = group {
             config.set("group.id", group);
         }
+        Self::with(&config)
+    }
+
+    /// For reading partitions from `from` on, outside of any group.
+    pub(super) fn assigned(bootstrap: &str, from: &Offsets, ends: Ends) -> Result<Self, String> {
+        let mut config = config(bootstrap);
+        // librdkafka wants a group to assign anything; one of this name is never made.
+        config.set("group.id", format!("caravan-{}", Uuid::new_v4()));
+        // What retention deletes while it is read is skipped, and not all that stands behind it.
+        config.set("auto.offset.reset", "earliest");
+        if ends == Ends::Told {
+            config.set("enable.partition.eof", "true");
+        }
+        let client = Self::with(&config)?;
+        let mut assignment = TopicPartitionList::with_capacity(from.len());
+        for ((topic, partition), offset) in from {
+            assignment
+                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(|e| describe(&e))?;
+        }
+        client
+            .consumer()
+            .assign(&assignment)
+            .map_err(|e| describe(&e))?;
+        Ok(client)
+    }
+
+    fn with(config: &ClientConfig) -> Result<Self, String> {
         let consumer = config
             .create_with_context(Silent)
             .map_err(|e| describe(&e))?;
@@ -62,6 +82,31 @@ impl Client {
             .as_ref()
             .unwrap_or_else(|| unreachable!("taken by drop alone"))
     }
+}
+
+/// Settings of all consumers of Caravan's: impatient, silent, bounded.
+fn config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("client.id", "caravan")
+        // Docker publishes ports on IPv4; trying ::1 first costs a connect.
+        .set("broker.address.family", "v4")
+        .set("socket.timeout.ms", "3000")
+        .set("socket.connection.setup.timeout.ms", "2000")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "100")
+        .set("retry.backoff.ms", "20")
+        .set("topic.metadata.refresh.interval.ms", "-1")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "false")
+        .set("allow.auto.create.topics", "false")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.queue.backoff.ms", "5")
+        .set_log_level(RDKafkaLogLevel::Emerg);
+    config
 }
 
 impl Deref for Client {

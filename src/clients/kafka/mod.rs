@@ -1,19 +1,25 @@
-//! Kafka as an observer sees it: nothing here joins a group, commits or produces.
+//! Kafka as an observer sees it: nothing here joins a group or commits an offset. Only [`send`]
+//! and [`admin`] change anything, and only where a command is asked to.
 //!
 //! - [`client`]: a librdkafka client that is silent, impatient and torn down in the background;
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and what those were assigned;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
 //! - [`tail`]: what is produced from now on;
-//! - [`scan`]: what a topic holds already, bounded.
+//! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
+//! - [`admin`]: settings of topics; making one, cutting records off;
+//! - [`send`]: records to partitions of the caller's choice.
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) mod admin;
 mod assignment;
 mod client;
 pub(crate) mod groups;
 pub(crate) mod offsets;
+pub(crate) mod read;
 pub(crate) mod scan;
+pub(crate) mod send;
 pub(crate) mod tail;
 pub(crate) mod topics;
 

@@ -130,7 +130,7 @@ pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPart
 }
 
 /// The partitions of `list` that have an offset; the first error of a partition is the list's.
-fn absolute(list: &TopicPartitionList) -> Result<Offsets, String> {
+pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets, String> {
     let mut offsets = Offsets::new();
     for element in list.elements() {
         let (topic, partition) = (element.topic(), element.partition());

@@ -3,16 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::Consumer,
+    Message,
     message::{BorrowedMessage, Timestamp},
 };
-use uuid::Uuid;
 
 use super::{
     Kafka, Partition,
-    client::{Client, describe},
-    offsets::{End, Offsets, ends},
+    client::{Client, Ends, describe},
+    offsets::{End, ends},
 };
 
 /// A message, copied out of librdkafka.
@@ -45,7 +43,7 @@ impl Kafka {
         let bootstrap = self.bootstrap.clone();
         super::ask(&self.bootstrap, move || {
             Ok(Tail {
-                client: Arc::new(assigned(&bootstrap, &from)?),
+                client: Arc::new(Client::assigned(&bootstrap, &from, Ends::Silent)?),
                 bootstrap,
             })
         })
@@ -62,24 +60,6 @@ impl Tail {
         let client = Arc::clone(&self.client);
         super::ask(&self.bootstrap, move || next(&client, patience)).await
     }
-}
-
-/// A client that reads from the given offsets on.
-pub(super) fn assigned(bootstrap: &str, from: &Offsets) -> Result<Client, String> {
-    // librdkafka wants a group to assign anything; one of this name is never made.
-    let group = format!("caravan-{}", Uuid::new_v4());
-    let client = Client::new(bootstrap, Some(&group))?;
-    let mut assignment = TopicPartitionList::with_capacity(from.len());
-    for ((topic, partition), offset) in from {
-        assignment
-            .add_partition_offset(topic, *partition, Offset::Offset(*offset))
-            .map_err(|e| describe(&e))?;
-    }
-    client
-        .consumer()
-        .assign(&assignment)
-        .map_err(|e| describe(&e))?;
-    Ok(client)
 }
 
 /// See [`Tail::next`].

@@ -1,19 +1,8 @@
 //! Topics as the broker's metadata shows them.
 
-use std::{collections::BTreeMap, time::Duration};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier},
-    config::RDKafkaLogLevel,
-    error::KafkaError,
-    metadata::{MetadataPartition, MetadataTopic},
-};
-
-use super::{
-    Kafka, TIMEOUT,
-    client::{Silent, describe},
-};
+use super::{Kafka, TIMEOUT, client::describe};
 
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +11,8 @@ pub(crate) struct TopicState {
     pub(crate) partitions: i32,
     /// Partitions that no broker leads: nothing can be read from or written to them.
     pub(crate) leaderless: Vec<i32>,
+    /// Copies of its first partition.
+    pub(crate) replicas: i32,
 }
 
 impl Kafka {
@@ -43,47 +34,14 @@ impl Kafka {
                     .filter(|p| p.leader() < 0)
                     .map(MetadataPartition::id)
                     .collect(),
+                replicas: topic
+                    .partitions()
+                    .first()
+                    .and_then(|p| i32::try_from(p.replicas().len()).ok())
+                    .unwrap_or(1),
             };
             Ok(metadata.topics().iter().map(state).collect())
         })
         .await
-    }
-
-    /// `retention.ms` of each of `topics` that exists; None is for ever.
-    ///
-    /// # Errors
-    /// Why there was no answer.
-    pub(crate) async fn retentions(
-        &self,
-        topics: &[String],
-    ) -> Result<BTreeMap<String, Option<Duration>>, String> {
-        let at = |e: &KafkaError| super::at(&self.bootstrap, &describe(e));
-        let admin: AdminClient<Silent> = ClientConfig::new()
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("broker.address.family", "v4")
-            .set("reconnect.backoff.ms", "20")
-            .set_log_level(RDKafkaLogLevel::Emerg)
-            .create_with_context(Silent)
-            .map_err(|e| at(&e))?;
-        let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        let described = admin
-            .describe_configs(wanted.iter(), &options)
-            .await
-            .map_err(|e| at(&e))?;
-        // Its teardown waits for its own polling thread.
-        std::thread::spawn(move || drop(admin));
-        let mut retentions = BTreeMap::new();
-        for resource in described.into_iter().flatten() {
-            let millis = resource
-                .get("retention.ms")
-                .and_then(|entry| entry.value.as_ref()?.parse::<i64>().ok());
-            if let (OwnedResourceSpecifier::Topic(name), Some(millis)) =
-                (resource.specifier, millis)
-            {
-                retentions.insert(name, u64::try_from(millis).ok().map(Duration::from_millis));
-            }
-        }
-        Ok(retentions)
     }
 }

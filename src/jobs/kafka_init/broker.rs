@@ -14,7 +14,7 @@ use rdkafka::{
 };
 
 use super::plan::{Existing, Step, Wanted, millis};
-use crate::clients::kafka::Kafka;
+use crate::{clients::kafka::Kafka, pipeline::Topic};
 
 const RETENTION: &str = "retention.ms";
 const MESSAGE_BYTES: &str = "max.message.bytes";
@@ -56,18 +56,18 @@ impl Broker {
         })
     }
 
-    /// Those of `wanted` that exist.
+    /// Those of `topics` that exist.
     ///
     /// # Errors
     /// Why there was no answer.
     pub(super) async fn existing(
         &self,
-        wanted: &[Wanted],
+        topics: &[Topic],
     ) -> Result<BTreeMap<String, Existing>, String> {
         let states = self.kafka.topics().await?;
         let partitions: BTreeMap<&str, i32> = states
             .iter()
-            .filter(|t| wanted.iter().any(|w| w.topic.name == t.name))
+            .filter(|t| topics.iter().any(|w| w.name == t.name))
             .map(|t| (t.name.as_str(), t.partitions))
             .collect();
         let mut existing = BTreeMap::new();

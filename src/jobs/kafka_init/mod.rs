@@ -9,16 +9,19 @@ mod broker;
 mod plan;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
-use worker_runtime::{backoff::Backoff, kafka::DEAD_LETTER_MAX_BYTES};
+use worker_runtime::{
+    backoff::Backoff,
+    kafka::{DEAD_LETTER_HEADER_BYTES, SOURCE_MAX_BYTES},
+};
 
 use self::{
     broker::{Broker, Refusal},
-    plan::{Step, Wanted},
+    plan::{Existing, Step, Wanted},
 };
 use crate::{
     clients::{self, kafka::Kafka},
@@ -37,24 +40,17 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// A specification is wrong, the broker does not answer, or it refuses a change.
 pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
-    let wanted = parse(specs)?.into_iter().map(|topic| {
-        let message_bytes = (topic.name == dead_letters)
-            .then(|| i64::try_from(DEAD_LETTER_MAX_BYTES).unwrap_or(i64::MAX));
-        Wanted {
-            topic,
-            message_bytes,
-        }
-    });
-    let wanted: Vec<Wanted> = wanted.collect();
+    let topics = parse(specs)?;
     wait_for_broker(brokers).await?;
     let broker = Broker::new(brokers).map_err(|why| unreachable_broker(brokers, why))?;
     let asking = tokio::spawn(ask_for_coordinator(
         brokers.to_owned(),
-        wanted[0].topic.name.clone(),
+        topics[0].name.clone(),
     ));
     let reconciled = Reconciliation {
         broker,
-        wanted,
+        topics,
+        dead_letters: dead_letters.to_owned(),
         told: BTreeSet::new(),
     }
     .run()
@@ -116,10 +112,34 @@ fn unreachable_broker(brokers: &str, why: String) -> Error {
         .hint("set KAFKA_BROKERS to a broker that runs, then start kafka-init again")
 }
 
+/// The topics as they are to be: a dead letter is a message of one of the others and what is said
+/// about it. One that is not there yet will let in what Kafka does by default; should the broker's
+/// default be larger, the next round sees it.
+fn wanted(
+    topics: &[Topic],
+    dead_letters: &str,
+    existing: &BTreeMap<String, Existing>,
+) -> Vec<Wanted> {
+    let bytes = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let limit = |topic: &Topic| {
+        let existing = existing.get(&topic.name);
+        existing.map_or_else(|| bytes(SOURCE_MAX_BYTES), |e| e.message_bytes)
+    };
+    let sources = topics.iter().filter(|t| t.name != dead_letters);
+    let largest = sources.map(limit).max();
+    let needed = largest.map(|largest| largest.saturating_add(bytes(DEAD_LETTER_HEADER_BYTES)));
+    let wanted = topics.iter().map(|topic| Wanted {
+        topic: topic.clone(),
+        message_bytes: needed.filter(|_| topic.name == dead_letters),
+    });
+    wanted.collect()
+}
+
 /// The way from what is there to what is declared.
 struct Reconciliation {
     broker: Broker,
-    wanted: Vec<Wanted>,
+    topics: Vec<Topic>,
+    dead_letters: String,
     /// Topics whose one line has been said.
     told: BTreeSet<String>,
 }
@@ -146,12 +166,12 @@ impl Reconciliation {
     /// Looks and changes what differs. The inner error says what is not yet as declared, or was
     /// not yet seen to be; the outer one is final.
     async fn round(&mut self) -> Result<Result<(), String>> {
-        let existing = match self.broker.existing(&self.wanted).await {
+        let existing = match self.broker.existing(&self.topics).await {
             Ok(existing) => existing,
             Err(why) => return Ok(Err(why)),
         };
-        let steps: Vec<(String, Step)> = self
-            .wanted
+        let wanted = wanted(&self.topics, &self.dead_letters, &existing);
+        let steps: Vec<(String, Step)> = wanted
             .iter()
             .map(|wanted| {
                 let name = &wanted.topic.name;
@@ -221,6 +241,31 @@ mod tests {
             assert_eq!(error.kind, Kind::Usage);
             assert!(error.what.contains(fault), "{error}");
         }
+    }
+
+    #[test]
+    fn the_dead_letters_topic_lets_in_the_largest_message_and_its_headers() {
+        let topics = parse(&specs(&["a:1:1h", "b:1:1h", "dead:1:1h"])).expect("declarations");
+        let bytes = |existing: &[(&str, i64)]| {
+            let existing = existing.iter().map(|(name, message_bytes)| {
+                let existing = Existing {
+                    partitions: 1,
+                    retention_ms: 1,
+                    message_bytes: *message_bytes,
+                    overrides: BTreeMap::new(),
+                };
+                ((*name).to_owned(), existing)
+            });
+            let wanted = wanted(&topics, "dead", &existing.collect());
+            wanted.iter().map(|w| w.message_bytes).collect::<Vec<_>>()
+        };
+        let ten_mb = 10_000_000;
+        assert_eq!(
+            bytes(&[("a", ten_mb), ("dead", 7)]),
+            [None, None, Some(10_065_536)]
+        );
+        assert_eq!(bytes(&[]), [None, None, Some(1_048_588 + 65_536)]);
+        assert_eq!(bytes(&[("a", 1), ("b", 2)]), [None, None, Some(65_538)]);
     }
 
     #[test]

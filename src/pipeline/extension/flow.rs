@@ -2,7 +2,7 @@
 
 use super::texts;
 use crate::pipeline::{
-    Entry, Flow, GoneKeys,
+    Entry, FirstEvent, Flow, GoneKeys,
     problem::Problem,
     yaml::{Kind, Node, Value, View},
 };
@@ -14,22 +14,25 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     let flow = Flow {
         values: fields.read_or_default("values", texts)?,
         entry: entry(&fields.require("entry")?)?,
+        event: fields.read("event", event)?,
         gone_keys: fields.read("gone-keys", gone_keys)?,
     };
     fields.finish()?;
     placeholders(view, &flow)?;
+    own_correlation_id(view, &flow)?;
     Ok(flow)
+}
+
+fn slash(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("it does not start with `/`")
+    }
 }
 
 fn entry(view: &View<'_>) -> Result<Entry, Problem> {
     let mut fields = view.fields()?;
-    let slash = |text: &str| {
-        if text.starts_with('/') {
-            Ok(text.to_owned())
-        } else {
-            Err("it does not start with `/`")
-        }
-    };
     let status = |text: &str| match text.parse() {
         Ok(status @ 100..=599) => Ok(status),
         _ => Err("it is not one from 100 to 599"),
@@ -50,6 +53,30 @@ fn entry(view: &View<'_>) -> Result<Entry, Problem> {
     };
     fields.finish()?;
     Ok(entry)
+}
+
+fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
+    let mut fields = view.fields()?;
+    let topic = fields.require("topic")?.filled()?;
+    let key = fields.require("key")?.filled()?;
+    let headers = fields.read_or_default("headers", texts)?;
+    let body = json(&fields.require("body")?)?;
+    let pointer = fields.require("correlation-id")?;
+    let correlation_id = pointer.parse("a JSON pointer", slash)?;
+    fields.finish()?;
+    if body.pointer(&correlation_id).is_none_or(|v| !v.is_string()) {
+        let what = format!("`body` has no string at {correlation_id}");
+        return Err(pointer
+            .problem(what)
+            .hint("name where the event's correlation id stands, for instance /correlationId"));
+    }
+    Ok(FirstEvent {
+        topic,
+        key,
+        headers,
+        body,
+        correlation_id,
+    })
 }
 
 fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {
@@ -98,17 +125,35 @@ fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     }
 }
 
+/// Payments that share a correlation id could not be told apart.
+fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
+    let Some(event) = &flow.event else {
+        return Ok(());
+    };
+    let template = event.body.pointer(&event.correlation_id);
+    let mut names = placeholders_of(template.and_then(|v| v.as_str()).unwrap_or_default());
+    if names.any(|name| flow.values.get(name).is_some_and(|v| v == "uuid")) {
+        return Ok(());
+    }
+    let event = view.fields()?.require("event")?;
+    let pointer = event.fields()?.require("correlation-id")?;
+    let problem = pointer.problem("every payment would have the same correlation id");
+    Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"))
+}
+
+/// The names in `text`, as they stand between the braces.
+fn placeholders_of(text: &str) -> impl Iterator<Item = &str> {
+    let braced = text.split("{{").skip(1);
+    braced.map(|rest| rest.split("}}").next().unwrap_or(rest).trim())
+}
+
 fn unknown_placeholder<'a>(
     node: &'a Node,
     known: &dyn Fn(&str) -> bool,
 ) -> Option<(&'a Node, &'a str)> {
     match &node.value {
         Value::Null => None,
-        Value::Scalar(scalar) => scalar
-            .text
-            .split("{{")
-            .skip(1)
-            .map(|rest| rest.split("}}").next().unwrap_or(rest))
+        Value::Scalar(scalar) => placeholders_of(&scalar.text)
             .find(|name| !known(name))
             .map(|name| (node, name)),
         Value::Sequence(items) => items.iter().find_map(|n| unknown_placeholder(n, known)),

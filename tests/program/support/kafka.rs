@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
-    message::{Headers, OwnedHeaders},
+    message::{Header, Headers, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
 
@@ -147,5 +147,69 @@ pub(crate) async fn produce(
 pub(crate) async fn delete_topic(pipeline: &Pipeline, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+    results.unwrap().remove(0).unwrap();
+}
+
+/// A message for a partition of the test's choice.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    topic: String,
+    partition: i32,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: OwnedHeaders,
+}
+
+impl Message {
+    pub(crate) fn to(topic: &str, partition: i32) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            key: None,
+            value: None,
+            headers: OwnedHeaders::new(),
+        }
+    }
+
+    pub(crate) fn key(mut self, key: &[u8]) -> Self {
+        self.key = Some(key.to_vec());
+        self
+    }
+
+    pub(crate) fn value(mut self, value: &[u8]) -> Self {
+        self.value = Some(value.to_vec());
+        self
+    }
+
+    pub(crate) fn header(mut self, key: &str, value: &str) -> Self {
+        let value = Some(value);
+        self.headers = self.headers.insert(Header { key, value });
+        self
+    }
+}
+
+/// Produces messages, in order, and awaits their acks.
+pub(crate) async fn send(pipeline: &Pipeline, messages: &[Message]) {
+    let producer: FutureProducer = config(pipeline).set("acks", "all").create().unwrap();
+    let mut acks = Vec::new();
+    for message in messages {
+        let mut record: FutureRecord<'_, Vec<u8>, Vec<u8>> = FutureRecord::to(&message.topic);
+        record.partition = Some(message.partition);
+        record.key = message.key.as_ref();
+        record.payload = message.value.as_ref();
+        record.headers = Some(message.headers.clone());
+        acks.push(producer.send_result(record).map_err(|(e, _)| e).unwrap());
+    }
+    for ack in acks {
+        ack.await.unwrap().map_err(|(e, _)| e).unwrap();
+    }
+}
+
+/// Sets `max.message.bytes`; every other setting of the topic's own goes back to its default.
+pub(crate) async fn set_message_limit(pipeline: &Pipeline, topic: &str, bytes: usize) {
+    let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
+    let bytes = bytes.to_string();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+    let results = admin.alter_configs([&change], &AdminOptions::new()).await;
     results.unwrap().remove(0).unwrap();
 }

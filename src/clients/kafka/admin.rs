@@ -1,0 +1,166 @@
+//! Settings of topics, and what changes them: making a topic, cutting records off.
+
+use std::{collections::BTreeMap, ops::Deref, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{
+        AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+        TopicReplication,
+    },
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{
+    Kafka, TIMEOUT,
+    client::{Silent, describe},
+    offsets::Offsets,
+};
+
+/// What a change may take: the broker carries it out before it answers.
+const CHANGE: Duration = Duration::from_secs(10);
+
+/// An admin client; its teardown waits for its own polling thread, so nobody waits for it.
+struct Admin(Option<AdminClient<Silent>>);
+
+impl Admin {
+    fn new(bootstrap: &str) -> Result<Self, KafkaError> {
+        ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("client.id", "caravan")
+            .set("broker.address.family", "v4")
+            .set("reconnect.backoff.ms", "20")
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .create_with_context(Silent)
+            .map(|admin| Self(Some(admin)))
+    }
+}
+
+impl Deref for Admin {
+    type Target = AdminClient<Silent>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("taken by drop alone"))
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        let admin = self.0.take();
+        std::thread::spawn(move || drop(admin));
+    }
+}
+
+impl Kafka {
+    /// `retention.ms` of each of `topics` that exists; None is for ever.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn retentions(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<String, Option<Duration>>, String> {
+        let settings = self.numbers(topics, "retention.ms").await?;
+        let duration = |millis| u64::try_from(millis).ok().map(Duration::from_millis);
+        Ok(settings
+            .into_iter()
+            .map(|(topic, millis)| (topic, duration(millis)))
+            .collect())
+    }
+
+    /// `max.message.bytes` of each of `topics` that exists.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn message_limits(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<String, i64>, String> {
+        self.numbers(topics, "max.message.bytes").await
+    }
+
+    /// A setting that is a number, of each of `topics` that exists.
+    async fn numbers(
+        &self,
+        topics: &[String],
+        setting: &str,
+    ) -> Result<BTreeMap<String, i64>, String> {
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+        let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let described = admin
+            .describe_configs(wanted.iter(), &options)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        let mut numbers = BTreeMap::new();
+        for resource in described.into_iter().flatten() {
+            let number = resource
+                .get(setting)
+                .and_then(|entry| entry.value.as_ref()?.parse::<i64>().ok());
+            if let (OwnedResourceSpecifier::Topic(name), Some(number)) =
+                (resource.specifier, number)
+            {
+                numbers.insert(name, number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Makes a topic of one partition; one that is there already is left as it is.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub(crate) async fn create_topic(
+        &self,
+        name: &str,
+        replicas: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(), String> {
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+        let new = NewTopic::new(name, 1, TopicReplication::Fixed(replicas));
+        let new = settings
+            .iter()
+            .fold(new, |new, (setting, value)| new.set(setting, value));
+        let results = admin.create_topics([&new], &change()).await;
+        for result in results.map_err(|e| self.failed(&e))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(super::at(&self.bootstrap, &code.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what stands before the given offsets (`DeleteRecords`); gives the first offset that
+    /// is still there in each partition.
+    ///
+    /// # Errors
+    /// Why it could not be done, for one partition or for all: then some may be cut.
+    pub(crate) async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets, String> {
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(|e| self.failed(&e))?;
+        }
+        let deleted = admin.delete_records(&list, &change()).await;
+        super::offsets::absolute(&deleted.map_err(|e| self.failed(&e))?)
+            .map_err(|why| super::at(&self.bootstrap, &why))
+    }
+
+    fn failed(&self, error: &KafkaError) -> String {
+        super::at(&self.bootstrap, &describe(error))
+    }
+}
+
+fn change() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(CHANGE))
+        .operation_timeout(Some(CHANGE))
+}

@@ -1,0 +1,228 @@
+//! What stands in the partitions of a topic at one moment, read once through.
+
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message,
+    error::KafkaError,
+    message::{BorrowedMessage, OwnedMessage},
+};
+
+use super::{
+    Kafka, Partition, ask,
+    client::{Client, Ends, describe},
+    offsets::{End, Offsets, lag},
+};
+
+/// Between two looks at whether the reader's caller still waits.
+const STEP: Duration = Duration::from_millis(100);
+
+/// From an offset to before another, for partitions of one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: Offsets,
+    pub(crate) to: Offsets,
+}
+
+impl Span {
+    /// How many messages stand there, those that compaction took out included.
+    pub(crate) fn messages(&self) -> i64 {
+        lag(&Offsets::new(), &self.from, &self.to)
+    }
+
+    /// Without the partitions in which nothing stands.
+    fn trimmed(mut self) -> Self {
+        let from = &self.from;
+        self.to
+            .retain(|p, end| *end > from.get(p).copied().unwrap_or(0));
+        self.from.retain(|p, _| self.to.contains_key(p));
+        self
+    }
+
+    /// Marks a message as read. False: it was produced after the span was taken.
+    fn reaches(&mut self, topic: &str, partition: i32, offset: i64) -> bool {
+        let at = (topic.to_owned(), partition);
+        match self.to.get(&at) {
+            Some(end) if offset >= *end => {
+                self.to.remove(&at);
+                false
+            }
+            Some(end) => {
+                if offset + 1 == *end {
+                    self.to.remove(&at);
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Nothing more comes of a partition: compaction and transactions leave gaps at its end.
+    fn ended(&mut self, partition: i32) {
+        self.to.retain(|(_, p), _| *p != partition);
+    }
+}
+
+impl Kafka {
+    /// Everything that stands in partitions of one topic now.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn span(&self, partitions: &[Partition]) -> Result<Span, String> {
+        let (from, to) = tokio::try_join!(
+            self.ends(partitions, End::Earliest),
+            self.ends(partitions, End::Latest)
+        )?;
+        Ok(Span { from, to })
+    }
+
+    /// Hands the messages of a span to `see`, in order within a partition, till all are read,
+    /// `deadline` has passed or `see` breaks. Gives `state` back, and whether all were read.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        span: Span,
+        deadline: Instant,
+        mut state: T,
+        mut see: impl FnMut(&mut T, &BorrowedMessage<'_>) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(T, bool), String> {
+        let mut span = span.trimmed();
+        if span.to.is_empty() {
+            return Ok((state, true));
+        }
+        let bootstrap = self.bootstrap.clone();
+        ask(&self.bootstrap, move || {
+            let client = Client::assigned(&bootstrap, &span.from, Ends::Told)?;
+            while !span.to.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let message = match client.consumer().poll(left.min(STEP)) {
+                    None => continue,
+                    Some(Ok(message)) => message,
+                    Some(Err(KafkaError::PartitionEOF(partition))) => {
+                        span.ended(partition);
+                        continue;
+                    }
+                    Some(Err(e)) => return Err(describe(&e)),
+                };
+                let inside = span.reaches(message.topic(), message.partition(), message.offset());
+                if inside && see(&mut state, &message).is_break() {
+                    break;
+                }
+            }
+            Ok((state, span.to.is_empty()))
+        })
+        .await
+    }
+
+    /// A reader of a span that its caller paces.
+    ///
+    /// # Errors
+    /// librdkafka could not be set up.
+    pub(crate) async fn reader(&self, span: Span) -> Result<Reader, String> {
+        let span = span.trimmed();
+        let (bootstrap, from) = (self.bootstrap.clone(), span.from.clone());
+        let client = ask(&self.bootstrap, move || {
+            Client::assigned(&bootstrap, &from, Ends::Told)
+        })
+        .await?;
+        Ok(Reader {
+            client: Arc::new(client),
+            bootstrap: self.bootstrap.clone(),
+            left: span,
+        })
+    }
+}
+
+/// See [`Kafka::reader`].
+pub(crate) struct Reader {
+    client: Arc<Client>,
+    bootstrap: String,
+    left: Span,
+}
+
+impl Reader {
+    /// The next messages that `wanted` (partition, offset) wants, copied, till they are `count` or
+    /// hold `bytes`. None at all: the span is at its end, or `deadline` has passed.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn next(
+        &mut self,
+        wanted: impl Fn(i32, i64) -> bool + Send + 'static,
+        (count, bytes): (usize, usize),
+        deadline: Instant,
+    ) -> Result<Vec<OwnedMessage>, String> {
+        let client = Arc::clone(&self.client);
+        let mut span = std::mem::take(&mut self.left);
+        let (messages, span) = ask(&self.bootstrap, move || {
+            let mut messages = Vec::new();
+            let mut held = 0;
+            while messages.len() < count && held < bytes && !span.to.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                match client.consumer().poll(left.min(STEP)) {
+                    None => {}
+                    Some(Ok(message)) => {
+                        let (partition, offset) = (message.partition(), message.offset());
+                        if span.reaches(message.topic(), partition, offset)
+                            && wanted(partition, offset)
+                        {
+                            held += message.payload_len() + message.key_len();
+                            messages.push(message.detach());
+                        }
+                    }
+                    Some(Err(KafkaError::PartitionEOF(partition))) => span.ended(partition),
+                    Some(Err(e)) => return Err(describe(&e)),
+                }
+            }
+            Ok((messages, span))
+        })
+        .await?;
+        self.left = span;
+        Ok(messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span<const N: usize>(ends: [(i32, i64, i64); N]) -> Span {
+        let at = |p: i32| ("t".to_owned(), p);
+        Span {
+            from: ends.map(|(p, from, _)| (at(p), from)).into(),
+            to: ends.map(|(p, _, to)| (at(p), to)).into(),
+        }
+    }
+
+    #[test]
+    fn a_span_ends_with_the_last_message_that_stood_in_it() {
+        let mut span = span([(0, 0, 2), (1, 5, 5), (2, 3, 9)]).trimmed();
+        assert_eq!(span.messages(), 8);
+        assert_eq!(span.to.len(), 2, "nothing stands in partition 1");
+        assert!(span.reaches("t", 0, 0));
+        assert!(span.reaches("t", 0, 1));
+        assert!(!span.reaches("t", 0, 2), "produced afterwards");
+        // A gap at the end: the next offset is beyond it.
+        assert!(!span.reaches("t", 2, 9));
+        assert!(span.to.is_empty());
+    }
+
+    #[test]
+    fn an_end_that_is_told_ends_its_partition() {
+        let mut span = span([(0, 0, 2), (1, 0, 2)]);
+        span.ended(1);
+        assert_eq!(span.to.len(), 1);
+    }
+}

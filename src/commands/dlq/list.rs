@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
+use crate::{
+    context::Context,
+    dead_letters::survey::Request,
+    error::Result,
+    flags::{Format, OutputArgs},
+    output::{dead_letters as output, json},
+};
+
+/// List dead letters, grouped by source, reason and age
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Name the newest of them one by one
+    #[arg(long)]
+    each: bool,
+    /// How long to read
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let selection = args.selection.selection()?;
+    let pipeline = context.pipeline()?;
+    let letters = open(context, &pipeline).await?;
+    let (tell, spinner) = teller(context, "dlq list");
+    let request = Request {
+        selection: selection.clone(),
+        each: args.each,
+        patience: args.timeout,
+    };
+    let survey = letters.survey(request, tell).await;
+    spinner.finish_and_clear();
+    let survey = survey.map_err(|error| remedied(context, error))?;
+    if !survey.incomplete && survey.total > 0 {
+        expect_known(context, &survey.choices, &selection)?;
+    }
+    let console = &context.console;
+    match args.output.output {
+        Format::Json => {
+            let document = output::survey_value(&pipeline.project, letters.topic(), &survey);
+            console.result(&json::document(&document));
+        }
+        Format::Table => {
+            console.result(&output::survey(console, letters.topic(), &survey));
+            if let Some(place) = &survey.all.example {
+                let next = context.invocation.command(&format!("dlq show {place}"));
+                console.note(&format!("Next: {next}"));
+            }
+        }
+    }
+    if survey.incomplete {
+        console.warn("not all of them were read in time: --timeout gives more");
+        return Ok(Verdict::Late);
+    }
+    Ok(Verdict::Right)
+}

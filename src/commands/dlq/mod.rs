@@ -1,0 +1,177 @@
+//! `caravan dlq`: a file per verb.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Verdict, topics};
+use crate::{
+    context::Context,
+    dead_letters::{DeadLetters, Place, Selection, Tell, selection::Choices},
+    error::{Error, Kind, Result},
+    flags::Format,
+    output::dead_letters as output,
+    pipeline::Pipeline,
+};
+
+mod list;
+mod purge;
+mod replay;
+mod show;
+
+/// Dead letters: list them, show one, send them back, cut them off
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    List(list::Args),
+    Show(show::Args),
+    Replay(replay::Args),
+    Purge(purge::Args),
+}
+
+impl Args {
+    pub(crate) fn format(&self) -> Format {
+        match &self.verb {
+            Verb::List(args) => args.output.output,
+            Verb::Show(args) => args.output.output,
+            Verb::Replay(args) => args.output.output,
+            Verb::Purge(args) => args.output.output,
+        }
+    }
+
+    /// A replay ends between two rounds; the others change nothing, or all at once.
+    pub(crate) fn stops_cleanly(&self) -> bool {
+        matches!(self.verb, Verb::Replay(_))
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    match &args.verb {
+        Verb::List(args) => list::run(context, args).await,
+        Verb::Show(args) => show::run(context, args).await,
+        Verb::Replay(args) => Box::pin(replay::run(context, args)).await,
+        Verb::Purge(args) => Box::pin(purge::run(context, args)).await,
+    }
+}
+
+/// Which letters: what is given narrows, several places or words of one flag widen.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct SelectionArgs {
+    /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "PLACE")]
+    places: Vec<Place>,
+    /// Given up for this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Vec<String>,
+    /// Of a message of this topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Vec<String>,
+    /// Given up by this consumer group
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Given up so long ago, or longer
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    older_than: Option<Duration>,
+    /// Given up less long ago
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    newer_than: Option<Duration>,
+}
+
+impl SelectionArgs {
+    fn selection(&self) -> Result<Selection> {
+        if let (Some(older), Some(newer)) = (self.older_than, self.newer_than)
+            && older >= newer
+        {
+            let text = humantime::format_duration;
+            let what = format!(
+                "no dead letter is older than {} and newer than {}",
+                text(older),
+                text(newer)
+            );
+            return Err(Error::new(Kind::Usage, what)
+                .hint("--older-than is the younger end: --older-than 1h --newer-than 2h"));
+        }
+        Ok(Selection {
+            places: self.places.clone(),
+            reasons: self.reason.clone(),
+            topics: self.topic.clone(),
+            groups: self.group.clone(),
+            older_than: self.older_than,
+            newer_than: self.newer_than,
+        })
+    }
+
+    /// As [`Self::selection`], where all has to be said.
+    fn explicit(&self, context: &Context, verb: &str, all: bool) -> Result<Selection> {
+        let selection = self.selection()?;
+        match (selection.is_empty(), all) {
+            (true, true) | (false, false) => Ok(selection),
+            (true, false) => Err(Error::new(
+                Kind::Usage,
+                format!("which dead letters to {verb} is not said"),
+            )
+            .because(
+                "name places, or narrow with --reason, --topic, --group or an age, or say --all",
+            )
+            .hint(context.invocation.command("dlq list"))),
+            (false, true) => Err(Error::new(
+                Kind::Usage,
+                "--all, and beside it a selection: only one of them can be meant",
+            )),
+        }
+    }
+}
+
+/// The dead letters of the declared pipeline.
+async fn open(context: &Context, pipeline: &Pipeline) -> Result<DeadLetters> {
+    let kafka = topics::connect(context, pipeline).await?;
+    let opened = DeadLetters::open(pipeline, kafka).await;
+    opened.map_err(|error| remedied(context, error))
+}
+
+/// With the next command, where the error does not bring one.
+fn remedied(context: &Context, mut error: Error) -> Error {
+    let next = match error.kind {
+        Kind::Unreachable | Kind::NotRight => "up",
+        Kind::Deadline => "groups",
+        Kind::Usage => "dlq list",
+        Kind::Interrupted | Kind::Defect => return error,
+    };
+    error
+        .hint
+        .get_or_insert_with(|| context.invocation.command(next));
+    error
+}
+
+/// A selection that asks for what is nowhere is a slip of the finger.
+fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> Result<()> {
+    match choices.unknown(selection) {
+        None => Ok(()),
+        Some((what, there)) => {
+            let mut error = Error::new(Kind::Usage, what);
+            if !there.is_empty() {
+                error = error.because(there);
+            }
+            Err(error.hint(context.invocation.command("dlq list")))
+        }
+    }
+}
+
+/// Shows what a long command tells: on a line that lives, else as lines where they matter.
+fn teller(context: &Context, what: &str) -> (Tell, indicatif::ProgressBar) {
+    let spinner = context.console.spinner(what);
+    let (bar, console) = (spinner.clone(), Arc::clone(&context.console));
+    let tell: Tell = Arc::new(move |event| {
+        let text = output::event(&event);
+        if console.live {
+            bar.set_message(text);
+        } else if output::is_milestone(&event) {
+            console.note(&text);
+        }
+    });
+    (tell, spinner)
+}

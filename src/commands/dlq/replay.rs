@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
+use crate::{
+    context::Context,
+    dead_letters::plan::Plan,
+    error::{Error, Kind, Result},
+    flags::{Format, OutputArgs},
+    output::{dead_letters as output, json},
+};
+
+/// Send dead letters back to the topics and partitions that they came from
+///
+/// What was sent is remembered, so that a second run sends nothing twice. It is sent in rounds of
+/// growing size, each awaited until the group that gave it up has passed it; when letters come
+/// straight back, nothing more is sent. No group's offsets are touched.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Show what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// How long to read, and to wait for each round to be processed
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let selection = args.selection.explicit(context, "replay", args.all)?;
+    let flags = selection.flags();
+    let pipeline = context.pipeline()?;
+    let letters = open(context, &pipeline).await?;
+    let (tell, spinner) = teller(context, "dlq replay");
+    let planned = tokio::select! {
+        planned = letters.plan(selection.clone(), args.timeout, tell.clone()) => planned,
+        () = context.cancel.cancelled() => {
+            Err(Error::new(Kind::Interrupted, "interrupted: nothing was sent"))
+        }
+    };
+    spinner.finish_and_clear();
+    let plan = planned.map_err(|error| remedied(context, error))?;
+    if !plan.seen_nothing() {
+        expect_known(context, &plan.choices, &selection)?;
+    }
+    let console = &context.console;
+    let format = args.output.output;
+    if args.dry_run || plan.is_empty() {
+        match format {
+            Format::Json => {
+                let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
+                console.result(&json::document(&document));
+            }
+            Format::Table => console.result(&output::plan(console, &plan)),
+        }
+        return Ok(Verdict::Right);
+    }
+    console.note(&output::plan(console, &plan));
+    if !args.yes {
+        confirm(context, &plan, &flags)?;
+    }
+    let left_out = output::left_out_value(&plan);
+    let (tell, spinner) = teller(context, "dlq replay");
+    let outcome = letters
+        .replay(plan, args.timeout, &context.cancel, tell)
+        .await;
+    spinner.finish_and_clear();
+    let outcome = outcome.map_err(|error| {
+        let again = context.invocation.command(&format!("dlq replay {flags}"));
+        match error.kind {
+            Kind::Interrupted => error.hint(again),
+            _ => remedied(context, error),
+        }
+    })?;
+    match format {
+        Format::Json => {
+            let document = output::outcome_value(&pipeline.project, &outcome, left_out);
+            console.result(&json::document(&document));
+        }
+        Format::Table => {
+            console.result(&output::outcome(console, &outcome));
+            let next = match outcome.returned.first() {
+                Some(returned) => format!("dlq show {}", returned.letter.id()),
+                None => "verify".to_owned(),
+            };
+            console.note(&format!("Next: {}", context.invocation.command(&next)));
+        }
+    }
+    Ok(if outcome.returned.is_empty() {
+        Verdict::Right
+    } else {
+        Verdict::NotRight
+    })
+}
+
+fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
+    match context.console.confirm(&format!("{}?", output::what(plan))) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::new(Kind::Interrupted, "nothing was sent")),
+        None => Err(Error::new(
+            Kind::Usage,
+            "nothing was sent: there is no terminal to ask on",
+        )
+        .hint(
+            context
+                .invocation
+                .command(&format!("dlq replay {flags} --yes")),
+        )),
+    }
+}

@@ -1,0 +1,47 @@
+use std::time::Duration;
+
+use super::{Verdict, open, remedied, teller};
+use crate::{
+    context::Context,
+    dead_letters::Place,
+    error::Result,
+    flags::{Format, OutputArgs},
+    output::{dead_letters as output, json},
+};
+
+/// Show one dead letter: why it was given up, its headers and its payload
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "PLACE")]
+    place: Place,
+    /// How long to look for it
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = context.pipeline()?;
+    let letters = open(context, &pipeline).await?;
+    let (tell, spinner) = teller(context, "dlq show");
+    let found = letters.find(&args.place, args.timeout, tell).await;
+    spinner.finish_and_clear();
+    let found = found.map_err(|error| remedied(context, error))?;
+    let console = &context.console;
+    match args.output.output {
+        Format::Json => {
+            let document = output::letter_value(console, &pipeline.project, &found);
+            console.result(&json::document(&document));
+        }
+        Format::Table => console.result(&output::letter(console, &found)),
+    }
+    Ok(Verdict::Right)
+}

@@ -1,0 +1,303 @@
+//! Waits until every consumer group has passed all of the payments' events.
+//!
+//! A worker emits before it commits its offset. So once the groups that feed a topic have passed
+//! their own events, that topic's end is where the payments' events end on it. From topic to topic
+//! along the flow: when the last group has passed the last end, nothing is under way any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::{Progress, ledger::Ledger, unreachable};
+use crate::{
+    clients::kafka::{
+        Kafka, Partition,
+        offsets::{End, Offsets},
+    },
+    error::{Error, Kind, Result},
+    pipeline::{Flow, Pipeline},
+    probe::sources::{self, Group},
+};
+
+/// Between two looks.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long nothing may move before payments that are under way are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The topics of the flow and who consumes them.
+pub(super) struct Path {
+    pub(super) kafka: Kafka,
+    pub(super) partitions: Vec<Partition>,
+    /// In the order of the flow.
+    topics: Vec<Topic>,
+    groups: Vec<Group>,
+}
+
+struct Topic {
+    name: String,
+    /// Whether payments enter by it: how many events there must be is known.
+    first: bool,
+    /// Groups whose services emit to it.
+    fed_by: Vec<usize>,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+pub(super) enum Until<'a> {
+    /// Till then, or till it is cancelled.
+    Deadline(Instant, &'a CancellationToken),
+    /// As long as anything moves.
+    Stuck,
+}
+
+impl Until<'_> {
+    /// Whether there is no time left.
+    pub(super) fn is_over(self) -> bool {
+        match self {
+            Self::Deadline(at, cancel) => Instant::now() >= at || cancel.is_cancelled(),
+            Self::Stuck => false,
+        }
+    }
+}
+
+/// How far the payments had come in the end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Drained {
+    /// What was still to be taken, in words.
+    pub(super) pending: Option<String>,
+    /// When a group was first seen to take something, and all to have taken everything.
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
+impl Path {
+    /// # Errors
+    /// `Usage`: no topic, or no Kafka, is declared. `Unreachable`: Kafka.
+    pub(super) async fn open(pipeline: &Pipeline, flow: &Flow, ledger: &Ledger) -> Result<Self> {
+        let Some(endpoint) = &pipeline.kafka else {
+            let what = "the declaration does not say where Kafka is";
+            return Err(Error::new(Kind::Usage, what));
+        };
+        let kafka = Kafka::connect(&endpoint.address)
+            .await
+            .map_err(unreachable)?;
+        let there = kafka.topics().await.map_err(unreachable)?;
+        let names: BTreeSet<&str> = ledger.topics().map(|(_, topic)| topic).collect();
+        if names.is_empty() {
+            let what = "no service on the flow's way emits to a topic";
+            return Err(Error::new(Kind::Usage, what));
+        }
+        if let Some(missing) = names.iter().find(|n| there.iter().all(|t| t.name != **n)) {
+            return Err(unreachable(format!("topic {missing} does not exist")));
+        }
+        let on_the_way = there.iter().filter(|t| names.contains(t.name.as_str()));
+        let partitions = on_the_way
+            .flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p)))
+            .collect();
+        let groups = sources::groups(pipeline, &kafka, &names).map_err(unreachable)?;
+        let topics = ledger
+            .topics()
+            .map(|(step, name)| Topic {
+                name: name.to_owned(),
+                first: ledger.steps[step].service == flow.entry.service,
+                fed_by: feeders(pipeline, &groups, name),
+            })
+            .collect();
+        Ok(Self {
+            kafka,
+            partitions,
+            topics,
+            groups,
+        })
+    }
+
+    /// Where the topics end now.
+    pub(super) async fn ends(&self) -> Result<Offsets, String> {
+        self.kafka.ends(&self.partitions, End::Latest).await
+    }
+
+    /// Waits until what came after `from`, at least `payments` of them, is taken by all.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub(super) async fn drain(
+        &self,
+        from: &Offsets,
+        payments: usize,
+        until: Until<'_>,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<Drained, String> {
+        let mut goals = Goals::default();
+        let mut drained = Drained::default();
+        let mut before: Option<(Offsets, Vec<Offsets>)> = None;
+        let mut moved = Instant::now();
+        loop {
+            let committed = self.committed().await?;
+            let ends = self.ends().await?;
+            let seen = (ends, committed);
+            if before.as_ref().is_some_and(|before| before.1 != seen.1) {
+                drained.first.get_or_insert_with(Instant::now);
+            }
+            if before.as_ref() != Some(&seen) {
+                moved = Instant::now();
+            }
+            let topics = self.counts(from, &seen.0);
+            let _unwatched = progress.send(Progress::Passing { topics });
+            drained.pending = self.advance(&mut goals, from, payments, &seen);
+            before = Some(seen);
+            if drained.pending.is_none() {
+                drained.last = Some(Instant::now());
+                return Ok(drained);
+            }
+            let (pause, cancelled) = match until {
+                Until::Deadline(at, cancel) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    (left.min(PAUSE), Some(cancel))
+                }
+                Until::Stuck => (PATIENCE.saturating_sub(moved.elapsed()).min(PAUSE), None),
+            };
+            if pause.is_zero() || cancelled.is_some_and(CancellationToken::is_cancelled) {
+                return Ok(drained);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether every payment was seen on the topics by which payments enter.
+    pub(super) fn announced(&self, ledger: &Ledger) -> bool {
+        let first = |name: &str| self.topics.iter().any(|t| t.first && t.name == name);
+        let mut first = ledger.topics().filter(|(_, name)| first(name));
+        first.all(|(step, _)| ledger.tracks[step].seen() == ledger.payments.len())
+    }
+
+    async fn committed(&self) -> Result<Vec<Offsets>, String> {
+        let ask = self.groups.iter().map(async |group| {
+            let of_group = |p: &&Partition| group.topics.contains(&p.0);
+            let partitions: Vec<_> = self.partitions.iter().filter(of_group).cloned().collect();
+            group.offsets.committed(&partitions).await
+        });
+        try_join_all(ask).await
+    }
+
+    /// Events since `from`, by topic.
+    fn counts(&self, from: &Offsets, ends: &Offsets) -> Vec<(String, i64)> {
+        let count = |topic: &Topic| (topic.name.clone(), added(&topic.name, from, ends));
+        self.topics.iter().map(count).collect()
+    }
+
+    /// Fixes the goals that can be known by now; what is still to be taken. The commits in `seen`
+    /// are older than the ends.
+    fn advance(
+        &self,
+        goals: &mut Goals,
+        from: &Offsets,
+        payments: usize,
+        (ends, committed): &(Offsets, Vec<Offsets>),
+    ) -> Option<String> {
+        let wanted = i64::try_from(payments).unwrap_or(i64::MAX);
+        for topic in self.topics.iter().filter(|t| t.first) {
+            let there = added(&topic.name, from, ends);
+            if there >= wanted {
+                goals.fix(&topic.name, ends);
+            } else if !goals.has(&topic.name) {
+                return Some(format!("{there} of {wanted} events are on {}", topic.name));
+            }
+        }
+        for topic in &self.topics {
+            let fed = |&group: &usize| {
+                let group_goals = self.groups[group].topics.iter();
+                let known = group_goals.into_iter().all(|t| goals.has(t));
+                known
+                    && goals
+                        .behind(&self.groups[group], from, &committed[group])
+                        .is_none()
+            };
+            if topic.fed_by.iter().all(fed) {
+                goals.fix(&topic.name, ends);
+            }
+        }
+        let behind = self.groups.iter().zip(committed);
+        let behind = behind.filter_map(|(group, committed)| {
+            let (topic, events) = goals.behind(group, from, committed)?;
+            Some(format!(
+                "{} has yet to take {events} of its events on {topic}",
+                group.service
+            ))
+        });
+        let pending = behind.into_iter().next();
+        if pending.is_none() {
+            // Topics in a circle feed themselves: none of them can be first.
+            let open: Vec<_> = self.topics.iter().filter(|t| !goals.has(&t.name)).collect();
+            for topic in &open {
+                goals.fix(&topic.name, ends);
+            }
+            return open
+                .first()
+                .map(|t| format!("{} has just been filled", t.name));
+        }
+        pending
+    }
+}
+
+/// Up to where each topic holds events of the payments, once that is known.
+#[derive(Default)]
+struct Goals(BTreeMap<String, Offsets>);
+
+impl Goals {
+    fn has(&self, topic: &str) -> bool {
+        self.0.contains_key(topic)
+    }
+
+    fn fix(&mut self, topic: &str, ends: &Offsets) {
+        let own = ends.iter().filter(|((name, _), _)| name == topic);
+        let own = || {
+            own.map(|(partition, end)| (partition.clone(), *end))
+                .collect()
+        };
+        self.0.entry(topic.to_owned()).or_insert_with(own);
+    }
+
+    /// The first topic that the group has not passed, and by how many events.
+    fn behind<'g>(
+        &self,
+        group: &'g Group,
+        from: &Offsets,
+        committed: &Offsets,
+    ) -> Option<(&'g str, i64)> {
+        group.topics.iter().find_map(|topic| {
+            let events: i64 = self
+                .0
+                .get(topic)?
+                .iter()
+                .map(|(partition, goal)| {
+                    let from = from.get(partition).copied().unwrap_or(0);
+                    let at = committed.get(partition).copied().unwrap_or(from);
+                    (goal - at.max(from)).max(0)
+                })
+                .sum();
+            (events > 0).then_some((topic.as_str(), events))
+        })
+    }
+}
+
+/// The groups whose services emit to `topic`.
+fn feeders(pipeline: &Pipeline, groups: &[Group], topic: &str) -> Vec<usize> {
+    let emits = |group: &Group| {
+        let service = pipeline.service(&group.service);
+        service.is_some_and(|s| s.emits.iter().any(|t| t == topic))
+    };
+    let groups = groups.iter().enumerate();
+    groups.filter(|(_, g)| emits(g)).map(|(i, _)| i).collect()
+}
+
+fn added(topic: &str, from: &Offsets, ends: &Offsets) -> i64 {
+    let own = ends.iter().filter(|((name, _), _)| name == topic);
+    own.map(|(partition, end)| end - from.get(partition).copied().unwrap_or(0))
+        .sum()
+}

@@ -1,0 +1,123 @@
+//! Many synthetic payments at once, timed and accounted for one by one.
+//!
+//! In the order in which data passes: `pace` says when each is due; `send` posts the request or
+//! produces the first event; `drain` waits until every consumer group has passed them; `topics`
+//! and `rows` look, afterwards, at what each left on its way; `ledger` holds what was seen, and
+//! `report` makes figures of it; `cleanup` takes the rows away again.
+//!
+//! While payments are under way nothing but offsets is asked, four times a second: the pipeline
+//! shares the machine. Kafka and Postgres remember when each event and each row was written
+//! (docs/decisions/0014-timed-by-what-is-stored.md).
+
+mod cleanup;
+mod drain;
+mod ledger;
+mod pace;
+mod percentiles;
+pub(crate) mod report;
+mod rows;
+mod run;
+mod send;
+mod topics;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, Kind, Result},
+    pipeline::Pipeline,
+    probe::{self, expected, expected::Start},
+};
+use drain::Path;
+use ledger::Ledger;
+use report::Report;
+use rows::Tables;
+use run::Run;
+use send::Sender;
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// How many payments.
+    pub(crate) count: usize,
+    /// Payments per second; None is as fast as they are taken.
+    pub(crate) rate: Option<f64>,
+    /// Produce the first events instead of asking the entry service.
+    pub(crate) direct: bool,
+    /// Leave the rows where they are.
+    pub(crate) keep: bool,
+    /// For the last effect, after the last payment was sent.
+    pub(crate) timeout: Duration,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone)]
+pub(crate) enum Progress {
+    Sending {
+        sent: usize,
+        of: usize,
+    },
+    Sent {
+        sent: usize,
+        took: Duration,
+    },
+    /// Events on each topic since the start, in the order of the flow.
+    Passing {
+        topics: Vec<(String, i64)>,
+    },
+    /// By all consumer groups.
+    Passed {
+        payments: usize,
+        took: Duration,
+    },
+    Checking {
+        table: String,
+        done: usize,
+        of: usize,
+    },
+    Cleaning {
+        done: usize,
+        of: usize,
+    },
+}
+
+/// Sends the payments and accounts for them.
+///
+/// # Errors
+/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or
+/// Postgres do not answer, or no payment at all was accepted. `Interrupted`: with what was left.
+/// What is missing is no error: the report says so.
+pub(crate) async fn run(
+    pipeline: &Pipeline,
+    options: Options,
+    cancel: CancellationToken,
+    progress: UnboundedSender<Progress>,
+) -> Result<Report> {
+    let flow = probe::flow(pipeline)?;
+    let start = match (&flow.event, options.direct) {
+        (_, false) => Start::Entry,
+        (Some(event), true) => Start::Event(&event.topic),
+        (None, true) => {
+            let what = "the declaration does not say what the first event is";
+            let hint = "declare x-caravan.flow.event, or leave --direct out";
+            return Err(Error::new(Kind::Usage, what).hint(hint));
+        }
+    };
+    let ledger = Ledger::new(expected::steps(pipeline, flow, start));
+    let sender = Sender::open(pipeline, flow, options.direct)?;
+    let run = Run {
+        path: Path::open(pipeline, flow, &ledger).await?,
+        tables: Tables::open(pipeline, &ledger).await?,
+        options,
+        cancel,
+        progress,
+    };
+    run.send_and_account(pipeline, sender, ledger).await
+}
+
+/// A part of the pipeline that has to be looked at does not answer.
+fn unreachable(why: String) -> Error {
+    Error::new(Kind::Unreachable, "the payments could not be followed").because(why)
+}

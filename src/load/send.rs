@@ -1,0 +1,277 @@
+//! Sends payments on schedule: each a request to the entry service, or its first event.
+
+use std::{
+    pin::pin,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::StreamExt;
+use rdkafka::message::{Header, OwnedHeaders};
+use reqwest::Client;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use worker_runtime::kafka::{Producer, Record, producer, send_all};
+
+use super::{
+    Options, Progress,
+    ledger::Payment,
+    pace::{self, Lateness},
+};
+use crate::{
+    clients::http,
+    error::{Error, Kind, Result},
+    pipeline::{FirstEvent, Flow, Pipeline},
+    probe::{
+        entry::{Request, TIMEOUT},
+        template::Values,
+    },
+};
+
+/// Requests that wait for an answer at one time: without a rate as many as keep the entry service
+/// busy, with one as many as it may be behind before payments are sent late.
+const REQUESTS: usize = 32;
+const REQUESTS_AT_A_RATE: usize = 512;
+/// Events that wait for their acknowledgement.
+const EVENTS: usize = 5_000;
+
+/// After as many failures sending ends: the pipeline is not taking payments.
+const FAILURES: usize = 100;
+/// Different reasons that are kept.
+const REASONS: usize = 5;
+
+/// Between two reports of progress, in payments.
+const STEP: usize = 250;
+
+/// The way in.
+pub(super) enum Sender<'a> {
+    Api {
+        pipeline: &'a Pipeline,
+        flow: &'a Flow,
+        client: Client,
+    },
+    Direct {
+        flow: &'a Flow,
+        event: &'a FirstEvent,
+        producer: Producer,
+    },
+}
+
+/// What became of sending.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    pub(crate) accepted: usize,
+    pub(crate) failed: usize,
+    /// Why payments failed, and how many for that reason.
+    pub(crate) reasons: Vec<(String, usize)>,
+    /// None without a rate.
+    pub(crate) lateness: Option<Lateness>,
+    /// From the first one's due time to the last one's answer.
+    pub(crate) took: Duration,
+}
+
+impl<'a> Sender<'a> {
+    /// # Errors
+    /// `Usage`: the declaration does not say where to send to.
+    pub(super) fn open(pipeline: &'a Pipeline, flow: &'a Flow, direct: bool) -> Result<Self> {
+        let Some(event) = flow.event.as_ref().filter(|_| direct) else {
+            // Whatever is wrong with the request is known before the first one is due.
+            Request::new(pipeline, flow, &Values::draw(&flow.values))?;
+            let client = http::client(TIMEOUT).map_err(|why| Error::new(Kind::Defect, why))?;
+            return Ok(Self::Api {
+                pipeline,
+                flow,
+                client,
+            });
+        };
+        let Some(kafka) = &pipeline.kafka else {
+            let what = "the declaration does not say where Kafka is";
+            return Err(Error::new(Kind::Usage, what));
+        };
+        let producer =
+            producer(&kafka.address).map_err(|e| Error::new(Kind::Defect, e.to_string()))?;
+        Ok(Self::Direct {
+            flow,
+            event,
+            producer,
+        })
+    }
+
+    fn at_once(&self, rate: Option<f64>) -> usize {
+        match (self, rate) {
+            (Self::Direct { .. }, _) => EVENTS,
+            (Self::Api { .. }, Some(_)) => REQUESTS_AT_A_RATE,
+            (Self::Api { .. }, None) => REQUESTS,
+        }
+    }
+
+    /// Sends one payment; its correlation id once it was taken.
+    async fn send(&self) -> Result<String> {
+        match self {
+            Self::Api {
+                pipeline,
+                flow,
+                client,
+            } => {
+                let request = Request::new(pipeline, flow, &Values::draw(&flow.values))?;
+                Ok(request.send(client).await?.correlation_id)
+            }
+            Self::Direct {
+                flow,
+                event,
+                producer,
+            } => {
+                let (id, record) = fill(event, &Values::draw(&flow.values))?;
+                let sent = send_all(producer, vec![record]).await;
+                sent.map_err(|e| Error::new(Kind::Unreachable, e.to_string()))?;
+                Ok(id)
+            }
+        }
+    }
+}
+
+/// The event of one payment, and its correlation id.
+fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Record)> {
+    let body = values.fill_json(&event.body)?;
+    let id = body.pointer(&event.correlation_id).and_then(|v| v.as_str());
+    let id = id.unwrap_or_else(|| unreachable!("the declaration was checked"));
+    let mut headers = OwnedHeaders::new();
+    for (key, value) in &event.headers {
+        let value = values.fill(value)?;
+        headers = headers.insert(Header {
+            key,
+            value: Some(&value),
+        });
+    }
+    let record = Record {
+        topic: event.topic.clone(),
+        key: Some(values.fill(&event.key)?.into_bytes()),
+        value: Some(body.to_string().into_bytes()),
+        headers,
+    };
+    Ok((id.to_owned(), record))
+}
+
+/// Sends all payments, till `cancel`, or till too many have failed; those that were taken.
+pub(super) async fn all(
+    sender: &Sender<'_>,
+    options: Options,
+    cancel: &CancellationToken,
+    progress: &UnboundedSender<Progress>,
+) -> (Vec<Payment>, Outcome) {
+    let epoch = Epoch::now();
+    let stop = cancel.child_token();
+    let schedule = pace::schedule(options.count, options.rate);
+    let schedule = pin!(schedule.take_until(stop.cancelled()));
+    let mut answers = schedule
+        .map(async |due| {
+            let due = due.unwrap_or_else(Instant::now);
+            let late = due.elapsed();
+            let answer = sender.send().await;
+            (due, late, answer)
+        })
+        .buffer_unordered(sender.at_once(options.rate));
+    let mut payments = Vec::with_capacity(options.count);
+    let mut outcome = Outcome::default();
+    let mut lateness = Lateness::default();
+    while let Some((due, late, answer)) = answers.next().await {
+        lateness.note(late);
+        match answer {
+            Ok(id) => payments.push(Payment {
+                id: id.into_boxed_str(),
+                due: epoch.micros(due),
+                taken: epoch.micros(Instant::now()),
+            }),
+            Err(error) => {
+                outcome.note(error.to_string());
+                if outcome.failed >= FAILURES {
+                    stop.cancel();
+                }
+            }
+        }
+        let (sent, of) = (payments.len(), options.count);
+        if sent % STEP == 0 {
+            let _unwatched = progress.send(Progress::Sending { sent, of });
+        }
+    }
+    outcome.accepted = payments.len();
+    outcome.lateness = options.rate.map(|_| lateness);
+    outcome.took = epoch.instant.elapsed();
+    let (sent, took) = (payments.len(), outcome.took);
+    let _unwatched = progress.send(Progress::Sent { sent, took });
+    (payments, outcome)
+}
+
+impl Outcome {
+    fn note(&mut self, why: String) {
+        self.failed += 1;
+        let known = self.reasons.iter().position(|(reason, _)| *reason == why);
+        match known {
+            Some(known) => self.reasons[known].1 += 1,
+            None if self.reasons.len() < REASONS => self.reasons.push((why, 1)),
+            None => {}
+        }
+    }
+}
+
+/// One moment by two clocks.
+#[derive(Debug, Clone, Copy)]
+struct Epoch {
+    instant: Instant,
+    micros: i64,
+}
+
+impl Epoch {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.unwrap_or_default().as_micros();
+        Self {
+            instant: Instant::now(),
+            micros: i64::try_from(micros).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// `at`, no earlier than this moment, in microseconds since the epoch.
+    fn micros(self, at: Instant) -> i64 {
+        let after = at.saturating_duration_since(self.instant).as_micros();
+        self.micros
+            .saturating_add(i64::try_from(after).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers;
+
+    use super::*;
+    use crate::pipeline::tests::shipped;
+
+    /// What the shipped workers would read.
+    #[test]
+    fn the_shipped_first_event_is_one_of_the_pipeline() {
+        let flow = shipped().flow.expect("a flow");
+        let event = flow.event.as_ref().expect("an event");
+        let (id, record) = fill(event, &Values::draw(&flow.values)).expect("is right");
+        let read =
+            caravan_events::decode::<caravan_events::PurchaseConfirmed>(record.value.as_deref())
+                .expect("a valid event");
+        assert_eq!(read.correlation_id.to_string(), id);
+        assert_eq!(read.payload.payment_id, read.correlation_id);
+        assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
+        assert_eq!(record.topic, "purchase-confirmed");
+        assert!(worker_runtime::kafka::is_synthetic(Some(&record.headers)));
+        assert_eq!(record.headers.count(), 1);
+        let (other, _) = fill(event, &Values::draw(&flow.values)).expect("is right");
+        assert_ne!(id, other);
+    }
+
+    #[test]
+    fn reasons_are_counted_and_bounded() {
+        let mut outcome = Outcome::default();
+        for n in 0..20 {
+            outcome.note(format!("reason {}", n % 10));
+        }
+        assert_eq!(outcome.failed, 20);
+        assert_eq!(outcome.reasons.len(), REASONS);
+        assert_eq!(outcome.reasons[0], ("reason 0".to_owned(), 2));
+    }
+}

@@ -1,0 +1,318 @@
+//! A load's figures, as `test-flow --count` shows them, and how far it has come meanwhile.
+
+use serde_json::{Value, json};
+
+use super::{Console, Paint, json::milliseconds, listing, timeline};
+use crate::load::{
+    Progress,
+    report::{Amiss, Named, Passed, Report, Source, Spread},
+};
+
+/// What is going on, in a line.
+pub(crate) fn line(progress: &Progress) -> String {
+    match progress {
+        Progress::Sending { sent, of } => format!("{sent} of {of} payments sent"),
+        Progress::Sent { sent, took } => {
+            let payments = listing::count(*sent, "payment");
+            format!("{payments} sent in {}", listing::duration(*took))
+        }
+        Progress::Passing { topics } => {
+            let each = topics
+                .iter()
+                .map(|(topic, events)| format!("{topic} {events}"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        Progress::Passed { payments, took } => format!(
+            "{} taken by every consumer group {} later",
+            listing::count(*payments, "payment"),
+            listing::duration(*took)
+        ),
+        Progress::Checking { table, done, of } => format!("{table}: {done} of {of} checked"),
+        Progress::Cleaning { done, of } => format!("{done} of {of} cleaned up"),
+    }
+}
+
+/// For a person: a line a hop, what is missing, throughput, cleanup.
+pub(crate) fn text(console: &Console, report: &Report) -> String {
+    let header = [
+        "",
+        "WHERE",
+        "WHAT",
+        "SEEN",
+        "AFTER p50",
+        "p95",
+        "p99",
+        "HOP p50",
+        "p95",
+        "p99",
+    ];
+    let rows = report.hops.iter().map(|hop| row(console, report, hop));
+    let mut text = listing::table(console, &header, rows.collect());
+    for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
+        text.push_str(&of_amiss(console, what, amiss));
+    }
+    if let Some(pending) = &report.pending {
+        let mark = console.out(Paint::Bad, "✗");
+        text.push_str(&format!("\n\n{mark} not through in time: {pending}"));
+    }
+    text.push_str(&format!("\n\n{}", sending(console, report)));
+    if let Some(throughput) = throughput(report) {
+        text.push_str(&format!("\n{throughput}"));
+    }
+    text.push_str(&format!("\n{}", timeline::cleanup(&report.cleanup)));
+    text
+}
+
+fn row(console: &Console, report: &Report, hop: &Passed) -> Vec<String> {
+    let (place, what) = timeline::describe(&hop.place);
+    let mark = match hop.seen == report.count {
+        true => console.out(Paint::Good, "✓"),
+        false => console.out(Paint::Bad, "✗"),
+    };
+    let seen = match hop.copies {
+        0 => hop.seen.to_string(),
+        1 => format!("{} (+1 copy)", hop.seen),
+        copies => format!("{} (+{copies} copies)", hop.seen),
+    };
+    let mut row = vec![mark, place, what, seen];
+    for spread in [hop.since_due, hop.since_input] {
+        match spread {
+            Some(Spread { p50, p95, p99, .. }) => {
+                row.extend([p50, p95, p99].map(listing::duration));
+            }
+            None => row.extend(["-"; 3].map(str::to_owned)),
+        }
+    }
+    row
+}
+
+fn of_amiss(console: &Console, what: &str, amiss: &Amiss) -> String {
+    if amiss.total == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n\n{} {what}: {}",
+        console.out(Paint::Bad, "✗"),
+        amiss.total
+    );
+    for named in &amiss.named {
+        text.push_str(&format!("\n    {}", of_named(named)));
+    }
+    let more = amiss.total - amiss.named.len();
+    if more > 0 {
+        text.push_str(&format!("\n    and {more} more"));
+    }
+    text
+}
+
+/// `payment 7d…: tutoring_sessions: 6 of 7 rows`
+fn of_named(named: &Named) -> String {
+    let (place, what) = timeline::describe(&named.place);
+    let id = &named.correlation_id;
+    match named.rows {
+        Some(rows) => format!("payment {id}: {place}: {rows} of {what}"),
+        None => format!("payment {id}: {place}: no {what}"),
+    }
+}
+
+fn sending(console: &Console, report: &Report) -> String {
+    let sent = &report.sent;
+    let way = if report.direct {
+        "as events"
+    } else {
+        "by the API"
+    };
+    let mut text = format!(
+        "{} of {} sent {way} in {}",
+        sent.accepted,
+        listing::count(report.count, "payment"),
+        listing::duration(sent.took)
+    );
+    if let (Some(rate), Some(lateness)) = (report.rate, sent.lateness) {
+        let worst = listing::duration(lateness.worst);
+        let late = lateness.late;
+        text.push_str(&format!(
+            ", {rate} a second wanted, {late} late, at most by {worst}"
+        ));
+    }
+    if sent.failed > 0 {
+        let mark = console.out(Paint::Bad, "✗");
+        text.push_str(&format!(
+            "\n{mark} {} failed; what those that had no answer left is not known",
+            sent.failed
+        ));
+        for (why, times) in &sent.reasons {
+            text.push_str(&format!("\n    {times} times: {why}"));
+        }
+    }
+    text
+}
+
+fn throughput(report: &Report) -> Option<String> {
+    let throughput = report.throughput?;
+    let by = match throughput.source {
+        Source::Commits { .. } => "by the database's commit times",
+        Source::Offsets => "by offsets, looked at every 250 ms",
+    };
+    Some(format!(
+        "{:.0} payments/s from first to last effect, {}, {by}",
+        throughput.per_second,
+        listing::duration(throughput.took)
+    ))
+}
+
+/// For a machine.
+pub(crate) fn value(project: &str, report: &Report) -> Value {
+    let sent = &report.sent;
+    let reasons = sent.reasons.iter();
+    json!({
+        "project": project,
+        "status": if report.is_right() { "pass" } else { "fail" },
+        "count": report.count,
+        "direct": report.direct,
+        "sent": {
+            "accepted": sent.accepted,
+            "failed": sent.failed,
+            "reasons": reasons.map(|(why, n)| json!({ "why": why, "count": n })).collect::<Vec<_>>(),
+            "tookMs": milliseconds(sent.took),
+            "rate": report.rate,
+            "late": sent.lateness.map(|l| l.late),
+            "latestMs": sent.lateness.map(|l| milliseconds(l.worst)),
+        },
+        "throughput": report.throughput.map(|t| {
+            let (by, first, last) = match t.source {
+                Source::Commits { first, last } => ("commits", Some(first), Some(last)),
+                Source::Offsets => ("offsets", None, None),
+            };
+            json!({
+                "paymentsPerSecond": (t.per_second * 10.0).round() / 10.0,
+                "tookMs": milliseconds(t.took),
+                "by": by, "firstEffectAt": first, "lastEffectAt": last,
+            })
+        }),
+        "hops": report.hops.iter().map(hop_value).collect::<Vec<_>>(),
+        "missing": amiss_value(&report.missing),
+        "surplus": amiss_value(&report.surplus),
+        "pending": report.pending,
+        "cleanup": timeline::cleanup_value(&report.cleanup),
+    })
+}
+
+fn hop_value(hop: &Passed) -> Value {
+    json!({
+        "place": timeline::place_value(&hop.place),
+        "seen": hop.seen,
+        "copies": hop.copies,
+        "sinceDueMs": hop.since_due.map(spread_value),
+        "sinceInputMs": hop.since_input.map(spread_value),
+    })
+}
+
+fn spread_value(spread: Spread) -> Value {
+    let Spread { p50, p95, p99, max } = spread;
+    json!({
+        "p50": milliseconds(p50), "p95": milliseconds(p95), "p99": milliseconds(p99),
+        "max": milliseconds(max),
+    })
+}
+
+fn amiss_value(amiss: &Amiss) -> Value {
+    let named = |named: &Named| {
+        json!({
+            "correlationId": named.correlation_id,
+            "place": timeline::place_value(&named.place),
+            "rows": named.rows,
+        })
+    };
+    json!({
+        "total": amiss.total,
+        "first": amiss.named.iter().map(named).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        load::report::{Lateness, Outcome, Throughput},
+        probe::{Cleanup, hop::Place},
+    };
+
+    fn spread(ms: u64) -> Option<Spread> {
+        let [p50, p95, p99, max] = [1, 2, 3, 4].map(|n| Duration::from_millis(ms * n));
+        Some(Spread { p50, p95, p99, max })
+    }
+
+    fn report() -> Report {
+        let table = Place::Table {
+            table: "lessons".to_owned(),
+            rows: 7,
+        };
+        let topic = "paid".to_owned();
+        let passed = |place, seen, copies| Passed {
+            place,
+            seen,
+            copies,
+            since_due: spread(20),
+            since_input: spread(5),
+        };
+        let amiss = |total, rows| Amiss {
+            total,
+            named: vec![Named {
+                correlation_id: "p-1".to_owned(),
+                place: table.clone(),
+                rows: Some(rows),
+            }],
+        };
+        Report {
+            count: 1000,
+            rate: Some(500.0),
+            direct: true,
+            sent: Outcome {
+                accepted: 998,
+                failed: 2,
+                reasons: vec![("no broker answers".to_owned(), 2)],
+                lateness: Some(Lateness {
+                    late: 3,
+                    worst: Duration::from_millis(25),
+                }),
+                took: Duration::from_secs(2),
+            },
+            throughput: Some(Throughput {
+                per_second: 498.6,
+                took: Duration::from_millis(2002),
+                source: Source::Offsets,
+            }),
+            hops: vec![
+                passed(Place::Topic { topic }, 1000, 12),
+                passed(table.clone(), 997, 0),
+            ],
+            missing: amiss(3, 6),
+            surplus: amiss(1, 8),
+            pending: Some("lesson-worker has yet to take 2 of its events on paid".to_owned()),
+            cleanup: Cleanup::Deleted(vec![("lessons".to_owned(), 6979)]),
+        }
+    }
+
+    #[test]
+    fn a_load_reads_well() {
+        use clap::Parser;
+        let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
+        let console = Console::new(&cli.global, true);
+        insta::assert_snapshot!(text(&console, &report()));
+    }
+
+    #[test]
+    fn a_machine_gets_all_of_it() {
+        let value = value("shop", &report());
+        assert_eq!(value["status"], "fail");
+        assert_eq!(value["sent"]["late"], 3);
+        assert_eq!(value["throughput"]["by"], "offsets");
+        assert_eq!(value["hops"][1]["sinceInputMs"]["p99"], 15.0);
+        assert_eq!(value["missing"]["total"], 3);
+        assert_eq!(value["surplus"]["first"][0]["rows"], 8);
+        assert_eq!(value["cleanup"]["rows"]["lessons"], 6979);
+    }
+}
