@@ -26,10 +26,10 @@ use super::{
 };
 use crate::metrics::{Pause, PauseReason, WorkerMetrics};
 
-/// A lane is full when this much lies in front of its task, beside the batch that is worked on
+/// A lane is full when another batch lies in front of its task, beside the one that is worked on
 /// and the one that is next. Then nothing is read, from no partition, until it has taken some:
 /// that is a matter of milliseconds, and what librdkafka has fetched stays where it is.
-const FULL_MESSAGES: usize = 2 * MAX_EVENTS;
+const FULL_MESSAGES: usize = MAX_EVENTS;
 const FULL_BYTES: usize = MAX_BYTES;
 /// A lane that stays full for this long must not hold up the others: its partition is paused
 /// (which throws away what was fetched of it), and resumed when half of it is free.
