@@ -9,11 +9,13 @@
     reason = "tests: a panic is a failure, and what it prints is its evidence"
 )]
 
+mod allocations;
 mod bring_up;
 mod cli;
 mod effects;
 mod failures;
 mod faults;
+mod housekeeping;
 mod metrics;
 mod support;
 mod workers;
