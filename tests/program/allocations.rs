@@ -1,6 +1,6 @@
 //! Purchases get their trainers: many at once, from several replicas of the admin-service.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -38,12 +38,16 @@ impl Admin {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    /// The outcomes of a batch.
+    /// The outcomes of a batch. Whoever is told that the database is not to be had now (a machine
+    /// so busy that no connection opens in time) sends the very same batch again.
     async fn batch(&self, items: &[Value]) -> Vec<Value> {
         let body = json!({ "allocations": items });
-        let (status, answer) = self.post("/allocations:batch", &body).await;
-        assert_eq!(status, 200, "{answer}");
-        let outcomes = answer["outcomes"].as_array().unwrap().clone();
+        let answered = eventually_async("an answer", Duration::from_secs(60), async || {
+            let (status, answer) = self.post("/allocations:batch", &body).await;
+            assert!(matches!(status, 200 | 503), "{answer}");
+            (status == 200).then_some(answer)
+        });
+        let outcomes = answered.await["outcomes"].as_array().unwrap().clone();
         assert_eq!(outcomes.len(), items.len());
         outcomes
     }
@@ -96,7 +100,7 @@ async fn wait_for(admin: &Admin) {
     let ready = format!("{}/ready", admin.url);
     eventually_async(
         "the second replica is ready",
-        std::time::Duration::from_secs(20),
+        Duration::from_secs(30),
         async || {
             let answer = admin.client.get(&ready).send().await.ok()?;
             answer.status().is_success().then_some(())
@@ -200,6 +204,14 @@ const MISCOUNTED: &str = "SELECT count(*) FROM trainers t WHERE active_allocatio
     (SELECT count(*) FROM trainer_allocations a WHERE a.trainer_id = t.id AND a.status = 'active')";
 const OVER_CAPACITY: &str = "SELECT count(*) FROM trainers WHERE active_allocations > capacity";
 
+async fn held(database: &PgPool, course: &str) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM trainer_allocations WHERE course_id = $1::uuid")
+        .bind(course)
+        .fetch_one(database)
+        .await
+        .unwrap()
+}
+
 /// Two courses share trainers, and ask for more than they have.
 async fn replicas_never_go_over_capacity(first: &Admin, second: &Admin, database: &PgPool) {
     let (one, other) = (
@@ -226,11 +238,9 @@ async fn replicas_never_go_over_capacity(first: &Admin, second: &Admin, database
         async move { admin.batch(&items).await }
     });
     let outcomes = join_all(batches).await.concat();
-    assert_eq!(
-        tally(&outcomes),
-        BTreeMap::from([("allocated", 187), ("no_trainer_available", 384 - 187)]),
-        "all capacity is used, and none twice"
-    );
+    assert_eq!(tally(&outcomes)["no_trainer_available"], 384 - 187);
+    let held = held(database, &one).await + held(database, &other).await;
+    assert_eq!(held, 187, "all capacity is used, and none twice");
     assert_eq!(count(database, OVER_CAPACITY).await, 0);
     assert_eq!(count(database, MISCOUNTED).await, 0);
 }
@@ -247,10 +257,8 @@ async fn the_same_batch_from_everywhere_is_one(first: &Admin, second: &Admin, da
         async move { admin.batch(&items).await }
     });
     let outcomes = join_all(calls).await.concat();
-    assert_eq!(
-        tally(&outcomes),
-        BTreeMap::from([("allocated", 40), ("already_allocated", 12 * 30 - 40)])
-    );
+    assert!(!tally(&outcomes).contains_key("no_trainer_available"));
+    assert_eq!(held(database, &course).await, 40);
     assert_eq!(count(database, MISCOUNTED).await, 0);
 }
 
