@@ -9,12 +9,14 @@
     reason = "tests: a panic is a failure, and what it prints is its evidence"
 )]
 
+mod allocations;
 mod bring_up;
 mod cli;
 mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
+mod housekeeping;
 mod load;
 mod metrics;
 mod stalls;

@@ -2,7 +2,6 @@
 //! dead letters, a cache that may be dead.
 
 use std::{
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,10 +13,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    eventually, eventually_async, free_port,
+    eventually, eventually_async,
     kafka::{KeyAndValue, lag, produce, read_all},
     payments::{self, count, expect_lessons, post_many},
     pipeline::Pipeline,
+    role::Role,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,33 +261,6 @@ async fn a_dead_redis_blocks_nothing(pipeline: &Pipeline) {
     pipeline.caravan(&["up", "redis"]).expect(0);
 }
 
-/// A role of the same executable, on the host.
-struct Role(Child);
-
-impl Role {
-    fn start(pipeline: &Pipeline, role: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_caravan"));
-        command.env_clear().args(["run", role]);
-        command.env("KAFKA_BROKERS", pipeline.brokers());
-        command.env("DATABASE_URL", pipeline.database_url());
-        command.env("HTTP_PORT", free_port().to_string());
-        command.envs(variables.iter().copied());
-        command.stdout(Stdio::null()).stderr(Stdio::inherit());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let pid = self.0.id().to_string();
-        drop(Command::new("kill").args(["-TERM", &pid]).status());
-        let ended = eventually("the role ends on SIGTERM", Duration::from_secs(12), || {
-            self.0.try_wait().unwrap()
-        });
-        assert!(ended.success() || std::thread::panicking(), "{ended}");
-    }
-}
-
 /// An admin-service that lies about one purchase.
 struct Stub {
     database: sqlx::PgPool,
@@ -300,7 +273,7 @@ impl Stub {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
-            .route("/allocations", post(Self::allocate))
+            .route("/allocations:batch", post(Self::allocate))
             .with_state(self);
         drop(tokio::spawn(
             async move { axum::serve(listener, routes).await },
@@ -310,12 +283,20 @@ impl Stub {
 
     async fn allocate(
         State(stub): State<Arc<Self>>,
-        Json(request): Json<Value>,
+        Json(batch): Json<Value>,
     ) -> (StatusCode, Json<Value>) {
-        let id = |name: &str| -> Uuid { request[name].as_str().unwrap().parse().unwrap() };
+        let mut outcomes = Vec::new();
+        for item in batch["allocations"].as_array().unwrap() {
+            outcomes.push(stub.outcome(item).await);
+        }
+        (StatusCode::OK, Json(json!({"outcomes": outcomes})))
+    }
+
+    async fn outcome(&self, item: &Value) -> Value {
+        let id = |name: &str| -> Uuid { item[name].as_str().unwrap().parse().unwrap() };
         let purchase = id("purchaseId");
         let allocation = ids::allocation_id(purchase);
-        let refused = *stub.refused.lock().unwrap() == Some(purchase);
+        let refused = *self.refused.lock().unwrap() == Some(purchase);
         if !refused {
             sqlx::query(
                 "INSERT INTO trainer_allocations (id, purchase_id, trainer_id, student_id, course_id)
@@ -323,17 +304,17 @@ impl Stub {
             )
             .bind(allocation)
             .bind(purchase)
-            .bind(stub.trainer)
+            .bind(self.trainer)
             .bind(id("studentId"))
             .bind(id("courseId"))
-            .execute(&stub.database)
+            .execute(&self.database)
             .await
             .unwrap();
         }
-        let answer = json!({
-            "allocationId": allocation, "purchaseId": purchase, "trainerId": stub.trainer,
-            "studentId": request["studentId"], "courseId": request["courseId"], "status": "active",
-        });
-        (StatusCode::OK, Json(answer))
+        json!({
+            "outcome": "allocated", "allocationId": allocation, "purchaseId": purchase,
+            "trainerId": self.trainer, "studentId": item["studentId"],
+            "courseId": item["courseId"], "status": "active",
+        })
     }
 }

@@ -18,6 +18,7 @@ use serde_json::Value;
 pub(crate) mod kafka;
 pub(crate) mod payments;
 pub(crate) mod pipeline;
+pub(crate) mod role;
 
 /// `caravan` with nothing of the caller's environment but what finding Docker needs.
 pub(crate) fn caravan() -> Command {
