@@ -16,5 +16,7 @@ mod effects;
 mod failures;
 mod faults;
 mod metrics;
+mod outages;
+mod shapes;
 mod support;
 mod workers;
