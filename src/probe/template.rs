@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use caravan_events::ids;
 use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 
@@ -13,11 +13,11 @@ use crate::error::{Error, Kind, Result};
 pub(crate) struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// `uuid` draws a random one, `now` is the moment in UTC (RFC 3339, microseconds); anything
-    /// else stands for itself.
+    /// `uuid` draws a new one, in the order of time, `now` is the moment in UTC (RFC 3339,
+    /// microseconds); anything else stands for itself.
     pub(crate) fn draw(declared: &BTreeMap<String, String>) -> Self {
         let draw = |value: &String| match value.as_str() {
-            "uuid" => Uuid::new_v4().to_string(),
+            "uuid" => ids::time_ordered().to_string(),
             "now" => Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             literal => literal.to_owned(),
         };
@@ -100,7 +100,7 @@ mod tests {
     fn names_are_filled_in_everywhere() {
         let values = values();
         let student = values.0["student"].clone();
-        assert!(Uuid::parse_str(&student).is_ok());
+        assert!(uuid::Uuid::parse_str(&student).is_ok());
         let filled = values
             .fill_json(&json!({"a": "{{student}}", "b": ["x-{{ course }}-{{course}}", 7, null]}))
             .expect("names are declared");

@@ -15,8 +15,13 @@ mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
+mod load;
 mod metrics;
+<<<<<<< HEAD
 mod outages;
 mod shapes;
+=======
+mod stalls;
+>>>>>>> main
 mod support;
 mod workers;

@@ -1,28 +1,36 @@
-//! The admin-service's `POST /allocations`, and what its answers mean for an event.
+//! The admin-service's `POST /allocations:batch`, and what its answers mean for an event.
 
 use std::time::Duration;
 
-use caravan_events::{PurchaseCreated, names::SYNTHETIC_HEADER};
+use caravan_events::PurchaseCreated;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
-use worker_runtime::{Failure, Reason, settings::SettingsError};
+use worker_runtime::{
+    Failure, Reason,
+    kill::{self, Point},
+    settings::SettingsError,
+    worker::Received,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the whole call.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Calls under way at once, of all partitions together.
-const MAX_CALLS: usize = 16;
-/// More of an answer is not read.
-const MAX_ANSWER: usize = 16 * 1024;
+/// The admin-service takes no more at once.
+const MAX_BATCH: usize = 1000;
+/// Bytes of an answer for each purchase; more is not read.
+const MAX_OUTCOME: usize = 1024;
 
 /// A client of the admin-service. Its token never shows in errors or logs.
 pub(crate) struct AdminService {
     client: Client,
-    allocations: Url,
+    batch: Url,
     token: String,
-    turns: Semaphore,
+}
+
+#[derive(Serialize)]
+struct Batch {
+    allocations: Vec<Request>,
 }
 
 #[derive(Serialize)]
@@ -31,13 +39,28 @@ struct Request {
     purchase_id: Uuid,
     student_id: Uuid,
     course_id: Uuid,
+    synthetic: bool,
+}
+
+/// What the admin-service says of a batch: one outcome for each purchase, in order.
+#[derive(Deserialize)]
+struct Answer {
+    outcomes: Vec<ItemOutcome>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum ItemOutcome {
+    Allocated,
+    AlreadyAllocated,
+    NoTrainerAvailable { message: String },
+    Invalid { message: String },
 }
 
 /// `{error: "stable_word", message}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Refusal {
-    error: String,
     message: String,
 }
 
@@ -48,8 +71,8 @@ impl AdminService {
             expected: "an HTTP URL (http://admin-service:8080)",
             reason,
         };
-        let url = format!("{}/allocations", url.trim_end_matches('/'));
-        let allocations = Url::parse(&url).map_err(|e| invalid(e.to_string()))?;
+        let url = format!("{}/allocations:batch", url.trim_end_matches('/'));
+        let batch = Url::parse(&url).map_err(|e| invalid(e.to_string()))?;
         let client = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
@@ -59,49 +82,91 @@ impl AdminService {
             .map_err(|e| invalid(e.to_string()))?;
         Ok(Self {
             client,
-            allocations,
+            batch,
             token: token.to_owned(),
-            turns: Semaphore::new(MAX_CALLS),
         })
     }
 
-    /// Asks for the purchase's allocation; asking again is harmless. That it says yes is not yet
-    /// proof of the row.
+    /// Asks for the allocation of each purchase; asking again is harmless. One result each, in
+    /// order. That it says yes is not yet proof of the row.
     pub(crate) async fn allocate(
         &self,
-        purchase: &PurchaseCreated,
-        synthetic: bool,
-    ) -> Result<(), Failure> {
-        // Nobody closes the semaphore.
-        let _turn = self.turns.acquire().await.ok();
-        let mut request = self
-            .client
-            .post(self.allocations.clone())
+        purchases: &[&Received<PurchaseCreated>],
+    ) -> Vec<Result<(), Failure>> {
+        let mut results = Vec::with_capacity(purchases.len());
+        for batch in purchases.chunks(MAX_BATCH) {
+            match self.call(batch).await {
+                Ok(outcomes) => results.extend(outcomes.into_iter().map(ItemOutcome::result)),
+                Err(why) => {
+                    let failure = Failure::Infrastructure(format!("admin-service: {why}"));
+                    results.resize(purchases.len(), Err(failure));
+                    break;
+                }
+            }
+        }
+        results
+    }
+
+    /// One call. Whatever is not the outcome of a purchase is the service's trouble and no
+    /// event's: the whole batch waits.
+    async fn call(
+        &self,
+        purchases: &[&Received<PurchaseCreated>],
+    ) -> Result<Vec<ItemOutcome>, String> {
+        let allocations = purchases.iter().map(|received| Request::of(received));
+        let request = self.client.post(self.batch.clone());
+        let response = request
             .bearer_auth(&self.token)
-            .json(&Request {
-                purchase_id: purchase.purchase_id,
-                student_id: purchase.student_id,
-                course_id: purchase.course_id,
-            });
-        if synthetic {
-            request = request.header(SYNTHETIC_HEADER, "true");
-        }
-        let response = request.send().await.map_err(unreachable)?;
+            .json(&Batch {
+                allocations: allocations.collect(),
+            })
+            .send()
+            .await
+            .map_err(with_sources)?;
         let status = response.status();
-        if matches!(status, StatusCode::OK | StatusCode::CREATED) {
-            return Ok(());
+        let answer = read(response, purchases.len() * MAX_OUTCOME).await?;
+        kill::reached(Point::AfterAdminCall);
+        if status != StatusCode::OK {
+            return Err(refusal(status, &answer));
         }
-        let answer = read(response).await?;
-        Err(meaning(status, &answer))
+        outcomes(&answer, purchases.len())
+    }
+}
+
+impl Request {
+    fn of(received: &Received<PurchaseCreated>) -> Self {
+        let purchase = &received.event.payload;
+        Self {
+            purchase_id: purchase.purchase_id,
+            student_id: purchase.student_id,
+            course_id: purchase.course_id,
+            synthetic: received.synthetic,
+        }
+    }
+}
+
+impl ItemOutcome {
+    fn result(self) -> Result<(), Failure> {
+        match self {
+            Self::Allocated | Self::AlreadyAllocated => Ok(()),
+            Self::NoTrainerAvailable { message } => Err(Failure::Transient(Reason::new(
+                "no-trainer-available",
+                format!("admin-service: {message}"),
+            ))),
+            Self::Invalid { message } => Err(Failure::Permanent(Reason::new(
+                "admin-refused",
+                format!("admin-service: {message}"),
+            ))),
+        }
     }
 }
 
 /// Reads the answer to its end, or as much as is bounded.
-async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
+async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+    while let Some(chunk) = response.chunk().await.map_err(with_sources)? {
         answer.extend_from_slice(&chunk);
-        if answer.len() > MAX_ANSWER {
+        if answer.len() > most {
             break;
         }
     }
@@ -109,79 +174,40 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
 }
 
 /// reqwest's own text names the URL, never a header; its sources say what went wrong.
-fn unreachable(error: reqwest::Error) -> Failure {
-    let mut text = format!("admin-service: {error}");
+fn with_sources(error: reqwest::Error) -> String {
+    let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
         text = format!("{text}: {inner}");
         source = inner.source();
     }
-    Failure::Infrastructure(text)
+    text
 }
 
-/// What a refusal means for the event. Anything that is not clearly about this purchase (a wrong
-/// address, a wrong token, an overload) is the service's trouble and no event's.
-fn meaning(status: StatusCode, answer: &[u8]) -> Failure {
+/// Why there are no outcomes, with what may be wrong.
+fn refusal(status: StatusCode, answer: &[u8]) -> String {
     let refusal: Refusal = serde_json::from_slice(answer).unwrap_or_default();
-    let text = format!("admin-service: {status}: {}", refusal.message);
-    match status {
-        StatusCode::CONFLICT if refusal.error == "no_trainer_available" => {
-            Failure::Transient(Reason::new("no-trainer-available", text))
+    let hint = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            " (is ADMIN_TOKEN the admin-service's API_TOKEN?)"
         }
-        StatusCode::BAD_REQUEST
-        | StatusCode::CONFLICT
-        | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNPROCESSABLE_ENTITY => {
-            Failure::Permanent(Reason::new("admin-refused", text))
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            " (it does not know /allocations:batch: is ADMIN_URL right, and its version this one's?)"
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Infrastructure(format!(
-            "{text} (is ADMIN_TOKEN the admin-service's API_TOKEN?)"
-        )),
-        _ => Failure::Infrastructure(text),
+        _ => "",
+    };
+    format!("{status}: {}{hint}", refusal.message)
+}
+
+fn outcomes(answer: &[u8], count: usize) -> Result<Vec<ItemOutcome>, String> {
+    let Answer { outcomes } = serde_json::from_slice(answer)
+        .map_err(|error| format!("its answer cannot be understood: {error}"))?;
+    if outcomes.len() != count {
+        let answered = outcomes.len();
+        return Err(format!("{answered} outcomes for {count} purchases"));
     }
+    Ok(outcomes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind(status: u16, answer: &str) -> &'static str {
-        let status = StatusCode::from_u16(status).expect("a status");
-        match meaning(status, answer.as_bytes()) {
-            Failure::Infrastructure(_) => "infrastructure",
-            Failure::Transient(_) => "transient",
-            Failure::Permanent(_) => "permanent",
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_one_of_three_kinds() {
-        let full = r#"{"error": "no_trainer_available", "message": "none"}"#;
-        assert_eq!(kind(409, full), "transient");
-        assert_eq!(kind(409, r#"{"error": "other"}"#), "permanent");
-        assert_eq!(kind(400, r#"{"error": "invalid_body"}"#), "permanent");
-        assert_eq!(kind(422, "not JSON"), "permanent");
-        for status in [301, 401, 403, 404, 408, 429, 500, 502, 503, 504] {
-            assert_eq!(kind(status, full), "infrastructure", "{status}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_absent_service_is_infrastructure_and_no_secret_shows() {
-        let admin = AdminService::new("http://127.0.0.1:1/", "secret").expect("a URL");
-        let purchase = PurchaseCreated {
-            purchase_id: Uuid::nil(),
-            payment_id: Uuid::nil(),
-            student_id: Uuid::nil(),
-            course_id: Uuid::nil(),
-        };
-        let failure = admin.allocate(&purchase, true).await.expect_err("nobody");
-        let Failure::Infrastructure(text) = failure else {
-            panic!("an event's fault: {failure}");
-        };
-        assert!(
-            text.contains("/allocations") && !text.contains("secret"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use caravan_events::{Event, PurchaseCreated, TrainerAllocated};
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use worker_runtime::{
@@ -43,11 +42,7 @@ impl Handler for Allocations {
 
     /// Also for events seen before: that is what brings a deleted row back on a replay.
     async fn prepare(&self, events: &[&Received<PurchaseCreated>]) -> Vec<Result<(), Failure>> {
-        let calls = events.iter().map(|received| {
-            self.admin
-                .allocate(&received.event.payload, received.synthetic)
-        });
-        join_all(calls).await
+        self.admin.allocate(events).await
     }
 
     async fn confirm(

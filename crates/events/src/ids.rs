@@ -1,37 +1,67 @@
-//! Ids that follow from natural keys (UUID version 5, RFC 9562), not from the event at hand: a
-//! second event for the same payment yields the same rows and the same output events.
+//! Ids that follow from natural keys, not from the event at hand: a second event for the same
+//! payment yields the same rows and the same output events.
+//!
+//! They are name-based (UUID version 5, RFC 9562), so that nobody has to be asked. Where the key
+//! is time-ordered (version 7, or derived from one), so is what derives from it: version 8, with
+//! the key's timestamp in front of the hash. Indexes then grow at their end, and cost the same
+//! however much they hold (docs/decisions/0012-flat-as-tables-grow.md).
 
-use uuid::Uuid;
+use std::time::SystemTime;
+
+use uuid::{Builder, Uuid};
 
 /// The namespace of all ids that the pipeline derives.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b0d_1a9c_8a3e_5c61_9d5b_4c61_7261_7661);
+/// Bytes of a time-ordered id that hold its milliseconds.
+const TIMESTAMP: usize = 6;
+
+/// A new id, after all that were made before: for what no natural key exists, such as a payment.
+#[must_use]
+pub fn time_ordered() -> Uuid {
+    // A clock before 1970 only costs the order.
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let millis = u64::try_from(since_1970.as_millis()).unwrap_or_default();
+    let mut random = [0; 10];
+    // The first ten bytes of a version 4 hold 4 bits that are not random; the last eight 2.
+    let (head, tail) = (Uuid::new_v4(), Uuid::new_v4());
+    random[..2].copy_from_slice(&head.as_bytes()[..2]);
+    random[2..].copy_from_slice(&tail.as_bytes()[8..]);
+    Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
 
 /// The id of a payment's purchase.
 #[must_use]
 pub fn purchase_id(payment_id: Uuid) -> Uuid {
-    derive("purchase", &payment_id.to_string())
+    derive("purchase", payment_id, &payment_id.to_string())
 }
 
 /// The id of a purchase's trainer allocation.
 #[must_use]
 pub fn allocation_id(purchase_id: Uuid) -> Uuid {
-    derive("allocation", &purchase_id.to_string())
+    derive("allocation", purchase_id, &purchase_id.to_string())
 }
 
 /// The id of session `seq` (from 1) of an allocation.
 #[must_use]
 pub fn session_id(allocation_id: Uuid, seq: i32) -> Uuid {
-    derive("session", &format!("{allocation_id}/{seq}"))
+    derive("session", allocation_id, &format!("{allocation_id}/{seq}"))
 }
 
 /// The id of the one event of `event_type` about `natural_key` (payment, purchase or allocation).
 #[must_use]
 pub fn event_id(event_type: &str, natural_key: Uuid) -> Uuid {
-    derive("event", &format!("{event_type}/{natural_key}"))
+    let name = format!("{event_type}/{natural_key}");
+    derive("event", natural_key, &name)
 }
 
-fn derive(kind: &str, key: &str) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("{kind}/{key}").as_bytes())
+fn derive(kind: &str, key: Uuid, name: &str) -> Uuid {
+    let hash = Uuid::new_v5(&NAMESPACE, format!("{kind}/{name}").as_bytes());
+    if !matches!(key.get_version_num(), 7 | 8) {
+        return hash;
+    }
+    let mut bytes = hash.into_bytes();
+    bytes[..TIMESTAMP].copy_from_slice(&key.as_bytes()[..TIMESTAMP]);
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]
@@ -53,6 +83,55 @@ mod tests {
         ] {
             assert_eq!(id.to_string(), literal);
         }
+        let ordered: Uuid = "0193a2b4-c5d6-7e8f-9a0b-1c2d3e4f5a6b".parse().expect("v7");
+        for (id, literal) in [
+            (purchase_id(ordered), "0193a2b4-c5d6-8a50-b1fd-f7f1f5930e50"),
+            (
+                allocation_id(purchase_id(ordered)),
+                "0193a2b4-c5d6-813b-bdf6-bc2065436453",
+            ),
+            (
+                session_id(ordered, 7),
+                "0193a2b4-c5d6-8dc2-98db-f0059fc858c2",
+            ),
+            (
+                event_id("PURCHASE_CREATED", ordered),
+                "0193a2b4-c5d6-8ad1-8694-2e316f4e3abd",
+            ),
+        ] {
+            assert_eq!(id.to_string(), literal);
+        }
+    }
+
+    /// What derives from a later payment sorts later, all the way to its sessions.
+    #[test]
+    fn what_derives_from_a_time_ordered_id_is_so_too() {
+        let sessions = |payment| {
+            let allocation = allocation_id(purchase_id(payment));
+            (1..=7).map(move |seq| session_id(allocation, seq))
+        };
+        let earlier: Uuid = "0193a2b4-c5d6-7e8f-9a0b-1c2d3e4f5a6b".parse().expect("v7");
+        let later: Uuid = "0193a2b4-c5d7-7000-8000-000000000000".parse().expect("v7");
+        let last = sessions(earlier).max().expect("seven");
+        assert!(sessions(later).all(|id| id > last));
+        let all: std::collections::HashSet<Uuid> = sessions(later).collect();
+        assert_eq!(all.len(), 7);
+    }
+
+    #[test]
+    fn new_ids_carry_the_time() {
+        let before = SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970")
+            .as_millis();
+        let (one, other) = (time_ordered(), time_ordered());
+        assert_ne!(one, other);
+        assert_eq!(one.get_version_num(), 7);
+        let millis = one.as_u128() >> 80;
+        assert!(
+            (before..before + 60_000).contains(&millis),
+            "{millis} after {before}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use caravan_events::{Event, Payload, PurchaseConfirmed};
+use caravan_events::{Event, Payload, PurchaseConfirmed, ids};
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -122,7 +122,7 @@ impl Payments {
         synthetic: bool,
         trace: Trace,
     ) -> Result<Option<Payment>, sqlx::Error> {
-        let id = Uuid::new_v4();
+        let id = ids::time_ordered();
         // What PostgreSQL can hold, so that event and row tell the same moment.
         let created_at = Utc::now().trunc_subsecs(6);
         let payload = PurchaseConfirmed {
