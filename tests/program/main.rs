@@ -17,11 +17,8 @@ mod failures;
 mod faults;
 mod load;
 mod metrics;
-<<<<<<< HEAD
 mod outages;
 mod shapes;
-=======
 mod stalls;
->>>>>>> main
 mod support;
 mod workers;
