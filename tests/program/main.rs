@@ -19,6 +19,8 @@ mod faults;
 mod housekeeping;
 mod load;
 mod metrics;
+mod outages;
+mod shapes;
 mod stalls;
 mod support;
 mod workers;

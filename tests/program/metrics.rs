@@ -32,18 +32,8 @@ async fn processes_tell_how_they_are() {
 /// Samples by name and labels, as they stand in the text.
 type Samples = BTreeMap<String, f64>;
 
-/// `GET path` of a service's first container, inside Docker's network.
-async fn get(pipeline: &Pipeline, service: &str, path: &str) -> reqwest::Response {
-    let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let address = pipeline.inspect(service, template);
-    let request = reqwest::Client::new()
-        .get(format!("http://{address}:8080{path}"))
-        .timeout(Duration::from_secs(5));
-    request.send().await.unwrap()
-}
-
 async fn scrape(pipeline: &Pipeline, service: &str) -> Samples {
-    let answer = get(pipeline, service, "/metrics").await;
+    let answer = pipeline.get(service, "/metrics").await;
     assert_eq!(answer.status(), 200, "{service}");
     let text = answer.text().await.unwrap();
     text.lines()
@@ -117,11 +107,11 @@ async fn every_process_answers(pipeline: &Pipeline) {
         ("cache-worker", &[&PROCESS, &WORKER]),
     ];
     for (service, names) in promised {
-        let live = get(pipeline, service, "/live").await;
+        let live = pipeline.get(service, "/live").await;
         assert_eq!(live.status(), 200, "{service}");
         assert_eq!(live.json::<Value>().await.unwrap(), json!({"live": true}));
         assert_eq!(
-            get(pipeline, service, "/ready").await.status(),
+            pipeline.get(service, "/ready").await.status(),
             200,
             "{service}"
         );

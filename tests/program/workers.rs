@@ -126,7 +126,7 @@ async fn poison_is_dead_lettered(pipeline: &Pipeline) {
     assert_eq!(letters.len(), poison.len());
     let kinds = [
         "not-json",
-        "not-json",
+        "not-utf8",
         "not-json",
         "empty",
         "unknown-version",

@@ -126,6 +126,8 @@ pub(crate) async fn produce(
     let producer: FutureProducer = config(pipeline)
         .set("acks", "all")
         .set("partitioner", "murmur2_random")
+        // What the topic takes is for the topic to say.
+        .set("message.max.bytes", "33554432")
         .create()
         .unwrap();
     let mut acks = Vec::new();

@@ -103,6 +103,16 @@ impl Pipeline {
             .to_owned()
     }
 
+    /// `GET path` of a service's first container, inside Docker's network.
+    pub(crate) async fn get(&self, service: &str, path: &str) -> reqwest::Response {
+        let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = self.inspect(service, template);
+        let request = reqwest::Client::new()
+            .get(format!("http://{address}:8080{path}"))
+            .timeout(Duration::from_secs(5));
+        request.send().await.unwrap()
+    }
+
     /// A variable out of the generated `.env`.
     pub(crate) fn secret(&self, name: &str) -> String {
         let path = self.env_path();

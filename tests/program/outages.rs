@@ -1,0 +1,294 @@
+//! What the workers need goes away under load and comes back. Nobody gives an event up, each says
+//! once what is wrong and once that it is over, and all work is done within a minute.
+//!
+//! `CARAVAN_OUTAGE_SECONDS` says how long each outage lasts.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use caravan_events::{Event, Payload, PurchaseConfirmed, PurchaseCreated, TrainerAllocated};
+use chrono::Utc;
+use serde_json::Value;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::support::{
+    eventually, eventually_async,
+    kafka::{KeyAndValue, lag, produce, read_all, set_message_limit},
+    payments::{COURSE, count},
+    pipeline::Pipeline,
+};
+
+const DEAD_LETTERS: &str = "dead-letter-queue";
+/// Payments that are under way when an outage begins, and that come during one.
+const BEFORE: usize = 1_000;
+const DURING: usize = 200;
+/// From the end of an outage to the last effect.
+const DONE_WITHIN: Duration = Duration::from_secs(60);
+/// Each topic has as many.
+const PARTITIONS: usize = 3;
+
+/// Workers with effects, and what they consume.
+const WORKERS: [(&str, &str); 3] = [
+    ("purchase-worker", PurchaseConfirmed::TOPIC),
+    ("allocation-worker", PurchaseCreated::TOPIC),
+    ("session-worker", TrainerAllocated::TOPIC),
+];
+
+/// Something that goes away.
+struct Outage {
+    service: &'static str,
+    begin: &'static [&'static str],
+    end: &'static str,
+    /// The worker that says so, and a word of its reason.
+    shown_by: &'static str,
+    because: &'static str,
+}
+
+const OUTAGES: [Outage; 4] = [
+    Outage {
+        service: "admin-service",
+        begin: &["stop"],
+        end: "start",
+        shown_by: "allocation-worker",
+        because: "admin-service: ",
+    },
+    Outage {
+        service: "postgres",
+        begin: &["stop"],
+        end: "start",
+        shown_by: "purchase-worker",
+        because: "database: ",
+    },
+    Outage {
+        service: "postgres",
+        begin: &["pause"],
+        end: "unpause",
+        shown_by: "session-worker",
+        because: "database: ",
+    },
+    Outage {
+        service: "kafka",
+        begin: &["stop", "-t", "5"],
+        end: "start",
+        shown_by: "purchase-worker",
+        because: "no broker can be reached",
+    },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outages_are_waited_out() {
+    let pipeline = Pipeline::up("outages", &[("LOG_FORMAT", "json")]);
+    let database = pipeline.database().await;
+    let started = WORKERS.map(|(worker, _)| pipeline.inspect(worker, "{{.State.StartedAt}}"));
+    let mut sent = 0;
+    for outage in OUTAGES {
+        sent += outage.happens(&pipeline, &database, sent).await;
+    }
+    a_full_dead_letter_topic_is_told_of_with_its_remedy(&pipeline).await;
+    let now = WORKERS.map(|(worker, _)| pipeline.inspect(worker, "{{.State.StartedAt}}"));
+    assert_eq!(now, started, "no worker was started again");
+}
+
+impl Outage {
+    /// How many payments were made.
+    async fn happens(&self, pipeline: &Pipeline, database: &PgPool, before: usize) -> usize {
+        let container = pipeline.container(self.service);
+        let lines = WORKERS.map(|(worker, _)| warnings(pipeline, worker).len());
+        let name = format!("{} {}", self.service, self.begin[0]);
+        pay(pipeline, BEFORE).await;
+        let mut command = self.begin.to_vec();
+        command.push(&container);
+        pipeline.docker(&command);
+        let began = Instant::now();
+
+        // Some come while it is away. Without Kafka they would only wait in this test.
+        let mut sent = before + BEFORE;
+        if self.service != "kafka" {
+            pay(pipeline, DURING).await;
+            sent += DURING;
+        }
+        self.is_shown(pipeline).await;
+        let shown = began.elapsed();
+        let left = duration().saturating_sub(began.elapsed());
+        tokio::time::sleep(left).await;
+        assert_eq!(
+            status(pipeline, self.shown_by, "/live").await,
+            200,
+            "{name}"
+        );
+
+        pipeline.docker(&[self.end, &container]);
+        let ended = Instant::now();
+        all_is_done(database, sent, &name).await;
+        let done = ended.elapsed();
+        for (worker, topic) in WORKERS {
+            eventually(
+                &format!("{name}: {worker} has caught up"),
+                DONE_WITHIN,
+                || (lag(pipeline, worker, topic) == 0).then_some(()),
+            );
+            let what = format!("{name}: {worker} is ready again");
+            eventually_async(&what, DONE_WITHIN, async || {
+                (status(pipeline, worker, "/ready").await == 200).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(read_all(pipeline, DEAD_LETTERS), [], "{name}");
+        let told: Vec<_> = WORKERS
+            .iter()
+            .zip(lines)
+            .map(|((worker, _), before)| told_once(pipeline, worker, before, &name))
+            .collect();
+        eprintln!(
+            "{name}: {:?} long, shown after {shown:?}, done {done:?} after its end, warnings {told:?}",
+            ended.duration_since(began),
+        );
+        sent - before
+    }
+
+    /// Not ready, with the reason; still live.
+    async fn is_shown(&self, pipeline: &Pipeline) {
+        let what = format!("{} shows that {} is away", self.shown_by, self.service);
+        eventually_async(&what, Duration::from_secs(45), async || {
+            let ready = pipeline.get(self.shown_by, "/ready").await;
+            let status = ready.status();
+            let text = ready.text().await.unwrap();
+            (status == 503 && text.contains(self.because)).then_some(())
+        })
+        .await;
+        assert_eq!(status(pipeline, self.shown_by, "/live").await, 200);
+    }
+}
+
+fn duration() -> Duration {
+    let seconds = std::env::var("CARAVAN_OUTAGE_SECONDS");
+    Duration::from_secs(seconds.map_or(10, |seconds| seconds.parse().unwrap()))
+}
+
+async fn status(pipeline: &Pipeline, service: &str, path: &str) -> u16 {
+    pipeline.get(service, path).await.status().as_u16()
+}
+
+/// Payments' events, of another team's payment service.
+async fn pay(pipeline: &Pipeline, count: usize) {
+    let events: Vec<_> = (0..count).map(|_| payment(Uuid::new_v4())).collect();
+    produce(pipeline, PurchaseConfirmed::TOPIC, &events).await;
+}
+
+fn payment(payment_id: Uuid) -> KeyAndValue {
+    let payload = PurchaseConfirmed {
+        payment_id,
+        student_id: Uuid::new_v4(),
+        course_id: COURSE.parse().unwrap(),
+        amount_cents: 4900,
+        currency: "EUR".to_owned(),
+    };
+    let event = Event::about(payload, payment_id, Utc::now());
+    (
+        Some(payment_id.to_string().into_bytes()),
+        Some(event.encode().into_bytes()),
+    )
+}
+
+/// Every payment made so far has its seven sessions, and nothing is there twice.
+async fn all_is_done(database: &PgPool, payments: usize, name: &str) {
+    let payments = i64::try_from(payments).unwrap();
+    let complete = "SELECT count(*) FROM student_course_purchases p
+        JOIN trainer_allocations a ON a.purchase_id = p.id
+        WHERE (SELECT count(*) FROM tutoring_sessions t WHERE t.allocation_id = a.id) = 7";
+    let what = format!("all {payments} payments are lessons after {name}");
+    eventually_async(&what, DONE_WITHIN, async || {
+        // The database itself may just be coming back.
+        let done: Result<i64, _> = sqlx::query_scalar(complete).fetch_one(database).await;
+        (done.ok()? == payments).then_some(())
+    })
+    .await;
+    for (table, rows) in [
+        ("SELECT count(*) FROM student_course_purchases", payments),
+        ("SELECT count(*) FROM trainer_allocations", payments),
+        ("SELECT count(*) FROM tutoring_sessions", payments * 7),
+    ] {
+        assert_eq!(count(database, table).await, rows, "{name}: {table}");
+    }
+}
+
+/// The lines of a worker's log that are warnings or worse.
+fn warnings(pipeline: &Pipeline, worker: &str) -> Vec<Value> {
+    lines(pipeline, worker)
+        .into_iter()
+        .filter(|line| ["WARN", "ERROR"].contains(&line["level"].as_str().unwrap()))
+        .collect()
+}
+
+fn lines(pipeline: &Pipeline, worker: &str) -> Vec<Value> {
+    let log = pipeline.docker(&["logs", &pipeline.container(worker)]);
+    log.lines()
+        .filter(|line| !line.contains("message processed") && !line.contains("message received"))
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// One line for each change of state, not one for each try: each part of the worker says so once.
+/// Returns the number of warnings.
+fn told_once(pipeline: &Pipeline, worker: &str, before: usize, name: &str) -> usize {
+    let warnings = warnings(pipeline, worker).split_off(before);
+    let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for line in &warnings {
+        let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+        if text("message") != "Kafka client" {
+            *told
+                .entry((text("message"), text("partition")))
+                .or_default() += 1;
+        }
+    }
+    let most = told.values().max().copied().unwrap_or_default();
+    assert!(most <= 1, "{name}, {worker}: {told:#?}");
+    // Each partition, the database, the broker; and librdkafka's own, which repeats none within
+    // half a minute.
+    let bound = PARTITIONS + 2 + 2 * (1 + duration().as_secs() as usize / 30);
+    assert!(warnings.len() <= bound, "{name}, {worker}: {warnings:#?}");
+    warnings.len()
+}
+
+/// The source's offset stays where it is, and the reason names the remedy.
+async fn a_full_dead_letter_topic_is_told_of_with_its_remedy(pipeline: &Pipeline) {
+    let (worker, topic) = WORKERS[0];
+    set_message_limit(pipeline, DEAD_LETTERS, 200).await;
+    let poison = (Some(b"poison".to_vec()), Some(vec![0xff; 1000]));
+    let place = produce(pipeline, topic, std::slice::from_ref(&poison)).await[0];
+    let part = format!("{topic}/{}", place.0);
+    let remedy = "set its max.message.bytes to ";
+    let what = "the partition is paused, with the remedy";
+    let why = eventually_async(what, Duration::from_secs(30), async || {
+        let ready = pipeline.get(worker, "/ready").await;
+        let report: Value = ready.json().await.unwrap();
+        let why = report["parts"][&part]["why"].as_str()?.to_owned();
+        (report["ready"] == false && why.contains(remedy)).then_some(why)
+    })
+    .await;
+    assert!(why.contains(DEAD_LETTERS), "{why}");
+    assert_eq!(status(pipeline, worker, "/live").await, 200);
+    assert_eq!(
+        lag(pipeline, worker, topic),
+        1,
+        "its offset is not committed"
+    );
+    assert_eq!(read_all(pipeline, DEAD_LETTERS), []);
+
+    let (_, bytes) = why.split_once(remedy).unwrap();
+    let digits: String = bytes.chars().take_while(char::is_ascii_digit).collect();
+    set_message_limit(pipeline, DEAD_LETTERS, digits.parse().unwrap()).await;
+    eventually("it goes on", Duration::from_secs(60), || {
+        (lag(pipeline, worker, topic) == 0).then_some(())
+    });
+    let letters = read_all(pipeline, DEAD_LETTERS);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].value, poison.1);
+    let paused = lines(pipeline, worker)
+        .into_iter()
+        .filter(|line| line.to_string().contains(remedy));
+    assert_eq!(paused.count(), 1, "told once");
+}
