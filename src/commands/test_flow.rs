@@ -69,8 +69,11 @@ async fn many(context: &Context, args: &Args) -> Result<Verdict> {
         let mut said = Instant::now();
         while let Some(step) = steps.recv().await {
             let line = output::load::line(&step);
-            let sent = matches!(step, load::Progress::Sent { .. });
-            if sent || (!console.live && said.elapsed() > LINE) {
+            let done = matches!(
+                step,
+                load::Progress::Sent { .. } | load::Progress::Passed { .. }
+            );
+            if done || (!console.live && said.elapsed() > LINE) {
                 spinner.suspend(|| console.note(&line));
                 said = Instant::now();
             }

@@ -67,6 +67,11 @@ pub(crate) enum Progress {
     Passing {
         topics: Vec<(String, i64)>,
     },
+    /// By all consumer groups.
+    Passed {
+        payments: usize,
+        took: Duration,
+    },
     Checking {
         table: String,
         done: usize,

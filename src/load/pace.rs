@@ -1,46 +1,45 @@
 //! When each payment is due. The schedule is kept whatever the pipeline does (an open loop): one
 //! that is sent late is counted, and the next ones are not put off.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use tokio::time::Instant;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
 
-/// A timer's own inaccuracy is not lateness.
+/// What a busy machine's timer may be off is not lateness.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// A schedule from one moment on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    start: Instant,
-    /// Payments per second; None: each is due when there is room for it.
-    rate: Option<f64>,
-}
+/// Payments that may be due at one time without holding the clock up.
+const DUE: usize = 1_024;
 
-impl Pace {
-    pub(super) fn new(rate: Option<f64>) -> Self {
-        Self {
-            start: Instant::now(),
-            rate,
+/// For each payment, when it is due, told at that time; None, at once, without a rate.
+///
+/// A thread of its own keeps the time: the runtime's timer counts in whole milliseconds, as long
+/// as a hop takes.
+pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Option<Instant>> {
+    let Some(rate) = rate else {
+        return stream::repeat(None).take(count).left_stream();
+    };
+    let (tell, told) = mpsc::channel(DUE);
+    let start = Instant::now();
+    thread::spawn(move || {
+        for number in 0..count {
+            // Exact up to 2^53 payments.
+            let due = start + Duration::from_secs_f64(number as f64 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if tell.blocking_send(due).is_err() {
+                return;
+            }
         }
-    }
-
-    /// Waits until payment `number` (from 0) is due; the moment at which it was.
-    pub(super) async fn due(self, number: usize) -> Instant {
-        let Some(rate) = self.rate else {
-            return Instant::now();
-        };
-        // Exact up to 2^53 payments.
-        let due = self.start + Duration::from_secs_f64(number as f64 / rate);
-        if due > Instant::now() {
-            tokio::time::sleep_until(due).await;
-        }
-        due
-    }
-
-    /// Since the schedule began.
-    pub(super) fn elapsed(self) -> Duration {
-        self.start.elapsed()
-    }
+    });
+    let next = async |mut told: mpsc::Receiver<Instant>| {
+        let due = told.recv().await?;
+        Some((Some(due), told))
+    };
+    stream::unfold(told, next).right_stream()
 }
 
 /// How well a schedule was kept.
@@ -67,23 +66,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_payment_that_is_overdue_does_not_put_off_the_next() {
-        let pace = Pace::new(Some(100.0));
+        let before = Instant::now();
+        let mut schedule = std::pin::pin!(schedule(9, Some(100.0)));
+        let first = schedule.next().await.flatten().expect("a time");
+        assert!(first >= before);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        for number in 0..5 {
-            let due = pace.due(number).await;
-            assert_eq!(due - pace.start, Duration::from_millis(10 * number as u64));
-            assert!(due <= Instant::now());
+        for number in 1..9 {
+            let due = schedule.next().await.flatten().expect("a time");
+            assert_eq!(due - first, Duration::from_millis(10 * number));
+            assert!(due <= Instant::now(), "told before it is due");
         }
-        let due = pace.due(8).await;
-        assert_eq!(due - pace.start, Duration::from_millis(80));
-        assert!(Instant::now() >= due);
+        assert_eq!(schedule.next().await, None);
     }
 
     #[tokio::test]
-    async fn without_a_rate_each_is_due_at_once() {
-        let pace = Pace::new(None);
-        let due = pace.due(1_000_000).await;
-        assert!(due - pace.start < Duration::from_secs(1));
+    async fn without_a_rate_nothing_is_waited_for() {
+        let schedule: Vec<_> = schedule(3, None).collect().await;
+        assert_eq!(schedule, [None, None, None]);
     }
 
     #[test]

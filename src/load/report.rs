@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+#[cfg(test)]
+pub(crate) use super::pace::Lateness;
 use super::{
     Options,
     drain::Drained,

@@ -74,7 +74,8 @@ impl Run {
 
     /// Waits until all groups have passed the payments' events, then reads when those were.
     async fn follow(&self, ledger: &mut Ledger, from: &Offsets) -> Result<Drained, String> {
-        let until = Until::Deadline(Instant::now() + self.options.timeout, &self.cancel);
+        let began = Instant::now();
+        let until = Until::Deadline(began + self.options.timeout, &self.cancel);
         let payments = ledger.payments.len();
         let mut read = from.clone();
         loop {
@@ -82,6 +83,10 @@ impl Run {
                 .path
                 .drain(from, payments, until, &self.progress)
                 .await?;
+            if drained.pending.is_none() {
+                let took = began.elapsed();
+                let _unwatched = self.progress.send(Progress::Passed { payments, took });
+            }
             let ends = self.path.ends().await?;
             topics::read(&self.path.kafka, ledger, &read, &ends).await?;
             read = ends;

@@ -2,20 +2,20 @@
 
 use std::{
     pin::pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use rdkafka::message::{Header, OwnedHeaders};
 use reqwest::Client;
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use worker_runtime::kafka::{Producer, Record, producer, send_all};
 
 use super::{
     Options, Progress,
     ledger::Payment,
-    pace::{Lateness, Pace},
+    pace::{self, Lateness},
 };
 use crate::{
     clients::http,
@@ -158,16 +158,13 @@ pub(super) async fn all(
     cancel: &CancellationToken,
     progress: &UnboundedSender<Progress>,
 ) -> (Vec<Payment>, Outcome) {
-    let pace = Pace::new(options.rate);
     let epoch = Epoch::now();
     let stop = cancel.child_token();
-    let schedule = stream::unfold(0, |number| async move {
-        let due = pace.due(number).await;
-        (number < options.count).then_some((due, number + 1))
-    });
+    let schedule = pace::schedule(options.count, options.rate);
     let schedule = pin!(schedule.take_until(stop.cancelled()));
     let mut answers = schedule
         .map(async |due| {
+            let due = due.unwrap_or_else(Instant::now);
             let late = due.elapsed();
             let answer = sender.send().await;
             (due, late, answer)
@@ -198,7 +195,7 @@ pub(super) async fn all(
     }
     outcome.accepted = payments.len();
     outcome.lateness = options.rate.map(|_| lateness);
-    outcome.took = pace.elapsed();
+    outcome.took = epoch.instant.elapsed();
     let (sent, took) = (payments.len(), outcome.took);
     let _unwatched = progress.send(Progress::Sent { sent, took });
     (payments, outcome)

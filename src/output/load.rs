@@ -22,6 +22,11 @@ pub(crate) fn line(progress: &Progress) -> String {
                 .map(|(topic, events)| format!("{topic} {events}"));
             each.collect::<Vec<_>>().join(", ")
         }
+        Progress::Passed { payments, took } => format!(
+            "{} taken by every consumer group {} later",
+            listing::count(*payments, "payment"),
+            listing::duration(*took)
+        ),
         Progress::Checking { table, done, of } => format!("{table}: {done} of {of} checked"),
         Progress::Cleaning { done, of } => format!("{done} of {of} cleaned up"),
     }
@@ -66,11 +71,8 @@ fn row(console: &Console, report: &Report, hop: &Passed) -> Vec<String> {
     };
     let seen = match hop.copies {
         0 => hop.seen.to_string(),
-        copies => format!(
-            "{} (+{})",
-            hop.seen,
-            listing::count(copies, "copy").replace("copys", "copies")
-        ),
+        1 => format!("{} (+1 copy)", hop.seen),
+        copies => format!("{} (+{copies} copies)", hop.seen),
     };
     let mut row = vec![mark, place, what, seen];
     for spread in [hop.since_due, hop.since_input] {
@@ -226,4 +228,91 @@ fn amiss_value(amiss: &Amiss) -> Value {
         "total": amiss.total,
         "first": amiss.named.iter().map(named).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        load::report::{Lateness, Outcome, Throughput},
+        probe::{Cleanup, hop::Place},
+    };
+
+    fn spread(ms: u64) -> Option<Spread> {
+        let [p50, p95, p99, max] = [1, 2, 3, 4].map(|n| Duration::from_millis(ms * n));
+        Some(Spread { p50, p95, p99, max })
+    }
+
+    fn report() -> Report {
+        let table = Place::Table {
+            table: "lessons".to_owned(),
+            rows: 7,
+        };
+        let topic = "paid".to_owned();
+        let passed = |place, seen, copies| Passed {
+            place,
+            seen,
+            copies,
+            since_due: spread(20),
+            since_input: spread(5),
+        };
+        let amiss = |total, rows| Amiss {
+            total,
+            named: vec![Named {
+                correlation_id: "p-1".to_owned(),
+                place: table.clone(),
+                rows: Some(rows),
+            }],
+        };
+        Report {
+            count: 1000,
+            rate: Some(500.0),
+            direct: true,
+            sent: Outcome {
+                accepted: 998,
+                failed: 2,
+                reasons: vec![("no broker answers".to_owned(), 2)],
+                lateness: Some(Lateness {
+                    late: 3,
+                    worst: Duration::from_millis(25),
+                }),
+                took: Duration::from_secs(2),
+            },
+            throughput: Some(Throughput {
+                per_second: 498.6,
+                took: Duration::from_millis(2002),
+                source: Source::Offsets,
+            }),
+            hops: vec![
+                passed(Place::Topic { topic }, 1000, 12),
+                passed(table.clone(), 997, 0),
+            ],
+            missing: amiss(3, 6),
+            surplus: amiss(1, 8),
+            pending: Some("lesson-worker has yet to take 2 of its events on paid".to_owned()),
+            cleanup: Cleanup::Deleted(vec![("lessons".to_owned(), 6979)]),
+        }
+    }
+
+    #[test]
+    fn a_load_reads_well() {
+        use clap::Parser;
+        let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
+        let console = Console::new(&cli.global, true);
+        insta::assert_snapshot!(text(&console, &report()));
+    }
+
+    #[test]
+    fn a_machine_gets_all_of_it() {
+        let value = value("shop", &report());
+        assert_eq!(value["status"], "fail");
+        assert_eq!(value["sent"]["late"], 3);
+        assert_eq!(value["throughput"]["by"], "offsets");
+        assert_eq!(value["hops"][1]["sinceInputMs"]["p99"], 15.0);
+        assert_eq!(value["missing"]["total"], 3);
+        assert_eq!(value["surplus"]["first"][0]["rows"], 8);
+        assert_eq!(value["cleanup"]["rows"]["lessons"], 6979);
+    }
 }

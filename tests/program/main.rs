@@ -15,6 +15,8 @@ mod dead_letters;
 mod effects;
 mod failures;
 mod faults;
+mod load;
 mod metrics;
+mod stalls;
 mod support;
 mod workers;

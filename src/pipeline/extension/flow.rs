@@ -135,11 +135,10 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     if names.any(|name| flow.values.get(name).is_some_and(|v| v == "uuid")) {
         return Ok(());
     }
-    let mut fields = view.fields()?;
-    let event = fields.require("event")?;
-    let what = "every payment would have one correlation id".to_owned();
-    Err(Problem::new(event.at(), event.path, what)
-        .hint("put a {{NAME}} there whose value in `values` is `uuid`"))
+    let event = view.fields()?.require("event")?;
+    let pointer = event.fields()?.require("correlation-id")?;
+    let problem = pointer.problem("every payment would have the same correlation id");
+    Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"))
 }
 
 /// The names in `text`, as they stand between the braces.
