@@ -45,10 +45,11 @@ async fn nothing_is_lost_and_nothing_doubled() {
             let payments = scene.kill_round(&round).await;
             tell("killed", &describe(&round), payments.len(), began);
         }
-        for round in matrix::zombies(&mut scene.chance) {
+        for (round, wake) in matrix::zombies(&mut scene.chance) {
             let began = Instant::now();
-            let payments = scene.zombie_round(&round).await;
-            tell("frozen", &describe(&round), payments.len(), began);
+            let payments = scene.zombie_round(&round, wake).await;
+            let whom = format!("{}, woken {wake:?}", describe(&round));
+            tell("frozen", &whom, payments.len(), began);
         }
         let began = Instant::now();
         let payments = scene.joins_and_leaves(10).await;

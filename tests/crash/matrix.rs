@@ -29,10 +29,13 @@ fn passes(worker: &str, point: Point) -> bool {
     }
 }
 
-/// Holds locks in the database while it is frozen: nobody can go on from there before it wakes.
-pub(crate) fn is_in_transaction(point: Point) -> bool {
-    use Point::*;
-    [AfterBegin, AfterInbox, AfterEffect, BeforeCommit].contains(&point)
+/// When frozen workers are woken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// As soon as others have their partitions: for the same work, at the same time.
+    Early,
+    /// Once others have done all of it.
+    Late,
 }
 
 /// Every worker killed at every point that it passes, each pair once, several side by side.
@@ -59,18 +62,24 @@ pub(crate) fn kills(chance: &mut Chance) -> Vec<Round> {
 }
 
 /// All workers frozen side by side: before their transaction, within it, after it.
-pub(crate) fn zombies(chance: &mut Chance) -> Vec<Round> {
+pub(crate) fn zombies(chance: &mut Chance) -> Vec<(Round, Wake)> {
     use Point::*;
-    let stages: [&[Point]; 3] = [
-        &[AfterPoll, AfterAdminCall],
-        &[AfterBegin, AfterInbox, AfterEffect, BeforeCommit],
-        &[
-            AfterCommit,
-            BeforeProduce,
-            AfterSomeAcks,
-            AfterProduce,
-            BeforeOffsetCommit,
-        ],
+    const BEFORE: &[Point] = &[AfterPoll, AfterAdminCall];
+    const WITHIN: &[Point] = &[AfterBegin, AfterInbox, AfterEffect, BeforeCommit];
+    const AFTER: &[Point] = &[
+        AfterCommit,
+        BeforeProduce,
+        AfterSomeAcks,
+        AfterProduce,
+        BeforeOffsetCommit,
+    ];
+    // Within it they hold locks. Woken early they may yet commit; late, PostgreSQL has ended
+    // their transaction.
+    let stages = [
+        (BEFORE, Wake::Late),
+        (WITHIN, Wake::Early),
+        (WITHIN, Wake::Late),
+        (AFTER, Wake::Late),
     ];
     let mut round = |stage: &[Point]| {
         let trap = |worker: &&'static str| {
@@ -84,7 +93,7 @@ pub(crate) fn zombies(chance: &mut Chance) -> Vec<Round> {
         };
         WORKERS.iter().filter_map(trap).collect()
     };
-    stages.map(|stage| round(stage)).into()
+    stages.map(|(stage, wake)| (round(stage), wake)).into()
 }
 
 #[test]

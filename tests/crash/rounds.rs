@@ -11,7 +11,7 @@ use worker_runtime::kill::Point;
 
 use crate::{
     fleet::{ADMIN, ALLOCATION, PAYMENT, PURCHASE, Process, SESSION, WORKERS, end_all},
-    matrix::{Round, is_in_transaction},
+    matrix::{Round, Wake},
     scene::Scene,
 };
 
@@ -58,7 +58,7 @@ impl Scene<'_> {
 
     /// Workers freeze at their points; others take over; then the frozen ones wake up, and go on
     /// where they were, with partitions that are no longer theirs.
-    pub(crate) async fn zombie_round(&mut self, round: &Round) -> BTreeSet<Uuid> {
+    pub(crate) async fn zombie_round(&mut self, round: &Round, wake: Wake) -> BTreeSet<Uuid> {
         self.restart(round);
         let roles: Vec<_> = round.iter().map(|(role, _)| *role).collect();
         let mut others = Vec::new();
@@ -81,7 +81,7 @@ impl Scene<'_> {
         let mut payments = self.stop(load).await;
         // The session timeout is over, the partitions are the others'.
         self.wait_for_members(&roles, 1);
-        if !round.iter().any(|(_, trap)| is_in_transaction(trap.point)) {
+        if wake == Wake::Late {
             self.settle(&payments).await;
         }
         for role in &roles {

@@ -28,7 +28,7 @@ const WATCHED_EVERY: Duration = Duration::from_secs(5);
 const SESSION: [(&str, &str); 7] = [
     ("statement_timeout", "15000"),
     ("lock_timeout", "10000"),
-    ("idle_in_transaction_session_timeout", "60000"),
+    ("idle_in_transaction_session_timeout", "15000"),
     ("tcp_user_timeout", "15000"),
     ("enable_seqscan", "off"),
     ("jit", "off"),
