@@ -164,7 +164,10 @@ mod tests {
         assert!(parse(None, None).expect("nothing asked for").is_none());
         let armed = parse(Some("after-commit"), None).expect("known");
         let armed = armed.expect("armed");
-        assert_eq!((armed.point, armed.signal), (Point::AfterCommit, Signal::Kill));
+        assert_eq!(
+            (armed.point, armed.signal),
+            (Point::AfterCommit, Signal::Kill)
+        );
         assert_eq!(armed.left.into_inner(), 1);
         let armed = parse(Some("on-revoke:3"), Some("stop")).expect("known");
         let armed = armed.expect("armed");
@@ -183,13 +186,24 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_known() {
         let text = refusal(Some("after-lunch"), None);
-        assert!(text.starts_with(AT) && text.contains("after-lunch"), "{text}");
+        assert!(
+            text.starts_with(AT) && text.contains("after-lunch"),
+            "{text}"
+        );
         assert!(text.contains("before-offset-commit"), "{text}");
-        for wrong in ["after-poll:0", "after-poll:", "after-poll:-1", "after-poll:2x"] {
+        for wrong in [
+            "after-poll:0",
+            "after-poll:",
+            "after-poll:-1",
+            "after-poll:2x",
+        ] {
             assert!(refusal(Some(wrong), None).contains("from 1"), "{wrong}");
         }
         let text = refusal(Some("after-poll"), Some("term"));
-        assert!(text.starts_with(WITH) && text.contains("kill or stop"), "{text}");
+        assert!(
+            text.starts_with(WITH) && text.contains("kill or stop"),
+            "{text}"
+        );
         assert!(refusal(None, Some("stop")).starts_with(AT));
     }
 }
