@@ -53,11 +53,10 @@ impl Command {
 
     /// Leaves things in order, and says how, when it is cancelled.
     pub(crate) fn stops_cleanly(&self) -> bool {
-        match self {
-            Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_) => true,
-            Self::Dlq(args) => args.stops_cleanly(),
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
+        ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
     /// Whether stdout is to hold one JSON document, whatever happens.

@@ -240,9 +240,12 @@ struct Planner {
     interrupted: HashSet<Place>,
     /// Topics and reasons: few, of many letters.
     words: HashSet<Arc<str>>,
-    groups: HashMap<(Arc<str>, Option<String>), Arc<BTreeSet<String>>>,
+    groups: HashMap<GroupsOf, Arc<BTreeSet<String>>>,
     plan: Plan,
 }
+
+/// A topic, and the group that gave a letter of it up.
+type GroupsOf = (Arc<str>, Option<String>);
 
 /// The one copy of a word.
 fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {

@@ -289,7 +289,7 @@ impl Run<'_> {
         for ((item, _), outcome) in round.iter().zip(outcomes) {
             match outcome {
                 Ok(offset) => sent.push((*item, offset)),
-                Err(why) => failed = failed.or(Some((item.source.clone(), why))),
+                Err(why) => failed = failed.or_else(|| Some((item.source.clone(), why))),
             }
         }
         let dones = sent.iter().map(|(item, offset)| {

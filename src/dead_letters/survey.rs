@@ -149,13 +149,16 @@ impl DeadLetters {
     }
 }
 
+/// When a letter was given up, and where it stands.
+type ByTime = (Option<DateTime<Utc>>, Place);
+
 struct Surveyor {
     history: History,
     progress: Progress,
     now: DateTime<Utc>,
     request: Request,
     kinds: HashMap<Kind, Tally>,
-    listed: BTreeMap<(Option<DateTime<Utc>>, Place), (Letter, Status)>,
+    listed: BTreeMap<ByTime, (Letter, Status)>,
     survey: Survey,
 }
 

@@ -88,3 +88,13 @@ fn no_docker_is_exit_code_3_in_text_and_json() {
         run(&[command]).expect(3);
     }
 }
+
+/// The points of tests/crash are compiled in for those tests alone. `cargo test --all-features`
+/// builds the other executable, and is told so.
+#[test]
+fn no_kill_points_are_shipped() {
+    let executable = fs::read(env!("CARGO_BIN_EXE_caravan")).unwrap();
+    let name = b"CARAVAN_KILL_AT";
+    let found = executable.windows(name.len()).any(|bytes| bytes == name);
+    assert_eq!(found, cfg!(feature = "kill-points"));
+}

@@ -17,5 +17,6 @@ mod failures;
 mod faults;
 mod load;
 mod metrics;
+mod stalls;
 mod support;
 mod workers;

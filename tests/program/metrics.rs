@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
+use crate::stalls::a_stuck_handler_is_seen_and_ended;
 use crate::support::{
     eventually, eventually_async,
     kafka::{lag, produce, read_all},
@@ -12,19 +13,20 @@ use crate::support::{
     pipeline::Pipeline,
 };
 
-const PAYMENTS: usize = 40;
+const PAYMENTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_tell_how_they_are() {
     let pipeline = Pipeline::up("metrics", &[]);
     post_many(&pipeline, "counted", PAYMENTS).await;
     let database = pipeline.database().await;
-    expect_lessons(&database, 40, Duration::from_secs(30)).await;
+    expect_lessons(&database, 12, Duration::from_secs(30)).await;
 
     every_process_answers(&pipeline).await;
     counters_agree_with_what_was_sent(&pipeline).await;
     a_dead_letter_is_counted(&pipeline).await;
     a_trace_reaches_the_last_topic(&pipeline).await;
+    a_stuck_handler_is_seen_and_ended(&pipeline).await;
 }
 
 /// Samples by name and labels, as they stand in the text.

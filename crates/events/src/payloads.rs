@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+use crate::text::quoted;
+
 /// A payload knows its event's type, topic and natural key, and the rules that its shape alone
 /// cannot state.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -60,7 +62,8 @@ pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), String> 
     }
     if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err(format!(
-            "currency must be three capital letters (ISO 4217), is {currency:?}"
+            "currency must be three capital letters (ISO 4217), is {}",
+            quoted(currency)
         ));
     }
     Ok(())

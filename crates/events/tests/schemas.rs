@@ -125,6 +125,8 @@ fn envelope_agrees<P: Payload + Clone>(schema: &str, payload: P) {
         Set("/occurredAt", json!("yesterday")),
         Set("/occurredAt", json!("2026-02-30T00:00:00Z")),
         Set("/occurredAt", json!("2026-02-28")),
+        Set("/occurredAt", json!("1969-12-31T23:59:59Z")),
+        Set("/occurredAt", json!("0001-01-01T00:00:00Z")),
         Set("/occurredAt", json!("2026-02-28T23:59:59")),
         Set("/occurredAt", json!(1_772_323_199)),
         Set("/payload", Value::Null),

@@ -14,10 +14,11 @@ mod routes;
 
 use std::{sync::Arc, time::Duration};
 
+use caravan_events::names::PURCHASE_CONFIRMED_TOPIC;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use worker_runtime::{
-    RunError, Service, database,
+    Housekeeping, RunError, Service, database,
     http::{self, BearerToken},
     kafka, settings, telemetry,
 };
@@ -36,7 +37,8 @@ const RELAY_DRAIN: Duration = Duration::from_secs(5);
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("PaymentService")?;
     let pool = database::pool(&settings::required("DATABASE_URL")?, CONNECTIONS)?;
-    let producer = kafka::producer(&settings::required("KAFKA_BROKERS")?)?;
+    let brokers = settings::required("KAFKA_BROKERS")?;
+    let producer = kafka::producer(&brokers)?;
     let token = BearerToken::new(&settings::required("API_TOKEN")?);
     let accepted = Arc::new(Notify::new());
     let payments = Payments::new(pool.clone(), Arc::clone(&accepted));
@@ -58,6 +60,8 @@ pub async fn run() -> Result<(), RunError> {
         metrics.clone(),
         service.shutdown.clone(),
     ));
+    let outbox = Housekeeping::outbox(pool.clone(), &brokers, PURCHASE_CONFIRMED_TOPIC);
+    tokio::spawn(outbox.run(service.shutdown.clone()));
     let relay = Relay::new(pool, producer, accepted, &service, metrics);
     let stop = CancellationToken::new();
     let relay = tokio::spawn(relay.run(stop.clone()));

@@ -3,26 +3,61 @@
 use std::collections::HashMap;
 
 use caravan_events::ids;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::window::{self, Allocation, Existing, Session};
 
-/// Fills the windows of these allocations; returns how many sessions were added. Safe side by
-/// side with itself: whoever comes second finds the numbers taken, and adds nothing.
-pub(crate) async fn fill(
-    db: &mut PgConnection,
-    allocations: &[Allocation],
-) -> Result<u64, sqlx::Error> {
-    let (now, existing) = existing(db, allocations).await?;
+/// Days between sessions, where the course is unknown.
+const DEFAULT_INTERVAL_DAYS: i32 = 1;
+
+/// An allocation whose window is to be filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) allocation_id: Uuid,
+    pub(crate) course_id: Uuid,
+    /// The first session is one of the course's intervals after it.
+    pub(crate) day: NaiveDate,
+    /// Test traffic, and so are its sessions.
+    pub(crate) synthetic: bool,
+}
+
+/// What an allocation has, the rhythm of its course, and the database's own time.
+#[derive(Debug, sqlx::FromRow)]
+struct State {
+    allocation_id: Uuid,
+    interval_days: Option<i32>,
+    last_seq: i32,
+    last_start: Option<DateTime<Utc>>,
+    upcoming: i32,
+    now: DateTime<Utc>,
+}
+
+/// The sessions of each allocation are found by UNIQUE (allocation_id, seq).
+const STATES: &str = "
+SELECT w.allocation_id, c.session_interval_days AS interval_days,
+       s.last_seq, s.last_start, s.upcoming, now() AS now
+FROM unnest($1::uuid[], $2::uuid[]) AS w (allocation_id, course_id)
+LEFT JOIN courses c ON c.id = w.course_id
+CROSS JOIN LATERAL (
+    SELECT COALESCE(max(seq), 0) AS last_seq, max(starts_at) AS last_start,
+           (count(*) FILTER (WHERE starts_at > now()))::integer AS upcoming
+    FROM tutoring_sessions WHERE allocation_id = w.allocation_id) s";
+
+/// Fills the windows of these allocations, each there once; returns how many sessions were added.
+/// Safe side by side with itself: whoever comes second finds the numbers taken, and adds nothing.
+pub(crate) async fn fill(db: &mut PgConnection, wanted: &[Wanted]) -> Result<u64, sqlx::Error> {
+    let states = states(db, wanted).await?;
     let mut sessions = Vec::new();
-    for allocation in allocations {
-        let existing = existing.get(&allocation.id).copied().unwrap_or(NONE);
-        match window::missing(allocation, existing, now) {
-            Some(missing) => sessions.extend(missing.into_iter().map(|s| (allocation, s))),
+    for wanted in wanted {
+        let Some(state) = states.get(&wanted.allocation_id) else {
+            continue;
+        };
+        match window::missing(&state.allocation(wanted), state.existing(), state.now) {
+            Some(missing) => sessions.extend(missing.into_iter().map(|s| (wanted, s))),
             None => tracing::warn!(
-                allocationId = %allocation.id,
+                allocationId = %wanted.allocation_id,
                 "its sessions would be beyond the calendar"
             ),
         }
@@ -30,52 +65,45 @@ pub(crate) async fn fill(
     insert(db, &sessions).await
 }
 
-const NONE: Existing = Existing {
-    last_seq: 0,
-    last_start: None,
-    upcoming: 0,
-};
-
-/// What each allocation has, and the database's own time.
-async fn existing(
+async fn states(
     db: &mut PgConnection,
-    allocations: &[Allocation],
-) -> Result<(DateTime<Utc>, HashMap<Uuid, Existing>), sqlx::Error> {
-    let ids: Vec<Uuid> = allocations.iter().map(|allocation| allocation.id).collect();
-    let now: DateTime<Utc> = sqlx::query_scalar("SELECT now()")
-        .fetch_one(&mut *db)
+    wanted: &[Wanted],
+) -> Result<HashMap<Uuid, State>, sqlx::Error> {
+    let states: Vec<State> = sqlx::query_as(STATES)
+        .bind(wanted.iter().map(|w| w.allocation_id).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|w| w.course_id).collect::<Vec<_>>())
+        .fetch_all(db)
         .await?;
-    let rows: Vec<(Uuid, i32, Option<DateTime<Utc>>, i64)> = sqlx::query_as(
-        "SELECT allocation_id, max(seq), max(starts_at), count(*) FILTER (WHERE starts_at > $2)
-         FROM tutoring_sessions WHERE allocation_id = ANY($1) GROUP BY allocation_id",
-    )
-    .bind(&ids)
-    .bind(now)
-    .fetch_all(db)
-    .await?;
-    let existing = rows
-        .into_iter()
-        .map(|(id, last_seq, last_start, upcoming)| {
-            let existing = Existing {
-                last_seq,
-                last_start,
-                upcoming: i32::try_from(upcoming).unwrap_or(i32::MAX),
-            };
-            (id, existing)
-        });
-    Ok((now, existing.collect()))
+    let by_allocation = states.into_iter().map(|state| (state.allocation_id, state));
+    Ok(by_allocation.collect())
+}
+
+impl State {
+    fn allocation(&self, wanted: &Wanted) -> Allocation {
+        Allocation {
+            day: wanted.day,
+            interval_days: self.interval_days.unwrap_or(DEFAULT_INTERVAL_DAYS),
+        }
+    }
+
+    fn existing(&self) -> Existing {
+        Existing {
+            last_seq: self.last_seq,
+            last_start: self.last_start,
+            upcoming: self.upcoming,
+        }
+    }
 }
 
 async fn insert(
     db: &mut PgConnection,
-    sessions: &[(&Allocation, Session)],
+    sessions: &[(&Wanted, Session)],
 ) -> Result<u64, sqlx::Error> {
     if sessions.is_empty() {
         return Ok(0);
     }
-    let id = |(allocation, session): &(&Allocation, Session)| {
-        ids::session_id(allocation.id, session.seq)
-    };
+    let id =
+        |(wanted, session): &(&Wanted, Session)| ids::session_id(wanted.allocation_id, session.seq);
     let result = sqlx::query(
         "INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at, synthetic)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::timestamptz[],
@@ -83,7 +111,12 @@ async fn insert(
          ON CONFLICT DO NOTHING",
     )
     .bind(sessions.iter().map(id).collect::<Vec<_>>())
-    .bind(sessions.iter().map(|(a, _)| a.id).collect::<Vec<_>>())
+    .bind(
+        sessions
+            .iter()
+            .map(|(w, _)| w.allocation_id)
+            .collect::<Vec<_>>(),
+    )
     .bind(sessions.iter().map(|(_, s)| s.seq).collect::<Vec<_>>())
     .bind(
         sessions
@@ -94,7 +127,7 @@ async fn insert(
     .bind(
         sessions
             .iter()
-            .map(|(a, _)| a.synthetic)
+            .map(|(w, _)| w.synthetic)
             .collect::<Vec<_>>(),
     )
     .execute(db)

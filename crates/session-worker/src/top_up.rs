@@ -1,24 +1,31 @@
 //! The periodic pass: as sessions go by, windows are filled up again.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgPool};
+use sqlx::PgPool;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker_runtime::{Failure, Health};
 
 use crate::{
-    store,
-    window::{Allocation, DEFAULT_INTERVAL_DAYS},
+    store::{self, Wanted},
+    window::UPCOMING,
 };
 
 /// The pass's part in `/ready`.
 const PART: &str = "top-up";
-/// Allocations in one transaction.
-const BATCH: i64 = 200;
-/// For one transaction: longer than the server's own timeouts, for a server that is frozen.
+/// Allocations that are looked at at once.
+const SLICE_SIZE: i64 = 2000;
+/// Allocations that are filled in one transaction.
+const BATCH: usize = 200;
+/// After a slice, in multiples of the time it took.
+const REST: u32 = 4;
+/// For one slice: longer than the server's own timeouts, for a server that is frozen.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Tops windows up every so often. Replicas share the work: each skips what another has locked.
@@ -28,8 +35,26 @@ pub(crate) struct TopUp {
     health: Health,
 }
 
-/// `(id, allocated at, synthetic, days between sessions)`.
-type Row = (Uuid, DateTime<Utc>, bool, Option<i32>);
+/// An allocation without any session is its event's business first: it is left alone for a
+/// minute, so that a broken event path shows instead of being papered over at once.
+const SLICE: &str = "
+SELECT id, created_at < now() - interval '1 minute' FROM trainer_allocations
+WHERE id > $1 AND status = 'active' ORDER BY id LIMIT $2";
+
+/// One stretch of the index on (allocation_id, seq), instead of a look-up for each allocation.
+const UPCOMING_SESSIONS: &str = "
+SELECT allocation_id, (count(*) FILTER (WHERE starts_at > now()))::integer
+FROM tutoring_sessions WHERE allocation_id > $1 AND allocation_id <= $2
+GROUP BY allocation_id ORDER BY allocation_id";
+
+/// Without those that another replica is at.
+const LOCK: &str = "
+SELECT id, course_id, created_at, synthetic FROM trainer_allocations
+WHERE id = ANY($1) AND status = 'active'
+ORDER BY id FOR UPDATE SKIP LOCKED";
+
+/// `(id, course, allocated at, synthetic)`.
+type Row = (Uuid, Uuid, DateTime<Utc>, bool);
 
 impl TopUp {
     pub(crate) fn new(db: PgPool, interval: Duration, health: Health) -> Self {
@@ -64,54 +89,78 @@ impl TopUp {
         }
     }
 
-    /// Batch after batch, until there is none left to be topped up.
+    /// Walks all active allocations once, a slice at a time in the order of their ids; a slice is
+    /// followed by a rest, so that the pass never takes more than a part of the database's time.
     async fn pass(&self) -> Result<u64, String> {
-        let mut sessions = 0;
+        let (mut after, mut sessions) = (Uuid::nil(), 0);
         loop {
-            let added = timeout(TIMEOUT, self.batch())
+            let began = Instant::now();
+            let (last, added) = timeout(TIMEOUT, self.slice(after))
                 .await
                 .map_err(|_| "database: no answer".to_owned())?
                 .map_err(|error| Failure::from(error).to_string())?;
-            if added == 0 {
-                return Ok(sessions);
-            }
             sessions += added;
+            let Some(last) = last else {
+                return Ok(sessions);
+            };
+            after = last;
+            tokio::time::sleep(began.elapsed() * REST).await;
         }
     }
 
+    /// Fills the windows that are short among the allocations that follow `after`. The last one
+    /// that was looked at, and how many sessions were added.
+    async fn slice(&self, after: Uuid) -> Result<(Option<Uuid>, u64), sqlx::Error> {
+        let allocations: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
+            .bind(after)
+            .bind(SLICE_SIZE)
+            .fetch_all(&self.db)
+            .await?;
+        let Some((last, _)) = allocations.last().copied() else {
+            return Ok((None, 0));
+        };
+        let upcoming: Vec<(Uuid, i32)> = sqlx::query_as(UPCOMING_SESSIONS)
+            .bind(after)
+            .bind(last)
+            .fetch_all(&self.db)
+            .await?;
+        let upcoming: HashMap<Uuid, i32> = upcoming.into_iter().collect();
+        let is_short = |(id, old): &(Uuid, bool)| {
+            upcoming
+                .get(id)
+                .map_or(*old, |upcoming| *upcoming < UPCOMING)
+        };
+        let short: Vec<Uuid> = allocations
+            .iter()
+            .filter(|allocation| is_short(allocation))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut added = 0;
+        for batch in short.chunks(BATCH) {
+            added += self.fill(batch).await?;
+        }
+        Ok((Some(last), added))
+    }
+
     /// One transaction. The row locks keep replicas apart, and `fill` reads after they are taken.
-    ///
-    /// An allocation without any session is its event's business first: it is left alone for a
-    /// minute, so that a broken event path shows instead of being papered over at once.
-    async fn batch(&self) -> Result<u64, sqlx::Error> {
-        let mut connection = self.db.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT a.id, a.created_at, a.synthetic,
-                    (SELECT session_interval_days FROM courses WHERE id = a.course_id)
-             FROM trainer_allocations a
-             CROSS JOIN LATERAL (
-                 SELECT count(*) AS total, count(*) FILTER (WHERE starts_at > now()) AS upcoming
-                 FROM tutoring_sessions WHERE allocation_id = a.id) s
-             WHERE a.status = 'active' AND s.upcoming < 7
-               AND (s.total > 0 OR a.created_at < now() - interval '1 minute')
-             ORDER BY a.id LIMIT $1 FOR UPDATE OF a SKIP LOCKED",
-        )
-        .bind(BATCH)
-        .fetch_all(&mut *transaction)
-        .await?;
-        let allocations: Vec<Allocation> = rows.into_iter().map(allocation).collect();
-        let added = store::fill(&mut transaction, &allocations).await?;
+    async fn fill(&self, allocations: &[Uuid]) -> Result<u64, sqlx::Error> {
+        let mut transaction = self.db.begin().await?;
+        let rows: Vec<Row> = sqlx::query_as(LOCK)
+            .bind(allocations)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let wanted: Vec<Wanted> = rows.into_iter().map(wanted).collect();
+        let added = store::fill(&mut transaction, &wanted).await?;
         transaction.commit().await?;
         Ok(added)
     }
 }
 
-fn allocation((id, created_at, synthetic, interval_days): Row) -> Allocation {
-    Allocation {
-        id,
+fn wanted((allocation_id, course_id, created_at, synthetic): Row) -> Wanted {
+    Wanted {
+        allocation_id,
+        course_id,
         day: created_at.date_naive(),
-        interval_days: interval_days.unwrap_or(DEFAULT_INTERVAL_DAYS),
         synthetic,
     }
 }

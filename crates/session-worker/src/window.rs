@@ -1,24 +1,18 @@
 //! The rolling window of upcoming sessions: which are missing, and when they take place.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 /// How many upcoming sessions an allocation has.
-const UPCOMING: i32 = 7;
-/// Where the course is unknown.
-pub(crate) const DEFAULT_INTERVAL_DAYS: i32 = 1;
+pub(crate) const UPCOMING: i32 = 7;
 /// Sessions begin at this hour, UTC.
 const HOUR: i64 = 9;
 
 /// An allocation, for which sessions are to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allocation {
-    pub(crate) id: Uuid,
     /// The first session is one interval after it.
     pub(crate) day: NaiveDate,
     pub(crate) interval_days: i32,
-    /// Test traffic, and so are its sessions.
-    pub(crate) synthetic: bool,
 }
 
 /// The sessions that an allocation has.
@@ -83,10 +77,8 @@ mod tests {
 
     fn allocation(day: &str, interval_days: i32) -> Allocation {
         Allocation {
-            id: Uuid::nil(),
             day: day.parse().expect("a day"),
             interval_days,
-            synthetic: false,
         }
     }
 

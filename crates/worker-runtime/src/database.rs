@@ -22,12 +22,17 @@ const TESTED_WHEN_IDLE: Duration = Duration::from_secs(1);
 /// Docker probes health every 10 s.
 const WATCHED_EVERY: Duration = Duration::from_secs(5);
 /// PostgreSQL's settings for each session, in milliseconds. A statement or a forgotten
-/// transaction that takes longer is ended by the server; a vanished client is noticed.
-const SESSION: [(&str, &str); 4] = [
+/// transaction that takes longer is ended by the server; a vanished client is noticed. All that
+/// we ask is found by key: a plan that was made and kept while a table was empty must not read it
+/// whole once it is not, and a batch is too short to be compiled or to be divided among processes.
+const SESSION: [(&str, &str); 7] = [
     ("statement_timeout", "15000"),
     ("lock_timeout", "10000"),
     ("idle_in_transaction_session_timeout", "60000"),
     ("tcp_user_timeout", "15000"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// A pool of at most `max_connections`, none of them opened yet.

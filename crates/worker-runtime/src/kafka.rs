@@ -2,6 +2,7 @@
 
 mod context;
 mod produce;
+mod retention;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::FutureProducer;
@@ -10,6 +11,7 @@ use crate::RunError;
 pub use context::ClientLog;
 pub(crate) use context::log;
 pub use produce::{Record, check_fatal, is_synthetic, send_all, send_each, trace};
+pub(crate) use retention::retentions;
 
 /// The largest message that the pipeline's topics take: Kafka's own default
 /// (`message.max.bytes` of the broker).

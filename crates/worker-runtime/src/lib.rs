@@ -11,6 +11,7 @@
 //! - [`shutdown`]: one token, cancelled by SIGTERM and SIGINT;
 //! - [`kafka`]: the producer, and what is true of every Kafka client;
 //! - [`database`]: the connection pool, patient with a database that is not there yet;
+//! - [`housekeeping`]: rows that nobody can ask for any more are deleted;
 //! - [`errors`]: why a process ends, and the three kinds of failure of an event;
 //! - [`backoff`]: how long to wait before the next try;
 //! - [`kill`]: where the crash tests may end a process.
@@ -21,6 +22,7 @@ pub mod backoff;
 pub mod database;
 pub mod errors;
 pub mod health;
+pub mod housekeeping;
 pub mod http;
 pub mod kafka;
 pub mod kill;
@@ -35,6 +37,7 @@ pub mod worker;
 
 pub use errors::{Failure, Reason, RunError};
 pub use health::Health;
+pub use housekeeping::Housekeeping;
 pub use metrics::Metrics;
 pub use service::Service;
 pub use trace::Trace;

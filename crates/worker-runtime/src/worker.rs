@@ -38,7 +38,7 @@ use sqlx::PgPool;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 use crate::{
-    RunError, Service, database,
+    Housekeeping, RunError, Service, database,
     kafka::{self, Producer},
     metrics::WorkerMetrics,
     settings,
@@ -127,6 +127,8 @@ impl Worker {
     pub async fn transact<H: Handler>(self, db: PgPool, handler: H) -> Result<(), RunError> {
         let metrics = self.service.metrics.worker(H::Input::TOPIC);
         let producer = self.producer.clone();
+        let inbox = Housekeeping::inbox(db.clone(), &self.brokers, self.group, H::Input::TOPIC);
+        tokio::spawn(inbox.run(self.service.shutdown.clone()));
         let processor = Transactional::new(self.group, handler, db, producer, metrics.clone());
         self.consume(processor, metrics).await
     }

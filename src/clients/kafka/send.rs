@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use rdkafka::{
     ClientConfig,
     config::RDKafkaLogLevel,
@@ -76,15 +75,17 @@ impl Sender {
         });
         // Enqueued one after the other before any is awaited.
         let deliveries: Vec<_> = deliveries.collect();
-        join_all(
-            deliveries
-                .into_iter()
-                .map(async |delivery| match delivery?.await {
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            outcomes.push(match delivery {
+                Ok(delivery) => match delivery.await {
                     Ok(Ok(delivered)) => Ok(delivered.offset),
                     Ok(Err((error, _))) => Err(describe(&error)),
                     Err(_) => Err("the producer was closed".to_owned()),
-                }),
-        )
-        .await
+                },
+                Err(why) => Err(why),
+            });
+        }
+        outcomes
     }
 }

@@ -123,7 +123,7 @@ fn wanted(
     let bytes = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let limit = |topic: &Topic| {
         let existing = existing.get(&topic.name);
-        existing.map_or(bytes(SOURCE_MAX_BYTES), |e| e.message_bytes)
+        existing.map_or_else(|| bytes(SOURCE_MAX_BYTES), |e| e.message_bytes)
     };
     let sources = topics.iter().filter(|t| t.name != dead_letters);
     let largest = sources.map(limit).max();

@@ -2,7 +2,6 @@
 //! partitions, routes), or by [`Kinds`].
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
@@ -60,7 +59,7 @@ words! {
 words! {
     /// Why nothing is read from a partition.
     PauseReason {
-        /// Enough lies before its task: it is busy.
+        /// Enough has lain before its task for a while: it is busy.
         Full = "full",
         /// Its task waits for a database, a broker or a service.
         Infrastructure = "infrastructure",
@@ -119,7 +118,7 @@ pub(super) struct Paused {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct DeadLetter {
-    pub(super) kind: Cow<'static, str>,
+    pub(super) kind: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -143,18 +142,18 @@ pub(super) struct Request {
 /// Words that come from elsewhere, as the kinds of dead letters do: the first so many are shown,
 /// the rest as `other`.
 #[derive(Debug, Default)]
-pub(super) struct Kinds(Mutex<BTreeSet<Cow<'static, str>>>);
+pub(super) struct Kinds(Mutex<BTreeSet<String>>);
 
 impl Kinds {
     pub(super) const MAX: usize = 50;
 
     /// The word, or `other`.
-    pub(super) fn bounded(&self, kind: &Cow<'static, str>) -> Cow<'static, str> {
+    pub(super) fn bounded<'k>(&self, kind: &'k str) -> &'k str {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(kind) || (known.len() < Self::MAX && known.insert(kind.clone())) {
-            kind.clone()
+        if known.contains(kind) || (known.len() < Self::MAX && known.insert(kind.to_owned())) {
+            kind
         } else {
-            Cow::Borrowed("other")
+            "other"
         }
     }
 }

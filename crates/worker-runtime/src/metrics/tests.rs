@@ -15,7 +15,7 @@ fn everything() -> Metrics {
     for stage in Stage::ALL {
         worker.stage(*stage, took);
     }
-    worker.dead_letter(&"not-json".into());
+    worker.dead_letter("not-json");
     worker.lag(2, 17);
     worker.assigned(3);
     metrics.outbox().unsent(4, Duration::from_millis(1500));
@@ -92,8 +92,8 @@ fn kinds_from_elsewhere_are_bounded() {
     let metrics = Metrics::new(Health::default());
     let worker = metrics.worker("purchase-created");
     for n in 0..1_000 {
-        worker.dead_letter(&format!("kind-{n}").into());
-        worker.dead_letter(&"kind-0".into());
+        worker.dead_letter(&format!("kind-{n}"));
+        worker.dead_letter("kind-0");
     }
     let text = metrics.text();
     let shown = text
@@ -108,7 +108,7 @@ fn kinds_from_elsewhere_are_bounded() {
 fn a_label_s_value_cannot_break_out_of_its_line() {
     let metrics = Metrics::new(Health::default());
     let worker = metrics.worker("purchase-created");
-    worker.dead_letter(&"a\"} 1\ncaravan_live 7".into());
+    worker.dead_letter("a\"} 1\ncaravan_live 7");
     assert!(!metrics.text().contains("\ncaravan_live 7"));
 }
 

@@ -1,6 +1,6 @@
 //! What a worker counts.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -120,8 +120,8 @@ impl WorkerMetrics {
     }
 
     /// One event was written to the dead-letter topic.
-    pub fn dead_letter(&self, kind: &Cow<'static, str>) {
-        let kind = self.kinds.bounded(kind);
+    pub fn dead_letter(&self, kind: &str) {
+        let kind = self.kinds.bounded(kind).to_owned();
         self.dead_letters.get_or_create(&DeadLetter { kind }).inc();
     }
 

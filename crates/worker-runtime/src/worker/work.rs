@@ -96,7 +96,7 @@ impl<P: Processor> Work<P> {
         let mut hopeless = batch.invalid;
         if !batch.items.is_empty() {
             let outcomes = self.process(&batch.items).await?;
-            count(&metrics, &outcomes);
+            count_processed(&metrics, &outcomes);
             for (item, outcome) in batch.items.into_iter().zip(outcomes) {
                 hopeless.extend(self.settle(item, outcome));
             }
@@ -153,10 +153,12 @@ impl<P: Processor> Work<P> {
                 None
             }
             Outcome::Unconfirmed(why) => {
+                self.shared.metrics.retried(RetryKind::Unconfirmed, 1);
                 self.park(item, "unconfirmed", &why);
                 None
             }
             Outcome::Transient(reason) if item.attempts < MAX_ATTEMPTS => {
+                self.shared.metrics.retried(RetryKind::Transient, 1);
                 self.park(item, &reason.kind, &reason.text);
                 None
             }
@@ -290,22 +292,15 @@ impl<P> Shared<P> {
     }
 }
 
-/// What became of a batch; dead letters are counted once they are written.
-fn count(metrics: &WorkerMetrics, outcomes: &[Outcome]) {
-    let (mut processed, mut duplicates, mut unconfirmed, mut transient) = (0, 0, 0, 0);
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Processed { duplicate: false } => processed += 1,
-            Outcome::Processed { duplicate: true } => duplicates += 1,
-            Outcome::Unconfirmed(_) => unconfirmed += 1,
-            Outcome::Transient(_) => transient += 1,
-            Outcome::Permanent(_) => {}
-        }
-    }
-    metrics.outcomes(EventOutcome::Processed, processed);
-    metrics.outcomes(EventOutcome::Duplicate, duplicates);
-    metrics.retried(RetryKind::Unconfirmed, unconfirmed);
-    metrics.retried(RetryKind::Transient, transient);
+/// What is processed, a batch at a time; the exceptions count themselves.
+fn count_processed(metrics: &WorkerMetrics, outcomes: &[Outcome]) {
+    let of = |wanted: bool| {
+        let like =
+            |o: &&Outcome| matches!(o, Outcome::Processed { duplicate } if *duplicate == wanted);
+        outcomes.iter().filter(like).count()
+    };
+    metrics.outcomes(EventOutcome::Processed, of(false));
+    metrics.outcomes(EventOutcome::Duplicate, of(true));
 }
 
 impl<P: Processor> Drop for Work<P> {

@@ -1,0 +1,321 @@
+//! Mutated events by the hundred thousand: whatever comes, decoding gives an event or a reason.
+
+use caravan_events::{
+    DecodeError, Event, Payload, PurchaseConfirmed, PurchaseCreated, TrainerAllocated, decode,
+    decode::{MAX_DEPTH, MAX_TEXT},
+};
+use chrono::DateTime;
+use proptest::{collection, prelude::*, sample::Index};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Per event type; together 105,000.
+const CASES: u32 = 35_000;
+
+/// What a producer that is broken, newer or hostile does to a good event.
+#[derive(Debug, Clone)]
+enum Mutation {
+    /// Any byte by any other.
+    Overwrite(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, usize),
+    Cut(Index),
+    /// A piece of JSON in the place of a value, or of whatever comes after a colon.
+    Value(Index, &'static str),
+    /// A field before another.
+    Field(Index, &'static str),
+    /// A part of the event once more, elsewhere.
+    Repeat(Index, usize, Index),
+    Nest(Index, usize),
+}
+
+const VALUES: [&str; 24] = [
+    "null",
+    "true",
+    "0",
+    "1",
+    "2",
+    "-1",
+    "1.0",
+    "1e999",
+    "9223372036854775808",
+    "-0",
+    "99999999999999999999999999",
+    "\"\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"EUR\"",
+    "{}",
+    "[]",
+    "[1,[2,{\"a\":3}]]",
+    "{\"version\":1}",
+    "\"1969-12-31T23:59:60Z\"",
+    "\"+262142-01-01T00:00:00Z\"",
+    "\"PURCHASE_CREATED\"",
+    "\"00000000-0000-0000-0000-000000000000\"",
+    "NaN",
+];
+const FIELDS: [&str; 10] = [
+    "\"extra\":1,",
+    "\"extra\":{\"a\":[]},",
+    "\"version\":1,",
+    "\"version\":2,",
+    "\"eventType\":\"X\",",
+    "\"courseId\":null,",
+    "\"\\u0065ventId\":0,",
+    "\"\":\"\",",
+    "\"payload\":{},",
+    "\"note\":\"\\u0000\",",
+];
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let at = any::<Index>;
+    prop_oneof![
+        (at(), any::<u8>()).prop_map(|(i, b)| Mutation::Overwrite(i, b)),
+        (at(), collection::vec(any::<u8>(), 1..8)).prop_map(|(i, b)| Mutation::Insert(i, b)),
+        (at(), 1..40_usize).prop_map(|(i, n)| Mutation::Remove(i, n)),
+        at().prop_map(Mutation::Cut),
+        (at(), 0..VALUES.len()).prop_map(|(i, v)| Mutation::Value(i, VALUES[v])),
+        (at(), 0..FIELDS.len()).prop_map(|(i, f)| Mutation::Field(i, FIELDS[f])),
+        (at(), 1..60_usize, at()).prop_map(|(i, n, j)| Mutation::Repeat(i, n, j)),
+        (at(), 1..200_usize).prop_map(|(i, n)| Mutation::Nest(i, n)),
+    ]
+}
+
+impl Mutation {
+    fn apply(&self, event: &mut Vec<u8>) {
+        if event.is_empty() {
+            return;
+        }
+        let length = event.len();
+        match self {
+            Self::Overwrite(at, byte) => event[at.index(length)] = *byte,
+            Self::Insert(at, bytes) => insert(event, at.index(length), bytes),
+            Self::Remove(at, count) => {
+                let start = at.index(length);
+                event.drain(start..length.min(start + count));
+            }
+            Self::Cut(at) => event.truncate(at.index(length)),
+            Self::Value(at, value) => {
+                if let Some((start, end)) = value_after(event, b':', at) {
+                    event.splice(start..end, value.bytes());
+                }
+            }
+            Self::Field(at, field) => {
+                if let Some(start) = after(event, b"{,", at) {
+                    insert(event, start, field.as_bytes());
+                }
+            }
+            Self::Repeat(from, count, to) => {
+                let start = from.index(length);
+                let part = event[start..length.min(start + count)].to_vec();
+                insert(event, to.index(length), &part);
+            }
+            Self::Nest(at, depth) => {
+                if let Some((start, end)) = value_after(event, b':', at) {
+                    event.splice(end..end, "]".repeat(*depth).bytes());
+                    event.splice(start..start, "[".repeat(*depth).bytes());
+                }
+            }
+        }
+    }
+}
+
+fn insert(event: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    event.splice(at..at, bytes.iter().copied());
+}
+
+/// Behind one of the bytes that are any of `any`.
+fn after(event: &[u8], any: &[u8], at: &Index) -> Option<usize> {
+    let places: Vec<usize> = (0..event.len())
+        .filter(|i| any.contains(&event[*i]))
+        .collect();
+    (!places.is_empty()).then(|| places[at.index(places.len())] + 1)
+}
+
+/// From behind a `byte` to the next comma or brace.
+fn value_after(event: &[u8], byte: u8, at: &Index) -> Option<(usize, usize)> {
+    let start = after(event, &[byte], at)?;
+    let rest = event[start..].iter();
+    let length = rest.take_while(|b| !b",}".contains(b)).count();
+    Some((start, start + length))
+}
+
+/// What has to hold for any bytes whatsoever. True where they are an event.
+fn check<P: Payload + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Result<bool, TestCaseError> {
+    let result = decode::<P>(Some(bytes));
+    prop_assert_eq!(&result, &decode::<P>(Some(bytes)), "not always the same");
+    let error = match result {
+        Ok(event) => {
+            same_meaning(&event, bytes)?;
+            let again = decode::<P>(Some(event.encode().as_bytes()));
+            prop_assert_eq!(again, Ok(event), "what it encodes is itself");
+            return Ok(true);
+        }
+        Err(error) => error,
+    };
+    let text = error.to_string();
+    prop_assert!(
+        !text.is_empty() && text.len() <= MAX_TEXT,
+        "{} bytes",
+        text.len()
+    );
+    prop_assert!(!text.chars().any(char::is_control), "{text:?}");
+    is_so::<P>(&error, bytes)?;
+    Ok(false)
+}
+
+/// The event says what a reader that knows nothing of ours finds in the document.
+fn same_meaning<P: Payload>(event: &Event<P>, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
+        // A number too large or half a character, in a field that is none of ours.
+        return Ok(());
+    };
+    let ours: Value = serde_json::from_str(&event.encode()).expect("JSON");
+    for (ours, theirs) in [(&ours, &document), (&ours["payload"], &document["payload"])] {
+        for (name, value) in ours.as_object().expect("an object") {
+            let theirs = &theirs[name];
+            let same = match (value, theirs) {
+                (Value::Object(_), Value::Object(_)) => true,
+                (Value::String(a), Value::String(b)) => a == b || same_id(a, b) || same_date(a, b),
+                (a, b) => a == b,
+            };
+            prop_assert!(same, "{name}: {value} of {theirs}");
+        }
+    }
+    Ok(())
+}
+
+fn same_id(a: &str, b: &str) -> bool {
+    matches!((a.parse::<Uuid>(), b.parse::<Uuid>()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn same_date(a: &str, b: &str) -> bool {
+    let date = DateTime::parse_from_rfc3339;
+    matches!((date(a), date(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The reason is the true one, as far as another reader can tell.
+fn is_so<P: Payload>(error: &DecodeError, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let text = std::str::from_utf8(bytes);
+    let document = serde_json::from_slice::<Value>(bytes);
+    match error {
+        DecodeError::Empty(_) => prop_assert!(bytes.is_empty()),
+        DecodeError::NotUtf8 { position, .. } => {
+            prop_assert_eq!(text.expect_err("not text").valid_up_to(), *position);
+        }
+        DecodeError::NotJson(_) => {
+            prop_assert!(!document.is_ok_and(|document| document.is_object()));
+        }
+        DecodeError::TooDeep(depth) => prop_assert!(*depth > MAX_DEPTH),
+        DecodeError::UnknownType { .. } => {
+            if let Ok(document) = document {
+                prop_assert_ne!(&document["eventType"], P::EVENT_TYPE);
+            }
+        }
+        DecodeError::UnknownVersion(version) => {
+            if let Ok(document) = document {
+                prop_assert_eq!(&document["version"], *version);
+            }
+        }
+        DecodeError::DuplicateKey(_)
+        | DecodeError::BadEnvelope(_)
+        | DecodeError::BadPayload { .. } => {
+            prop_assert!(text.is_ok());
+        }
+    }
+    Ok(())
+}
+
+/// Runs the mutations on one good event. Both ends have to come up, else nothing was tried.
+fn mutated<P: Payload + PartialEq + std::fmt::Debug>(payload: P) {
+    let occurred_at = "2026-02-28T23:59:59.123456Z".parse().expect("a date");
+    let good = Event::about(payload, Uuid::from_u128(1), occurred_at).encode();
+    let config = ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let (mut events, mut reasons) = (0, std::collections::BTreeSet::new());
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(Default::default()),
+    );
+    let counters = std::cell::RefCell::new((&mut events, &mut reasons));
+    let result = runner.run(&collection::vec(mutation(), 1..4), |mutations| {
+        let mut bytes = good.clone().into_bytes();
+        for mutation in &mutations {
+            mutation.apply(&mut bytes);
+        }
+        let is_event = check::<P>(&bytes)?;
+        let mut counters = counters.borrow_mut();
+        if is_event {
+            *counters.0 += 1;
+        } else if let Err(error) = decode::<P>(Some(&bytes)) {
+            counters.1.insert(error.kind());
+        }
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    assert!(events > 1_000, "only {events} events were still good");
+    let kinds = [
+        "bad-envelope",
+        "bad-payload",
+        "duplicate-key",
+        "empty",
+        "not-json",
+        "not-utf8",
+        "too-deep",
+        "unknown-event-type",
+        "unknown-version",
+    ];
+    assert_eq!(
+        reasons.into_iter().collect::<Vec<_>>(),
+        kinds,
+        "all kinds came up"
+    );
+}
+
+#[test]
+fn mutated_purchases_confirmed() {
+    mutated(PurchaseConfirmed {
+        payment_id: Uuid::from_u128(1),
+        student_id: Uuid::from_u128(2),
+        course_id: Uuid::from_u128(3),
+        amount_cents: 4900,
+        currency: "EUR".to_owned(),
+    });
+}
+
+#[test]
+fn mutated_purchases_created() {
+    mutated(PurchaseCreated {
+        purchase_id: Uuid::from_u128(5),
+        payment_id: Uuid::from_u128(1),
+        student_id: Uuid::from_u128(2),
+        course_id: Uuid::from_u128(3),
+    });
+}
+
+#[test]
+fn mutated_trainers_allocated() {
+    mutated(TrainerAllocated {
+        allocation_id: Uuid::from_u128(6),
+        purchase_id: Uuid::from_u128(5),
+        trainer_id: Uuid::from_u128(4),
+        student_id: Uuid::from_u128(2),
+        course_id: Uuid::from_u128(3),
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Bytes that never were an event.
+    #[test]
+    fn any_bytes(bytes in collection::vec(any::<u8>(), 0..200)) {
+        check::<PurchaseCreated>(&bytes)?;
+    }
+}

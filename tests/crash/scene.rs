@@ -1,0 +1,196 @@
+//! One pipeline, its infrastructure in containers and its parts as processes, for all rounds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    chance::Chance,
+    fleet::{ADMIN, Fleet, PAYMENT, Process, Trap, WORKERS, end_all},
+    history::{Declared, History, Topics, disagreements, lags, wrong_rows_are_found},
+    load::Load,
+    support::{eventually, pipeline::Pipeline},
+};
+
+/// From the end of a load until all of it is done, redelivery and a session timeout included.
+const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What all rounds share.
+pub(crate) struct Scene<'a> {
+    pub(crate) fleet: Fleet<'a>,
+    pub(crate) chance: Chance,
+    /// The first replica of each worker, running whenever no round is under way.
+    pub(crate) workers: BTreeMap<&'static str, Process>,
+    pub(crate) services: BTreeMap<&'static str, Process>,
+    pub(crate) database: PgPool,
+    declared: Declared,
+    topics: Topics,
+    /// Payments made so far, all rounds.
+    ever: usize,
+    loads: usize,
+}
+
+impl<'a> Scene<'a> {
+    /// Starts a process of each part.
+    pub(crate) async fn open(pipeline: &'a Pipeline, chance: Chance) -> Self {
+        let fleet = Fleet::new(pipeline);
+        let services = [ADMIN, PAYMENT].map(|role| (role, fleet.service(role)));
+        let workers = WORKERS.map(|role| (role, fleet.worker(role, None)));
+        let mut scene = Self {
+            chance,
+            workers: workers.into(),
+            services: services.into(),
+            database: pipeline.database().await,
+            declared: Declared::read(),
+            topics: Topics::new(pipeline),
+            ever: 0,
+            loads: 0,
+            fleet,
+        };
+        for process in scene
+            .services
+            .values_mut()
+            .chain(scene.workers.values_mut())
+        {
+            process.wait_until_started();
+        }
+        scene
+    }
+
+    pub(crate) fn load(&mut self) -> Load {
+        self.loads += 1;
+        Load::start(self.fleet.pipeline, &format!("load-{}", self.loads))
+    }
+
+    /// Ends a load; its payments count from now on.
+    pub(crate) async fn stop(&mut self, load: Load) -> BTreeSet<Uuid> {
+        let payments = load.stop().await;
+        assert!(
+            !payments.is_empty(),
+            "a round without a payment shows nothing"
+        );
+        self.ever += payments.len();
+        payments
+    }
+
+    /// Ends these workers' first replicas and starts them anew, each with its trap.
+    pub(crate) fn restart(&mut self, traps: &[(&'static str, Trap)]) {
+        let old = traps.iter().map(|(role, _)| self.workers.remove(role));
+        end_all(old.map(Option::unwrap).collect());
+        for (role, trap) in traps {
+            self.workers
+                .insert(role, self.fleet.worker(role, Some(*trap)));
+        }
+    }
+
+    /// Waits until nothing is under way, and everything is exactly as it was promised.
+    pub(crate) async fn settle(&mut self, payments: &BTreeSet<Uuid>) {
+        let began = Instant::now();
+        loop {
+            let is_late = began.elapsed() > SETTLES_WITHIN;
+            let behind = lags(self.fleet.pipeline, &self.declared);
+            // Looking at everything is only worth while when it can be right.
+            if is_late || behind.values().all(|lag| *lag == 0) {
+                let violations = self.history(payments).await.violations();
+                if violations.is_empty() {
+                    return;
+                }
+                assert!(
+                    !is_late,
+                    "after {SETTLES_WITHIN:?} the history of {} payments is not right:\n{}",
+                    payments.len(),
+                    violations.join("\n")
+                );
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn history(&mut self, payments: &BTreeSet<Uuid>) -> History {
+        let mut database = self.database.acquire().await.unwrap();
+        History::gather(
+            self.fleet.pipeline,
+            &self.declared,
+            &mut self.topics,
+            &mut database,
+            payments,
+            self.ever,
+        )
+        .await
+    }
+
+    /// Waits until each worker's group has this many members, and is at rest.
+    pub(crate) fn wait_for_members(&self, roles: &[&str], members: usize) {
+        let what = format!("groups of {members}: {roles:?}");
+        eventually(&what, Duration::from_secs(60), || {
+            let listed = self.fleet.pipeline.caravan(&["groups", "-o", "json"]);
+            let listed = listed.expect(0).json();
+            let has = |role: &&str| {
+                let groups = listed["groups"].as_array().unwrap();
+                let group = groups.iter().find(|g| g["group"] == **role);
+                group.is_some_and(|g| {
+                    g["state"] == "Stable" && g["members"].as_array().unwrap().len() == members
+                })
+            };
+            roles.iter().all(has).then_some(())
+        });
+    }
+
+    /// What a worker that was stopped has committed is what it has processed.
+    pub(crate) async fn expect_committed(&mut self, group: &str) {
+        let (_, topic) = self
+            .declared
+            .consumers()
+            .find(|(g, _)| *g == group)
+            .unwrap();
+        let found = disagreements(
+            self.fleet.pipeline,
+            &mut self.topics,
+            &self.database,
+            group,
+            topic,
+        )
+        .await;
+        assert_eq!(found, Vec::<String>::new(), "{group}");
+    }
+
+    /// Ends everything; then the checker proves itself on the real database, doctored, and
+    /// `caravan verify` has to say of the data what it said.
+    pub(crate) async fn close(mut self, payments: &BTreeSet<Uuid>) {
+        self.settle(payments).await;
+        let history = self.history(payments).await;
+        end_all(std::mem::take(&mut self.workers).into_values().collect());
+        end_all(std::mem::take(&mut self.services).into_values().collect());
+        let mut database = self.database.acquire().await.unwrap();
+        wrong_rows_are_found(&history, &self.declared, &mut database, self.ever).await;
+
+        // Its containers are not there; what it says of topics and tables is what counts.
+        let verify = self
+            .fleet
+            .pipeline
+            .caravan(&["verify", "-o", "json"])
+            .expect(1);
+        let document = verify.json();
+        let findings = document["findings"].as_array().unwrap();
+        for rule in self.declared.invariants.keys() {
+            let id = format!("database.{rule}.holds");
+            let finding = Pipeline::finding(&verify, &id);
+            assert_eq!(finding["status"], "pass", "{finding}");
+        }
+        for layer in ["topics.", "dead-letters."] {
+            let of_layer = findings
+                .iter()
+                .filter(|f| f["id"].as_str().unwrap().starts_with(layer));
+            let of_layer: Vec<_> = of_layer.collect();
+            assert!(!of_layer.is_empty(), "{layer}");
+            for finding in of_layer {
+                assert_eq!(finding["status"], "pass", "{finding}");
+            }
+        }
+    }
+}
