@@ -27,7 +27,7 @@ use crate::{
 /// Between two looks.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long nothing may move before payments that are under way are given up.
+/// How long nothing of theirs may be taken before payments that are under way are given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The topics of the flow and who consumes them.
@@ -52,7 +52,7 @@ struct Topic {
 pub(super) enum Until<'a> {
     /// Till then, or till it is cancelled.
     Deadline(Instant, &'a CancellationToken),
-    /// As long as anything moves.
+    /// As long as the payments' events are being taken.
     Stuck,
 }
 
@@ -144,12 +144,14 @@ impl Path {
             if before.as_ref().is_some_and(|before| before.1 != seen.1) {
                 drained.first.get_or_insert_with(Instant::now);
             }
-            if before.as_ref() != Some(&seen) {
-                moved = Instant::now();
-            }
             let topics = self.counts(from, &seen.0);
             let _unwatched = progress.send(Progress::Passing { topics });
-            drained.pending = self.advance(&mut goals, from, payments, &seen);
+            let pending = self.advance(&mut goals, from, payments, &seen);
+            // What others do on the same topics is no movement.
+            if drained.pending != pending {
+                moved = Instant::now();
+            }
+            drained.pending = pending;
             before = Some(seen);
             if drained.pending.is_none() {
                 drained.last = Some(Instant::now());
@@ -300,4 +302,102 @@ fn added(topic: &str, from: &Offsets, ends: &Offsets) -> i64 {
     let own = ends.iter().filter(|((name, _), _)| name == topic);
     own.map(|(partition, end)| end - from.get(partition).copied().unwrap_or(0))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets<const N: usize>(of: [(&str, i64); N]) -> Offsets {
+        of.map(|(topic, at)| ((topic.to_owned(), 0), at)).into()
+    }
+
+    /// A shop that announces on `paid`; `buyer` takes that and emits to `bought`, which `teacher`
+    /// takes. Nothing is connected to.
+    fn path(bought_is_fed_by: Vec<usize>) -> Path {
+        let kafka = Kafka::new("127.0.0.1:1").expect("a client");
+        let group = |service: &str, topic: &str| Group {
+            service: service.to_owned(),
+            topics: vec![topic.to_owned()],
+            offsets: kafka.group(service).expect("a client"),
+        };
+        let topic = |name: &str, first, fed_by| Topic {
+            name: name.to_owned(),
+            first,
+            fed_by,
+        };
+        Path {
+            partitions: Vec::new(),
+            topics: vec![
+                topic("paid", true, Vec::new()),
+                topic("bought", false, bought_is_fed_by),
+            ],
+            groups: vec![group("buyer", "paid"), group("teacher", "bought")],
+            kafka,
+        }
+    }
+
+    /// What is pending at each look: ends of both topics, and what the two groups have committed.
+    fn looks(path: &Path, looks: &[[i64; 4]]) -> Vec<String> {
+        let from = offsets([("paid", 100), ("bought", 200)]);
+        let mut goals = Goals::default();
+        let look = |[paid, bought, buyer, teacher]: &[i64; 4]| {
+            let ends = offsets([("paid", *paid), ("bought", *bought)]);
+            let committed = vec![offsets([("paid", *buyer)]), offsets([("bought", *teacher)])];
+            let pending = path.advance(&mut goals, &from, 5, &(ends, committed));
+            pending.unwrap_or_else(|| "none".to_owned())
+        };
+        looks.iter().map(look).collect()
+    }
+
+    #[test]
+    fn a_topics_end_is_known_once_its_feeders_have_passed_theirs() {
+        let pending = looks(
+            &path(vec![0]),
+            &[
+                [103, 200, 100, 200],
+                [105, 201, 101, 201],
+                [105, 204, 105, 202],
+                [105, 205, 105, 204],
+                [105, 205, 105, 205],
+            ],
+        );
+        assert_eq!(
+            pending,
+            [
+                "3 of 5 events are on paid",
+                "buyer has yet to take 4 of its events on paid",
+                "teacher has yet to take 2 of its events on bought",
+                "none",
+                "none",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_others_produce_later_is_not_waited_for() {
+        let pending = looks(
+            &path(vec![0]),
+            &[
+                [105, 205, 105, 203],
+                [900, 205, 105, 204],
+                [900, 800, 105, 205],
+            ],
+        );
+        assert_eq!(
+            pending[1],
+            "teacher has yet to take 1 of its events on bought"
+        );
+        assert_eq!(pending[2], "none");
+    }
+
+    /// A worker that emits to the topic which it consumes is never done before itself.
+    #[test]
+    fn topics_that_feed_themselves_end_the_wait_all_the_same() {
+        let pending = looks(
+            &path(vec![1]),
+            &[[105, 205, 105, 203], [105, 205, 105, 205]],
+        );
+        assert_eq!(pending, ["bought has just been filled", "none"]);
+    }
 }
