@@ -296,11 +296,11 @@ mod tests {
             payment,
             rows,
         };
-        let mut effects = Effects::default();
-        effects.uneven = (0..25)
-            .map(|n| uneven(n, 6))
-            .chain([uneven(29, 8)])
-            .collect();
+        let six = (0..25).map(|n| uneven(n, 6));
+        let effects = Effects {
+            uneven: six.chain([uneven(29, 8)]).collect(),
+            ..Effects::default()
+        };
         let (missing, surplus) = amiss(&ledger, &effects);
         assert_eq!((missing.total, missing.named.len()), (26, NAMED));
         assert_eq!(missing.named[0].correlation_id, "p-007");

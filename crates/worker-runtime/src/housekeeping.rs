@@ -112,7 +112,7 @@ impl Housekeeping {
         let pages = bounded(self.pages()).await?;
         while page < pages {
             let began = Instant::now();
-            match bounded(self.step(page, keep)).await? {
+            match bounded(Box::pin(self.step(page, keep))).await? {
                 Step::Done(deleted) => rows += deleted,
                 Step::Taken => break,
             }

@@ -18,6 +18,7 @@ fn received(number: u128, synthetic: bool) -> Received<PurchaseCreated> {
     Received {
         event: Event::about(payload, Uuid::from_u128(2), Utc::now()),
         synthetic,
+        trace: None,
         partition: 0,
         offset: 0,
     }
