@@ -113,7 +113,7 @@ proptest! {
         trainers in trainers(), purchases in purchases(),
     ) {
         let assigned = assign(&trainers, &purchases);
-        let mut one_by_one = trainers.clone();
+        let mut one_by_one = trainers;
         one_by_one.reverse();
         for (course, given) in purchases.iter().zip(&assigned) {
             prop_assert_eq!(assign(&one_by_one, &[*course]), [*given]);
