@@ -18,7 +18,7 @@ use super::{
     offsets::{End, Offsets, lag},
 };
 
-/// Between two looks at whether the reader's caller still waits.
+/// The longest wait for one message: a broker that went away is no reason to wait longer.
 const STEP: Duration = Duration::from_millis(100);
 
 /// From an offset to before another, for partitions of one topic.
