@@ -20,6 +20,7 @@ fn received(number: u128, synthetic: bool) -> Received<PurchaseCreated> {
         synthetic,
         partition: 0,
         offset: 0,
+        trace: None,
     }
 }
 
