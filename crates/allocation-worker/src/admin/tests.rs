@@ -21,7 +21,6 @@ fn received(number: u128, synthetic: bool) -> Received<PurchaseCreated> {
         trace: None,
         partition: 0,
         offset: 0,
-        trace: None,
     }
 }
 
