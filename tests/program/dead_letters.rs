@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Ran, eventually,
+    Ran, eventually, eventually_async,
     kafka::{KeyAndValue, Message, lag, produce, read_all, send, set_message_limit},
     payments::{self, COURSE, COURSE_WITHOUT_TRAINER},
     pipeline::Pipeline,
@@ -34,6 +34,14 @@ async fn dead_letters_are_recovered() {
     two_runs_do_not_meet(&pipeline).await;
     foreign_letters_are_listed_and_stay(&pipeline).await;
     room_is_made_for_larger_messages(&pipeline).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_outlive_kills_and_groups_that_stand_still() {
+    let pipeline = Pipeline::up("replays", &[]);
+
+    a_killed_replay_sends_each_once(&pipeline).await;
+    a_group_that_stands_still_is_waited_for(&pipeline).await;
 }
 
 fn nothing_is_there(pipeline: &Pipeline) {
@@ -361,8 +369,7 @@ async fn what_is_mended_goes_through_once(pipeline: &Pipeline) {
     let mut payments = Vec::new();
     for n in 0..15 {
         let key = format!("untaught-{n}");
-        let (status, answer) = payments::post(pipeline, &key, COURSE_WITHOUT_TRAINER).await;
-        assert_eq!(status, 201, "{answer}");
+        let answer = pay(pipeline, &key, COURSE_WITHOUT_TRAINER).await;
         payments.push(
             answer["paymentId"]
                 .as_str()
@@ -465,18 +472,8 @@ async fn an_interrupted_replay_is_settled(pipeline: &Pipeline) {
             .unwrap_or(0)
     };
     let end = ends(SOURCE);
-    // Two letters of good events, as if they had been given up for a defect since mended.
-    let letter = |offset: &str| {
-        Message::to(DEAD_LETTERS, 0)
-            .value(valid.1.as_ref().unwrap())
-            .key(valid.0.as_ref().unwrap())
-            .header("dlq-topic", SOURCE)
-            .header("dlq-partition", "0")
-            .header("dlq-offset", offset)
-            .header("dlq-group", "purchase-worker")
-            .header("dlq-error-kind", "defect")
-    };
-    send(pipeline, &[letter("0"), letter("1")]).await;
+    let letter = |offset| good_letter(&valid, offset);
+    send(pipeline, &[letter(0), letter(1)]).await;
     let seen: Vec<_> = (0..3)
         .map(|p| {
             dead_letters(pipeline)
@@ -538,10 +535,127 @@ async fn an_interrupted_replay_is_settled(pipeline: &Pipeline) {
     pipeline.expect_green();
 }
 
+/// The letter of a good event, as if it had been given up for a defect that was mended since.
+fn good_letter((key, value): &KeyAndValue, offset: usize) -> Message {
+    Message::to(DEAD_LETTERS, 0)
+        .value(value.as_ref().unwrap())
+        .key(key.as_ref().unwrap())
+        .header("dlq-topic", SOURCE)
+        .header("dlq-partition", "0")
+        .header("dlq-offset", &offset.to_string())
+        .header("dlq-group", "purchase-worker")
+        .header("dlq-error-kind", "defect")
+}
+
+/// What was sent back so far, by what it says to be a replay of.
+fn replays(pipeline: &Pipeline) -> Vec<String> {
+    let sent = read_all(pipeline, SOURCE).into_iter();
+    sent.filter_map(|m| m.headers.get("dlq-replay-of").cloned())
+        .collect()
+}
+
+async fn a_killed_replay_sends_each_once(pipeline: &Pipeline) {
+    let valid = valid_event(pipeline).await;
+    let letters: Vec<_> = (100_000..105_000).map(|n| good_letter(&valid, n)).collect();
+    send(pipeline, &letters).await;
+    let before = replays(pipeline).len();
+    let replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes"]);
+    eventually("a part is sent", Duration::from_secs(60), || {
+        (replays(pipeline).len() > before + 100).then_some(())
+    });
+    // SIGKILL.
+    drop(replay);
+    let left = pipeline
+        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .expect(0);
+    assert!(
+        left.stderr.contains("waiting till it is known"),
+        "{}",
+        left.stderr
+    );
+    let mut sent = replays(pipeline);
+    assert_eq!(sent.len(), before + 5_000);
+    sent.sort();
+    sent.dedup();
+    assert_eq!(sent.len(), before + 5_000, "each once");
+    pipeline.expect_green();
+}
+
+async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
+    let worker = pipeline.container("purchase-worker");
+    let valid = valid_event(pipeline).await;
+    send(pipeline, &[good_letter(&valid, 200_000)]).await;
+    pipeline.docker(&["pause", &worker]);
+    let late = ["dlq", "replay", "--all", "--yes", "--timeout", "2s"];
+    let ran = pipeline.caravan(&late).expect(4);
+    assert!(
+        ran.stderr.contains("group purchase-worker has not passed"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("sent so far: 1 of 1"), "{}", ran.stderr);
+    let list = pipeline
+        .caravan(&["dlq", "list", "-o", "json"])
+        .expect(0)
+        .json();
+    assert_eq!(list["all"]["inFlight"], 1, "{list}");
+    let (ran, _) = pipeline.not_passing();
+    let seen = Pipeline::finding(&ran, "dead-letters.empty")["seen"].clone();
+    assert_eq!(seen, "1 replayed, not yet passed by their groups");
+    let again = pipeline
+        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .expect(0);
+    assert!(
+        again.stdout.contains("1 replayed before, not yet passed"),
+        "{}",
+        again.stdout
+    );
+
+    pipeline.docker(&["unpause", &worker]);
+    pipeline.expect_green();
+
+    // With nobody in the group at all nothing is sent.
+    send(pipeline, &[good_letter(&valid, 200_001)]).await;
+    pipeline.docker(&["stop", &worker]);
+    eventually("the group is empty", Duration::from_secs(40), || {
+        let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
+        let groups = groups["groups"].as_array().unwrap().clone();
+        let group = groups
+            .iter()
+            .find(|g| g["group"] == "purchase-worker")
+            .unwrap()
+            .clone();
+        (group["members"].as_array().unwrap().is_empty()).then_some(())
+    });
+    let before = replays(pipeline).len();
+    let ran = pipeline
+        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .expect(1);
+    assert!(
+        ran.stderr.contains("nobody is in group purchase-worker"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(replays(pipeline).len(), before);
+    pipeline.caravan(&["up"]).expect(0);
+    pipeline
+        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .expect(0);
+    pipeline.expect_green();
+}
+
+/// A payment, under one key till it is taken: on a busy machine the database may be slow to answer.
+async fn pay(pipeline: &Pipeline, key: &str, course: &str) -> Value {
+    eventually_async("the payment", Duration::from_secs(60), async || {
+        let (status, answer) = payments::post(pipeline, key, course).await;
+        (status < 300).then_some(answer)
+    })
+    .await
+}
+
 /// Key and value of an event that a payment has made.
 async fn valid_event(pipeline: &Pipeline) -> KeyAndValue {
-    let (status, answer) = payments::post(pipeline, "valid", COURSE).await;
-    assert!(status < 300, "{answer}");
+    let answer = pay(pipeline, "valid", COURSE).await;
     let id = answer["paymentId"].as_str().unwrap().as_bytes().to_vec();
     let event = eventually("its event", Duration::from_secs(10), || {
         let events = read_all(pipeline, SOURCE);
