@@ -156,7 +156,7 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
     let (ran, ids) = pipeline.not_passing();
     assert_eq!((ran.code, ids), (0, vec!["dead-letters.empty".to_owned()]));
     let finding = Pipeline::finding(&ran, "dead-letters.empty");
-    assert_eq!(finding["seen"], "4: 1 empty, 3 not-json");
+    assert_eq!(finding["seen"], "4: 1 empty, 2 not-json, 1 not-utf8");
     // The hint runs to the letter.
     let hint = finding["hint"].as_str().unwrap().to_owned();
     let commands: Vec<_> = hint.split(", then ").collect();

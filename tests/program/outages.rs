@@ -77,7 +77,6 @@ const OUTAGES: [Outage; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes; run it by its name"]
 async fn outages_are_waited_out() {
     let pipeline = Pipeline::up("outages", &[("LOG_FORMAT", "json")]);
     let database = pipeline.database().await;

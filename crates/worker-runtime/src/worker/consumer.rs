@@ -64,6 +64,7 @@ impl Reader {
             lanes: Arc::clone(&lanes),
             health: health.clone(),
             started: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             commit_failed: AtomicBool::new(false),
             last_failure: Mutex::default(),
         };

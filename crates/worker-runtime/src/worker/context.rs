@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) health: Health,
     pub(crate) started: AtomicBool,
+    /// It was told that no broker can be reached.
+    pub(crate) away: AtomicBool,
     /// An asynchronous commit failed since the consumer's thread looked last.
     pub(crate) commit_failed: AtomicBool,
     /// librdkafka's last word on a lost or refused connection.
@@ -61,7 +63,7 @@ impl Context {
         for partition in partitions {
             self.lanes.open(*partition);
         }
-        self.health.ready(KAFKA_PART);
+        self.broker_answers();
         self.health.ready(GROUP_PART);
         // The startup line comes first; partitions come and go after it.
         if !self.started.swap(true, Ordering::Relaxed) {
@@ -70,6 +72,22 @@ impl Context {
         if !partitions.is_empty() {
             self.health.remove(TOPIC_PART);
             tracing::info!(partitions = ?partitions, "partitions assigned");
+        }
+    }
+
+    /// The way back is told where the way out was.
+    fn broker_answers(&self) {
+        self.health.ready(KAFKA_PART);
+        if self.away.swap(false, Ordering::Relaxed) {
+            tracing::info!("broker connected");
+        }
+    }
+
+    fn no_broker_answers(&self) {
+        self.health
+            .not_ready(KAFKA_PART, "no broker can be reached");
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why = %self.last_failure(), "no broker can be reached");
         }
     }
 
@@ -142,14 +160,9 @@ impl ClientContext for Context {
             .values()
             .any(|broker| broker.state == "UP")
         {
-            if self.health.ready(KAFKA_PART) {
-                tracing::info!("broker connected");
-            }
-        } else if self
-            .health
-            .not_ready(KAFKA_PART, "no broker can be reached")
-        {
-            tracing::warn!("no broker can be reached");
+            self.broker_answers();
+        } else {
+            self.no_broker_answers();
         }
         self.tell_where_reading_began(&statistics);
         match statistics.cgrp {
