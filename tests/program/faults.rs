@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Ran, eventually,
-    kafka::{delete_topic, produce, read_all},
+    kafka::{delete_topic, lag, produce, read_all},
     payments::{self, expect_lessons},
     pipeline::Pipeline,
 };
@@ -100,6 +100,13 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
 }
 
 fn a_paused_container(pipeline: &Pipeline) {
+    // What it has done it commits a little later; frozen in between it would lag, too.
+    let committed = || (lag(pipeline, "session-worker", "trainer-allocated") == 0).then_some(());
+    eventually(
+        "its offsets are committed",
+        Duration::from_secs(10),
+        committed,
+    );
     pipeline.docker(&["pause", &pipeline.container("session-worker")]);
     let ran = expect_red(
         pipeline,
