@@ -101,7 +101,7 @@ impl Outage {
         pipeline.docker(&command);
         let began = Instant::now();
 
-        // Some come while it is away. Without Kafka they would only wait in this test.
+        // Some come while it is away; without Kafka, as soon as it is back.
         let mut sent = before + BEFORE;
         if self.service != "kafka" {
             pay(pipeline, DURING).await;
@@ -119,6 +119,13 @@ impl Outage {
 
         pipeline.docker(&[self.end, &container]);
         let ended = Instant::now();
+        if self.service == "kafka" {
+            eventually("Kafka answers", DONE_WITHIN, || {
+                (pipeline.caravan(&["topics"]).code == 0).then_some(())
+            });
+            pay(pipeline, DURING).await;
+            sent += DURING;
+        }
         all_is_done(database, sent, &name).await;
         let done = ended.elapsed();
         for (worker, topic) in WORKERS {
