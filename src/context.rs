@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::Engine,
-    error::Result,
+    error::{Error, Kind, Result},
     flags::Global,
     invocation::Invocation,
     output::Console,
@@ -23,7 +23,29 @@ pub(crate) struct Context {
     host: Option<String>,
 }
 
+/// What is asked before something is done that cannot be undone.
+pub(crate) struct Question<'a> {
+    pub(crate) text: &'a str,
+    /// Where the answer is no.
+    pub(crate) declined: &'a str,
+    /// Where nobody can answer.
+    pub(crate) unasked: &'a str,
+    /// The command that does not ask.
+    pub(crate) instead: &'a str,
+}
+
 impl Context {
+    /// # Errors
+    /// `Interrupted`: the answer is no. `Usage`: there is no terminal to ask on.
+    pub(crate) fn confirm(&self, question: &Question<'_>) -> Result<()> {
+        match self.console.confirm(question.text) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::new(Kind::Interrupted, question.declined)),
+            None => Err(Error::new(Kind::Usage, question.unasked)
+                .hint(self.invocation.command(question.instead))),
+        }
+    }
+
     pub(crate) fn new(
         global: Global,
         console: Arc<Console>,

@@ -1,7 +1,7 @@
 use super::Verdict;
 use crate::{
-    context::Context,
-    error::{Error, Kind, Result},
+    context::{Context, Question},
+    error::Result,
     output::Progress,
     state,
 };
@@ -40,13 +40,10 @@ fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
         return Ok(());
     }
     let lost = format!("the data in {} will be lost", volumes.join(", "));
-    match context.console.confirm(&format!("{lost}. Remove?")) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Error::new(Kind::Interrupted, "nothing was removed")),
-        None => Err(Error::new(
-            Kind::Usage,
-            format!("{lost}, and there is no terminal to ask on"),
-        )
-        .hint(context.invocation.command("down --volumes --yes"))),
-    }
+    context.confirm(&Question {
+        text: &format!("{lost}. Remove?"),
+        declined: "nothing was removed",
+        unasked: &format!("{lost}, and there is no terminal to ask on"),
+        instead: "down --volumes --yes",
+    })
 }

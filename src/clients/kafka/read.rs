@@ -61,6 +61,26 @@ impl Span {
         }
     }
 
+    /// The next message that stood there; None where none came within a step or `left`.
+    fn poll<'c>(
+        &mut self,
+        client: &'c Client,
+        left: Duration,
+    ) -> Result<Option<BorrowedMessage<'c>>, String> {
+        match client.consumer().poll(left.min(STEP)) {
+            None => Ok(None),
+            Some(Ok(message)) => {
+                let inside = self.reaches(message.topic(), message.partition(), message.offset());
+                Ok(inside.then_some(message))
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.ended(partition);
+                Ok(None)
+            }
+            Some(Err(e)) => Err(describe(&e)),
+        }
+    }
+
     /// Nothing more comes of a partition: compaction and transactions leave gaps at its end.
     fn ended(&mut self, partition: i32) {
         self.to.retain(|(_, p), _| *p != partition);
@@ -104,17 +124,9 @@ impl Kafka {
                 if left.is_zero() {
                     break;
                 }
-                let message = match client.consumer().poll(left.min(STEP)) {
-                    None => continue,
-                    Some(Ok(message)) => message,
-                    Some(Err(KafkaError::PartitionEOF(partition))) => {
-                        span.ended(partition);
-                        continue;
-                    }
-                    Some(Err(e)) => return Err(describe(&e)),
-                };
-                let inside = span.reaches(message.topic(), message.partition(), message.offset());
-                if inside && see(&mut state, &message).is_break() {
+                if let Some(message) = span.poll(&client, left)?
+                    && see(&mut state, &message).is_break()
+                {
                     break;
                 }
             }
@@ -171,19 +183,11 @@ impl Reader {
                 if left.is_zero() {
                     break;
                 }
-                match client.consumer().poll(left.min(STEP)) {
-                    None => {}
-                    Some(Ok(message)) => {
-                        let (partition, offset) = (message.partition(), message.offset());
-                        if span.reaches(message.topic(), partition, offset)
-                            && wanted(partition, offset)
-                        {
-                            held += message.payload_len() + message.key_len();
-                            messages.push(message.detach());
-                        }
-                    }
-                    Some(Err(KafkaError::PartitionEOF(partition))) => span.ended(partition),
-                    Some(Err(e)) => return Err(describe(&e)),
+                if let Some(message) = span.poll(&client, left)?
+                    && wanted(message.partition(), message.offset())
+                {
+                    held += message.payload_len() + message.key_len();
+                    messages.push(message.detach());
                 }
             }
             Ok((messages, span))

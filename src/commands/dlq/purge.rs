@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
-    context::Context,
+    context::{Context, Question},
     dead_letters::{Place, purge::Cuts},
     error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
@@ -96,17 +96,10 @@ fn refused(context: &Context, stuck: u64, before: &[&Place]) -> Error {
 /// Says what will be lost, and asks.
 fn confirm(context: &Context, cuts: &Cuts, flags: &str) -> Result<()> {
     let lost = output::lost(cuts);
-    match context.console.confirm(&format!("{lost}. Delete?")) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Error::new(Kind::Interrupted, "nothing was deleted")),
-        None => Err(Error::new(
-            Kind::Usage,
-            format!("{lost}, and there is no terminal to ask on"),
-        )
-        .hint(
-            context
-                .invocation
-                .command(&format!("dlq purge {flags} --yes")),
-        )),
-    }
+    context.confirm(&Question {
+        text: &format!("{lost}. Delete?"),
+        declined: "nothing was deleted",
+        unasked: &format!("{lost}, and there is no terminal to ask on"),
+        instead: &format!("dlq purge {flags} --yes"),
+    })
 }

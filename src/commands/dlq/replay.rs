@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
-    context::Context,
+    context::{Context, Question},
     dead_letters::plan::Plan,
     error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
@@ -108,17 +108,10 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
-    match context.console.confirm(&format!("{}?", output::what(plan))) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Error::new(Kind::Interrupted, "nothing was sent")),
-        None => Err(Error::new(
-            Kind::Usage,
-            "nothing was sent: there is no terminal to ask on",
-        )
-        .hint(
-            context
-                .invocation
-                .command(&format!("dlq replay {flags} --yes")),
-        )),
-    }
+    context.confirm(&Question {
+        text: &format!("{}?", output::what(plan)),
+        declined: "nothing was sent",
+        unasked: "nothing was sent: there is no terminal to ask on",
+        instead: &format!("dlq replay {flags} --yes"),
+    })
 }
