@@ -2,22 +2,19 @@
 //! than they can take, commits what is done.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, TopicPartitionList,
+    ClientConfig,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
 use super::{
     Message,
-    context::{Context, TOPIC_PART, commit},
+    context::{Context, TOPIC_PART, commit, pause, resume},
     ending::Ending,
     lane::Lanes,
 };
@@ -33,8 +30,6 @@ const READ_MESSAGES: usize = 500;
 const READ_BYTES: usize = 1024 * 1024;
 /// A full lane is looked at again after this, whether it was told to have room or not.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
-/// After a failed commit.
-const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
 /// One consumer of one topic.
 pub(crate) struct Reader {
@@ -65,7 +60,6 @@ impl Reader {
             health: health.clone(),
             started: AtomicBool::new(false),
             away: AtomicBool::new(false),
-            commit_failed: AtomicBool::new(false),
             last_failure: Mutex::default(),
         };
         let consumer: BaseConsumer<Context> = config(brokers, group)
@@ -147,12 +141,8 @@ impl Reader {
     /// Pauses and resumes partitions; whether there is room for more.
     fn regulate(&self) -> bool {
         let flow = self.lanes.flow(tokio::time::Instant::now());
-        if !flow.pause.is_empty() {
-            self.log_failure(self.consumer.pause(&self.list(&flow.pause)));
-        }
-        if !flow.resume.is_empty() {
-            self.log_failure(self.consumer.resume(&self.list(&flow.resume)));
-        }
+        pause(&self.consumer, self.topic, &flow.pause);
+        resume(&self.consumer, self.topic, &flow.resume);
         !flow.hold
     }
 
@@ -162,32 +152,8 @@ impl Reader {
             return;
         }
         self.next_commit = now + COMMIT_EVERY;
-        if self
-            .consumer
-            .context()
-            .commit_failed
-            .swap(false, Ordering::Relaxed)
-        {
-            self.lanes.forget_commits();
-            self.next_commit = now + COMMIT_AGAIN;
-            return;
-        }
         let offsets = self.lanes.take_uncommitted();
         commit(&self.consumer, self.topic, &offsets, CommitMode::Async);
-    }
-
-    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(self.topic, *partition);
-        }
-        list
-    }
-
-    fn log_failure(&self, result: Result<(), KafkaError>) {
-        if let Err(error) = result {
-            tracing::warn!(%error, topic = self.topic, "cannot pause or resume");
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What librdkafka tells the consumer: partitions come and go, commits fail, brokers vanish.
+//! What librdkafka tells the consumer: partitions come and go, what is committed, brokers vanish.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -9,7 +9,7 @@ use rdkafka::{
     ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult},
+    error::KafkaError,
     topic_partition_list::Offset,
 };
 
@@ -35,8 +35,6 @@ pub(crate) struct Context {
     pub(crate) started: AtomicBool,
     /// It was told that no broker can be reached.
     pub(crate) away: AtomicBool,
-    /// An asynchronous commit failed since the consumer's thread looked last.
-    pub(crate) commit_failed: AtomicBool,
     /// librdkafka's last word on a lost or refused connection.
     pub(crate) last_failure: Mutex<String>,
 }
@@ -91,23 +89,27 @@ impl Context {
         }
     }
 
-    /// What was committed before is all that is known of a partition until its first batch is
-    /// through.
-    fn tell_where_reading_began(&self, statistics: &Statistics) {
+    /// A partition's committed offset, as the broker acknowledged it last. Nothing else tells that
+    /// an asynchronous commit has failed: librdkafka says so to a callback alone, which the rdkafka
+    /// crate, built on librdkafka's events, does not set.
+    fn tell_what_is_committed(&self, statistics: &Statistics) {
         let Some(topic) = statistics.topics.get(self.topic) else {
             return;
         };
         for (partition, told) in &topic.partitions {
             // Below zero: none.
             self.lanes
-                .begins_at(*partition, told.committed_offset.max(0));
+                .committed_is(*partition, told.committed_offset.max(0));
         }
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         tracing::info!(partitions = ?partitions, "partitions revoked");
         kill::reached(Point::OnRevoke);
+        let paused = self.lanes.paused(partitions);
         let offsets = self.lanes.close(partitions);
+        // librdkafka remembers a pause, should the partition come back.
+        resume(consumer, self.topic, &paused);
         if consumer.assignment_lost() {
             // Another member may have them by now, and has read on from what was committed.
             return;
@@ -128,13 +130,6 @@ impl ConsumerContext for Context {
             Rebalance::Assign(list) => self.assigned(&self.partitions(list)),
             Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "commit failed, to be tried again");
-            self.commit_failed.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -164,7 +159,7 @@ impl ClientContext for Context {
         } else {
             self.no_broker_answers();
         }
-        self.tell_where_reading_began(&statistics);
+        self.tell_what_is_committed(&statistics);
         match statistics.cgrp {
             Some(group) if group.state == "up" && group.join_state == "steady" => {
                 self.health.ready(GROUP_PART);
@@ -176,6 +171,32 @@ impl ClientContext for Context {
             None => {}
         }
     }
+}
+
+/// Reads nothing more of these partitions, and throws away what was fetched of them.
+pub(crate) fn pause(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
+    if !partitions.is_empty()
+        && let Err(error) = consumer.pause(&list(topic, partitions))
+    {
+        tracing::warn!(%error, topic, "cannot pause");
+    }
+}
+
+/// Reads on from these partitions.
+pub(crate) fn resume(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
+    if !partitions.is_empty()
+        && let Err(error) = consumer.resume(&list(topic, partitions))
+    {
+        tracing::warn!(%error, topic, "cannot resume");
+    }
+}
+
+fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
 }
 
 /// Commits `(partition, offset)` pairs of the topic, if there are any.

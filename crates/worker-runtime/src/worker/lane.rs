@@ -55,7 +55,7 @@ struct Lane {
     task: JoinHandle<()>,
     /// The last offset handed to the task.
     delivered: i64,
-    /// The last offset whose commit was asked for.
+    /// The last offset whose commit was asked for, unless that turned out to have failed.
     committed: i64,
     /// Since when it is full, unless it is paused.
     full_since: Option<Instant>,
@@ -109,11 +109,17 @@ impl Lanes {
     /// Offsets that go back mean another topic of the same name, read from its start: the task,
     /// and what it had parked of the old one, make way for a new one. Nothing of the same topic
     /// is lost by that: the consumer only ever goes back to the topic's start.
+    ///
+    /// But for one message: where a rebalance falls between its coming out of librdkafka's queue
+    /// and librdkafka's noting so, reading resumes with it. The task has it already.
     pub(crate) fn deliver(&self, message: Message) {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(&message.partition) else {
             return;
         };
+        if message.offset == lane.delivered && message.offset > 0 {
+            return;
+        }
         if message.offset <= lane.delivered {
             tracing::warn!(
                 partition = message.partition,
@@ -141,7 +147,8 @@ impl Lanes {
     }
 
     /// Ends the tasks of these partitions once what is under way is through, or after a bounded
-    /// time, and returns what they have not committed: `(partition, offset)`.
+    /// time, and returns what is to be committed of them, `(partition, offset)`: also what was
+    /// asked for before, whose success is not known yet.
     ///
     /// Not to be called from within the Tokio runtime.
     pub(crate) fn close(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
@@ -168,8 +175,18 @@ impl Lanes {
         });
         closing
             .iter()
-            .filter_map(|(partition, lane)| Some((*partition, lane.uncommitted()?)))
+            .filter_map(|(partition, lane)| Some((*partition, lane.gauge.done()?)))
             .collect()
+    }
+
+    /// Those of these partitions that are paused.
+    pub(crate) fn paused(&self, partitions: &[i32]) -> Vec<i32> {
+        let lanes = self.lock();
+        let is_paused = |partition: &i32| {
+            let lane = lanes.get(partition);
+            lane.is_some_and(|lane| lane.paused.is_some())
+        };
+        partitions.iter().copied().filter(is_paused).collect()
     }
 
     /// All partitions.
@@ -181,7 +198,7 @@ impl Lanes {
     pub(crate) fn take_uncommitted(&self) -> Vec<(i32, i64)> {
         let mut offsets = Vec::new();
         for (partition, lane) in self.lock().iter_mut() {
-            if let Some(offset) = lane.uncommitted() {
+            if let Some(offset) = lane.gauge.done().filter(|done| *done != lane.committed) {
                 lane.committed = offset;
                 offsets.push((*partition, offset));
             }
@@ -189,17 +206,14 @@ impl Lanes {
         offsets
     }
 
-    /// The group's committed offset of the partition, 0 where there is none.
-    pub(crate) fn begins_at(&self, partition: i32, offset: i64) {
-        if let Some(lane) = self.lock().get(&partition) {
+    /// The broker's word on what is committed of the partition, 0 where nothing is. What was asked
+    /// for and is not there has failed, or is on its way: it is asked for again, which is harmless.
+    pub(crate) fn committed_is(&self, partition: i32, offset: i64) {
+        if let Some(lane) = self.lock().get_mut(&partition) {
             lane.gauge.begins_at(offset);
-        }
-    }
-
-    /// A commit failed: all offsets are to be committed again.
-    pub(crate) fn forget_commits(&self) {
-        for lane in self.lock().values_mut() {
-            lane.committed = NONE;
+            if lane.committed != offset {
+                lane.committed = NONE;
+            }
         }
     }
 
@@ -256,12 +270,6 @@ impl Lanes {
     }
 }
 
-impl Lane {
-    fn uncommitted(&self) -> Option<i64> {
-        self.gauge.done().filter(|done| *done != self.committed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_to_be_committed_once() {
+    fn what_is_done_is_to_be_committed_until_it_is() {
         let runtime = runtime();
         let (lanes, offsets) = lanes(&runtime);
         lanes.open(0);
@@ -321,7 +329,10 @@ mod tests {
         assert_eq!(offsets.recv_timeout(Duration::from_secs(5)), Ok((0, 5)));
         assert_eq!(lanes.take_uncommitted(), [(0, 6)]);
         assert_eq!(lanes.take_uncommitted(), []);
-        lanes.forget_commits();
+        lanes.committed_is(0, 6);
+        assert_eq!(lanes.take_uncommitted(), []);
+        lanes.committed_is(0, 5);
+        assert_eq!(lanes.take_uncommitted(), [(0, 6)]);
         assert_eq!(lanes.close(&[0]), [(0, 6)]);
         assert!(lanes.all().is_empty());
     }
@@ -340,9 +351,15 @@ mod tests {
             );
         }
         assert_eq!(lanes.take_uncommitted(), [(0, 2)]);
+        // The last one once more is no new beginning.
+        for offset in [1, 2] {
+            lanes.deliver(message(offset, 1));
+            lanes.flush();
+        }
+        assert_eq!(offsets.recv_timeout(Duration::from_secs(5)), Ok((0, 2)));
         // A message of a partition that is not ours (any more) is nobody's.
         lanes.close(&[0]);
-        lanes.deliver(message(2, 1));
+        lanes.deliver(message(3, 1));
     }
 
     /// Lanes of which partition 0 is open, and its gauge; its task takes nothing.

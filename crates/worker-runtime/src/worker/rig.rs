@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     Health, Metrics, kafka,
-    metrics::WorkerMetrics,
     watchdog::{Limits, Watchdog},
 };
 
@@ -96,16 +95,16 @@ pub(super) struct Rig {
     chunks: UnboundedSender<Vec<Message>>,
 }
 
-pub(super) fn shared(fake: Fake, brokers: &str) -> (Arc<Shared<Fake>>, WorkerMetrics) {
+pub(super) fn shared(fake: Fake, brokers: &str) -> (Arc<Shared<Fake>>, Metrics) {
     let health = Health::default();
-    let metrics = Metrics::new(health.clone()).worker(TOPIC);
+    let metrics = Metrics::new(health.clone());
     let exit = Box::new(|_: &str| {});
     let shared = Shared {
         group: "group",
         processor: fake,
         producer: kafka::producer(brokers).expect("a producer"),
         health: health.clone(),
-        metrics: metrics.clone(),
+        metrics: metrics.worker(TOPIC),
         watchdog: Watchdog::start(Limits::default(), health, exit).expect("a thread"),
         ending: Ending::new(CancellationToken::new()),
     };

@@ -5,8 +5,9 @@ use std::{
 
 use caravan_events::names::DEAD_LETTER_TOPIC;
 use rdkafka::{
-    Offset,
+    Offset, TopicPartitionList,
     producer::{FutureProducer, FutureRecord},
+    types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 use tokio::runtime::Handle;
 
@@ -17,7 +18,10 @@ use super::{
     },
     *,
 };
-use crate::worker::{lag::Lags, work::Shared};
+use crate::{
+    Metrics,
+    worker::{lag::Lags, work::Shared},
+};
 
 const GROUP: &str = "group";
 const PARTITIONS: i32 = 3;
@@ -25,6 +29,7 @@ const PARTITIONS: i32 = 3;
 /// A worker as it runs, but for its process.
 struct Member {
     shared: Arc<Shared<Fake>>,
+    metrics: Metrics,
     thread: JoinHandle<()>,
 }
 
@@ -34,7 +39,7 @@ impl Member {
         let lanes = Lanes::new(
             spawner(Arc::clone(&shared), Lags::default()),
             Handle::current(),
-            metrics,
+            shared.metrics.clone(),
         );
         let reader = Reader::new(
             brokers,
@@ -48,6 +53,7 @@ impl Member {
         let reader = reader.expect("a client");
         Self {
             shared,
+            metrics,
             thread: thread::spawn(move || reader.run()),
         }
     }
@@ -100,6 +106,16 @@ async fn committed(brokers: &str) -> i64 {
     list.elements().iter().map(|e| offset(e.offset())).sum()
 }
 
+async fn wait_for_commit(brokers: &str, offsets: i64) {
+    let all_committed = async {
+        while committed(brokers).await < offsets {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), all_committed).await;
+    assert!(waited.is_ok(), "{} committed", committed(brokers).await);
+}
+
 fn topics() -> Cluster {
     cluster(&[(TOPIC, PARTITIONS), (DEAD_LETTER_TOPIC, 1)])
 }
@@ -144,4 +160,36 @@ async fn what_is_under_way_is_finished_before_partitions_go() {
     eventually("the rest is done", || second.events() >= rest).await;
     second.leave().await;
     assert_eq!(committed(&brokers).await, 30);
+}
+
+/// Nothing tells of it but the broker's own word, and no later event brings the next commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_failed_is_made_again() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 2];
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &refusals);
+    let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    produce(&brokers, 30).await;
+    eventually("all are given", || member.events() >= 30).await;
+    wait_for_commit(&brokers, 30).await;
+    member.leave().await;
+}
+
+/// librdkafka keeps a pause for a partition that somebody else has meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_was_paused_when_it_went_is_read_when_it_is_back() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    produce(&brokers, 6_000).await;
+    let first = Member::join(Fake::waiting(), &brokers);
+    let paused = r#"caravan_partitions_paused{reason="full"} 3"#;
+    eventually("all are paused", || first.metrics.text().contains(paused)).await;
+    let second = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    eventually("one goes", || second.events() > 0).await;
+    second.leave().await;
+    first.shared.processor.let_through(1_000);
+    produce(&brokers, 30).await;
+    wait_for_commit(&brokers, 6_030).await;
+    first.leave().await;
 }
