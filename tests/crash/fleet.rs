@@ -184,13 +184,20 @@ impl Process {
         end_all(vec![self]);
     }
 
-    /// The end of its log.
+    /// Where it stood: the lines of its log that are of the process and no single event, and the
+    /// last ones, whatever they are.
     pub(crate) fn tail(&self) -> String {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let log = read(&self.stdout);
         let lines: Vec<_> = log.lines().collect();
-        let last = lines[lines.len().saturating_sub(15)..].join("\n");
-        format!("{}:\n{last}\n{}", self.role, read(&self.stderr))
+        let (before, last) = lines.split_at(lines.len().saturating_sub(15));
+        let own: Vec<_> = before
+            .iter()
+            .filter(|line| !line.contains("Id="))
+            .copied()
+            .collect();
+        let (own, last) = (own.join("\n"), last.join("\n"));
+        format!("{}:\n{own}\n…\n{last}\n{}", self.role, read(&self.stderr))
     }
 }
 

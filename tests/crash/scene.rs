@@ -22,7 +22,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What all rounds share.
 pub(crate) struct Scene<'a> {
-    pub(crate) fleet: Fleet<'a>,
     pub(crate) chance: Chance,
     /// The first replica of each worker, running whenever no round is under way.
     pub(crate) workers: BTreeMap<&'static str, Process>,
@@ -33,6 +32,8 @@ pub(crate) struct Scene<'a> {
     /// Payments made so far, all rounds.
     ever: usize,
     loads: usize,
+    /// Last, so that its logs are there for the last words of the processes above.
+    pub(crate) fleet: Fleet<'a>,
 }
 
 impl<'a> Scene<'a> {
@@ -102,9 +103,10 @@ impl<'a> Scene<'a> {
                 }
                 assert!(
                     !is_late,
-                    "after {SETTLES_WITHIN:?} the history of {} payments is not right:\n{}",
+                    "after {SETTLES_WITHIN:?} the history of {} payments is not right:\n{}\n{}",
                     payments.len(),
-                    violations.join("\n")
+                    violations.join("\n"),
+                    self.fleet.pipeline.caravan(&["groups"]).stdout
                 );
             }
             tokio::time::sleep(PAUSE).await;
