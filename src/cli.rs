@@ -51,6 +51,12 @@ impl Command {
         matches!(self, Self::Run(_) | Self::Health(_))
     }
 
+    /// Threads of the async runtime, where not one for each core: a role waits for others most of
+    /// the time, and what a core could do more is its siblings' (docs/performance.md).
+    pub(crate) fn threads(&self) -> Option<usize> {
+        matches!(self, Self::Run(_)).then_some(1)
+    }
+
     /// Leaves things in order, and says how, when it is cancelled.
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(

@@ -58,7 +58,11 @@ fn execute(
     env: std::collections::BTreeMap<String, String>,
 ) -> error::Result<Verdict> {
     let defect = |what: &str, e: std::io::Error| Error::new(Kind::Defect, format!("{what}: {e}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = cli.command.threads() {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|e| defect("cannot start the async runtime", e))?;
