@@ -190,14 +190,16 @@ impl JsonLine {
 
 /// Needs no quotes in `key=value`.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || c == '"' || c == '=')
+    let is_special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
+    // Nearly all values are ids and numbers; bytes are looked at several at a time.
+    let is_ascii = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() & (b != b'"') & (b != b'='));
+    !text.is_empty() && (is_ascii || !text.chars().any(is_special))
 }
 
 fn escape_control(out: &mut impl Write, text: &str) -> fmt::Result {
-    if !text.chars().any(char::is_control) {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) || !text.chars().any(char::is_control) {
         return out.write_str(text);
     }
     for c in text.chars() {
