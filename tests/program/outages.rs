@@ -141,6 +141,10 @@ impl Outage {
             .await;
         }
         assert_eq!(read_all(pipeline, DEAD_LETTERS), [], "{name}");
+        for (worker, _) in WORKERS {
+            let restarts = pipeline.inspect(worker, "{{.RestartCount}}");
+            assert_eq!(restarts, "0", "{name}: {worker} waits, and does not end");
+        }
         let told: Vec<_> = WORKERS
             .iter()
             .map(|(worker, _)| {

@@ -14,7 +14,7 @@ use rdkafka::{
 
 use super::{
     Message,
-    context::{Context, TOPIC_PART, commit, pause, resume},
+    context::{Context, GROUP_PART, KAFKA_PART, TOPIC_PART, commit, pause, resume},
     ending::Ending,
     lane::Lanes,
 };
@@ -146,9 +146,12 @@ impl Reader {
         !flow.hold
     }
 
+    /// Only as a member of the group: librdkafka keeps a commit while the coordinator is away, and
+    /// sends it for a member that has been given up meanwhile; for a static one that is fatal.
     fn commit_done(&mut self) {
         let now = Instant::now();
-        if now < self.next_commit {
+        let is_away = |part: &&str| self.health.is_not_ready(part);
+        if now < self.next_commit || [KAFKA_PART, GROUP_PART].iter().any(is_away) {
             return;
         }
         self.next_commit = now + COMMIT_EVERY;
