@@ -1,0 +1,174 @@
+use serde_json::{Value, json};
+
+use super::text::{line, state, time, word};
+use crate::{
+    dead_letters::{
+        Letter,
+        journal::Status,
+        survey::{Age, Kind, MAX_LISTED, Survey, Tally},
+    },
+    output::{Console, listing},
+};
+
+/// Of an error, in a table.
+const MAX_ERROR: usize = 80;
+
+/// `list`, for a person.
+pub(crate) fn survey(console: &Console, topic: &str, survey: &Survey) -> String {
+    if survey.total == 0 {
+        return format!("no dead letters on {topic}");
+    }
+    let mut text = String::new();
+    if !survey.kinds.is_empty() {
+        let header = [
+            "TOPIC",
+            "GROUP",
+            "REASON",
+            "AGE",
+            "WAITING",
+            "IN FLIGHT",
+            "REPLAYED",
+            "EXAMPLE",
+        ];
+        let rows = survey
+            .kinds
+            .iter()
+            .map(|(kind, tally)| kind_row(kind, tally));
+        text = listing::table(console, &header, rows.collect());
+        text.push_str("\n\n");
+    }
+    if !survey.listed.is_empty() {
+        let header = ["PLACE", "GROUP", "REASON", "STATE", "GIVEN UP", "ERROR"];
+        let rows = survey
+            .listed
+            .iter()
+            .map(|(letter, status)| letter_row(letter, *status));
+        text.push_str(&listing::table(console, &header, rows.collect()));
+        text.push_str("\n\n");
+    }
+    text.push_str(&summary(topic, survey));
+    text
+}
+
+fn summary(topic: &str, survey: &Survey) -> String {
+    let all = &survey.all;
+    let count = |n: u64, noun| listing::count(usize::try_from(n).unwrap_or(usize::MAX), noun);
+    let mut text = format!(
+        "{} on {topic}: {} waiting, {} in flight, {} replayed",
+        count(all.letters, "dead letter"),
+        all.count(Status::Waiting),
+        in_flight(all),
+        all.count(Status::Replayed),
+    );
+    if survey.unsorted > 0 {
+        let unsorted = survey.unsorted;
+        text.push_str(&format!(
+            "\n{unsorted} of further kinds are counted, not listed"
+        ));
+    }
+    if survey.listed.len() == MAX_LISTED {
+        text.push_str(&format!("\nnamed are the newest {MAX_LISTED} at most"));
+    }
+    if survey.incomplete {
+        text.push_str(&format!(
+            "\nthis is a part: about {} stand there",
+            survey.total
+        ));
+    }
+    text
+}
+
+fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
+    vec![
+        word(kind.topic.as_deref()),
+        word(kind.group.as_deref()),
+        word(kind.reason.as_deref()),
+        age(kind.age).to_owned(),
+        tally.count(Status::Waiting).to_string(),
+        in_flight(tally).to_string(),
+        tally.count(Status::Replayed).to_string(),
+        tally
+            .example
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), ToString::to_string),
+    ]
+}
+
+fn letter_row(letter: &Letter, status: Status) -> Vec<String> {
+    let error = letter.error.as_deref().unwrap_or("-");
+    vec![
+        letter.id().to_string(),
+        word(letter.group.as_deref()),
+        word(letter.reason.as_deref()),
+        state(status).to_owned(),
+        letter.at.map_or_else(|| "-".to_owned(), time),
+        line(&error[..error.floor_char_boundary(MAX_ERROR)]),
+    ]
+}
+
+fn in_flight(tally: &Tally) -> u64 {
+    tally.count(Status::InFlight) + tally.count(Status::Interrupted)
+}
+
+fn age(age: Age) -> &'static str {
+    match age {
+        Age::Hour => "under 1h",
+        Age::Day => "1h to 1d",
+        Age::Week => "1d to 7d",
+        Age::Older => "over 7d",
+        Age::Unknown => "unknown",
+    }
+}
+
+/// `list`, for a machine.
+pub(crate) fn survey_value(project: &str, topic: &str, survey: &Survey) -> Value {
+    let kinds = survey.kinds.iter().map(|(kind, tally)| {
+        let mut value = tally_value(tally);
+        value["topic"] = json!(kind.topic);
+        value["group"] = json!(kind.group);
+        value["reason"] = json!(kind.reason);
+        value["age"] = json!(age(kind.age));
+        value
+    });
+    let listed = survey
+        .listed
+        .iter()
+        .map(|(letter, status)| summary_value(letter, *status));
+    json!({
+        "project": project,
+        "topic": topic,
+        "complete": !survey.incomplete,
+        "stored": survey.total,
+        "all": tally_value(&survey.all),
+        "groups": kinds.collect::<Vec<_>>(),
+        "ungrouped": survey.unsorted,
+        "deadLetters": listed.collect::<Vec<_>>(),
+    })
+}
+
+fn tally_value(tally: &Tally) -> Value {
+    json!({
+        "letters": tally.letters,
+        "waiting": tally.count(Status::Waiting),
+        "inFlight": tally.count(Status::InFlight),
+        "interrupted": tally.count(Status::Interrupted),
+        "replayed": tally.count(Status::Replayed),
+        "oldest": tally.oldest.map(time),
+        "newest": tally.newest.map(time),
+        "example": tally.example.as_ref().map(ToString::to_string),
+    })
+}
+
+pub(super) fn summary_value(letter: &Letter, status: Status) -> Value {
+    json!({
+        "place": letter.id().to_string(),
+        "deadLetter": letter.own.to_string(),
+        "source": letter.source.as_ref().map(ToString::to_string),
+        "group": letter.group,
+        "reason": letter.reason,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "at": letter.at.map(time),
+        "state": state(status),
+    })
+}

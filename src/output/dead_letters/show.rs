@@ -1,0 +1,129 @@
+use rdkafka::{Message, message::Headers};
+use serde_json::{Value, json};
+
+use super::{
+    list::summary_value,
+    text::{bytes, line, state, time, word},
+};
+use crate::{
+    dead_letters::find::Found,
+    output::{Console, Paint, listing},
+};
+
+/// Of a payload, and of each header, no more is shown.
+const MAX_VALUE: usize = 64 * 1024;
+const MAX_HEADER: usize = 4 * 1024;
+/// As many headers are shown.
+const MAX_HEADERS: usize = 100;
+
+/// `show`, for a person.
+pub(crate) fn letter(console: &Console, found: &Found) -> String {
+    let (letter, message) = (&found.letter, &found.message);
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{value}\n"));
+    row("dead letter", &letter.own.to_string());
+    row(
+        "source",
+        &letter
+            .source
+            .as_ref()
+            .map_or_else(|| "not said".to_owned(), ToString::to_string),
+    );
+    row("group", &word(letter.group.as_deref()));
+    row("reason", &word(letter.reason.as_deref()));
+    row("error", &word(letter.error.as_deref()));
+    row("attempts", &word(letter.attempts.as_deref()));
+    row("given up", &letter.at.map_or_else(|| "-".to_owned(), time));
+    row("state", state(found.status));
+    for other in &found.others {
+        row(
+            "also",
+            &format!("{} (group {})", other.own, word(other.group.as_deref())),
+        );
+    }
+    row(
+        "key",
+        &message.key().map_or_else(
+            || "none".to_owned(),
+            |k| bytes(console, k, MAX_HEADER, false),
+        ),
+    );
+    text.push_str(&format!("\n{}\n", console.out(Paint::Strong, "headers")));
+    let headers: Vec<_> = message
+        .headers()
+        .into_iter()
+        .flat_map(|h| h.iter())
+        .collect();
+    for header in headers.iter().take(MAX_HEADERS) {
+        let value = header.value.map_or_else(
+            || "none".to_owned(),
+            |value| bytes(console, value, MAX_HEADER, false),
+        );
+        text.push_str(&format!("  {}: {value}\n", line(header.key)));
+    }
+    if headers.len() > MAX_HEADERS {
+        text.push_str(&format!("  and {} more\n", headers.len() - MAX_HEADERS));
+    }
+    let payload = message.payload();
+    let size = payload.map_or_else(
+        || "none (a tombstone)".to_owned(),
+        |p| listing::count(p.len(), "byte"),
+    );
+    text.push_str(&format!(
+        "\n{}\n",
+        console.out(Paint::Strong, &format!("payload: {size}"))
+    ));
+    if let Some(payload) = payload {
+        text.push_str(&bytes(console, payload, MAX_VALUE, true));
+    }
+    text.trim_end().to_owned()
+}
+
+/// `show`, for a machine.
+pub(crate) fn letter_value(console: &Console, project: &str, found: &Found) -> Value {
+    let message = &found.message;
+    let headers = message.headers().into_iter().flat_map(|h| h.iter());
+    let headers = headers.take(MAX_HEADERS).map(|header| {
+        json!({
+            "name": header.key,
+            "value": header.value.map(|value| bytes_value(console, value, MAX_HEADER)),
+        })
+    });
+    let mut value = summary_value(&found.letter, found.status);
+    value["project"] = json!(project);
+    value["others"] = found
+        .others
+        .iter()
+        .map(|o| json!(o.own.to_string()))
+        .collect();
+    value["key"] = json!(
+        message
+            .key()
+            .map(|key| bytes_value(console, key, MAX_HEADER))
+    );
+    value["headers"] = headers.collect();
+    value["payload"] = json!(
+        message
+            .payload()
+            .map(|p| bytes_value(console, p, MAX_VALUE))
+    );
+    value
+}
+
+/// Text where it is text, else hexadecimal digits.
+fn bytes_value(console: &Console, all: &[u8], max: usize) -> Value {
+    let masked = console.masked_bytes(all);
+    let truncated = masked.len() > max;
+    let size = all.len();
+    match str::from_utf8(&masked) {
+        Ok(text) => {
+            let text = &text[..text.floor_char_boundary(max)];
+            json!({ "bytes": size, "text": text, "truncated": truncated })
+        }
+        Err(_) => {
+            let shown = masked.iter().take(max);
+            let hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
+            json!({ "bytes": size, "hex": hex, "truncated": truncated })
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Whatever stands in a dead letter may have been put there by anybody: control characters are
+//! escaped, bytes that are no text too, and all of it is bounded.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{dead_letters::journal::Status, output::Console};
+
+pub(super) fn state(status: Status) -> &'static str {
+    match status {
+        Status::Waiting => "waiting",
+        Status::Interrupted => "interrupted",
+        Status::InFlight => "in-flight",
+        Status::Replayed => "replayed",
+    }
+}
+
+pub(super) fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+pub(super) fn word(text: Option<&str>) -> String {
+    text.map_or_else(|| "-".to_owned(), line)
+}
+
+/// Bytes for a person; secrets are masked before anything is cut or escaped.
+pub(super) fn bytes(console: &Console, all: &[u8], max: usize, lines: bool) -> String {
+    let masked = console.masked_bytes(all);
+    let mut text = escaped(&masked[..masked.len().min(max)], lines);
+    if masked.len() > max {
+        text.push_str(&format!("\n… {} more bytes", masked.len() - max));
+    }
+    text
+}
+
+/// One line of text without anything that a terminal would act on.
+pub(super) fn line(text: &str) -> String {
+    escaped(text.as_bytes(), false)
+}
+
+/// `\xff` for a byte that is no text, `\u{1b}` for a character that a terminal acts on; with
+/// `lines`, line ends and tabs stay.
+fn escaped(bytes: &[u8], lines: bool) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let kept = lines && matches!(c, '\n' | '\t');
+            // Controls, and what turns the direction of writing around.
+            let acts = c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if acts && !kept {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_gets_through() {
+        let bytes = b"a\x1b[2J\n\xff\xfe\tb\x00\xc2\x9b\xe2\x80\xae";
+        assert_eq!(
+            escaped(bytes, false),
+            r"a\u{1b}[2J\n\xff\xfe\tb\u{0}\u{9b}\u{202e}"
+        );
+        assert_eq!(escaped(b"a\n\tb\r", true), "a\n\tb\\r");
+        assert_eq!(escaped("é ✓".as_bytes(), false), "é ✓");
+    }
+}
