@@ -11,6 +11,8 @@ use caravan_events::ids;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use worker_runtime::database;
+
 use crate::assignment::{Trainer, assign};
 
 /// What is to be allocated.
@@ -84,7 +86,7 @@ impl Allocations {
         &self,
         purchases: &[Purchase],
     ) -> Result<Vec<Outcome>, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = database::begin(&self.pool).await?;
         let mut found = Found::default();
         allocate(&mut transaction, purchases, &mut found).await?;
         transaction.commit().await?;

@@ -16,6 +16,8 @@ pub(crate) struct Order {
     pub(crate) course_id: Uuid,
     pub(crate) amount_cents: i64,
     pub(crate) currency: String,
+    /// Test traffic: marked as such, and deleted by whoever sent it.
+    pub(crate) synthetic: bool,
 }
 
 /// A row of `payments`.
@@ -27,6 +29,7 @@ pub(crate) struct Payment {
     pub(crate) amount_cents: i64,
     pub(crate) currency: String,
     pub(crate) status: String,
+    pub(crate) synthetic: bool,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -36,6 +39,7 @@ impl Payment {
             && self.course_id == order.course_id
             && self.amount_cents == order.amount_cents
             && self.currency == order.currency
+            && self.synthetic == order.synthetic
     }
 }
 
@@ -63,14 +67,15 @@ WITH payment AS (
     INSERT INTO outbox (event_id, correlation_id, topic, event, synthetic, traceparent)
     SELECT $9, id, $10, $11, synthetic, $12 FROM payment
 )
-SELECT id, student_id, course_id, amount_cents, currency, status, created_at FROM payment";
+SELECT id, student_id, course_id, amount_cents, currency, status, synthetic, created_at
+FROM payment";
 
 const BY_KEY: &str = "
-SELECT id, student_id, course_id, amount_cents, currency, status, created_at
+SELECT id, student_id, course_id, amount_cents, currency, status, synthetic, created_at
 FROM payments WHERE idempotency_key = $1";
 
 const BY_ID: &str = "
-SELECT id, student_id, course_id, amount_cents, currency, status, created_at
+SELECT id, student_id, course_id, amount_cents, currency, status, synthetic, created_at
 FROM payments WHERE id = $1";
 
 /// The payments of the database.
@@ -95,10 +100,9 @@ impl Payments {
         &self,
         key: &str,
         order: &Order,
-        synthetic: bool,
         trace: Trace,
     ) -> Result<Accepted, sqlx::Error> {
-        if let Some(payment) = self.insert(key, order, synthetic, trace).await? {
+        if let Some(payment) = self.insert(key, order, trace).await? {
             self.accepted.notify_one();
             return Ok(Accepted::New(payment));
         }
@@ -119,7 +123,6 @@ impl Payments {
         &self,
         key: &str,
         order: &Order,
-        synthetic: bool,
         trace: Trace,
     ) -> Result<Option<Payment>, sqlx::Error> {
         let id = ids::time_ordered();
@@ -140,7 +143,7 @@ impl Payments {
             .bind(order.course_id)
             .bind(order.amount_cents)
             .bind(&order.currency)
-            .bind(synthetic)
+            .bind(order.synthetic)
             .bind(created_at)
             .bind(event.event_id)
             .bind(PurchaseConfirmed::TOPIC)
@@ -157,5 +160,37 @@ impl Payments {
             .bind(id)
             .fetch_optional(&self.pool)
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_does_not_stand_for_the_payment_it_looks_like() {
+        let order = Order {
+            student_id: Uuid::from_u128(1),
+            course_id: Uuid::from_u128(2),
+            amount_cents: 4900,
+            currency: "EUR".to_owned(),
+            synthetic: true,
+        };
+        let payment = Payment {
+            id: Uuid::from_u128(3),
+            student_id: order.student_id,
+            course_id: order.course_id,
+            amount_cents: order.amount_cents,
+            currency: order.currency.clone(),
+            status: "confirmed".to_owned(),
+            synthetic: true,
+            created_at: Utc::now(),
+        };
+        assert!(payment.is_for(&order));
+        let real = Order {
+            synthetic: false,
+            ..order
+        };
+        assert!(!payment.is_for(&real));
     }
 }

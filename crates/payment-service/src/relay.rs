@@ -19,6 +19,7 @@ use uuid::Uuid;
 use worker_runtime::{
     Failure, Health, RunError, Service, Trace,
     backoff::Backoff,
+    database,
     kafka::{self, Producer, Record},
     metrics::OutboxMetrics,
     watchdog::Pulse,
@@ -29,10 +30,19 @@ const PART: &str = "outbox";
 /// Announcements sent together.
 const BATCH: i64 = 500;
 const POLL: Duration = Duration::from_secs(1);
+/// For one batch: longer than its turn may be waited for (`lock_timeout`, 10 s) and its messages
+/// take (10 s to be queued, 20 s to be sent). The server has timeouts of its own; this one is for
+/// a server that is frozen.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// For one look, likewise.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// This replica's turn, until the end of the transaction.
-const TAKE_TURN: &str =
-    "SELECT pg_advisory_xact_lock(hashtextextended('payment-service/outbox', 0))";
+/// This replica's turn, until the end of the transaction, which may be idle for as long as Kafka
+/// takes to acknowledge: the session's 15 s would end it before Kafka's 30 s are over, and have
+/// what was acknowledged late sent again.
+const TAKE_TURN: &str = "
+SELECT set_config('idle_in_transaction_session_timeout', '45s', true),
+       pg_advisory_xact_lock(hashtextextended('payment-service/outbox', 0))";
 
 /// A statement after [`TAKE_TURN`]: it has to see what the turn before it marked.
 const UNSENT: &str = "
@@ -128,7 +138,17 @@ impl Relay {
 
     /// Sends the oldest unsent announcements, and says how many there were.
     async fn send_batch(&self) -> Result<usize, Failure> {
-        let mut transaction = self.pool.begin().await?;
+        timeout(BATCH_TIMEOUT, self.try_send_batch())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure::Infrastructure(format!(
+                    "database: no answer within {BATCH_TIMEOUT:?}"
+                )))
+            })
+    }
+
+    async fn try_send_batch(&self) -> Result<usize, Failure> {
+        let mut transaction = database::begin(&self.pool).await?;
         sqlx::query(TAKE_TURN).execute(&mut *transaction).await?;
         let rows: Vec<Row> = sqlx::query_as(UNSENT)
             .bind(BATCH)
@@ -160,8 +180,8 @@ impl Relay {
 
     /// Whether another replica holds what this one could not send.
     async fn something_waits(&self) -> bool {
-        let waits = sqlx::query_scalar(WAITS).fetch_one(&self.pool).await;
-        waits.unwrap_or(true)
+        let waits = sqlx::query_scalar(WAITS).fetch_one(&self.pool);
+        !matches!(timeout(LOOK_TIMEOUT, waits).await, Ok(Ok(false)))
     }
 
     fn works(&mut self) {

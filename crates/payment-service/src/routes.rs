@@ -60,9 +60,9 @@ async fn accept(
 ) -> Result<(StatusCode, Json<Receipt>), ApiError> {
     let key = idempotency_key(&headers)?;
     let synthetic = synthetic(&headers)?;
-    let order = order(request)?;
+    let order = order(request, synthetic)?;
     let trace = trace(&headers);
-    let (status, payment) = match payments.accept(key, &order, synthetic, trace).await? {
+    let (status, payment) = match payments.accept(key, &order, trace).await? {
         Accepted::New(payment) => {
             tracing::info!(correlationId = %payment.id, synthetic, "payment accepted");
             (StatusCode::CREATED, payment)
@@ -136,7 +136,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<&str, ApiError> {
     })
 }
 
-fn order(request: Request) -> Result<Order, ApiError> {
+fn order(request: Request, synthetic: bool) -> Result<Order, ApiError> {
     validate_amount(request.amount_cents, &request.currency)
         .map_err(|why| ApiError::bad_request("invalid_body", why))?;
     Ok(Order {
@@ -144,6 +144,7 @@ fn order(request: Request) -> Result<Order, ApiError> {
         course_id: request.course_id,
         amount_cents: request.amount_cents,
         currency: request.currency,
+        synthetic,
     })
 }
 
@@ -177,8 +178,8 @@ mod tests {
             amount_cents,
             currency: currency.to_owned(),
         };
-        assert!(order(request(4900, "EUR")).is_ok());
-        assert!(order(request(0, "EUR")).is_err());
-        assert!(order(request(4900, "euro")).is_err());
+        assert!(order(request(4900, "EUR"), false).is_ok());
+        assert!(order(request(0, "EUR"), false).is_err());
+        assert!(order(request(4900, "euro"), false).is_err());
     }
 }

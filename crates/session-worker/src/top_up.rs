@@ -1,16 +1,13 @@
 //! The periodic pass: as sessions go by, windows are filled up again.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker_runtime::{Failure, Health};
+use worker_runtime::{Failure, Health, database};
 
 use crate::{
     store::{self, Wanted},
@@ -35,17 +32,22 @@ pub(crate) struct TopUp {
     health: Health,
 }
 
-/// An allocation without any session is its event's business first: it is left alone for a
-/// minute, so that a broken event path shows instead of being papered over at once.
+/// The allocations that follow `$1`, each with whether its window is short. An allocation without
+/// any session is its event's business first: it is left alone for a minute, so that a broken event
+/// path shows instead of being papered over at once.
+///
+/// What this costs does not depend on how many allocations have ended, nor on how many sessions
+/// have gone by: `starts_at` grows with `seq`, so the last few tell how many are to come.
 const SLICE: &str = "
-SELECT id, created_at < now() - interval '1 minute' FROM trainer_allocations
-WHERE id > $1 AND status = 'active' ORDER BY id LIMIT $2";
-
-/// One stretch of the index on (allocation_id, seq), instead of a look-up for each allocation.
-const UPCOMING_SESSIONS: &str = "
-SELECT allocation_id, (count(*) FILTER (WHERE starts_at > now()))::integer
-FROM tutoring_sessions WHERE allocation_id > $1 AND allocation_id <= $2
-GROUP BY allocation_id ORDER BY allocation_id";
+SELECT a.id, a.status = 'active' AND s.upcoming < $3
+    AND (s.filled OR a.created_at < now() - interval '1 minute')
+FROM (SELECT id, status, created_at FROM trainer_allocations
+      WHERE id > $1 ORDER BY id LIMIT $2) a
+CROSS JOIN LATERAL (
+    SELECT count(*) > 0 AS filled, count(*) FILTER (WHERE starts_at > now()) AS upcoming
+    FROM (SELECT starts_at FROM tutoring_sessions
+          WHERE allocation_id = a.id ORDER BY seq DESC LIMIT $3) last) s
+ORDER BY a.id";
 
 /// Without those that another replica is at.
 const LOCK: &str = "
@@ -89,7 +91,7 @@ impl TopUp {
         }
     }
 
-    /// Walks all active allocations once, a slice at a time in the order of their ids; a slice is
+    /// Walks all allocations once, a slice at a time in the order of their ids; a slice is
     /// followed by a rest, so that the pass never takes more than a part of the database's time.
     async fn pass(&self) -> Result<u64, String> {
         let (mut after, mut sessions) = (Uuid::nil(), 0);
@@ -114,26 +116,15 @@ impl TopUp {
         let allocations: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
             .bind(after)
             .bind(SLICE_SIZE)
+            .bind(UPCOMING)
             .fetch_all(&self.db)
             .await?;
         let Some((last, _)) = allocations.last().copied() else {
             return Ok((None, 0));
         };
-        let upcoming: Vec<(Uuid, i32)> = sqlx::query_as(UPCOMING_SESSIONS)
-            .bind(after)
-            .bind(last)
-            .fetch_all(&self.db)
-            .await?;
-        let upcoming: HashMap<Uuid, i32> = upcoming.into_iter().collect();
-        let is_short = |(id, old): &(Uuid, bool)| {
-            upcoming
-                .get(id)
-                .map_or(*old, |upcoming| *upcoming < UPCOMING)
-        };
         let short: Vec<Uuid> = allocations
-            .iter()
-            .filter(|allocation| is_short(allocation))
-            .map(|(id, _)| *id)
+            .into_iter()
+            .filter_map(|(id, short)| short.then_some(id))
             .collect();
         let mut added = 0;
         for batch in short.chunks(BATCH) {
@@ -144,7 +135,7 @@ impl TopUp {
 
     /// One transaction. The row locks keep replicas apart, and `fill` reads after they are taken.
     async fn fill(&self, allocations: &[Uuid]) -> Result<u64, sqlx::Error> {
-        let mut transaction = self.db.begin().await?;
+        let mut transaction = database::begin(&self.db).await?;
         let rows: Vec<Row> = sqlx::query_as(LOCK)
             .bind(allocations)
             .fetch_all(&mut *transaction)

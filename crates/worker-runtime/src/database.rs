@@ -4,7 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, PgPool,
+    Connection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
@@ -100,6 +100,22 @@ pub async fn connect(
 ) -> Result<Option<PgPool>, RunError> {
     let pool = pool(url, max_connections)?;
     Ok(wait(&pool, health, shutdown).await.then_some(pool))
+}
+
+/// A transaction that leaves nothing behind, even if its beginning is not waited for.
+///
+/// `PgPool::begin` of sqlx 0.9 counts the transaction only once the server has answered BEGIN: a
+/// caller that is gone by then (a timeout, a shutdown) gives a connection back that is in a
+/// transaction nobody knows of, and what the next one writes to it, without a transaction of its
+/// own, is taken back when it is closed. So BEGIN is waited for in any case.
+///
+/// # Errors
+/// The database's.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.begin().await })
+        .await
+        .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// Keeps the database's part in `/ready` true, for a service that only speaks to it when asked.

@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, kafka};
+use crate::{Failure, database, kafka};
 
 /// After the start of the process; one that starts again and again does not prune each time.
 const FIRST_PASS_AFTER: Duration = Duration::from_secs(60);
@@ -129,7 +129,7 @@ impl Housekeeping {
     }
 
     async fn step(&self, page: i64, keep: Duration) -> Result<Step, sqlx::Error> {
-        let mut transaction = self.db.begin().await?;
+        let mut transaction = database::begin(&self.db).await?;
         // Until the end of the transaction.
         let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
         let mine: bool = sqlx::query_scalar(lock)

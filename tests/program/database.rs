@@ -1,0 +1,42 @@
+//! What the connection pool promises on a real server.
+
+use sqlx::PgPool;
+use tokio::task::yield_now;
+use worker_runtime::database;
+
+use crate::support::{payments::count, pipeline::Pipeline};
+
+/// How often, each time a little later: some are given up while BEGIN is on its way.
+const GIVEN_UP: i64 = 200;
+
+async fn write(pool: &PgPool, title: &str) {
+    sqlx::query("INSERT INTO courses (id, title) VALUES (gen_random_uuid(), $1)")
+        .bind(title)
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_follows_a_beginning_that_was_given_up_is_committed() {
+    let pipeline = Pipeline::declared("database", &[]);
+    pipeline.caravan(&["up", "migrate"]).expect(0);
+    let others = pipeline.database().await;
+    let pool = database::pool(&pipeline.database_url(), 1).unwrap();
+    write(&pool, "before").await;
+    for turns in 0..GIVEN_UP {
+        let patience = async {
+            for _ in 0..turns {
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = database::begin(&pool) => {}
+            () = patience => {}
+        }
+        write(&pool, "after").await;
+    }
+    let written = "SELECT count(*) FROM courses WHERE title = 'after'";
+    assert_eq!(count(&others, written).await, GIVEN_UP);
+}
