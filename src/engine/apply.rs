@@ -13,6 +13,7 @@ use super::{
     observed::Container,
     plan::{self, Action, Step, Wanted},
     report::ServiceReport,
+    settings,
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
@@ -163,6 +164,7 @@ impl Apply<'_> {
         let wanted = |spec: &Spec| Wanted {
             hash: spec.hash.clone(),
             image_id: image.id.clone(),
+            settings: settings::wanted(&spec.body, &image.config),
         };
         let wanted: Vec<_> = specs.iter().map(wanted).collect();
         let mut steps = plan::steps(self.pipeline, service, &wanted, self.observed);
@@ -233,8 +235,8 @@ impl Apply<'_> {
                 self.start(service, &id, &name).await?;
                 (id, Outcome::Created)
             }
-            Action::Recreate { cause } => {
-                self.doing(service, &format!("recreating: {cause}"));
+            Action::Recreate { causes } => {
+                self.doing(service, &format!("recreating: {}", in_short(&causes)));
                 let id = self.engine.replace(&existing, spec).await?;
                 self.start(service, &id, &name).await?;
                 (id, Outcome::Recreated)
@@ -296,6 +298,15 @@ impl Apply<'_> {
     pub(super) fn send(&self, event: Event) {
         // Nobody listening is no reason to stop.
         drop(self.events.send(event));
+    }
+}
+
+/// The first cause, and how many more there are.
+fn in_short(causes: &[String]) -> String {
+    match causes {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
     }
 }
 

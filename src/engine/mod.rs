@@ -1,8 +1,8 @@
 //! Docker: what is there, what is to be done, doing it, waiting for it, taking it down.
 //!
 //! In the order in which data passes: `connect` finds the engine; `observe` says what it has;
-//! `images` brings what is to run; `spec` turns a service into what Docker is handed and `plan`
-//! compares that with what is there; `up` sets all services going, `apply` brings each one up as
+//! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
+//! names what differs from what is there, and `plan` says what to do about it; `up` sets all services going, `apply` brings each one up as
 //! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
 //! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
 
@@ -14,6 +14,7 @@ pub(crate) mod observed;
 
 pub(crate) mod images;
 mod plan;
+pub(crate) mod settings;
 mod spec;
 
 mod apply;

@@ -17,6 +17,7 @@ use super::{
     connect::{Engine, status},
     labels,
     observed::{Container, Health, State},
+    settings,
 };
 use crate::error::Result;
 
@@ -118,6 +119,7 @@ pub(super) fn by_label(label: &str, value: &str) -> HashMap<&'static str, Vec<St
 
 /// What Docker tells of a container, in our terms.
 pub(super) fn container(raw: ContainerInspectResponse) -> Container {
+    let settings = settings::seen(&raw);
     let state = raw.state.unwrap_or_default();
     let labels: std::collections::BTreeMap<_, _> = raw
         .config
@@ -125,7 +127,7 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
         .into_iter()
         .flatten()
         .collect();
-    let settings = raw.network_settings.unwrap_or_default();
+    let network = raw.network_settings.unwrap_or_default();
     Container {
         id: raw.id.unwrap_or_default(),
         name: raw
@@ -147,9 +149,10 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
         restart_count: raw.restart_count.unwrap_or(0),
         health: health(&state),
         image_id: raw.image.unwrap_or_default(),
-        addresses: addresses(settings.networks.unwrap_or_default()),
-        ports: ports(settings.ports.unwrap_or_default()),
+        addresses: addresses(network.networks.unwrap_or_default()),
+        ports: ports(network.ports.unwrap_or_default()),
         labels,
+        settings,
         pid: state.pid.unwrap_or(0),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use super::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A container as `inspect` shows it.
@@ -31,6 +32,7 @@ pub(crate) struct Container {
     /// `127.0.0.1:8080->8080/tcp`
     pub(crate) ports: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) settings: Settings,
     /// On the host; 0 when not running.
     pub(crate) pid: i64,
 }

@@ -1,7 +1,10 @@
 //! What is to be done about each replica of a service, and why: a pure function of what is
 //! declared and what is there.
 
-use super::observed::{Container, State};
+use super::{
+    observed::{Container, State},
+    settings::{self, Settings},
+};
 use crate::pipeline::{Pipeline, Service};
 
 /// What is to be done about one container.
@@ -12,7 +15,8 @@ pub(crate) enum Action {
     Create,
     /// It drifted from the declaration, or can never run again.
     Recreate {
-        cause: String,
+        /// At least one, a line each.
+        causes: Vec<String>,
     },
     Start {
         cause: String,
@@ -37,6 +41,7 @@ pub(crate) struct Wanted {
     /// [`super::labels::HASH`] of a container as declared.
     pub(crate) hash: String,
     pub(crate) image_id: String,
+    pub(crate) settings: Settings,
 }
 
 /// The steps of one service. `wanted` has an entry for each replica, from 1; `observed` may hold
@@ -56,7 +61,9 @@ pub(crate) fn steps(
             Step {
                 replica,
                 container: container.map(|c| c.id.clone()),
-                action: container.map_or(Action::Create, |c| action(one_shot, wanted, c)),
+                action: container.map_or(Action::Create, |c| {
+                    action(one_shot, wanted, c, &pipeline.secrets)
+                }),
             }
         })
         .collect();
@@ -69,17 +76,11 @@ pub(crate) fn steps(
     steps
 }
 
-fn action(one_shot: bool, wanted: &Wanted, container: &Container) -> Action {
+fn action(one_shot: bool, wanted: &Wanted, container: &Container, secrets: &[String]) -> Action {
     let cause = |text: &str| text.to_owned();
-    if container.labels.get(super::labels::HASH) != Some(&wanted.hash) {
-        return Action::Recreate {
-            cause: cause("its declaration changed"),
-        };
-    }
-    if container.image_id != wanted.image_id {
-        return Action::Recreate {
-            cause: cause("its image changed"),
-        };
+    let causes = drift(wanted, container, secrets);
+    if !causes.is_empty() {
+        return Action::Recreate { causes };
     }
     match container.state {
         State::Running | State::Restarting => Action::Keep,
@@ -92,9 +93,27 @@ fn action(one_shot: bool, wanted: &Wanted, container: &Container) -> Action {
             cause: ended(container),
         },
         State::Dead | State::Removing | State::Unknown => Action::Recreate {
-            cause: format!("its container is {}", container.state.name()),
+            causes: vec![format!("its container is {}", container.state.name())],
         },
     }
+}
+
+/// In what a container is not as wanted. The hash decides for what Caravan made; what somebody else
+/// made, `docker compose` for instance, is compared by what it is set to.
+fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
+    let mut causes = Vec::new();
+    if container.image_id != wanted.image_id {
+        causes.push("its image changed".to_owned());
+    }
+    let hash = container.labels.get(super::labels::HASH);
+    if hash != Some(&wanted.hash) {
+        let differences = settings::differences(&wanted.settings, &container.settings);
+        if differences.is_empty() && hash.is_some() {
+            causes.push("its declaration changed".to_owned());
+        }
+        causes.extend(differences.iter().map(|d| d.describe(secrets)));
+    }
+    causes
 }
 
 fn ended(container: &Container) -> String {

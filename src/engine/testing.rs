@@ -99,6 +99,7 @@ pub(crate) fn container(service: &str, replica: u32) -> Container {
         addresses: Vec::new(),
         ports: Vec::new(),
         labels: BTreeMap::new(),
+        settings: BTreeMap::new(),
         pid: 1,
     }
 }

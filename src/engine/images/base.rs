@@ -29,7 +29,7 @@ impl Engine {
     /// # Errors
     /// No `mmdebstrap`, or it fails: with its last words.
     pub(super) async fn ensure_debian(&self) -> Result<bool> {
-        if self.image_id(DEBIAN).await?.is_some() {
+        if self.local_image(DEBIAN).await?.is_some() {
             return Ok(false);
         }
         let mut child = Command::new("mmdebstrap")

@@ -12,6 +12,10 @@ mod pull;
 mod resolve;
 mod template;
 
+use std::sync::Arc;
+
+use bollard::models::{ImageConfig, ImageInspect};
+
 pub(super) use resolve::Images;
 pub(crate) use template::TEMPLATES;
 
@@ -19,10 +23,23 @@ pub(crate) use template::TEMPLATES;
 const LOCAL: &str = "caravan.local/";
 
 /// An image that the engine has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Image {
     /// What a container is created from.
     pub(crate) reference: String,
     /// `sha256:…`
     pub(crate) id: String,
+    /// What a container gets from it where it is told nothing else.
+    pub(crate) config: Arc<ImageConfig>,
+}
+
+impl Image {
+    /// As the engine tells of it; None where that has no id.
+    fn new(reference: &str, found: ImageInspect) -> Option<Self> {
+        Some(Self {
+            reference: reference.to_owned(),
+            id: found.id?,
+            config: Arc::new(found.config.unwrap_or_default()),
+        })
+    }
 }

@@ -39,8 +39,8 @@ impl Engine {
         let read = tokio::task::spawn_blocking(Content::read).await;
         let content = read.map_err(|e| Error::new(Kind::Defect, e.to_string()))??;
         let reference = format!("{repository}:{}", content.tag);
-        if let Some(id) = self.image_id(&reference).await? {
-            return Ok((Image { reference, id }, false));
+        if let Some(image) = self.local_image(&reference).await? {
+            return Ok((image, false));
         }
         let latest = format!("{repository}:latest");
         let names = [reference.clone(), latest];
@@ -51,15 +51,15 @@ impl Engine {
                 Error::new(Kind::Defect, "cannot pack the image").because(e.to_string())
             })?;
         self.load(archive).await?;
-        let loaded = self.image_id(&reference).await?;
-        let id = loaded.ok_or_else(|| {
+        let loaded = self.local_image(&reference).await?;
+        let image = loaded.ok_or_else(|| {
             Error::new(
                 Kind::NotRight,
                 format!("Docker loaded {reference}, but does not have it"),
             )
         })?;
         self.forget_others(repository, &reference).await;
-        Ok((Image { reference, id }, true))
+        Ok((image, true))
     }
 
     /// Removes the images of earlier executables that no container uses (Docker keeps the others):

@@ -203,9 +203,7 @@ impl<'a> Images<'a> {
     }
 
     async fn local(&self, reference: &str) -> Result<Option<Image>> {
-        let id = self.engine.image_id(reference).await?;
-        let reference = reference.to_owned();
-        Ok(id.map(|id| Image { reference, id }))
+        self.engine.local_image(reference).await
     }
 
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
@@ -266,9 +264,10 @@ impl<'a> Images<'a> {
 }
 
 impl Engine {
-    /// The id of a local image; None when there is none.
-    pub(in crate::engine) async fn image_id(&self, reference: &str) -> Result<Option<String>> {
-        Ok(self.image(reference).await?.and_then(|image| image.id))
+    /// A local image; None when there is none.
+    pub(in crate::engine) async fn local_image(&self, reference: &str) -> Result<Option<Image>> {
+        let found = self.image(reference).await?;
+        Ok(found.and_then(|found| Image::new(reference, found)))
     }
 
     /// A local image that was built from a template, with its content label.
@@ -276,10 +275,10 @@ impl Engine {
         let Some(found) = self.image(reference).await? else {
             return Ok(None);
         };
-        let labels = found.config.and_then(|c| c.labels).unwrap_or_default();
-        let content = labels.get(labels::CONTENT).cloned().unwrap_or_default();
-        let reference = reference.to_owned();
-        Ok(found.id.map(|id| (Image { reference, id }, content)))
+        let labels = found.config.as_ref().and_then(|c| c.labels.as_ref());
+        let content = labels.and_then(|labels| labels.get(labels::CONTENT));
+        let content = content.cloned().unwrap_or_default();
+        Ok(Image::new(reference, found).map(|image| (image, content)))
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageInspect>> {

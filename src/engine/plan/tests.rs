@@ -10,6 +10,7 @@ fn wanted(replicas: usize) -> Vec<Wanted> {
     let one = Wanted {
         hash: AS_DECLARED.to_owned(),
         image_id: "sha256:1".to_owned(),
+        settings: settings(&[("user", "1"), ("environment.LOG_FORMAT", "json")]),
     };
     vec![one; replicas]
 }
@@ -44,10 +45,15 @@ fn started(cause: &str) -> Action {
     }
 }
 
-fn recreated(cause: &str) -> Action {
+fn recreated(causes: &[&str]) -> Action {
     Action::Recreate {
-        cause: cause.to_owned(),
+        causes: causes.iter().map(|&cause| cause.to_owned()).collect(),
     }
+}
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
 }
 
 #[test]
@@ -60,23 +66,44 @@ fn what_is_right_is_kept() {
 }
 
 #[test]
-fn drift_recreates() {
+fn drift_recreates_and_is_named() {
+    let hash = |c: &mut Container, hash: &str| {
+        c.labels.insert(labels::HASH.to_owned(), hash.to_owned());
+    };
     let changed = |c: &mut Container| {
-        c.labels.insert(labels::HASH.to_owned(), "h0".to_owned());
+        hash(c, "h0");
+        c.settings = settings(&[("user", "1"), ("environment.LOG_FORMAT", "human")]);
     };
     assert_eq!(
         action_on(None, changed),
-        recreated("its declaration changed")
+        recreated(&["environment.LOG_FORMAT: human -> json"])
     );
-    let unlabelled = |c: &mut Container| c.labels.clear();
+    let in_what_is_not_compared = |c: &mut Container| {
+        hash(c, "h0");
+        c.settings = wanted(1).remove(0).settings;
+    };
     assert_eq!(
-        action_on(None, unlabelled),
-        recreated("its declaration changed")
+        action_on(None, in_what_is_not_compared),
+        recreated(&["its declaration changed"])
     );
     let image = |c: &mut Container| c.image_id = "sha256:0".to_owned();
-    assert_eq!(action_on(None, image), recreated("its image changed"));
+    assert_eq!(action_on(None, image), recreated(&["its image changed"]));
     let dead = |c: &mut Container| c.state = State::Dead;
-    assert_eq!(action_on(None, dead), recreated("its container is dead"));
+    assert_eq!(action_on(None, dead), recreated(&["its container is dead"]));
+}
+
+#[test]
+fn what_others_made_as_declared_is_kept() {
+    let as_declared = |c: &mut Container| {
+        c.labels.clear();
+        c.settings = wanted(1).remove(0).settings;
+    };
+    assert_eq!(action_on(None, as_declared), Action::Keep);
+    let otherwise = |c: &mut Container| {
+        as_declared(c);
+        c.settings.remove("user");
+    };
+    assert_eq!(action_on(None, otherwise), recreated(&["user: new, 1"]));
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn image(id: &str) -> Image {
     Image {
         reference: "worker:1".to_owned(),
         id: id.to_owned(),
+        config: std::sync::Arc::default(),
     }
 }
 
