@@ -10,7 +10,7 @@ use super::{
     health,
 };
 use crate::{
-    engine::observed::{Container, State},
+    engine::observed::{Container, State, replicas},
     error::Result,
     pipeline::Service,
 };
@@ -28,7 +28,8 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
             let logs = scene.invocation.command(&format!("logs {}", service.name));
             vec![completed(began, service, &own, &hint, &logs)]
         } else {
-            long_running(scene, began, service, &own, &hint)
+            let wanted = replicas(service, &containers);
+            long_running(scene, began, (service, wanted), &own, &hint)
         };
         scene.report.send_all(findings);
     }
@@ -38,11 +39,11 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
 fn long_running(
     scene: Scene<'_>,
     began: Instant,
-    service: &Service,
+    (service, wanted): (&Service, u32),
     own: &[&Container],
     hint: &str,
 ) -> Vec<Finding> {
-    let running = running(began, service, own);
+    let running = running(began, service, wanted as usize, own);
     let up: Vec<_> = own
         .iter()
         .copied()
@@ -75,9 +76,8 @@ fn long_running(
     findings
 }
 
-/// All declared replicas are there and running.
-fn running(began: Instant, service: &Service, own: &[&Container]) -> Finding {
-    let wanted = service.replicas as usize;
+/// All replicas that are wanted are there and running.
+fn running(began: Instant, service: &Service, wanted: usize, own: &[&Container]) -> Finding {
     let expected = match wanted {
         1 => "running".to_owned(),
         n => format!("{n} running"),

@@ -3,7 +3,7 @@
 use super::Scene;
 use crate::engine::{
     labels,
-    observed::{Container, State},
+    observed::{Container, State, replicas},
 };
 
 impl Scene<'_> {
@@ -16,7 +16,8 @@ impl Scene<'_> {
             .filter(|c| c.state == State::Paused)
             .map(|c| c.name.as_str())
             .collect();
-        let replicas = self.pipeline.service(service).map_or(1, |s| s.replicas);
+        let declared = self.pipeline.service(service);
+        let replicas = declared.map_or(1, |s| replicas(s, containers));
         let running = own.iter().filter(|c| c.state == State::Running).count();
         if !paused.is_empty() {
             self.invocation

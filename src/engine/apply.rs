@@ -1,16 +1,16 @@
 //! Brings one service up: its image, its containers, its dependencies, its start, its readiness.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use futures_util::future::try_join_all;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     board::{Board, Stage},
     connect::Engine,
     event::{Event, Events, Outcome},
     images::{Image, Images},
-    observed::Container,
+    observed::{self, Container},
     plan::{self, Action, Step, Wanted},
     report::ServiceReport,
     settings,
@@ -35,6 +35,11 @@ pub(super) struct Apply<'a> {
     pub(super) board: Board<'a>,
     pub(super) images: Images<'a>,
     pub(super) networks: OnceCell<Result<()>>,
+    /// Replicas where neither the declaration nor what is there says how many.
+    pub(super) scale: BTreeMap<String, u32>,
+    /// Held while a container is replaced: one after the other, and no more once one of them, which
+    /// is named here, did not come up. A change that breaks what it touches breaks one.
+    replacing: Mutex<Option<String>>,
 }
 
 /// Why a service did not come up.
@@ -90,6 +95,8 @@ impl<'a> Apply<'a> {
             board: Board::new(&services),
             images: Images::new(engine, pipeline, observed, events),
             networks: OnceCell::new(),
+            scale: BTreeMap::new(),
+            replacing: Mutex::default(),
             services,
         }
     }
@@ -158,7 +165,9 @@ impl Apply<'_> {
 
     /// What is to be done about each declared replica, and which are too many.
     fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
-        let specs: Vec<Spec> = (1..=service.replicas)
+        let replicas = self.scale.get(&service.name).copied();
+        let replicas = replicas.unwrap_or_else(|| observed::replicas(service, self.observed));
+        let specs: Vec<Spec> = (1..=replicas)
             .map(|replica| Spec::new(self.pipeline, service, replica, image))
             .collect();
         let wanted = |spec: &Spec| Wanted {
@@ -220,7 +229,7 @@ impl Apply<'_> {
         self.engine.remove(id, &name, false).await
     }
 
-    async fn replica(&self, service: &Service, replica: Replica) -> Result<Outcome> {
+    async fn replica(&self, service: &Service, replica: Replica) -> Result<Outcome, Trouble> {
         let Replica {
             step,
             spec,
@@ -236,10 +245,7 @@ impl Apply<'_> {
                 (id, Outcome::Created)
             }
             Action::Recreate { causes } => {
-                self.doing(service, &format!("recreating: {}", in_short(&causes)));
-                let id = self.engine.replace(&existing, spec).await?;
-                self.start(service, &id, &name).await?;
-                (id, Outcome::Recreated)
+                return Box::pin(self.recreate(service, &existing, spec, &causes)).await;
             }
             Action::Start { cause } => {
                 self.doing(service, &format!("starting: {cause}"));
@@ -252,11 +258,50 @@ impl Apply<'_> {
                 (existing, Outcome::Started)
             }
         };
+        Ok(self.see_through(service, &id, &name, outcome).await?)
+    }
+
+    /// Replaces a container, when it is its turn.
+    async fn recreate(
+        &self,
+        service: &Service,
+        existing: &str,
+        spec: Spec,
+        causes: &[String],
+    ) -> Result<Outcome, Trouble> {
+        self.doing(service, "waiting until others are recreated");
+        let mut failed = self.replacing.lock().await;
+        if let Some(by) = failed.clone() {
+            return Err(Trouble::Blocked { by });
+        }
+        self.doing(service, &format!("recreating: {}", in_short(causes)));
+        let name = spec.name.clone();
+        let recreated = async {
+            let id = self.engine.replace(existing, spec).await?;
+            self.start(service, &id, &name).await?;
+            self.see_through(service, &id, &name, Outcome::Recreated)
+                .await
+        };
+        let recreated = recreated.await;
+        if recreated.is_err() {
+            *failed = Some(service.name.clone());
+        }
+        Ok(recreated?)
+    }
+
+    /// Waits until what runs is ready, or, a one-shot, is through.
+    async fn see_through(
+        &self,
+        service: &Service,
+        id: &str,
+        name: &str,
+        outcome: Outcome,
+    ) -> Result<Outcome> {
         if service.is_one_shot(self.pipeline) {
-            return self.complete(service, &id, &name, outcome).await;
+            return self.complete(service, id, name, outcome).await;
         }
         self.board.set(&service.name, Stage::Started);
-        Box::pin(self.ready(service, &id, outcome != Outcome::Kept)).await?;
+        Box::pin(self.ready(service, id, outcome != Outcome::Kept)).await?;
         Ok(outcome)
     }
 

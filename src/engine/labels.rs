@@ -28,6 +28,8 @@ pub(crate) const NETWORK: &str = "com.docker.compose.network";
 pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 /// Hash of all that Docker was handed for a container, its image apart.
 pub(crate) const HASH: &str = "caravan.config-hash";
+/// On a replica that `caravan scale` added to the declared ones: `up` leaves it there.
+pub(crate) const SCALED: &str = "caravan.scaled";
 /// Of an image built here: hash of its template and base.
 pub(crate) const CONTENT: &str = "caravan.content";
 /// Of a volume: the image of the service that it was made for.

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::settings::Settings;
+use super::{labels, settings::Settings};
+use crate::pipeline::Service;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A container as `inspect` shows it.
@@ -49,6 +50,13 @@ impl Container {
         let previous_end = self.finished_at.filter(|end| *end <= started);
         Some(previous_end.map_or(earliest, |end| end.max(earliest)))
     }
+}
+
+/// How many replicas a service is to have: as declared, or more where `caravan scale` added some.
+pub(crate) fn replicas(service: &Service, containers: &[Container]) -> u32 {
+    let scaled = |c: &&Container| c.service == service.name && c.labels.contains_key(labels::SCALED);
+    let highest = containers.iter().filter(scaled).map(|c| c.replica).max();
+    service.replicas.max(highest.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

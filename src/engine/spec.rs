@@ -278,6 +278,9 @@ fn compose_labels(
         (labels::COMPOSE_HASH, hash.to_owned()),
         (labels::HASH, hash.to_owned()),
     ];
+    if replica > service.replicas {
+        labels.push((labels::SCALED, "true".to_owned()));
+    }
     match &pipeline.origin {
         Origin::Embedded => labels.push((labels::CONFIG_FILES, "embedded".to_owned())),
         Origin::Files(files) => {

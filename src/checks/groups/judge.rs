@@ -23,6 +23,8 @@ pub(super) struct Worker<'a> {
     pub(super) partitions: Vec<Partition>,
     /// A topic that it consumes and that does not exist.
     pub(super) missing: Option<&'a str>,
+    /// How many containers of it run.
+    pub(super) replicas: usize,
     /// Addresses of its running containers.
     pub(super) running: BTreeSet<IpAddr>,
     /// Names that its running containers have as static members. Kafka keeps the address with
@@ -108,10 +110,35 @@ fn judge_assigned(
     let total = worker.partitions.len();
     let unheld = worker.unheld(group);
     if unheld.is_empty() {
-        return check.pass(format!("{total} of {total}"));
+        return judge_spread(worker, group, check, hint);
     }
     let seen = format!("{} of {total}", total - unheld.len());
     check.fail(seen).evidence(unheld).hint(hint)
+}
+
+/// All partitions are held; by all replicas, or by as many as there are partitions.
+fn judge_spread(
+    worker: &Worker<'_>,
+    group: Option<&GroupState>,
+    check: Check,
+    hint: &str,
+) -> Finding {
+    let (total, replicas) = (worker.partitions.len(), worker.replicas);
+    let all = format!("{total} of {total}");
+    if worker.lacks_holders(group) {
+        let holders = worker.holders(group);
+        return check
+            .fail(format!("{all}, by {holders} of {replicas} replicas"))
+            .hint(hint);
+    }
+    match replicas {
+        0 | 1 => check.pass(all),
+        _ if replicas > total => {
+            let idle = replicas - total;
+            check.warn(format!("{all}; {idle} of {replicas} replicas have none"))
+        }
+        _ => check.pass(format!("{all}, over {replicas} replicas")),
+    }
 }
 
 fn judge_lag(worker: &Worker<'_>, lag: &Result<i64, String>, check: Check, hint: &str) -> Finding {
@@ -130,15 +157,10 @@ impl Worker<'_> {
     pub(super) fn unheld(&self, group: Option<&GroupState>) -> Vec<String> {
         let members = group.map_or(&[][..], |g| &g.members);
         let holder = |p: &Partition| members.iter().find(|m| m.partitions.contains(p));
-        let runs = |member: &Member| {
-            let host = member.host.parse();
-            host.is_ok_and(|host: IpAddr| self.running.contains(&host))
-                || self.instances.contains(&member.client_id)
-        };
         let unheld = |partition: &Partition| {
             let (topic, number) = partition;
             match holder(partition) {
-                Some(member) if runs(member) => None,
+                Some(member) if self.runs(member) => None,
                 Some(member) => Some(format!(
                     "{topic}/{number}: held by {} at {}, no running container of {}",
                     member.client_id, member.host, self.service.name
@@ -147,6 +169,24 @@ impl Worker<'_> {
             }
         };
         self.partitions.iter().filter_map(unheld).collect()
+    }
+
+    /// Whether a running replica has nothing to do while there are partitions enough.
+    pub(super) fn lacks_holders(&self, group: Option<&GroupState>) -> bool {
+        self.holders(group) < self.replicas.min(self.partitions.len())
+    }
+
+    /// Members of running containers that hold a partition.
+    fn holders(&self, group: Option<&GroupState>) -> usize {
+        let members = group.map_or(&[][..], |g| &g.members);
+        let holds = |m: &&Member| self.runs(m) && !m.partitions.is_empty();
+        members.iter().filter(holds).count()
+    }
+
+    fn runs(&self, member: &Member) -> bool {
+        let host = member.host.parse();
+        host.is_ok_and(|host: IpAddr| self.running.contains(&host))
+            || self.instances.contains(&member.client_id)
     }
 }
 
@@ -186,6 +226,7 @@ mod tests {
             group: "allocation-worker",
             partitions: vec![partition(0), partition(1)],
             missing: None,
+            replicas: usize::from(runs),
             running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
             instances: runs
                 .then(|| "allocation-worker-1".to_owned())
@@ -210,6 +251,40 @@ mod tests {
         let group = group("Stable", vec![moved]);
         assert_eq!(statuses(Some(&group), true), [Status::Pass; 4]);
         assert_eq!(statuses(Some(&group), false)[2], Status::Fail);
+    }
+
+    #[test]
+    fn partitions_are_spread_over_all_replicas_there_are_partitions_for() {
+        let pipeline = shipped();
+        let hosts = ["172.18.0.9", "172.18.0.10", "172.18.0.11"];
+        let found = |replicas: usize, members: Vec<Member>| {
+            let worker = Worker {
+                service: pipeline.service("allocation-worker").expect("is declared"),
+                group: "allocation-worker",
+                partitions: vec![partition(0), partition(1)],
+                missing: None,
+                replicas,
+                running: hosts.iter().filter_map(|host| host.parse().ok()).collect(),
+                instances: BTreeSet::new(),
+            };
+            let group = group("Stable", members);
+            let findings = judge(&worker, Some(&group), &Ok(0), Instant::now(), "caravan up");
+            (findings[2].status, findings[2].seen.clone())
+        };
+        let spread = || vec![member(hosts[0], &[0]), member(hosts[1], &[1])];
+        assert_eq!(
+            found(2, spread()),
+            (Status::Pass, "2 of 2, over 2 replicas".to_owned())
+        );
+        let one = vec![member(hosts[0], &[0, 1]), member(hosts[1], &[])];
+        assert_eq!(
+            found(2, one),
+            (Status::Fail, "2 of 2, by 1 of 2 replicas".to_owned())
+        );
+        assert_eq!(
+            found(3, spread()),
+            (Status::Warn, "2 of 2; 1 of 3 replicas have none".to_owned())
+        );
     }
 
     /// A static member stays in its group until its session ends; then the group is empty.

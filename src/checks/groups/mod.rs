@@ -107,6 +107,7 @@ fn worker<'a>(
             .iter()
             .find(|t| !exists(t))
             .map(String::as_str),
+        replicas: running().count(),
         running: running().flat_map(|c| c.addresses.clone()).collect(),
         instances: numbered.map(|c| format!("{group}-{}", c.replica)).collect(),
     })
@@ -157,7 +158,8 @@ async fn settled(
         workers.iter().any(|worker| {
             let group = groups.iter().find(|g| g.name == worker.group);
             let rebalances = group.is_some_and(|g| !at_rest(g));
-            rebalances || (!worker.running.is_empty() && !worker.unheld(group).is_empty())
+            let unspread = !worker.unheld(group).is_empty() || worker.lacks_holders(group);
+            rebalances || (!worker.running.is_empty() && unspread)
         })
     };
     while settles(&groups) && Instant::now() < deadline {

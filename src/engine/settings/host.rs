@@ -145,7 +145,7 @@ fn put_volume(
 ) {
     // The engine names a volume that nobody does by 64 digits.
     let is_digest = |s: &str| s.len() == 64 && s.chars().all(|c| c.is_ascii_hexdigit());
-    let source = source.filter(|s| !s.is_empty() && !(kind == "volume" && is_digest(s)));
+    let source = source.filter(|s| !(s.is_empty() || kind == "volume" && is_digest(s)));
     let source = source.map(|s| format!(" {s}")).unwrap_or_default();
     let mode = if read_only { ", read-only" } else { "" };
     settings.insert(format!("volumes.{target}"), format!("{kind}{source}{mode}"));
