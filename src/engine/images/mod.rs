@@ -8,6 +8,7 @@ mod base;
 mod build;
 mod elf;
 mod pack;
+mod present;
 mod pull;
 mod resolve;
 mod template;

@@ -10,6 +10,7 @@ use bollard::{
 use futures_util::TryStreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use super::{Image, elf};
 use crate::{
@@ -29,6 +30,18 @@ struct Content {
     tag: String,
 }
 
+/// What the running executable's image is called. It is read once a process.
+pub(super) async fn packed_reference(repository: &str) -> Result<String> {
+    static TAG: OnceCell<String> = OnceCell::const_new();
+    let tag = TAG.get_or_try_init(|| async { Ok(content().await?.tag) });
+    Ok(format!("{repository}:{}", tag.await?))
+}
+
+async fn content() -> Result<Content> {
+    let read = tokio::task::spawn_blocking(Content::read).await;
+    read.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+}
+
 impl Engine {
     /// The image of the running executable, loaded if the engine does not have it. The flag says
     /// whether it had to be.
@@ -36,12 +49,11 @@ impl Engine {
     /// # Errors
     /// The executable cannot run in an empty image; the engine refuses the load.
     pub(super) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
-        let read = tokio::task::spawn_blocking(Content::read).await;
-        let content = read.map_err(|e| Error::new(Kind::Defect, e.to_string()))??;
-        let reference = format!("{repository}:{}", content.tag);
+        let reference = packed_reference(repository).await?;
         if let Some(image) = self.local_image(&reference).await? {
             return Ok((image, false));
         }
+        let content = content().await?;
         let latest = format!("{repository}:latest");
         let names = [reference.clone(), latest];
         let archive = tokio::task::spawn_blocking(move || content.archive(&names)).await;
