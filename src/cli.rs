@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        dlq, down, groups, health, logs, restart, run, status, test_flow, topics, up, verify,
+        dlq, down, groups, health, logs, restart, run, scale, status, test_flow, topics, up, verify,
     },
     flags::{Format, Global},
 };
@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Down(down::Args),
     Restart(restart::Args),
     Status(status::Args),
+    Scale(scale::Args),
     Logs(logs::Args),
     Verify(verify::Args),
     TestFlow(test_flow::Args),
@@ -61,7 +62,7 @@ impl Command {
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(
             self,
-            Self::Up(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
+            Self::Up(_) | Self::Scale(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
@@ -74,12 +75,11 @@ impl Command {
             Self::Topics(args) => args.output.output,
             Self::Groups(args) => args.output.output,
             Self::Dlq(args) => args.format(),
-            Self::Up(_)
-            | Self::Down(_)
-            | Self::Restart(_)
-            | Self::Logs(_)
-            | Self::Run(_)
-            | Self::Health(_) => Format::Table,
+            Self::Up(args) => args.output.output,
+            Self::Scale(args) => args.output.output,
+            Self::Down(_) | Self::Restart(_) | Self::Logs(_) | Self::Run(_) | Self::Health(_) => {
+                Format::Table
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod run;
+pub(crate) mod scale;
 pub(crate) mod status;
 pub(crate) mod test_flow;
 pub(crate) mod topics;
@@ -37,6 +38,7 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Up(args) => up::run(context, args).await,
         Command::Down(args) => down::run(context, args).await,
         Command::Restart(args) => restart::run(context, args).await,
+        Command::Scale(args) => scale::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,

@@ -1,11 +1,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Value, json};
+
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::UpReport,
+    engine::{Engine, Goal, ServiceReport, UpReport},
     error::Result,
-    output::{Paint, Progress, listing},
+    flags::{Format, OutputArgs},
+    output::{Paint, Progress, json, listing, plan},
     pipeline::{Origin, Pipeline},
     state,
 };
@@ -16,6 +19,14 @@ pub(crate) struct Args {
     /// Services, by name or unambiguous short form; all when none is named
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
+    /// Show what would be done, and why, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove this project's containers that no service declares
+    #[arg(long)]
+    remove_orphans: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     /// How long to wait until everything is ready
     #[arg(
         long,
@@ -30,11 +41,22 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let engine = context.engine().await?;
-    let lock = state::lock(&source)?;
     let existing = engine.existing_volumes(&source.volume_names()?).await?;
+    if args.dry_run {
+        let pipeline = match state::secrets_to_draw(&source, &existing)?.is_empty() {
+            true => context.resolve(&source)?,
+            false => source.resolve_without_secrets()?,
+        };
+        introduce(context, &pipeline);
+        let named = resolve_services(&pipeline, &args.services)?;
+        let goal = args.goal(&pipeline, &named);
+        return preview(context, &engine, &goal, args.output.output).await;
+    }
+    let lock = state::lock(&source)?;
     let made = state::ensure_secrets(&source, &existing)?;
     let pipeline = context.resolve(&source)?;
-    let services = resolve_services(&pipeline, &args.services)?;
+    let named = resolve_services(&pipeline, &args.services)?;
+    let goal = args.goal(&pipeline, &named);
     introduce(context, &pipeline);
     if !made.is_empty() {
         let path = source.env_path();
@@ -44,21 +66,48 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             path.display()
         ));
     }
-    let progress = Progress::start(&context.console);
-    let outcome = engine
-        .up(
-            &pipeline,
-            &services,
-            &context.invocation,
-            args.timeout,
-            progress.events(),
-            context.cancel.clone(),
-        )
-        .await;
-    progress.finish().await;
+    let report = bring_about(context, &engine, &goal, args.timeout).await;
     drop(lock);
-    summarise(context, &outcome?);
+    summarise(context, &report?, args.output.output);
     Ok(Verdict::Right)
+}
+
+impl Args {
+    fn goal<'a>(&self, pipeline: &'a Pipeline, named: &'a [String]) -> Goal<'a> {
+        Goal {
+            pipeline,
+            named,
+            scale: BTreeMap::new(),
+            remove_orphans: self.remove_orphans,
+        }
+    }
+}
+
+/// Shows what would be done.
+pub(super) async fn preview(
+    context: &Context,
+    engine: &Engine,
+    goal: &Goal<'_>,
+    format: Format,
+) -> Result<Verdict> {
+    let preview = engine.preview(goal, &context.invocation).await?;
+    plan::show(&context.console, &preview, format);
+    Ok(Verdict::Right)
+}
+
+/// Does it, and shows how it goes.
+pub(super) async fn bring_about(
+    context: &Context,
+    engine: &Engine,
+    goal: &Goal<'_>,
+    deadline: Duration,
+) -> Result<UpReport> {
+    let progress = Progress::start(&context.console);
+    let (events, cancel) = (progress.events(), context.cancel.clone());
+    let up = engine.up(goal, &context.invocation, deadline, events, cancel);
+    let report = up.await;
+    progress.finish().await;
+    report
 }
 
 /// Says which pipeline this is.
@@ -81,8 +130,12 @@ pub(super) fn origin(pipeline: &Pipeline) -> String {
     }
 }
 
-fn summarise(context: &Context, report: &UpReport) {
+pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
     let console = &context.console;
+    if format == Format::Json {
+        console.result(&json::document(&document(report)));
+        return;
+    }
     let rows = report
         .services
         .iter()
@@ -111,4 +164,19 @@ fn summarise(context: &Context, report: &UpReport) {
         outcomes.join(", "),
         context.invocation.command("verify")
     ));
+}
+
+fn document(report: &UpReport) -> Value {
+    let service = |s: &ServiceReport| {
+        json!({
+            "service": s.name,
+            "outcome": crate::output::word(s.outcome),
+            "tookMs": s.took.as_millis(),
+            "addresses": s.addresses,
+        })
+    };
+    json!({
+        "services": report.services.iter().map(service).collect::<Vec<_>>(),
+        "tookMs": report.took.as_millis(),
+    })
 }

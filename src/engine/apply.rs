@@ -69,8 +69,8 @@ impl Trouble {
 }
 
 /// A replica on its way.
-struct Replica {
-    step: Step,
+pub(super) struct Replica {
+    pub(super) step: Step,
     spec: Spec,
     /// Created ahead, before its dependencies were ready.
     created: Option<String>,
@@ -163,11 +163,15 @@ impl Apply<'_> {
         })
     }
 
-    /// What is to be done about each declared replica, and which are too many.
-    fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
-        let replicas = self.scale.get(&service.name).copied();
-        let replicas = replicas.unwrap_or_else(|| observed::replicas(service, self.observed));
-        let specs: Vec<Spec> = (1..=replicas)
+    /// How many there are to be.
+    pub(super) fn replicas(&self, service: &Service) -> u32 {
+        let scaled = self.scale.get(&service.name).copied();
+        scaled.unwrap_or_else(|| observed::replicas(service, self.observed))
+    }
+
+    /// What is to be done about each replica, and which are too many.
+    pub(super) fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
+        let specs: Vec<Spec> = (1..=self.replicas(service))
             .map(|replica| Spec::new(self.pipeline, service, replica, image))
             .collect();
         let wanted = |spec: &Spec| Wanted {

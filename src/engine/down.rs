@@ -48,7 +48,12 @@ impl Engine {
         Ok(())
     }
 
-    async fn take_down(&self, c: &Container, volumes: bool, events: &Events) -> Result<()> {
+    pub(super) async fn take_down(
+        &self,
+        c: &Container,
+        volumes: bool,
+        events: &Events,
+    ) -> Result<()> {
         let began = Instant::now();
         let part = || match c.replica {
             0 | 1 => c.service.clone(),

@@ -29,6 +29,7 @@ mod wait;
 
 mod failure;
 mod ports;
+mod preview;
 
 mod down;
 mod restart;
@@ -41,4 +42,7 @@ pub(crate) mod testing;
 
 pub(crate) use connect::Engine;
 pub(crate) use logs::LogOptions;
-pub(crate) use report::UpReport;
+pub(crate) use plan::Action;
+pub(crate) use preview::{Planned, Preview};
+pub(crate) use report::{ServiceReport, UpReport};
+pub(crate) use up::Goal;

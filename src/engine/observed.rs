@@ -54,7 +54,8 @@ impl Container {
 
 /// How many replicas a service is to have: as declared, or more where `caravan scale` added some.
 pub(crate) fn replicas(service: &Service, containers: &[Container]) -> u32 {
-    let scaled = |c: &&Container| c.service == service.name && c.labels.contains_key(labels::SCALED);
+    let scaled =
+        |c: &&Container| c.service == service.name && c.labels.contains_key(labels::SCALED);
     let highest = containers.iter().filter(scaled).map(|c| c.replica).max();
     service.replicas.max(highest.unwrap_or_default())
 }

@@ -41,7 +41,7 @@ impl Apply<'_> {
 
     /// What a one-shot should have left behind and has not. If that cannot be told it counts as
     /// missing: to run once more is harmless.
-    async fn missing_effect(&self, service: &Service) -> Option<String> {
+    pub(super) async fn missing_effect(&self, service: &Service) -> Option<String> {
         let effect = service.effect?;
         self.doing(service, "looking for what it left behind");
         clients::effect_missing(self.pipeline, effect)

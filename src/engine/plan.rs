@@ -123,14 +123,10 @@ fn ended(container: &Container) -> String {
     }
 }
 
-/// Names of the project's containers that no declared service owns.
-pub(crate) fn orphans<'a>(pipeline: &Pipeline, observed: &'a [Container]) -> Vec<&'a str> {
+/// The project's containers that no declared service owns.
+pub(crate) fn orphans<'a>(pipeline: &Pipeline, observed: &'a [Container]) -> Vec<&'a Container> {
     let orphan = |c: &&Container| pipeline.service(&c.service).is_none();
-    observed
-        .iter()
-        .filter(orphan)
-        .map(|c| c.name.as_str())
-        .collect()
+    observed.iter().filter(orphan).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! `up`: every service at once, each as soon as its own dependencies allow; and what is said when
-//! some do not come up, time runs out, or somebody presses Ctrl-C.
+//! some do not come up, time runs out, or somebody presses Ctrl-C. `scale` is the same for a few.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -20,27 +23,44 @@ use crate::{
     pipeline::{Pipeline, Service},
 };
 
+/// What `up` or `scale` is to bring about.
+pub(crate) struct Goal<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    /// The services to bring up, with all that they depend on; all when none is named.
+    pub(crate) named: &'a [String],
+    /// Replicas by service: then it is about these services alone.
+    pub(crate) scale: BTreeMap<String, u32>,
+    /// Whether containers that nothing declares are to go.
+    pub(crate) remove_orphans: bool,
+}
+
 impl Engine {
-    /// Brings the named services up (all when none is named) with all that they depend on, and
-    /// waits until they are ready. What is right already is left alone.
+    /// Brings a goal about and waits until its services are ready. What is right already is left
+    /// alone.
     ///
     /// # Errors
     /// A service does not come up (its independent neighbours do); the deadline passes; cancelled.
     /// Containers stay as they are then, failed ones included.
     pub(crate) async fn up(
         &self,
-        pipeline: &Pipeline,
-        services: &[String],
+        goal: &Goal<'_>,
         invocation: &Invocation,
         deadline: Duration,
         events: &Events,
         cancel: CancellationToken,
     ) -> Result<UpReport> {
         let began = Instant::now();
+        let pipeline = goal.pipeline;
         let observed = self.containers(&pipeline.project).await?;
-        let services = graph::with_dependencies(pipeline, services);
-        let apply = Apply::new(self, pipeline, invocation, events, &observed, services);
-        for name in plan::orphans(pipeline, &observed) {
+        let services = goal.services();
+        let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
+        apply.scale.clone_from(&goal.scale);
+        for orphan in plan::orphans(pipeline, &observed) {
+            if goal.remove_orphans {
+                self.take_down(orphan, false, events).await?;
+                continue;
+            }
+            let name = &orphan.name;
             let note =
                 format!("{name} belongs to this project, but is not declared: left as it is");
             apply.send(Event::Note(note));
@@ -53,6 +73,17 @@ impl Engine {
             services,
             took: began.elapsed(),
         })
+    }
+}
+
+impl<'a> Goal<'a> {
+    /// All that are to be seen to, in the declaration's order.
+    pub(super) fn services(&self) -> Vec<&'a Service> {
+        if self.scale.is_empty() {
+            return graph::with_dependencies(self.pipeline, self.named);
+        }
+        let scaled = |s: &&Service| self.scale.contains_key(&s.name);
+        self.pipeline.services.iter().filter(scaled).collect()
     }
 }
 

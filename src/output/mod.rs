@@ -3,7 +3,7 @@
 //!
 //! - `console`: the two streams, colours, masking, questions;
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
-//! - `failure`: an error for a person or a machine;
+//! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
 //! - `dead_letters`: what `dlq` shows;
 //! - `report`: what `verify` found; `timeline`: a payment's hops; `load`: many
 //!   payments' figures; `listing`: plain tables;
@@ -15,6 +15,7 @@ mod failure;
 pub(crate) mod json;
 pub(crate) mod listing;
 pub(crate) mod load;
+pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;
 pub(crate) mod timeline;

@@ -8,4 +8,4 @@ mod secrets;
 mod tests;
 
 pub(crate) use lock::lock;
-pub(crate) use secrets::ensure_secrets;
+pub(crate) use secrets::{ensure_secrets, secrets_to_draw};

@@ -24,23 +24,11 @@ const HEADER: &str = "\
 /// mode 0600. Returns the names of those that were drawn.
 ///
 /// # Errors
-/// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
-/// secrets that are lost, and a new password would not open it. Also when the file cannot be
-/// written.
+/// As [`secrets_to_draw`]; also when the file cannot be written.
 pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
-    let missing = source.missing_secrets()?;
+    let missing = secrets_to_draw(source, existing_volumes)?;
     if missing.is_empty() {
         return Ok(missing);
-    }
-    if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
-        let what = format!("{name} is set to nothing in the environment");
-        return Err(Error::new(Kind::Usage, what).hint(format!(
-            "unset {name}, or give it a value; it goes before what {} says",
-            source.env_path().display()
-        )));
-    }
-    if !existing_volumes.is_empty() {
-        return Err(orphaned_volume(source, existing_volumes, &missing));
     }
     let lines: String = missing
         .iter()
@@ -50,6 +38,26 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
         let what = format!("cannot write {}", source.env_path().display());
         Error::new(Kind::Unreachable, what).because(error.to_string())
     })?;
+    Ok(missing)
+}
+
+/// The declared secrets that are set nowhere.
+///
+/// # Errors
+/// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
+/// secrets that are lost, and a new password would not open it.
+pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
+    let missing = source.missing_secrets()?;
+    if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
+        let what = format!("{name} is set to nothing in the environment");
+        return Err(Error::new(Kind::Usage, what).hint(format!(
+            "unset {name}, or give it a value; it goes before what {} says",
+            source.env_path().display()
+        )));
+    }
+    if !(missing.is_empty() || existing_volumes.is_empty()) {
+        return Err(orphaned_volume(source, existing_volumes, &missing));
+    }
     Ok(missing)
 }
 

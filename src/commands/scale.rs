@@ -1,0 +1,154 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Verdict, up};
+use crate::{
+    context::Context,
+    engine::{Engine, Goal},
+    error::{Error, Kind, Result},
+    flags::OutputArgs,
+    pipeline::{self, Pipeline, Service},
+    state,
+};
+
+/// Run more or fewer replicas of services, until they are scaled again
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A service, by name or unambiguous short form, and its number of replicas
+    #[arg(value_name = "SERVICE=N", required = true, value_parser = parse)]
+    wanted: Vec<(String, u32)>,
+    /// Show what would be done, and why, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// How long to wait until all of them are ready
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "CARAVAN_TIMEOUT"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+/// More than one machine has use for.
+const MOST: u32 = 100;
+
+fn parse(given: &str) -> Result<(String, u32), String> {
+    let (name, number) = given
+        .split_once('=')
+        .ok_or("a service, `=` and a number, such as worker=3")?;
+    let number = number.parse().map_err(|_| "no number after the `=`")?;
+    if number > MOST {
+        return Err(format!("at most {MOST}"));
+    }
+    Ok((name.to_owned(), number))
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let source = context.source()?;
+    let pipeline = context.resolve(&source)?;
+    let engine = context.engine().await?;
+    let mut scale = BTreeMap::new();
+    for (name, number) in &args.wanted {
+        let service = pipeline::find_service(&pipeline, name)?;
+        check(context, &engine, &pipeline, service, *number).await?;
+        scale.insert(service.name.clone(), *number);
+    }
+    for (name, number) in &scale {
+        if let Some(warning) = idle(&pipeline, name, *number) {
+            context.console.warn(&warning);
+        }
+    }
+    let goal = Goal {
+        pipeline: &pipeline,
+        named: &[],
+        scale,
+        remove_orphans: false,
+    };
+    if args.dry_run {
+        return up::preview(context, &engine, &goal, args.output.output).await;
+    }
+    let lock = state::lock(&source)?;
+    let report = up::bring_about(context, &engine, &goal, args.timeout).await;
+    drop(lock);
+    up::summarise(context, &report?, args.output.output);
+    Ok(Verdict::Right)
+}
+
+/// # Errors
+/// The service cannot have that many replicas, or is not there.
+async fn check(
+    context: &Context,
+    engine: &Engine,
+    pipeline: &Pipeline,
+    service: &Service,
+    number: u32,
+) -> Result<()> {
+    let name = &service.name;
+    let refuse = |why: String| Err(Error::new(Kind::Usage, why));
+    if service.is_one_shot(pipeline) {
+        return refuse(format!("{name} runs once: there is nothing to scale"));
+    }
+    if let Some(port) = service.ports.iter().find_map(|p| p.host_port)
+        && number > 1
+    {
+        return refuse(format!(
+            "{name} publishes the host's port {port}, which only one replica can have"
+        ));
+    }
+    let containers = engine.containers(&pipeline.project).await?;
+    if !containers.iter().any(|c| c.service == *name) {
+        let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
+        return Err(error.hint(context.invocation.command(&format!("up {name}"))));
+    }
+    Ok(())
+}
+
+/// What is to be said where there are more replicas than partitions.
+fn idle(pipeline: &Pipeline, name: &str, number: u32) -> Option<String> {
+    let service = pipeline.service(name)?;
+    service.group.as_ref()?;
+    let topics = service.consumes.iter().filter_map(|t| pipeline.topic(t));
+    let partitions: u32 = topics.map(|t| t.partitions.unsigned_abs()).sum();
+    let idle = number.checked_sub(partitions).filter(|n| *n > 0)?;
+    Some(format!(
+        "{name} consumes {partitions} partitions: {idle} of {number} replicas will have nothing \
+         to do"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::tests::shipped;
+
+    #[test]
+    fn a_service_and_a_number() {
+        assert_eq!(parse("worker=3"), Ok(("worker".to_owned(), 3)));
+        assert_eq!(parse("worker=0"), Ok(("worker".to_owned(), 0)));
+        for wrong in [
+            "worker",
+            "worker=",
+            "worker=-1",
+            "worker=many",
+            "worker=101",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn more_replicas_than_partitions_is_worth_a_word() {
+        let pipeline = shipped();
+        assert_eq!(idle(&pipeline, "allocation-worker", 3), None);
+        assert_eq!(
+            idle(&pipeline, "allocation-worker", 5).as_deref(),
+            Some(
+                "allocation-worker consumes 3 partitions: 2 of 5 replicas will have nothing to do"
+            )
+        );
+        assert_eq!(idle(&pipeline, "admin-service", 5), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! What `up` would do, without doing it.
+
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
+
+use super::{
+    apply::Apply,
+    connect::Engine,
+    observed::{Container, State},
+    plan::{self, Action},
+    spec,
+    up::Goal,
+};
+use crate::{error::Result, invocation::Invocation, pipeline::Service};
+
+/// What `up` would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Preview {
+    /// Images that the engine does not have: they would be fetched or made first.
+    pub(crate) images: Vec<String>,
+    /// In the declaration's order; orphans last.
+    pub(crate) steps: Vec<Planned>,
+}
+
+/// What would be done about one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) service: String,
+    /// Its name.
+    pub(crate) container: String,
+    pub(crate) action: Action,
+}
+
+impl Engine {
+    /// What [`Self::up`] would do about a goal. Docker is only asked.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub(crate) async fn preview(
+        &self,
+        goal: &Goal<'_>,
+        invocation: &Invocation,
+    ) -> Result<Preview> {
+        let pipeline = goal.pipeline;
+        let observed = self.containers(&pipeline.project).await?;
+        let (events, _nobody) = mpsc::unbounded_channel();
+        let services = goal.services();
+        let mut apply = Apply::new(self, pipeline, invocation, &events, &observed, services);
+        apply.scale.clone_from(&goal.scale);
+        let services = apply.services.iter().map(|service| apply.preview(service));
+        let mut preview = Preview {
+            images: Vec::new(),
+            steps: Vec::new(),
+        };
+        for (image, steps) in try_join_all(services).await? {
+            preview.images.extend(image);
+            preview.steps.extend(steps);
+        }
+        preview.images.sort();
+        preview.images.dedup();
+        if goal.remove_orphans {
+            let gone = |c: &Container| Planned {
+                service: c.service.clone(),
+                container: c.name.clone(),
+                action: Action::Remove,
+            };
+            let orphans = plan::orphans(pipeline, &observed).into_iter();
+            preview.steps.extend(orphans.map(gone));
+        }
+        Ok(preview)
+    }
+}
+
+impl Apply<'_> {
+    /// The service's image if it is not there, and what would be done about each of its replicas.
+    async fn preview(&self, service: &Service) -> Result<(Option<String>, Vec<Planned>)> {
+        let Some(image) = self.images.present(service).await? else {
+            return Ok((Some(service.image.clone()), self.without_image(service)));
+        };
+        let (replicas, surplus) = self.plan(service, &image);
+        let steps = replicas.into_iter().map(|r| r.step).chain(surplus);
+        let mut planned: Vec<_> = steps.map(|step| self.planned(service, step)).collect();
+        let ended = |name: &str| {
+            let container = self.observed.iter().find(|c| c.name == name);
+            container.is_some_and(|c| c.state == State::Exited)
+        };
+        for step in &mut planned {
+            if step.action == Action::Keep
+                && ended(&step.container)
+                && let Some(cause) = self.missing_effect(service).await
+            {
+                step.action = Action::Start { cause };
+            }
+        }
+        Ok((None, planned))
+    }
+
+    /// A container of another image is replaced, whatever else it is.
+    fn without_image(&self, service: &Service) -> Vec<Planned> {
+        let step = |replica| {
+            let own = |c: &&Container| c.service == service.name && c.replica == replica;
+            let container = self.observed.iter().find(own).map(|c| c.id.clone());
+            let action = match &container {
+                Some(_) => Action::Recreate {
+                    causes: vec!["its image changed".to_owned()],
+                },
+                None => Action::Create,
+            };
+            self.planned(
+                service,
+                plan::Step {
+                    replica,
+                    container,
+                    action,
+                },
+            )
+        };
+        (1..=self.replicas(service)).map(step).collect()
+    }
+
+    fn planned(&self, service: &Service, step: plan::Step) -> Planned {
+        let own = |c: &&Container| step.container.as_ref() == Some(&c.id);
+        let existing = self.observed.iter().find(own).map(|c| c.name.clone());
+        let derived = || spec::container_name(self.pipeline, service, step.replica);
+        Planned {
+            service: service.name.clone(),
+            container: existing.unwrap_or_else(derived),
+            action: step.action,
+        }
+    }
+}

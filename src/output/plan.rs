@@ -1,0 +1,102 @@
+//! What `up --dry-run` would do: a line for each container, with its causes.
+
+use serde_json::{Value, json};
+
+use super::{Console, Paint, json};
+use crate::{
+    engine::{Action, Planned, Preview},
+    flags::Format,
+};
+
+/// Shows a preview.
+pub(crate) fn show(console: &Console, preview: &Preview, format: Format) {
+    match format {
+        Format::Json => console.result(&json::document(&value(preview))),
+        Format::Table => {
+            let lines: Vec<_> = lines(console, preview);
+            console.result(&lines.join("\n"));
+            console.note(&format!("\n{}. Nothing was changed.", summary(preview)));
+        }
+    }
+}
+
+/// Images first, then a line for each container; what stays as it is says so, too.
+fn lines(console: &Console, preview: &Preview) -> Vec<String> {
+    let image = |image: &String| {
+        let word = console.out(Paint::Good, &format!("{:<9}", "fetch"));
+        format!("{word} {image} (an image that is not here: pulled, else built)")
+    };
+    let steps = preview.steps.iter().flat_map(|step| {
+        let paint = match &step.action {
+            Action::Keep => Paint::Faint,
+            Action::Create | Action::Start { .. } | Action::Unpause => Paint::Good,
+            Action::Recreate { .. } => Paint::Doubtful,
+            Action::Remove => Paint::Bad,
+        };
+        let word = console.out(paint, &format!("{:<9}", word(&step.action)));
+        let causes = causes(&step.action);
+        let first = format!("{word} {}", step.container);
+        let rest = causes.iter().map(|cause| format!("{:9}   {cause}", ""));
+        std::iter::once(first).chain(rest).collect::<Vec<_>>()
+    });
+    preview.images.iter().map(image).chain(steps).collect()
+}
+
+/// `1 to create, 2 to recreate, 8 to keep`
+fn summary(preview: &Preview) -> String {
+    let kinds = [
+        "fetch", "create", "recreate", "start", "unpause", "remove", "keep",
+    ];
+    let count = |kind: &&str| match *kind {
+        "fetch" => preview.images.len(),
+        kind => preview
+            .steps
+            .iter()
+            .filter(|s| word(&s.action) == kind)
+            .count(),
+    };
+    let counts = kinds.iter().map(|kind| (kind, count(kind)));
+    let counts: Vec<_> = counts
+        .filter(|(_, n)| *n > 0)
+        .map(|(kind, n)| format!("{n} to {kind}"))
+        .collect();
+    match counts.is_empty() {
+        true => "Nothing to do".to_owned(),
+        false => counts.join(", "),
+    }
+}
+
+fn word(action: &Action) -> &'static str {
+    match action {
+        Action::Keep => "keep",
+        Action::Create => "create",
+        Action::Recreate { .. } => "recreate",
+        Action::Start { .. } => "start",
+        Action::Unpause => "unpause",
+        Action::Remove => "remove",
+    }
+}
+
+fn causes(action: &Action) -> Vec<&str> {
+    match action {
+        Action::Recreate { causes } => causes.iter().map(String::as_str).collect(),
+        Action::Start { cause } => vec![cause],
+        Action::Keep | Action::Create | Action::Unpause | Action::Remove => Vec::new(),
+    }
+}
+
+fn value(preview: &Preview) -> Value {
+    let step = |step: &Planned| {
+        json!({
+            "service": step.service,
+            "container": step.container,
+            "action": word(&step.action),
+            "causes": causes(&step.action),
+        })
+    };
+    json!({
+        "dryRun": true,
+        "images": preview.images,
+        "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
