@@ -227,10 +227,12 @@ impl Apply<'_> {
         let Some(id) = &step.container else {
             return Ok(());
         };
-        self.doing(service, "removing a replica that is not declared any more");
         let name = spec::container_name(self.pipeline, service, step.replica);
+        self.doing(service, &format!("removing {name}, a replica too many"));
         self.engine.stop(id, &name).await?;
-        self.engine.remove(id, &name, false).await
+        self.engine.remove(id, &name, false).await?;
+        self.send(Event::Note(format!("removed {name}, a replica too many")));
+        Ok(())
     }
 
     async fn replica(&self, service: &Service, replica: Replica) -> Result<Outcome, Trouble> {

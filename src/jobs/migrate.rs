@@ -45,7 +45,7 @@ pub(crate) async fn run(url: &str) -> Result<()> {
             Error::new(Kind::Deadline, what)
                 .hint("see who holds locks in pg_stat_activity, then start migrate again")
         })?
-        .map_err(|e| refused(describe(e)))?;
+        .map_err(refused)?;
     for migration in MIGRATIONS.iter() {
         let (version, description) = (migration.version, &migration.description);
         if before.contains(&version) {
@@ -130,14 +130,31 @@ fn describe(error: MigrateError) -> String {
         MigrateError::ExecuteMigration(error, version) => {
             format!("migration {version}: {}", Failure::from(error))
         }
+        MigrateError::VersionMissing(version) => {
+            let latest = MIGRATIONS.iter().map(|m| m.version).max();
+            format!(
+                "the database has migration {version}, and this caravan ({}) knows none after {}: \
+                 a newer one was here",
+                env!("CARGO_PKG_VERSION"),
+                latest.unwrap_or_default()
+            )
+        }
         other => other.to_string(),
     }
 }
 
-fn refused(why: String) -> Error {
+fn refused(error: MigrateError) -> Error {
+    let hint = match error {
+        MigrateError::VersionMissing(_) => {
+            "bring the pipeline up with the caravan that it was last brought up with, or a newer one"
+        }
+        _ => {
+            "migrations/README.md tells what each migration promises; none may be changed once applied"
+        }
+    };
     Error::new(Kind::NotRight, "the database could not be migrated")
-        .because(why)
-        .hint("migrations/README.md tells what each migration promises; none may be changed once applied")
+        .because(describe(error))
+        .hint(hint)
 }
 
 #[cfg(test)]

@@ -17,6 +17,31 @@ async fn write(pool: &PgPool, title: &str) {
         .unwrap();
 }
 
+/// Its workers would not understand what they find.
+#[tokio::test]
+async fn a_database_of_a_newer_caravan_is_refused() {
+    let pipeline = Pipeline::declared("newer", &[]);
+    pipeline.caravan(&["up", "migrate"]).expect(0);
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations
+             (version, description, success, checksum, execution_time)
+         VALUES (99, 'from the future', true, '', 0)",
+    )
+    .execute(&pipeline.database().await)
+    .await
+    .unwrap();
+    pipeline.docker(&["rm", &pipeline.container("migrate")]);
+    let ran = pipeline.caravan(&["up", "admin-service"]).expect(1);
+    let says = [
+        "the database has migration 99",
+        "a newer one was here",
+        "held up by it: admin-service",
+    ];
+    for part in says {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+}
+
 #[tokio::test]
 async fn what_follows_a_beginning_that_was_given_up_is_committed() {
     let pipeline = Pipeline::declared("database", &[]);
