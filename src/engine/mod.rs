@@ -4,7 +4,8 @@
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed and `plan`
 //! compares that with what is there; `up` sets all services going, `apply` brings each one up as
 //! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
-//! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
+//! it is not; `restart` and `down` are the way back. `facts`, `inside`, `vacancy` and `leftovers`
+//! are what `doctor` asks. Nothing here prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
@@ -27,7 +28,7 @@ mod up;
 mod wait;
 
 mod failure;
-mod ports;
+pub(crate) mod ports;
 
 mod down;
 mod restart;
@@ -35,9 +36,14 @@ mod restart;
 mod logs;
 mod rotation;
 
+pub(crate) mod facts;
+mod inside;
+pub(crate) mod leftovers;
+pub(crate) mod vacancy;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use connect::Engine;
+pub(crate) use connect::{Engine, OLDEST_API};
 pub(crate) use logs::LogOptions;
 pub(crate) use report::UpReport;

@@ -10,6 +10,7 @@ use bollard::{
 use futures_util::TryStreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use super::{Image, elf};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Where Linux shows the file that this process runs from, even if it was replaced since.
-const RUNNING: &str = "/proc/self/exe";
+pub(super) const RUNNING: &str = "/proc/self/exe";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What the image holds.
@@ -29,19 +30,30 @@ struct Content {
     tag: String,
 }
 
+/// What the running executable's image is called. It is read once a process.
+pub(in crate::engine) async fn packed_reference(repository: &str) -> Result<String> {
+    static TAG: OnceCell<String> = OnceCell::const_new();
+    let tag = TAG.get_or_try_init(|| async { Ok(content().await?.tag) });
+    Ok(format!("{repository}:{}", tag.await?))
+}
+
+async fn content() -> Result<Content> {
+    let read = tokio::task::spawn_blocking(Content::read).await;
+    read.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+}
+
 impl Engine {
     /// The image of the running executable, loaded if the engine does not have it. The flag says
     /// whether it had to be.
     ///
     /// # Errors
     /// The executable cannot run in an empty image; the engine refuses the load.
-    pub(super) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
-        let read = tokio::task::spawn_blocking(Content::read).await;
-        let content = read.map_err(|e| Error::new(Kind::Defect, e.to_string()))??;
-        let reference = format!("{repository}:{}", content.tag);
+    pub(in crate::engine) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
+        let reference = packed_reference(repository).await?;
         if let Some(id) = self.image_id(&reference).await? {
             return Ok((Image { reference, id }, false));
         }
+        let content = content().await?;
         let latest = format!("{repository}:latest");
         let names = [reference.clone(), latest];
         let archive = tokio::task::spawn_blocking(move || content.archive(&names)).await;
@@ -183,7 +195,7 @@ impl Content {
 }
 
 /// Docker's word for this machine's architecture.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -1,5 +1,4 @@
-//! Where each service's image comes from: local, else pulled, else made here. What a data volume
-//! or a running container was made with is kept to, as long as it is there.
+//! Where each service's image comes from: what is there, else pulled, else made here.
 
 use std::{
     collections::HashMap,
@@ -7,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use bollard::models::ImageInspect;
 use tokio::sync::OnceCell;
 
 use super::{
@@ -18,22 +16,20 @@ use super::{
 use crate::{
     engine::{
         Engine,
-        connect::status,
         event::{Event, Events, Outcome},
-        labels,
         observed::Container,
     },
     error::{Error, Kind, Result},
-    pipeline::{ImageFrom, MountSource, Pipeline, Service},
+    pipeline::{ImageFrom, Pipeline, Service},
 };
 
 type Shared<T> = Arc<OnceCell<Result<T>>>;
 
 /// The images of one `up`: each is looked for once, however many services run from it.
 pub(in crate::engine) struct Images<'a> {
-    engine: &'a Engine,
-    pipeline: &'a Pipeline,
-    observed: &'a [Container],
+    pub(super) engine: &'a Engine,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) observed: &'a [Container],
     events: &'a Events,
     out_of_reach: OutOfReach,
     debian: OnceCell<Result<()>>,
@@ -78,14 +74,21 @@ impl<'a> Images<'a> {
     async fn find(&self, service: &Service) -> Result<Image> {
         match service.image_from {
             ImageFrom::Caravan => self.packed(service).await,
-            ImageFrom::Registry => self.local_or_pulled(&service.image).await,
-            ImageFrom::Template(name) => {
-                let template = template(name)?;
-                match &template.upstream {
-                    Some(upstream) => self.thin(service, template, upstream.image).await,
-                    None => self.official_or_stand_in(service, template).await,
-                }
-            }
+            ImageFrom::Registry => match self.present(service).await? {
+                Some(image) => Ok(image),
+                None => self.pulled(&service.image).await,
+            },
+            ImageFrom::Template(name) => match self.present(service).await? {
+                Some(image) => Ok(image),
+                None => self.made(service, template(name)?).await,
+            },
+        }
+    }
+
+    async fn made(&self, service: &Service, template: &Template) -> Result<Image> {
+        match &template.upstream {
+            Some(upstream) => self.thin(service, template, upstream.image).await,
+            None => self.official_or_stand_in(service, template).await,
         }
     }
 
@@ -99,10 +102,7 @@ impl<'a> Images<'a> {
         Ok(image)
     }
 
-    async fn local_or_pulled(&self, reference: &str) -> Result<Image> {
-        if let Some(image) = self.local(reference).await? {
-            return Ok(image);
-        }
+    async fn pulled(&self, reference: &str) -> Result<Image> {
         match self.pull(reference).await? {
             Ok(image) => Ok(image),
             Err(why) => Err(Error::new(
@@ -110,7 +110,9 @@ impl<'a> Images<'a> {
                 format!("the image {reference} is not here and cannot be pulled"),
             )
             .because(why)
-            .hint(format!("docker pull {reference}, or docker load -i FILE"))),
+            .hint(format!(
+                "docker pull {reference}, or caravan images load FILE"
+            ))),
         }
     }
 
@@ -119,13 +121,6 @@ impl<'a> Images<'a> {
         let reference = stand_in(&service.image);
         let (_, tag) = split_tag(&reference);
         let upstream = format!("{upstream}:{tag}");
-        let on_upstream = template.render(tag, Some(&upstream));
-        let on_packages = template.render(tag, None);
-        if let Some((image, content)) = self.engine.built(&reference).await?
-            && [&on_upstream.content, &on_packages.content].contains(&&content)
-        {
-            return Ok(image);
-        }
         let have_upstream = self.local(&upstream).await?.is_some();
         let have_upstream = have_upstream
             || match self.pull(&upstream).await? {
@@ -137,36 +132,18 @@ impl<'a> Images<'a> {
                     false
                 }
             };
-        let rendered = if have_upstream {
-            on_upstream
-        } else {
-            on_packages
-        };
-        self.build(&reference, &rendered).await
+        let base = have_upstream.then_some(upstream.as_str());
+        self.build(&reference, &template.render(tag, base)).await
     }
 
+    /// A stand-in that is there, but out of date, is what the service goes on with: made anew.
     async fn official_or_stand_in(&self, service: &Service, template: &Template) -> Result<Image> {
         let stand_in = stand_in(&service.image);
         let (_, tag) = split_tag(&stand_in);
-        let rendered = template.render(tag, None);
         let official = (stand_in != service.image).then_some(service.image.as_str());
-        let local_official = match official {
-            Some(official) => self.local(official).await?,
-            None => None,
-        };
-        let local_stand_in = self.engine.built(&stand_in).await?;
-        let prefers_stand_in = match (&local_official, &local_stand_in) {
-            (Some(_), Some((image, _))) => self.is_bound_to(service, image).await?,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        match (local_official, local_stand_in) {
-            (Some(image), _) if !prefers_stand_in => return Ok(image),
-            (_, Some((image, content))) if content == rendered.content => return Ok(image),
-            (_, Some(_)) => return self.build(&stand_in, &rendered).await,
-            (_, None) => {}
-        }
-        if let Some(official) = official {
+        if let Some(official) = official
+            && self.local(&stand_in).await?.is_none()
+        {
             match self.pull(official).await? {
                 Ok(image) => return Ok(image),
                 Err(why) => {
@@ -179,33 +156,7 @@ impl<'a> Images<'a> {
             }
         }
         template.can_provide(&service.image, tag)?;
-        self.build(&stand_in, &rendered).await
-    }
-
-    /// Whether the service's container or one of its data volumes was made with this image.
-    async fn is_bound_to(&self, service: &Service, image: &Image) -> Result<bool> {
-        let runs = |c: &Container| c.service == service.name && c.image_id == image.id;
-        if self.observed.iter().any(runs) {
-            return Ok(true);
-        }
-        for mount in &service.mounts {
-            let MountSource::Volume(key) = &mount.source else {
-                continue;
-            };
-            let volume = self.pipeline.volumes.iter().find(|v| v.key == *key);
-            if let Some(volume) = volume
-                && self.engine.volume_image(&volume.name).await?.as_ref() == Some(&image.reference)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    async fn local(&self, reference: &str) -> Result<Option<Image>> {
-        let id = self.engine.image_id(reference).await?;
-        let reference = reference.to_owned();
-        Ok(id.map(|id| Image { reference, id }))
+        self.build(&stand_in, &template.render(tag, None)).await
     }
 
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
@@ -265,36 +216,8 @@ impl<'a> Images<'a> {
     }
 }
 
-impl Engine {
-    /// The id of a local image; None when there is none.
-    pub(in crate::engine) async fn image_id(&self, reference: &str) -> Result<Option<String>> {
-        Ok(self.image(reference).await?.and_then(|image| image.id))
-    }
-
-    /// A local image that was built from a template, with its content label.
-    async fn built(&self, reference: &str) -> Result<Option<(Image, String)>> {
-        let Some(found) = self.image(reference).await? else {
-            return Ok(None);
-        };
-        let labels = found.config.and_then(|c| c.labels).unwrap_or_default();
-        let content = labels.get(labels::CONTENT).cloned().unwrap_or_default();
-        let reference = reference.to_owned();
-        Ok(found.id.map(|id| (Image { reference, id }, content)))
-    }
-
-    async fn image(&self, reference: &str) -> Result<Option<ImageInspect>> {
-        let inspect = async {
-            match self.docker.inspect_image(reference).await {
-                Err(e) if status(&e) == Some(404) => Ok(None),
-                answer => answer.map(Some),
-            }
-        };
-        self.call("inspect an image", inspect).await
-    }
-}
-
 /// `postgres:15` -> `caravan.local/postgres:15`; what is Caravan's own already stays.
-fn stand_in(image: &str) -> String {
+pub(super) fn stand_in(image: &str) -> String {
     if image.starts_with(LOCAL) {
         return image.to_owned();
     }
