@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        dlq, down, groups, health, logs, restart, run, scale, status, test_flow, topics, up, verify,
+        dlq, doctor, down, groups, health, images, logs, restart, run, scale, status, test_flow,
+        topics, up, verify,
     },
     flags::{Format, Global},
 };
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Topics(topics::Args),
     Groups(groups::Args),
     Dlq(dlq::Args),
+    Doctor(doctor::Args),
+    Images(images::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -62,7 +65,12 @@ impl Command {
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(
             self,
-            Self::Up(_) | Self::Scale(_) | Self::Restart(_) | Self::Down(_) | Self::TestFlow(_)
+            Self::Up(_)
+                | Self::Scale(_)
+                | Self::Restart(_)
+                | Self::Down(_)
+                | Self::TestFlow(_)
+                | Self::Doctor(_)
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
@@ -75,6 +83,8 @@ impl Command {
             Self::Topics(args) => args.output.output,
             Self::Groups(args) => args.output.output,
             Self::Dlq(args) => args.format(),
+            Self::Doctor(args) => args.output.output,
+            Self::Images(args) => args.format(),
             Self::Up(args) => args.output.output,
             Self::Scale(args) => args.output.output,
             Self::Down(_) | Self::Restart(_) | Self::Logs(_) | Self::Run(_) | Self::Health(_) => {

@@ -88,12 +88,25 @@ impl Context {
 
     /// As [`Self::pipeline`], from a source that the caller has looked at.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Pipeline> {
-        let pipeline = source.resolve()?;
+        Ok(self.announced(source.resolve()?))
+    }
+
+    /// As [`Self::resolve`], for what can be told before secrets are made.
+    pub(crate) fn resolve_without_secrets(&self, source: &Source) -> Result<Pipeline> {
+        Ok(self.announced(source.resolve_without_secrets()?))
+    }
+
+    fn announced(&self, pipeline: Pipeline) -> Pipeline {
         self.console.mask(&pipeline.secrets);
         for warning in &pipeline.warnings {
             self.console.warn(warning);
         }
-        Ok(pipeline)
+        pipeline
+    }
+
+    /// Docker, however old: what is wrong with it is for the caller to say.
+    pub(crate) async fn any_engine(&self) -> Result<Engine> {
+        Engine::greet(self.host.as_deref()).await
     }
 
     /// Docker.

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Verdict::Right) => ExitCode::SUCCESS,
         Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
+        Ok(Verdict::Unreachable) => ExitCode::from(Kind::Unreachable.exit_code()),
         Ok(Verdict::Late) => ExitCode::from(Kind::Deadline.exit_code()),
         Err(error) => {
             console.failure(&error, format);

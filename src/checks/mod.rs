@@ -1,4 +1,5 @@
-//! One file per layer; each turns the pipeline and what is there into findings.
+//! One file per layer; each turns the pipeline and what is there into findings. `doctor` does so
+//! with the machine and its engine.
 //!
 //! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared.
 //!
@@ -47,6 +48,7 @@ mod cache;
 mod containers;
 mod database;
 mod dead_letters;
+pub(crate) mod doctor;
 pub(crate) mod finding;
 mod groups;
 mod health;

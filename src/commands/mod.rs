@@ -2,9 +2,11 @@
 //! wires. A command answers with a [`Verdict`] or an error; `main` makes an exit code of both.
 
 pub(crate) mod dlq;
+pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod groups;
 pub(crate) mod health;
+pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod run;
@@ -30,6 +32,8 @@ pub(crate) enum Verdict {
     NotRight,
     /// A part of it was done, and shown, when the deadline passed.
     Late,
+    /// What could be told without Docker was shown.
+    Unreachable,
 }
 
 /// Runs a command that looks at a pipeline.
@@ -46,7 +50,11 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Topics(args) => topics::run(context, args).await,
         Command::Groups(args) => groups::run(context, args).await,
         Command::Dlq(args) => dlq::run(context, args).await,
-        Command::Run(args) => run::run(args).await.map(|()| Verdict::Right),
+        Command::Doctor(args) => doctor::run(context, args).await,
+        Command::Images(args) => images::run(context, args).await,
+        Command::Run(args) => run::run(&context.console, args)
+            .await
+            .map(|()| Verdict::Right),
         Command::Health(_) => health::run().await.map(|()| Verdict::Right),
     }
 }

@@ -2,11 +2,13 @@
 
 use caravan_events::names::DEAD_LETTER_TOPIC;
 use clap::ValueEnum;
+use serde_json::json;
 use worker_runtime::{RunError, settings, settings::SettingsError, telemetry};
 
 use crate::{
     error::{Error, Kind, Result},
     jobs,
+    output::Console,
 };
 
 /// Run one part of the pipeline in this process, in the foreground
@@ -17,7 +19,8 @@ pub(crate) struct Args {
     /// Which part
     #[arg(value_enum)]
     role: Role,
-    /// For kafka-init: its topics, each as NAME:PARTITIONS:RETENTION (orders:3:7d)
+    /// For kafka-init: its topics, each as NAME:PARTITIONS:RETENTION (orders:3:7d); for doctor: a
+    /// name to resolve
     #[arg(value_name = "ARGUMENT")]
     arguments: Vec<String>,
 }
@@ -32,14 +35,15 @@ enum Role {
     CacheWorker,
     KafkaInit,
     Migrate,
+    Doctor,
 }
 
 /// Until SIGTERM, or until the job is done.
 ///
 /// # Errors
 /// Why the role could not start, or had to end.
-pub(crate) async fn run(args: &Args) -> Result<()> {
-    if args.role != Role::KafkaInit && !args.arguments.is_empty() {
+pub(crate) async fn run(console: &Console, args: &Args) -> Result<()> {
+    if !matches!(args.role, Role::KafkaInit | Role::Doctor) && !args.arguments.is_empty() {
         let extra = args.arguments.join(" ");
         return Err(Error::new(
             Kind::Usage,
@@ -57,6 +61,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
         Role::CacheWorker => cache_worker::run().await.map_err(ended),
         Role::KafkaInit => kafka_init(&args.arguments).await,
         Role::Migrate => migrate().await,
+        Role::Doctor => doctor(console, &args.arguments).await,
     }
 }
 
@@ -64,6 +69,14 @@ async fn kafka_init(specs: &[String]) -> Result<()> {
     let _log = telemetry::init("KafkaInit").map_err(ended)?;
     let brokers = settings::required("KAFKA_BROKERS").map_err(unset)?;
     tell(jobs::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
+}
+
+async fn doctor(console: &Console, names: &[String]) -> Result<()> {
+    let [name] = names else {
+        return Err(Error::new(Kind::Usage, "doctor takes one name"));
+    };
+    console.result(&json!(jobs::doctor::run(name).await).to_string());
+    Ok(())
 }
 
 async fn migrate() -> Result<()> {

@@ -381,7 +381,7 @@ fn weight(outcome: &Outcome) -> u8 {
         Outcome::Completed => 2,
         Outcome::Created => 3,
         Outcome::Recreated => 4,
-        Outcome::Removed | Outcome::Pulled | Outcome::Built => 0,
+        Outcome::Removed | Outcome::Pulled | Outcome::Built | Outcome::Saved | Outcome::Loaded => 0,
     }
 }
 

@@ -7,7 +7,7 @@ use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 use crate::error::{Error, Kind, Result};
 
 /// The oldest engine API that Caravan speaks: Docker 20.10.
-const OLDEST_API: (usize, usize) = (1, 41);
+pub(crate) const OLDEST_API: (usize, usize) = (1, 41);
 /// What an ordinary call may take.
 pub(super) const CALL: Duration = Duration::from_secs(30);
 /// Where Docker listens unless told otherwise.
@@ -18,7 +18,7 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 pub(crate) struct Engine {
     pub(super) docker: Docker,
     /// As bollard negotiated it.
-    pub(super) api: (usize, usize),
+    pub(crate) api: (usize, usize),
     /// Whether the engine runs on this machine, as far as its address tells.
     pub(super) local: bool,
 }
@@ -29,6 +29,15 @@ impl Engine {
     /// # Errors
     /// No engine, no permission, or one that is too old: with what to do about it.
     pub(crate) async fn connect(host: Option<&str>) -> Result<Self> {
+        let engine = Self::greet(host).await?;
+        if engine.api < OLDEST_API {
+            return Err(too_old(host.unwrap_or(DEFAULT_HOST), engine.api));
+        }
+        Ok(engine)
+    }
+
+    /// As [`Self::connect`], however old it is.
+    pub(crate) async fn greet(host: Option<&str>) -> Result<Self> {
         let host = host.unwrap_or(DEFAULT_HOST);
         let docker = open(host).map_err(|e| unreachable(host, &e))?;
         let negotiated = tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version());
@@ -38,9 +47,6 @@ impl Engine {
         };
         let version = docker.client_version();
         let api = (version.major_version, version.minor_version);
-        if api < OLDEST_API {
-            return Err(too_old(host, api));
-        }
         Ok(Self {
             docker,
             api,

@@ -37,6 +37,10 @@ pub(crate) enum Outcome {
     Pulled,
     /// An image was built here.
     Built,
+    /// Images were written into a file.
+    Saved,
+    /// Images came from a file.
+    Loaded,
 }
 
 /// Where events go; the engine never knows who listens.

@@ -34,6 +34,8 @@ pub(crate) const SCALED: &str = "caravan.scaled";
 pub(crate) const CONTENT: &str = "caravan.content";
 /// Of a volume: the image of the service that it was made for.
 pub(crate) const VOLUME_IMAGE: &str = "caravan.image";
+/// Of what `doctor` makes to look inside, and removes again.
+pub(crate) const DOCTOR: &str = "caravan.doctor";
 
 /// What stands in [`VERSION`].
 pub(crate) const THIS_VERSION: &str = concat!("caravan-", env!("CARGO_PKG_VERSION"));

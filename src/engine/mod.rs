@@ -4,7 +4,8 @@
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
 //! names what differs from what is there, and `plan` says what to do about it; `up` sets all services going, `apply` brings each one up as
 //! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
-//! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
+//! it is not; `restart` and `down` are the way back. `facts`, `inside`, `vacancy` and `leftovers`
+//! are what `doctor` asks. Nothing here prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
@@ -28,7 +29,7 @@ mod up;
 mod wait;
 
 mod failure;
-mod ports;
+pub(crate) mod ports;
 mod preview;
 
 mod down;
@@ -37,10 +38,15 @@ mod restart;
 mod logs;
 mod rotation;
 
+pub(crate) mod facts;
+mod inside;
+pub(crate) mod leftovers;
+pub(crate) mod vacancy;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use connect::Engine;
+pub(crate) use connect::{Engine, OLDEST_API};
 pub(crate) use logs::LogOptions;
 pub(crate) use plan::Action;
 pub(crate) use preview::{Planned, Preview};

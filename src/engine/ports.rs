@@ -7,11 +7,11 @@ use crate::pipeline::Service;
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) port: u16,
-    pub(super) who: String,
+pub(crate) struct Holder {
+    pub(crate) port: u16,
+    pub(crate) who: String,
     /// The exact command that frees it, if there is one.
-    pub(super) free: Option<String>,
+    pub(crate) free: Option<String>,
 }
 
 /// Whether Docker's refusal to start a container is about an occupied port.
@@ -41,13 +41,7 @@ impl Engine {
         if !self.local {
             return None;
         }
-        // Reading /proc is many small files.
-        let found = tokio::task::spawn_blocking(move || process::on_port(port)).await;
-        Some(found.ok().flatten().unwrap_or_else(|| Holder {
-            port,
-            who: "a process that this user may not see".to_owned(),
-            free: Some(format!("sudo ss -ltnp 'sport = :{port}'")),
-        }))
+        Some(process_on(port).await)
     }
 
     /// A running container of any project that publishes the port.
@@ -71,6 +65,17 @@ impl Engine {
             free: Some(format!("docker stop {name}")),
         })
     }
+}
+
+/// The process of this machine that holds a port.
+pub(super) async fn process_on(port: u16) -> Holder {
+    // Reading /proc is many small files.
+    let found = tokio::task::spawn_blocking(move || process::on_port(port)).await;
+    found.ok().flatten().unwrap_or_else(|| Holder {
+        port,
+        who: "a process that this user may not see".to_owned(),
+        free: Some(format!("sudo ss -ltnp 'sport = :{port}'")),
+    })
 }
 
 /// Processes, by `/proc` (proc(5)).

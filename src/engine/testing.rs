@@ -6,7 +6,7 @@ use super::observed::{Container, State};
 use crate::pipeline::{Condition, Dependency, ImageFrom, Origin, Pipeline, Restart, Service};
 
 /// A pipeline called `shop`.
-pub(super) fn pipeline(services: Vec<Service>) -> Pipeline {
+pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
     Pipeline {
         project: "shop".to_owned(),
         origin: Origin::Embedded,
@@ -30,7 +30,7 @@ pub(super) fn pipeline(services: Vec<Service>) -> Pipeline {
 }
 
 /// A service that needs these others to be healthy.
-pub(super) fn depending(name: &str, on: &[&str]) -> Service {
+pub(crate) fn depending(name: &str, on: &[&str]) -> Service {
     let dependency = |service: &&str| Dependency {
         service: (*service).to_owned(),
         condition: Condition::Healthy,

@@ -2,7 +2,9 @@
 //! what was there already, and end.
 //!
 //! - [`kafka_init`]: the declared topics;
-//! - [`migrate`]: the embedded migrations.
+//! - [`migrate`]: the embedded migrations;
+//! - [`doctor`]: no part of a pipeline: looks around for the command of that name.
 
+pub(crate) mod doctor;
 pub(crate) mod kafka_init;
 pub(crate) mod migrate;

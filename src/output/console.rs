@@ -197,18 +197,26 @@ fn write_line(stream: &mut impl Write, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_masked_wherever_it_stands() {
-        let console = Console {
+impl Console {
+    /// As in a pipe, for snapshots.
+    pub(super) fn plain() -> Self {
+        Self {
             stdout_color: false,
             stderr_color: false,
             live: false,
             quiet: false,
             secrets: Mutex::default(),
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands() {
+        let console = Console::plain();
         console.mask(&[
             "hunter2".to_owned(),
             "hunter2hunter3".to_owned(),

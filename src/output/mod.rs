@@ -4,14 +4,15 @@
 //! - `console`: the two streams, colours, masking, questions;
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
 //! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
-//! - `dead_letters`: what `dlq` shows;
-//! - `report`: what `verify` found; `timeline`: a payment's hops; `load`: many
+//! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
+//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `load`: many
 //!   payments' figures; `listing`: plain tables;
 //! - `json`: the machine's form of those.
 
 mod console;
 pub(crate) mod dead_letters;
 mod failure;
+pub(crate) mod images;
 pub(crate) mod json;
 pub(crate) mod listing;
 pub(crate) mod load;

@@ -118,6 +118,8 @@ pub(crate) fn word(outcome: Outcome) -> &'static str {
         Outcome::Restarted => "restarted",
         Outcome::Pulled => "pulled",
         Outcome::Built => "built",
+        Outcome::Saved => "saved",
+        Outcome::Loaded => "loaded",
     }
 }
 

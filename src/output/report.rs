@@ -1,4 +1,4 @@
-//! What `verify` found: a table of all checks, then each that needs a person, with its evidence.
+//! What `verify` and `doctor` found: a table of all checks, then each that needs a person, with its evidence.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ mod source;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod topic_spec;
-mod units;
+pub(crate) mod units;
 mod yaml;
 
 pub(crate) use find::find_service;

@@ -64,6 +64,22 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     }
 }
 
+/// For people: `812 MiB`, `2.1 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    // Tenths of the unit.
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    match tenths {
+        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        _ => format!("{} {}", tenths / 10, UNITS[unit]),
+    }
+}
+
 /// The unsigned decimal number at the start, and what follows.
 fn split_number(text: &str) -> Result<(f64, &str), String> {
     let end = text
@@ -79,6 +95,14 @@ fn split_number(text: &str) -> Result<(f64, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(size(0), "0.0 KiB");
+        assert_eq!(size(32_100_000), "30 MiB");
+        assert_eq!(size(1 << 30), "1.0 GiB");
+        assert_eq!(size(20 << 40), "20 TiB");
+    }
 
     #[test]
     fn durations() {

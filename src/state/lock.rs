@@ -3,6 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, Write},
+    path::PathBuf,
     process,
 };
 
@@ -25,8 +26,7 @@ pub(crate) struct Lock {
 /// # Errors
 /// At once, when another process has it: `Kind::Unreachable`, with that process' id.
 pub(crate) fn lock(source: &Source) -> Result<Lock> {
-    let name = format!(".caravan-{}.lock", source.project());
-    let path = source.state_dir().join(name);
+    let path = path(source);
     let failed = |error: std::io::Error| {
         Error::new(Kind::Unreachable, format!("cannot lock {}", path.display()))
             .because(error.to_string())
@@ -49,6 +49,25 @@ pub(crate) fn lock(source: &Source) -> Result<Lock> {
         .and_then(|()| writeln!(file, "{}", process::id()))
         .map_err(failed)?;
     Ok(Lock { _file: file })
+}
+
+/// Who has the project's lock, if anybody has: the id of the process, as far as it is known.
+pub(crate) fn lock_holder(source: &Source) -> Option<String> {
+    let mut file = File::open(path(source)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Who it is is a courtesy.
+            drop(file.read_to_string(&mut holder));
+            Some(holder.trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
+fn path(source: &Source) -> PathBuf {
+    let name = format!(".caravan-{}.lock", source.project());
+    source.state_dir().join(name)
 }
 
 fn held(source: &Source, mut file: File) -> Error {

@@ -7,5 +7,5 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use lock::lock;
+pub(crate) use lock::{lock, lock_holder};
 pub(crate) use secrets::{ensure_secrets, secrets_to_draw};

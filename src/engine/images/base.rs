@@ -73,6 +73,20 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Whether the Debian base is here, or could be made.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub(crate) async fn can_build_from_packages(&self) -> Result<bool> {
+        if self.local_image(DEBIAN).await?.is_some() {
+            return Ok(true);
+        }
+        let version = Command::new("mmdebstrap").arg("--version").output().await;
+        Ok(version.is_ok_and(|version| version.status.success()))
+    }
+}
+
 /// What the child writes, as an error in the end if it failed: half a root filesystem must not
 /// become an image.
 fn archive(

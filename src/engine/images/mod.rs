@@ -1,30 +1,51 @@
 //! The images that services run from: found here, pulled, or made here.
 //!
-//! `resolve` decides where each service's image comes from; `pull` asks a registry, briefly;
-//! `pack` makes Caravan's own out of the running executable; `template` holds what the others are
-//! built from, `build` builds it, on what `base` makes out of Debian's packages.
-
-mod base;
-mod build;
-mod elf;
-mod pack;
-mod present;
-mod pull;
-mod resolve;
-mod template;
+//! `present` tells what is here; `resolve` decides where each service's image comes from; `pull`
+//! asks a registry, briefly; `pack` makes Caravan's own out of the running executable; `template`
+//! holds what the others are built from, `build` builds it, on what `base` makes out of Debian's
+//! packages. `needed` does that for a whole pipeline, and says what of it is here; `transfer`
+//! writes images into a file (`unfinished` until it is all there) and reads them back, for hosts
+//! without a network.
 
 use std::sync::Arc;
 
 use bollard::models::{ImageConfig, ImageInspect};
 
+use crate::pipeline::{ImageFrom, Pipeline, Service};
+
+mod base;
+mod build;
+mod elf;
+mod needed;
+mod pack;
+mod present;
+mod pull;
+mod resolve;
+mod template;
+mod transfer;
+mod unfinished;
+
+pub(crate) use needed::{Needed, Present, Provenance};
+pub(crate) use pack::architecture;
+pub(super) use pack::packed_reference;
 pub(super) use resolve::Images;
 pub(crate) use template::TEMPLATES;
+pub(crate) use unfinished::Unfinished;
 
 /// Names of what is made here; never an official one.
 const LOCAL: &str = "caravan.local/";
 
+/// What Caravan's own image is called, without a tag: as a service has it, else its usual name.
+pub(super) fn caravan_repository(pipeline: &Pipeline) -> String {
+    let own = |s: &&Service| s.image_from == ImageFrom::Caravan;
+    match pipeline.services.iter().find(own) {
+        Some(service) => pull::split_tag(&service.image).0.to_owned(),
+        None => format!("{LOCAL}caravan"),
+    }
+}
+
 /// An image that the engine has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Image {
     /// What a container is created from.
     pub(crate) reference: String,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Where Linux shows the file that this process runs from, even if it was replaced since.
-const RUNNING: &str = "/proc/self/exe";
+pub(super) const RUNNING: &str = "/proc/self/exe";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What the image holds.
@@ -31,7 +31,7 @@ struct Content {
 }
 
 /// What the running executable's image is called. It is read once a process.
-pub(super) async fn packed_reference(repository: &str) -> Result<String> {
+pub(in crate::engine) async fn packed_reference(repository: &str) -> Result<String> {
     static TAG: OnceCell<String> = OnceCell::const_new();
     let tag = TAG.get_or_try_init(|| async { Ok(content().await?.tag) });
     Ok(format!("{repository}:{}", tag.await?))
@@ -48,7 +48,7 @@ impl Engine {
     ///
     /// # Errors
     /// The executable cannot run in an empty image; the engine refuses the load.
-    pub(super) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
+    pub(in crate::engine) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
         let reference = packed_reference(repository).await?;
         if let Some(image) = self.local_image(&reference).await? {
             return Ok((image, false));
@@ -195,7 +195,7 @@ impl Content {
 }
 
 /// Docker's word for this machine's architecture.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

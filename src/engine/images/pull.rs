@@ -83,6 +83,24 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Whether a registry has an image: the engine asks it, and fetches nothing.
+    ///
+    /// # Errors
+    /// Why it could not be had, in a line.
+    pub(crate) async fn registry_has(&self, reference: &str) -> Result<(), String> {
+        let ask = self.docker.inspect_registry_image(reference, None);
+        match tokio::time::timeout(FIRST_WORD, ask).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(reason(&e)),
+            Err(_) => {
+                let limit = humantime::format_duration(FIRST_WORD);
+                Err(format!("its registry did not answer within {limit}"))
+            }
+        }
+    }
+}
+
 /// Whether the registry answered: it has no such image, or not for us.
 fn is_answer(e: &DockerError) -> bool {
     let text = reason(e);

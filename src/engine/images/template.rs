@@ -17,6 +17,8 @@ pub(super) struct Template {
     /// What runs in it, with the version that it gets there; None: any, by the image's tag.
     provides: (&'static str, Option<&'static str>),
     files: &'static [(&'static str, &'static str)],
+    /// Bytes that a build from packages takes on disk, as measured, what is shared included.
+    pub(super) takes: u64,
     /// The official image that `files` are put on top of, and what is built in its place where it
     /// cannot be had.
     pub(super) upstream: Option<Upstream>,
@@ -54,6 +56,7 @@ const KAFKA: Template = Template {
             file!("kafka/tools-log4j2.properties"),
         ),
     ],
+    takes: 1_300_000_000,
     upstream: Some(Upstream {
         image: "apache/kafka",
         from_packages: file!("kafka/packages.Dockerfile"),
@@ -69,6 +72,7 @@ const POSTGRES: Template = Template {
             file!("postgres/docker-entrypoint.sh"),
         ),
     ],
+    takes: 600_000_000,
     upstream: None,
 };
 
@@ -78,6 +82,7 @@ const REDIS: Template = Template {
         ("Dockerfile", file!("redis/Dockerfile")),
         ("docker-entrypoint.sh", file!("redis/docker-entrypoint.sh")),
     ],
+    takes: 300_000_000,
     upstream: None,
 };
 

@@ -1,0 +1,26 @@
+use super::pipeline;
+use crate::{
+    commands::Verdict,
+    context::Context,
+    error::Result,
+    output::{Progress, images},
+};
+
+/// Fetch or build what `up` would, side by side, and start nothing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Verdict> {
+    let pipeline = pipeline(context)?;
+    let engine = context.engine().await?;
+    let progress = Progress::start(&context.console);
+    let made = engine.make_images(&pipeline, progress.events()).await;
+    progress.finish().await;
+    made?;
+    let needed = engine.needed_images(&pipeline).await?;
+    let console = &context.console;
+    console.result(&images::text(console, &needed));
+    let next = context.invocation.command("up");
+    console.note(&format!("\nNext: {next}"));
+    Ok(Verdict::Right)
+}

@@ -1,0 +1,30 @@
+use super::pipeline;
+use crate::{
+    commands::Verdict,
+    context::Context,
+    error::Result,
+    flags::{Format, OutputArgs},
+    output::{images, json},
+};
+
+/// List the images that the pipeline's services run from, and whether they are here
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = pipeline(context)?;
+    let engine = context.engine().await?;
+    let needed = engine.needed_images(&pipeline).await?;
+    let console = &context.console;
+    match args.output.output {
+        Format::Table => console.result(&images::text(console, &needed)),
+        Format::Json => {
+            let document = images::value(&pipeline.project, &needed);
+            console.result(&json::document(&document));
+        }
+    }
+    Ok(Verdict::Right)
+}

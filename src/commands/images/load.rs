@@ -1,0 +1,70 @@
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    path::PathBuf,
+};
+
+use super::pipeline;
+use crate::{
+    commands::Verdict,
+    context::Context,
+    error::{Error, Kind, Result},
+    output::{Progress, images},
+};
+
+/// Load a file that `images save` wrote, and say what of the pipeline is still missing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where from; - for stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = pipeline(context)?;
+    let (file, name) = open(args)?;
+    let engine = context.engine().await?;
+    let progress = Progress::start(&context.console);
+    let loaded = engine.import_images(file, &name, progress.events()).await;
+    progress.finish().await;
+    let loaded = loaded?;
+    let needed = engine.needed_images(&pipeline).await?;
+    let console = &context.console;
+    console.note(&format!("  loaded {}\n", loaded.join(", ")));
+    console.result(&images::text(console, &needed));
+    let missing: Vec<_> = needed.iter().filter(|n| n.needs_network()).collect();
+    if missing.is_empty() {
+        let next = context.invocation.command("up");
+        console.note(&format!("\nNothing is missing. Next: {next}"));
+        return Ok(Verdict::Right);
+    }
+    let names: Vec<_> = missing.iter().map(|n| n.reference.as_str()).collect();
+    console.note(&format!(
+        "\nStill missing: {}. Next: {} on a host with a network, of this very version",
+        names.join(", "),
+        context.invocation.command("images save FILE")
+    ));
+    Ok(Verdict::NotRight)
+}
+
+/// The file and what it is called.
+fn open(args: &Args) -> Result<(File, String)> {
+    if args.file.as_os_str() != "-" {
+        let name = args.file.display().to_string();
+        let failed = |e: io::Error| {
+            Error::new(Kind::Usage, format!("cannot read {name}")).because(e.to_string())
+        };
+        return Ok((File::open(&args.file).map_err(failed)?, name));
+    }
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        let what = "a terminal has no images";
+        return Err(Error::new(Kind::Usage, what).hint("caravan images load FILE"));
+    }
+    let stdin = stdin
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| Error::new(Kind::Unreachable, "cannot read stdin").because(e.to_string()))?;
+    Ok((File::from(stdin), "stdin".to_owned()))
+}

@@ -1,0 +1,47 @@
+//! `caravan images`: a file per verb.
+
+use super::Verdict;
+use crate::{context::Context, error::Result, flags::Format, pipeline::Pipeline};
+
+mod build;
+mod list;
+mod load;
+mod save;
+
+/// The images that the pipeline needs: list them, make them, carry them to a host without a network
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    List(list::Args),
+    Build(build::Args),
+    Save(save::Args),
+    Load(load::Args),
+}
+
+impl Args {
+    pub(crate) fn format(&self) -> Format {
+        match &self.verb {
+            Verb::List(args) => args.output.output,
+            Verb::Build(_) | Verb::Save(_) | Verb::Load(_) => Format::Table,
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    match &args.verb {
+        Verb::List(args) => list::run(context, args).await,
+        Verb::Build(args) => build::run(context, args).await,
+        Verb::Save(args) => Box::pin(save::run(context, args)).await,
+        Verb::Load(args) => Box::pin(load::run(context, args)).await,
+    }
+}
+
+/// The pipeline, whose images are no secret: they can be had before the first `up`.
+fn pipeline(context: &Context) -> Result<Pipeline> {
+    context.resolve_without_secrets(&context.source()?)
+}

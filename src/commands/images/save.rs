@@ -1,0 +1,98 @@
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    path::PathBuf,
+};
+
+use super::pipeline;
+use crate::{
+    commands::Verdict,
+    context::Context,
+    engine::{Engine, images::Unfinished},
+    error::{Error, Kind, Result},
+    invocation::quote,
+    output::{Progress, listing},
+    pipeline::{Pipeline, units},
+};
+
+/// Write all images of the pipeline into one file, for a host without a network
+///
+/// What is not here is fetched or built first. On the other host: `caravan images load FILE`, then
+/// `caravan up` needs no network.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to; - for stdout
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = pipeline(context)?;
+    let engine = context.engine().await?;
+    let progress = Progress::start(&context.console);
+    let saved = if args.file.as_os_str() == "-" {
+        to_stdout(&engine, &pipeline, &progress).await
+    } else {
+        to_file(&engine, &pipeline, &progress, args).await
+    };
+    progress.finish().await;
+    let (count, size) = saved?;
+    let load = format!("images load {}", quote(&args.file.to_string_lossy()));
+    context.console.note(&format!(
+        "\n{}, {}. Next, on the other host: {}",
+        listing::count(count, "image"),
+        units::size(size),
+        context.invocation.command(&load),
+    ));
+    Ok(Verdict::Right)
+}
+
+/// How many images, and the bytes that they took.
+async fn to_file(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    progress: &Progress,
+    args: &Args,
+) -> Result<(usize, u64)> {
+    let unfinished = Unfinished::create(&args.file)?;
+    let name = args.file.display().to_string();
+    let failed = |e: io::Error| {
+        Error::new(Kind::Unreachable, format!("cannot write {name}")).because(e.to_string())
+    };
+    let file = unfinished.file().map_err(failed)?;
+    let saved = save(engine, pipeline, progress, file, &name).await?;
+    unfinished.finish().map_err(failed)?;
+    Ok(saved)
+}
+
+async fn to_stdout(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    progress: &Progress,
+) -> Result<(usize, u64)> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        let what = "a terminal is no place for images";
+        return Err(Error::new(Kind::Usage, what).hint("caravan images save images.tar"));
+    }
+    let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| {
+        Error::new(Kind::Unreachable, "cannot write to stdout").because(e.to_string())
+    })?;
+    save(engine, pipeline, progress, File::from(stdout), "stdout").await
+}
+
+async fn save(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    progress: &Progress,
+    file: File,
+    name: &str,
+) -> Result<(usize, u64)> {
+    let images = engine.make_images(pipeline, progress.events()).await?;
+    let references: Vec<_> = images.into_iter().map(|image| image.reference).collect();
+    let size = engine
+        .export_images(&references, file, name, progress.events())
+        .await?;
+    Ok((references.len(), size))
+}
