@@ -28,13 +28,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let source = context.source()?;
+    let mut source = context.source()?;
+    source.activate(&args.services)?;
     let engine = context.engine().await?;
     let lock = state::lock(&source)?;
     let existing = engine.existing_volumes(&source.volume_names()?).await?;
     let made = state::ensure_secrets(&source, &existing)?;
     let pipeline = context.resolve(&source)?;
     let services = resolve_services(&pipeline, &args.services)?;
+    state::write_files(&source, &pipeline)?;
     introduce(context, &pipeline);
     if !made.is_empty() {
         let path = source.env_path();

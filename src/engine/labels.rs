@@ -28,6 +28,9 @@ pub(crate) const NETWORK: &str = "com.docker.compose.network";
 pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 /// Hash of all that Docker was handed for a container, its image apart.
 pub(crate) const HASH: &str = "caravan.config-hash";
+/// Digest of the secrets and configs that a container was given: their content is no part of what
+/// Docker is handed.
+pub(crate) const GRANTS: &str = "caravan.grants";
 /// Of an image built here: hash of its template and base.
 pub(crate) const CONTENT: &str = "caravan.content";
 /// Of a volume: the image of the service that it was made for.

@@ -2,11 +2,14 @@
 //!
 //! `resolve` decides where each service's image comes from; `pull` asks a registry, briefly;
 //! `pack` makes Caravan's own out of the running executable; `template` holds what the others are
-//! built from, `build` builds it, on what `base` makes out of Debian's packages.
+//! built from, `build` builds it, on what `base` makes out of Debian's packages; `context` is what a
+//! declared build is sent, `ignore` what of it is not.
 
 mod base;
 mod build;
+mod context;
 mod elf;
+mod ignore;
 mod pack;
 mod pull;
 mod resolve;
