@@ -60,6 +60,7 @@ impl Context {
             files: global.file,
             project: global.project,
             env_file: global.env_file,
+            profiles: global.profile,
             host: global.host,
             cwd,
             env,

@@ -32,6 +32,15 @@ pub(crate) struct Global {
     /// File with the variables of the declaration [default: .env beside the Compose file]
     #[arg(long, value_name = "FILE", env = "CARAVAN_ENV_FILE", global = true)]
     pub(crate) env_file: Option<PathBuf>,
+    /// Profile whose services belong to it, too; several with commas [default: $COMPOSE_PROFILES]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CARAVAN_PROFILE",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub(crate) profile: Vec<String>,
     /// Docker engine to talk to [default: $DOCKER_HOST, else the local socket]
     #[arg(
         short = 'H',

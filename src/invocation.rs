@@ -9,6 +9,8 @@ pub(crate) struct Invocation {
     pub(crate) project: Option<String>,
     /// `--env-file`, as given.
     pub(crate) env_file: Option<String>,
+    /// `--profile`, as given.
+    pub(crate) profiles: Vec<String>,
     /// `-H`, as given.
     pub(crate) host: Option<String>,
 }
@@ -24,6 +26,9 @@ impl Invocation {
         ];
         for file in &self.files {
             line.push_str(&format!(" -f {}", quote(file)));
+        }
+        for profile in &self.profiles {
+            line.push_str(&format!(" --profile {}", quote(profile)));
         }
         for (flag, value) in flags {
             if let Some(value) = value {

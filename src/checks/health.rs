@@ -90,6 +90,7 @@ mod tests {
             interval: Some(Duration::from_secs(10)),
             timeout: None,
             start_period: Some(Duration::from_secs(30)),
+            start_interval: None,
             retries: Some(3),
         };
         let now = Utc::now();
@@ -126,6 +127,7 @@ mod tests {
             interval: None,
             timeout: None,
             start_period: None,
+            start_interval: None,
             retries: None,
         };
         assert!(of(&testing::container("web", 1), &declared, Utc::now()).is_err());

@@ -29,6 +29,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let progress = Progress::start(&context.console);
     let outcome = engine.down(&project, args.volumes, progress.events()).await;
     progress.finish().await;
+    if outcome.is_ok() {
+        state::remove_files(&source)?;
+    }
     drop(lock);
     outcome?;
     Ok(Verdict::Right)

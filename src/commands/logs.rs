@@ -51,7 +51,9 @@ fn parse_since(given: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let pipeline = context.pipeline()?;
+    let mut source = context.source()?;
+    source.activate(&args.services)?;
+    let pipeline = context.resolve(&source)?;
     let engine = context.engine().await?;
     let containers = deployed(context, &engine, &pipeline, &args.services).await?;
     let printer = Printer::new(&context.console, &containers, args.timestamps);

@@ -21,7 +21,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let source = context.source()?;
+    let mut source = context.source()?;
+    source.activate(&args.services)?;
     let pipeline = context.resolve(&source)?;
     let services = resolve_services(&pipeline, &args.services)?;
     let engine = context.engine().await?;

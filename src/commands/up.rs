@@ -39,7 +39,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let source = context.source()?;
+    let mut source = context.source()?;
+    source.activate(&args.services)?;
     let engine = context.engine().await?;
     let existing = engine.existing_volumes(&source.volume_names()?).await?;
     if args.dry_run {
@@ -57,6 +58,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.resolve(&source)?;
     let named = resolve_services(&pipeline, &args.services)?;
     let goal = args.goal(&pipeline, &named);
+    state::write_files(&source, &pipeline)?;
     introduce(context, &pipeline);
     if !made.is_empty() {
         let path = source.env_path();

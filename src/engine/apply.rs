@@ -147,6 +147,7 @@ impl Apply<'_> {
         let ready = self.board.dependencies(service).await;
         ready.map_err(|by| Trouble::Blocked { by })?;
         let began = Instant::now();
+        let replicas = self.follow(service, replicas).await?;
         for step in surplus {
             self.remove_surplus(service, &step).await?;
         }
@@ -221,6 +222,26 @@ impl Apply<'_> {
             Ok(replica)
         });
         try_join_all(create).await
+    }
+
+    /// What runs as declared is stopped, to be started anew, where a dependency says so
+    /// (`restart: true`) and is not what it was.
+    async fn follow(&self, service: &Service, mut replicas: Vec<Replica>) -> Result<Vec<Replica>> {
+        let mut followed = service.depends_on.iter().filter(|on| on.restart);
+        let Some(renewed) = followed.find(|on| self.board.is_renewed(&on.service)) else {
+            return Ok(replicas);
+        };
+        for replica in &mut replicas {
+            if replica.step.action != Action::Keep {
+                continue;
+            }
+            let cause = format!("{} is another", renewed.service);
+            self.doing(service, &format!("stopping: {cause}"));
+            let id = replica.step.container.as_deref().unwrap_or_default();
+            self.engine.stop(id, &replica.spec.name).await?;
+            replica.step.action = Action::Start { cause };
+        }
+        Ok(replicas)
     }
 
     async fn remove_surplus(&self, service: &Service, step: &Step) -> Result<()> {
@@ -303,6 +324,9 @@ impl Apply<'_> {
         name: &str,
         outcome: Outcome,
     ) -> Result<Outcome> {
+        if outcome != Outcome::Kept {
+            self.board.renew(&service.name);
+        }
         if service.is_one_shot(self.pipeline) {
             return self.complete(service, id, name, outcome).await;
         }

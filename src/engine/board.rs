@@ -1,7 +1,10 @@
 //! How far each service has come, for those that wait for it, and for the one who must say what
 //! was left as it was.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
 
 use tokio::sync::watch;
 
@@ -24,6 +27,8 @@ pub(super) struct Board<'a> {
     stages: HashMap<&'a str, watch::Sender<Stage>>,
     /// What is being done about each, in a few words.
     doing: Mutex<HashMap<String, String>>,
+    /// Those whose containers are not the same processes as before.
+    renewed: Mutex<HashSet<String>>,
 }
 
 impl<'a> Board<'a> {
@@ -32,6 +37,7 @@ impl<'a> Board<'a> {
         Self {
             stages: services.iter().map(stage).collect(),
             doing: Mutex::default(),
+            renewed: Mutex::default(),
         }
     }
 
@@ -43,6 +49,18 @@ impl<'a> Board<'a> {
 
     pub(super) fn stage(&self, service: &str) -> Option<Stage> {
         self.stages.get(service).map(|sender| *sender.borrow())
+    }
+
+    /// To be told before its dependants go on.
+    pub(super) fn renew(&self, service: &str) {
+        if let Ok(mut renewed) = self.renewed.lock() {
+            renewed.insert(service.to_owned());
+        }
+    }
+
+    pub(super) fn is_renewed(&self, service: &str) -> bool {
+        let renewed = self.renewed.lock();
+        renewed.is_ok_and(|renewed| renewed.contains(service))
     }
 
     pub(super) fn note(&self, service: &str, what: &str) {
@@ -62,7 +80,7 @@ impl<'a> Board<'a> {
     /// not waited for.
     ///
     /// # Errors
-    /// The name of a dependency that will not come up.
+    /// The name of a dependency that will not come up, and is required.
     pub(super) async fn dependencies(&self, service: &Service) -> Result<(), String> {
         for dependency in &service.depends_on {
             let Some(sender) = self.stages.get(dependency.service.as_str()) else {
@@ -75,7 +93,7 @@ impl<'a> Board<'a> {
             let mut stage = sender.subscribe();
             // The sender lives as long as this board.
             let reached = stage.wait_for(enough).await.map(|stage| *stage);
-            if !reached.is_ok_and(|stage| stage != Stage::Failed) {
+            if dependency.required && !reached.is_ok_and(|stage| stage != Stage::Failed) {
                 return Err(dependency.service.clone());
             }
         }
@@ -102,5 +120,8 @@ mod tests {
         assert_eq!(waiting.await, Ok(()));
         board.set("db", Stage::Failed);
         assert_eq!(board.dependencies(&worker).await, Err("db".to_owned()));
+        let mut patient = depending("worker", &["db"]);
+        patient.depends_on[0].required = false;
+        assert_eq!(board.dependencies(&patient).await, Ok(()));
     }
 }

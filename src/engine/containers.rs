@@ -34,10 +34,13 @@ impl Engine {
             true => spec.split_networks(),
             false => Vec::new(),
         };
-        let options = CreateContainerOptionsBuilder::new()
-            .name(&spec.name)
-            .build();
-        let create = self.docker.create_container(Some(options), spec.body);
+        let mut options = CreateContainerOptionsBuilder::new().name(&spec.name);
+        if let Some(platform) = &spec.platform {
+            options = options.platform(platform);
+        }
+        let create = self
+            .docker
+            .create_container(Some(options.build()), spec.body);
         let created = self
             .call_within(WORK, &format!("create {}", spec.name), create)
             .await?;

@@ -30,6 +30,9 @@ pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 pub(crate) const HASH: &str = "caravan.config-hash";
 /// On a replica that `caravan scale` added to the declared ones: `up` leaves it there.
 pub(crate) const SCALED: &str = "caravan.scaled";
+/// Digest of the secrets and configs that a container was given: their content is no part of what
+/// Docker is handed.
+pub(crate) const GRANTS: &str = "caravan.grants";
 /// Of an image built here: hash of its template and base.
 pub(crate) const CONTENT: &str = "caravan.content";
 /// Of a volume: the image of the service that it was made for.

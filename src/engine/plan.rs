@@ -123,9 +123,10 @@ fn ended(container: &Container) -> String {
     }
 }
 
-/// The project's containers that no declared service owns.
+/// The project's containers that no declared service owns, be it inactive.
 pub(crate) fn orphans<'a>(pipeline: &Pipeline, observed: &'a [Container]) -> Vec<&'a Container> {
-    let orphan = |c: &&Container| pipeline.service(&c.service).is_none();
+    let declared = || pipeline.services.iter().chain(&pipeline.inactive);
+    let orphan = |c: &&Container| !declared().any(|service| service.name == c.service);
     observed.iter().filter(orphan).collect()
 }
 

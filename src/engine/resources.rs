@@ -1,7 +1,9 @@
 //! The project's networks and volumes: made where they are missing, never changed.
 
+use std::collections::{BTreeMap, HashMap};
+
 use bollard::{
-    models::{NetworkCreateRequest, VolumeCreateRequest},
+    models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest},
     query_parameters::InspectNetworkOptions,
 };
 
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    pipeline::{MountSource, Network, Pipeline, Service, Volume},
+    pipeline::{MountSource, Network, Pipeline, Service, Subnet, Volume},
 };
 
 impl Engine {
@@ -75,7 +77,11 @@ impl Engine {
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: network.driver.clone(),
+            options: non_empty(&network.driver_opts),
             internal: network.internal.then_some(true),
+            attachable: network.attachable.then_some(true),
+            enable_ipv6: network.enable_ipv6.then_some(true),
+            ipam: ipam(network),
             labels: Some(labels.into_iter().collect()),
             ..NetworkCreateRequest::default()
         };
@@ -131,6 +137,7 @@ impl Engine {
         let request = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: volume.driver.clone(),
+            driver_opts: non_empty(&volume.driver_opts),
             labels: Some(labels.into_iter().collect()),
             ..VolumeCreateRequest::default()
         };
@@ -147,10 +154,7 @@ impl Engine {
     }
 
     /// A volume's labels; None when there is no such volume.
-    async fn volume_labels(
-        &self,
-        name: &str,
-    ) -> Result<Option<std::collections::HashMap<String, String>>> {
+    async fn volume_labels(&self, name: &str) -> Result<Option<HashMap<String, String>>> {
         let inspect = async {
             match self.docker.inspect_volume(name).await {
                 Err(e) if status(&e) == Some(404) => Ok(None),
@@ -160,6 +164,25 @@ impl Engine {
         let found = self.call("inspect a volume", inspect).await?;
         Ok(found.map(|volume| volume.labels))
     }
+}
+
+/// Docker chooses where nothing is declared.
+fn ipam(network: &Network) -> Option<Ipam> {
+    let config = |subnet: &Subnet| IpamConfig {
+        subnet: subnet.subnet.clone(),
+        ip_range: subnet.ip_range.clone(),
+        gateway: subnet.gateway.clone(),
+        ..IpamConfig::default()
+    };
+    let config: Vec<_> = network.subnets.iter().map(config).collect();
+    (!config.is_empty()).then(|| Ipam {
+        config: Some(config),
+        ..Ipam::default()
+    })
+}
+
+fn non_empty(options: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!options.is_empty()).then(|| options.clone().into_iter().collect())
 }
 
 /// The labels by which Compose knows its networks and volumes. No hash: Compose would offer to

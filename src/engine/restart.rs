@@ -61,8 +61,23 @@ impl Engine {
     }
 }
 
-/// The named services; else all that run for good.
+/// The named services, and those that follow them (`restart: true`); else all that run for good.
 fn choose<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
+    let mut names = names.to_vec();
+    let mut next = 0;
+    while let Some(name) = names.get(next).cloned() {
+        let follows = |s: &&Service| {
+            s.depends_on
+                .iter()
+                .any(|on| on.restart && on.service == name)
+        };
+        for service in pipeline.services.iter().filter(follows) {
+            if !names.contains(&service.name) {
+                names.push(service.name.clone());
+            }
+        }
+        next += 1;
+    }
     let chosen = |s: &&Service| match names.is_empty() {
         true => !s.is_one_shot(pipeline),
         false => names.contains(&s.name),
@@ -122,5 +137,23 @@ impl Apply<'_> {
             took: began.elapsed(),
             addresses: addresses(service),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::{depending, pipeline};
+
+    #[test]
+    fn what_follows_a_dependency_is_restarted_with_it() {
+        let (mut api, mut web) = (depending("api", &["db"]), depending("web", &["api"]));
+        api.depends_on[0].restart = true;
+        web.depends_on[0].restart = true;
+        let other = depending("other", &["db"]);
+        let pipeline = pipeline(vec![depending("db", &[]), api, web, other]);
+        let chosen = choose(&pipeline, &["db".to_owned()]);
+        let names: Vec<_> = chosen.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["db", "api", "web"]);
     }
 }

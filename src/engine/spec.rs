@@ -1,17 +1,22 @@
-//! A service as Docker is handed it, and the hash by which drift from it is known.
+//! A service as Docker is handed it (`runtime`: what is taken as it is; `grants`: secrets and
+//! configs), and the hash by which drift from it is known.
+
+mod grants;
+mod runtime;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountType, NetworkingConfig, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig, PortBinding,
+    PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{images::Image, labels};
 use crate::pipeline::{
-    Condition, Healthcheck, MountSource, Origin, Pipeline, Port, Restart, Service,
+    Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
 };
 
 /// One replica of a service, ready to be created.
@@ -22,6 +27,8 @@ pub(super) struct Spec {
     /// Docker's names of all its networks. Engines below API 1.44 create a container on one of
     /// them only; see [`Spec::split_networks`].
     networks: Vec<(String, EndpointSettings)>,
+    /// `linux/arm64`; the engine's own where there is none.
+    pub(super) platform: Option<String>,
     /// Over everything in `body` but its image and the labels that only inform.
     pub(super) hash: String,
 }
@@ -43,20 +50,20 @@ impl Spec {
         let mut body = ContainerCreateBody {
             hostname: service.hostname.clone(),
             user: service.user.clone(),
-            exposed_ports: non_empty(service.ports.iter().map(port_key).collect()),
+            exposed_ports: non_empty(exposed_ports(service)),
             env: Some(environment(service, replica)),
             cmd: service.command.clone(),
             entrypoint: service.entrypoint.clone(),
             healthcheck: service.healthcheck.as_ref().map(healthcheck),
             working_dir: service.working_dir.clone(),
-            labels: Some(service.labels.clone().into_iter().collect()),
+            labels: Some(own_labels(service)),
             stop_signal: service.stop_signal.clone(),
             stop_timeout: service.stop_grace_period.map(whole_seconds),
             host_config: Some(host_config(pipeline, service, &networks)),
             networking_config: Some(NetworkingConfig {
                 endpoints_config: Some(networks.iter().cloned().collect()),
             }),
-            ..ContainerCreateBody::default()
+            ..runtime::body(&service.runtime)
         };
         let hash = hash(&body);
         body.image = Some(image.reference.clone());
@@ -66,6 +73,7 @@ impl Spec {
             name: container_name(pipeline, service, replica),
             body,
             networks,
+            platform: service.runtime.platform.clone(),
             hash,
         }
     }
@@ -114,7 +122,10 @@ fn host_config(
             typ: Some(logging.driver.clone()),
             config: Some(logging.options.clone().into_iter().collect()),
         }),
-        network_mode: networks.first().map(|(name, _)| name.clone()),
+        network_mode: networks
+            .first()
+            .map(|(name, _)| name.clone())
+            .or_else(|| service.runtime.network_mode.clone()),
         port_bindings: non_empty_map(port_bindings(&service.ports)),
         restart_policy: Some(restart_policy(service.restart)),
         cap_add: non_empty(service.cap_add.clone()),
@@ -124,8 +135,22 @@ fn host_config(
         security_opt: non_empty(service.security_opt.clone()),
         tmpfs: non_empty_map(tmpfs(&service.tmpfs)),
         shm_size: service.shm_size,
-        ..HostConfig::default()
+        ..runtime::host_config(&service.runtime)
     }
+}
+
+/// What the declaration labels it with, and what tells a change of what it is given.
+fn own_labels(service: &Service) -> HashMap<String, String> {
+    let declared = service.labels.clone().into_iter();
+    declared.chain(grants::label(service)).collect()
+}
+
+fn exposed_ports(service: &Service) -> Vec<String> {
+    let mut ports: Vec<String> = service.ports.iter().map(port_key).collect();
+    ports.extend_from_slice(&service.runtime.expose);
+    ports.sort();
+    ports.dedup();
+    ports
 }
 
 /// `KEY=value`, sorted. A member of a consumer group is told its replica number: its static
@@ -146,20 +171,31 @@ fn environment(service: &Service, replica: u32) -> Vec<String> {
 
 /// Docker's names of the service's networks, in its order, each with the names it goes by there.
 fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSettings)> {
-    let endpoint = |aliases: &[String]| {
+    let endpoint = |used: &NetworkUse| {
         let mut names = vec![service.name.clone()];
-        names.extend(aliases.iter().filter(|a| **a != service.name).cloned());
+        let aliases = used.aliases.iter();
+        names.extend(aliases.filter(|a| **a != service.name).cloned());
         EndpointSettings {
             aliases: Some(names),
+            ipam_config: fixed_address(used),
             ..EndpointSettings::default()
         }
     };
     let uses = service.networks.iter();
     uses.filter_map(|used| {
         let network = pipeline.networks.iter().find(|n| n.key == used.network)?;
-        Some((network.name.clone(), endpoint(&used.aliases)))
+        Some((network.name.clone(), endpoint(used)))
     })
     .collect()
+}
+
+fn fixed_address(used: &NetworkUse) -> Option<EndpointIpamConfig> {
+    let fixed = used.ipv4_address.is_some() || used.ipv6_address.is_some();
+    fixed.then(|| EndpointIpamConfig {
+        ipv4_address: used.ipv4_address.clone(),
+        ipv6_address: used.ipv6_address.clone(),
+        ..EndpointIpamConfig::default()
+    })
 }
 
 fn binds(service: &Service) -> Vec<String> {
@@ -169,7 +205,12 @@ fn binds(service: &Service) -> Vec<String> {
         .filter_map(|mount| match &mount.source {
             MountSource::Bind(path) => {
                 let mode = if mount.read_only { "ro" } else { "rw" };
-                Some(format!("{}:{}:{mode}", path.display(), mount.target))
+                let mut bind = format!("{}:{}:{mode}", path.display(), mount.target);
+                for option in &mount.options {
+                    bind.push(',');
+                    bind.push_str(option);
+                }
+                Some(bind)
             }
             MountSource::Volume(_) | MountSource::Anonymous => None,
         });
@@ -187,9 +228,15 @@ fn volume_mounts(pipeline: &Pipeline, service: &Service) -> Vec<Mount> {
             MountSource::Anonymous => None,
             MountSource::Bind(_) => return None,
         };
-        Some(volume_mount(source, &mount.target, mount.read_only))
+        let mut mounted = volume_mount(source, &mount.target, mount.read_only);
+        mounted.volume_options =
+            (mount.options.iter().any(|o| o == "nocopy")).then(|| MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            });
+        Some(mounted)
     });
-    mounts.collect()
+    mounts.chain(grants::mounts(service)).collect()
 }
 
 fn volume_mount(source: Option<String>, target: &str, read_only: bool) -> Mount {
@@ -250,7 +297,7 @@ fn healthcheck(check: &Healthcheck) -> HealthConfig {
         timeout: check.timeout.map(nanoseconds),
         retries: check.retries,
         start_period: check.start_period.map(nanoseconds),
-        start_interval: None,
+        start_interval: check.start_interval.map(nanoseconds),
     }
 }
 
@@ -295,7 +342,7 @@ fn compose_labels(
     owned.collect()
 }
 
-/// `kafka:service_healthy:false`: whether a restart of the dependency restarts the service.
+/// `kafka:service_healthy:false`; last, whether a restart of the dependency restarts the service.
 fn depends_on(service: &Service) -> String {
     let one = |d: &crate::pipeline::Dependency| {
         let condition = match d.condition {
@@ -303,7 +350,7 @@ fn depends_on(service: &Service) -> String {
             Condition::Healthy => "service_healthy",
             Condition::Completed => "service_completed_successfully",
         };
-        format!("{}:{condition}:false", d.service)
+        format!("{}:{condition}:{}", d.service, d.restart)
     };
     service
         .depends_on
@@ -361,5 +408,7 @@ fn non_empty_map<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     (!map.is_empty()).then_some(map)
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::observed::{Container, State};
-use crate::pipeline::{Condition, Dependency, ImageFrom, Origin, Pipeline, Restart, Service};
+use crate::pipeline::{
+    Condition, Dependency, ImageFrom, Origin, Pipeline, PullPolicy, Restart, Runtime, Service,
+};
 
 /// A pipeline called `shop`.
 pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
@@ -11,6 +13,7 @@ pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
         project: "shop".to_owned(),
         origin: Origin::Embedded,
         services,
+        inactive: Vec::new(),
         networks: Vec::new(),
         volumes: Vec::new(),
         kafka: None,
@@ -34,16 +37,22 @@ pub(crate) fn depending(name: &str, on: &[&str]) -> Service {
     let dependency = |service: &&str| Dependency {
         service: (*service).to_owned(),
         condition: Condition::Healthy,
+        required: true,
+        restart: false,
     };
     Service {
         name: name.to_owned(),
+        profiles: Vec::new(),
         image: format!("{name}:1"),
+        build: None,
+        pull_policy: PullPolicy::Missing,
         container_name: None,
         entrypoint: None,
         command: None,
         environment: BTreeMap::new(),
         ports: Vec::new(),
         mounts: Vec::new(),
+        grants: Vec::new(),
         networks: Vec::new(),
         depends_on: on.iter().map(dependency).collect(),
         healthcheck: None,
@@ -66,6 +75,7 @@ pub(crate) fn depending(name: &str, on: &[&str]) -> Service {
         pids_limit: None,
         shm_size: None,
         extra_hosts: Vec::new(),
+        runtime: Runtime::default(),
         image_from: ImageFrom::Registry,
         ready: None,
         startup: None,

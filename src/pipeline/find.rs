@@ -48,8 +48,15 @@ fn unknown(pipeline: &Pipeline, given: &str) -> Error {
             .copied()
             .find(|name| name.split(['-', '_', '.']).any(|p| p == part))
     });
-    let error = Error::new(Kind::Usage, format!("there is no service `{given}`"))
+    let mut error = Error::new(Kind::Usage, format!("there is no service `{given}`"))
         .because(format!("there is {}", names.join(", ")));
+    for service in &pipeline.inactive {
+        let profiles = service.profiles.join(" or ");
+        error = error.because(format!(
+            "there is {} with --profile {profiles}",
+            service.name
+        ));
+    }
     match near {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,

@@ -1,6 +1,14 @@
 //! The pipeline as declared: every name resolved, every reference checked. Everything else that
 //! Caravan does is derived from this.
 
+mod build;
+mod grant;
+mod runtime;
+
+pub(crate) use build::{Build, Dockerfile};
+pub(crate) use grant::{Grant, Written};
+pub(crate) use runtime::{Device, Runtime, Ulimit};
+
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
@@ -11,6 +19,8 @@ pub(crate) struct Pipeline {
     pub(crate) origin: Origin,
     /// In the file's order.
     pub(crate) services: Vec<Service>,
+    /// Services that belong to it only under a profile that is not active.
+    pub(crate) inactive: Vec<Service>,
     pub(crate) networks: Vec<Network>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) kafka: Option<Endpoint>,
@@ -152,7 +162,12 @@ pub(crate) struct GoneKeys {
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) name: String,
+    /// Under which it belongs to the pipeline; under any where there is none.
+    pub(crate) profiles: Vec<String>,
+    /// Of what is built here: the name that it gets.
     pub(crate) image: String,
+    pub(crate) build: Option<Build>,
+    pub(crate) pull_policy: PullPolicy,
     /// `container_name`, else derived from project and service by the engine.
     pub(crate) container_name: Option<String>,
     pub(crate) entrypoint: Option<Vec<String>>,
@@ -160,6 +175,8 @@ pub(crate) struct Service {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) ports: Vec<Port>,
     pub(crate) mounts: Vec<Mount>,
+    /// Secrets and configs.
+    pub(crate) grants: Vec<Grant>,
     /// Keys of `networks`, with extra aliases.
     pub(crate) networks: Vec<NetworkUse>,
     pub(crate) depends_on: Vec<Dependency>,
@@ -185,6 +202,7 @@ pub(crate) struct Service {
     /// Bytes.
     pub(crate) shm_size: Option<i64>,
     pub(crate) extra_hosts: Vec<String>,
+    pub(crate) runtime: Runtime,
 
     // x-caravan
     pub(crate) image_from: ImageFrom,
@@ -229,6 +247,17 @@ pub(crate) enum ImageFrom {
     Template(&'static str),
 }
 
+/// When a registry is asked for an image that is not built here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum PullPolicy {
+    /// Where there is no local one.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    Never,
+}
+
 /// Protocol probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
@@ -264,6 +293,9 @@ pub(crate) struct Mount {
     /// Path in the container.
     pub(crate) target: String,
     pub(crate) read_only: bool,
+    /// As Docker's `-v` takes them, `ro` and `rw` apart: of a path `z`, `Z` and how mounts below it
+    /// are propagated; of a volume `nocopy`.
+    pub(crate) options: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,12 +312,18 @@ pub(crate) enum MountSource {
 pub(crate) struct NetworkUse {
     pub(crate) network: String,
     pub(crate) aliases: Vec<String>,
+    pub(crate) ipv4_address: Option<String>,
+    pub(crate) ipv6_address: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dependency {
     pub(crate) service: String,
     pub(crate) condition: Condition,
+    /// Otherwise it is waited for, but may fail.
+    pub(crate) required: bool,
+    /// Whether its restart is one of the dependant, too.
+    pub(crate) restart: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,6 +341,8 @@ pub(crate) struct Healthcheck {
     pub(crate) interval: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) start_period: Option<Duration>,
+    /// Engines below API 1.44 do not know it.
+    pub(crate) start_interval: Option<Duration>,
     pub(crate) retries: Option<i64>,
 }
 
@@ -329,8 +369,20 @@ pub(crate) struct Network {
     pub(crate) name: String,
     pub(crate) external: bool,
     pub(crate) driver: Option<String>,
+    pub(crate) driver_opts: BTreeMap<String, String>,
     pub(crate) internal: bool,
+    pub(crate) attachable: bool,
+    pub(crate) enable_ipv6: bool,
+    pub(crate) subnets: Vec<Subnet>,
     pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// An entry of a network's `ipam.config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    pub(crate) subnet: Option<String>,
+    pub(crate) ip_range: Option<String>,
+    pub(crate) gateway: Option<String>,
 }
 
 /// A named volume of the project, or an external one.
@@ -341,6 +393,7 @@ pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) external: bool,
     pub(crate) driver: Option<String>,
+    pub(crate) driver_opts: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
 }
 

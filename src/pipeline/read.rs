@@ -20,6 +20,18 @@ pub(super) struct Context<'a> {
     pub(super) directory: &'a Path,
     pub(super) variables: &'a Variables,
     pub(super) secret_names: &'a [String],
+    /// Active profiles; `*` is all.
+    pub(super) profiles: &'a [String],
+    /// Where `up` writes secrets and configs that are no files yet.
+    pub(super) files_dir: &'a Path,
+}
+
+impl Context<'_> {
+    /// Whether something with these profiles belongs to the pipeline.
+    pub(super) fn activates(&self, profiles: &[String]) -> bool {
+        let active = |profile: &String| *profile == "*" || profiles.contains(profile);
+        profiles.is_empty() || self.profiles.iter().any(active)
+    }
 }
 
 /// Faults gathered on the way, so that one run names more than the first.
@@ -90,10 +102,12 @@ fn parts(
 
 fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pipeline {
     let secret = |name: &String| context.variables.get(name).map(str::to_owned);
+    let drawn = context.secret_names.iter().filter_map(secret);
     Pipeline {
         project: context.project.to_owned(),
         origin: context.origin.clone(),
         services: compose.services,
+        inactive: compose.inactive,
         networks: compose.networks,
         volumes: compose.volumes,
         kafka: extension.kafka,
@@ -107,7 +121,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         forbidden_logs: extension.forbidden_logs,
         flow: extension.flow,
         invariants: extension.invariants,
-        secrets: context.secret_names.iter().filter_map(secret).collect(),
+        secrets: drawn.chain(compose.secrets).collect(),
         warnings: compose.warnings,
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     }
     check.cycle();
     check.container_names();
+    check.builds();
     check.host_ports();
     check.problems
 }
@@ -62,6 +63,14 @@ impl Check<'_> {
     }
 
     fn service(&mut self, name: &str, path: &[&str]) {
+        let mut inactive = self.pipeline.inactive.iter();
+        if let Some(service) = inactive.find(|s| s.name == name) {
+            let profiles = service.profiles.join("` or `");
+            let message = format!("`{name}` is only there with the profile `{profiles}`");
+            let hint = format!("activate it with --profile {}", service.profiles[0]);
+            self.fault(path, message, Some(hint));
+            return;
+        }
         let known = self.pipeline.services.iter().map(|s| s.name.as_str());
         self.exists("service", name, path, known);
     }
@@ -292,6 +301,21 @@ impl Check<'_> {
             if let Some(other) = taken.insert(container.clone(), &service.name) {
                 let path = ["services", service.name.as_str(), "container_name"];
                 let message = format!("`{other}` has the name {container} already");
+                self.fault(&path, message, None);
+            }
+        }
+    }
+
+    /// One name cannot stand for two images.
+    fn builds(&mut self) {
+        let pipeline = self.pipeline;
+        let mut built: BTreeMap<&str, &Service> = BTreeMap::new();
+        for service in pipeline.services.iter().filter(|s| s.build.is_some()) {
+            let other = *built.entry(&service.image).or_insert(service);
+            if other.build != service.build {
+                let (image, other) = (&service.image, &other.name);
+                let path = ["services", service.name.as_str(), "build"];
+                let message = format!("`{other}` builds {image} in another way");
                 self.fault(&path, message, None);
             }
         }

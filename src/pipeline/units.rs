@@ -80,6 +80,17 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// `0.5`, `2`: cores, in billionths of one.
+pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
+    let (cores, rest) = split_number(text)?;
+    // More than any machine has.
+    if !rest.is_empty() || cores > 1e6 {
+        return Err("it is not a number of cores".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+    Ok((cores * 1e9).round() as i64)
+}
+
 /// The unsigned decimal number at the start, and what follows.
 fn split_number(text: &str) -> Result<(f64, &str), String> {
     let end = text
@@ -122,6 +133,15 @@ mod tests {
             "99999999999999999999d",
         ] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cores() {
+        assert_eq!(nano_cpus("0.1"), Ok(100_000_000));
+        assert_eq!(nano_cpus("2"), Ok(2_000_000_000));
+        for bad in ["", "-1", "half", "1x", "1e9999999"] {
+            assert!(nano_cpus(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -103,11 +103,11 @@ fn append(path: &Path, lines: &str) -> io::Result<()> {
     text.push_str(lines);
     let directory = path.parent().unwrap_or(&path);
     make_directory(directory).map_err(|error| io::Error::other(error.to_string()))?;
-    replace(&path, &text)
+    replace(&path, &text, 0o600)
 }
 
 /// Writes beside the file, then renames over it: a crash leaves the old one or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", process::id()));
     let temporary = PathBuf::from(temporary);
@@ -115,10 +115,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&temporary)
         .and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(text.as_bytes())?;
             file.sync_all()
         })

@@ -1,4 +1,4 @@
-//! Builds a rendered template with the engine's own builder.
+//! Builds with the engine's own builder: a rendered template, or any other context.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use bollard::{body_full, models::BuildInfo, query_parameters::BuildImageOptionsBuilder};
-use futures_util::StreamExt;
+use bollard::{
+    body_try_stream,
+    models::BuildInfo,
+    query_parameters::{BuildImageOptions, BuildImageOptionsBuilder},
+};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{pack::append, template::Rendered};
 use crate::{
@@ -29,7 +33,7 @@ const LAST_LINES: usize = 15;
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 impl Engine {
-    /// Builds `reference` and labels it with its content.
+    /// Builds `reference` from a template and labels it with its content.
     ///
     /// # Errors
     /// A step fails: with the last lines of its output.
@@ -49,9 +53,23 @@ impl Engine {
             .rm(true)
             .forcerm(true)
             .build();
-        let steps = self
-            .docker
-            .build_image(options, None, Some(body_full(context.into())));
+        let context = stream::once(async { Ok(context) });
+        self.run_build(reference, options, context, events).await
+    }
+
+    /// Runs a build of a context, a tar, and tells its steps.
+    ///
+    /// # Errors
+    /// A step fails: with the last lines of its output.
+    pub(super) async fn run_build(
+        &self,
+        reference: &str,
+        options: BuildImageOptions,
+        context: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
+        events: &Events,
+    ) -> Result<()> {
+        let context = body_try_stream(context.map_ok(Into::into));
+        let steps = self.docker.build_image(options, None, Some(context));
         let mut steps = std::pin::pin!(steps);
         let what = format!("build {reference}");
         let mut log = Log::default();

@@ -3,9 +3,9 @@
 //! `present` tells what is here; `resolve` decides where each service's image comes from; `pull`
 //! asks a registry, briefly; `pack` makes Caravan's own out of the running executable; `template`
 //! holds what the others are built from, `build` builds it, on what `base` makes out of Debian's
-//! packages. `needed` does that for a whole pipeline, and says what of it is here; `transfer`
-//! writes images into a file (`unfinished` until it is all there) and reads them back, for hosts
-//! without a network.
+//! packages; `context` is what a declared build is sent, `ignore` what of it is not. `needed` does
+//! all that for a whole pipeline, and says what of it is here; `transfer` writes images into a file
+//! (`unfinished` until it is all there) and reads them back, for hosts without a network.
 
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use crate::pipeline::{ImageFrom, Pipeline, Service};
 
 mod base;
 mod build;
+mod context;
 mod elf;
+mod ignore;
 mod needed;
 mod pack;
 mod present;

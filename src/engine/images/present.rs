@@ -19,6 +19,9 @@ use crate::{
 impl Images<'_> {
     /// The image that a service runs from, if the engine has it: nothing is fetched or made.
     pub(in crate::engine) async fn present(&self, service: &Service) -> Result<Option<Image>> {
+        if let Some(build) = &service.build {
+            return self.present_declared(service, build).await;
+        }
         match service.image_from {
             ImageFrom::Caravan => {
                 let (repository, _) = split_tag(&service.image);

@@ -39,6 +39,7 @@ impl Engine {
     pub(super) async fn pull(
         &self,
         reference: &str,
+        platform: Option<&str>,
         out_of_reach: &OutOfReach,
         events: &Events,
     ) -> Result<(), String> {
@@ -53,11 +54,12 @@ impl Engine {
         };
         doing("pulling".to_owned());
         let (image, tag) = split_tag(reference);
-        let options = CreateImageOptionsBuilder::new()
-            .from_image(image)
-            .tag(tag)
-            .build();
-        let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        let mut options = CreateImageOptionsBuilder::new().from_image(image).tag(tag);
+        if let Some(platform) = platform {
+            options = options.platform(platform);
+        }
+        let pull = self.docker.create_image(Some(options.build()), None, None);
+        let mut progress = std::pin::pin!(pull);
         let mut limit = FIRST_WORD;
         loop {
             let step = match tokio::time::timeout(limit, progress.next()).await {

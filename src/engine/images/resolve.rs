@@ -1,4 +1,7 @@
-//! Where each service's image comes from: what is there, else pulled, else made here.
+//! Where each service's image comes from: built as declared (`declared`), what is there, else
+//! pulled, else made here.
+
+mod declared;
 
 use std::{
     collections::HashMap,
@@ -20,7 +23,7 @@ use crate::{
         observed::Container,
     },
     error::{Error, Kind, Result},
-    pipeline::{ImageFrom, Pipeline, Service},
+    pipeline::{ImageFrom, Pipeline, PullPolicy, Service},
 };
 
 type Shared<T> = Arc<OnceCell<Result<T>>>;
@@ -72,12 +75,12 @@ impl<'a> Images<'a> {
     }
 
     async fn find(&self, service: &Service) -> Result<Image> {
+        if let Some(build) = &service.build {
+            return self.declared(service, build).await;
+        }
         match service.image_from {
             ImageFrom::Caravan => self.packed(service).await,
-            ImageFrom::Registry => match self.present(service).await? {
-                Some(image) => Ok(image),
-                None => self.pulled(&service.image).await,
-            },
+            ImageFrom::Registry => self.local_or_pulled(service).await,
             ImageFrom::Template(name) => match self.present(service).await? {
                 Some(image) => Ok(image),
                 None => self.made(service, template(name)?).await,
@@ -102,18 +105,35 @@ impl<'a> Images<'a> {
         Ok(image)
     }
 
-    async fn pulled(&self, reference: &str) -> Result<Image> {
-        match self.pull(reference).await? {
-            Ok(image) => Ok(image),
-            Err(why) => Err(Error::new(
-                Kind::NotRight,
-                format!("the image {reference} is not here and cannot be pulled"),
-            )
-            .because(why)
-            .hint(format!(
-                "docker pull {reference}, or caravan images load FILE"
-            ))),
+    async fn local_or_pulled(&self, service: &Service) -> Result<Image> {
+        let reference = &service.image;
+        let policy = service.pull_policy;
+        if policy != PullPolicy::Always
+            && let Some(image) = self.local(reference).await?
+        {
+            return Ok(image);
         }
+        let pulled = match policy {
+            PullPolicy::Never => Err("`pull_policy: never` says so".to_owned()),
+            PullPolicy::Always | PullPolicy::Missing => {
+                let platform = service.runtime.platform.as_deref();
+                self.pull(reference, platform).await?
+            }
+        };
+        pulled.map_err(|why| {
+            let what = match policy {
+                PullPolicy::Always => format!("the image {reference} cannot be pulled"),
+                PullPolicy::Missing => {
+                    format!("the image {reference} is not here and cannot be pulled")
+                }
+                PullPolicy::Never => {
+                    format!("the image {reference} is not here and is not to be pulled")
+                }
+            };
+            Error::new(Kind::NotRight, what).because(why).hint(format!(
+                "docker pull {reference}, or caravan images load FILE"
+            ))
+        })
     }
 
     /// An image of Caravan's own on top of the official one, else on packages.
@@ -123,7 +143,7 @@ impl<'a> Images<'a> {
         let upstream = format!("{upstream}:{tag}");
         let have_upstream = self.local(&upstream).await?.is_some();
         let have_upstream = have_upstream
-            || match self.pull(&upstream).await? {
+            || match self.pull(&upstream, None).await? {
                 Ok(_) => true,
                 Err(why) => {
                     self.note(format!(
@@ -144,7 +164,7 @@ impl<'a> Images<'a> {
         if let Some(official) = official
             && self.local(&stand_in).await?.is_none()
         {
-            match self.pull(official).await? {
+            match self.pull(official, None).await? {
                 Ok(image) => return Ok(image),
                 Err(why) => {
                     template
@@ -160,11 +180,11 @@ impl<'a> Images<'a> {
     }
 
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
-    async fn pull(&self, reference: &str) -> Result<Result<Image, String>> {
+    async fn pull(&self, reference: &str, platform: Option<&str>) -> Result<Result<Image, String>> {
         let began = Instant::now();
         if let Err(why) = self
             .engine
-            .pull(reference, &self.out_of_reach, self.events)
+            .pull(reference, platform, &self.out_of_reach, self.events)
             .await
         {
             return Ok(Err(why));

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
 
-use super::{Settings, is_declared, put as put_value};
+use super::{GRANTS, Settings, is_declared, put as put_value};
+use crate::engine::labels;
 
 /// The request with what the image adds to it, as the engine merges them (moby, `daemon/commit.go`,
 /// `merge`).
@@ -69,6 +70,9 @@ pub(super) fn put(settings: &mut Settings, config: ContainerConfig) {
         settings.insert(format!("environment.{name}"), value.to_owned());
     }
     for (label, value) in config.labels.into_iter().flatten() {
+        if label == labels::GRANTS {
+            settings.insert(GRANTS.to_owned(), value.clone());
+        }
         if is_declared(&label) {
             settings.insert(format!("labels.{label}"), value);
         }

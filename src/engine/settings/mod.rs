@@ -25,6 +25,9 @@ pub(crate) struct Difference {
     pub(crate) wanted: Option<String>,
 }
 
+/// Digest of the content of secrets and configs, which Docker is not handed.
+const GRANTS: &str = "secrets and configs";
+
 /// What the engine chooses where nobody does: such a key is a difference only if it is wanted.
 const ENGINES_CHOICE: &[&str] = &[
     "cgroup",
@@ -118,9 +121,10 @@ impl Difference {
         // Volumes that only the image declares.
         let volume = self.seen.as_deref() == Some(host::ANONYMOUS);
         let engines = volume || ENGINES_CHOICE.contains(&self.key.as_str());
-        // Caravan's own: a worker that was started without it is no static member, and works.
-        let number = self.key == "environment.CARAVAN_REPLICA";
-        (engines && self.wanted.is_none()) || (number && self.seen.is_none())
+        // Caravan's own. A worker that was started without its number is no static member, and
+        // works; what others mount as secrets is compared as mounts.
+        let ours = ["environment.CARAVAN_REPLICA", GRANTS].contains(&self.key.as_str());
+        (engines && self.wanted.is_none()) || (ours && self.seen.is_none())
     }
 
     /// `environment.LOG_FORMAT: human -> json`. A value that is or may hold a secret is not shown:

@@ -30,21 +30,27 @@ fn full() -> (Pipeline, Service) {
             source: MountSource::Volume("data".to_owned()),
             target: "/data".to_owned(),
             read_only: false,
+            options: Vec::new(),
         },
         DeclaredMount {
             source: MountSource::Bind("/etc/conf".into()),
             target: "/conf".to_owned(),
             read_only: true,
+            options: vec!["rslave".to_owned()],
         },
     ];
     service.networks = vec![
         NetworkUse {
             network: "default".to_owned(),
             aliases: vec!["w".to_owned()],
+            ipv4_address: Some("10.1.0.2".to_owned()),
+            ipv6_address: None,
         },
         NetworkUse {
             network: "back".to_owned(),
             aliases: vec![],
+            ipv4_address: None,
+            ipv6_address: None,
         },
     ];
     service.tmpfs = vec!["/tmp:size=1m".to_owned()];
@@ -62,6 +68,7 @@ fn full() -> (Pipeline, Service) {
         interval: Some(Duration::from_secs(10)),
         timeout: None,
         start_period: None,
+        start_interval: None,
         retries: Some(3),
     });
     let mut pipeline = pipeline(vec![depending("db", &[]), service.clone()]);
@@ -70,7 +77,11 @@ fn full() -> (Pipeline, Service) {
         name: name.to_owned(),
         external: false,
         driver: None,
+        driver_opts: BTreeMap::new(),
         internal: false,
+        attachable: false,
+        enable_ipv6: false,
+        subnets: Vec::new(),
         labels: BTreeMap::new(),
     };
     pipeline.networks = vec![
@@ -82,6 +93,7 @@ fn full() -> (Pipeline, Service) {
         name: "shop_data".to_owned(),
         external: false,
         driver: None,
+        driver_opts: BTreeMap::new(),
         labels: BTreeMap::new(),
     }];
     (pipeline, service)
@@ -98,7 +110,10 @@ fn all_of_a_service_reaches_docker() {
     assert_eq!(body["ExposedPorts"], serde_json::json!({"80/tcp": {}}));
     let host = &body["HostConfig"];
     assert_eq!(host["PortBindings"]["80/tcp"][0]["HostPort"], "8080");
-    assert_eq!(host["Binds"], serde_json::json!(["/etc/conf:/conf:ro"]));
+    assert_eq!(
+        host["Binds"],
+        serde_json::json!(["/etc/conf:/conf:ro,rslave"])
+    );
     assert_eq!(host["Mounts"][0]["Source"], "shop_data");
     assert_eq!(host["Tmpfs"]["/tmp"], "size=1m");
     assert_eq!(host["RestartPolicy"]["Name"], "on-failure");

@@ -13,30 +13,21 @@ pub(super) fn on(view: &View<'_>) -> Result<Vec<Dependency>, Problem> {
         let started = |service| Dependency {
             service,
             condition: Condition::Started,
+            required: true,
+            restart: false,
         };
         return Ok(view.names()?.into_iter().map(started).collect());
     }
     let mut dependencies = Vec::new();
     for (key, view) in view.entries()? {
         let mut fields = view.fields()?;
-        let condition = fields.require("condition")?.word(&CONDITIONS)?;
-        only(fields.take("required"), true)?;
-        only(fields.take("restart"), false)?;
-        fields.finish_compose(&[])?;
         dependencies.push(Dependency {
             service: key.name.clone(),
-            condition,
+            condition: fields.require("condition")?.word(&CONDITIONS)?,
+            required: fields.read("required", View::bool)?.unwrap_or(true),
+            restart: fields.read_or_default("restart", View::bool)?,
         });
+        fields.finish_compose(&[])?;
     }
     Ok(dependencies)
-}
-
-/// A switch that stands where it stands by itself.
-fn only(view: Option<View<'_>>, default: bool) -> Result<(), Problem> {
-    match view {
-        Some(view) if view.bool()? != default => {
-            Err(view.problem(format!("`{}` is not supported yet", !default)))
-        }
-        Some(_) | None => Ok(()),
-    }
 }

@@ -1,10 +1,6 @@
-//! How a container is kept alive: health check, restart policy, replicas, logs.
+//! How a container is kept alive: health check, restart policy, logs.
 
-use crate::pipeline::{
-    Healthcheck, Logging, Restart,
-    problem::Problem,
-    yaml::{Fields, View},
-};
+use crate::pipeline::{Healthcheck, Logging, Restart, problem::Problem, yaml::View};
 
 pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
     let mut fields = view.fields()?;
@@ -20,9 +16,10 @@ pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
         interval: fields.read("interval", View::duration)?,
         timeout: fields.read("timeout", View::duration)?,
         start_period: fields.read("start_period", View::duration)?,
+        start_interval: fields.read("start_interval", View::duration)?,
         retries: fields.read("retries", |v| v.number::<u32>("a number").map(i64::from))?,
     };
-    fields.finish_compose(&["start_interval"])?;
+    fields.finish_compose(&[])?;
     Ok(check)
 }
 
@@ -41,54 +38,19 @@ fn test(view: &View<'_>) -> Result<Vec<String>, Problem> {
     }
 }
 
-pub(super) fn restart(fields: &mut Fields<'_>) -> Result<Restart, Problem> {
-    let policy = |view: &View<'_>| {
-        if let Some(count) = view.str()?.strip_prefix("on-failure:") {
-            return match count.parse() {
-                Ok(count) => Ok(Restart::OnFailure(Some(count))),
-                Err(_) => Err(view.problem(format!("{count:?} is not a number of retries"))),
-            };
-        }
-        view.word(&[
-            ("no", Restart::No),
-            ("always", Restart::Always),
-            ("unless-stopped", Restart::UnlessStopped),
-            ("on-failure", Restart::OnFailure(None)),
-        ])
-    };
-    Ok(fields.read("restart", policy)?.unwrap_or(Restart::No))
-}
-
-/// `deploy.replicas` or `scale`.
-pub(super) fn replicas(fields: &mut Fields<'_>) -> Result<u32, Problem> {
-    let number = |view: &View<'_>| view.number("a number of replicas");
-    let deployed = fields
-        .read("deploy", |view| {
-            let mut fields = view.fields()?;
-            let replicas = fields.read("replicas", number)?;
-            fields.finish_compose(&[
-                "endpoint_mode",
-                "labels",
-                "mode",
-                "placement",
-                "resources",
-                "restart_policy",
-                "rollback_config",
-                "update_config",
-            ])?;
-            Ok(replicas)
-        })?
-        .flatten();
-    let Some(view) = fields.take("scale") else {
-        return Ok(deployed.unwrap_or(1));
-    };
-    let scale = number(&view)?;
-    match deployed {
-        Some(deployed) if deployed != scale => {
-            Err(view.problem(format!("`deploy.replicas` says {deployed}")))
-        }
-        Some(_) | None => Ok(scale),
+pub(super) fn restart(view: &View<'_>) -> Result<Restart, Problem> {
+    if let Some(count) = view.str()?.strip_prefix("on-failure:") {
+        return match count.parse() {
+            Ok(count) => Ok(Restart::OnFailure(Some(count))),
+            Err(_) => Err(view.problem(format!("{count:?} is not a number of retries"))),
+        };
     }
+    view.word(&[
+        ("no", Restart::No),
+        ("always", Restart::Always),
+        ("unless-stopped", Restart::UnlessStopped),
+        ("on-failure", Restart::OnFailure(None)),
+    ])
 }
 
 pub(super) fn logging(view: &View<'_>) -> Result<Logging, Problem> {

@@ -1,15 +1,24 @@
-//! The Compose half of a declaration: `service` (and its parts: `words`, `pairs`, `ports`,
-//! `mounts`, `depends`, `lifecycle`) and `resources` (networks and volumes). Whatever Compose knows
-//! beyond it is refused by name; docs/declaration.md lists what is read.
+//! The Compose half of a declaration: `service` (and its parts: `build`, `words`, `pairs`, `ports`,
+//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `grants` (secrets and configs) and
+//! `resources` (networks and volumes). Whatever Compose knows beyond it is refused by name;
+//! docs/declaration.md lists what is read.
 
+mod build;
 mod depends;
+mod deploy;
+mod grants;
 mod lifecycle;
 mod mounts;
+mod notes;
 mod pairs;
 mod ports;
 mod resources;
+mod runtime;
 mod service;
 mod words;
+
+use grants::Definitions;
+use notes::Notes;
 
 use super::{
     Network, Service, Volume,
@@ -21,12 +30,15 @@ use super::{
 /// Everything in the file but `x-caravan`.
 pub(super) struct Compose {
     pub(super) services: Vec<Service>,
+    pub(super) inactive: Vec<Service>,
     pub(super) networks: Vec<Network>,
     pub(super) volumes: Vec<Volume>,
     pub(super) warnings: Vec<String>,
+    /// Values out of files and variables that must not be shown.
+    pub(super) secrets: Vec<String>,
 }
 
-const UNSUPPORTED: &[&str] = &["configs", "include", "models", "secrets"];
+const UNSUPPORTED: &[&str] = &["include", "models"];
 
 impl Compose {
     /// Reads what is left of the file's top level.
@@ -37,27 +49,47 @@ impl Compose {
     ) -> Result<Self, Problem> {
         // The project's name was read when the file was found.
         root.read("name", View::filled)?;
-        let mut warnings = Vec::new();
+        let mut notes = Notes::default();
         if root.read("version", View::text)?.is_some() {
-            warnings.push("the key `version` is obsolete and has no effect".to_owned());
+            notes
+                .warnings
+                .push("the key `version` is obsolete and has no effect".to_owned());
         }
         let services = root.require("services")?;
         let volumes = root.take("volumes");
         let networks = root.take("networks");
+        let definitions = Definitions::read(&mut root, context, problems);
         problems.keep(root.finish_compose(UNSUPPORTED));
-        let services: Vec<Service> = services
-            .entries()?
-            .into_iter()
-            .filter_map(|(key, view)| problems.keep(service::read(key, &view, context)))
-            .collect();
+        let (mut active, mut inactive) = (Vec::new(), Vec::new());
+        for (key, view) in services.entries()? {
+            let read = service::read(key, &view, &definitions, context, &mut notes);
+            match problems.keep(read) {
+                Some((service, true)) => active.push(service),
+                Some((service, false)) => inactive.push(service),
+                None => {}
+            }
+        }
+        forget_optional(&mut active, &inactive);
         let volumes = resources::volumes(volumes, context, problems)?;
-        let networks = resources::networks(networks, &services, context, problems)?;
+        let networks = resources::networks(networks, &active, context, problems)?;
         Ok(Self {
-            services,
+            services: active,
+            inactive,
             networks,
             volumes,
-            warnings,
+            warnings: notes.warnings,
+            secrets: notes.secrets,
         })
+    }
+}
+
+/// Nobody waits for what is not required and not active.
+fn forget_optional(active: &mut [Service], inactive: &[Service]) {
+    let absent = |name: &str| inactive.iter().any(|service| service.name == name);
+    for service in active {
+        service
+            .depends_on
+            .retain(|on| on.required || !absent(&on.service));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a service mounts: `[SOURCE:]TARGET[:ro]`, or the long form.
+//! What a service mounts: `[SOURCE:]TARGET[:OPTION,…]`, or the long form.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,16 @@ use crate::pipeline::{
     Mount, MountSource, clean_path, problem::Problem, read::Context, yaml::View,
 };
 
+/// What stands for a path and not for the name of a volume.
+const PATHS: [char; 3] = ['/', '.', '~'];
+
 pub(super) fn mounts(view: &View<'_>, context: &Context<'_>) -> Result<Vec<Mount>, Problem> {
     let mut mounts: Vec<(usize, Mount)> = Vec::new();
     for item in view.items()? {
         let mount = if item.is_mapping() {
             long(&item, context)?
         } else {
-            item.parse("[SOURCE:]TARGET[:ro]", |text| short(text, context))?
+            item.parse("[SOURCE:]TARGET[:OPTION,…]", |text| short(text, context))?
         };
         // A later file may mount something else there.
         let file = item.at().file;
@@ -38,20 +41,50 @@ fn short(text: &str, context: &Context<'_>) -> Result<Mount, String> {
     let source = match source {
         None => MountSource::Anonymous,
         Some("") => return Err("the source is empty".to_owned()),
-        Some(path) if path.starts_with(['/', '.', '~']) => bind(path, context)?,
+        Some(path) if path.starts_with(PATHS) => MountSource::Bind(host_path(path, context)?),
         Some(name) => MountSource::Volume(name.to_owned()),
     };
-    let read_only = match mode {
-        "rw" => false,
-        "ro" => true,
-        other => return Err(format!("the mode {other:?} is not supported yet (ro, rw)")),
-    };
-    Ok(Mount {
+    let mut mount = Mount {
         source,
         target: absolute(target)?,
-        read_only,
-    })
+        read_only: false,
+        options: Vec::new(),
+    };
+    for option in mode.split(',') {
+        add_option(&mut mount, option)?;
+    }
+    Ok(mount)
 }
+
+/// One of what follows the second colon.
+fn add_option(mount: &mut Mount, option: &str) -> Result<(), String> {
+    let is_path = matches!(mount.source, MountSource::Bind(_));
+    match option {
+        "rw" => mount.read_only = false,
+        "ro" => mount.read_only = true,
+        // Docker Desktop's, once; they have no effect on Linux.
+        "cached" | "delegated" | "consistent" => {}
+        "nocopy" if !is_path => mount.options.push(option.to_owned()),
+        "z" | "Z" if is_path => mount.options.push(option.to_owned()),
+        option if is_path && PROPAGATIONS.contains(&option) => {
+            mount.options.push(option.to_owned());
+        }
+        _ => {
+            let known = if is_path {
+                "ro, rw, z, Z, rshared, rslave, rprivate"
+            } else {
+                "ro, rw, nocopy"
+            };
+            return Err(format!("{option:?} is not one of {known}"));
+        }
+    }
+    Ok(())
+}
+
+/// How mounts below a path are propagated.
+const PROPAGATIONS: [&str; 6] = [
+    "shared", "rshared", "slave", "rslave", "private", "rprivate",
+];
 
 fn absolute(target: &str) -> Result<String, String> {
     if Path::new(target).is_absolute() {
@@ -63,7 +96,8 @@ fn absolute(target: &str) -> Result<String, String> {
     }
 }
 
-fn bind(path: &str, context: &Context<'_>) -> Result<MountSource, String> {
+/// A path of the host, absolute: from the declaration's directory, or from `~`.
+pub(super) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, String> {
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             let home = context.variables.get("HOME").ok_or("HOME is not set")?;
@@ -72,7 +106,7 @@ fn bind(path: &str, context: &Context<'_>) -> Result<MountSource, String> {
         Some(_) => return Err("another user's home is not supported".to_owned()),
         None => context.directory.join(path),
     };
-    Ok(MountSource::Bind(clean_path(&path)))
+    Ok(clean_path(&path))
 }
 
 #[derive(Clone, Copy)]
@@ -96,14 +130,44 @@ fn long(view: &View<'_>, context: &Context<'_>) -> Result<Mount, Problem> {
     let source = match (kind, fields.take("source")) {
         (Type::Volume, None) => MountSource::Anonymous,
         (Type::Volume, Some(source)) => MountSource::Volume(source.filled()?),
-        (Type::Bind, Some(source)) => source.parse("a path", |path| bind(path, context))?,
+        (Type::Bind, Some(source)) => {
+            MountSource::Bind(source.parse("a path", |path| host_path(path, context))?)
+        }
         (Type::Bind, None) => return Err(fields.problem("the key `source` is missing")),
     };
-    let read_only = fields.read_or_default("read_only", View::bool)?;
-    fields.finish_compose(&["bind", "consistency", "image", "tmpfs", "volume"])?;
-    Ok(Mount {
+    let mut mount = Mount {
         source,
         target,
-        read_only,
-    })
+        read_only: fields.read_or_default("read_only", View::bool)?,
+        options: Vec::new(),
+    };
+    fields.read("consistency", View::text)?;
+    match kind {
+        Type::Bind => mount.options = fields.read_or_default("bind", bind_options)?,
+        Type::Volume => mount.options = fields.read_or_default("volume", volume_options)?,
+    }
+    fields.finish_compose(&["bind", "image", "tmpfs", "volume"])?;
+    Ok(mount)
+}
+
+fn bind_options(view: &View<'_>) -> Result<Vec<String>, Problem> {
+    let mut fields = view.fields()?;
+    let propagations = PROPAGATIONS.map(|word| (word, word));
+    let propagation = fields.read("propagation", |v| v.word(&propagations))?;
+    let relabel = fields.read("selinux", |v| v.word(&[("z", "z"), ("Z", "Z")]))?;
+    if let Some(create) = fields.take("create_host_path")
+        && !create.bool()?
+    {
+        return Err(create.problem("`false` is not supported yet"));
+    }
+    fields.finish_compose(&["recursive"])?;
+    let options = propagation.into_iter().chain(relabel);
+    Ok(options.map(str::to_owned).collect())
+}
+
+fn volume_options(view: &View<'_>) -> Result<Vec<String>, Problem> {
+    let mut fields = view.fields()?;
+    let nocopy = fields.read_or_default("nocopy", View::bool)?;
+    fields.finish_compose(&["labels", "subpath"])?;
+    Ok(nocopy.then(|| "nocopy".to_owned()).into_iter().collect())
 }

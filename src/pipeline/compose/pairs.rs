@@ -53,7 +53,10 @@ impl Pairs {
     }
 
     /// A name alone takes Caravan's own variable, if there is one.
-    fn or_inherited(self, context: &Context<'_>) -> impl Iterator<Item = (String, String)> {
+    pub(super) fn or_inherited(
+        self,
+        context: &Context<'_>,
+    ) -> impl Iterator<Item = (String, String)> {
         self.0.into_iter().filter_map(|(name, value)| {
             let value = value.or_else(|| context.variables.get(&name).map(str::to_owned));
             value.map(|value| (name, value))

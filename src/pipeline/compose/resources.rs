@@ -1,8 +1,10 @@
 //! Networks and volumes, and a service's use of networks.
 
+use std::collections::BTreeMap;
+
 use super::{checked_name, pairs::Pairs};
 use crate::pipeline::{
-    Network, NetworkUse, Service, Volume,
+    Network, NetworkUse, Service, Subnet, Volume,
     problem::Problem,
     read::{Context, Problems},
     yaml::{Fields, Key, View},
@@ -16,6 +18,8 @@ pub(super) fn uses(view: Option<View<'_>>) -> Result<Vec<NetworkUse>, Problem> {
     let alone = |network| NetworkUse {
         network,
         aliases: Vec::new(),
+        ipv4_address: None,
+        ipv6_address: None,
     };
     let Some(view) = view else {
         return Ok(vec![alone(DEFAULT.to_owned())]);
@@ -29,12 +33,12 @@ pub(super) fn uses(view: Option<View<'_>>) -> Result<Vec<NetworkUse>, Problem> {
         if !view.is_null() {
             let mut fields = view.fields()?;
             used.aliases = fields.read_or_default("aliases", View::names)?;
+            used.ipv4_address = fields.read("ipv4_address", address)?;
+            used.ipv6_address = fields.read("ipv6_address", address)?;
             fields.finish_compose(&[
                 "driver_opts",
                 "gw_priority",
                 "interface_name",
-                "ipv4_address",
-                "ipv6_address",
                 "link_local_ips",
                 "mac_address",
                 "priority",
@@ -43,6 +47,12 @@ pub(super) fn uses(view: Option<View<'_>>) -> Result<Vec<NetworkUse>, Problem> {
         uses.push(used);
     }
     Ok(uses)
+}
+
+fn address(view: &View<'_>) -> Result<String, Problem> {
+    view.parse("an IP address", |text| {
+        text.parse::<std::net::IpAddr>().map(|_| text.to_owned())
+    })
 }
 
 /// The declared networks, and the default one where it is used.
@@ -74,8 +84,12 @@ fn plain_network(key: &str, context: &Context<'_>) -> Network {
         name: format!("{}_{key}", context.project),
         external: false,
         driver: None,
+        driver_opts: BTreeMap::new(),
         internal: false,
-        labels: std::collections::BTreeMap::new(),
+        attachable: false,
+        enable_ipv6: false,
+        subnets: Vec::new(),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -88,19 +102,43 @@ fn network(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Network,
     network.external = fields.read_or_default("external", View::bool)?;
     network.name = name(&mut fields, &key.name, network.external, network.name)?;
     network.driver = fields.read("driver", View::filled)?;
+    network.driver_opts = fields.read_or_default("driver_opts", options)?;
     network.internal = fields.read_or_default("internal", View::bool)?;
+    network.attachable = fields.read_or_default("attachable", View::bool)?;
+    network.enable_ipv6 = fields.read_or_default("enable_ipv6", View::bool)?;
+    network.subnets = fields.read_or_default("ipam", subnets)?;
     network.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if network.external && (network.driver.is_some() || network.internal) {
         return Err(fields.problem("an external network is what it is: only `name` goes with it"));
     }
-    fields.finish_compose(&[
-        "attachable",
-        "driver_opts",
-        "enable_ipv4",
-        "enable_ipv6",
-        "ipam",
-    ])?;
+    fields.finish_compose(&["enable_ipv4"])?;
     Ok(network)
+}
+
+/// `ipam`, with Docker's own driver.
+fn subnets(view: &View<'_>) -> Result<Vec<Subnet>, Problem> {
+    let mut fields = view.fields()?;
+    fields.read("driver", |v| v.word(&[("default", ())]))?;
+    let subnet = |view: View<'_>| {
+        let mut fields = view.fields()?;
+        let subnet = Subnet {
+            subnet: fields.read("subnet", View::filled)?,
+            ip_range: fields.read("ip_range", View::filled)?,
+            gateway: fields.read("gateway", View::filled)?,
+        };
+        fields.finish_compose(&["aux_addresses"])?;
+        Ok(subnet)
+    };
+    let subnets =
+        fields.read_or_default("config", |v| v.items()?.into_iter().map(subnet).collect())?;
+    fields.finish_compose(&["options"])?;
+    Ok(subnets)
+}
+
+/// A driver's options.
+fn options(view: &View<'_>) -> Result<BTreeMap<String, String>, Problem> {
+    let option = |(key, value): (&Key, View<'_>)| Ok((key.name.clone(), value.text()?));
+    view.entries()?.into_iter().map(option).collect()
 }
 
 pub(super) fn volumes(
@@ -125,7 +163,8 @@ fn volume(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Volume, P
         key: key_name,
         external: false,
         driver: None,
-        labels: std::collections::BTreeMap::new(),
+        driver_opts: BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     if view.is_null() {
         return Ok(volume);
@@ -134,11 +173,12 @@ fn volume(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Volume, P
     volume.external = fields.read_or_default("external", View::bool)?;
     volume.name = name(&mut fields, &key.name, volume.external, volume.name)?;
     volume.driver = fields.read("driver", View::filled)?;
+    volume.driver_opts = fields.read_or_default("driver_opts", options)?;
     volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if volume.external && volume.driver.is_some() {
         return Err(fields.problem("an external volume is what it is: only `name` goes with it"));
     }
-    fields.finish_compose(&["driver_opts"])?;
+    fields.finish_compose(&[])?;
     Ok(volume)
 }
 

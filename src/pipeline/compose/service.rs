@@ -1,54 +1,84 @@
 //! One service.
 
 use super::{
-    checked_name, depends,
-    lifecycle::{healthcheck, logging, replicas, restart},
+    build, checked_name, depends,
+    deploy::Deploy,
+    grants::{Definitions, grants},
+    lifecycle::{healthcheck, logging},
     mounts::mounts,
+    notes::Notes,
     pairs::{Pairs, environment},
     ports::ports,
     resources::uses,
+    runtime::runtime,
     words::words,
 };
 use crate::pipeline::{
-    Service,
+    Build, ImageFrom, NetworkUse, PullPolicy, Service,
     extension::ServiceExtension,
     problem::Problem,
     read::Context,
-    yaml::{Key, View},
+    yaml::{Fields, Key, View},
 };
 
 /// What Compose knows and Caravan does not do.
 #[rustfmt::skip]
 const UNSUPPORTED: &[&str] = &[
-    "annotations", "attach", "blkio_config", "build", "cgroup", "cgroup_parent", "configs",
-    "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime",
-    "cpu_shares", "cpus", "cpuset", "credential_spec", "develop", "device_cgroup_rules", "devices",
-    "dns", "dns_opt", "dns_search", "domainname", "expose", "extends", "external_links", "gpus",
-    "group_add", "ipc", "isolation", "label_file", "links", "mac_address", "mem_reservation",
-    "mem_swappiness", "memswap_limit", "models", "network_mode", "oom_kill_disable",
-    "oom_score_adj", "pid", "platform", "post_start", "pre_stop", "privileged", "profiles",
-    "provider", "pull_policy", "runtime", "secrets", "stdin_open", "storage_opt", "sysctls", "tty",
-    "ulimits", "use_api_socket", "userns_mode", "uts", "volume_driver", "volumes_from",
+    "annotations", "blkio_config", "cgroup", "cgroup_parent", "cpu_count", "cpu_percent",
+    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "credential_spec",
+    "device_cgroup_rules", "extends", "external_links", "gpus", "isolation", "label_file", "links",
+    "mac_address", "mem_swappiness", "models", "oom_kill_disable", "post_start", "pre_stop",
+    "provider", "storage_opt", "use_api_socket", "userns_mode", "uts", "volume_driver",
+    "volumes_from",
 ];
 
-pub(super) fn read(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Service, Problem> {
+/// Keys of commands that Caravan does not have.
+const NO_EFFECT: [(&str, &str); 2] = [
+    ("attach", "`caravan logs` shows what services write"),
+    ("develop", "Caravan does not watch sources"),
+];
+
+/// A service, and whether one of its profiles is active.
+pub(super) fn read(
+    key: &Key,
+    view: &View<'_>,
+    definitions: &Definitions<'_>,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Result<(Service, bool), Problem> {
     let mut fields = view.fields()?;
+    let profiles = fields.read_or_default("profiles", View::names)?;
+    let active = context.activates(&profiles);
     let extension = fields.read_or_default("x-caravan", ServiceExtension::read)?;
+    let deploy = match fields.take("deploy") {
+        Some(view) => Deploy::read(&view, notes)?,
+        None => Deploy::default(),
+    };
+    let runtime = runtime(&mut fields, &deploy)?;
+    let platform = runtime.platform.clone();
+    let build = match fields.take("build") {
+        Some(view) if active => Some((build::build(&view, platform, context)?, view)),
+        Some(_) | None => None,
+    };
+    let (image, build) = image(&mut fields, key, build, &extension, context)?;
     let service = Service {
         name: checked_name(key, view)?,
-        // A file with `build` is told of that, and not that an image is missing.
-        image: fields.read_or_default("image", View::filled)?,
+        profiles,
+        pull_policy: pull_policy(&mut fields, build.is_some() || !active)?,
+        image,
+        build,
         container_name: fields.read("container_name", container_name)?,
         entrypoint: words(&mut fields, "entrypoint")?,
         command: words(&mut fields, "command")?,
         environment: environment(&mut fields, context)?,
         ports: fields.read_or_default("ports", ports)?,
         mounts: fields.read_or_default("volumes", |v| mounts(v, context))?,
-        networks: uses(fields.take("networks"))?,
+        grants: grants(&mut fields, active, definitions, context, notes)?,
+        networks: networks(&mut fields, runtime.network_mode.is_some())?,
         depends_on: fields.read_or_default("depends_on", depends::on)?,
         healthcheck: fields.read("healthcheck", healthcheck)?,
-        restart: restart(&mut fields)?,
-        replicas: replicas(&mut fields)?,
+        restart: deploy.restart(&mut fields)?,
+        replicas: deploy.replicas(&mut fields)?,
         user: fields.read("user", View::filled)?,
         working_dir: fields.read("working_dir", View::filled)?,
         hostname: fields.read("hostname", View::filled)?,
@@ -62,10 +92,11 @@ pub(super) fn read(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<
         logging: fields.read("logging", logging)?,
         stop_grace_period: fields.read("stop_grace_period", View::duration)?,
         stop_signal: fields.read("stop_signal", View::filled)?,
-        mem_limit: fields.read("mem_limit", View::bytes)?,
-        pids_limit: fields.read("pids_limit", |v| v.number("a number of processes"))?,
+        mem_limit: deploy.mem_limit(&mut fields)?,
+        pids_limit: deploy.pids_limit(&mut fields)?,
         shm_size: fields.read("shm_size", View::bytes)?,
         extra_hosts: fields.read_or_default("extra_hosts", extra_hosts)?,
+        runtime,
         image_from: extension.image_from,
         ready: extension.ready,
         startup: extension.startup,
@@ -78,12 +109,65 @@ pub(super) fn read(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<
         calls: extension.calls,
         stages: extension.stages,
     };
-    let no_image = fields.problem("the key `image` is missing");
+    for (key, why) in NO_EFFECT {
+        if let Some(ignored) = fields.take(key) {
+            notes.no_effect(&ignored, why);
+        }
+    }
+    let no_image = fields.problem("neither `image` nor `build` says what it runs from");
     fields.finish_compose(UNSUPPORTED)?;
-    if service.image.is_empty() {
+    if active && service.image.is_empty() {
         return Err(no_image);
     }
-    Ok(service)
+    Ok((service, active))
+}
+
+/// The image's name; of what is built, and has none, the one that Compose gives it. Empty where
+/// nothing says it: what stands in its place may be told of first.
+fn image(
+    fields: &mut Fields<'_>,
+    key: &Key,
+    build: Option<(Build, View<'_>)>,
+    extension: &ServiceExtension,
+    context: &Context<'_>,
+) -> Result<(String, Option<Build>), Problem> {
+    let image = fields.read("image", View::filled)?;
+    match build {
+        Some((_, view)) if extension.image_from != ImageFrom::Registry => {
+            Err(view.problem("`x-caravan.image-from` says otherwise"))
+        }
+        Some((build, _)) => {
+            let derived = || format!("{}-{}", context.project, key.name);
+            Ok((image.unwrap_or_else(derived), Some(build)))
+        }
+        None => Ok((image.unwrap_or_default(), None)),
+    }
+}
+
+fn pull_policy(fields: &mut Fields<'_>, built: bool) -> Result<PullPolicy, Problem> {
+    let Some(view) = fields.take("pull_policy") else {
+        return Ok(PullPolicy::default());
+    };
+    if !built && view.str()? == "build" {
+        return Err(view.problem("there is no `build`"));
+    }
+    view.word(&[
+        ("missing", PullPolicy::Missing),
+        ("if_not_present", PullPolicy::Missing),
+        ("build", PullPolicy::Missing),
+        ("always", PullPolicy::Always),
+        ("never", PullPolicy::Never),
+    ])
+}
+
+/// None for what has a network mode of its own.
+fn networks(fields: &mut Fields<'_>, has_mode: bool) -> Result<Vec<NetworkUse>, Problem> {
+    let view = fields.take("networks");
+    match (view, has_mode) {
+        (Some(view), true) => Err(view.problem("`network_mode` takes the place of networks")),
+        (None, true) => Ok(Vec::new()),
+        (view, false) => uses(view),
+    }
 }
 
 fn container_name(view: &View<'_>) -> Result<String, Problem> {

@@ -24,6 +24,8 @@ use crate::{
     state::dotenv,
 };
 
+/// Active profiles, with commas.
+const PROFILES: &str = "COMPOSE_PROFILES";
 /// What stands in for a secret that is set nowhere where its value is not needed.
 const PLACEHOLDER: &str = "unset";
 
@@ -36,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) project: Option<String>,
     /// `--env-file`.
     pub(crate) env_file: Option<PathBuf>,
+    /// `--profile`.
+    pub(crate) profiles: Vec<String>,
     /// `-H`, for hints alone.
     pub(crate) host: Option<String>,
     pub(crate) cwd: PathBuf,
@@ -51,6 +55,7 @@ impl Request {
             files: self.files.iter().map(text).collect(),
             project: self.project.clone(),
             env_file: self.env_file.as_ref().map(text),
+            profiles: self.profiles.clone(),
             host: self.host.clone(),
         }
     }
@@ -69,6 +74,10 @@ pub(crate) struct Source {
     files: Vec<File>,
     tree: Node,
     secret_names: Vec<String>,
+    /// As asked for; where none is, [`PROFILES`] has them.
+    profiles: Vec<String>,
+    /// Those of services that were named.
+    activated: Vec<String>,
     invocation: Invocation,
 }
 
@@ -112,6 +121,8 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
         files: found.files,
         tree: found.tree,
         secret_names,
+        profiles: request.profiles.clone(),
+        activated: Vec::new(),
         invocation: request.invocation(),
     })
 }
@@ -135,6 +146,25 @@ impl Source {
     /// How this declaration is named on a command line.
     pub(crate) fn invocation(&self) -> &Invocation {
         &self.invocation
+    }
+
+    /// Where `up` writes secrets and configs that are no files yet; it may not exist.
+    pub(crate) fn files_dir(&self) -> PathBuf {
+        self.state_dir.join(format!(".caravan-{}", self.project))
+    }
+
+    /// Activates the profiles of those services that are named in full, as Docker Compose does.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, missing secrets apart.
+    pub(crate) fn activate(&mut self, services: &[String]) -> Result<()> {
+        if services.is_empty() {
+            return Ok(());
+        }
+        let inactive = self.resolve_without_secrets()?.inactive;
+        let named = inactive.into_iter().filter(|s| services.contains(&s.name));
+        self.activated = named.flat_map(|service| service.profiles).collect();
+        Ok(())
     }
 
     /// Docker's names of the volumes that belong to the project.
@@ -200,12 +230,20 @@ impl Source {
     }
 
     fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
+        let mut profiles = self.profiles.clone();
+        if let (true, Some(names)) = (profiles.is_empty(), variables.get(PROFILES)) {
+            let names = names.split(',').map(str::trim);
+            profiles.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+        profiles.extend_from_slice(&self.activated);
         let context = Context {
             project: &self.project,
             origin: &self.origin,
             directory: &self.directory,
             variables: &Variables::new(variables, self.secret_names.iter().cloned()),
             secret_names: &self.secret_names,
+            profiles: &profiles,
+            files_dir: &self.files_dir(),
         };
         read::pipeline(&self.tree, &context)
             .map_err(|problems| problem::error(problems, &self.files))

@@ -114,6 +114,7 @@ fn mounts() {
         source,
         target: target.to_owned(),
         read_only,
+        options: Vec::new(),
     });
     assert_eq!(first(&pipeline).mounts, expected);
     assert_eq!(first(&pipeline).tmpfs, ["/run"]);
@@ -134,6 +135,8 @@ fn networks() {
     let uses = |network: &str, aliases: &[&str]| NetworkUse {
         network: network.to_owned(),
         aliases: aliases.iter().map(|a| (*a).to_owned()).collect(),
+        ipv4_address: None,
+        ipv6_address: None,
     };
     assert_eq!(
         first(&pipeline).networks,
@@ -160,6 +163,8 @@ fn dependencies_and_health() {
     let on = |service: &str, condition| Dependency {
         service: service.to_owned(),
         condition,
+        required: true,
+        restart: false,
     };
     assert_eq!(first(&pipeline).depends_on, [on("db", Condition::Started)]);
     assert_eq!(
@@ -173,6 +178,7 @@ fn dependencies_and_health() {
             interval: Some(Duration::from_secs(90)),
             timeout: Some(Duration::from_millis(500)),
             start_period: None,
+            start_interval: None,
             retries: Some(3),
         })
     );

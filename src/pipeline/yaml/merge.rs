@@ -1,5 +1,8 @@
 //! A later Compose file over an earlier one: mappings are merged key by key, lists appended,
-//! everything else replaced; a command is replaced as a whole.
+//! everything else replaced; a command is replaced as a whole. What Compose lets be written in two
+//! forms (`alike`) may be written in one here and in the other there.
+
+mod alike;
 
 use super::{Key, Node, Value};
 use crate::pipeline::problem::Problem;
@@ -52,6 +55,7 @@ fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, P
             Some(index) if REPLACED.contains(&key.name.as_str()) => entries[index] = (key, value),
             Some(index) => {
                 let (first, below) = entries.remove(index);
+                let (below, value) = alike::alike(&key.name, below, value);
                 entries.insert(index, (first, merge(below, value, &path)?));
             }
             None => entries.push((key, value)),
@@ -101,6 +105,45 @@ mod tests {
         let environment = service.get("environment").expect("environment");
         assert_eq!(environment.get("A").and_then(Node::text), Some("1"));
         assert_eq!(environment.get("B").and_then(Node::text), Some("3"));
+    }
+
+    #[test]
+    fn what_has_two_forms_merges_in_either() {
+        let text = |node: &Node, path: &[&str]| {
+            let found = path.iter().try_fold(node, |node, key| node.get(key));
+            found.and_then(Node::text).map(str::to_owned)
+        };
+        let merged = overlaid(
+            "s: {environment: [A=1, B=x=y], depends_on: [db], build: ./app, env_file: a.env}",
+            "s: {environment: {A: 2}, depends_on: {db: {restart: true}}, build: {target: dev}, env_file: [b.env]}",
+        )
+        .expect("no conflict");
+        assert_eq!(
+            text(&merged, &["s", "environment", "A"]).as_deref(),
+            Some("2")
+        );
+        assert_eq!(
+            text(&merged, &["s", "environment", "B"]).as_deref(),
+            Some("x=y")
+        );
+        let condition = text(&merged, &["s", "depends_on", "db", "condition"]);
+        assert_eq!(condition.as_deref(), Some("service_started"));
+        assert_eq!(
+            text(&merged, &["s", "build", "context"]).as_deref(),
+            Some("./app")
+        );
+        assert_eq!(
+            text(&merged, &["s", "build", "target"]).as_deref(),
+            Some("dev")
+        );
+        let Some(Value::Sequence(files)) = merged
+            .get("s")
+            .and_then(|s| s.get("env_file"))
+            .map(|f| &f.value)
+        else {
+            panic!("a list of files")
+        };
+        assert_eq!(files.len(), 2);
     }
 
     #[test]

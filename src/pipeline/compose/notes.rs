@@ -1,0 +1,33 @@
+//! What is noticed while services are read, besides what they are.
+
+use crate::pipeline::yaml::View;
+
+/// See `Pipeline`'s fields of the same names.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) secrets: Vec<String>,
+}
+
+impl Notes {
+    /// A key that is read and then left alone.
+    pub(super) fn no_effect(&mut self, view: &View<'_>, why: &str) {
+        let warning = format!("`{}` has no effect: {why}", view.path);
+        self.warnings.push(warning);
+    }
+
+    /// A value that must not be shown. Of several lines each counts: text is shown line by line.
+    pub(super) fn secret(&mut self, value: &str) {
+        let value = value.trim();
+        let lines = value.lines().map(str::trim);
+        let telling = lines.filter(|line| line.len() >= TELLING);
+        for part in std::iter::once(value).chain(telling) {
+            if !self.secrets.iter().any(|known| known == part) {
+                self.secrets.push(part.to_owned());
+            }
+        }
+    }
+}
+
+/// A shorter line of a longer secret may stand anywhere (bytes).
+const TELLING: usize = 8;

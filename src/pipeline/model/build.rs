@@ -1,0 +1,30 @@
+//! How a service's image is built from a directory of the user's.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// `build`, for the engine's classic builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// The directory that is sent, absolute.
+    pub(crate) context: PathBuf,
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) args: BTreeMap<String, String>,
+    /// The stage to stop at; the last one where none is named.
+    pub(crate) target: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Docker's network mode for `RUN`.
+    pub(crate) network: Option<String>,
+    pub(crate) cache_from: Vec<String>,
+    pub(crate) no_cache: bool,
+    /// Whether base images are asked for anew.
+    pub(crate) pull: bool,
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Dockerfile {
+    /// Absolute; it may lie outside of the context.
+    File(PathBuf),
+    /// Its text.
+    Inline(String),
+}
