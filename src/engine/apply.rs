@@ -17,7 +17,7 @@ use super::{
     wait::{NotReady, Waiting},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     invocation::Invocation,
     pipeline::{Pipeline, Service},
 };
@@ -101,14 +101,21 @@ impl Apply<'_> {
     /// See [`Trouble`]; dependants have been told.
     pub(super) async fn service(&self, service: &Service) -> Result<ServiceReport, Trouble> {
         let brought = Box::pin(self.bring_up(service)).await;
-        self.tell(service, &brought);
-        brought
+        self.conclude(service, brought).await
     }
 
-    /// Tells dependants and listeners how a service fared.
-    pub(super) fn tell(&self, service: &Service, brought: &Result<ServiceReport, Trouble>) {
+    /// Explains what failed, and tells dependants and listeners how a service fared.
+    pub(super) async fn conclude(
+        &self,
+        service: &Service,
+        brought: Result<ServiceReport, Trouble>,
+    ) -> Result<ServiceReport, Trouble> {
+        let brought = match brought {
+            Err(Trouble::Failed(e)) => Err(self.explain_refusal(service, e).await.into()),
+            brought => brought,
+        };
         let part = service.name.clone();
-        let (stage, event) = match brought {
+        let (stage, event) = match &brought {
             Ok(report) => {
                 let (outcome, took) = (report.outcome, report.took);
                 (
@@ -128,6 +135,7 @@ impl Apply<'_> {
         };
         self.board.set(&service.name, stage);
         self.send(event);
+        brought
     }
 
     async fn bring_up(&self, service: &Service) -> Result<ServiceReport, Trouble> {
@@ -184,6 +192,7 @@ impl Apply<'_> {
         image: &Image,
         replicas: Vec<Replica>,
     ) -> Result<Vec<Replica>> {
+        self.doing(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
             let made = self
                 .engine
@@ -258,14 +267,10 @@ impl Apply<'_> {
         Ok(outcome)
     }
 
-    /// Starts a container; an occupied port is traced to who holds it.
+    /// Starts a container.
     pub(super) async fn start(&self, service: &Service, id: &str, name: &str) -> Result<()> {
         self.doing(service, "starting");
-        match self.engine.start(id, name).await {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind == Kind::Unreachable => Err(e),
-            Err(e) => Err(self.engine.explain_start(service, e, self.invocation).await),
-        }
+        self.engine.start(id, name).await
     }
 
     /// Waits until a started container is ready.
@@ -283,7 +288,7 @@ impl Apply<'_> {
         };
         match waited.await {
             Ok(()) => Ok(()),
-            Err(why) => Err(self.engine.explain(service, why, self.invocation).await),
+            Err(why) => Err(self.explain(service, why).await),
         }
     }
 

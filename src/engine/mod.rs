@@ -4,7 +4,7 @@
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed and `plan`
 //! compares that with what is there; `up` sets all services going, `apply` brings each one up as
 //! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
-//! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
+//! it is not, `outcome` makes one answer of all; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
@@ -21,13 +21,16 @@ mod board;
 mod containers;
 mod graph;
 mod oneshot;
+mod outcome;
 mod report;
 mod resources;
 mod up;
 mod wait;
 
+mod exit_code;
 mod failure;
 mod ports;
+mod refusal;
 
 mod down;
 mod restart;

@@ -89,9 +89,8 @@ impl Apply<'_> {
     }
 
     async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {
-        let started = self.start_replicas(service).await;
-        self.tell(service, &started);
-        started
+        let started = Box::pin(self.start_replicas(service)).await;
+        self.conclude(service, started).await
     }
 
     async fn start_replicas(&self, service: &Service) -> Result<ServiceReport, Trouble> {
