@@ -129,6 +129,8 @@ impl Apply<'_> {
             }
             Err(trouble) => {
                 let why = trouble.why();
+                let why = why.strip_prefix(&format!("{part} ")).unwrap_or(&why);
+                let why = why.to_owned();
                 self.board.note(&part, &why);
                 (Stage::Failed, Event::Failed { part, why })
             }
@@ -259,10 +261,10 @@ impl Apply<'_> {
                 (existing, Outcome::Started)
             }
         };
+        self.board.set(&service.name, Stage::Started);
         if service.is_one_shot(self.pipeline) {
             return self.complete(service, &id, &name, outcome).await;
         }
-        self.board.set(&service.name, Stage::Started);
         Box::pin(self.ready(service, &id, outcome != Outcome::Kept)).await?;
         Ok(outcome)
     }

@@ -147,11 +147,10 @@ impl Apply<'_> {
 
     async fn disk_full(&self, error: Error) -> Error {
         let disk = self.engine.data_root().await;
-        let disk = disk.map_or_else(String::new, |path| {
-            format!(": Docker keeps its data in {path}")
-        });
+        let disk = disk.map(|path| format!("; Docker's own data are in {path}"));
+        let disk = disk.unwrap_or_default();
         error
-            .because(format!("the disk is full{disk}"))
+            .because(format!("the disk that was written to is full{disk}"))
             .hint(self.invocation.docker("system df"))
     }
 

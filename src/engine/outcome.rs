@@ -28,18 +28,19 @@ pub(super) fn sum_up(
     // Without Docker nothing else is worth telling.
     let unreachable = |e: &Error| e.kind == Kind::Unreachable;
     failures.sort_by_key(|(name, e)| Reverse((unreachable(e), holds_up(name))));
-    let mut failures = failures.into_iter();
-    let Some((_, mut error)) = failures.next() else {
+    let Some((_, root)) = failures.first() else {
         return Ok(reports);
     };
-    let root = error.what.clone();
-    for (_, other) in failures.filter(|(_, other)| other.what != root) {
+    let mut error = root.clone();
+    for (_, other) in failures.iter().filter(|(_, e)| e.what != root.what) {
         let first = other.evidence.first().map(|e| format!(": {e}"));
         let first = first.unwrap_or_default();
         error = error.because(format!("besides: {}{first}", other.what));
     }
-    for (root, names) in held_up {
-        error = error.because(format!("held up by {root}: {}", names.join(", ")));
+    for (name, _) in &failures {
+        if let Some(names) = held_up.get(name) {
+            error = error.because(format!("held up by {name}: {}", names.join(", ")));
+        }
     }
     Err(error)
 }

@@ -104,13 +104,13 @@ impl Apply<'_> {
             .collect();
         let started = replicas.iter().map(|c| async {
             self.start(service, &c.id, &c.name).await?;
+            self.board.set(&service.name, Stage::Started);
             if service.is_one_shot(self.pipeline) {
                 let outcome = self
                     .complete(service, &c.id, &c.name, Outcome::Restarted)
                     .await?;
                 return Ok::<_, Error>(outcome);
             }
-            self.board.set(&service.name, Stage::Started);
             Box::pin(self.ready(service, &c.id, true)).await?;
             Ok(Outcome::Restarted)
         });

@@ -15,6 +15,7 @@ mod cli;
 mod database;
 mod dead_letters;
 mod effects;
+mod evidence;
 mod failures;
 mod faults;
 mod housekeeping;
