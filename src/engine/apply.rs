@@ -18,7 +18,7 @@ use super::{
     wait::{NotReady, Waiting},
 };
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     invocation::Invocation,
     pipeline::{Pipeline, Service},
 };
@@ -109,14 +109,21 @@ impl Apply<'_> {
     /// See [`Trouble`]; dependants have been told.
     pub(super) async fn service(&self, service: &Service) -> Result<ServiceReport, Trouble> {
         let brought = Box::pin(self.bring_up(service)).await;
-        self.tell(service, &brought);
-        brought
+        self.conclude(service, brought).await
     }
 
-    /// Tells dependants and listeners how a service fared.
-    pub(super) fn tell(&self, service: &Service, brought: &Result<ServiceReport, Trouble>) {
+    /// Explains what failed, and tells dependants and listeners how a service fared.
+    pub(super) async fn conclude(
+        &self,
+        service: &Service,
+        brought: Result<ServiceReport, Trouble>,
+    ) -> Result<ServiceReport, Trouble> {
+        let brought = match brought {
+            Err(Trouble::Failed(e)) => Err(self.explain_refusal(service, e).await.into()),
+            brought => brought,
+        };
         let part = service.name.clone();
-        let (stage, event) = match brought {
+        let (stage, event) = match &brought {
             Ok(report) => {
                 let (outcome, took) = (report.outcome, report.took);
                 (
@@ -130,12 +137,15 @@ impl Apply<'_> {
             }
             Err(trouble) => {
                 let why = trouble.why();
+                let why = why.strip_prefix(&format!("{part} ")).unwrap_or(&why);
+                let why = why.to_owned();
                 self.board.note(&part, &why);
                 (Stage::Failed, Event::Failed { part, why })
             }
         };
         self.board.set(&service.name, stage);
         self.send(event);
+        brought
     }
 
     async fn bring_up(&self, service: &Service) -> Result<ServiceReport, Trouble> {
@@ -200,6 +210,7 @@ impl Apply<'_> {
         image: &Image,
         replicas: Vec<Replica>,
     ) -> Result<Vec<Replica>> {
+        self.doing(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
             let made = self
                 .engine
@@ -327,22 +338,18 @@ impl Apply<'_> {
         if outcome != Outcome::Kept {
             self.board.renew(&service.name);
         }
+        self.board.set(&service.name, Stage::Started);
         if service.is_one_shot(self.pipeline) {
             return self.complete(service, id, name, outcome).await;
         }
-        self.board.set(&service.name, Stage::Started);
         Box::pin(self.ready(service, id, outcome != Outcome::Kept)).await?;
         Ok(outcome)
     }
 
-    /// Starts a container; an occupied port is traced to who holds it.
+    /// Starts a container.
     pub(super) async fn start(&self, service: &Service, id: &str, name: &str) -> Result<()> {
         self.doing(service, "starting");
-        match self.engine.start(id, name).await {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind == Kind::Unreachable => Err(e),
-            Err(e) => Err(self.engine.explain_start(service, e, self.invocation).await),
-        }
+        self.engine.start(id, name).await
     }
 
     /// Waits until a started container is ready.
@@ -360,7 +367,7 @@ impl Apply<'_> {
         };
         match waited.await {
             Ok(()) => Ok(()),
-            Err(why) => Err(self.engine.explain(service, why, self.invocation).await),
+            Err(why) => Err(self.explain(service, why).await),
         }
     }
 

@@ -4,12 +4,17 @@ use std::{error::Error as StdError, future::Future, io, path::Path, time::Durati
 
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    invocation::quote,
+};
 
 /// The oldest engine API that Caravan speaks: Docker 20.10.
 pub(crate) const OLDEST_API: (usize, usize) = (1, 41);
 /// What an ordinary call may take.
 pub(super) const CALL: Duration = Duration::from_secs(30);
+/// How an engine's address begins.
+const SCHEMES: [&str; 3] = ["unix://", "tcp://", "http://"];
 /// Where Docker listens unless told otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
@@ -19,6 +24,8 @@ pub(crate) struct Engine {
     pub(super) docker: Docker,
     /// As bollard negotiated it.
     pub(crate) api: (usize, usize),
+    /// Where it is.
+    host: String,
     /// Whether the engine runs on this machine, as far as its address tells.
     pub(super) local: bool,
 }
@@ -39,6 +46,9 @@ impl Engine {
     /// As [`Self::connect`], however old it is.
     pub(crate) async fn greet(host: Option<&str>) -> Result<Self> {
         let host = host.unwrap_or(DEFAULT_HOST);
+        if !SCHEMES.iter().any(|scheme| host.starts_with(scheme)) {
+            return Err(unsupported(host));
+        }
         let docker = open(host).map_err(|e| unreachable(host, &e))?;
         let negotiated = tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version());
         let docker = match negotiated.await {
@@ -50,6 +60,7 @@ impl Engine {
         Ok(Self {
             docker,
             api,
+            host: host.to_owned(),
             local: host.starts_with("unix://"),
         })
     }
@@ -75,9 +86,31 @@ impl Engine {
     ) -> Result<T> {
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(e)) => Err(failed(what, &e)),
-            Err(_) => Err(timed_out(what, limit)),
+            Ok(Err(e)) => Err(self.refused(what, &e)),
+            Err(_) => {
+                let limit = humantime::format_duration(limit);
+                Err(self.lost(what, &format!("no answer within {limit}")))
+            }
         }
+    }
+
+    /// A call that failed: the engine refused it, or is gone.
+    pub(super) fn refused(&self, what: &str, e: &DockerError) -> Error {
+        match is_answer(e) {
+            true => failed(what, e),
+            false => self.lost(what, &reason(e)),
+        }
+    }
+
+    /// The engine answered before and does not any more.
+    fn lost(&self, what: &str, reason: &str) -> Error {
+        let what = format!("Docker could not {what}: {reason}");
+        Error::new(
+            Kind::Unreachable,
+            format!("Docker at {} stopped answering", self.host),
+        )
+        .because(what)
+        .hint(how_to_reach(&self.host))
     }
 }
 
@@ -93,9 +126,9 @@ fn open(host: &str) -> Result<Docker, DockerError> {
 
 /// A call that the engine refused or did not understand.
 pub(super) fn failed(what: &str, e: &DockerError) -> Error {
-    let kind = match status(e) {
-        Some(_) => Kind::NotRight,
-        None => Kind::Unreachable,
+    let kind = match is_answer(e) {
+        true => Kind::NotRight,
+        false => Kind::Unreachable,
     };
     Error::new(kind, format!("Docker could not {what}")).because(reason(e))
 }
@@ -108,6 +141,14 @@ pub(super) fn timed_out(what: &str, limit: Duration) -> Error {
     ))
 }
 
+/// Whether the engine said so itself.
+fn is_answer(e: &DockerError) -> bool {
+    matches!(
+        e,
+        DockerError::DockerResponseServerError { .. } | DockerError::DockerStreamError { .. }
+    )
+}
+
 /// The HTTP status of the engine's answer, if it answered.
 pub(super) fn status(e: &DockerError) -> Option<u16> {
     match e {
@@ -118,8 +159,10 @@ pub(super) fn status(e: &DockerError) -> Option<u16> {
 
 /// The engine's own words, else the innermost cause.
 pub(super) fn reason(e: &DockerError) -> String {
-    if let DockerError::DockerResponseServerError { message, .. } = e {
-        return message.trim().to_owned();
+    if let DockerError::DockerResponseServerError { message: said, .. }
+    | DockerError::DockerStreamError { error: said } = e
+    {
+        return said.trim().to_owned();
     }
     let mut innermost: &dyn StdError = e;
     while let Some(source) = innermost.source() {
@@ -135,10 +178,27 @@ fn unreachable(host: &str, e: &DockerError) -> Error {
         Some(io::ErrorKind::PermissionDenied) => {
             error.hint("sudo usermod -aG docker \"$USER\" && newgrp docker")
         }
-        _ if !host.starts_with("unix://") => error.hint(format!(
-            "docker -H {host} version, to see whether one listens there"
-        )),
-        _ => error.hint(how_to_start()),
+        _ => error.hint(how_to_reach(host)),
+    }
+}
+
+/// An address that Caravan cannot talk to. TLS and SSH are left to a tunnel.
+fn unsupported(host: &str) -> Error {
+    let error = Error::new(Kind::Usage, format!("Docker cannot be talked to at {host}"));
+    let error = error.because("an address begins with unix:// or tcp://");
+    let remote = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let remote = remote.rsplit_once(':').map_or(remote, |(name, _)| name);
+    error.hint(format!(
+        "ssh -NL /tmp/docker.sock:/var/run/docker.sock {remote} and, beside it, -H \
+         unix:///tmp/docker.sock"
+    ))
+}
+
+/// What shows whether an engine listens there, or makes one.
+fn how_to_reach(host: &str) -> String {
+    match host == DEFAULT_HOST {
+        true => how_to_start().to_owned(),
+        false => format!("docker -H {} version", quote(host)),
     }
 }
 

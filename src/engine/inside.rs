@@ -19,7 +19,7 @@ use super::{
     labels,
     logs::LogOptions,
     observed::Container,
-    wait::NotReady,
+    wait::{NotReady, Patience},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -71,12 +71,14 @@ impl Engine {
             .create_container(Some(options), body(image, name));
         let id = self.call("create a container", create).await?.id;
         self.start(&id, name).await?;
-        let ended = self.watch(&id, 0, |_| None::<Infallible>).await;
+        let ended = self
+            .watch(&id, Patience::ENDLESS, |_| None::<Infallible>)
+            .await;
         match ended {
             Ok(never) => match never {},
             Err(NotReady::Ended(container)) => self.told(container).await,
             Err(NotReady::Docker(e)) => Err(e),
-            Err(NotReady::Looping(_) | NotReady::Gone) => {
+            Err(NotReady::Looping(_) | NotReady::Unhealthy(_) | NotReady::Gone) => {
                 Err(Error::new(Kind::NotRight, "somebody removed the container"))
             }
         }

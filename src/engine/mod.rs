@@ -2,10 +2,11 @@
 //!
 //! In the order in which data passes: `connect` finds the engine; `observe` says what it has;
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
-//! names what differs from what is there, and `plan` says what to do about it; `up` sets all services going, `apply` brings each one up as
-//! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
-//! it is not; `restart` and `down` are the way back. `facts`, `inside`, `vacancy` and `leftovers`
-//! are what `doctor` asks. Nothing here prints: events go to a channel.
+//! names what differs from what is there, and `plan` says what to do about it (`preview` shows it);
+//! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
+//! `board` allow, `wait` tells when it is ready and `failure` why it is not, `outcome` makes one
+//! answer of all; `restart` and `down` are the way back. `facts`, `inside`, `vacancy` and
+//! `leftovers` are what `doctor` asks. Nothing here prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
@@ -23,14 +24,17 @@ mod board;
 mod containers;
 mod graph;
 mod oneshot;
+mod outcome;
 mod report;
 mod resources;
 mod up;
 mod wait;
 
+mod exit_code;
 mod failure;
 pub(crate) mod ports;
 mod preview;
+mod refusal;
 
 mod down;
 mod restart;

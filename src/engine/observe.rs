@@ -4,7 +4,9 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use bollard::{
-    models::{ContainerInspectResponse, ContainerState, EndpointSettings, PortMap},
+    models::{
+        ContainerInspectResponse, ContainerState, EndpointSettings, HealthcheckResult, PortMap,
+    },
     query_parameters::{
         InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
         ListVolumesOptionsBuilder,
@@ -143,6 +145,10 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
         state: state_of(&state),
         exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or(false),
+        memory_limit: raw
+            .host_config
+            .and_then(|host| host.memory)
+            .filter(|bytes| *bytes > 0),
         error: state.error.clone().filter(|e| !e.is_empty()),
         started_at: time(state.started_at.as_deref()),
         finished_at: time(state.finished_at.as_deref()),
@@ -194,12 +200,17 @@ fn health(state: &ContainerState) -> Option<Health> {
     Some(Health {
         status,
         failing_streak: health.failing_streak.unwrap_or(0),
-        outputs: probes
-            .filter_map(|probe| probe.output.as_deref())
-            .map(|output| output.trim().to_owned())
-            .filter(|output| !output.is_empty())
-            .collect(),
+        outputs: probes.filter_map(said).collect(),
     })
+}
+
+fn said(probe: &HealthcheckResult) -> Option<String> {
+    let output = probe.output.as_deref().unwrap_or_default().trim();
+    match (output, probe.exit_code) {
+        ("", None | Some(0)) => None,
+        ("", Some(code)) => Some(format!("exit code {code}, without a word")),
+        (output, _) => Some(output.to_owned()),
+    }
 }
 
 fn addresses(networks: HashMap<String, EndpointSettings>) -> Vec<IpAddr> {

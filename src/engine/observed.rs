@@ -20,6 +20,8 @@ pub(crate) struct Container {
     /// Of the last run, once it ended.
     pub(crate) exit_code: Option<i64>,
     pub(crate) oom_killed: bool,
+    /// In bytes, where it has one.
+    pub(crate) memory_limit: Option<i64>,
     /// Docker's own error text, for instance why a start failed.
     pub(crate) error: Option<String>,
     pub(crate) started_at: Option<DateTime<Utc>>,
@@ -42,12 +44,13 @@ impl Container {
     /// From when on log lines belong to the current run, or to the last one if it ended. None: it
     /// never ran.
     ///
-    /// Docker notes `StartedAt` when the process runs already, so its first lines may be older;
-    /// the end of the run before bounds them, where it is still known.
+    /// Docker notes `StartedAt` when the process runs already, so its first lines may be older, and
+    /// so may the end of a short run. While it runs, the end of the run before bounds them.
     pub(crate) fn run_began(&self) -> Option<DateTime<Utc>> {
         let started = self.started_at?;
         let earliest = started - TimeDelta::seconds(1);
-        let previous_end = self.finished_at.filter(|end| *end <= started);
+        let runs = matches!(self.state, State::Running | State::Paused);
+        let previous_end = self.finished_at.filter(|end| runs && *end <= started);
         Some(previous_end.map_or(earliest, |end| end.max(earliest)))
     }
 }
@@ -94,7 +97,7 @@ pub(crate) struct Health {
     /// `starting`, `healthy` or `unhealthy`.
     pub(crate) status: String,
     pub(crate) failing_streak: i64,
-    /// Output of the last probes, oldest first, trimmed.
+    /// What the last probes said, oldest first, trimmed; the exit code where one failed silently.
     pub(crate) outputs: Vec<String>,
 }
 

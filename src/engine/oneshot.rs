@@ -2,7 +2,12 @@
 
 use std::convert::Infallible;
 
-use super::{apply::Apply, event::Outcome, observed::State, wait::NotReady};
+use super::{
+    apply::Apply,
+    event::Outcome,
+    observed::State,
+    wait::{NotReady, Patience},
+};
 use crate::{clients, error::Result, pipeline::Service};
 
 impl Apply<'_> {
@@ -29,13 +34,14 @@ impl Apply<'_> {
             }
         }
         self.doing(service, "waiting for it to complete");
-        let ended = self.engine.watch(id, 0, |_| None::<Infallible>).await;
-        match ended {
+        let patience = Patience::fresh(service);
+        let ended = self.engine.watch(id, patience, |_| None::<Infallible>);
+        match ended.await {
             Ok(never) => match never {},
             Err(NotReady::Ended(container)) if container.exit_code == Some(0) => {
                 Ok(Outcome::Completed)
             }
-            Err(why) => Err(self.engine.explain(service, why, self.invocation).await),
+            Err(why) => Err(self.explain(service, why).await),
         }
     }
 

@@ -104,9 +104,8 @@ impl Apply<'_> {
     }
 
     async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {
-        let started = self.start_replicas(service).await;
-        self.tell(service, &started);
-        started
+        let started = Box::pin(self.start_replicas(service)).await;
+        self.conclude(service, started).await
     }
 
     async fn start_replicas(&self, service: &Service) -> Result<ServiceReport, Trouble> {
@@ -120,13 +119,13 @@ impl Apply<'_> {
             .collect();
         let started = replicas.iter().map(|c| async {
             self.start(service, &c.id, &c.name).await?;
+            self.board.set(&service.name, Stage::Started);
             if service.is_one_shot(self.pipeline) {
                 let outcome = self
                     .complete(service, &c.id, &c.name, Outcome::Restarted)
                     .await?;
                 return Ok::<_, Error>(outcome);
             }
-            self.board.set(&service.name, Stage::Started);
             Box::pin(self.ready(service, &c.id, true)).await?;
             Ok(Outcome::Restarted)
         });

@@ -100,6 +100,7 @@ pub(crate) fn container(service: &str, replica: u32) -> Container {
         state: State::Running,
         exit_code: None,
         oom_killed: false,
+        memory_limit: None,
         error: None,
         started_at: None,
         finished_at: None,

@@ -14,7 +14,7 @@ use super::{
     board::Stage,
     connect::Engine,
     event::{Event, Events},
-    graph, plan,
+    graph, outcome, plan,
     report::{ServiceReport, UpReport},
 };
 use crate::{
@@ -106,47 +106,23 @@ impl Apply<'_> {
             outcomes = all => outcomes,
             () = tokio::time::sleep(deadline) => return Err(self.too_late(deadline).await),
         };
-        self.sum_up(outcomes)
-    }
-
-    /// All reports, or one error for all failures: the first one's, then the others in a line each.
-    fn sum_up(&self, outcomes: Vec<Result<ServiceReport, Trouble>>) -> Result<Vec<ServiceReport>> {
-        let (mut reports, mut failures, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
-        for (service, outcome) in self.services.iter().zip(outcomes) {
-            match outcome {
-                Ok(report) => reports.push(report),
-                Err(Trouble::Failed(e)) => failures.push(e),
-                Err(Trouble::Blocked { .. }) => blocked.push(service.name.as_str()),
-            }
-        }
-        let mut failures = failures.into_iter();
-        let Some(mut error) = failures.next() else {
-            return Ok(reports);
-        };
-        for other in failures {
-            let first = other
-                .evidence
-                .first()
-                .map(|e| format!(": {e}"))
-                .unwrap_or_default();
-            error = error.because(format!("besides: {}{first}", other.what));
-        }
-        if !blocked.is_empty() {
-            let names = blocked.join(", ");
-            error = error.because(format!("held up by it: {names}"));
-        }
-        Err(error)
+        outcome::sum_up(&self.services, outcomes)
     }
 
     /// The deadline passed: who was waited for, and what they wrote last.
     async fn too_late(&self, deadline: Duration) -> Error {
         let unready = self.in_stage(|stage| matches!(stage, Stage::Started | Stage::Waiting));
-        let names: Vec<_> = unready.iter().map(|s| s.name.as_str()).collect();
+        // Those that run and are not ready hold the others up.
+        let culprits = self.in_stage(|stage| stage == Stage::Started);
+        let late = if culprits.is_empty() {
+            &unready
+        } else {
+            &culprits
+        };
+        let names: Vec<_> = late.iter().map(|s| s.name.as_str()).collect();
         let within = humantime::format_duration(deadline);
         let what = format!("not ready within {within}: {}", names.join(", "));
         let mut error = self.left_as_it_was(Error::new(Kind::Deadline, what));
-        // Those that run and are not ready hold the others up.
-        let culprits = self.in_stage(|stage| stage == Stage::Started);
         let containers = self.engine.containers(&self.pipeline.project).await;
         for container in containers.unwrap_or_default() {
             if culprits.iter().any(|s| s.name == container.service) {

@@ -14,11 +14,18 @@ use super::{
 use crate::{
     clients,
     error::Error,
-    pipeline::{Endpoint, Pipeline, Ready, Service},
+    pipeline::{Endpoint, Pipeline, Ready, Restart, Service},
 };
 
-/// Restarts by Docker's policy after which a container is not going to make it.
-const RESTARTS: i64 = 3;
+/// Restarts by Docker's policy after which a container is not going to make it. Docker waits
+/// 100 ms before the first and twice as long each time, so that a dependency had 3 s to appear.
+const RESTARTS: i64 = 5;
+/// How long a container has to run that nothing else is known of.
+const SETTLED: Duration = Duration::from_secs(1);
+/// Docker's default for what a health check leaves out.
+const RETRIES: i64 = 3;
+/// Docker's word.
+const UNHEALTHY: &str = "unhealthy";
 /// Should an event get lost, the next look comes then.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Between two protocol probes.
@@ -33,6 +40,8 @@ pub(super) enum NotReady {
     Ended(Container),
     /// Docker restarts it over and over.
     Looping(Container),
+    /// Its health check failed as often as it may.
+    Unhealthy(Container),
     /// Somebody removed it.
     Gone,
     /// Docker itself failed.
@@ -56,30 +65,98 @@ pub(super) struct Waiting<'a> {
     pub(super) doing: &'a (dyn Fn(&str) + Sync),
 }
 
+/// How much a wait puts up with: what a container brings along from before counts for nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// As Docker counts them.
+    restarts: i64,
+    /// Failed probes in a row.
+    probes: i64,
+}
+
+impl Patience {
+    /// With one that is only to end.
+    pub(super) const ENDLESS: Self = Self {
+        restarts: i64::MAX,
+        probes: i64::MAX,
+    };
+
+    /// With a container that has just been started.
+    pub(super) fn fresh(service: &Service) -> Self {
+        Self {
+            restarts: match service.restart {
+                // Docker keeps to the limit that is declared.
+                Restart::OnFailure(Some(_)) => i64::MAX,
+                Restart::No
+                | Restart::Always
+                | Restart::UnlessStopped
+                | Restart::OnFailure(None) => RESTARTS,
+            },
+            probes: 1,
+        }
+    }
+
+    /// With one that runs already: what has only just been put right may let it recover. One that
+    /// was restarted over and over is given up when that happens once more, one that Docker calls
+    /// unhealthy when as many more probes fail as had to.
+    fn with(service: &Service, container: &Container) -> Self {
+        let fresh = Self::fresh(service);
+        let retries = service.healthcheck.as_ref().and_then(|h| h.retries);
+        let unhealthy = container.health.as_ref().filter(|h| h.status == UNHEALTHY);
+        Self {
+            restarts: fresh.restarts.max(container.restart_count + 1),
+            probes: unhealthy.map_or(1, |h| h.failing_streak + retries.unwrap_or(RETRIES)),
+        }
+    }
+
+    /// As what a container is given up; None: it may still become ready.
+    fn judge(self, container: &Container) -> Option<fn(Container) -> NotReady> {
+        match container.state {
+            State::Exited | State::Dead => Some(NotReady::Ended),
+            State::Running | State::Restarting if container.restart_count >= self.restarts => {
+                Some(NotReady::Looping)
+            }
+            State::Running if self.is_unhealthy(container) => Some(NotReady::Unhealthy),
+            State::Created
+            | State::Running
+            | State::Paused
+            | State::Restarting
+            | State::Removing
+            | State::Unknown => None,
+        }
+    }
+
+    /// Docker says `unhealthy` only when the start period is over and as many probes as declared
+    /// have failed in a row. (One that was paused it calls so, too, without a failed probe.)
+    fn is_unhealthy(self, container: &Container) -> bool {
+        let health = container.health.as_ref();
+        health.is_some_and(|h| h.status == UNHEALTHY && h.failing_streak >= self.probes)
+    }
+}
+
 impl Engine {
     /// Waits until a service's container is ready: it has written its startup line, then answers
     /// its protocol; where neither is declared, Docker's health check passes; where there is none,
-    /// it runs.
+    /// it has run for a second.
     ///
     /// # Errors
-    /// It ended, or restarts over and over.
+    /// It ended, restarts over and over, or is unhealthy.
     pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
-        let baseline = if waiting.fresh {
-            0
-        } else {
-            waiting.container.restart_count
+        let patience = match waiting.fresh {
+            true => Patience::fresh(waiting.service),
+            false => Patience::with(waiting.service, waiting.container),
         };
         let id = &waiting.container.id;
         tokio::select! {
-            ready = self.conditions(waiting, baseline) => ready,
-            ended = self.watch(id, baseline, |_| None::<Infallible>) => match ended {
+            ready = self.conditions(waiting, patience) => ready,
+            ended = self.watch(id, patience, |_| None::<Infallible>) => match ended {
                 Ok(never) => match never {},
                 Err(why) => Err(why),
             }
         }
     }
 
-    async fn conditions(&self, waiting: &Waiting<'_>, baseline: i64) -> Result<(), NotReady> {
+    async fn conditions(&self, waiting: &Waiting<'_>, patience: Patience) -> Result<(), NotReady> {
         let Waiting {
             pipeline,
             service,
@@ -106,9 +183,26 @@ impl Engine {
                     .is_some_and(|h| h.status == "healthy")
                     .then_some(())
             };
-            self.watch(&container.id, baseline, healthy).await?;
+            self.watch(&container.id, patience, healthy).await?;
+        } else if !proven {
+            doing("waiting whether it goes on running");
+            self.settled(&container.id).await?;
         }
         Ok(())
+    }
+
+    /// Waits until a container has run for a while without a break. Whoever watches it says when
+    /// that is not going to happen.
+    async fn settled(&self, id: &str) -> Result<(), NotReady> {
+        loop {
+            let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
+            let ran = container.started_at.map(|at| Utc::now() - at);
+            let long_enough = ran.is_none_or(|ran| ran.to_std().is_ok_and(|ran| ran >= SETTLED));
+            if container.state == State::Running && long_enough {
+                return Ok(());
+            }
+            tokio::time::sleep(SETTLED / 4).await;
+        }
     }
 
     /// Waits for a line with `text` of the current run. False: the log cannot tell (any more).
@@ -148,11 +242,11 @@ impl Engine {
     /// Docker tells of a change.
     ///
     /// # Errors
-    /// The container ended, or was restarted [`RESTARTS`] times beyond `baseline`.
+    /// The container ended, or is more than `patience` puts up with.
     pub(super) async fn watch<T>(
         &self,
         id: &str,
-        baseline: i64,
+        patience: Patience,
         mut judge: impl FnMut(&Container) -> Option<T>,
     ) -> Result<T, NotReady> {
         let filters = HashMap::from([("type", vec!["container"]), ("container", vec![id])]);
@@ -168,19 +262,8 @@ impl Engine {
             if let Some(satisfied) = judge(&container) {
                 return Ok(satisfied);
             }
-            match container.state {
-                State::Exited | State::Dead => return Err(NotReady::Ended(container)),
-                State::Running | State::Restarting
-                    if container.restart_count - baseline >= RESTARTS =>
-                {
-                    return Err(NotReady::Looping(container));
-                }
-                State::Created
-                | State::Running
-                | State::Paused
-                | State::Restarting
-                | State::Removing
-                | State::Unknown => {}
+            if let Some(why) = patience.judge(&container) {
+                return Err(why(container));
             }
             let change = async {
                 loop {
@@ -223,6 +306,64 @@ async fn until_answering(kind: Ready, address: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{
+        observed::Health,
+        testing::{container, depending},
+    };
+
+    fn unhealthy(streak: i64) -> Container {
+        let mut container = container("db", 1);
+        container.health = Some(Health {
+            status: UNHEALTHY.to_owned(),
+            failing_streak: streak,
+            outputs: Vec::new(),
+        });
+        container
+    }
+
+    fn gives_up(patience: Patience, container: &Container) -> bool {
+        patience.judge(container).is_some()
+    }
+
+    #[test]
+    fn what_has_just_been_started_is_given_up_as_soon_as_it_is_unhealthy() {
+        let fresh = Patience::fresh(&depending("db", &[]));
+        assert!(gives_up(fresh, &unhealthy(3)));
+        assert!(!gives_up(fresh, &unhealthy(0)), "paused, and not failed");
+        let mut starting = unhealthy(2);
+        starting.health.as_mut().expect("has").status = "starting".to_owned();
+        assert!(!gives_up(fresh, &starting));
+    }
+
+    #[test]
+    fn what_runs_already_may_recover() {
+        let patience = Patience::with(&depending("db", &[]), &unhealthy(7));
+        assert!(!gives_up(patience, &unhealthy(9)));
+        assert!(gives_up(patience, &unhealthy(10)));
+        let mut looping = container("db", 1);
+        looping.restart_count = 22;
+        let patience = Patience::with(&depending("db", &[]), &looping);
+        assert!(!gives_up(patience, &looping));
+        looping.restart_count += 1;
+        assert!(gives_up(patience, &looping));
+    }
+
+    #[test]
+    fn a_loop_is_given_up_unless_docker_has_a_limit_of_its_own() {
+        let mut service = depending("db", &[]);
+        let mut looping = container("db", 1);
+        looping.state = State::Restarting;
+        for (restart, restarts, given_up) in [
+            (Restart::Always, RESTARTS - 1, false),
+            (Restart::Always, RESTARTS, true),
+            (Restart::OnFailure(Some(9)), 8, false),
+        ] {
+            service.restart = restart;
+            looping.restart_count = restarts;
+            let patience = Patience::fresh(&service);
+            assert_eq!(gives_up(patience, &looping), given_up, "{restart:?}");
+        }
+    }
 
     #[test]
     fn health_checks_own_events_are_no_change() {

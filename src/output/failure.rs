@@ -16,7 +16,8 @@ impl Console {
 
     fn text(&self, error: &Error) -> String {
         let mut text = format!("{} {}", self.err(Paint::Bad, "error:"), error.what);
-        for line in error.evidence.iter().flat_map(|e| e.lines()) {
+        let lines = error.evidence.iter().flat_map(|e| e.lines()).map(plain);
+        for line in lines.filter(|line| !line.trim().is_empty()) {
             text.push_str(&format!("\n  {line}"));
         }
         if let Some(hint) = &error.hint {
@@ -27,10 +28,44 @@ impl Console {
 }
 
 fn value(error: &Error) -> Value {
+    let evidence: Vec<_> = error.evidence.iter().map(|e| plain(e)).collect();
     json!({
         "kind": error.kind.name(),
         "what": error.what,
-        "evidence": error.evidence,
+        "evidence": evidence,
         "hint": error.hint,
     })
+}
+
+/// Without what would steer a terminal: services and builds write colours into their logs.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // A sequence `ESC [ … letter` (ECMA-48), or one of two characters.
+            '\x1b' if chars.next() == Some('[') => {
+                chars.find(|c| ('@'..='~').contains(c));
+            }
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn evidence_does_not_steer_the_terminal() {
+        assert_eq!(
+            plain("\x1b[91mE: no\x1b[0;1m space\r\n\tx"),
+            "E: no space\n\tx"
+        );
+        assert_eq!(plain("cut off \x1b[9"), "cut off ");
+        assert_eq!(plain("\x1b7\x07bell"), "bell");
+    }
 }

@@ -16,6 +16,7 @@ mod converge;
 mod database;
 mod dead_letters;
 mod effects;
+mod evidence;
 mod failures;
 mod faults;
 mod housekeeping;

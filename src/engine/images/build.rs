@@ -17,7 +17,7 @@ use super::{pack::append, template::Rendered};
 use crate::{
     engine::{
         Engine,
-        connect::{failed, timed_out},
+        connect::timed_out,
         event::{Event, Events},
         labels,
     },
@@ -79,7 +79,7 @@ impl Engine {
                 Ok(Some(info)) => info,
                 Err(_) => return Err(log.explain(timed_out(&what, STALL))),
             };
-            let info = info.map_err(|e| log.explain(failed(&what, &e)))?;
+            let info = info.map_err(|e| log.explain(self.refused(&what, &e)))?;
             if let Some(error) = error_of(&info) {
                 let error = Error::new(Kind::NotRight, format!("Docker could not {what}: {error}"));
                 return Err(log.explain(error));

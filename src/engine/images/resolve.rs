@@ -187,6 +187,8 @@ impl<'a> Images<'a> {
             .pull(reference, platform, &self.out_of_reach, self.events)
             .await
         {
+            // It may be Docker itself that does not answer any more.
+            self.local(reference).await?;
             return Ok(Err(why));
         }
         self.done(reference, Outcome::Pulled, began);
