@@ -12,9 +12,10 @@ use bollard::{
 
 use super::{
     connect::{Engine, status},
+    labels,
     spec::Spec,
 };
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// Many containers created and started at once keep an engine busy.
 const WORK: Duration = Duration::from_secs(120);
@@ -38,9 +39,11 @@ impl Engine {
             .name(&spec.name)
             .build();
         let create = self.docker.create_container(Some(options), spec.body);
-        let created = self
-            .call_within(WORK, &format!("create {}", spec.name), create)
-            .await?;
+        let what = format!("create {}", spec.name);
+        let created = match self.call_within(WORK, &what, create).await {
+            Ok(created) => created,
+            Err(error) => return Err(self.explain_create(error, &spec.name).await),
+        };
         for (network, endpoint) in rest {
             let request = NetworkConnectRequest {
                 container: created.id.clone(),
@@ -51,6 +54,28 @@ impl Engine {
                 .await?;
         }
         Ok(created.id)
+    }
+
+    /// Why Docker would not create a container: whose its name is, if that is taken.
+    async fn explain_create(&self, error: Error, name: &str) -> Error {
+        let in_use = |line: &String| line.contains("is already in use by container");
+        if !error.evidence.iter().any(in_use) {
+            return error;
+        }
+        let owner = match self.inspect(name).await {
+            Ok(Some(mut holder)) => holder.labels.remove(labels::PROJECT),
+            Ok(None) | Err(_) => return error,
+        };
+        let what = format!("the container name {name} is taken");
+        Error::new(Kind::NotRight, what)
+            .because(match owner {
+                Some(owner) => format!("a container of the project {owner} has it"),
+                None => "a container that was made by hand has it".to_owned(),
+            })
+            .because("a name without ${COMPOSE_PROJECT_NAME} is for one project alone")
+            .hint(format!(
+                "say `container_name: ${{COMPOSE_PROJECT_NAME}}-{name}`"
+            ))
     }
 
     pub(super) async fn start(&self, id: &str, name: &str) -> Result<()> {
