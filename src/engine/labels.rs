@@ -33,5 +33,7 @@ pub(crate) const CONTENT: &str = "caravan.content";
 /// Of a volume: the image of the service that it was made for.
 pub(crate) const VOLUME_IMAGE: &str = "caravan.image";
 
+/// What [`VERSION`] begins with on all that any Caravan made.
+pub(crate) const VERSION_PREFIX: &str = "caravan-";
 /// What stands in [`VERSION`].
 pub(crate) const THIS_VERSION: &str = concat!("caravan-", env!("CARGO_PKG_VERSION"));
