@@ -3,10 +3,10 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::UpReport,
+    engine::{Engine, UpReport, with_dependencies},
     error::Result,
     output::{Paint, Progress, listing},
-    pipeline::{Origin, Pipeline},
+    pipeline::{Origin, Pipeline, Source},
     state,
 };
 
@@ -33,6 +33,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let lock = state::lock(&source)?;
     let existing = engine.existing_volumes(&source.volume_names()?).await?;
     let made = state::ensure_secrets(&source, &existing)?;
+    let (chosen, claims) = choose_ports(&engine, &source, &args.services).await?;
     let pipeline = context.resolve(&source)?;
     let services = resolve_services(&pipeline, &args.services)?;
     introduce(context, &pipeline);
@@ -43,6 +44,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             made.join(", "),
             path.display()
         ));
+    }
+    for port in &chosen {
+        let text = format!("  {}", choice(port, &source));
+        context.console.note(&text);
     }
     let progress = Progress::start(&context.console);
     let outcome = engine
@@ -56,9 +61,40 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         )
         .await;
     progress.finish().await;
+    drop(claims);
     drop(lock);
     summarise(context, &outcome?);
     Ok(Verdict::Right)
+}
+
+/// Sees to it that the host ports of what is to come up can be had.
+async fn choose_ports(
+    engine: &Engine,
+    source: &Source,
+    given: &[String],
+) -> Result<(Vec<state::Chosen>, state::Claims)> {
+    let ports = source.host_ports()?;
+    let services = resolve_services(&ports.marked, given)?;
+    let services = with_dependencies(&ports.marked, &services).into_iter();
+    let services: Vec<_> = services.map(|s| s.name.clone()).collect();
+    let host = state::Host {
+        published: &engine.published().await?,
+        local: engine.local,
+    };
+    state::choose_ports(source, &ports, &services, &host)
+}
+
+/// A choice in one line.
+fn choice(chosen: &state::Chosen, source: &Source) -> String {
+    let state::Chosen {
+        variable,
+        service,
+        number,
+        instead_of,
+        holder,
+    } = chosen;
+    let path = source.ports_path().display();
+    format!("{holder} has port {instead_of}: {service} gets {number} ({variable} in {path})")
 }
 
 /// Says which pipeline this is.

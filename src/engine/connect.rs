@@ -20,7 +20,7 @@ pub(crate) struct Engine {
     /// As bollard negotiated it.
     pub(super) api: (usize, usize),
     /// Whether the engine runs on this machine, as far as its address tells.
-    pub(super) local: bool,
+    pub(crate) local: bool,
 }
 
 impl Engine {

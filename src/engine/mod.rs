@@ -28,6 +28,7 @@ mod wait;
 
 mod failure;
 mod ports;
+mod published;
 
 mod down;
 mod restart;
@@ -39,5 +40,7 @@ mod rotation;
 pub(crate) mod testing;
 
 pub(crate) use connect::Engine;
+pub(crate) use graph::with_dependencies;
 pub(crate) use logs::LogOptions;
+pub(crate) use published::Published;
 pub(crate) use report::UpReport;

@@ -1,11 +1,15 @@
 //! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
-//! `dotenv` (reading `.env`), `secrets` (the generated ones), `lock` (one `up` at a time).
+//! `dotenv` (reading `.env`) and `file` (writing it), `secrets` (the generated ones), `ports` (the
+//! chosen ones), `lock` (one `up` at a time).
 
 pub(crate) mod dotenv;
+mod file;
 mod lock;
+mod ports;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use lock::lock;
+pub(crate) use ports::{Chosen, Claims, Host, choose_ports};
 pub(crate) use secrets::ensure_secrets;
