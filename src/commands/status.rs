@@ -1,3 +1,5 @@
+mod projects;
+
 use chrono::Utc;
 use serde_json::{Value, json};
 
@@ -14,11 +16,17 @@ use crate::{
 /// Show each service's containers: state, health, restarts, addresses
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Every project of the engine instead, whoever started it: needs no declaration
+    #[arg(short, long)]
+    all: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    if args.all {
+        return projects::run(context, args.output.output).await;
+    }
     let pipeline = context.pipeline()?;
     let engine = context.engine().await?;
     let containers = engine.containers(&pipeline.project).await?;

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::{Engine, Goal, ServiceReport, UpReport},
+    engine::{Engine, Goal, ServiceReport, UpReport, with_dependencies},
     error::Result,
     flags::{Format, OutputArgs},
     output::{Paint, Progress, json, listing, plan},
-    pipeline::{Origin, Pipeline},
+    pipeline::{Origin, Pipeline, Source},
     state,
 };
 
@@ -55,6 +55,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let lock = state::lock(&source)?;
     let made = state::ensure_secrets(&source, &existing)?;
+    let (chosen, claims) = choose_ports(&engine, &source, &args.services).await?;
     let pipeline = context.resolve(&source)?;
     let named = resolve_services(&pipeline, &args.services)?;
     let goal = args.goal(&pipeline, &named);
@@ -68,7 +69,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             path.display()
         ));
     }
+    for port in &chosen {
+        let text = format!("  {}", choice(port, &source));
+        context.console.note(&text);
+    }
     let report = bring_about(context, &engine, &goal, args.timeout).await;
+    drop(claims);
     drop(lock);
     summarise(context, &report?, args.output.output);
     Ok(Verdict::Right)
@@ -110,6 +116,36 @@ pub(super) async fn bring_about(
     let report = up.await;
     progress.finish().await;
     report
+}
+
+/// Sees to it that the host ports of what is to come up can be had.
+async fn choose_ports(
+    engine: &Engine,
+    source: &Source,
+    given: &[String],
+) -> Result<(Vec<state::Chosen>, state::Claims)> {
+    let ports = source.host_ports()?;
+    let services = resolve_services(&ports.marked, given)?;
+    let services = with_dependencies(&ports.marked, &services).into_iter();
+    let services: Vec<_> = services.map(|s| s.name.clone()).collect();
+    let host = state::Host {
+        published: &engine.published().await?,
+        local: engine.local,
+    };
+    state::choose_ports(source, &ports, &services, &host)
+}
+
+/// A choice in one line.
+fn choice(chosen: &state::Chosen, source: &Source) -> String {
+    let state::Chosen {
+        variable,
+        service,
+        number,
+        instead_of,
+        holder,
+    } = chosen;
+    let path = source.ports_path().display();
+    format!("{holder} has port {instead_of}: {service} gets {number} ({variable} in {path})")
 }
 
 /// Says which pipeline this is.

@@ -27,7 +27,7 @@ pub(crate) struct Engine {
     /// Where it is.
     host: String,
     /// Whether the engine runs on this machine, as far as its address tells.
-    pub(super) local: bool,
+    pub(crate) local: bool,
 }
 
 impl Engine {

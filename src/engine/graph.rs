@@ -6,7 +6,7 @@ use crate::pipeline::{Pipeline, Service};
 
 /// The named services with all that they depend on, in the declaration's order; all services when
 /// none is named.
-pub(super) fn with_dependencies<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
+pub(crate) fn with_dependencies<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
     if names.is_empty() {
         return pipeline.services.iter().collect();
     }

@@ -88,7 +88,7 @@ impl Engine {
     async fn told(&self, container: Container) -> Result<Inside> {
         let containers = [container];
         let lines: Vec<_> = self
-            .logs(&containers, LogOptions::default())
+            .logs(&containers, &LogOptions::default())
             .try_collect()
             .await?;
         let told = lines

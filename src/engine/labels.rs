@@ -40,5 +40,7 @@ pub(crate) const VOLUME_IMAGE: &str = "caravan.image";
 /// Of what `doctor` makes to look inside, and removes again.
 pub(crate) const DOCTOR: &str = "caravan.doctor";
 
+/// What [`VERSION`] begins with on all that any Caravan made.
+pub(crate) const VERSION_PREFIX: &str = "caravan-";
 /// What stands in [`VERSION`].
 pub(crate) const THIS_VERSION: &str = concat!("caravan-", env!("CARGO_PKG_VERSION"));

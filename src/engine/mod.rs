@@ -34,6 +34,7 @@ mod exit_code;
 mod failure;
 pub(crate) mod ports;
 mod preview;
+mod published;
 mod refusal;
 
 mod down;
@@ -51,8 +52,10 @@ pub(crate) mod vacancy;
 pub(crate) mod testing;
 
 pub(crate) use connect::{Engine, OLDEST_API};
-pub(crate) use logs::LogOptions;
+pub(crate) use graph::with_dependencies;
+pub(crate) use logs::{Filter, LogOptions};
 pub(crate) use plan::Action;
 pub(crate) use preview::{Planned, Preview};
+pub(crate) use published::Published;
 pub(crate) use report::{ServiceReport, UpReport};
 pub(crate) use up::Goal;

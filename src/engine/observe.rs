@@ -1,7 +1,10 @@
 //! What Docker has of a project. Lenient: a field that is missing or odd is left empty, never an
 //! error, for engines differ.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use bollard::{
     models::{
@@ -33,9 +36,29 @@ impl Engine {
     /// # Errors
     /// Docker does not answer.
     pub(crate) async fn containers(&self, project: &str) -> Result<Vec<Container>> {
+        self.labelled(&format!("{}={project}", labels::PROJECT))
+            .await
+    }
+
+    /// The containers of all projects, by project, in the same way.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub(crate) async fn projects(&self) -> Result<BTreeMap<String, Vec<Container>>> {
+        let mut projects: BTreeMap<String, Vec<Container>> = BTreeMap::new();
+        for container in self.labelled(labels::PROJECT).await? {
+            if let Some(project) = container.labels.get(labels::PROJECT) {
+                projects.entry(project.clone()).or_default().push(container);
+            }
+        }
+        Ok(projects)
+    }
+
+    /// The containers with a label, given as Docker filters them.
+    async fn labelled(&self, label: &str) -> Result<Vec<Container>> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
-            .filters(&by_label(labels::PROJECT, project))
+            .filters(&HashMap::from([("label", vec![label.to_owned()])]))
             .build();
         let list = self.docker.list_containers(Some(options));
         let list = self.call("list containers", list).await?;
@@ -185,7 +208,7 @@ fn exit_code(state: &ContainerState) -> Option<i64> {
 }
 
 /// Docker writes year 1 for "never".
-fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
+pub(super) fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(text?).ok()?.to_utc();
     (at.timestamp() > 0).then_some(at)
 }

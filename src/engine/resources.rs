@@ -123,8 +123,12 @@ impl Engine {
         image: &Image,
     ) -> Result<()> {
         let name = &volume.name;
-        if self.volume_labels(name).await?.is_some() {
-            return Ok(());
+        if let Some(labels) = self.volume_labels(name).await? {
+            let owner = labels.get(labels::PROJECT);
+            return match owner.filter(|owner| **owner != pipeline.project) {
+                Some(owner) if !volume.external => Err(anothers(name, owner)),
+                Some(_) | None => Ok(()),
+            };
         }
         if volume.external {
             let what = format!("the external volume {name} does not exist");
@@ -183,6 +187,15 @@ fn ipam(network: &Network) -> Option<Ipam> {
 
 fn non_empty(options: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
     (!options.is_empty()).then(|| options.clone().into_iter().collect())
+}
+
+/// Two databases on one volume are the end of it.
+fn anothers(volume: &str, owner: &str) -> Error {
+    let what = format!("the volume {volume} exists, but is not this project's");
+    Error::new(Kind::NotRight, what)
+        .because(format!("it belongs to the project {owner}"))
+        .because("a `name` without ${COMPOSE_PROJECT_NAME} is for one project alone")
+        .hint("name it otherwise, or say `external: true` to share what is in it")
 }
 
 /// The labels by which Compose knows its networks and volumes. No hash: Compose would offer to

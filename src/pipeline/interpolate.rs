@@ -44,6 +44,8 @@ impl Variables {
 pub(crate) struct Seen {
     /// Variables that were blank for want of a value.
     pub(crate) unset: BTreeSet<String>,
+    /// Variables that stood for a default which no other variable has a say in, and that default.
+    pub(crate) defaults: BTreeMap<String, String>,
     /// Whether a secret was used.
     pub(crate) secret: bool,
 }
@@ -171,9 +173,14 @@ fn braced(
     let mut operator = operation.chars();
     match (operator.next(), value) {
         (Some('-' | '?'), Some(_)) => Ok(plain(name, variables, seen)),
-        (Some('-'), None) | (Some('+'), Some(_)) => {
-            expand(operator.as_str(), variables, seen, depth + 1)
+        (Some('-'), None) => {
+            let default = operator.as_str();
+            if !default.contains('$') {
+                seen.defaults.insert(name.to_owned(), default.to_owned());
+            }
+            expand(default, variables, seen, depth + 1)
         }
+        (Some('+'), Some(_)) => expand(operator.as_str(), variables, seen, depth + 1),
         (Some('+'), None) => Ok(String::new()),
         (Some('?'), None) => {
             let message = expand(operator.as_str(), variables, seen, depth + 1)?;
@@ -304,12 +311,14 @@ mod tests {
     fn what_was_met_is_remembered() {
         let mut seen = Seen::default();
         text(
-            "$UNSET ${ALSO} ${DEFAULTED:-x} $TOKEN",
+            "$UNSET ${ALSO} ${DEFAULTED:-x} ${OTHERS:-$SET} $TOKEN",
             &variables(),
             &mut seen,
         )
         .expect("fine");
         assert_eq!(seen.unset.iter().collect::<Vec<_>>(), ["ALSO", "UNSET"]);
+        let default = ("DEFAULTED".to_owned(), "x".to_owned());
+        assert_eq!(seen.defaults, BTreeMap::from([default]));
         assert!(seen.secret);
     }
 }

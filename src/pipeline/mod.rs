@@ -20,6 +20,6 @@ mod yaml;
 
 pub(crate) use find::find_service;
 pub(crate) use model::*;
-pub(crate) use source::{Request, Source, locate};
+pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
 
 use source::clean_path;

@@ -3,7 +3,7 @@
 
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
-use super::secrets::{make_directory, replace};
+use super::file::{make_directory, replace};
 use crate::{
     error::{Error, Kind, Result},
     pipeline::{Pipeline, Source, Written},

@@ -7,7 +7,7 @@ use std::{
     process,
 };
 
-use super::secrets::make_directory;
+use super::file::make_directory;
 use crate::{
     error::{Error, Kind, Result},
     pipeline::Source,

@@ -1,14 +1,18 @@
 //! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
-//! `dotenv` (reading `.env`), `secrets` (the generated ones), `files` (secrets and configs that
-//! containers are given), `lock` (one `up` at a time).
+//! `dotenv` (reading `.env`) and `file` (writing it), `secrets` (the generated ones), `ports` (the
+//! chosen ones), `files` (secrets and configs that containers are given), `lock` (one `up` at a
+//! time).
 
 pub(crate) mod dotenv;
+mod file;
 mod files;
 mod lock;
+mod ports;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
+pub(crate) use ports::{Chosen, Claims, Host, choose_ports};
 pub(crate) use secrets::{ensure_secrets, secrets_to_draw};

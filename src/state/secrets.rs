@@ -1,15 +1,8 @@
 //! The secrets that `up` draws: each declared one that is set nowhere, once, into `.env`.
 
-use std::{
-    fs::{self, File, Permissions},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process,
-};
-
 use uuid::Uuid;
 
+use super::file;
 use crate::{
     error::{Error, Kind, Result},
     pipeline::Source,
@@ -26,6 +19,15 @@ const HEADER: &str = "\
 /// # Errors
 /// As [`secrets_to_draw`]; also when the file cannot be written.
 pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
+    if source.missing_secrets()?.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Another project that shares this file may just be drawing them.
+    let directory = source
+        .env_path()
+        .parent()
+        .unwrap_or_else(|| source.state_dir());
+    let _alone = file::exclusively(directory)?;
     let missing = secrets_to_draw(source, existing_volumes)?;
     if missing.is_empty() {
         return Ok(missing);
@@ -34,10 +36,7 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
         .iter()
         .map(|name| format!("{name}={}\n", Uuid::new_v4().simple()))
         .collect();
-    append(source.env_path(), &lines).map_err(|error| {
-        let what = format!("cannot write {}", source.env_path().display());
-        Error::new(Kind::Unreachable, what).because(error.to_string())
-    })?;
+    file::append(source.env_path(), HEADER, &lines)?;
     Ok(missing)
 }
 
@@ -81,63 +80,4 @@ fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> E
         "restore {path}, or give up the data with `{}`",
         source.invocation().command("down --volumes")
     ))
-}
-
-/// Adds lines to a file, which is replaced as a whole and readable by its owner alone.
-fn append(path: &Path, lines: &str) -> io::Result<()> {
-    // A link is followed, so that what it points to is replaced and not the link.
-    let path = match fs::canonicalize(path) {
-        Ok(path) => path,
-        Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
-        Err(error) => return Err(error),
-    };
-    let mut text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    if !text.is_empty() {
-        text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
-    }
-    text.push_str(HEADER);
-    text.push_str(lines);
-    let directory = path.parent().unwrap_or(&path);
-    make_directory(directory).map_err(|error| io::Error::other(error.to_string()))?;
-    replace(&path, &text, 0o600)
-}
-
-/// Writes beside the file, then renames over it: a crash leaves the old one or the new one.
-pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // What could not be written is of no use; the first error is the one to tell.
-        drop(fs::remove_file(&temporary));
-    }
-    written
-}
-
-/// Makes a directory of Caravan's own, for its owner alone; one that exists stays as it is.
-pub(super) fn make_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| {
-            Error::new(Kind::Unreachable, format!("cannot make {}", path.display()))
-                .because(error.to_string())
-        })
 }

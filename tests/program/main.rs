@@ -23,6 +23,7 @@ mod housekeeping;
 mod load;
 mod metrics;
 mod outages;
+mod projects;
 mod shapes;
 mod stalls;
 mod support;

@@ -1,10 +1,12 @@
 //! Which declaration this is: `files` (where it is written), `project` (what it is called), and
-//! what lies beside it (`.env`, the state directory).
+//! what lies beside it (`.env`, the state directory); `ports`: which host ports variables decide.
 
 mod files;
+mod ports;
 mod project;
 
 pub(super) use files::clean_path;
+pub(crate) use ports::{HostPorts, Set, VariablePort};
 
 use std::{
     collections::BTreeMap,
@@ -70,6 +72,8 @@ pub(crate) struct Source {
     directory: PathBuf,
     state_dir: PathBuf,
     env_path: PathBuf,
+    ports_path: PathBuf,
+    claims_dir: PathBuf,
     env: BTreeMap<String, String>,
     files: Vec<File>,
     tree: Node,
@@ -109,6 +113,12 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
                 .hint(format!("touch {}", path.display())),
         );
     }
+    let ports_path = match (&env_file, &found.directory) {
+        (None, None) => state_dir.join(".env"),
+        (Some(file), _) => ports::beside(file, &project),
+        (None, Some(directory)) => ports::beside(&directory.join(".env"), &project),
+    };
+    let user_state = files::user_state(&request.env);
     let secret_names =
         secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
     Ok(Source {
@@ -116,6 +126,11 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
         origin: found.origin,
         directory: found.directory.unwrap_or_else(|| state_dir.clone()),
         env_path: env_file.unwrap_or_else(|| state_dir.join(".env")),
+        ports_path,
+        // No project's name begins with a dot.
+        claims_dir: user_state
+            .unwrap_or_else(|_| state_dir.clone())
+            .join(".ports"),
         state_dir,
         env: request.env.clone(),
         files: found.files,
@@ -141,6 +156,17 @@ impl Source {
     /// The file of variables; it may not exist yet.
     pub(crate) fn env_path(&self) -> &Path {
         &self.env_path
+    }
+
+    /// The file with the host ports that were chosen for this project; it may not exist yet. For the
+    /// embedded pipeline it is [`Self::env_path`]; elsewhere several projects share that.
+    pub(crate) fn ports_path(&self) -> &Path {
+        &self.ports_path
+    }
+
+    /// Where every project of this user claims host ports.
+    pub(crate) fn claims_dir(&self) -> &Path {
+        &self.claims_dir
     }
 
     /// How this declaration is named on a command line.
@@ -222,9 +248,12 @@ impl Source {
         self.env.contains_key(name)
     }
 
-    /// The environment over the file of variables, as it is now.
+    /// The environment over the project's ports over the file of variables, as they are now.
     fn variables(&self) -> Result<BTreeMap<String, String>> {
         let mut variables = variables(&self.env_path, &self.env)?;
+        let ports = dotenv::read(&self.ports_path, &self.env)?.unwrap_or_default();
+        let chosen = |name: &String| !self.env.contains_key(name);
+        variables.extend(ports.into_iter().filter(|(name, _)| chosen(name)));
         variables.insert(project::VARIABLE.to_owned(), self.project.clone());
         Ok(variables)
     }

@@ -1,0 +1,183 @@
+//! `status --all`: every Compose project of the engine, by the labels of its containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::{
+    commands::Verdict,
+    context::Context,
+    engine::{
+        labels,
+        observed::{Container, State},
+    },
+    error::Result,
+    flags::Format,
+    output::{json, listing},
+};
+
+/// What the containers of one project tell together.
+#[derive(Debug, PartialEq, Eq)]
+struct Project {
+    name: String,
+    /// The Compose files, or that it is the shipped pipeline.
+    from: String,
+    /// Whether `caravan up` made any of it.
+    caravan: bool,
+    services: usize,
+    /// Services of which each container runs.
+    running: usize,
+    /// Services of which each container has ended well.
+    completed: usize,
+    /// The worst of all that runs and has a health check.
+    health: Option<String>,
+    /// On the host, as Docker writes them.
+    ports: Vec<String>,
+}
+
+pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
+    let projects = context.engine().await?.projects().await?;
+    let projects: Vec<Project> = projects.into_iter().map(Project::of).collect();
+    match format {
+        Format::Table => {
+            let header = ["PROJECT", "SERVICES", "HEALTH", "BY", "PORTS", "FROM"];
+            let rows = projects.iter().map(row).collect();
+            let table = listing::table(&context.console, &header, rows);
+            context.console.result(&table);
+        }
+        Format::Json => {
+            let projects: Vec<_> = projects.iter().map(value).collect();
+            let document = json!({ "projects": projects });
+            context.console.result(&json::document(&document));
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+impl Project {
+    fn of((name, containers): (String, Vec<Container>)) -> Self {
+        let label = |name: &str| {
+            let mut labels = containers.iter().filter_map(|c| c.labels.get(name));
+            labels.next().cloned().unwrap_or_default()
+        };
+        let mut by_service: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
+        for container in &containers {
+            by_service
+                .entry(&container.service)
+                .or_default()
+                .push(container);
+        }
+        let all = |is: &dyn Fn(&Container) -> bool| {
+            let services = by_service.values();
+            services.filter(|own| own.iter().all(|c| is(c))).count()
+        };
+        let made = |c: &Container| {
+            let version = c.labels.get(labels::VERSION);
+            version.is_some_and(|version| version.starts_with(labels::VERSION_PREFIX))
+        };
+        let ports: BTreeSet<&String> = containers.iter().flat_map(|c| &c.ports).collect();
+        Self {
+            from: label(labels::CONFIG_FILES),
+            caravan: containers.iter().any(made),
+            services: by_service.len(),
+            running: all(&|c| c.state == State::Running),
+            completed: all(&|c| c.state == State::Exited && c.exit_code == Some(0)),
+            health: worst(&containers),
+            ports: ports.into_iter().cloned().collect(),
+            name,
+        }
+    }
+}
+
+fn worst(containers: &[Container]) -> Option<String> {
+    let running = containers.iter().filter(|c| c.state == State::Running);
+    let states = running.filter_map(|c| Some(c.health.as_ref()?.status.as_str()));
+    let weight = |status: &&str| match *status {
+        "healthy" => 0,
+        "starting" => 1,
+        _ => 2,
+    };
+    states.max_by_key(weight).map(str::to_owned)
+}
+
+fn row(project: &Project) -> Vec<String> {
+    let mut services = format!("{}/{} running", project.running, project.services);
+    if project.completed > 0 {
+        services.push_str(&format!(", {} completed", project.completed));
+    }
+    vec![
+        project.name.clone(),
+        services,
+        project.health.clone().unwrap_or_default(),
+        by(project).to_owned(),
+        project.ports.join(", "),
+        project.from.clone(),
+    ]
+}
+
+fn by(project: &Project) -> &'static str {
+    match project.caravan {
+        true => "caravan",
+        false => "compose",
+    }
+}
+
+fn value(project: &Project) -> Value {
+    json!({
+        "project": project.name,
+        "from": project.from,
+        "by": by(project),
+        "services": project.services,
+        "running": project.running,
+        "completed": project.completed,
+        "health": project.health,
+        "ports": project.ports,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{observed::Health, testing::container};
+
+    #[test]
+    fn a_projects_containers_are_summed_up() {
+        let health = |status: &str| {
+            Some(Health {
+                status: status.to_owned(),
+                failing_streak: 0,
+                outputs: Vec::new(),
+            })
+        };
+        let mut db = container("db", 1);
+        db.health = health("healthy");
+        db.ports = vec!["127.0.0.1:15432->5432/tcp".to_owned()];
+        let version = labels::THIS_VERSION.to_owned();
+        db.labels.insert(labels::VERSION.to_owned(), version);
+        let files = "/srv/compose.yaml".to_owned();
+        db.labels.insert(labels::CONFIG_FILES.to_owned(), files);
+        let (one, mut other) = (container("web", 1), container("web", 2));
+        other.state = State::Restarting;
+        other.health = health("unhealthy");
+        let mut migrate = container("migrate", 1);
+        migrate.state = State::Exited;
+        migrate.exit_code = Some(0);
+        let containers = vec![db, migrate, one, other];
+        let project = Project::of(("shop".to_owned(), containers));
+        let expected = [
+            "shop",
+            "1/3 running, 1 completed",
+            "healthy",
+            "caravan",
+            "127.0.0.1:15432->5432/tcp",
+            "/srv/compose.yaml",
+        ];
+        assert_eq!(row(&project), expected);
+    }
+
+    #[test]
+    fn what_compose_started_says_so() {
+        let project = Project::of(("shop".to_owned(), vec![container("db", 1)]));
+        assert!(!project.caravan && project.health.is_none());
+    }
+}

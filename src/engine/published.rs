@@ -1,0 +1,88 @@
+//! Which host ports the engine's containers have, whichever project they belong to.
+
+use bollard::{
+    models::{ContainerSummary, ContainerSummaryStateEnum},
+    query_parameters::ListContainersOptionsBuilder,
+};
+use futures_util::future::try_join_all;
+
+use super::{connect::Engine, labels};
+use crate::error::Result;
+
+/// A host port that a container has, or gets as soon as it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) number: u16,
+    /// `tcp` or `udp`
+    pub(crate) protocol: String,
+    /// The container's name.
+    pub(crate) container: String,
+    /// The Compose project that it belongs to.
+    pub(crate) project: Option<String>,
+}
+
+impl Engine {
+    /// The host ports of all containers that run, or that are about to: created, or between two
+    /// restarts. One that has ended holds nothing.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub(crate) async fn published(&self) -> Result<Vec<Published>> {
+        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let list = self.docker.list_containers(Some(options));
+        let containers = self.call("list containers", list).await?;
+        let published = containers.iter().map(|container| async move {
+            let ports = match container.state {
+                Some(
+                    ContainerSummaryStateEnum::CREATED | ContainerSummaryStateEnum::RESTARTING,
+                ) => self.bindings(container).await?,
+                _ => ports(container),
+            };
+            let named = |(number, protocol)| Published {
+                number,
+                protocol,
+                container: name(container),
+                project: project(container),
+            };
+            Ok(ports.into_iter().map(named).collect::<Vec<_>>())
+        });
+        Ok(try_join_all(published).await?.concat())
+    }
+
+    /// What a container that does not run publishes when it does.
+    async fn bindings(&self, container: &ContainerSummary) -> Result<Vec<(u16, String)>> {
+        let id = container.id.as_deref().unwrap_or_default();
+        let raw = self.inspect_raw(id).await?;
+        let bindings = raw
+            .and_then(|raw| raw.host_config)
+            .and_then(|config| config.port_bindings);
+        let one = |(inside, on): (String, Option<Vec<bollard::models::PortBinding>>)| {
+            let protocol = inside.rsplit_once('/').map_or("tcp", |(_, p)| p).to_owned();
+            let numbers = on.into_iter().flatten().filter_map(|b| b.host_port);
+            let numbers: Vec<u16> = numbers.filter_map(|n| n.parse().ok()).collect();
+            numbers.into_iter().map(move |n| (n, protocol.clone()))
+        };
+        Ok(bindings.into_iter().flatten().flat_map(one).collect())
+    }
+}
+
+/// What a running container publishes.
+fn ports(container: &ContainerSummary) -> Vec<(u16, String)> {
+    let ports = container.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let protocol = port.typ.map(|typ| typ.to_string());
+            Some((port.public_port?, protocol.unwrap_or_default()))
+        })
+        .collect()
+}
+
+fn name(container: &ContainerSummary) -> String {
+    let name = container.names.iter().flatten().next();
+    name.map(|name| name.trim_start_matches('/').to_owned())
+        .unwrap_or_default()
+}
+
+fn project(container: &ContainerSummary) -> Option<String> {
+    container.labels.as_ref()?.get(labels::PROJECT).cloned()
+}

@@ -1,0 +1,104 @@
+//! Several projects of one declaration on one host: ports of their own, nothing shared.
+
+use crate::support::{Ran, free_port, pipeline::Pipeline};
+
+/// Two services that run without any other; one publishes a port that a variable decides, one has
+/// a name that only one project can have.
+fn declaration(port: u16, name: &str) -> String {
+    format!(
+        r#"
+services:
+  web: &web
+    image: caravan.local/caravan
+    command: [run, admin-service]
+    environment: {{DATABASE_URL: "postgres://a:b@127.0.0.1:1/c", API_TOKEN: "0123456789abcdef"}}
+    ports: ['127.0.0.1:${{WEB_PORT:-{port}}}:8080']
+    x-caravan: {{image-from: self}}
+  named:
+    <<: *web
+    ports: []
+    container_name: {name}
+x-caravan: {{}}
+"#
+    )
+}
+
+fn published(pipeline: &Pipeline) -> u16 {
+    let template = r#"{{(index (index .NetworkSettings.Ports "8080/tcp") 0).HostPort}}"#;
+    pipeline.inspect("web", template).parse().unwrap()
+}
+
+#[test]
+fn a_second_project_gets_ports_of_its_own_and_keeps_them() {
+    let one = Pipeline::declared("one", &[]);
+    let two = Pipeline::declared("two", &[]);
+    let port = free_port();
+    let file = one.directory().join("compose.yaml");
+    std::fs::write(&file, declaration(port, &one.container("named"))).unwrap();
+    let beside = |args: &[&str]| {
+        let mut command = two.command(args);
+        Ran::of(command.current_dir(one.directory()).output().unwrap())
+    };
+
+    one.caravan(&["up"]).expect(0);
+    assert_eq!(published(&one), port, "the default is free");
+    let up = beside(&["up", "web"]).expect(0);
+    let chosen = published(&two);
+    assert_ne!(chosen, port);
+    for said in [port.to_string(), chosen.to_string(), one.container("web")] {
+        assert!(up.stderr.contains(&said), "{said} in:\n{}", up.stderr);
+    }
+    let again = one.caravan(&["up"]).expect(0);
+    assert!(again.stdout.contains("unchanged"), "{}", again.stdout);
+
+    // Down and up, from another directory.
+    beside(&["down"]).expect(0);
+    let file = file.to_str().unwrap();
+    let up = two.caravan(&["-f", file, "up", "web"]).expect(0);
+    assert_eq!(published(&two), chosen, "{}", up.stderr);
+    assert_eq!(published(&one), port);
+
+    both_are_listed(&one, &two, chosen);
+    let taken = beside(&["up", "named"]).expect(1).stderr;
+    let name = one.container("named");
+    assert!(
+        taken.contains(&format!("cannot have the name {name}: it is taken")),
+        "{taken}"
+    );
+    assert!(
+        taken.contains(&format!("the project {}", one.project)),
+        "{taken}"
+    );
+}
+
+/// From a directory that has no declaration.
+fn both_are_listed(one: &Pipeline, two: &Pipeline, port: u16) {
+    let listed = two
+        .caravan(&["status", "--all", "-o", "json"])
+        .expect(0)
+        .json();
+    let projects = listed["projects"].as_array().unwrap();
+    let of = |pipeline: &Pipeline| {
+        let mut projects = projects.iter();
+        projects
+            .find(|p| p["project"] == pipeline.project.as_str())
+            .unwrap()
+    };
+    let (first, second) = (of(one), of(two));
+    let file = one.directory().join("compose.yaml");
+    for project in [first, second] {
+        assert_eq!(project["by"], "caravan");
+        assert_eq!(project["from"], file.to_str().unwrap());
+    }
+    assert_eq!(
+        (&first["services"], &first["running"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(second["services"], 1);
+    assert_eq!(second["ports"][0], format!("127.0.0.1:{port}->8080/tcp"));
+    let table = two.caravan(&["status", "--all"]).expect(0).stdout;
+    assert!(
+        table.contains(&one.project) && table.contains(&two.project),
+        "{table}"
+    );
+}
