@@ -4,7 +4,8 @@
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed and `plan`
 //! compares that with what is there; `up` sets all services going, `apply` brings each one up as
 //! soon as its dependencies on the `board` allow, `wait` tells when it is ready and `failure` why
-//! it is not; `restart` and `down` are the way back. Nothing here prints: events go to a channel.
+//! it is not; `restart` and `down` are the way back, in the order of `stopping`. Nothing here
+//! prints: events go to a channel.
 
 mod connect;
 pub(crate) mod event;
@@ -31,6 +32,7 @@ mod ports;
 
 mod down;
 mod restart;
+mod stopping;
 
 mod logs;
 mod rotation;
