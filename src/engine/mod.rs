@@ -5,8 +5,9 @@
 //! names what differs from what is there, and `plan` says what to do about it (`preview` shows it);
 //! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
 //! `board` allow, `wait` tells when it is ready and `failure` why it is not, `outcome` makes one
-//! answer of all; `restart` and `down` are the way back. `facts`, `inside`, `vacancy` and
-//! `leftovers` are what `doctor` asks. Nothing here prints: events go to a channel.
+//! answer of all; `restart` and `down` are the way back, in the order of `stopping`. `facts`,
+//! `inside`, `vacancy` and `leftovers` are what `doctor` asks. Nothing here prints: events go to a
+//! channel.
 
 mod connect;
 pub(crate) mod event;
@@ -39,6 +40,7 @@ mod refusal;
 
 mod down;
 mod restart;
+mod stopping;
 
 mod logs;
 mod rotation;

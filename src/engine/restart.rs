@@ -9,10 +9,10 @@ use super::{
     apply::{Apply, Trouble, addresses},
     board::Stage,
     connect::Engine,
-    down,
     event::{Event, Events, Outcome},
     observed::{Container, State},
     report::{ServiceReport, UpReport},
+    stopping::Stopping,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -89,18 +89,18 @@ impl Apply<'_> {
     async fn stop_all(&self) -> Result<()> {
         let chosen = |c: &&Container| self.services.iter().any(|s| s.name == c.service);
         let containers: Vec<_> = self.observed.iter().filter(chosen).collect();
-        for level in down::levels(&containers) {
-            let stop = level
-                .into_iter()
-                .filter(|c| c.state != State::Exited)
-                .map(|c| {
-                    let (part, what) = (c.service.clone(), "stopping".to_owned());
-                    self.send(Event::Doing { part, what });
-                    self.engine.stop(&c.id, &c.name)
-                });
-            try_join_all(stop).await?;
-        }
-        Ok(())
+        let order = Stopping::new(&containers);
+        let stop = containers.iter().map(|c| async {
+            order.turn(&c.service).await;
+            if c.state != State::Exited {
+                let (part, what) = (c.service.clone(), "stopping".to_owned());
+                self.send(Event::Doing { part, what });
+                self.engine.stop(&c.id, &c.name).await?;
+            }
+            order.stopped(&c.service);
+            Ok(())
+        });
+        try_join_all(stop).await.map(drop)
     }
 
     async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {

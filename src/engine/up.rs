@@ -55,15 +55,16 @@ impl Engine {
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
         apply.scale.clone_from(&goal.scale);
-        for orphan in plan::orphans(pipeline, &observed) {
-            if goal.remove_orphans {
-                self.take_down(orphan, false, events).await?;
-                continue;
+        let orphans = plan::orphans(pipeline, &observed);
+        if goal.remove_orphans {
+            self.take_all_down(&orphans, false, events).await?;
+        } else {
+            for orphan in orphans {
+                let name = &orphan.name;
+                let note =
+                    format!("{name} belongs to this project, but is not declared: left as it is");
+                apply.send(Event::Note(note));
             }
-            let name = &orphan.name;
-            let note =
-                format!("{name} belongs to this project, but is not declared: left as it is");
-            apply.send(Event::Note(note));
         }
         let all = apply.services.iter().map(|s| apply.service(s));
         let services = apply

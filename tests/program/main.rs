@@ -12,6 +12,7 @@
 mod allocations;
 mod bring_up;
 mod cli;
+mod compose;
 mod converge;
 mod database;
 mod dead_letters;
