@@ -22,6 +22,7 @@ mod load;
 mod metrics;
 mod outages;
 mod shapes;
+mod stack;
 mod stalls;
 mod support;
 mod workers;

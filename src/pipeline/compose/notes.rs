@@ -20,14 +20,10 @@ impl Notes {
     pub(super) fn secret(&mut self, value: &str) {
         let value = value.trim();
         let lines = value.lines().map(str::trim);
-        let telling = lines.filter(|line| line.len() >= TELLING);
-        for part in std::iter::once(value).chain(telling) {
+        for part in std::iter::once(value).chain(lines) {
             if !self.secrets.iter().any(|known| known == part) {
                 self.secrets.push(part.to_owned());
             }
         }
     }
 }
-
-/// A shorter line of a longer secret may stand anywhere (bytes).
-const TELLING: usize = 8;

@@ -106,8 +106,11 @@ fn by_hand(build: &Build) -> String {
         }
         Dockerfile::Inline(_) => return "put right what `dockerfile_inline` says".to_owned(),
     }
-    if let Some(target) = &build.target {
-        command.push_str(&format!(" --target {}", quote(target)));
+    let options = [("--target", &build.target), ("--network", &build.network)];
+    for (flag, value) in options {
+        if let Some(value) = value {
+            command.push_str(&format!(" {flag} {}", quote(value)));
+        }
     }
     for name in build.args.keys() {
         command.push_str(&format!(" --build-arg {}", quote(name)));
