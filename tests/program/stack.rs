@@ -28,6 +28,10 @@ services:
     stop_grace_period: 0s
     profiles: [tools]
     depends_on: {app: {condition: service_healthy, restart: true}}
+  absent:
+    image: caravan.local/is-nowhere:1
+    pull_policy: never
+    profiles: [absent]
 secrets:
   token: {environment: TOKEN}
   key: {file: ./key}
@@ -47,6 +51,7 @@ fn declared() -> Pipeline {
     write(&pipeline, "app/.dockerignore", "*.log\nDockerfile\n");
     write(&pipeline, "app/kept.txt", "kept\n");
     write(&pipeline, "app/left.log", "left out\n");
+    write(&pipeline, "app/.env", "SECRET=1\n");
     pipeline
 }
 
@@ -101,7 +106,13 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     assert_eq!(outcome(&up, "app"), "unchanged", "{}", up.stderr);
     write(&pipeline, "app/kept.txt", "changed\n");
     let up = pipeline.caravan(&["up", "extra"]).expect(0);
-    assert!(up.stderr.contains("built"), "{}", up.stderr);
+    for expected in ["built", "the build of app is sent .env"] {
+        assert!(
+            up.stderr.contains(expected),
+            "{expected:?} in:\n{}",
+            up.stderr
+        );
+    }
     assert_eq!(outcome(&up, "app"), "recreated");
     assert_eq!(
         outcome(&up, "extra"),
@@ -123,6 +134,8 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
         "{wrote}"
     );
 
+    let Ran { stderr, .. } = pipeline.caravan(&["up", "absent"]).expect(1);
+    assert!(stderr.contains("is not to be pulled"), "{stderr}");
     let broken = "FROM caravan.local/redis:7\nRUN echo about to fail; no-such-program\n";
     write(&pipeline, "app/Dockerfile", broken);
     let Ran { stderr, .. } = pipeline.caravan(&["up"]).expect(1);

@@ -16,6 +16,9 @@ use crate::{
     pipeline::{Build, Dockerfile, Service},
 };
 
+/// Beside a Compose file it has the pipeline's secrets, which an image need not have.
+const ENV: &str = ".env";
+
 impl Images<'_> {
     /// The image that a service's `build` makes, built unless it was made of the very same content.
     ///
@@ -29,6 +32,11 @@ impl Images<'_> {
             && content == context.digest
         {
             return Ok(image);
+        }
+        if context.sends(ENV) {
+            let name = &service.name;
+            let note = format!("the build of {name} is sent {ENV}: name it in .dockerignore");
+            self.note(note);
         }
         let labels = labels(&self.pipeline.project, service, build, &context.digest);
         let mut options = BuildImageOptionsBuilder::new()
