@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{ensure_secrets, lock};
+use super::{ensure_secrets, lock, remove_files, write_files};
 use crate::{error::Kind, pipeline::tests::Place};
 
 const DECLARATION: &str = "\
@@ -112,4 +112,31 @@ fn one_at_a_time() {
     );
     drop(held);
     drop(lock(&source).expect("free again"));
+}
+
+#[test]
+fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
+    let mut place = Place::new();
+    let declaration = "x-caravan: {}\nservices:\n  app: {image: a, secrets: [token], configs: [{source: run, mode: 0555}]}\n\
+                       secrets: {token: {environment: TOKEN}}\nconfigs: {run: {content: '#!/bin/sh'}}\n";
+    place.write("compose.yaml", declaration);
+    for token in ["first", "second"] {
+        place.set("TOKEN", token);
+        let source = place.source();
+        write_files(&source, &place.pipeline()).expect("written");
+        let directory = source.files_dir();
+        let (secret, script) = (
+            directory.join("secrets/token"),
+            directory.join("configs/run.x"),
+        );
+        assert_eq!(fs::read_to_string(&secret).expect("readable"), token);
+        assert_eq!(
+            (mode(&directory), mode(&secret), mode(&script)),
+            (0o700, 0o444, 0o555)
+        );
+    }
+    let source = place.source();
+    remove_files(&source).expect("removed");
+    assert!(!source.files_dir().exists());
+    remove_files(&source).expect("removed already");
 }

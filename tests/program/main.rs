@@ -26,6 +26,7 @@ mod metrics;
 mod outages;
 mod projects;
 mod shapes;
+mod stack;
 mod stalls;
 mod support;
 mod workers;

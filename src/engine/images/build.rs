@@ -8,6 +8,7 @@ use std::{
 
 use bollard::{
     body_try_stream,
+    errors::Error as DockerError,
     models::BuildInfo,
     query_parameters::{BuildImageOptions, BuildImageOptionsBuilder},
 };
@@ -79,7 +80,7 @@ impl Engine {
                 Ok(Some(info)) => info,
                 Err(_) => return Err(log.explain(timed_out(&what, STALL))),
             };
-            let info = info.map_err(|e| log.explain(self.refused(&what, &e)))?;
+            let info = info.map_err(|e| log.explain(self.broken_off(&what, &e)))?;
             if let Some(error) = error_of(&info) {
                 let error = Error::new(Kind::NotRight, format!("Docker could not {what}: {error}"));
                 return Err(log.explain(error));
@@ -90,6 +91,16 @@ impl Engine {
                 // Nobody listening is no reason to stop.
                 drop(events.send(Event::Doing { part, what }));
             }
+        }
+    }
+
+    /// A step that fails is the pipeline's fault and not the engine's.
+    fn broken_off(&self, what: &str, e: &DockerError) -> Error {
+        match e {
+            DockerError::DockerStreamError { error } => {
+                Error::new(Kind::NotRight, format!("Docker could not {what}")).because(error.trim())
+            }
+            e => self.refused(what, e),
         }
     }
 }
@@ -109,7 +120,12 @@ impl Log {
     /// Takes a piece of output; says `3/7` when it begins that step.
     fn add(&mut self, text: &str) -> Option<String> {
         let mut begun = None;
-        for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        for line in text.lines().map(without_colours) {
+            let line = line.trim();
+            // What the builder itself does between steps tells nothing.
+            if line.is_empty() || line.starts_with("---> ") || line.starts_with("Removing inter") {
+                continue;
+            }
             if let Some((number, _)) = line.strip_prefix("Step ").and_then(|l| l.split_once(" : "))
             {
                 begun = Some(number.to_owned());
@@ -132,6 +148,18 @@ impl Log {
             .chain(self.lines.iter().cloned())
             .fold(error, Error::because)
     }
+}
+
+/// The builder paints what a step writes to stderr.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // `[91m`: the letter ends it.
+        let end = part.find(|c: char| c.is_ascii_alphabetic());
+        plain.push_str(end.map_or("", |end| &part[end + 1..]));
+    }
+    plain
 }
 
 /// The build context as a tar; from packages with the host's certificates in `ca/`.
@@ -184,8 +212,9 @@ mod tests {
         assert_eq!(log.add("Step 1/2 : FROM base\n").as_deref(), Some("1/2"));
         assert_eq!(log.add(" ---> abc\n"), None);
         assert_eq!(log.add("Step 2/2 : RUN false\n").as_deref(), Some("2/2"));
+        log.add(" ---> Running in abc\n");
         for n in 0..20 {
-            log.add(&format!("line {n}\n"));
+            log.add(&format!("\u{1b}[91mline {n}\u{1b}[0m\n"));
         }
         let error = log.explain(Error::new(Kind::NotRight, "no"));
         assert_eq!(error.evidence[0], "Step 2/2 : RUN false");

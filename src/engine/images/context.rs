@@ -81,6 +81,11 @@ impl Context {
         Ok(context)
     }
 
+    /// Whether a file of that name, at the top, is sent.
+    pub(super) fn sends(&self, name: &str) -> bool {
+        self.paths.iter().any(|path| path == Path::new(name))
+    }
+
     fn walk(&mut self, directory: &Path, ignore: &Ignore) -> io::Result<()> {
         let mut entries = BTreeMap::new();
         for entry in fs::read_dir(self.root.join(directory))? {
@@ -275,6 +280,8 @@ mod tests {
         );
         elsewhere.dockerfile = Dockerfile::Inline("FROM scratch\n".to_owned());
         assert_eq!(sent(&elsewhere).await.len(), 3);
+        let context = Context::read(&elsewhere).expect("readable");
+        assert!(context.sends("main.js") && !context.sends("main"));
     }
 
     #[test]

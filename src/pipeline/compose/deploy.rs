@@ -40,11 +40,7 @@ impl Deploy {
             deploy.resources(&resources, notes)?;
         }
         fields.read("mode", |v| v.word(&[("replicated", ())]))?;
-        for key in SWARM {
-            if let Some(ignored) = fields.take(key) {
-                notes.no_effect(&ignored, "it is for Swarm");
-            }
-        }
+        notes.swarm(view, &mut fields, &SWARM);
         fields.finish_compose(&[])?;
         Ok(deploy)
     }
@@ -141,11 +137,7 @@ fn restart(view: &View<'_>, notes: &mut Notes) -> Result<Restart, Problem> {
             ("on-failure", Restart::OnFailure(attempts)),
         ])
     })?;
-    for key in ["delay", "window"] {
-        if let Some(ignored) = fields.take(key) {
-            notes.no_effect(&ignored, "it is for Swarm");
-        }
-    }
+    notes.swarm(view, &mut fields, &["delay", "window"]);
     fields.finish_compose(&[])?;
     Ok(condition.unwrap_or(Restart::Always))
 }

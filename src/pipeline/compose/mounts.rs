@@ -9,9 +9,18 @@ use crate::pipeline::{
 /// What stands for a path and not for the name of a volume.
 const PATHS: [char; 3] = ['/', '.', '~'];
 
-pub(super) fn mounts(view: &View<'_>, context: &Context<'_>) -> Result<Vec<Mount>, Problem> {
+/// Volumes and paths; what `type: tmpfs` says is added to `tmpfs`, as the service's own key has it.
+pub(super) fn mounts(
+    view: &View<'_>,
+    tmpfs: &mut Vec<String>,
+    context: &Context<'_>,
+) -> Result<Vec<Mount>, Problem> {
     let mut mounts: Vec<(usize, Mount)> = Vec::new();
     for item in view.items()? {
+        if let Some(memory) = in_memory(&item)? {
+            tmpfs.push(memory);
+            continue;
+        }
         let mount = if item.is_mapping() {
             long(&item, context)?
         } else {
@@ -117,13 +126,9 @@ enum Type {
 
 fn long(view: &View<'_>, context: &Context<'_>) -> Result<Mount, Problem> {
     let mut fields = view.fields()?;
-    let kind = fields.require("type")?;
-    if kind.str().is_ok_and(|text| text == "tmpfs") {
-        return Err(kind
-            .problem("`tmpfs` is not supported here")
-            .hint("write it as the service's `tmpfs: [/path]`"));
-    }
-    let kind = kind.word(&[("volume", Type::Volume), ("bind", Type::Bind)])?;
+    let kind = fields
+        .require("type")?
+        .word(&[("volume", Type::Volume), ("bind", Type::Bind)])?;
     let target = fields
         .require("target")?
         .parse("a path in the container", absolute)?;
@@ -148,6 +153,32 @@ fn long(view: &View<'_>, context: &Context<'_>) -> Result<Mount, Problem> {
     }
     fields.finish_compose(&["bind", "image", "tmpfs", "volume"])?;
     Ok(mount)
+}
+
+/// `/path:size=64m,mode=1777`, if that is what an entry says in its long form.
+fn in_memory(view: &View<'_>) -> Result<Option<String>, Problem> {
+    let kind = view.node.get("type").and_then(|kind| kind.text());
+    if kind != Some("tmpfs") {
+        return Ok(None);
+    }
+    let mut fields = view.fields()?;
+    fields.take("type");
+    let target = fields
+        .require("target")?
+        .parse("a path in the container", absolute)?;
+    let read_only = fields.read_or_default("read_only", View::bool)?;
+    let mut options: Vec<String> = read_only.then(|| "ro".to_owned()).into_iter().collect();
+    if let Some(view) = fields.take("tmpfs") {
+        let mut fields = view.fields()?;
+        let size = fields.read("size", View::bytes)?;
+        let mode = fields.read("mode", View::filled)?;
+        options.extend(size.map(|size| format!("size={size}")));
+        options.extend(mode.map(|mode| format!("mode={}", mode.trim_start_matches("0o"))));
+        fields.finish_compose(&[])?;
+    }
+    fields.finish_compose(&["consistency"])?;
+    let colon = if options.is_empty() { "" } else { ":" };
+    Ok(Some(format!("{target}{colon}{}", options.join(","))))
 }
 
 fn bind_options(view: &View<'_>) -> Result<Vec<String>, Problem> {

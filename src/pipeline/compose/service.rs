@@ -61,6 +61,7 @@ pub(super) fn read(
         Some(_) | None => None,
     };
     let (image, build) = image(&mut fields, key, build, &extension, context)?;
+    let mut tmpfs = fields.read_or_default("tmpfs", View::text_or_texts)?;
     let service = Service {
         name: checked_name(key, view)?,
         profiles,
@@ -72,7 +73,7 @@ pub(super) fn read(
         command: words(&mut fields, "command")?,
         environment: environment(&mut fields, context)?,
         ports: fields.read_or_default("ports", ports)?,
-        mounts: fields.read_or_default("volumes", |v| mounts(v, context))?,
+        mounts: fields.read_or_default("volumes", |v| mounts(v, &mut tmpfs, context))?,
         grants: grants(&mut fields, active, definitions, context, notes)?,
         networks: networks(&mut fields, runtime.network_mode.is_some())?,
         depends_on: fields.read_or_default("depends_on", depends::on)?,
@@ -84,7 +85,7 @@ pub(super) fn read(
         hostname: fields.read("hostname", View::filled)?,
         read_only: fields.read_or_default("read_only", View::bool)?,
         init: fields.read_or_default("init", View::bool)?,
-        tmpfs: fields.read_or_default("tmpfs", View::text_or_texts)?,
+        tmpfs,
         cap_add: fields.read_or_default("cap_add", View::names)?,
         cap_drop: fields.read_or_default("cap_drop", View::names)?,
         security_opt: fields.read_or_default("security_opt", View::names)?,

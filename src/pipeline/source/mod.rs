@@ -136,7 +136,7 @@ pub(crate) fn locate(request: &Request) -> Result<Source> {
         files: found.files,
         tree: found.tree,
         secret_names,
-        profiles: request.profiles.clone(),
+        profiles: named_profiles(request),
         activated: Vec::new(),
         invocation: request.invocation(),
     })
@@ -259,12 +259,7 @@ impl Source {
     }
 
     fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
-        let mut profiles = self.profiles.clone();
-        if let (true, Some(names)) = (profiles.is_empty(), variables.get(PROFILES)) {
-            let names = names.split(',').map(str::trim);
-            profiles.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
-        }
-        profiles.extend_from_slice(&self.activated);
+        let profiles = self.active_profiles(&variables);
         let context = Context {
             project: &self.project,
             origin: &self.origin,
@@ -276,6 +271,15 @@ impl Source {
         };
         read::pipeline(&self.tree, &context)
             .map_err(|problems| problem::error(problems, &self.files))
+    }
+
+    fn active_profiles(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+        let mut profiles = self.profiles.clone();
+        if let (true, Some(names)) = (profiles.is_empty(), variables.get(PROFILES)) {
+            profiles.extend(names.split(',').map(|name| name.trim().to_owned()));
+        }
+        profiles.extend_from_slice(&self.activated);
+        profiles
     }
 
     fn lacking(&self, missing: &[String]) -> Error {
@@ -295,6 +299,12 @@ impl Source {
         }
         error.hint(self.invocation.command("up"))
     }
+}
+
+/// An empty variable is a flag that is not there.
+fn named_profiles(request: &Request) -> Vec<String> {
+    let named = request.profiles.iter().filter(|name| !name.is_empty());
+    named.cloned().collect()
 }
 
 /// The environment's variables over those of a file.

@@ -1,9 +1,11 @@
-//! Whole declarations: the shipped one, a corpus of wrong ones, and where they are found.
+//! Whole declarations: the shipped one, a corpus of wrong ones, and where they are found. What people
+//! publish is in `engine::spec::corpus`.
 
 mod embedded;
 mod files;
 mod forms;
 mod names;
+mod profiles;
 mod wrong;
 
 use std::{
@@ -78,7 +80,7 @@ impl Place {
         locate(&self.request)
     }
 
-    fn pipeline(&self) -> Pipeline {
+    pub(crate) fn pipeline(&self) -> Pipeline {
         let pipeline = self.source().resolve();
         pipeline.unwrap_or_else(|error| panic!("{}", shown(&error)))
     }

@@ -46,12 +46,18 @@ impl Pipeline {
     /// A project that is up.
     pub(crate) fn up(name: &str, extra: &[(&str, &str)]) -> Self {
         let pipeline = Self::declared(name, extra);
+        pipeline.with_images(&["up"]);
+        pipeline
+    }
+
+    /// An `up` that may have to build images.
+    #[track_caller]
+    pub(crate) fn with_images(&self, args: &[&str]) {
         let guard = IMAGES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        pipeline.caravan(&["up"]).expect(0);
+        self.caravan(args).expect(0);
         drop(guard);
-        pipeline
     }
 
     /// Runs `caravan` on this project, in an empty directory: the embedded declaration.

@@ -16,6 +16,9 @@ use crate::{
     pipeline::{Build, Dockerfile, Service},
 };
 
+/// Beside a Compose file it has the pipeline's secrets, which an image need not have.
+const ENV: &str = ".env";
+
 impl Images<'_> {
     /// The image that a service's `build` makes, built unless it was made of the very same content.
     ///
@@ -27,6 +30,11 @@ impl Images<'_> {
         let context = self.context(service, build).await?;
         if let Some(image) = self.built_from(reference, &context).await? {
             return Ok(image);
+        }
+        if context.sends(ENV) {
+            let name = &service.name;
+            let note = format!("the build of {name} is sent {ENV}: name it in .dockerignore");
+            self.note(note);
         }
         let labels = labels(&self.pipeline.project, service, build, &context.digest);
         let mut options = BuildImageOptionsBuilder::new()
@@ -123,8 +131,11 @@ fn by_hand(build: &Build) -> String {
         }
         Dockerfile::Inline(_) => return "put right what `dockerfile_inline` says".to_owned(),
     }
-    if let Some(target) = &build.target {
-        command.push_str(&format!(" --target {}", quote(target)));
+    let options = [("--target", &build.target), ("--network", &build.network)];
+    for (flag, value) in options {
+        if let Some(value) = value {
+            command.push_str(&format!(" {flag} {}", quote(value)));
+        }
     }
     for name in build.args.keys() {
         command.push_str(&format!(" --build-arg {}", quote(name)));
