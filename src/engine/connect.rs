@@ -1,6 +1,9 @@
 //! The Docker engine: where it is, whether it answers, and how each call to it is bounded.
 
-use std::{error::Error as StdError, future::Future, io, path::Path, time::Duration};
+use std::{
+    error::Error as StdError, fs, future::Future, io, os::unix::fs::MetadataExt, path::Path,
+    time::Duration,
+};
 
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 
@@ -173,25 +176,62 @@ pub(super) fn reason(e: &DockerError) -> String {
 
 fn unreachable(host: &str, e: &DockerError) -> Error {
     let error = Error::new(Kind::Unreachable, format!("cannot reach Docker at {host}"));
-    let error = error.because(reason(e));
+    let reason = reason(e);
+    let wants_tls = reason.contains("HTTPS server");
+    let error = error.because(reason);
     match io_kind(e) {
-        Some(io::ErrorKind::PermissionDenied) => {
-            error.hint("sudo usermod -aG docker \"$USER\" && newgrp docker")
-        }
+        Some(io::ErrorKind::PermissionDenied) => no_permission(error, host),
+        _ if wants_tls => error
+            .because("Caravan does not speak TLS to Docker: a tunnel does")
+            .hint(tunnel(host)),
         _ => error.hint(how_to_reach(host)),
     }
 }
 
-/// An address that Caravan cannot talk to. TLS and SSH are left to a tunnel.
+/// Whose members may use the socket.
+fn no_permission(error: Error, host: &str) -> Error {
+    let group = host.strip_prefix("unix://").and_then(group_of);
+    let group = group.filter(|name| name != "root");
+    let (error, group) = match group {
+        Some(group) => (
+            error.because(format!("it is for root and the group {group}")),
+            group,
+        ),
+        None => (error, "docker".to_owned()),
+    };
+    error.hint(format!(
+        "sudo usermod -aG {group} \"$USER\" && newgrp {group}"
+    ))
+}
+
+/// The name of a file's group, by group(5).
+fn group_of(path: &str) -> Option<String> {
+    let id = fs::metadata(path).ok()?.gid().to_string();
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    })
+}
+
+/// An address that Caravan cannot talk to.
 fn unsupported(host: &str) -> Error {
     let error = Error::new(Kind::Usage, format!("Docker cannot be talked to at {host}"));
-    let error = error.because("an address begins with unix:// or tcp://");
+    error
+        .because("an address begins with unix:// or tcp://")
+        .hint(tunnel(host))
+}
+
+/// A way to an engine that is reached by TLS or SSH.
+fn tunnel(host: &str) -> String {
     let remote = host.split_once("://").map_or(host, |(_, rest)| rest);
     let remote = remote.rsplit_once(':').map_or(remote, |(name, _)| name);
-    error.hint(format!(
-        "ssh -NL /tmp/docker.sock:/var/run/docker.sock {remote} and, beside it, -H \
-         unix:///tmp/docker.sock"
-    ))
+    format!(
+        "ssh -NL /tmp/docker.sock:/var/run/docker.sock {} and, beside it, -H \
+         unix:///tmp/docker.sock",
+        quote(remote)
+    )
 }
 
 /// What shows whether an engine listens there, or makes one.
@@ -257,6 +297,28 @@ mod tests {
         assert_eq!(error.kind, Kind::Unreachable);
         assert!(error.what.contains(missing), "{error}");
         assert!(error.hint.is_some());
+    }
+
+    #[tokio::test]
+    async fn ssh_and_tls_are_left_to_a_tunnel() {
+        let ssh = Engine::connect(Some("ssh://me@shop.example:22")).await;
+        let ssh = ssh.expect_err("not spoken");
+        assert_eq!(ssh.kind, Kind::Usage);
+        let tls = DockerError::DockerResponseServerError {
+            status_code: 400,
+            message: "Client sent an HTTP request to an HTTPS server.".to_owned(),
+        };
+        let tls = unreachable("tcp://shop.example:2376", &tls);
+        for (error, remote) in [(ssh, " me@shop.example "), (tls, " shop.example ")] {
+            let hint = error.hint.expect("says how");
+            assert!(hint.contains(remote), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_socket_tells_whose_it_is() {
+        assert_eq!(group_of("/").as_deref(), Some("root"));
+        assert_eq!(group_of("/nowhere"), None);
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! A look from inside: a short-lived container of Caravan's own image, on a network of its own,
 //! says what only a container sees (`jobs::doctor`). Nothing of it stays.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     models::{
         ContainerCreateBody, EndpointSettings, HostConfig, NetworkCreateRequest, NetworkingConfig,
     },
-    query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder},
+    query_parameters::{
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
+    },
 };
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,7 +21,6 @@ use super::{
     labels,
     logs::LogOptions,
     observed::Container,
-    wait::{NotReady, Patience},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -71,16 +72,12 @@ impl Engine {
             .create_container(Some(options), body(image, name));
         let id = self.call("create a container", create).await?.id;
         self.start(&id, name).await?;
-        let ended = self
-            .watch(&id, Patience::ENDLESS, |_| None::<Infallible>)
-            .await;
-        match ended {
-            Ok(never) => match never {},
-            Err(NotReady::Ended(container)) => self.told(container).await,
-            Err(NotReady::Docker(e)) => Err(e),
-            Err(NotReady::Looping(_) | NotReady::Unhealthy(_) | NotReady::Gone) => {
-                Err(Error::new(Kind::NotRight, "somebody removed the container"))
-            }
+        // An exit code other than 0 is an error of bollard's; what the container wrote tells more.
+        let options = None::<WaitContainerOptions>;
+        drop(self.docker.wait_container(&id, options).next().await);
+        match self.inspect(&id).await? {
+            Some(container) => self.told(container).await,
+            None => Err(Error::new(Kind::NotRight, "somebody removed the container")),
         }
     }
 

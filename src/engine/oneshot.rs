@@ -2,12 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::{
-    apply::Apply,
-    event::Outcome,
-    observed::State,
-    wait::{NotReady, Patience},
-};
+use super::{apply::Apply, event::Outcome, observed::State, wait::NotReady};
 use crate::{clients, error::Result, pipeline::Service};
 
 impl Apply<'_> {
@@ -34,8 +29,7 @@ impl Apply<'_> {
             }
         }
         self.doing(service, "waiting for it to complete");
-        let patience = Patience::fresh(service);
-        let ended = self.engine.watch(id, patience, |_| None::<Infallible>);
+        let ended = self.engine.watch(id, service, |_| None::<Infallible>);
         match ended.await {
             Ok(never) => match never {},
             Err(NotReady::Ended(container)) if container.exit_code == Some(0) => {

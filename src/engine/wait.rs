@@ -65,46 +65,31 @@ pub(super) struct Waiting<'a> {
     pub(super) doing: &'a (dyn Fn(&str) + Sync),
 }
 
-/// How much a wait puts up with: what a container brings along from before counts for nothing.
+/// How much a wait puts up with, counted from what a container is like when it begins: what has
+/// only just been put right may let it recover.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// As Docker counts them.
+struct Patience {
+    /// Restarts by Docker's policy, since the container was last started by hand.
     restarts: i64,
     /// Failed probes in a row.
     probes: i64,
 }
 
 impl Patience {
-    /// With one that is only to end.
-    pub(super) const ENDLESS: Self = Self {
-        restarts: i64::MAX,
-        probes: i64::MAX,
-    };
-
-    /// With a container that has just been started.
-    pub(super) fn fresh(service: &Service) -> Self {
-        Self {
-            restarts: match service.restart {
-                // Docker keeps to the limit that is declared.
-                Restart::OnFailure(Some(_)) => i64::MAX,
-                Restart::No
-                | Restart::Always
-                | Restart::UnlessStopped
-                | Restart::OnFailure(None) => RESTARTS,
-            },
-            probes: 1,
-        }
-    }
-
-    /// With one that runs already: what has only just been put right may let it recover. One that
-    /// was restarted over and over is given up when that happens once more, one that Docker calls
-    /// unhealthy when as many more probes fail as had to.
+    /// One that was restarted over and over before is given up when that happens once more, one
+    /// that Docker calls unhealthy when as many more probes fail as had to.
     fn with(service: &Service, container: &Container) -> Self {
-        let fresh = Self::fresh(service);
+        let restarts = match service.restart {
+            // Docker keeps to the limit that is declared.
+            Restart::OnFailure(Some(_)) => i64::MAX,
+            Restart::No | Restart::Always | Restart::UnlessStopped | Restart::OnFailure(None) => {
+                RESTARTS
+            }
+        };
         let retries = service.healthcheck.as_ref().and_then(|h| h.retries);
         let unhealthy = container.health.as_ref().filter(|h| h.status == UNHEALTHY);
         Self {
-            restarts: fresh.restarts.max(container.restart_count + 1),
+            restarts: restarts.max(container.restart_count + 1),
             probes: unhealthy.map_or(1, |h| h.failing_streak + retries.unwrap_or(RETRIES)),
         }
     }
@@ -142,21 +127,17 @@ impl Engine {
     /// # Errors
     /// It ended, restarts over and over, or is unhealthy.
     pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
-        let patience = match waiting.fresh {
-            true => Patience::fresh(waiting.service),
-            false => Patience::with(waiting.service, waiting.container),
-        };
         let id = &waiting.container.id;
         tokio::select! {
-            ready = self.conditions(waiting, patience) => ready,
-            ended = self.watch(id, patience, |_| None::<Infallible>) => match ended {
+            ready = self.conditions(waiting) => ready,
+            ended = self.watch(id, waiting.service, |_| None::<Infallible>) => match ended {
                 Ok(never) => match never {},
                 Err(why) => Err(why),
             }
         }
     }
 
-    async fn conditions(&self, waiting: &Waiting<'_>, patience: Patience) -> Result<(), NotReady> {
+    async fn conditions(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
         let Waiting {
             pipeline,
             service,
@@ -183,7 +164,7 @@ impl Engine {
                     .is_some_and(|h| h.status == "healthy")
                     .then_some(())
             };
-            self.watch(&container.id, patience, healthy).await?;
+            self.watch(&container.id, service, healthy).await?;
         } else if !proven {
             doing("waiting whether it goes on running");
             self.settled(&container.id).await?;
@@ -242,11 +223,11 @@ impl Engine {
     /// Docker tells of a change.
     ///
     /// # Errors
-    /// The container ended, or is more than `patience` puts up with.
+    /// The container ended, is restarted over and over, or is unhealthy.
     pub(super) async fn watch<T>(
         &self,
         id: &str,
-        patience: Patience,
+        service: &Service,
         mut judge: impl FnMut(&Container) -> Option<T>,
     ) -> Result<T, NotReady> {
         let filters = HashMap::from([("type", vec!["container"]), ("container", vec![id])]);
@@ -257,11 +238,13 @@ impl Engine {
             .filters(&filters)
             .build();
         let mut events = std::pin::pin!(self.docker.events(Some(options)).fuse());
+        let mut patience = None;
         loop {
             let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
             if let Some(satisfied) = judge(&container) {
                 return Ok(satisfied);
             }
+            let patience = patience.get_or_insert_with(|| Patience::with(service, &container));
             if let Some(why) = patience.judge(&container) {
                 return Err(why(container));
             }
@@ -327,12 +310,12 @@ mod tests {
 
     #[test]
     fn what_has_just_been_started_is_given_up_as_soon_as_it_is_unhealthy() {
-        let fresh = Patience::fresh(&depending("db", &[]));
-        assert!(gives_up(fresh, &unhealthy(3)));
-        assert!(!gives_up(fresh, &unhealthy(0)), "paused, and not failed");
+        let patience = Patience::with(&depending("db", &[]), &container("db", 1));
+        assert!(gives_up(patience, &unhealthy(3)));
+        assert!(!gives_up(patience, &unhealthy(0)), "paused, and not failed");
         let mut starting = unhealthy(2);
         starting.health.as_mut().expect("has").status = "starting".to_owned();
-        assert!(!gives_up(fresh, &starting));
+        assert!(!gives_up(patience, &starting));
     }
 
     #[test]
@@ -359,8 +342,8 @@ mod tests {
             (Restart::OnFailure(Some(9)), 8, false),
         ] {
             service.restart = restart;
+            let patience = Patience::with(&service, &container("db", 1));
             looping.restart_count = restarts;
-            let patience = Patience::fresh(&service);
             assert_eq!(gives_up(patience, &looping), given_up, "{restart:?}");
         }
     }

@@ -181,10 +181,8 @@ fn while_it_waits(pipeline: &Pipeline, flags: &[&str], happens: impl FnOnce()) -
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let all = format!("name={}", pipeline.container("waits"));
     eventually("it runs", Duration::from_secs(30), || {
-        let running = pipeline.docker(&["ps", "-q", "--filter", &all]);
-        (!running.is_empty()).then_some(())
+        pipeline.runs("waits").then_some(())
     });
     happens();
     let began = Instant::now();

@@ -10,10 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{
-        Engine,
-        connect::{failed, timed_out},
-    },
+    engine::{Engine, connect::timed_out},
     error::{Error, Kind, Result},
 };
 
@@ -64,7 +61,7 @@ impl Engine {
         let import = import.try_for_each(|_| async { Ok(()) });
         let what = "import the Debian base";
         let imported = match tokio::time::timeout(LIMIT, import).await {
-            Ok(imported) => imported.map_err(|e| failed(what, &e)),
+            Ok(imported) => imported.map_err(|e| self.refused(what, &e)),
             Err(_) => Err(timed_out(what, LIMIT)),
         };
         let words = words.await.unwrap_or_default();

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::{Image, elf};
 use crate::{
-    engine::{Engine, connect::failed, spec::hex},
+    engine::{Engine, spec::hex},
     error::{Error, Kind, Result},
 };
 
@@ -104,7 +104,7 @@ impl Engine {
         let load = load.try_for_each(|_| async { Ok(()) });
         let limit = std::time::Duration::from_secs(120);
         match tokio::time::timeout(limit, load).await {
-            Ok(loaded) => loaded.map_err(|e| failed("load Caravan's own image", &e)),
+            Ok(loaded) => loaded.map_err(|e| self.refused("load Caravan's own image", &e)),
             Err(_) => Err(crate::engine::connect::timed_out(
                 "load Caravan's own image",
                 limit,

@@ -109,6 +109,12 @@ impl Pipeline {
             .to_owned()
     }
 
+    /// Whether a service's first container is there and running.
+    pub(crate) fn runs(&self, service: &str) -> bool {
+        let name = format!("name=^{}$", self.container(service));
+        !self.docker(&["ps", "-q", "--filter", &name]).is_empty()
+    }
+
     /// `GET path` of a service's first container, inside Docker's network.
     pub(crate) async fn get(&self, service: &str, path: &str) -> reqwest::Response {
         let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
