@@ -103,7 +103,7 @@ impl<'a> Images<'a> {
     }
 
     async fn pulled(&self, reference: &str) -> Result<Image> {
-        match self.pull(reference).await? {
+        match self.pull(reference, reference).await? {
             Ok(image) => Ok(image),
             Err(why) => Err(Error::new(
                 Kind::NotRight,
@@ -123,7 +123,7 @@ impl<'a> Images<'a> {
         let upstream = format!("{upstream}:{tag}");
         let have_upstream = self.local(&upstream).await?.is_some();
         let have_upstream = have_upstream
-            || match self.pull(&upstream).await? {
+            || match self.pull(&upstream, &reference).await? {
                 Ok(_) => true,
                 Err(why) => {
                     self.note(format!(
@@ -144,7 +144,7 @@ impl<'a> Images<'a> {
         if let Some(official) = official
             && self.local(&stand_in).await?.is_none()
         {
-            match self.pull(official).await? {
+            match self.pull(official, &stand_in).await? {
                 Ok(image) => return Ok(image),
                 Err(why) => {
                     template
@@ -160,16 +160,16 @@ impl<'a> Images<'a> {
     }
 
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
-    async fn pull(&self, reference: &str) -> Result<Result<Image, String>> {
+    async fn pull(&self, reference: &str, part: &str) -> Result<Result<Image, String>> {
         let began = Instant::now();
         if let Err(why) = self
             .engine
-            .pull(reference, &self.out_of_reach, self.events)
+            .pull(reference, part, &self.out_of_reach, self.events)
             .await
         {
             return Ok(Err(why));
         }
-        self.done(reference, Outcome::Pulled, began);
+        self.done(part, Outcome::Pulled, began);
         let pulled = self.local(reference).await?;
         Ok(pulled.ok_or_else(|| "Docker pulled it, but does not have it".to_owned()))
     }
@@ -196,8 +196,9 @@ impl<'a> Images<'a> {
         let part = super::base::DEBIAN.to_owned();
         let what = "making the base from Debian's packages".to_owned();
         drop(self.events.send(Event::Doing { part, what }));
-        self.engine.ensure_debian().await?;
-        self.done(super::base::DEBIAN, Outcome::Built, began);
+        if self.engine.ensure_debian().await? {
+            self.done(super::base::DEBIAN, Outcome::Built, began);
+        }
         Ok(())
     }
 
