@@ -178,7 +178,7 @@ impl<'a> Images<'a> {
         let began = Instant::now();
         if rendered.from_packages {
             self.debian
-                .get_or_init(|| self.make_debian())
+                .get_or_init(|| self.ensure_debian())
                 .await
                 .clone()?;
         }
@@ -191,14 +191,16 @@ impl<'a> Images<'a> {
         })
     }
 
-    async fn make_debian(&self) -> Result<()> {
+    async fn ensure_debian(&self) -> Result<()> {
+        if self.local(super::base::DEBIAN).await?.is_some() {
+            return Ok(());
+        }
         let began = Instant::now();
         let part = super::base::DEBIAN.to_owned();
         let what = "making the base from Debian's packages".to_owned();
         drop(self.events.send(Event::Doing { part, what }));
-        if self.engine.ensure_debian().await? {
-            self.done(super::base::DEBIAN, Outcome::Built, began);
-        }
+        self.engine.make_debian().await?;
+        self.done(super::base::DEBIAN, Outcome::Built, began);
         Ok(())
     }
 
