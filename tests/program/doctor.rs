@@ -1,4 +1,4 @@
-//! `doctor` on a real host: all well, then with faults of the test's own making.
+//! `doctor` on a real host, with faults of the test's own making, and without.
 
 use std::{net::TcpListener, process::Command};
 
@@ -54,6 +54,15 @@ fn what_is_wrong_is_found_and_its_hint_works() {
     assert_eq!(finding(&ran, &port)["status"], "pass");
     assert_eq!(finding(&ran, "leftovers.containers")["status"], "pass");
     assert_eq!(finding(&ran, "registry.reachable")["status"], "fail");
+
+    // All is well again, and what runs is the project's own.
+    small.make_image();
+    small.caravan(&["up"]).expect(0);
+    let ran = small.caravan(&["doctor", "-o", "json"]).expect(0);
+    let own = finding(&ran, &port);
+    assert_eq!(own["seen"], format!("its own: {}-web", small.project));
+    assert_eq!(finding(&ran, "leftovers.networks")["status"], "pass");
+    assert_eq!(finding(&ran, "registry.reachable")["status"], "pass");
 
     let own = ["ps", "-aq", "--filter", "label=caravan.doctor"];
     assert_eq!(small.docker(&own), "");

@@ -48,7 +48,7 @@ services:
     }
 
     /// The executable alone, which runs in an image from nothing.
-    fn make_image(&self) {
+    pub(crate) fn make_image(&self) {
         let executable = Path::new(env!("CARGO_BIN_EXE_caravan"));
         let mut tar = Command::new("tar")
             .args(["-C", &executable.parent().unwrap().to_string_lossy()])
