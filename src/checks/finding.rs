@@ -42,14 +42,6 @@ impl Finding {
         self
     }
 
-    /// With the next command, if one is called for.
-    pub(super) fn hint_unless_pass(self, hint: impl Into<String>) -> Self {
-        match self.status {
-            Status::Pass => self,
-            Status::Warn | Status::Fail | Status::Skip => self.hint(hint),
-        }
-    }
-
     /// With the next command.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

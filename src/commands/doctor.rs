@@ -9,7 +9,7 @@ use crate::{
     output::{json, report},
 };
 
-/// Examine this machine and its Docker: whether the pipeline can come up here, and what to do
+/// Examine this machine and its Docker, and say what keeps the pipeline from coming up
 ///
 /// Starts one short-lived container, on a network of its own, and removes both again.
 #[derive(Debug, clap::Args)]

@@ -75,7 +75,7 @@ pub(crate) fn size(bytes: u64) -> String {
         unit += 1;
     }
     match tenths {
-        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        1..100 if unit > 0 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
         _ => format!("{} {}", tenths / 10, UNITS[unit]),
     }
 }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn sizes_for_people() {
-        assert_eq!(size(0), "0.0 KiB");
+        assert_eq!(size(0), "0 KiB");
         assert_eq!(size(32_100_000), "30 MiB");
         assert_eq!(size(1 << 30), "1.0 GiB");
         assert_eq!(size(20 << 40), "20 TiB");

@@ -11,6 +11,7 @@ use crate::{
         observed::{Container, State},
     },
     error::Result,
+    invocation::Invocation,
     jobs::doctor::Inside,
     pipeline::{Logging, Pipeline, Service, units, units::size},
 };
@@ -39,11 +40,14 @@ pub(super) async fn check(
     let observed = engine.containers(&pipeline.project).await;
     let memory = Memory::of(pipeline, &observed.unwrap_or_default());
     [
-        disk(began, inside.disk_free, images, &Logs::of(pipeline))
-            .hint_unless_pass(patient.invocation.docker("system df")),
-        memory
-            .judge(began, inside.memory_total, inside.memory_available)
-            .hint_unless_pass(patient.invocation.docker("stats --no-stream")),
+        disk(
+            began,
+            inside.disk_free,
+            images,
+            &Logs::of(pipeline),
+            patient.invocation,
+        ),
+        memory.judge(began, inside, patient.invocation),
     ]
 }
 
@@ -75,7 +79,13 @@ fn bound(logging: &Logging) -> Option<u64> {
     Some(u64::try_from(size).ok()? * files)
 }
 
-pub(super) fn disk(began: Instant, free: Option<u64>, images: u64, logs: &Logs) -> Finding {
+pub(super) fn disk(
+    began: Instant,
+    free: Option<u64>,
+    images: u64,
+    logs: &Logs,
+    invocation: &Invocation,
+) -> Finding {
     let wanted = images + logs.bytes + ROOM;
     let check = Check::new(began, DISK, format!("{} free", size(wanted)));
     let evidence = [
@@ -83,20 +93,21 @@ pub(super) fn disk(began: Instant, free: Option<u64>, images: u64, logs: &Logs) 
         format!("logs, at most: {}", size(logs.bytes)),
         format!("for data, to begin with: {}", size(ROOM)),
     ];
+    let what_takes_it = invocation.docker("system df");
     let Some(free) = free else {
-        return check.fail("it cannot be told");
+        return check.fail("it cannot be told").hint(what_takes_it);
     };
     let seen = format!("{} free", size(free));
     match free {
-        _ if free < images => check.fail(seen).evidence(evidence),
-        _ if free < wanted => check.warn(seen).evidence(evidence),
+        _ if free < images => check.fail(seen).evidence(evidence).hint(what_takes_it),
+        _ if free < wanted => check.warn(seen).evidence(evidence).hint(what_takes_it),
         _ if logs.unbounded.is_empty() => check.pass(seen),
-        _ => {
-            let names = logs.unbounded.join(", ");
-            check.warn(seen).evidence([format!(
-                "logs without a bound (logging.options.max-size): {names}"
-            )])
-        }
+        _ => check
+            .warn(format!("{seen}, and logs without a bound"))
+            .evidence([logs.unbounded.join(", ")])
+            .hint(
+                "declare logging: {driver: json-file, options: {max-size: 50m, max-file: \"4\"}}",
+            ),
     }
 }
 
@@ -127,16 +138,15 @@ impl Memory {
         memory
     }
 
-    pub(super) fn judge(
-        &self,
-        began: Instant,
-        total: Option<u64>,
-        available: Option<u64>,
-    ) -> Finding {
-        let expected = format!("{} available", size(self.to_come));
+    pub(super) fn judge(&self, began: Instant, seen: &Inside, invocation: &Invocation) -> Finding {
+        let expected = match self.all {
+            0 => "no limits are declared".to_owned(),
+            _ => format!("{} available", size(self.to_come)),
+        };
         let check = Check::new(began, MEMORY, expected);
-        let (Some(total), Some(available)) = (total, available) else {
-            return check.fail("it cannot be told");
+        let who_takes_it = invocation.docker("stats --no-stream");
+        let (Some(total), Some(available)) = (seen.memory_total, seen.memory_available) else {
+            return check.fail("it cannot be told").hint(who_takes_it);
         };
         let seen = format!("{} of {}", size(available), size(total));
         let mut evidence = vec![format!(
@@ -148,8 +158,13 @@ impl Memory {
             evidence.push(format!("without a limit: {}", self.unlimited.join(", ")));
         }
         match () {
-            () if total < self.all => check.fail(seen).evidence(evidence),
-            () if available < self.to_come => check.warn(seen).evidence(evidence),
+            () if total < self.all => check
+                .fail(seen)
+                .evidence(evidence)
+                .hint("declare lower limits, or take a machine with more memory"),
+            () if available < self.to_come => {
+                check.warn(seen).evidence(evidence).hint(who_takes_it)
+            }
             () => check.pass(seen),
         }
     }

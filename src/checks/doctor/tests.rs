@@ -1,6 +1,6 @@
 //! Each check with a fault in what was seen: what it says then, and what is to be done.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::*;
 use crate::{
@@ -42,6 +42,16 @@ fn invocation() -> Invocation {
     }
 }
 
+/// A look that told nothing else.
+fn inside(resolved: Result<Vec<IpAddr>, String>) -> Inside {
+    Inside {
+        resolved,
+        disk_free: None,
+        memory_total: None,
+        memory_available: None,
+    }
+}
+
 fn good_facts() -> Facts {
     Facts {
         version: "20.10.24".to_owned(),
@@ -79,12 +89,6 @@ fn an_engine_that_is_not_fit() {
 
 #[test]
 fn names_that_do_not_resolve() {
-    let inside = |resolved| Inside {
-        resolved,
-        disk_free: None,
-        memory_total: None,
-        memory_available: None,
-    };
     let refused = Error::new(Kind::NotRight, "Docker could not create a network")
         .because("could not find an available address pool");
     let seen = [
@@ -113,7 +117,7 @@ fn a_disk_that_is_too_small() {
     let bounded = host::Logs::of(&pipeline);
     pipeline.services[0].logging = None;
     let unbounded = host::Logs::of(&pipeline);
-    let judge = |free, logs| host::disk(Instant::now(), free, 600 << 20, logs);
+    let judge = |free, logs| host::disk(Instant::now(), free, 600 << 20, logs, &invocation());
     insta::assert_snapshot!(shown(&[
         judge(Some(4 << 30), &bounded),
         judge(Some(1 << 30), &bounded),
@@ -136,14 +140,21 @@ fn memory_that_does_not_suffice() {
     let idle = host::Memory::of(&pipeline, &[]);
     let half = host::Memory::of(&pipeline, &[testing::container("db", 1), paused]);
     let judge = |memory: &host::Memory, total: u64, available: u64| {
-        memory.judge(Instant::now(), Some(total << 30), Some(available << 30))
+        let inside = Inside {
+            memory_total: Some(total << 30),
+            memory_available: Some(available << 30),
+            ..inside(Ok(Vec::new()))
+        };
+        memory.judge(Instant::now(), &inside, &invocation())
     };
+    let unknown = inside(Ok(Vec::new()));
     insta::assert_snapshot!(shown(&[
         judge(&idle, 4, 3),
         judge(&half, 4, 1),
         judge(&idle, 4, 1),
         judge(&idle, 1, 1),
-        idle.judge(Instant::now(), None, None),
+        idle.judge(Instant::now(), &unknown, &invocation()),
+        judge(&host::Memory::default(), 4, 3),
     ]));
 }
 

@@ -8,7 +8,7 @@ mod list;
 mod load;
 mod save;
 
-/// The images that the pipeline needs: list them, make them, carry them to a host without a network
+/// The pipeline's images: list, build, and carry them to a host without a network
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

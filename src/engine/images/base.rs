@@ -20,15 +20,11 @@ pub(super) const DEBIAN: &str = "caravan.local/debian:bookworm";
 const LIMIT: Duration = Duration::from_secs(900);
 
 impl Engine {
-    /// Makes [`DEBIAN`] with `mmdebstrap`, unless the engine has it. The flag says whether it had
-    /// to be made.
+    /// Makes [`DEBIAN`] with `mmdebstrap`.
     ///
     /// # Errors
     /// No `mmdebstrap`, or it fails: with its last words.
-    pub(super) async fn ensure_debian(&self) -> Result<bool> {
-        if self.local_image(DEBIAN).await?.is_some() {
-            return Ok(false);
-        }
+    pub(super) async fn make_debian(&self) -> Result<()> {
         let mut child = Command::new("mmdebstrap")
             .args([
                 "--variant=minbase",
@@ -65,8 +61,7 @@ impl Engine {
             Err(_) => Err(timed_out(what, LIMIT)),
         };
         let words = words.await.unwrap_or_default();
-        imported.map_err(|e| words.into_iter().fold(e, Error::because))?;
-        Ok(true)
+        imported.map_err(|e| words.into_iter().fold(e, Error::because))
     }
 }
 

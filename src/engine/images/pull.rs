@@ -32,13 +32,14 @@ impl OutOfReach {
 }
 
 impl Engine {
-    /// Pulls an image.
+    /// Pulls an image; `part` is what it is pulled for, in what is told.
     ///
     /// # Errors
     /// Why it could not be had, in a line.
     pub(super) async fn pull(
         &self,
         reference: &str,
+        part: &str,
         platform: Option<&str>,
         out_of_reach: &OutOfReach,
         events: &Events,
@@ -48,11 +49,11 @@ impl Engine {
             return Err("its registry is out of reach".to_owned());
         }
         let doing = |what: String| {
-            let part = reference.to_owned();
+            let part = part.to_owned();
             // Nobody listening is no reason to stop.
             drop(events.send(Event::Doing { part, what }));
         };
-        doing("pulling".to_owned());
+        doing(format!("pulling {reference}"));
         let (image, tag) = split_tag(reference);
         let mut options = CreateImageOptionsBuilder::new().from_image(image).tag(tag);
         if let Some(platform) = platform {
@@ -79,7 +80,8 @@ impl Engine {
             };
             limit = STALL;
             if let (Some(status), Some(layer)) = (step.status, step.id) {
-                doing(format!("pulling ({layer} {})", status.to_lowercase()));
+                let status = status.to_lowercase();
+                doing(format!("pulling {reference} ({layer} {status})"));
             }
         }
     }

@@ -117,7 +117,7 @@ impl<'a> Images<'a> {
             PullPolicy::Never => Err("`pull_policy: never` says so".to_owned()),
             PullPolicy::Always | PullPolicy::Missing => {
                 let platform = service.runtime.platform.as_deref();
-                self.pull(reference, platform).await?
+                self.pull(reference, reference, platform).await?
             }
         };
         pulled.map_err(|why| {
@@ -143,7 +143,7 @@ impl<'a> Images<'a> {
         let upstream = format!("{upstream}:{tag}");
         let have_upstream = self.local(&upstream).await?.is_some();
         let have_upstream = have_upstream
-            || match self.pull(&upstream, None).await? {
+            || match self.pull(&upstream, &reference, None).await? {
                 Ok(_) => true,
                 Err(why) => {
                     self.note(format!(
@@ -164,7 +164,7 @@ impl<'a> Images<'a> {
         if let Some(official) = official
             && self.local(&stand_in).await?.is_none()
         {
-            match self.pull(official, None).await? {
+            match self.pull(official, &stand_in, None).await? {
                 Ok(image) => return Ok(image),
                 Err(why) => {
                     template
@@ -180,18 +180,24 @@ impl<'a> Images<'a> {
     }
 
     /// The outer error is Docker's, the inner one says why there is no such image to be had.
-    async fn pull(&self, reference: &str, platform: Option<&str>) -> Result<Result<Image, String>> {
+    /// `part` is what it is done for.
+    async fn pull(
+        &self,
+        reference: &str,
+        part: &str,
+        platform: Option<&str>,
+    ) -> Result<Result<Image, String>> {
         let began = Instant::now();
         if let Err(why) = self
             .engine
-            .pull(reference, platform, &self.out_of_reach, self.events)
+            .pull(reference, part, platform, &self.out_of_reach, self.events)
             .await
         {
             // It may be Docker itself that does not answer any more.
             self.local(reference).await?;
             return Ok(Err(why));
         }
-        self.done(reference, Outcome::Pulled, began);
+        self.done(part, Outcome::Pulled, began);
         let pulled = self.local(reference).await?;
         Ok(pulled.ok_or_else(|| "Docker pulled it, but does not have it".to_owned()))
     }
@@ -200,7 +206,7 @@ impl<'a> Images<'a> {
         let began = Instant::now();
         if rendered.from_packages {
             self.debian
-                .get_or_init(|| self.make_debian())
+                .get_or_init(|| self.ensure_debian())
                 .await
                 .clone()?;
         }
@@ -213,12 +219,15 @@ impl<'a> Images<'a> {
         })
     }
 
-    async fn make_debian(&self) -> Result<()> {
+    async fn ensure_debian(&self) -> Result<()> {
+        if self.local(super::base::DEBIAN).await?.is_some() {
+            return Ok(());
+        }
         let began = Instant::now();
         let part = super::base::DEBIAN.to_owned();
         let what = "making the base from Debian's packages".to_owned();
         drop(self.events.send(Event::Doing { part, what }));
-        self.engine.ensure_debian().await?;
+        self.engine.make_debian().await?;
         self.done(super::base::DEBIAN, Outcome::Built, began);
         Ok(())
     }

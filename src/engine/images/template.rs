@@ -48,6 +48,7 @@ const KAFKA: Template = Template {
     files: &[
         ("Dockerfile", file!("kafka/Dockerfile")),
         ("pom.xml", file!("kafka/pom.xml")),
+        ("libs-4.1.1.sha256", file!("kafka/libs-4.1.1.sha256")),
         ("kafka-start", file!("kafka/kafka-start")),
         ("kafka-tool", file!("kafka/kafka-tool")),
         ("log4j2.properties", file!("kafka/log4j2.properties")),
@@ -168,7 +169,7 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::pull::split_tag, *};
 
     #[test]
     fn every_name_has_its_template() {
@@ -197,6 +198,18 @@ mod tests {
         assert!(packages.files[0].1.contains(" AS packages\n"));
         assert!(packages.files[0].1.contains("\nFROM packages\n"));
         assert_ne!(official.content, packages.content);
+    }
+
+    #[test]
+    fn the_shipped_version_has_its_checksums() {
+        let shipped = crate::pipeline::tests::shipped();
+        let (_, version) = split_tag(&shipped.service("kafka").expect("there").image);
+        let rendered = KAFKA.render(version, None);
+        let name = format!("libs-{version}.sha256");
+        let known = rendered.files.iter().find(|(file, _)| *file == name);
+        let (_, known) = known.expect("written when the version was last raised");
+        assert!(known.contains(&format!("  kafka_2.13-{version}.jar\n")));
+        assert!(rendered.files[0].1.contains(&name));
     }
 
     #[test]

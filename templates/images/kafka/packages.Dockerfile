@@ -5,8 +5,15 @@ COPY ca/ /usr/local/share/ca-certificates/host/
 RUN update-ca-certificates
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends maven
-COPY pom.xml /build/pom.xml
-RUN cd /build && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/build/libs
+COPY pom.xml libs-*.sha256 /build/
+# Strict: what differs from the repository's own checksums is an error, and not a mere warning.
+RUN cd /build && mvn --batch-mode --quiet --strict-checksums -DoutputDirectory=/build/libs \
+      org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+# Of a version that was tried, every file is known, and there is no other.
+RUN cd /build/libs && known=/build/libs-{{version}}.sha256 \
+ && if [ -e $known ]; then \
+      sha256sum --check --strict --quiet $known && [ "$(ls | wc -l)" = "$(wc -l < $known)" ]; \
+    else echo "no checksums are known for Kafka {{version}}"; fi
 
 FROM caravan.local/debian:bookworm AS packages
 RUN apt-get update \

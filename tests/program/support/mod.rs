@@ -19,6 +19,7 @@ pub(crate) mod kafka;
 pub(crate) mod payments;
 pub(crate) mod pipeline;
 pub(crate) mod role;
+pub(crate) mod small;
 
 /// `caravan` with nothing of the caller's environment but what finding Docker needs.
 pub(crate) fn caravan() -> Command {
