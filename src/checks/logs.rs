@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Instant};
 
-use futures_util::{StreamExt, TryStreamExt, future::join_all};
+use futures_util::{TryStreamExt, future::join_all};
 
 use super::{
     Containers, Scene,
@@ -108,14 +108,12 @@ async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Res
     }
     read.partial = true;
     let options = LogOptions {
-        follow: false,
         tail: Some(LINES),
         since: container.run_began(),
+        ..LogOptions::default()
     };
-    let mut last = scene
-        .engine
-        .logs(std::slice::from_ref(container), options)
-        .boxed_local();
+    let containers = std::slice::from_ref(container);
+    let mut last = scene.engine.logs(containers, &options);
     while let Some(line) = last.try_next().await? {
         read.look(&line, startup, forbidden);
     }

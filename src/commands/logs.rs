@@ -1,13 +1,14 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, io::ErrorKind, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use regex::Regex;
 
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     engine::{
-        Engine, LogOptions,
+        Engine, Filter, LogOptions,
         observed::{Container, LogLine},
     },
     error::{Error, Kind, Result},
@@ -15,30 +16,42 @@ use crate::{
     pipeline::Pipeline,
 };
 
+/// As many lines as are ready, up to so many, are written at once.
+const AT_ONCE: usize = 128;
+
 /// Show what services wrote; several together, by time, with their names
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Services, by name or unambiguous short form; all when none is named
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Go on with new lines until Ctrl-C
+    /// Go on with new lines until Ctrl-C, also of restarted and of new containers
     #[arg(short, long)]
     follow: bool,
-    /// The last N lines of each container
+    /// The last N lines of each container; with a filter, the last N that pass it
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,
-    /// Lines since then: a duration (`5m`) or a time (RFC 3339)
-    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
-    since: Option<DateTime<Utc>>,
+    /// Only lines that match this regular expression; `(?i)` at its start: in any case
+    #[arg(short, long, value_name = "PATTERN")]
+    grep: Option<Regex>,
     /// Only lines of the payment with this correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
+    /// Lines since then: a duration (`5m`) or a time (RFC 3339)
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
+    since: Option<DateTime<Utc>>,
+    /// Lines until then
+    #[arg(long, value_name = "WHEN", value_parser = parse_when, conflicts_with = "follow")]
+    until: Option<DateTime<Utc>>,
     /// Start each line with the time at which Docker read it
     #[arg(short, long)]
     timestamps: bool,
+    /// Lines alone, without the names of their containers
+    #[arg(long)]
+    no_log_prefix: bool,
 }
 
-fn parse_since(given: &str) -> Result<DateTime<Utc>, String> {
+fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(given) {
         return Ok(at.to_utc());
     }
@@ -53,39 +66,80 @@ fn parse_since(given: &str) -> Result<DateTime<Utc>, String> {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let engine = context.engine().await?;
-    let containers = deployed(context, &engine, &pipeline, &args.services).await?;
-    let printer = Printer::new(&context.console, &containers, args.timestamps);
-    let wanted = |line: &LogLine| {
-        let id = args.correlation_id.as_ref();
-        id.is_none_or(|id| line.text.contains(id.as_str()))
-    };
-    // With a filter, the last N of each container are those that pass it: Docker cannot tell.
-    let filtered = args.correlation_id.is_some();
+    let services = resolve_services(&pipeline, &args.services)?;
+    let containers = deployed(context, &engine, &pipeline, &services).await?;
+    let mut printer = Printer::new(&context.console, args, &pipeline, &containers);
     let options = LogOptions {
-        follow: args.follow,
-        tail: args.tail.filter(|_| !filtered),
+        tail: args.tail,
         since: args.since,
+        until: args.until,
+        filter: filter(args),
     };
-    let held_back = args.tail.filter(|_| filtered && !args.follow);
-    let mut held = Vec::new();
-    let lines = engine.logs(&containers, options);
-    futures_util::pin_mut!(lines);
-    while let Some(line) = lines.next().await {
-        let line = line?;
-        if !wanted(&line) {
-            continue;
-        }
-        if held_back.is_some() {
-            held.push(line);
-        } else {
-            printer.show(&line);
-        }
+    if args.follow {
+        let project = &pipeline.project;
+        let lines = engine.follow_services(project, services, &containers, options);
+        show(lines, &mut printer).await?;
+        return Ok(Verdict::Right);
     }
-    if let Some(tail) = held_back {
-        let last = last_of_each(held, tail);
-        last.iter().for_each(|line| printer.show(line));
+    let mut logs = engine.logs(&containers, &options);
+    let Some(shown) = show(&mut logs, &mut printer).await? else {
+        return Ok(Verdict::Right);
+    };
+    if shown == 0 && options.filter.is_some() {
+        context.console.note("no line matches");
+    }
+    for (container, first) in engine.cut_off(&logs).await? {
+        let first = first.format("%Y-%m-%dT%H:%M:%SZ");
+        context.console.warn(&format!(
+            "{container}: log rotation may have eaten lines older than {first}"
+        ));
     }
     Ok(Verdict::Right)
+}
+
+/// What a line's text must have, if anything.
+fn filter(args: &Args) -> Option<Filter> {
+    let (pattern, id) = (args.grep.clone(), args.correlation_id.clone());
+    if pattern.is_none() && id.is_none() {
+        return None;
+    }
+    Some(Filter(Arc::new(move |text: &str| {
+        pattern
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(text))
+            && id.as_ref().is_none_or(|id| text.contains(id.as_str()))
+    })))
+}
+
+/// Writes lines as they come; how many, unless the reader left (`caravan logs | head`).
+///
+/// Only what was written makes room for what is next: a reader that is slow slows the reading.
+async fn show(
+    lines: impl Stream<Item = Result<LogLine>>,
+    printer: &mut Printer<'_>,
+) -> Result<Option<usize>> {
+    let mut chunks = std::pin::pin!(lines.ready_chunks(AT_ONCE));
+    let mut shown = 0;
+    while let Some(chunk) = chunks.next().await {
+        let mut text = String::new();
+        let mut failed = None;
+        for line in chunk {
+            match line {
+                Ok(line) => {
+                    printer.add(&mut text, &line);
+                    shown += 1;
+                }
+                Err(e) => failed = failed.or(Some(e)),
+            }
+        }
+        if !printer.write(text).await? {
+            return Ok(None);
+        }
+        if let Some(e) = failed {
+            return Err(e);
+        }
+    }
+    Ok(Some(shown))
 }
 
 /// The containers of the services named, or of all; none at all is an error.
@@ -93,9 +147,8 @@ async fn deployed(
     context: &Context,
     engine: &Engine,
     pipeline: &Pipeline,
-    given: &[String],
+    services: &[String],
 ) -> Result<Vec<Container>> {
-    let services = resolve_services(pipeline, given)?;
     let mut containers = engine.containers(&pipeline.project).await?;
     if !services.is_empty() {
         containers.retain(|c| services.contains(&c.service));
@@ -112,34 +165,49 @@ async fn deployed(
     Err(Error::new(Kind::NotRight, what).hint(context.invocation.command(up.trim())))
 }
 
-/// Writes lines; where there are several containers, each with its container's name.
+/// Lines as they are shown; of several containers, each with its container's name.
 struct Printer<'a> {
-    console: &'a Console,
+    console: &'a Arc<Console>,
     timestamps: bool,
-    /// By service and replica, padded to one width; None for a lone container.
-    names: Option<HashMap<(String, u32), String>>,
+    prefix: bool,
+    /// The first container's name, while there is no other.
+    alone: Option<&'a str>,
+    /// Of the longest name so far.
+    width: usize,
+    /// Of each service.
+    paints: HashMap<&'a str, Paint>,
 }
 
 impl<'a> Printer<'a> {
-    fn new(console: &'a Console, containers: &[Container], timestamps: bool) -> Self {
-        let width = containers.iter().map(|c| c.name.len()).max().unwrap_or(0);
-        let name = |c: &Container| {
-            let name = format!("{:width$} |", c.name);
-            let painted = console.out(Paint::Faint, &name);
-            ((c.service.clone(), c.replica), painted)
-        };
+    fn new(
+        console: &'a Arc<Console>,
+        args: &Args,
+        pipeline: &'a Pipeline,
+        containers: &'a [Container],
+    ) -> Self {
+        let services = pipeline.services.iter().map(|s| s.name.as_str());
+        let paints = services.enumerate().map(|(n, name)| (name, Paint::Nth(n)));
         Self {
             console,
-            timestamps,
-            names: (containers.len() > 1).then(|| containers.iter().map(name).collect()),
+            timestamps: args.timestamps,
+            prefix: !args.no_log_prefix,
+            alone: match containers {
+                [container] => Some(&container.name),
+                _ => None,
+            },
+            width: containers.iter().map(|c| c.name.len()).max().unwrap_or(0),
+            paints: paints.collect(),
         }
     }
 
-    fn show(&self, line: &LogLine) {
-        let mut text = String::new();
-        if let Some(names) = &self.names {
-            let name = names.get(&(line.service.clone(), line.replica));
-            text.push_str(name.map_or("", String::as_str));
+    /// Adds a line to `text`.
+    fn add(&mut self, text: &mut String, line: &LogLine) {
+        self.alone = self.alone.filter(|name| *name == &*line.container);
+        if self.prefix && self.alone.is_none() {
+            self.width = self.width.max(line.container.len());
+            let paint = self.paints.get(line.service.as_str());
+            let name = format!("{:width$} |", line.container, width = self.width);
+            text.push_str(&self.console.out(*paint.unwrap_or(&Paint::Faint), &name));
             text.push(' ');
         }
         if self.timestamps {
@@ -147,26 +215,24 @@ impl<'a> Printer<'a> {
             text.push_str(&at.to_string());
         }
         text.push_str(&line.text);
-        self.console.result(&text);
+        text.push('\n');
     }
-}
 
-/// The last `tail` lines of each replica, order kept.
-fn last_of_each(lines: Vec<LogLine>, tail: usize) -> Vec<LogLine> {
-    let mut seen: HashMap<(String, u32), usize> = HashMap::new();
-    let mut kept: Vec<LogLine> = lines
-        .into_iter()
-        .rev()
-        .filter(|line| {
-            let n = seen
-                .entry((line.service.clone(), line.replica))
-                .or_default();
-            *n += 1;
-            *n <= tail
-        })
-        .collect();
-    kept.reverse();
-    kept
+    /// False: nobody reads any more. Writing may take as long as the reader likes, and must not keep
+    /// Ctrl-C from being heard.
+    async fn write(&self, text: String) -> Result<bool> {
+        let console = Arc::clone(self.console);
+        let written = tokio::task::spawn_blocking(move || console.results(&text)).await;
+        match written {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(e)) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Ok(Err(e)) => {
+                Err(Error::new(Kind::Unreachable, "the lines cannot be written")
+                    .because(e.to_string()))
+            }
+            Err(e) => Err(Error::new(Kind::Defect, e.to_string())),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,31 +240,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_takes_durations_and_times() {
+    fn a_moment_is_a_duration_ago_or_a_time() {
         assert_eq!(
-            parse_since("2026-01-31T12:00:00Z").map(|at| at.timestamp()),
+            parse_when("2026-01-31T12:00:00Z").map(|at| at.timestamp()),
             Ok(1_769_860_800)
         );
-        let five = parse_since("5m").map(|at| (Utc::now() - at).num_seconds());
+        let five = parse_when("5m").map(|at| (Utc::now() - at).num_seconds());
         assert!(five.is_ok_and(|s| (299..=301).contains(&s)));
-        assert!(parse_since("yesterday").is_err());
-    }
-
-    #[test]
-    fn the_last_lines_of_each_replica_are_kept() {
-        let line = |service: &str, text: &str| LogLine {
-            service: service.to_owned(),
-            replica: 1,
-            at: DateTime::UNIX_EPOCH,
-            text: text.to_owned(),
-        };
-        let lines = vec![
-            line("a", "1"),
-            line("b", "2"),
-            line("a", "3"),
-            line("a", "4"),
-        ];
-        let texts: Vec<_> = last_of_each(lines, 2).into_iter().map(|l| l.text).collect();
-        assert_eq!(texts, ["2", "3", "4"]);
+        assert!(parse_when("yesterday").is_err());
     }
 }

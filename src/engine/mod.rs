@@ -41,6 +41,6 @@ pub(crate) mod testing;
 
 pub(crate) use connect::Engine;
 pub(crate) use graph::with_dependencies;
-pub(crate) use logs::LogOptions;
+pub(crate) use logs::{Filter, LogOptions};
 pub(crate) use published::Published;
 pub(crate) use report::UpReport;

@@ -199,7 +199,7 @@ fn exit_code(state: &ContainerState) -> Option<i64> {
 }
 
 /// Docker writes year 1 for "never".
-fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
+pub(super) fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(text?).ok()?.to_utc();
     (at.timestamp() > 0).then_some(at)
 }

@@ -1,6 +1,6 @@
 //! What Docker has of a project, parsed leniently.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -91,7 +91,8 @@ pub(crate) struct Health {
 #[derive(Debug, Clone)]
 pub(crate) struct LogLine {
     pub(crate) service: String,
-    pub(crate) replica: u32,
+    /// The container's name.
+    pub(crate) container: Arc<str>,
     /// When Docker read it.
     pub(crate) at: DateTime<Utc>,
     pub(crate) text: String,

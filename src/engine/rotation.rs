@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     connect::Engine,
+    observe::time,
     observed::{Container, LogLine},
 };
 use crate::error::Result;
@@ -38,6 +39,23 @@ impl Seen {
 }
 
 impl Engine {
+    /// The time of the first line that is left, if a rotation may have eaten those before it, be it
+    /// since then or since the container was made.
+    pub(super) async fn beginning(
+        &self,
+        container: &Container,
+        seen: Seen,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let Some(raw) = self.inspect_raw(&container.id).await? else {
+            return Ok(None);
+        };
+        let made = time(raw.created.as_deref()).max(since);
+        let late = made.is_some_and(|made| seen.is_late(made));
+        let lost = late && self.rotates(container, seen).await?;
+        Ok(seen.first.filter(|_| lost))
+    }
+
     /// Whether the container's log has been rotated, given what is left of its current run.
     pub(super) async fn rotates(&self, container: &Container, seen: Seen) -> Result<bool> {
         let Some(raw) = self.inspect_raw(&container.id).await? else {
@@ -113,7 +131,7 @@ mod tests {
         let began = DateTime::UNIX_EPOCH;
         let line = |second| LogLine {
             service: "a".to_owned(),
-            replica: 1,
+            container: "shop-a".into(),
             at: began + TimeDelta::seconds(second),
             text: "x".to_owned(),
         };

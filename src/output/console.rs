@@ -29,7 +29,12 @@ pub(crate) enum Paint {
     Doubtful,
     Faint,
     Strong,
+    /// One of several that are alike, to be told apart.
+    Nth(usize),
 }
+
+/// Those of [`Paint::Nth`]; red is for what is bad.
+const DISTINCT: [&str; 10] = ["36", "33", "32", "35", "34", "96", "93", "92", "95", "94"];
 
 impl Paint {
     fn code(self) -> &'static str {
@@ -39,6 +44,7 @@ impl Paint {
             Self::Doubtful => "33",
             Self::Faint => "2",
             Self::Strong => "1",
+            Self::Nth(n) => DISTINCT[n % DISTINCT.len()],
         }
     }
 
@@ -112,6 +118,14 @@ impl Console {
     /// A line of the result.
     pub(crate) fn result(&self, text: &str) {
         write_line(&mut io::stdout().lock(), &self.masked(text));
+    }
+
+    /// Lines of the result, each with its end. A pipe takes as many at once as it has room for, and
+    /// this waits for it; nobody at its other end is an error.
+    pub(crate) fn results(&self, lines: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(self.masked(lines).as_bytes())?;
+        stdout.flush()
     }
 
     /// What a person may want to know besides the result.

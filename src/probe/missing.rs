@@ -62,11 +62,11 @@ fn describe(containers: &[Container]) -> String {
 
 async fn last_lines(engine: &Engine, containers: &[Container]) -> Vec<String> {
     let options = LogOptions {
-        follow: false,
         tail: Some(LINES),
         since: containers.iter().filter_map(Container::run_began).min(),
+        ..LogOptions::default()
     };
-    let lines = engine.logs(containers, options);
+    let lines = engine.logs(containers, &options);
     let lines: Vec<String> = lines
         .map(|line| line.map_or_else(|e| e.to_string(), |line| line.text))
         .collect()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -19,7 +19,7 @@ use crate::{
         kafka::tail::{Record, Tail},
         postgres::Postgres,
     },
-    engine::{Engine, LogOptions, observed::LogLine},
+    engine::{Engine, observed::LogLine},
     pipeline::Pipeline,
 };
 
@@ -127,20 +127,16 @@ async fn logs(
     if sources.containers.is_empty() {
         return;
     }
-    let options = LogOptions {
-        follow: true,
-        tail: None,
-        // Docker's clock may be another machine's; the correlation id tells lines apart anyway.
-        since: Some(payment.posted.at - TimeDelta::seconds(5)),
-    };
-    let mut lines = Box::pin(engine.logs(&sources.containers, options));
+    // Docker's clock may be another machine's; the correlation id tells lines apart anyway.
+    let after = Some(payment.posted.at - TimeDelta::seconds(5));
+    let containers = sources.containers.iter();
+    let lines = containers.map(|container| engine.follow(container, after).boxed());
+    let mut lines = stream::select_all(lines);
     while let Some(line) = lines.next().await {
         match line {
             Ok(line) => {
                 if let Some(index) = stage(payment, &line) {
-                    let seen = payment
-                        .posted
-                        .seen_at(line.at, format!("replica {}", line.replica));
+                    let seen = payment.posted.seen_at(line.at, line.container.to_string());
                     tell(sightings, Sighting::Hop(index, seen));
                 }
             }

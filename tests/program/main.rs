@@ -19,6 +19,7 @@ mod failures;
 mod faults;
 mod housekeeping;
 mod load;
+mod logs;
 mod metrics;
 mod outages;
 mod projects;

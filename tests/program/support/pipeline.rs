@@ -46,12 +46,17 @@ impl Pipeline {
     /// A project that is up.
     pub(crate) fn up(name: &str, extra: &[(&str, &str)]) -> Self {
         let pipeline = Self::declared(name, extra);
+        pipeline.bring_up();
+        pipeline
+    }
+
+    /// Brings up what is declared now.
+    pub(crate) fn bring_up(&self) {
         let guard = IMAGES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        pipeline.caravan(&["up"]).expect(0);
+        self.caravan(&["up"]).expect(0);
         drop(guard);
-        pipeline
     }
 
     /// Runs `caravan` on this project, in an empty directory: the embedded declaration.
