@@ -24,6 +24,7 @@ mod faults;
 mod housekeeping;
 mod images;
 mod load;
+mod logs;
 mod metrics;
 mod outages;
 mod projects;

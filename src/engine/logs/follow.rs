@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{
     Stream, StreamExt, future,
@@ -16,7 +16,8 @@ use futures_util::{
 
 use super::{
     LogOptions,
-    lines::{Lines, last},
+    lines::{Lines, last, whole_seconds},
+    live::Live,
     merge::{Merge, Merged},
     shown::Shown,
 };
@@ -90,27 +91,19 @@ impl Engine {
         container: &'a Container,
         after: Option<DateTime<Utc>>,
     ) -> impl Stream<Item = Result<LogLine>> + Send + 'a {
-        let from = after.map(|after| after + TimeDelta::nanoseconds(1));
-        let options = LogOptions {
-            since: from,
-            ..LogOptions::default()
-        };
         let log = Log::default();
-        let lines = self.read_on(container, &options, &log, from);
-        stream::unfold(
-            (lines, log, options),
-            move |(mut lines, log, options)| async move {
-                loop {
-                    if let Some(line) = lines.next().await {
-                        return Some((line, (lines, log, options)));
-                    }
-                    if !self.goes_on(container).await {
-                        return None;
-                    }
-                    lines = self.read_on(container, &options, &log, from);
+        let lines = self.read_on(container, &log, after);
+        stream::unfold((lines, log), move |(mut lines, log)| async move {
+            loop {
+                if let Some(line) = lines.next().await {
+                    return Some((line, (lines, log)));
                 }
-            },
-        )
+                if !self.goes_on(container).await {
+                    return None;
+                }
+                lines = self.read_on(container, &log, after);
+            }
+        })
     }
 
     /// Whether a container whose log ended will write again by itself.
@@ -127,43 +120,31 @@ impl Engine {
         }
     }
 
-    /// A log from where its reading ended, else from `from` on, until the container's run ends.
-    fn read_on(
-        &self,
-        container: &Container,
-        options: &LogOptions,
-        log: &Log,
-        from: Option<DateTime<Utc>>,
-    ) -> Lines {
+    /// A log from where its reading ended, else after `after`, until the container's run ends.
+    fn read_on(&self, container: &Container, log: &Log, after: Option<DateTime<Utc>>) -> Lines {
         let mut shown = log.shown();
-        let from = shown.since().or(from);
-        let options = LogOptions {
-            since: from,
-            tail: None,
-            ..options.clone()
+        let since = shown.since().or(after).map_or(0, whole_seconds);
+        let request = LogsOptionsBuilder::new().follow(true).since(since);
+        let new = move |line: &Result<LogLine>| {
+            let new =
+                |line: &LogLine| after.is_none_or(|after| line.at > after) && !shown.take(line.at);
+            future::ready(line.as_ref().map_or(true, new))
         };
-        let lines = self.lines(container, options.request().follow(true));
-        let news = move |line: &Result<LogLine>| match line {
-            Ok(line) => options.wants(line) && !shown.take(line.at),
-            Err(_) => true,
-        };
-        let mut news = news;
-        let lines = lines.filter(move |line| future::ready(news(line)));
-        log.noting(lines.boxed())
+        log.noting(self.lines(container, request).filter(new).boxed())
     }
 }
 
 /// What was shown of a container's log, noted by whatever reads it.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Shown>>);
+pub(super) struct Log(Arc<Mutex<Shown>>);
 
 impl Log {
-    fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> Shown {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.clone()
     }
 
-    fn noting(&self, lines: Lines) -> Lines {
+    pub(super) fn noting(&self, lines: Lines) -> Lines {
         let shown = Arc::clone(&self.0);
         let note = move |line: &Result<LogLine>| {
             if let Ok(line) = line {
@@ -212,31 +193,38 @@ impl Following {
 
     /// Reads a container's log for the first time, from its last lines or its beginning on.
     fn begin(&mut self, container: &Container, tail: bool) {
-        let log = Log::default();
         let mut options = self.options.clone();
         options.tail = options.tail.filter(|_| tail);
-        let lines = match options.own_tail() {
-            None => {
-                let lines = self.engine.lines(container, options.request().follow(true));
-                log.noting(options.narrow(lines))
-            }
-            Some(count) => {
-                let stored = self.engine.lines(container, options.request());
-                let stored = last(log.noting(options.narrow(stored)), count);
-                let (engine, container, log) =
-                    (self.engine.clone(), container.clone(), log.clone());
-                let from = container.run_began();
-                let go_on = async move { engine.read_on(&container, &options, &log, from) };
-                stored.chain(stream::once(go_on).flatten()).boxed()
-            }
-        };
-        self.merge.add(container.id.clone(), lines);
+        let log = Log::default();
+        let stored = self.engine.lines(container, options.request());
+        let mut first = options.narrow(log.noting(stored));
+        if let Some(count) = options.own_tail() {
+            first = last(first, count);
+        }
         let followed = Followed {
             log,
-            open: true,
+            open: false,
             again: false,
         };
         self.logs.insert(container.id.clone(), followed);
+        self.open(container, first);
+    }
+
+    /// Goes on with what is written after `first`.
+    fn open(&mut self, container: &Container, first: Lines) {
+        let Some(followed) = self.logs.get_mut(&container.id) else {
+            return;
+        };
+        (followed.open, followed.again) = (true, false);
+        let options = self.options.clone();
+        let lines = Live::lines(
+            &self.engine,
+            container,
+            options,
+            followed.log.clone(),
+            first,
+        );
+        self.merge.add(container.id.clone(), lines);
     }
 
     async fn started(&mut self, id: &str) -> Result<()> {
@@ -283,17 +271,9 @@ impl Following {
     }
 
     async fn reopen(&mut self, id: &str) -> Result<()> {
-        let Some(container) = self.engine.inspect(id).await? else {
-            self.logs.remove(id);
-            return Ok(());
-        };
-        if let Some(followed) = self.logs.get_mut(id) {
-            (followed.open, followed.again) = (true, false);
-            let from = container.run_began();
-            let lines = self
-                .engine
-                .read_on(&container, &self.options, &followed.log, from);
-            self.merge.add(id.to_owned(), lines);
+        match self.engine.inspect(id).await? {
+            Some(container) => self.open(&container, stream::empty().boxed()),
+            None => drop(self.logs.remove(id)),
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! What containers wrote, of several of them by time. `lines`: whole lines out of Docker's frames;
-//! `merge`: several logs as one; `shown` and `follow`: new lines, each once, whatever becomes of
-//! the containers.
+//! `merge`: several logs as one; `shown`, `live` and `follow`: new lines, each once, whatever
+//! becomes of the logs and the containers.
 
 mod follow;
 mod lines;
+mod live;
 mod merge;
 mod shown;
 
 use std::{
-    fmt,
     ops::ControlFlow,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -56,16 +56,21 @@ impl LogOptions {
         if let Some(until) = self.until {
             request = request.until(whole_seconds(until).saturating_add(1));
         }
-        if let (Some(tail), None) = (self.tail, self.own_tail()) {
-            request = request.tail(&tail.to_string());
+        if let Some(tail) = self.tail.filter(|_| !self.narrows()) {
+            // Where none is wanted, the last one still tells from where on a log is new.
+            request = request.tail(&tail.max(1).to_string());
         }
         request
     }
 
-    /// The last so many, where Docker's last ones may not be among the wanted.
+    /// The last so many, where Docker cannot tell which they are.
     fn own_tail(&self) -> Option<usize> {
-        let narrowed = self.filter.is_some() || self.until.is_some();
-        self.tail.filter(|_| narrowed)
+        self.tail.filter(|tail| *tail == 0 || self.narrows())
+    }
+
+    /// Whether Docker's last lines may not be among the wanted.
+    fn narrows(&self) -> bool {
+        self.filter.is_some() || self.until.is_some()
     }
 
     fn wants(&self, line: &LogLine) -> bool {
@@ -81,12 +86,6 @@ impl LogOptions {
             future::ready(wanted)
         };
         lines.filter(wanted).boxed()
-    }
-}
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Filter")
     }
 }
 

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 pub(super) struct Shown {
     /// Where the reading began; what is older was not asked for.
     first: Option<DateTime<Utc>>,
+    newest: Option<DateTime<Utc>>,
     /// The last second of which a line was shown, since the epoch.
     second: i64,
     /// How many lines were shown of each time in that second.
@@ -26,9 +27,15 @@ impl Shown {
             self.times.clear();
         }
         self.first = self.first.map_or(Some(at), |first| Some(first.min(at)));
+        self.newest = self.newest.max(Some(at));
         if second == self.second {
             *self.times.entry(at).or_default() += 1;
         }
+    }
+
+    /// The time of the newest line that was shown.
+    pub(super) fn newest(&self) -> Option<DateTime<Utc>> {
+        self.newest
     }
 
     /// From when on the log is to be read again; None where nothing was shown.
