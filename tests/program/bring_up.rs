@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
+
 use crate::support::{
     Ran, eventually,
     kafka::{delete_topic, read_all},
@@ -50,12 +52,14 @@ async fn a_bare_project_comes_up_and_is_proven() {
 
     the_operators_commands_work(&pipeline);
     everything_is_published_on_loopback_alone(&pipeline);
+    every_container_is_hardened(&pipeline);
     verify_is_green_and_readable(&pipeline);
     test_flow_leaves_nothing_behind(&pipeline).await;
     logs_find_a_payment(&pipeline).await;
     listings_show_what_is_there(&pipeline);
     a_deleted_topic_comes_back(&pipeline).await;
     secrets_are_shown_nowhere(&pipeline);
+    replicas_share_the_partitions(&pipeline);
     down_keeps_the_data(&pipeline).await;
 }
 
@@ -121,6 +125,47 @@ fn everything_is_published_on_loopback_alone(pipeline: &Pipeline) {
             "{service}: {addresses}"
         );
     }
+}
+
+/// What every container gets; the images of Kafka, Postgres and Redis write beside their volumes, and
+/// the official entrypoints of the latter two need root to own those.
+fn every_container_is_hardened(pipeline: &Pipeline) {
+    const WRITE: [&str; 3] = ["kafka", "postgres", "redis"];
+    for service in SERVICES {
+        let raw: Value = serde_json::from_str(&pipeline.inspect(service, "{{json .}}")).unwrap();
+        let host = &raw["HostConfig"];
+        assert_eq!(host["CapDrop"], json!(["ALL"]), "{service}");
+        assert_eq!(host["Privileged"], false, "{service}");
+        let unprivileged = json!(["no-new-privileges:true"]);
+        assert_eq!(host["SecurityOpt"], unprivileged, "{service}");
+        assert!(host["Memory"].as_i64().unwrap() > 0, "{service}");
+        assert!(host["PidsLimit"].as_i64().unwrap() > 0, "{service}");
+        let log = &host["LogConfig"];
+        assert_eq!(log["Type"], "json-file", "{service}");
+        for bound in ["max-size", "max-file"] {
+            assert!(log["Config"][bound].is_string(), "{service}: {bound}");
+        }
+        if WRITE.contains(&service) {
+            continue;
+        }
+        assert_eq!(host["ReadonlyRootfs"], true, "{service}");
+        assert_eq!(host["CapAdd"], Value::Null, "{service}");
+        assert_eq!(raw["Config"]["User"], "65534:65534", "{service}");
+    }
+    let user = pipeline.docker(&["exec", &pipeline.container("kafka"), "id", "-u"]);
+    assert_ne!(user.trim(), "0", "Kafka runs as root");
+    for (service, process) in [("postgres", "postgres"), ("redis", "redis-server")] {
+        let top = pipeline.docker(&["top", &pipeline.container(service), "-eo", "user,comm"]);
+        let mut own = top
+            .lines()
+            .filter(|line| line.ends_with(process))
+            .peekable();
+        assert!(own.peek().is_some(), "{top}");
+        assert!(own.all(|line| !line.starts_with("root")), "{top}");
+    }
+    let redis = pipeline.container("redis");
+    let ping = ["exec", "-e", "REDISCLI_AUTH=", &redis, "redis-cli", "ping"];
+    assert!(pipeline.docker(&ping).contains("NOAUTH"), "no password");
 }
 
 fn verify_is_green_and_readable(pipeline: &Pipeline) {
@@ -337,6 +382,14 @@ fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
             );
         }
     }
+}
+
+fn replicas_share_the_partitions(pipeline: &Pipeline) {
+    pipeline.caravan(&["scale", "allocation=3"]).expect(0);
+    let verified = pipeline.caravan(&["verify"]).expect(0).stdout;
+    let id = "groups.allocation-worker.assigned ";
+    let line = verified.lines().find(|line| line.contains(id)).unwrap();
+    assert!(line.contains("3 of 3, over 3 replicas"), "{line}");
 }
 
 async fn down_keeps_the_data(pipeline: &Pipeline) {
