@@ -79,7 +79,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     };
     if args.follow {
         let project = &pipeline.project;
-        let lines = engine.follow_services(project, services, &containers, options);
+        let console = Arc::clone(&context.console);
+        let lost = Arc::new(move |container: &str| {
+            let what = "log rotation has eaten lines before they were read";
+            console.warn(&format!("{container}: {what}"));
+        });
+        let lines = engine.follow_services(project, services, &containers, options, lost);
         show(lines, &mut printer).await?;
         return Ok(Verdict::Right);
     }

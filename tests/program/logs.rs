@@ -157,12 +157,10 @@ fn following_goes_on_over_restarts_and_new_containers() {
     with("two", "    scale: 2\n");
     let added = ["begin one", "begin one", "begin two", "begin two"];
     following.expect("the new replica", |lines| *lines == added);
-    let both = pipeline.caravan(&["logs"]).expect(0);
-    assert_eq!(
-        both.stdout
-            .lines()
-            .filter(|l| l.ends_with("| begin two"))
-            .count(),
-        2
-    );
+    let both = pipeline.caravan(&["logs", "-n", "1"]).expect(0).stdout;
+    let names = both.lines().filter(|line| line.ends_with(" | begin two"));
+    assert_eq!(names.count(), 2, "{both}");
+    assert!(!both.contains('\x1b'), "no colour in a pipe: {both}");
+    let painted = pipeline.caravan(&["--color", "always", "logs"]).expect(0);
+    assert!(painted.stdout.starts_with("\x1b["), "{}", painted.stdout);
 }

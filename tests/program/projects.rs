@@ -2,8 +2,8 @@
 
 use crate::support::{Ran, free_port, pipeline::Pipeline};
 
-/// Two services that run without any other; one publishes a port that a variable decides, one has
-/// a name that only one project can have.
+/// Services that run without any other: one publishes a port that a variable decides, one has a
+/// name that only one project can have, one such a volume.
 fn declaration(port: u16, name: &str) -> String {
     format!(
         r#"
@@ -18,6 +18,12 @@ services:
     <<: *web
     ports: []
     container_name: {name}
+  stored:
+    <<: *web
+    ports: []
+    volumes: ['data:/data']
+volumes:
+  data: {{name: {name}-data}}
 x-caravan: {{}}
 "#
     )
@@ -69,6 +75,9 @@ fn a_second_project_gets_ports_of_its_own_and_keeps_them() {
         taken.contains(&format!("the project {}", one.project)),
         "{taken}"
     );
+    let shared = beside(&["up", "stored"]).expect(1).stderr;
+    let what = format!("the volume {name}-data exists, but is not this project's");
+    assert!(shared.contains(&what), "{shared}");
 }
 
 /// From a directory that has no declaration.
@@ -92,7 +101,7 @@ fn both_are_listed(one: &Pipeline, two: &Pipeline, port: u16) {
     }
     assert_eq!(
         (&first["services"], &first["running"]),
-        (&2.into(), &2.into())
+        (&3.into(), &3.into())
     );
     assert_eq!(second["services"], 1);
     assert_eq!(second["ports"][0], format!("127.0.0.1:{port}->8080/tcp"));

@@ -17,7 +17,7 @@ use futures_util::{
 use super::{
     LogOptions,
     lines::{Lines, last, whole_seconds},
-    live::Live,
+    live::{Live, Lost},
     merge::{Merge, Merged},
     shown::Shown,
 };
@@ -35,18 +35,21 @@ const SETTLES: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Lines of these containers, then new ones as they come, from every container of the `services`
-    /// (of all, when none is named) that the project has or gets. It ends with Docker alone.
+    /// (of all, when none is named) that the project has or gets. It ends with Docker alone. `lost`
+    /// is told where a reader was slower than rotation.
     pub(crate) fn follow_services(
         &self,
         project: &str,
         services: Vec<String>,
         containers: &[Container],
         options: LogOptions,
+        lost: Lost,
     ) -> impl Stream<Item = Result<LogLine>> {
         let mut following = Following {
             engine: self.clone(),
             services,
             options,
+            lost,
             merge: Merge::new(true),
             starts: self.starts(project),
             logs: HashMap::new(),
@@ -161,6 +164,7 @@ struct Following {
     engine: Engine,
     services: Vec<String>,
     options: LogOptions,
+    lost: Lost,
     merge: Merge,
     starts: BoxStream<'static, Result<String>>,
     /// By container id.
@@ -217,13 +221,8 @@ impl Following {
         };
         (followed.open, followed.again) = (true, false);
         let options = self.options.clone();
-        let lines = Live::lines(
-            &self.engine,
-            container,
-            options,
-            followed.log.clone(),
-            first,
-        );
+        let (log, lost) = (followed.log.clone(), Arc::clone(&self.lost));
+        let lines = Live::lines(&self.engine, container, options, log, lost, first);
         self.merge.add(container.id.clone(), lines);
     }
 

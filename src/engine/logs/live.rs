@@ -2,7 +2,7 @@
 //! reading ended, and Docker's own following only tells when. By itself that loses and repeats
 //! lines where a log is rotated (measured with 20.10), the more the slower its reader is.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use chrono::{DateTime, Utc};
@@ -27,12 +27,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// So many last lines are read first: that is cheap, and mostly all that is new.
 const LAST_LINES: [usize; 2] = [100, 10_000];
 
+/// Is told of a container of whose log something was deleted before it was read.
+pub(crate) type Lost = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// The log of one run of a container.
 pub(super) struct Live {
     engine: Engine,
     container: Container,
     options: LogOptions,
     log: Log,
+    lost: Lost,
     /// Ends when the run does.
     signal: Lines,
     /// What is being read.
@@ -48,6 +52,7 @@ impl Live {
         container: &Container,
         options: LogOptions,
         log: Log,
+        lost: Lost,
         first: Lines,
     ) -> Lines {
         let request = LogsOptionsBuilder::new().follow(true).tail("0");
@@ -56,6 +61,7 @@ impl Live {
             container: container.clone(),
             options,
             log,
+            lost,
             signal: engine.lines(container, request).fuse().boxed(),
             lines: first,
             ended: false,
@@ -107,7 +113,14 @@ impl Live {
                 Some(_) | None => return self.unshown(lines.boxed(), shown),
             }
         }
-        self.unshown(self.since(shown.since()), shown)
+        let mut lines = self.since(shown.since()).peekable();
+        if let Some(Ok(first)) = Pin::new(&mut lines).peek().await
+            && first.at > newest
+        {
+            // Not even the newest line that was shown is stored any more.
+            (self.lost)(&self.container.name);
+        }
+        self.unshown(lines.boxed(), shown)
     }
 
     fn since(&self, since: Option<DateTime<Utc>>) -> Lines {
