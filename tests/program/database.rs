@@ -35,7 +35,7 @@ async fn a_database_of_a_newer_caravan_is_refused() {
     let says = [
         "the database has migration 99",
         "a newer one was here",
-        "held up by it: admin-service",
+        "held up by migrate: admin-service",
     ];
     for part in says {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
