@@ -5,8 +5,8 @@ use crate::{
     checks::doctor::{self, Patient},
     context::Context,
     error::{Error, Kind, Result},
-    flags::{Format, OutputArgs},
-    output::{json, report},
+    flags::OutputArgs,
+    output::report,
 };
 
 /// Examine this machine and its Docker, and say what keeps the pipeline from coming up
@@ -37,13 +37,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let took = began.elapsed();
     let console = &context.console;
-    match args.output.output {
-        Format::Json => {
-            let document = report::value(&pipeline.project, &findings, took);
-            console.result(&json::document(&document));
-        }
-        Format::Table => console.result(&report::text(console, &findings, took)),
-    }
+    let format = args.output.output;
+    report::show(console, &pipeline.project, &findings, took, format);
     Ok(match report::Tally::of(&findings).is_right() {
         true => {
             let next = context.invocation.command("up");

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Verdict, up};
 use crate::{
     context::Context,
-    engine::{Engine, Goal},
+    engine::{Goal, observed::Container},
     error::{Error, Kind, Result},
     flags::OutputArgs,
     pipeline::{self, Pipeline, Service},
@@ -50,10 +50,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let pipeline = context.resolve(&source)?;
     let engine = context.engine().await?;
+    let containers = engine.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {
         let service = pipeline::find_service(&pipeline, name)?;
-        check(context, &engine, &pipeline, service, *number).await?;
+        check(context, &containers, &pipeline, service, *number)?;
         scale.insert(service.name.clone(), *number);
     }
     for (name, number) in &scale {
@@ -79,9 +80,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 
 /// # Errors
 /// The service cannot have that many replicas, or is not there.
-async fn check(
+fn check(
     context: &Context,
-    engine: &Engine,
+    containers: &[Container],
     pipeline: &Pipeline,
     service: &Service,
     number: u32,
@@ -98,7 +99,6 @@ async fn check(
             "{name} publishes the host's port {port}, which only one replica can have"
         ));
     }
-    let containers = engine.containers(&pipeline.project).await?;
     if !containers.iter().any(|c| c.service == *name) {
         let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
         return Err(error.hint(context.invocation.command(&format!("up {name}"))));

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::Result,
     flags::{Format, OutputArgs},
-    output::{json, report},
+    output::report,
 };
 
 /// Prove that every part of the pipeline works
@@ -31,19 +31,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     checks::sort(&pipeline, &mut findings);
     let took = began.elapsed();
     let right = report::Tally::of(&findings).is_right();
-    let console = &context.console;
-    match args.output.output {
-        Format::Json => {
-            let document = report::value(&pipeline.project, &findings, took);
-            console.result(&json::document(&document));
-        }
-        Format::Table => {
-            console.result(&report::text(console, &findings, took));
-            if right && pipeline.flow.is_some() {
-                let next = context.invocation.command("test-flow");
-                console.note(&format!("Next: {next}"));
-            }
-        }
+    let (console, format) = (&context.console, args.output.output);
+    report::show(console, &pipeline.project, &findings, took, format);
+    if format == Format::Table && right && pipeline.flow.is_some() {
+        let next = context.invocation.command("test-flow");
+        console.note(&format!("Next: {next}"));
     }
     Ok(if right {
         Verdict::Right

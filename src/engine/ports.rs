@@ -1,8 +1,11 @@
 //! Who holds a host port that a service wants.
 
-use bollard::{models::PortSummary, query_parameters::ListContainersOptionsBuilder};
+use bollard::{
+    models::{ContainerSummary, PortSummary},
+    query_parameters::ListContainersOptionsBuilder,
+};
 
-use super::{connect::Engine, labels};
+use super::{connect::Engine, published};
 use crate::pipeline::Service;
 
 /// Who holds a port.
@@ -12,6 +15,19 @@ pub(crate) struct Holder {
     pub(crate) who: String,
     /// The exact command that frees it, if there is one.
     pub(crate) free: Option<String>,
+}
+
+impl Holder {
+    /// A running container that publishes the port.
+    pub(super) fn container(port: u16, container: &ContainerSummary) -> Self {
+        let name = published::name(container);
+        let of = published::project(container).map(|p| format!(" of the project {p}"));
+        Self {
+            port,
+            who: format!("the container {name}{}", of.unwrap_or_default()),
+            free: Some(format!("docker stop {name}")),
+        }
+    }
 }
 
 /// Whether Docker's refusal to start a container is about an occupied port.
@@ -53,17 +69,7 @@ impl Engine {
         let holder = containers
             .into_iter()
             .find(|c| c.ports.iter().flatten().any(publishes))?;
-        let name = holder.names.unwrap_or_default().into_iter().next()?;
-        let name = name.trim_start_matches('/').to_owned();
-        let project = holder.labels.unwrap_or_default().remove(labels::PROJECT);
-        let of = project
-            .map(|p| format!(" of the project {p}"))
-            .unwrap_or_default();
-        Some(Holder {
-            port,
-            who: format!("the container {name}{of}"),
-            free: Some(format!("docker stop {name}")),
-        })
+        Some(Holder::container(port, &holder))
     }
 }
 

@@ -77,12 +77,14 @@ fn ports(container: &ContainerSummary) -> Vec<(u16, String)> {
         .collect()
 }
 
-fn name(container: &ContainerSummary) -> String {
+/// Without the leading slash.
+pub(super) fn name(container: &ContainerSummary) -> String {
     let name = container.names.iter().flatten().next();
     name.map(|name| name.trim_start_matches('/').to_owned())
         .unwrap_or_default()
 }
 
-fn project(container: &ContainerSummary) -> Option<String> {
+/// The Compose project that a container belongs to.
+pub(super) fn project(container: &ContainerSummary) -> Option<String> {
     container.labels.as_ref()?.get(labels::PROJECT).cloned()
 }

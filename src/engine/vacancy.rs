@@ -9,8 +9,8 @@ use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsB
 
 use super::{
     connect::Engine,
-    labels,
     ports::{self, Holder},
+    published,
 };
 use crate::{error::Result, pipeline::Port};
 
@@ -59,18 +59,10 @@ fn among(containers: &[ContainerSummary], project: &str, port: &Port) -> Option<
         })
     };
     let holder = containers.iter().find(publishes)?;
-    let name = holder.names.iter().flatten().next()?;
-    let name = name.trim_start_matches('/').to_owned();
-    let owner = holder.labels.as_ref().and_then(|l| l.get(labels::PROJECT));
-    if owner.is_some_and(|owner| owner == project) {
-        return Some(Vacancy::Own(name));
+    if published::project(holder).is_some_and(|owner| owner == project) {
+        return Some(Vacancy::Own(published::name(holder)));
     }
-    let of = owner.map(|p| format!(" of the project {p}"));
-    Some(Vacancy::Taken(Holder {
-        port: wanted,
-        who: format!("the container {name}{}", of.unwrap_or_default()),
-        free: Some(format!("docker stop {name}")),
-    }))
+    Some(Vacancy::Taken(Holder::container(wanted, holder)))
 }
 
 /// Whether two addresses of a host cannot both have one port.
@@ -109,6 +101,7 @@ mod tests {
     use bollard::models::{PortSummary, PortSummaryTypeEnum};
 
     use super::*;
+    use crate::engine::labels;
 
     fn port(host_ip: &str, number: u16) -> Port {
         Port {

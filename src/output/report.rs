@@ -4,8 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Console, Paint, json::milliseconds, listing};
-use crate::checks::finding::{Finding, Status};
+use super::{
+    Console, Paint,
+    json::{self, milliseconds},
+    listing,
+};
+use crate::{
+    checks::finding::{Finding, Status},
+    flags::Format,
+};
 
 /// How many findings ended in each way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +44,22 @@ impl Tally {
     }
 }
 
+/// Shows findings, for a person or a machine.
+pub(crate) fn show(
+    console: &Console,
+    project: &str,
+    findings: &[Finding],
+    took: Duration,
+    format: Format,
+) {
+    console.result(&match format {
+        Format::Json => json::document(&value(project, findings, took)),
+        Format::Table => text(console, findings, took),
+    });
+}
+
 /// For a person.
-pub(crate) fn text(console: &Console, findings: &[Finding], took: Duration) -> String {
+fn text(console: &Console, findings: &[Finding], took: Duration) -> String {
     let rows = findings.iter().map(|f| row(console, f)).collect();
     let mut text = listing::table(console, &["", "CHECK", "EXPECTED", "SEEN", "TOOK"], rows);
     for finding in findings.iter().filter(|f| f.status != Status::Pass) {
@@ -98,7 +119,7 @@ fn mark(console: &Console, status: Status) -> String {
 }
 
 /// For a machine.
-pub(crate) fn value(project: &str, findings: &[Finding], took: Duration) -> Value {
+fn value(project: &str, findings: &[Finding], took: Duration) -> Value {
     let tally = Tally::of(findings);
     json!({
         "project": project,

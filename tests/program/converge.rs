@@ -19,7 +19,7 @@ fn declaration(services: &[(&str, &str)]) -> String {
     format!("services:\n{services}x-caravan: {{secrets: [PASSWORD]}}\n")
 }
 
-const WAITS: &str = "    environment: &nowhere
+const WAITS: &str = "    environment:
       DATABASE_URL: postgres://me:${PASSWORD}@127.0.0.1:1/none
       API_TOKEN: ${PASSWORD}
 ";

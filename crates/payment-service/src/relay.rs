@@ -138,13 +138,7 @@ impl Relay {
 
     /// Sends the oldest unsent announcements, and says how many there were.
     async fn send_batch(&self) -> Result<usize, Failure> {
-        timeout(BATCH_TIMEOUT, self.try_send_batch())
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::Infrastructure(format!(
-                    "database: no answer within {BATCH_TIMEOUT:?}"
-                )))
-            })
+        database::within(BATCH_TIMEOUT, self.try_send_batch()).await
     }
 
     async fn try_send_batch(&self) -> Result<usize, Failure> {

@@ -118,6 +118,22 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
         .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
+/// Bounds work on the database: the server has timeouts of its own, this one is for a server that
+/// is frozen.
+///
+/// # Errors
+/// The work's own; `Infrastructure` when `limit` passed.
+pub async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Failure::Infrastructure(format!(
+            "database: no answer within {limit:?}"
+        )))
+    })
+}
+
 /// Keeps the database's part in `/ready` true, for a service that only speaks to it when asked.
 /// Ends with `shutdown`.
 pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {

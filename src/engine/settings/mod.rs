@@ -12,8 +12,6 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, ImageConfig,
 };
 
-use super::labels;
-
 /// `environment.LOG_FORMAT` to its value, in words. A key that is not there is not set.
 pub(crate) type Settings = BTreeMap<String, String>;
 
@@ -180,5 +178,5 @@ fn put(settings: &mut Settings, key: impl Into<String>, value: Option<String>) {
 /// Whether a label is a person's: not Compose's or Caravan's own, nor an engine's.
 fn is_declared(label: &str) -> bool {
     let tools = ["com.docker.", "caravan.", "desktop.docker.io/"];
-    !tools.iter().any(|prefix| label.starts_with(prefix)) && label != labels::PROJECT
+    !tools.iter().any(|prefix| label.starts_with(prefix))
 }

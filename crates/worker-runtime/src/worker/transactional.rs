@@ -13,12 +13,11 @@ use std::{
 
 use caravan_events::{Event, Payload};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Outcome, Processor, Received, bisection::Bisection, stages};
 use crate::{
-    Failure, Trace,
+    Failure, Trace, database,
     kafka::{self, Producer, Record},
     kill::{self, Point},
     metrics::{Stage, WorkerMetrics},
@@ -168,13 +167,7 @@ impl<H: Handler> Transactional<H> {
         batch: &[&Received<H::Input>],
         indices: &[usize],
     ) -> Result<Vec<Committed>, Failure> {
-        timeout(DATABASE_TIMEOUT, self.try_transaction(batch, indices))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::Infrastructure(format!(
-                    "database: no answer within {DATABASE_TIMEOUT:?}"
-                )))
-            })
+        database::within(DATABASE_TIMEOUT, self.try_transaction(batch, indices)).await
     }
 
     async fn try_transaction(
