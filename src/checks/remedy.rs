@@ -1,15 +1,16 @@
 //! The next command when a service is not as it should be.
 
-use super::Scene;
+use super::facts::Facts;
 use crate::engine::{
     labels,
-    observed::{Container, State, replicas},
+    observed::{State, replicas},
 };
 
-impl Scene<'_> {
+impl Facts<'_> {
     /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
     /// is not of Caravan's making, and so perhaps not what is declared.
-    pub(super) fn remedy(&self, containers: &[Container], service: &str) -> String {
+    pub(super) async fn remedy(&self, service: &str) -> String {
+        let containers = self.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
         let paused: Vec<_> = own
             .iter()
@@ -26,9 +27,9 @@ impl Scene<'_> {
             && running >= replicas as usize
             && own.iter().all(|c| c.labels.contains_key(labels::HASH))
         {
-            self.invocation.command(&format!("restart {service}"))
+            self.command(&format!("restart {service}"))
         } else {
-            self.invocation.command(&format!("up {service}"))
+            self.command(&format!("up {service}"))
         }
     }
 }
