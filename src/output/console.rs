@@ -162,6 +162,13 @@ impl Console {
             .then(|| console_width().unwrap_or(100))
     }
 
+    /// An empty terminal, for what is drawn again and again; nothing elsewhere.
+    pub(crate) fn clear(&self) {
+        if io::stdout().is_terminal() {
+            write_line(&mut io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
+        }
+    }
+
     /// Asks on a terminal; None where nobody can answer.
     pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
