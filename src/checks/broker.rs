@@ -6,7 +6,7 @@ use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState},
     error::Result,
-    pipeline::Pipeline,
+    pipeline::{Group, Pipeline},
 };
 
 /// A Kafka that answered.
@@ -14,7 +14,7 @@ pub(super) struct Broker {
     pub(super) kafka: Kafka,
     pub(super) topics: BTreeMap<String, TopicState>,
     /// By group; made first, so that each finds its coordinator while the topics are asked for.
-    pub(super) offsets: BTreeMap<String, Result<GroupOffsets, String>>,
+    pub(super) offsets: BTreeMap<Group, Result<GroupOffsets, String>>,
 }
 
 impl Broker {
@@ -23,10 +23,10 @@ impl Broker {
             return Err("the declaration does not say where Kafka is".to_owned());
         };
         let kafka = Kafka::connect(&endpoint.address).await?;
-        let groups = pipeline.services.iter().filter_map(|s| s.group.clone());
-        let offsets = groups
-            .map(|group| (group.clone(), kafka.group(&group)))
-            .collect();
+        let mut offsets = BTreeMap::new();
+        for group in pipeline.services.iter().filter_map(|s| s.group.as_ref()) {
+            offsets.insert(group.clone(), kafka.declared_group(group).await);
+        }
         let topics = kafka.topics().await?;
         Ok(Self {
             kafka,
@@ -49,12 +49,13 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.kafka.is_none() && pipeline.topics.is_empty() && !grouped {
         return Vec::new();
     }
-    let service = pipeline.kafka.as_ref().map(|k| k.service.as_str());
-    let reachable = async move |facts: &Facts<'_>| match (facts.broker().await, service) {
+    let endpoint = pipeline.kafka.as_ref();
+    let reachable = async move |facts: &Facts<'_>| match (facts.broker().await, endpoint) {
         (Ok(broker), _) => Outcome::pass(format!("{} topics", broker.topics.len())),
-        (Err(why), Some(service)) => Outcome::fail(why).hint(facts.remedy(service).await),
+        (Err(why), Some(kafka)) => Outcome::fail(why).hint(facts.remedy_of("kafka", kafka).await),
         (Err(why), None) => Outcome::fail(why),
     };
+    let service = endpoint.and_then(|kafka| kafka.service.as_deref());
     let check = Check::new(ids::KAFKA, "answers a metadata request", reachable);
     vec![check.follows(ids::deployed_of(pipeline, service))]
 }

@@ -14,7 +14,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let redis = pipeline.redis.as_ref();
     let reachable = async move |facts: &Facts<'_>| reachable(facts, redis).await;
     let check = Check::new(ids::CACHE, "answers PING", reachable);
-    let service = redis.map(|r| r.service.as_str());
+    let service = redis.and_then(|r| r.service.as_deref());
     vec![check.follows(ids::deployed_of(pipeline, service))]
 }
 
@@ -24,6 +24,6 @@ async fn reachable(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
     };
     match clients::ready(Ready::Redis, &redis.address, TIMEOUT).await {
         Ok(()) => Outcome::pass("answers"),
-        Err(why) => Outcome::fail(why).hint(facts.remedy(&redis.service).await),
+        Err(why) => Outcome::fail(why).hint(facts.remedy_of("redis", redis).await),
     }
 }

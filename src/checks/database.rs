@@ -10,12 +10,15 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.postgres.is_none() && !asks(pipeline) {
         return Vec::new();
     }
-    let service = pipeline.postgres.as_ref().map(|p| p.service.as_str());
-    let reachable = async move |facts: &Facts<'_>| match (facts.postgres().await, service) {
+    let endpoint = pipeline.postgres.as_ref();
+    let reachable = async move |facts: &Facts<'_>| match (facts.postgres().await, endpoint) {
         (Ok(_), _) => Outcome::pass("connected"),
-        (Err(why), Some(service)) => Outcome::fail(why).hint(facts.remedy(service).await),
+        (Err(why), Some(postgres)) => {
+            Outcome::fail(why).hint(facts.remedy_of("postgres", postgres).await)
+        }
         (Err(why), None) => Outcome::fail(why),
     };
+    let service = endpoint.and_then(|postgres| postgres.service.as_deref());
     let reachable = Check::new(ids::DATABASE, "accepts a connection", reachable)
         .follows(ids::deployed_of(pipeline, service));
     let migrations = pipeline.migrations.iter().map(|declared| {
@@ -77,7 +80,7 @@ async fn exists(facts: &Facts<'_>, table: &Table) -> Outcome {
 }
 
 /// What applies the migrations.
-fn migrate(facts: &Facts<'_>) -> String {
+pub(super) fn migrate(facts: &Facts<'_>) -> String {
     let migrates = |effect: Option<Effect>| effect == Some(Effect::Migrations);
     let services = &facts.pipeline.services;
     facts.command(&match services.iter().find(|s| migrates(s.effect)) {

@@ -39,7 +39,8 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
 
 async fn survey(facts: &Facts<'_>) -> Result<Survey, String> {
     let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
-    let letters = DeadLetters::with(facts.pipeline, broker.kafka.clone(), broker.topics.clone());
+    let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
+    let letters = DeadLetters::with(facts.pipeline, kafka, topics).await;
     let request = Request {
         selection: Selection::default(),
         each: true,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use futures_util::{TryStreamExt, future::join_all};
 
-use super::{check::Check, facts::Facts, finding::Outcome, ids, services::ready_url};
+use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::{TIMEOUT, http},
     engine::{
@@ -12,7 +12,7 @@ use crate::{
         observed::{Container, LogLine, State},
     },
     error::Result,
-    pipeline::{Pipeline, Service},
+    pipeline::{Pattern, Pipeline, Service},
 };
 
 /// Of a longer log, so many lines at its beginning and at its end are read.
@@ -83,10 +83,15 @@ async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Re
         runs: matches!(container.state, State::Running | State::Paused),
         ..Read::default()
     };
-    let forbidden = &facts.pipeline.forbidden_logs;
-    let startup = service.startup.as_deref();
+    let pipeline = facts.pipeline;
+    let (forbidden, allowed) = (&pipeline.forbidden_logs, &pipeline.allowed_logs);
+    let forbidden = |line: &str| {
+        let has = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(line));
+        has(forbidden) && !has(allowed)
+    };
+    let startup = service.startup.as_ref();
     let scanned = facts.engine.scan_since_start(container, |line| {
-        read.look(&line, startup, forbidden);
+        read.look(&line, startup, &forbidden);
         if read.lines < LINES {
             ControlFlow::Continue(())
         } else {
@@ -107,16 +112,21 @@ async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Re
     let containers = std::slice::from_ref(container);
     let mut last = facts.engine.logs(containers, &options);
     while let Some(line) = last.try_next().await? {
-        read.look(&line, startup, forbidden);
+        read.look(&line, startup, &forbidden);
     }
     Ok(read)
 }
 
 impl Read {
-    fn look(&mut self, line: &LogLine, startup: Option<&str>, forbidden: &[String]) {
+    fn look(
+        &mut self,
+        line: &LogLine,
+        startup: Option<&Pattern>,
+        forbidden: &impl Fn(&str) -> bool,
+    ) {
         self.lines += 1;
-        self.started |= startup.is_some_and(|startup| line.text.contains(startup));
-        if self.forbidden.len() < SHOWN && forbidden.iter().any(|f| line.text.contains(f)) {
+        self.started |= startup.is_some_and(|startup| startup.matches(&line.text));
+        if self.forbidden.len() < SHOWN && forbidden(&line.text) {
             let text: String = line.text.chars().take(WIDTH).collect();
             let text = format!("{}: {text}", self.container);
             // The end of a log may be its beginning as well.
@@ -148,16 +158,19 @@ async fn started(facts: &Facts<'_>, service: &Service) -> Outcome {
     Outcome::pass("printed")
 }
 
-/// The line may have been there: then `/ready` is the evidence, where there is one.
+/// The line may have been there: then the service's own word is the evidence, where there is one.
 async fn rotated(service: &Service) -> Outcome {
     const SEEN: &str = "the log of this start was rotated away";
-    let Some(base) = &service.http else {
+    let Some(declared) = &service.http else {
         return Outcome::warn(SEEN);
     };
-    match http::get(&ready_url(base), TIMEOUT).await {
-        Ok(answer) if answer.status == 200 => Outcome::warn(format!("{SEEN}; it says it is ready")),
-        Ok(answer) => Outcome::fail(format!("{SEEN}; /ready answers {}", answer.status)),
-        Err(why) => Outcome::fail(format!("{SEEN}; /ready: {why}")),
+    let path = &declared.ready;
+    match http::get(&declared.ready_url(), TIMEOUT).await {
+        Ok(answer) if answer.status == declared.status => {
+            Outcome::warn(format!("{SEEN}; it says it is ready"))
+        }
+        Ok(answer) => Outcome::fail(format!("{SEEN}; {path} answers {}", answer.status)),
+        Err(why) => Outcome::fail(format!("{SEEN}; {path}: {why}")),
     }
 }
 

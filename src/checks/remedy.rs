@@ -1,12 +1,24 @@
 //! The next command when a service is not as it should be.
 
 use super::facts::Facts;
-use crate::engine::{
-    labels,
-    observed::{State, replicas},
+use crate::{
+    engine::{
+        labels,
+        observed::{State, replicas},
+    },
+    pipeline::Endpoint,
 };
 
 impl Facts<'_> {
+    /// As [`Self::remedy`], of what `x-caravan.KEY` declares; that may be no service of this
+    /// pipeline.
+    pub(super) async fn remedy_of(&self, key: &str, endpoint: &Endpoint) -> String {
+        match &endpoint.service {
+            Some(service) => self.remedy(service).await,
+            None => format!("see whether x-caravan.{key} says where it is, and whether it runs"),
+        }
+    }
+
     /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
     /// is not of Caravan's making, and so perhaps not what is declared.
     pub(super) async fn remedy(&self, service: &str) -> String {

@@ -4,10 +4,12 @@
 //! exist) -> `model`. `find` is how a person names a service; `problem` how a fault is shown.
 
 mod compose;
+pub(crate) mod correlation;
 mod extension;
 mod find;
 pub(crate) mod interpolate;
 mod model;
+mod pattern;
 mod problem;
 mod read;
 mod references;
@@ -20,6 +22,7 @@ mod yaml;
 
 pub(crate) use find::find_service;
 pub(crate) use model::*;
+pub(crate) use pattern::Pattern;
 pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
 
 use source::clean_path;

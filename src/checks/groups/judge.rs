@@ -9,13 +9,13 @@ use crate::{
         Partition,
         groups::{GroupState, Member},
     },
-    pipeline::Service,
+    pipeline::{Group, Service},
 };
 
 /// A service that consumes, and what it should hold.
 pub(super) struct Worker<'a> {
     pub(super) service: &'a Service,
-    pub(super) group: &'a str,
+    pub(super) group: &'a Group,
     /// Of all topics that it consumes and that exist.
     pub(super) partitions: Vec<Partition>,
     /// How many containers of it run.
@@ -25,10 +25,6 @@ pub(super) struct Worker<'a> {
     /// Names that its running containers have as static members. Kafka keeps the address with
     /// which such a member first joined, and a restarted container may have another one.
     pub(super) instances: BTreeSet<String>,
-}
-
-pub(super) fn at_rest(group: &GroupState) -> bool {
-    matches!(group.state.as_str(), "Stable" | "Empty")
 }
 
 /// Kafka knows the group.
@@ -41,7 +37,7 @@ pub(super) fn exists(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome
 
 /// It is at rest: an empty group is.
 pub(super) fn stable(group: &GroupState) -> Outcome {
-    if at_rest(group) {
+    if group.is_at_rest() {
         return Outcome::pass(match group.members.len() {
             0 => "no members".to_owned(),
             1 => "1 member".to_owned(),
@@ -144,9 +140,10 @@ mod tests {
     /// partitions, whose container runs at 172.18.0.9 or not at all.
     fn statuses(group: Option<&GroupState>, runs: bool) -> Vec<Status> {
         let pipeline = shipped();
+        let service = pipeline.service("allocation-worker").expect("is declared");
         let worker = Worker {
-            service: pipeline.service("allocation-worker").expect("is declared"),
-            group: "allocation-worker",
+            service,
+            group: service.group.as_ref().expect("has one"),
             partitions: vec![partition(0), partition(1)],
             replicas: usize::from(runs),
             running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
@@ -183,9 +180,10 @@ mod tests {
         let pipeline = shipped();
         let hosts = ["172.18.0.9", "172.18.0.10", "172.18.0.11"];
         let found = |replicas: usize, members: Vec<Member>| {
+            let service = pipeline.service("allocation-worker").expect("is declared");
             let worker = Worker {
-                service: pipeline.service("allocation-worker").expect("is declared"),
-                group: "allocation-worker",
+                service,
+                group: service.group.as_ref().expect("has one"),
                 partitions: vec![partition(0), partition(1)],
                 replicas,
                 running: hosts.iter().filter_map(|host| host.parse().ok()).collect(),

@@ -1,7 +1,7 @@
 //! Consumer groups: there, at rest, every partition held by a running container, worked off.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::{
         Partition,
-        groups::GroupState,
+        groups::{GroupState, as_one},
         offsets::{End, Offsets},
     },
     engine::{
@@ -19,13 +19,13 @@ use crate::{
         observed::{Container, State},
     },
     error::Result,
-    pipeline::{Pipeline, Service},
+    pipeline::{Group, Pipeline, Service},
 };
 
 mod judge;
 mod lag;
 
-use judge::{Worker, at_rest};
+use judge::Worker;
 
 /// How long a group may take to settle, for instance after its worker was started just now.
 const SETTLES: Duration = Duration::from_secs(4);
@@ -46,13 +46,17 @@ pub(super) struct Groups {
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let services = pipeline.services.iter();
-    let grouped = services.filter_map(|s| Some((s, s.group.as_deref()?)));
+    let grouped = services.filter_map(|s| Some((s, s.group.as_ref()?)));
     grouped
         .flat_map(|(service, group)| of_service(pipeline, service, group))
         .collect()
 }
 
-fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service, group: &'a str) -> [Check<'a>; 4] {
+fn of_service<'a>(
+    pipeline: &'a Pipeline,
+    service: &'a Service,
+    group: &'a Group,
+) -> [Check<'a>; 4] {
     let named = |aspect: &str| format!("groups.{}.{aspect}", service.name);
     let (there, held) = (named("exists"), named("assigned"));
     let topics: Vec<_> = service.consumes.iter().map(|t| ids::topic(t)).collect();
@@ -100,7 +104,7 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service, group: &'a str) 
 async fn judged(
     facts: &Facts<'_>,
     service: &Service,
-    group: &str,
+    group: &Group,
     judge: impl FnOnce(&Worker<'_>, Option<&GroupState>) -> Outcome,
 ) -> Outcome {
     let broker = match facts.broker().await {
@@ -112,8 +116,8 @@ async fn judged(
         Err(why) => return Outcome::fail(why.clone()),
     };
     let worker = worker(broker, service, group, facts.all_containers().await);
-    let state = states.iter().find(|g| g.name == group);
-    judge(&worker, state).hint(facts.remedy(&service.name).await)
+    let state = as_one(group, states);
+    judge(&worker, state.as_ref()).hint(facts.remedy(&service.name).await)
 }
 
 impl Groups {
@@ -138,7 +142,7 @@ impl Groups {
         );
         let workers: Vec<_> = services
             .iter()
-            .filter_map(|s| Some(worker(broker, s, s.group.as_deref()?, containers)))
+            .filter_map(|s| Some(worker(broker, s, s.group.as_ref()?, containers)))
             .collect();
         let states = match states {
             Ok(states) => settled(broker, states, &workers).await,
@@ -168,7 +172,7 @@ impl Groups {
 fn worker<'a>(
     broker: &Broker,
     service: &'a Service,
-    group: &'a str,
+    group: &'a Group,
     containers: &[Container],
 ) -> Worker<'a> {
     let running = || {
@@ -184,7 +188,9 @@ fn worker<'a>(
         partitions: consumed(broker, service),
         replicas: running().count(),
         running: running().flat_map(|c| c.addresses.clone()).collect(),
-        instances: numbered.map(|c| format!("{group}-{}", c.replica)).collect(),
+        instances: group.name().map_or_else(BTreeSet::new, |name| {
+            numbered.map(|c| format!("{name}-{}", c.replica)).collect()
+        }),
     }
 }
 
@@ -199,8 +205,8 @@ fn consumed(broker: &Broker, service: &Service) -> Vec<Partition> {
 
 /// What a service's group has committed.
 async fn committed(broker: &Broker, service: &Service) -> Result<Offsets, String> {
-    let group = service.group.as_deref().unwrap_or_default();
-    match broker.offsets.get(group) {
+    let group = service.group.as_ref();
+    match group.and_then(|group| broker.offsets.get(group)) {
         Some(Ok(offsets)) => offsets.committed(&consumed(broker, service)).await,
         Some(Err(why)) => Err(why.clone()),
         None => Ok(Offsets::new()),
@@ -215,8 +221,9 @@ async fn settled(
     let deadline = Instant::now() + SETTLES;
     let settles = |groups: &[GroupState]| {
         workers.iter().any(|worker| {
-            let group = groups.iter().find(|g| g.name == worker.group);
-            let rebalances = group.is_some_and(|g| !at_rest(g));
+            let group = as_one(worker.group, groups);
+            let group = group.as_ref();
+            let rebalances = group.is_some_and(|g| !g.is_at_rest());
             let unspread = !worker.unheld(group).is_empty() || worker.lacks_holders(group);
             rebalances || (!worker.running.is_empty() && unspread)
         })
