@@ -35,7 +35,14 @@ export class Unprocessable extends Error {}
  * tried until it works, while the partition waits.
  */
 export async function work({ topic, group, handle }) {
-  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, heartbeatInterval: 1_000, retry: { retries: 20 } });
+  const consumer = kafka.consumer({
+    groupId: group,
+    sessionTimeout: 10_000,
+    heartbeatInterval: 1_000,
+    // A fetch under way is what a stop has to wait for.
+    maxWaitTimeInMs: 1_000,
+    retry: { retries: 20 },
+  });
   await producer.connect();
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });

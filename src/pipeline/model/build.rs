@@ -19,6 +19,9 @@ pub(crate) struct Build {
     /// Whether base images are asked for anew.
     pub(crate) pull: bool,
     pub(crate) platform: Option<String>,
+    /// Under this name, relative to the context, the host's certificate authorities are added to
+    /// what is sent.
+    pub(crate) ca_bundle: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
