@@ -26,7 +26,10 @@ export function serve(routes) {
   });
   const port = Number(process.env.PORT ?? 3000);
   server.listen(port, () => log.info('listening', { port }));
-  process.once('SIGTERM', () => server.close(() => process.exit(0)));
+  process.once('SIGTERM', () => {
+    server.close(() => process.exit(0));
+    server.closeIdleConnections();
+  });
 }
 
 async function collect(request) {

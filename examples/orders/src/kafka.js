@@ -43,6 +43,7 @@ export async function work({ topic, group, handle }) {
     maxWaitTimeInMs: 1_000,
     retry: { retries: 20 },
   });
+  stopOn(consumer);
   await producer.connect();
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
@@ -72,7 +73,6 @@ export async function work({ topic, group, handle }) {
       }
     },
   });
-  stopOn(consumer);
   // The switch that operations has for a worker: USR2 stops its reading, USR1 resumes it.
   process.on('SIGUSR2', () => consumer.pause([{ topic }]));
   process.on('SIGUSR1', () => consumer.resume([{ topic }]));
