@@ -11,8 +11,12 @@ pub(crate) use runtime::{Device, Runtime, Ulimit};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
+use crate::engine::images::TEMPLATES;
+
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pipeline {
     /// Compose project name: the prefix and label of all that belongs to it.
     pub(crate) project: String,
@@ -45,7 +49,7 @@ pub(crate) struct Pipeline {
 }
 
 /// Where the declaration came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// The pipeline that Caravan ships.
     Embedded,
@@ -54,7 +58,7 @@ pub(crate) enum Origin {
 }
 
 /// A part of the infrastructure and where the host reaches it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
     /// The service that provides it.
     pub(crate) service: String,
@@ -63,7 +67,7 @@ pub(crate) struct Endpoint {
 }
 
 /// A topic as declared, `NAME:PARTITIONS:RETENTION`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) partitions: i32,
@@ -71,7 +75,7 @@ pub(crate) struct Topic {
 }
 
 /// How applied migrations are known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Migrations {
     /// sqlx's bookkeeping table: `version bigint, success boolean`.
     pub(crate) table: String,
@@ -80,7 +84,7 @@ pub(crate) struct Migrations {
 }
 
 /// A table that the flow writes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) name: String,
     /// SQL predicate over the table; `$1` is the correlation id as text.
@@ -90,7 +94,7 @@ pub(crate) struct Table {
 }
 
 /// A rule over the database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Invariant {
     /// Key in the declaration, stable.
     pub(crate) name: String,
@@ -106,14 +110,14 @@ pub(crate) struct Invariant {
 }
 
 /// See [`Invariant::replay`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Replay {
     pub(crate) topic: String,
     pub(crate) key_sql: String,
 }
 
 /// How one payment enters the pipeline and what it leaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Flow {
     /// Names for `{{name}}`: `uuid` draws a random one per payment, `now` is the moment at which
     /// it is made, anything else stands for itself.
@@ -125,7 +129,7 @@ pub(crate) struct Flow {
 }
 
 /// The HTTP request that makes a payment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) service: String,
     pub(crate) method: String,
@@ -140,7 +144,7 @@ pub(crate) struct Entry {
 }
 
 /// The event by which a payment enters the topics.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FirstEvent {
     pub(crate) topic: String,
     pub(crate) key: String,
@@ -152,14 +156,14 @@ pub(crate) struct FirstEvent {
 }
 
 /// Redis keys that a service deletes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct GoneKeys {
     pub(crate) service: String,
     pub(crate) keys: Vec<String>,
 }
 
 /// A service: the Compose half, resolved to what Docker needs, and the `x-caravan` half.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Service {
     pub(crate) name: String,
     /// Under which it belongs to the pipeline; under any where there is none.
@@ -236,7 +240,8 @@ impl Service {
 }
 
 /// Where a service's image comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum ImageFrom {
     /// Local, else pulled.
     #[default]
@@ -247,8 +252,33 @@ pub(crate) enum ImageFrom {
     Template(&'static str),
 }
 
+impl From<ImageFrom> for String {
+    fn from(from: ImageFrom) -> Self {
+        match from {
+            ImageFrom::Registry => "registry".to_owned(),
+            ImageFrom::Caravan => "self".to_owned(),
+            ImageFrom::Template(name) => name.to_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for ImageFrom {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "registry" => Ok(Self::Registry),
+            "self" => Ok(Self::Caravan),
+            name => match TEMPLATES.iter().find(|known| **known == name) {
+                Some(known) => Ok(Self::Template(known)),
+                None => Err(format!("there is no template {name}")),
+            },
+        }
+    }
+}
+
 /// When a registry is asked for an image that is not built here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PullPolicy {
     /// Where there is no local one.
     #[default]
@@ -259,7 +289,7 @@ pub(crate) enum PullPolicy {
 }
 
 /// Protocol probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ready {
     Kafka,
     Postgres,
@@ -267,7 +297,7 @@ pub(crate) enum Ready {
 }
 
 /// What a one-shot leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Effect {
     /// All declared topics with at least their partitions.
     Topics,
@@ -276,7 +306,7 @@ pub(crate) enum Effect {
 }
 
 /// A published TCP or UDP port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Port {
     /// Address on the host; Compose's default is all of them, Caravan's is loopback.
     pub(crate) host_ip: String,
@@ -287,7 +317,7 @@ pub(crate) struct Port {
     pub(crate) protocol: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mount {
     pub(crate) source: MountSource,
     /// Path in the container.
@@ -298,7 +328,7 @@ pub(crate) struct Mount {
     pub(crate) options: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum MountSource {
     /// Key of `volumes`.
     Volume(String),
@@ -308,7 +338,7 @@ pub(crate) enum MountSource {
     Anonymous,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkUse {
     pub(crate) network: String,
     pub(crate) aliases: Vec<String>,
@@ -316,7 +346,7 @@ pub(crate) struct NetworkUse {
     pub(crate) ipv6_address: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) service: String,
     pub(crate) condition: Condition,
@@ -326,7 +356,7 @@ pub(crate) struct Dependency {
     pub(crate) restart: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Condition {
     Started,
     Healthy,
@@ -334,7 +364,7 @@ pub(crate) enum Condition {
 }
 
 /// Docker's health check; None fields are Docker's defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Healthcheck {
     /// As Docker takes it: `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`.
     pub(crate) test: Vec<String>,
@@ -346,7 +376,7 @@ pub(crate) struct Healthcheck {
     pub(crate) retries: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Restart {
     No,
     Always,
@@ -355,14 +385,14 @@ pub(crate) enum Restart {
     OnFailure(Option<u32>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Logging {
     pub(crate) driver: String,
     pub(crate) options: BTreeMap<String, String>,
 }
 
 /// A network of the project, or an external one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) key: String,
     /// Docker's name.
@@ -378,7 +408,7 @@ pub(crate) struct Network {
 }
 
 /// An entry of a network's `ipam.config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subnet {
     pub(crate) subnet: Option<String>,
     pub(crate) ip_range: Option<String>,
@@ -386,7 +416,7 @@ pub(crate) struct Subnet {
 }
 
 /// A named volume of the project, or an external one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) key: String,
     /// Docker's name.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Effect, MountSource, Pipeline, Ready, Service,
+    Condition, Effect, MountSource, Pipeline, Place, Ready, Service,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -25,6 +25,7 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.container_names();
     check.builds();
     check.host_ports();
+    check.places();
     check.problems
 }
 
@@ -342,6 +343,35 @@ impl Check<'_> {
                 self.fault(&path, message, None);
             }
             taken.push((service, port));
+        }
+    }
+}
+
+impl Check<'_> {
+    /// Nothing reaches both what only the pipeline's network knows and this host's loopback.
+    fn places(&mut self) {
+        let addresses = self.pipeline.addresses();
+        let inside = addresses.iter().find_map(|at| match at.place {
+            Place::Inside(service) => Some((at, service)),
+            Place::Host | Place::Anywhere => None,
+        });
+        let Some((inside, service)) = inside else {
+            return;
+        };
+        let hosts = addresses.iter();
+        for on_host in hosts.filter(|at| matches!(at.place, Place::Host)) {
+            let place = self.tree.find(&inside.path);
+            let message = format!(
+                "`{}` is this host, but `{}` (line {}) names the service `{}`, which only the \
+                 pipeline's network knows: no place reaches both",
+                on_host.host,
+                inside.path.join("."),
+                place.line,
+                service.name
+            );
+            let hint = "name the service and its container's port here, too; or publish the \
+                        other's port and give its address on the host";
+            self.fault(&on_host.path, message, Some(hint.to_owned()));
         }
     }
 }

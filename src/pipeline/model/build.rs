@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// `build`, for the engine's classic builder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Build {
     /// The directory that is sent, absolute.
     pub(crate) context: PathBuf,
@@ -24,7 +26,7 @@ pub(crate) struct Build {
     pub(crate) ca_bundle: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dockerfile {
     /// Absolute; it may lie outside of the context.
     File(PathBuf),
