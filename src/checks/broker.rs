@@ -6,7 +6,7 @@ use super::{Containers, Scene, dead_letters, finding::Check, groups, topics};
 use crate::{
     clients::kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState},
     error::Result,
-    pipeline::Pipeline,
+    pipeline::{Group, Pipeline},
 };
 
 /// The id that the layers behind Kafka name as their cause.
@@ -18,16 +18,16 @@ pub(super) struct Broker {
     pub(super) kafka: Kafka,
     pub(super) topics: BTreeMap<String, TopicState>,
     /// By group; made first, so that each finds its coordinator while the topics are asked for.
-    pub(super) offsets: BTreeMap<String, Result<GroupOffsets, String>>,
+    pub(super) offsets: BTreeMap<Group, Result<GroupOffsets, String>>,
 }
 
 impl Broker {
     async fn reach(pipeline: &Pipeline, bootstrap: &str, began: Instant) -> Result<Self, String> {
         let kafka = Kafka::connect(bootstrap).await?;
-        let groups = pipeline.services.iter().filter_map(|s| s.group.clone());
-        let offsets = groups
-            .map(|group| (group.clone(), kafka.group(&group)))
-            .collect();
+        let mut offsets = BTreeMap::new();
+        for group in pipeline.services.iter().filter_map(|s| s.group.as_ref()) {
+            offsets.insert(group.clone(), kafka.declared_group(group).await);
+        }
         let topics = kafka.topics().await?;
         Ok(Self {
             began,
@@ -72,7 +72,7 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
         Err(why) => {
             let failed = check.fail(why);
             scene.report.send(match &pipeline.kafka {
-                Some(kafka) => failed.hint(scene.remedy(&containers.await?, &kafka.service)),
+                Some(kafka) => failed.hint(scene.remedy_of(&containers.await?, "kafka", kafka)),
                 None => failed,
             });
             let why = "kafka is not reachable";

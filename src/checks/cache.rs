@@ -29,7 +29,7 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
                 Ok(()) => check.pass("answers"),
                 Err(why) => {
                     let failed = check.fail(why);
-                    failed.hint(scene.remedy(&containers.await?, &redis.service))
+                    failed.hint(scene.remedy_of(&containers.await?, "redis", redis))
                 }
             };
             scene.report.send(finding);

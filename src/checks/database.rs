@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::{Containers, Scene, finding::Check, invariants};
+use super::{
+    Containers, Scene,
+    finding::{Check, Status},
+    invariants, shape,
+};
 use crate::{
     clients::{self, postgres::Postgres},
     error::Result,
@@ -33,7 +37,9 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
         Err(why) => {
             let failed = check.fail(why);
             scene.report.send(match &pipeline.postgres {
-                Some(postgres) => failed.hint(scene.remedy(&containers.await?, &postgres.service)),
+                Some(postgres) => {
+                    failed.hint(scene.remedy_of(&containers.await?, "postgres", postgres))
+                }
                 None => failed,
             });
             skip(scene, began);
@@ -97,13 +103,22 @@ async fn tables(scene: Scene<'_>, postgres: &Postgres) {
     let began = Instant::now();
     let names: Vec<String> = tables.iter().map(|t| t.name.clone()).collect();
     let missing = postgres.missing_tables(&names).await;
-    for name in &names {
-        let check = table_check(began, name);
-        scene.report.send(match &missing {
+    for table in tables {
+        let check = table_check(began, &table.name);
+        let exists = match &missing {
             Err(why) => check.fail(why.clone()),
-            Ok(missing) if missing.contains(name) => check.fail("missing").hint(migrate(scene)),
+            Ok(missing) if missing.contains(&table.name) => {
+                check.fail("missing").hint(migrate(scene))
+            }
             Ok(_) => check.pass("there"),
-        });
+        };
+        let (id, there) = (exists.id.clone(), exists.status == Status::Pass);
+        scene.report.send(exists);
+        if there {
+            shape::check(scene, postgres, table, &migrate(scene)).await;
+        } else {
+            shape::skip(scene, table, "the table is not there", &id);
+        }
     }
 }
 
@@ -118,6 +133,9 @@ fn skip(scene: Scene<'_>, began: Instant) {
         .invariants
         .iter()
         .map(|rule| invariants::begin(began, rule));
+    for table in &pipeline.tables {
+        shape::skip(scene, table, "the database is not reachable", REACHABLE);
+    }
     for check in migrations.chain(tables).chain(rules) {
         scene
             .report

@@ -68,7 +68,8 @@ fn begin(began: Instant) -> (Check, Check) {
 }
 
 async fn survey(scene: Scene<'_>, broker: &Broker) -> Result<Survey, String> {
-    let letters = DeadLetters::with(scene.pipeline, broker.kafka.clone(), broker.topics.clone());
+    let letters =
+        DeadLetters::with(scene.pipeline, broker.kafka.clone(), broker.topics.clone()).await;
     let request = Request {
         selection: Selection::default(),
         each: true,

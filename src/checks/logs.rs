@@ -7,7 +7,6 @@ use futures_util::{TryStreamExt, future::join_all};
 use super::{
     Containers, Scene,
     finding::{Check, Finding},
-    services::ready_url,
 };
 use crate::{
     clients::{TIMEOUT, http},
@@ -16,7 +15,7 @@ use crate::{
         observed::{Container, LogLine, State},
     },
     error::Result,
-    pipeline::Service,
+    pipeline::{Pattern, Service},
 };
 
 /// Of a longer log, so many lines at its beginning and at its end are read.
@@ -91,10 +90,15 @@ async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Res
         container: container.name.clone(),
         ..Read::default()
     };
-    let forbidden = &scene.pipeline.forbidden_logs;
-    let startup = service.startup.as_deref();
+    let pipeline = scene.pipeline;
+    let (forbidden, allowed) = (&pipeline.forbidden_logs, &pipeline.allowed_logs);
+    let forbidden = |line: &str| {
+        let has = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(line));
+        has(forbidden) && !has(allowed)
+    };
+    let startup = service.startup.as_ref();
     let scanned = scene.engine.scan_since_start(container, |line| {
-        read.look(&line, startup, forbidden);
+        read.look(&line, startup, &forbidden);
         if read.lines < LINES {
             ControlFlow::Continue(())
         } else {
@@ -115,16 +119,21 @@ async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Res
     let containers = std::slice::from_ref(container);
     let mut last = scene.engine.logs(containers, &options);
     while let Some(line) = last.try_next().await? {
-        read.look(&line, startup, forbidden);
+        read.look(&line, startup, &forbidden);
     }
     Ok(read)
 }
 
 impl Read {
-    fn look(&mut self, line: &LogLine, startup: Option<&str>, forbidden: &[String]) {
+    fn look(
+        &mut self,
+        line: &LogLine,
+        startup: Option<&Pattern>,
+        forbidden: &impl Fn(&str) -> bool,
+    ) {
         self.lines += 1;
-        self.started |= startup.is_some_and(|startup| line.text.contains(startup));
-        if self.forbidden.len() < SHOWN && forbidden.iter().any(|f| line.text.contains(f)) {
+        self.started |= startup.is_some_and(|startup| startup.matches(&line.text));
+        if self.forbidden.len() < SHOWN && forbidden(&line.text) {
             let text: String = line.text.chars().take(WIDTH).collect();
             let text = format!("{}: {text}", self.container);
             // The end of a log may be its beginning as well.
@@ -160,18 +169,21 @@ async fn started(service: &Service, check: Check, up: &[Result<Read>], hint: &st
     check.pass("printed")
 }
 
-/// The line may have been there: then `/ready` is the evidence, where there is one.
+/// The line may have been there: then the service's own word is the evidence, where there is one.
 async fn rotated(service: &Service, check: Check, hint: &str) -> Finding {
     const SEEN: &str = "the log of this start was rotated away";
-    let Some(base) = &service.http else {
+    let Some(declared) = &service.http else {
         return check.warn(SEEN);
     };
-    match http::get(&ready_url(base), TIMEOUT).await {
-        Ok(answer) if answer.status == 200 => check.warn(format!("{SEEN}; it says it is ready")),
+    let path = &declared.ready;
+    match http::get(&declared.ready_url(), TIMEOUT).await {
+        Ok(answer) if answer.status == declared.status => {
+            check.warn(format!("{SEEN}; it says it is ready"))
+        }
         Ok(answer) => check
-            .fail(format!("{SEEN}; /ready answers {}", answer.status))
+            .fail(format!("{SEEN}; {path} answers {}", answer.status))
             .hint(hint),
-        Err(why) => check.fail(format!("{SEEN}; /ready: {why}")).hint(hint),
+        Err(why) => check.fail(format!("{SEEN}; {path}: {why}")).hint(hint),
     }
 }
 

@@ -22,11 +22,12 @@
 //! | `database.reachable` | no connection; the rest of the layer is skipped |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | it does not |
+//! | `database.TABLE.columns`, `.indexes` | one that is declared is missing, or has another type; skipped unless it exists |
 //! | `database.INVARIANT.holds` | a counterexample older than the invariant's grace |
 //! | `cache.reachable` | no answer to `PING` |
 //! | `dead-letters.empty` | (warns of those that wait, or whose replay is in flight) |
 //! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |
-//! | `services.SERVICE.ready` | `GET /ready` is not 200 |
+//! | `services.SERVICE.ready` | `GET /ready`, or the declared path, is not 200, or the declared status |
 //!
 //! After a worker stops or is paused its set of failed ids is the same at any time: a static
 //! member lingers in its group until its session ends, so `assigned` compares members with running
@@ -57,6 +58,7 @@ mod logs;
 mod order;
 mod remedy;
 mod services;
+mod shape;
 mod topics;
 
 pub(crate) use order::sort;

@@ -16,7 +16,7 @@ const LAYERS: [&str; 10] = [
     "services",
 ];
 
-const ASPECTS: [&str; 18] = [
+const ASPECTS: [&str; 20] = [
     "checks",
     "reachable",
     "migrations",
@@ -25,6 +25,8 @@ const ASPECTS: [&str; 18] = [
     "health",
     "restarts",
     "exists",
+    "columns",
+    "indexes",
     "partitions",
     "stable",
     "assigned",

@@ -1,12 +1,29 @@
 //! The next command when a service is not as it should be.
 
 use super::Scene;
-use crate::engine::{
-    labels,
-    observed::{Container, State, replicas},
+use crate::{
+    engine::{
+        labels,
+        observed::{Container, State, replicas},
+    },
+    pipeline::Endpoint,
 };
 
 impl Scene<'_> {
+    /// As [`Self::remedy`], of what `x-caravan.KEY` declares; that may be no service of this
+    /// pipeline.
+    pub(super) fn remedy_of(
+        &self,
+        containers: &[Container],
+        key: &str,
+        endpoint: &Endpoint,
+    ) -> String {
+        match &endpoint.service {
+            Some(service) => self.remedy(containers, service),
+            None => format!("see whether x-caravan.{key} says where it is, and whether it runs"),
+        }
+    }
+
     /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
     /// is not of Caravan's making, and so perhaps not what is declared.
     pub(super) fn remedy(&self, containers: &[Container], service: &str) -> String {

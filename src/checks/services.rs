@@ -8,7 +8,11 @@ use super::{
     Containers, Scene,
     finding::{Check, Finding},
 };
-use crate::{clients::http, error::Result, pipeline::Service};
+use crate::{
+    clients::http,
+    error::Result,
+    pipeline::{Http, Service},
+};
 
 /// What a service on loopback may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -18,8 +22,8 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
         .pipeline
         .services
         .iter()
-        .filter_map(|s| Some((s, s.http.as_deref()?)));
-    let findings = join_all(served.map(|(service, base)| ready(service, base))).await;
+        .filter_map(|s| Some((s, s.http.as_ref()?)));
+    let findings = join_all(served.map(|(service, http)| ready(service, http))).await;
     if findings.is_empty() {
         return Ok(());
     }
@@ -33,13 +37,18 @@ pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Resu
     Ok(())
 }
 
-/// `GET /ready`: the finding, as an error where it failed.
-async fn ready<'a>(service: &'a Service, base: &str) -> (&'a Service, Result<Finding, Finding>) {
+/// `GET /ready`, or what is declared: the finding, as an error where it failed.
+async fn ready<'a>(
+    service: &'a Service,
+    declared: &Http,
+) -> (&'a Service, Result<Finding, Finding>) {
     let id = format!("services.{}.ready", service.name);
-    let check = Check::new(Instant::now(), id, "GET /ready answers 200");
-    let url = ready_url(base);
+    let Http { ready, status, .. } = declared;
+    let expected = format!("GET {ready} answers {status}");
+    let check = Check::new(Instant::now(), id, expected);
+    let url = declared.ready_url();
     let finding = match http::get(&url, TIMEOUT).await {
-        Ok(answer) if answer.status == 200 => Ok(check.pass("200")),
+        Ok(answer) if answer.status == *status => Ok(check.pass(status.to_string())),
         Ok(answer) => {
             let body: String = answer.body.trim().chars().take(300).collect();
             let body = (!body.is_empty()).then_some(body);
@@ -50,9 +59,4 @@ async fn ready<'a>(service: &'a Service, base: &str) -> (&'a Service, Result<Fin
         Err(why) => Err(check.fail(format!("{url}: {why}"))),
     };
     (service, finding)
-}
-
-/// Where a service with this base URL says whether it is ready.
-pub(super) fn ready_url(base: &str) -> String {
-    format!("{}/ready", base.trim_end_matches('/'))
 }

@@ -41,7 +41,7 @@ pub(crate) async fn get(url: &str, timeout: Duration) -> Result<Answer, String> 
     read(answer).await
 }
 
-/// A request with headers and a JSON body.
+/// A request with headers and a JSON body; a string alone is sent as it is.
 ///
 /// # Errors
 /// Why there was no answer.
@@ -53,7 +53,11 @@ pub(crate) async fn send_json(
     body: &serde_json::Value,
 ) -> Result<Answer, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
-    let mut request = client.request(method, url).json(body);
+    let request = client.request(method, url);
+    let mut request = match body {
+        serde_json::Value::String(text) => request.body(text.clone()),
+        json => request.json(json),
+    };
     for (name, value) in headers {
         request = request.header(name, value);
     }

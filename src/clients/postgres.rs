@@ -14,6 +14,7 @@ use super::{
 };
 
 pub(crate) mod batches;
+mod shape;
 
 /// What a single statement may take; a check that needs longer is no check.
 const STATEMENT_TIMEOUT: &str = "5s";
@@ -144,12 +145,12 @@ impl Postgres {
         bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
     }
 
-    /// Deletes the synthetic rows that match, in one transaction and in the given order of
-    /// (table, find); says how many of each.
+    /// Deletes the rows that match, in one transaction and in the given order of
+    /// (table, predicate); says how many of each.
     ///
     /// # Errors
     /// The database's own; then nothing is deleted.
-    pub(crate) async fn delete_synthetic(
+    pub(crate) async fn delete_rows(
         &self,
         tables: &[(String, String)],
         parameter: &str,
@@ -158,8 +159,8 @@ impl Postgres {
         let work = async {
             let mut transaction = connection.begin().await?;
             let mut deleted = Vec::new();
-            for (table, find) in tables {
-                let sql = format!("DELETE FROM {} WHERE synthetic AND ({find})", quote(table));
+            for (table, predicate) in tables {
+                let sql = format!("DELETE FROM {} WHERE {predicate}", quote(table));
                 let query = sqlx::query(AssertSqlSafe(sql)).bind(parameter);
                 let done = query.execute(&mut *transaction).await?;
                 deleted.push((table.clone(), done.rows_affected()));

@@ -58,11 +58,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 
 async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String> {
     let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics())?;
-    let declared = pipeline.services.iter().filter_map(|s| s.group.clone());
+    let declared = pipeline.services.iter().filter_map(|s| s.group.as_ref());
+    let missing = declared.filter(|d| !groups.iter().any(|g| d.is(&g.name)));
     let names: BTreeSet<_> = groups
         .iter()
         .map(|g| g.name.clone())
-        .chain(declared)
+        .chain(missing.map(ToString::to_string))
         .collect();
     let tasks = names.into_iter().map(async |name| {
         let state = groups.iter().find(|g| g.name == name).cloned();
@@ -92,7 +93,7 @@ fn partitions(
 ) -> Vec<Partition> {
     let mut partitions = BTreeSet::new();
     let services = pipeline.services.iter();
-    for service in services.filter(|s| s.group.as_deref() == Some(group)) {
+    for service in services.filter(|s| s.group.as_ref().is_some_and(|g| g.is(group))) {
         for topic in topics.iter().filter(|t| service.consumes.contains(&t.name)) {
             partitions.extend((0..topic.partitions).map(|p| (topic.name.clone(), p)));
         }

@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 pub(super) async fn connect(context: &Context, pipeline: &Pipeline) -> Result<Kafka> {
     let Some(endpoint) = &pipeline.kafka else {
         return Err(Error::new(Kind::Usage, "the declaration names no Kafka")
-            .hint("declare x-caravan.kafka with `service` and `bootstrap`"));
+            .hint("declare x-caravan.kafka with `bootstrap`"));
     };
     Kafka::connect(&endpoint.address)
         .await
@@ -64,10 +64,14 @@ pub(super) async fn connect(context: &Context, pipeline: &Pipeline) -> Result<Ka
 }
 
 pub(super) fn unreachable(context: &Context, pipeline: &Pipeline, why: &str) -> Error {
-    let service = pipeline.kafka.as_ref().map_or("", |k| k.service.as_str());
+    let service = pipeline.kafka.as_ref().and_then(|k| k.service.as_ref());
+    let hint = match service {
+        Some(service) => context.invocation.command(&format!("up {service}")),
+        None => "see whether x-caravan.kafka says where it is, and whether it runs".to_owned(),
+    };
     Error::new(Kind::Unreachable, "Kafka cannot be reached")
         .because(why)
-        .hint(context.invocation.command(&format!("up {service}")))
+        .hint(hint)
 }
 
 async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String> {

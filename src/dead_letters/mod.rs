@@ -34,9 +34,11 @@ pub(crate) use place::Place;
 pub(crate) use selection::Selection;
 
 use crate::{
-    clients::kafka::{Kafka, Partition, offsets::Offsets, read::Span, topics::TopicState},
+    clients::kafka::{
+        Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
+    },
     error::{Error, Kind, Result},
-    pipeline::Pipeline,
+    pipeline::{Group, Pipeline, Service},
 };
 use journal::{History, Journal};
 
@@ -78,14 +80,14 @@ impl DeadLetters {
     pub(crate) async fn open(pipeline: &Pipeline, kafka: Kafka) -> Result<Self> {
         let topics = kafka.topics().await.map_err(unreachable)?;
         let topics = topics.into_iter().map(|t| (t.name.clone(), t)).collect();
-        Self::with(pipeline, kafka, topics)
+        Self::with(pipeline, kafka, topics).await
     }
 
     /// As [`Self::open`], with topics that were asked for already.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn with(
+    pub(crate) async fn with(
         pipeline: &Pipeline,
         kafka: Kafka,
         topics: BTreeMap<String, TopicState>,
@@ -99,10 +101,25 @@ impl DeadLetters {
             let what = format!("the dead-letter topic {topic} does not exist");
             return Err(Error::new(Kind::NotRight, what));
         }
+        let begin_alike = |s: &&Service| s.group.as_ref().is_some_and(|g| g.name().is_none());
+        let there = match pipeline.services.iter().find(begin_alike) {
+            Some(_) => kafka.groups().await.map_err(unreachable)?,
+            None => Vec::new(),
+        };
+        let names = |group: &Group| match group.name() {
+            Some(name) => vec![name.to_owned()],
+            None => {
+                let meant = meant(group, &there);
+                meant.iter().map(|g| g.name.clone()).collect::<Vec<_>>()
+            }
+        };
         let readers = |topic: &String| -> BTreeSet<String> {
             let services = pipeline.services.iter();
             let services = services.filter(|s| s.consumes.contains(topic));
-            services.filter_map(|s| s.group.clone()).collect()
+            services
+                .filter_map(|s| s.group.as_ref())
+                .flat_map(names)
+                .collect()
         };
         let sources = pipeline.topics.iter().map(|t| &t.name);
         let sources = sources.filter(|name| *name != topic);

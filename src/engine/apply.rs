@@ -418,8 +418,8 @@ fn weight(outcome: &Outcome) -> u8 {
 
 /// Where the host reaches a service: its URL, else its published ports.
 pub(super) fn addresses(service: &Service) -> Vec<String> {
-    if let Some(url) = &service.http {
-        return vec![url.clone()];
+    if let Some(http) = &service.http {
+        return vec![http.url.clone()];
     }
     let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
     published

@@ -25,6 +25,7 @@ pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
         tables: Vec::new(),
         stages: BTreeMap::new(),
         forbidden_logs: Vec::new(),
+        allowed_logs: Vec::new(),
         flow: None,
         invariants: Vec::new(),
         secrets: Vec::new(),

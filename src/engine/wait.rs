@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     jobs::ask::Question,
-    pipeline::{Endpoint, Pipeline, Ready, Restart, Service},
+    pipeline::{Endpoint, Pattern, Pipeline, Ready, Restart, Service},
 };
 
 /// Restarts by Docker's policy after which a container is not going to make it. Docker waits
@@ -185,13 +185,17 @@ impl Engine {
         }
     }
 
-    /// Waits for a line with `text` of the current run. False: the log cannot tell (any more).
-    async fn startup_line(&self, waiting: &Waiting<'_>, text: &str) -> Result<bool, NotReady> {
+    /// Waits for a line that has `pattern`, of the current run. False: the log cannot tell (any more).
+    async fn startup_line(
+        &self,
+        waiting: &Waiting<'_>,
+        pattern: &Pattern,
+    ) -> Result<bool, NotReady> {
         let container = waiting.container;
         if !waiting.fresh {
             let mut found = false;
             let scanned = self.scan_since_start(container, |line| {
-                found = line.text.contains(text);
+                found = pattern.matches(&line.text);
                 match found {
                     true => std::ops::ControlFlow::Break(()),
                     false => std::ops::ControlFlow::Continue(()),
@@ -208,7 +212,7 @@ impl Engine {
         let mut lines = std::pin::pin!(self.follow(container, began));
         while let Some(line) = lines.next().await {
             match line {
-                Ok(line) if line.text.contains(text) => return Ok(true),
+                Ok(line) if pattern.matches(&line.text) => return Ok(true),
                 Ok(_) => {}
                 // A logging driver that cannot be read.
                 Err(_) => return Ok(false),
@@ -275,7 +279,7 @@ fn endpoint<'a>(pipeline: &'a Pipeline, service: &Service) -> Option<(Ready, &'a
         Ready::Postgres => pipeline.postgres.as_ref(),
         Ready::Redis => pipeline.redis.as_ref(),
     };
-    let endpoint = endpoint.filter(|e| e.service == service.name)?;
+    let endpoint = endpoint.filter(|e| e.service.as_ref() == Some(&service.name))?;
     Some((kind, endpoint))
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::probe::Cleanup;
 
-/// Deletes the synthetic rows of all payments, a batch a transaction, the last table first.
+/// Deletes the rows of all payments as far as their tables are declared to be cleaned up, a batch a transaction, the last table first.
 pub(super) async fn clean(
     tables: &Tables,
     payments: &[Payment],
@@ -18,16 +18,19 @@ pub(super) async fn clean(
     let Some(postgres) = &tables.postgres else {
         return Cleanup::Nothing;
     };
-    let names = tables.declared.iter().map(|(name, _)| (name.clone(), 0));
+    if tables.deletions.is_empty() {
+        return Cleanup::Nothing;
+    }
+    let names = tables.deletions.iter().map(|(name, _)| (name.clone(), 0));
     let mut deleted: Vec<(String, u64)> = names.collect();
     for (batch, chunk) in payments.chunks(BATCH).enumerate() {
         let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
-        match postgres.delete_synthetic_each(&tables.declared, &ids).await {
+        match postgres.delete_rows_each(&tables.deletions, &ids).await {
             Ok(rows) => deleted.iter_mut().zip(rows).for_each(|(sum, n)| sum.1 += n),
             Err(why) => {
                 let left = payments.len() - batch * BATCH;
                 return Cleanup::Failed(format!(
-                    "{why}; the rows of {left} of {} payments are left, marked synthetic",
+                    "{why}; the rows of {left} of {} payments are left",
                     payments.len()
                 ));
             }

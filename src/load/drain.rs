@@ -20,7 +20,7 @@ use crate::{
         offsets::{End, Offsets},
     },
     error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline},
+    pipeline::{Flow, Pipeline, correlation::Correlation},
     probe::sources::{self, Group},
 };
 
@@ -37,6 +37,7 @@ pub(super) struct Path {
     /// In the order of the flow.
     topics: Vec<Topic>,
     groups: Vec<Group>,
+    pub(super) correlation: Correlation,
 }
 
 struct Topic {
@@ -100,12 +101,13 @@ impl Path {
         let partitions = on_the_way
             .flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p)))
             .collect();
-        let groups = sources::groups(pipeline, &kafka, &names).map_err(unreachable)?;
+        let groups = sources::groups(pipeline, &kafka, &names).await;
+        let groups = groups.map_err(unreachable)?;
         let topics = ledger
             .topics()
             .map(|(step, name)| Topic {
                 name: name.to_owned(),
-                first: ledger.steps[step].service == flow.entry.service,
+                first: ledger.steps[step].service == flow.maker(),
                 fed_by: feeders(pipeline, &groups, name),
             })
             .collect();
@@ -114,6 +116,7 @@ impl Path {
             partitions,
             topics,
             groups,
+            correlation: flow.correlation.clone(),
         })
     }
 
@@ -333,6 +336,7 @@ mod tests {
                 topic("bought", false, bought_is_fed_by),
             ],
             groups: vec![group("buyer", "paid"), group("teacher", "bought")],
+            correlation: Correlation::default(),
             kafka,
         }
     }

@@ -124,7 +124,7 @@ mod tests {
     fn payments_are_found_by_id_and_counted_once() {
         let topic = "paid".to_owned();
         let service = "shop".to_owned();
-        let stage = "received".to_owned();
+        let stage = "received".into();
         let mut ledger = Ledger::new(vec![
             step(Place::Entry {
                 service: service.clone(),

@@ -96,6 +96,10 @@ pub(crate) async fn run(
     progress: UnboundedSender<Progress>,
 ) -> Result<Report> {
     let flow = probe::flow(pipeline)?;
+    let options = Options {
+        direct: options.direct || flow.entry.is_none(),
+        ..options
+    };
     let start = match (&flow.event, options.direct) {
         (_, false) => Start::Entry,
         (Some(event), true) => Start::Event(&event.topic),

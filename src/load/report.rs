@@ -15,7 +15,7 @@ use super::{
 pub(crate) use super::{percentiles::Spread, send::Outcome};
 use crate::{
     pipeline::Pipeline,
-    probe::{Cleanup, expected::Step, hop::Place},
+    probe::{Cleanup, expected::Step, hop::Place, kept},
 };
 
 /// As many payments are named of those that are not right.
@@ -40,6 +40,8 @@ pub(crate) struct Report {
     /// What the consumer groups had not taken at the deadline, in words.
     pub(crate) pending: Option<String>,
     pub(crate) cleanup: Cleanup,
+    /// Tables in which rows stay, as declared.
+    pub(crate) kept: Vec<String>,
 }
 
 /// From the first effect to the last.
@@ -118,6 +120,10 @@ impl Report {
             missing,
             surplus,
             pending: drained.pending.clone(),
+            kept: match &cleanup {
+                Cleanup::Deleted(_) | Cleanup::Nothing => kept(pipeline, &ledger.steps),
+                Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
+            },
             cleanup,
         }
     }

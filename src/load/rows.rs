@@ -20,8 +20,8 @@ pub(super) struct Tables {
     pub(super) postgres: Option<Postgres>,
     /// Each with its step, in the order of the flow.
     tables: Vec<(usize, Table)>,
-    /// All that are declared, the last one first: how they are cleaned up.
-    pub(super) declared: Vec<(String, String)>,
+    /// Of all that are declared, the last one first: which rows are deleted again.
+    pub(super) deletions: Vec<(String, String)>,
     timed: bool,
 }
 
@@ -74,7 +74,7 @@ impl Tables {
         Ok(Self {
             postgres,
             tables,
-            declared: declared.map(|t| (t.name.clone(), t.find.clone())).collect(),
+            deletions: declared.filter_map(Table::deletion).collect(),
             timed,
         })
     }

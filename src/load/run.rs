@@ -51,7 +51,7 @@ impl Run {
         let followed = self.follow(&mut ledger, &from).await;
         let drained = followed.map_err(|why| {
             let count = ledger.payments.len();
-            let left = format!("the rows of {count} payments, marked synthetic, are left");
+            let left = format!("the rows of {count} payments are left");
             unreachable(why).because(left)
         })?;
         let checked = self.tables.check(&mut ledger, &self.cancel, &self.progress);
@@ -88,7 +88,8 @@ impl Run {
                 let _unwatched = self.progress.send(Progress::Passed { payments, took });
             }
             let ends = self.path.ends().await?;
-            topics::read(&self.path.kafka, ledger, &read, &ends).await?;
+            let whose = (&self.path.kafka, &self.path.correlation);
+            topics::read(whose, ledger, &read, &ends).await?;
             read = ends;
             // Others may use the topics, too: then events were counted that are not ours.
             if drained.pending.is_some() || self.path.announced(ledger) || until.is_over() {
@@ -113,8 +114,7 @@ impl Run {
         match pending {
             None => cleanup::clean(&self.tables, &ledger.payments, &self.progress).await,
             Some(why) => Cleanup::Failed(format!(
-                "{why}; the rows of all {} payments, marked synthetic, are left so that those \
-                 can still go through",
+                "{why}; the rows of all {} payments are left so that those can still go through",
                 ledger.payments.len()
             )),
         }

@@ -6,11 +6,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use rdkafka::message::{Header, OwnedHeaders};
 use reqwest::Client;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
-use worker_runtime::kafka::{Producer, Record, producer, send_all};
+use worker_runtime::kafka::{Producer, send_all};
 
 use super::{
     Options, Progress,
@@ -22,6 +21,7 @@ use crate::{
     error::{Error, Kind, Result},
     pipeline::{FirstEvent, Flow, Pipeline},
     probe::{
+        beginning,
         entry::{Request, TIMEOUT},
         template::Values,
     },
@@ -83,16 +83,10 @@ impl<'a> Sender<'a> {
                 client,
             });
         };
-        let Some(kafka) = &pipeline.kafka else {
-            let what = "the declaration does not say where Kafka is";
-            return Err(Error::new(Kind::Usage, what));
-        };
-        let producer =
-            producer(&kafka.address).map_err(|e| Error::new(Kind::Defect, e.to_string()))?;
         Ok(Self::Direct {
             flow,
             event,
-            producer,
+            producer: beginning::open(pipeline)?,
         })
     }
 
@@ -120,35 +114,13 @@ impl<'a> Sender<'a> {
                 event,
                 producer,
             } => {
-                let (id, record) = fill(event, &Values::draw(&flow.values))?;
+                let (id, record) = beginning::fill(event, &Values::draw(&flow.values))?;
                 let sent = send_all(producer, vec![record]).await;
                 sent.map_err(|e| Error::new(Kind::Unreachable, e.to_string()))?;
                 Ok(id)
             }
         }
     }
-}
-
-/// The event of one payment, and its correlation id.
-fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Record)> {
-    let body = values.fill_json(&event.body)?;
-    let id = body.pointer(&event.correlation_id).and_then(|v| v.as_str());
-    let id = id.unwrap_or_else(|| unreachable!("the declaration was checked"));
-    let mut headers = OwnedHeaders::new();
-    for (key, value) in &event.headers {
-        let value = values.fill(value)?;
-        headers = headers.insert(Header {
-            key,
-            value: Some(&value),
-        });
-    }
-    let record = Record {
-        topic: event.topic.clone(),
-        key: Some(values.fill(&event.key)?.into_bytes()),
-        value: Some(body.to_string().into_bytes()),
-        headers,
-    };
-    Ok((id.to_owned(), record))
 }
 
 /// Sends all payments, till `cancel`, or till too many have failed; those that were taken.
@@ -240,29 +212,7 @@ impl Epoch {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::message::Headers;
-
     use super::*;
-    use crate::pipeline::tests::shipped;
-
-    /// What the shipped workers would read.
-    #[test]
-    fn the_shipped_first_event_is_one_of_the_pipeline() {
-        let flow = shipped().flow.expect("a flow");
-        let event = flow.event.as_ref().expect("an event");
-        let (id, record) = fill(event, &Values::draw(&flow.values)).expect("is right");
-        let read =
-            caravan_events::decode::<caravan_events::PurchaseConfirmed>(record.value.as_deref())
-                .expect("a valid event");
-        assert_eq!(read.correlation_id.to_string(), id);
-        assert_eq!(read.payload.payment_id, read.correlation_id);
-        assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
-        assert_eq!(record.topic, "purchase-confirmed");
-        assert!(worker_runtime::kafka::is_synthetic(Some(&record.headers)));
-        assert_eq!(record.headers.count(), 1);
-        let (other, _) = fill(event, &Values::draw(&flow.values)).expect("is right");
-        assert_ne!(id, other);
-    }
 
     #[test]
     fn reasons_are_counted_and_bounded() {

@@ -8,12 +8,14 @@ use std::{
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Timestamp},
+    message::{BorrowedMessage, Headers, Timestamp},
 };
-use serde::Deserialize;
 
-use super::ledger::{Ledger, Payment, Track};
-use crate::clients::kafka::{Kafka, offsets::Offsets, read::Span};
+use super::ledger::{Ledger, Track};
+use crate::{
+    clients::kafka::{Kafka, offsets::Offsets, read::Span},
+    pipeline::correlation::{Correlation, Event},
+};
 
 /// Within which one topic has to be read.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// Kafka's own; the ledger has lost its tracks then.
 pub(super) async fn read(
-    kafka: &Kafka,
+    (kafka, correlation): (&Kafka, &Correlation),
     ledger: &mut Ledger,
     from: &Offsets,
     to: &Offsets,
@@ -43,8 +45,15 @@ pub(super) async fn read(
         };
         let payments = Arc::clone(&ledger.payments);
         let track = std::mem::take(&mut ledger.tracks[step]);
+        let correlation = correlation.clone();
         let see = move |track: &mut Track, message: &BorrowedMessage<'_>| {
-            if let Some(payment) = payment(&payments, message.key(), message.payload()) {
+            let known = |id: &str| Ledger::find(&payments, id);
+            let event = Event {
+                key: message.key(),
+                value: message.payload(),
+                header: &|name| header(message, name),
+            };
+            if let Some(payment) = correlation.find(&event, known) {
                 track.saw(payment, written_at(message).saturating_mul(1000));
             }
             ControlFlow::Continue(())
@@ -68,42 +77,9 @@ fn written_at(message: &BorrowedMessage<'_>) -> i64 {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    correlation_id: String,
-}
-
-/// By its key or, where another team keys its events otherwise, by its envelope.
-fn payment(payments: &[Payment], key: Option<&[u8]>, value: Option<&[u8]>) -> Option<usize> {
-    let by_key = key.and_then(|key| Ledger::find(payments, str::from_utf8(key).ok()?));
-    by_key.or_else(|| {
-        let envelope: Envelope = serde_json::from_slice(value?).ok()?;
-        Ledger::find(payments, &envelope.correlation_id)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_known_by_its_key_or_its_envelope() {
-        let payments = ["p-1", "p-2"].map(|id| Payment {
-            id: id.into(),
-            due: 0,
-            taken: 0,
-        });
-        let find = |key: Option<&str>, value: Option<&str>| {
-            payment(&payments, key.map(str::as_bytes), value.map(str::as_bytes))
-        };
-        assert_eq!(find(Some("p-2"), None), Some(1));
-        assert_eq!(
-            find(Some("else"), Some(r#"{"correlationId":"p-1"}"#)),
-            Some(0)
-        );
-        assert_eq!(find(None, Some(r#"{"correlationId":"p-3"}"#)), None);
-        assert_eq!(find(Some("p-3"), Some("not json p-1")), None);
-        assert_eq!(find(None, None), None);
-    }
+/// The last value of a header.
+fn header<'m>(message: &'m BorrowedMessage<'_>, name: &str) -> Option<&'m [u8]> {
+    let headers = message.headers()?;
+    let named = headers.iter().filter(|header| header.key == name);
+    named.last()?.value
 }

@@ -60,6 +60,7 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
         text.push_str(&format!("\n{throughput}"));
     }
     text.push_str(&format!("\n{}", timeline::cleanup(&report.cleanup)));
+    text.push_str(&timeline::kept(&report.kept));
     text
 }
 
@@ -195,6 +196,7 @@ pub(crate) fn value(project: &str, report: &Report) -> Value {
         "surplus": amiss_value(&report.surplus),
         "pending": report.pending,
         "cleanup": timeline::cleanup_value(&report.cleanup),
+        "kept": report.kept,
     })
 }
 
@@ -293,6 +295,7 @@ mod tests {
             surplus: amiss(1, 8),
             pending: Some("lesson-worker has yet to take 2 of its events on paid".to_owned()),
             cleanup: Cleanup::Deleted(vec![("lessons".to_owned(), 6979)]),
+            kept: Vec::new(),
         }
     }
 

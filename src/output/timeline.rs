@@ -24,6 +24,7 @@ pub(crate) fn text(console: &Console, trace: &Trace) -> String {
     }
     text.push_str(&format!("\n\n{}", summary(trace)));
     text.push_str(&format!("\n{}", cleanup(&trace.cleanup)));
+    text.push_str(&kept(&trace.kept));
     text
 }
 
@@ -62,7 +63,7 @@ pub(super) fn describe(place: &Place) -> (String, String) {
     match place {
         Place::Entry { service } => (service.clone(), "payment accepted".to_owned()),
         Place::Topic { topic } => (topic.clone(), "event".to_owned()),
-        Place::Log { service, stage } => (service.clone(), stage.clone()),
+        Place::Log { service, stage } => (service.clone(), stage.to_string()),
         Place::Table { table, rows } => {
             let rows = usize::try_from(*rows).unwrap_or_default();
             (table.clone(), listing::count(rows, "row"))
@@ -87,6 +88,14 @@ pub(super) fn cleanup(cleanup: &Cleanup) -> String {
     }
 }
 
+/// Where rows stay, as declared.
+pub(super) fn kept(tables: &[String]) -> String {
+    match tables {
+        [] => String::new(),
+        tables => format!("\nkept, as declared: {}", tables.join(", ")),
+    }
+}
+
 /// For a machine.
 pub(crate) fn value(project: &str, trace: &Trace) -> Value {
     json!({
@@ -100,6 +109,7 @@ pub(crate) fn value(project: &str, trace: &Trace) -> Value {
             "hop": m.hop, "service": m.service, "state": m.state, "lastLogLines": m.last_log_lines,
         })),
         "cleanup": cleanup_value(&trace.cleanup),
+        "kept": trace.kept,
     })
 }
 
@@ -120,7 +130,7 @@ pub(super) fn place_value(place: &Place) -> Value {
         Place::Entry { service } => json!({ "kind": "entry", "service": service }),
         Place::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
         Place::Log { service, stage } => {
-            json!({ "kind": "log", "service": service, "stage": stage })
+            json!({ "kind": "log", "service": service, "stage": stage.to_string() })
         }
         Place::Table { table, rows } => json!({ "kind": "table", "table": table, "rows": rows }),
         Place::Cache { service, keys } => {

@@ -4,10 +4,12 @@
 //! exist) -> `model`. `place` says from where its addresses are reached, `find` is how a person names a service; `problem` how a fault is shown.
 
 mod compose;
+pub(crate) mod correlation;
 mod extension;
 mod find;
 pub(crate) mod interpolate;
 mod model;
+mod pattern;
 mod place;
 mod problem;
 mod read;
@@ -21,6 +23,7 @@ mod yaml;
 
 pub(crate) use find::find_service;
 pub(crate) use model::*;
+pub(crate) use pattern::Pattern;
 pub(crate) use place::{Needs, Place};
 pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
 

@@ -3,16 +3,23 @@
 
 mod build;
 mod grant;
+mod group;
+mod http;
 mod runtime;
+mod table;
 
 pub(crate) use build::{Build, Dockerfile};
 pub(crate) use grant::{Grant, Written};
+pub(crate) use group::Group;
+pub(crate) use http::{Http, HttpRequest};
 pub(crate) use runtime::{Device, Runtime, Ulimit};
+pub(crate) use table::{Column, Removal, Table};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::{correlation::Correlation, pattern::Pattern};
 use crate::engine::images::TEMPLATES;
 
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
@@ -36,10 +43,12 @@ pub(crate) struct Pipeline {
     pub(crate) migrations: Option<Migrations>,
     /// In the order in which one payment reaches them.
     pub(crate) tables: Vec<Table>,
-    /// Stage name to the text that a log line of that stage has.
-    pub(crate) stages: BTreeMap<String, String>,
+    /// Stage name to what a log line of that stage has.
+    pub(crate) stages: BTreeMap<String, Pattern>,
     /// A line that has one of these is a failure.
-    pub(crate) forbidden_logs: Vec<String>,
+    pub(crate) forbidden_logs: Vec<Pattern>,
+    /// Unless it has one of these, too.
+    pub(crate) allowed_logs: Vec<Pattern>,
     pub(crate) flow: Option<Flow>,
     pub(crate) invariants: Vec<Invariant>,
     /// Values that must never be shown.
@@ -60,18 +69,22 @@ pub(crate) enum Origin {
 /// A part of the infrastructure and where the host reaches it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
-    /// The service that provides it.
-    pub(crate) service: String,
+    /// The service that provides it; none where somebody else does.
+    pub(crate) service: Option<String>,
     /// `host:port` for Kafka, a URL (with credentials) for the others.
     pub(crate) address: String,
 }
 
-/// A topic as declared, `NAME:PARTITIONS:RETENTION`.
+/// A topic as declared. What is None is not declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) partitions: i32,
-    pub(crate) retention: Duration,
+    pub(crate) retention: Option<Duration>,
+    /// Copies of each partition.
+    pub(crate) replication: Option<i32>,
+    /// `min.insync.replicas`
+    pub(crate) min_insync: Option<i32>,
 }
 
 /// How applied migrations are known.
@@ -81,16 +94,6 @@ pub(crate) struct Migrations {
     pub(crate) table: String,
     /// The version that must be applied.
     pub(crate) latest: i64,
-}
-
-/// A table that the flow writes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Table {
-    pub(crate) name: String,
-    /// SQL predicate over the table; `$1` is the correlation id as text.
-    pub(crate) find: String,
-    /// Rows of one payment once it is through.
-    pub(crate) rows: i64,
 }
 
 /// A rule over the database.
@@ -122,10 +125,32 @@ pub(crate) struct Flow {
     /// Names for `{{name}}`: `uuid` draws a random one per payment, `now` is the moment at which
     /// it is made, anything else stands for itself.
     pub(crate) values: BTreeMap<String, String>,
-    pub(crate) entry: Entry,
+    /// The request that makes it; where there is none there is an `event`.
+    pub(crate) entry: Option<Entry>,
     /// What the entry announces, for those who produce it themselves.
     pub(crate) event: Option<FirstEvent>,
+    /// How it is known again on its way.
+    pub(crate) correlation: Correlation,
     pub(crate) gone_keys: Option<GoneKeys>,
+}
+
+impl Flow {
+    /// Who makes a payment: the entry service or, where it begins with its first event, nobody of
+    /// the pipeline. (No service has a space in its name.)
+    pub(crate) fn maker(&self) -> &str {
+        self.entry
+            .as_ref()
+            .map_or("caravan test-flow", |entry| &entry.service)
+    }
+}
+
+/// Where a payment's correlation id comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum IdSource {
+    /// JSON pointer (RFC 6901) into the answer, or into the event's body.
+    Pointer(String),
+    /// A text with `{{name}}` in it.
+    Template(String),
 }
 
 /// The HTTP request that makes a payment.
@@ -135,24 +160,22 @@ pub(crate) struct Entry {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
-    /// JSON with `{{name}}` inside strings.
+    /// JSON with `{{name}}` inside strings; a string alone is sent as it is.
     pub(crate) body: serde_json::Value,
     /// The status that means accepted.
     pub(crate) status: u16,
-    /// JSON pointer (RFC 6901) into the answer.
-    pub(crate) correlation_id: String,
+    pub(crate) correlation_id: IdSource,
 }
 
 /// The event by which a payment enters the topics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FirstEvent {
     pub(crate) topic: String,
-    pub(crate) key: String,
+    pub(crate) key: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
-    /// JSON with `{{name}}` inside strings.
+    /// JSON with `{{name}}` inside strings; a string alone is sent as it is.
     pub(crate) body: serde_json::Value,
-    /// JSON pointer (RFC 6901) into the body.
-    pub(crate) correlation_id: String,
+    pub(crate) correlation_id: IdSource,
 }
 
 /// Redis keys that a service deletes.
@@ -213,12 +236,11 @@ pub(crate) struct Service {
     /// How `up` knows that it is ready, besides its startup line.
     pub(crate) ready: Option<Ready>,
     /// The line that says that it works.
-    pub(crate) startup: Option<String>,
+    pub(crate) startup: Option<Pattern>,
     /// Set on a one-shot: what it leaves behind. It runs again when that is missing.
     pub(crate) effect: Option<Effect>,
-    /// Base URL on the host, with `/ready` below it.
-    pub(crate) http: Option<String>,
-    pub(crate) group: Option<String>,
+    pub(crate) http: Option<Http>,
+    pub(crate) group: Option<Group>,
     pub(crate) consumes: Vec<String>,
     pub(crate) emits: Vec<String>,
     pub(crate) writes: Vec<String>,

@@ -50,7 +50,7 @@ impl Pipeline {
                 service
                     .http
                     .iter()
-                    .map(|at| self.declared(path.clone(), at)),
+                    .map(|http| self.declared(path.clone(), &http.url)),
             );
         }
         declared

@@ -119,6 +119,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         tables: extension.tables,
         stages: extension.stages,
         forbidden_logs: extension.forbidden_logs,
+        allowed_logs: extension.allowed_logs,
         flow: extension.flow,
         invariants: extension.invariants,
         secrets: drawn.chain(compose.secrets).collect(),

@@ -90,8 +90,8 @@ impl Check<'_> {
             ("redis", &pipeline.redis),
         ];
         for (key, endpoint) in endpoints {
-            if let Some(endpoint) = endpoint {
-                self.service(&endpoint.service, &["x-caravan", key, "service"]);
+            if let Some(service) = endpoint.as_ref().and_then(|e| e.service.as_ref()) {
+                self.service(service, &["x-caravan", key, "service"]);
             }
         }
         if let Some(topic) = &pipeline.dead_letters {
@@ -131,12 +131,14 @@ impl Check<'_> {
         let Some(flow) = &self.pipeline.flow else {
             return;
         };
-        let path = ["x-caravan", "flow", "entry", "service"];
-        self.service(&flow.entry.service, &path);
-        let entry = self.pipeline.service(&flow.entry.service);
-        if entry.is_some_and(|service| service.http.is_none()) {
-            let message = format!("`{}` has no `x-caravan.http`", flow.entry.service);
-            self.fault(&path, message, None);
+        if let Some(entry) = &flow.entry {
+            let path = ["x-caravan", "flow", "entry", "service"];
+            self.service(&entry.service, &path);
+            let service = self.pipeline.service(&entry.service);
+            if service.is_some_and(|service| service.http.is_none()) {
+                let message = format!("`{}` has no `x-caravan.http`", entry.service);
+                self.fault(&path, message, None);
+            }
         }
         if let Some(event) = &flow.event {
             self.first_event(&event.topic);

@@ -25,12 +25,14 @@ pub(crate) fn parse(spec: &str) -> Result<Topic, String> {
     Ok(Topic {
         name: parse_name(name).map_err(wrong)?,
         partitions: parse_partitions(partitions).map_err(wrong)?,
-        retention: parse_retention(retention).map_err(wrong)?,
+        retention: Some(parse_retention(retention).map_err(wrong)?),
+        replication: None,
+        min_insync: None,
     })
 }
 
 /// Kafka's rules for a topic's name.
-fn parse_name(name: &str) -> Result<String, String> {
+pub(super) fn parse_name(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 249 {
         return Err("a name has 1 to 249 characters".to_owned());
@@ -46,7 +48,7 @@ fn parse_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-fn parse_partitions(text: &str) -> Result<i32, String> {
+pub(super) fn parse_partitions(text: &str) -> Result<i32, String> {
     match text.parse() {
         Ok(count @ 1..=MAX_PARTITIONS) => Ok(count),
         _ => Err(format!(
@@ -55,7 +57,15 @@ fn parse_partitions(text: &str) -> Result<i32, String> {
     }
 }
 
-fn parse_retention(text: &str) -> Result<Duration, String> {
+/// How many brokers may hold a partition.
+pub(super) fn parse_copies(text: &str) -> Result<i32, String> {
+    match text.parse::<i16>() {
+        Ok(count @ 1..) => Ok(count.into()),
+        _ => Err("it is not 1 or more".to_owned()),
+    }
+}
+
+pub(super) fn parse_retention(text: &str) -> Result<Duration, String> {
     let retention = humantime::parse_duration(text)
         .map_err(|e| format!("{text:?} is not a duration such as 7d or 12h: {e}"))?;
     if retention < Duration::from_secs(1) || retention > MAX_RETENTION {
@@ -76,11 +86,13 @@ mod tests {
             Topic {
                 name: "dead-letter-queue".to_owned(),
                 partitions: 3,
-                retention: Duration::from_secs(30 * 24 * 60 * 60),
+                retention: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+                replication: None,
+                min_insync: None,
             }
         );
         let compound = parse("a.b_C-9:1:1d 12h").expect("humantime's compound durations");
-        assert_eq!(compound.retention, Duration::from_secs(36 * 60 * 60));
+        assert_eq!(compound.retention, Some(Duration::from_secs(36 * 60 * 60)));
     }
 
     #[test]

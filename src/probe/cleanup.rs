@@ -1,10 +1,13 @@
 //! Takes a payment's rows and keys away again.
 
 use super::{Cleanup, sources::Sources};
-use crate::{clients::postgres::Postgres, pipeline::Pipeline};
+use crate::{
+    clients::postgres::Postgres,
+    pipeline::{Pipeline, Table},
+};
 
-/// Deletes the synthetic rows of the payment, last table first (its `find` may look at rows of
-/// the tables before it), unless something is still `under way`: what is yet to be taken would
+/// Deletes the rows of the payment as far as its tables are declared to be cleaned up, last table
+/// first (its `find` may look at rows of the tables before it), unless something is still `under way`: what is yet to be taken would
 /// make rows for which those before them are gone.
 pub(super) async fn clean(
     pipeline: &Pipeline,
@@ -15,7 +18,7 @@ pub(super) async fn clean(
     let keys = sources.delete_keys().await;
     if let Err(why) = settled {
         return Cleanup::Failed(format!(
-            "{why}; its rows, marked synthetic, are left so that it can still go through"
+            "{why}; its rows are left so that it can still go through"
         ));
     }
     let Some(endpoint) = pipeline
@@ -29,11 +32,14 @@ pub(super) async fn clean(
         .tables
         .iter()
         .rev()
-        .map(|table| (table.name.clone(), table.find.clone()))
+        .filter_map(Table::deletion)
         .collect();
+    if tables.is_empty() {
+        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+    }
     // The connection that looked at the tables can only read.
     let deleted = match Postgres::connect_writable(&endpoint.address).await {
-        Ok(postgres) => postgres.delete_synthetic(&tables, id).await,
+        Ok(postgres) => postgres.delete_rows(&tables, id).await,
         Err(why) => Err(why),
     };
     match (deleted, keys) {

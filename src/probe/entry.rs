@@ -9,7 +9,7 @@ use super::template::Values;
 use crate::{
     clients::http,
     error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline},
+    pipeline::{Entry, Flow, IdSource, Pipeline, correlation::scalar},
 };
 
 /// What the entry service may take to answer.
@@ -20,7 +20,9 @@ const SHOWN: usize = 500;
 
 /// The declared request, filled in.
 pub(crate) struct Request<'a> {
-    flow: &'a Flow,
+    entry: &'a Entry,
+    /// The correlation id, where it is known before.
+    id: Option<String>,
     url: String,
     headers: Vec<(String, String)>,
     body: Value,
@@ -38,11 +40,12 @@ impl<'a> Request<'a> {
     /// # Errors
     /// The declaration: no URL, or a `{{name}}` that is not declared.
     pub(crate) fn new(pipeline: &Pipeline, flow: &'a Flow, values: &Values) -> Result<Self> {
-        let entry = &flow.entry;
-        let base = pipeline
-            .service(&entry.service)
-            .and_then(|s| s.http.as_deref());
-        let Some(base) = base else {
+        let Some(entry) = &flow.entry else {
+            let what = "the declaration has no request that makes a payment";
+            return Err(Error::new(Kind::Usage, what).hint("declare x-caravan.flow.entry"));
+        };
+        let service = pipeline.service(&entry.service);
+        let Some(http) = service.and_then(|s| s.http.as_ref()) else {
             let what = format!(
                 "{}, where payments enter, has no x-caravan.http",
                 entry.service
@@ -51,12 +54,9 @@ impl<'a> Request<'a> {
         };
         let fill = |(name, value): (&String, &String)| Ok((name.clone(), values.fill(value)?));
         Ok(Self {
-            flow,
-            url: format!(
-                "{}{}",
-                base.trim_end_matches('/'),
-                values.fill(&entry.path)?
-            ),
+            entry,
+            id: values.id(&entry.correlation_id, None)?,
+            url: format!("{}{}", http.url, values.fill(&entry.path)?),
             headers: entry.headers.iter().map(fill).collect::<Result<_>>()?,
             body: values.fill_json(&entry.body)?,
         })
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.
     pub(crate) async fn send(&self, client: &Client) -> Result<Accepted> {
-        let entry = &self.flow.entry;
+        let entry = self.entry;
         let request = http::send_json(client, &entry.method, &self.url, &self.headers, &self.body);
         let answer = request.await.map_err(|why| {
             let what = format!("{} does not answer", entry.service);
@@ -89,15 +89,21 @@ impl<'a> Request<'a> {
             );
             return Err(refused(what));
         }
-        match correlation_id(&answer.body, &entry.correlation_id) {
-            Some(correlation_id) => Ok(Accepted {
+        let id = match (&self.id, &entry.correlation_id) {
+            (Some(id), _) => Ok(id.clone()),
+            (None, IdSource::Pointer(at) | IdSource::Template(at)) => {
+                correlation_id(&answer.body, at).ok_or(at)
+            }
+        };
+        match id {
+            Ok(correlation_id) => Ok(Accepted {
                 correlation_id,
                 detail: answer.status.to_string(),
             }),
-            None => Err(refused(format!(
-                "the answer of {} has no correlation id at {}: its payment cannot be followed, \
+            Err(at) => Err(refused(format!(
+                "the answer of {} has no correlation id at {at}: its payment cannot be followed, \
                  nor cleaned up",
-                entry.service, entry.correlation_id
+                entry.service
             ))),
         }
     }
@@ -106,11 +112,7 @@ impl<'a> Request<'a> {
 /// A string or number at a JSON pointer (RFC 6901).
 fn correlation_id(body: &str, pointer: &str) -> Option<String> {
     let json: Value = serde_json::from_str(body).ok()?;
-    match json.pointer(pointer)? {
-        Value::String(id) => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
-        _ => None,
-    }
+    scalar(json.pointer(pointer)?)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<S
         steps: Vec::new(),
         topics: VecDeque::new(),
     };
-    let entry = flow.entry.service.clone();
+    let entry = flow.maker().to_owned();
     match start {
         Start::Entry => {
             let service = entry.clone();
@@ -80,10 +80,10 @@ impl Walk<'_> {
 
     fn log(&mut self, service: &Service) {
         for stage in &service.stages {
-            let text = self.pipeline.stages.get(stage).unwrap_or(stage);
+            let pattern = self.pipeline.stages.get(stage);
             let place = Place::Log {
                 service: service.name.clone(),
-                stage: text.clone(),
+                stage: pattern.map_or_else(|| stage.as_str().into(), Clone::clone),
             };
             self.add(&service.name, place);
         }
@@ -123,6 +123,7 @@ impl Walk<'_> {
             .writes
             .iter()
             .filter_map(|name| self.pipeline.table(name))
+            .filter(|table| table.is_followed())
         {
             let place = Place::Table {
                 table: table.name.clone(),

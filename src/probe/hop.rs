@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::pipeline::Pattern;
+
 /// Where a hop can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -12,7 +14,7 @@ pub(crate) enum Place {
     /// An event on a topic.
     Topic { topic: String },
     /// A worker's log line of one stage.
-    Log { service: String, stage: String },
+    Log { service: String, stage: Pattern },
     /// Rows of a table.
     Table { table: String, rows: i64 },
     /// Redis keys gone.

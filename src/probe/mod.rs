@@ -1,7 +1,7 @@
 //! One synthetic payment, followed hop by hop.
 //!
 //! In the order in which data passes: `expected` derives the hops from the declaration;
-//! `template` fills the request in; `entry` posts it; `watch` looks at topics, logs, tables and
+//! `template` fills the request in; `beginning` sends it (`entry`), or the first event; `watch` looks at topics, logs, tables and
 //! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
 //! `cleanup` takes its rows away again.
 
@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod beginning;
 mod cleanup;
 pub(crate) mod entry;
 pub(crate) mod expected;
@@ -23,13 +24,13 @@ pub(crate) mod template;
 mod watch;
 
 use crate::{
-    clients::http,
     engine::Engine,
     error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline},
+    pipeline::{Flow, Pipeline, Table},
 };
-use expected::Start;
-use hop::{Hop, Seen};
+use beginning::Beginning;
+use expected::Step;
+use hop::{Hop, Place, Seen};
 use ledger::Ledger;
 use sources::Sources;
 use template::Values;
@@ -56,6 +57,8 @@ pub(crate) struct Trace {
     /// The first hop that was not seen.
     pub(crate) missing: Option<Missing>,
     pub(crate) cleanup: Cleanup,
+    /// Tables in which its rows stay, as declared.
+    pub(crate) kept: Vec<String>,
 }
 
 /// Where a payment got stuck.
@@ -99,9 +102,8 @@ pub(crate) async fn run(
 ) -> Result<Trace> {
     let flow = flow(pipeline)?;
     let values = Values::draw(&flow.values);
-    let request = entry::Request::new(pipeline, flow, &values)?;
-    let client = http::client(entry::TIMEOUT).map_err(|why| Error::new(Kind::Defect, why))?;
-    let steps = expected::steps(pipeline, flow, Start::Entry);
+    let beginning = Beginning::new(pipeline, flow, &values)?;
+    let steps = expected::steps(pipeline, flow, beginning.start());
     let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
 
     if cancel.is_cancelled() {
@@ -114,17 +116,18 @@ pub(crate) async fn run(
     }
     let posted = Posted::now();
     // Not to be interrupted: a payment that nobody knows the id of could not be cleaned up.
-    let accepted = request.send(&client).await;
-    let accepted = match accepted {
-        Ok(accepted) => accepted,
+    let begun = match beginning.begin().await {
+        Ok(begun) => begun,
         Err(e) => {
             let left = sources.delete_keys().await.err();
             return Err(left.into_iter().fold(e, Error::because));
         }
     };
     let mut ledger = Ledger::new(steps.clone(), posted, hops);
-    ledger.entered(accepted.detail);
-    let id = accepted.correlation_id;
+    if let Some(answer) = begun.answer {
+        ledger.entered(answer);
+    }
+    let id = begun.correlation_id;
 
     let (sightings, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let payment = watch::Payment {
@@ -132,6 +135,7 @@ pub(crate) async fn run(
         steps: &steps,
         posted,
         id: &id,
+        correlation: &flow.correlation,
     };
     let mut watching = Box::pin(watch::all(payment, engine, &sources, sightings));
     let deadline = posted.instant + options.timeout;
@@ -153,6 +157,10 @@ pub(crate) async fn run(
         return Err(interrupted(&ledger, &id, &cleanup));
     }
     let missing = missing::first(engine, pipeline, &ledger).await;
+    let kept = match &cleanup {
+        Cleanup::Deleted(_) | Cleanup::Nothing => kept(pipeline, &steps),
+        Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
+    };
     Ok(Trace {
         correlation_id: Some(id.clone()),
         posted_at: posted.at,
@@ -160,7 +168,18 @@ pub(crate) async fn run(
         took,
         missing,
         cleanup,
+        kept,
     })
+}
+
+/// The tables on the way in which, as declared, rows stay whatever is cleaned up.
+pub(crate) fn kept(pipeline: &Pipeline, steps: &[Step]) -> Vec<String> {
+    let on_the_way = |table: &&Table| {
+        let mut places = steps.iter().map(|step| &step.place);
+        places.any(|p| matches!(p, Place::Table { table: name, .. } if *name == table.name))
+    };
+    let tables = pipeline.tables.iter().filter(|table| table.keeps());
+    tables.filter(on_the_way).map(|t| t.name.clone()).collect()
 }
 
 /// The declared flow.

@@ -27,7 +27,7 @@ pub(super) struct Sources {
     pub(super) keys: Option<Keys>,
     /// Of the services whose log stages are expected.
     pub(super) containers: Vec<Container>,
-    /// The service that payments enter by.
+    /// Who makes payments: see `Flow::maker`.
     pub(super) entry: String,
 }
 
@@ -75,7 +75,7 @@ impl Sources {
                 .into_iter()
                 .filter(|c| logs(&c.service))
                 .collect(),
-            entry: flow.entry.service.clone(),
+            entry: flow.maker().to_owned(),
         })
     }
 
@@ -111,12 +111,13 @@ async fn open_kafka(
         true => None,
         false => Some(kafka.tail(partitions).await.map_err(unreachable)?),
     };
-    let groups = groups(pipeline, &kafka, &topics).map_err(unreachable)?;
+    let groups = groups(pipeline, &kafka, &topics).await;
+    let groups = groups.map_err(unreachable)?;
     Ok(Some((tail, groups)))
 }
 
 /// The consumer groups of `topics`, each with those that it consumes.
-pub(crate) fn groups(
+pub(crate) async fn groups(
     pipeline: &Pipeline,
     kafka: &Kafka,
     topics: &BTreeSet<&str>,
@@ -131,7 +132,7 @@ pub(crate) fn groups(
             groups.push(Group {
                 service: service.name.clone(),
                 topics,
-                offsets: kafka.group(group)?,
+                offsets: kafka.declared_group(group).await?,
             });
         }
     }

@@ -6,7 +6,10 @@ use caravan_events::ids;
 use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    pipeline::{IdSource, correlation::scalar},
+};
 
 /// One run's values by name.
 #[derive(Debug)]
@@ -71,6 +74,17 @@ impl Values {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => json.clone(),
         })
+    }
+
+    /// The correlation id, filled in, or found in `json`; None where it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub(crate) fn id(&self, source: &IdSource, json: Option<&Value>) -> Result<Option<String>> {
+        match source {
+            IdSource::Template(text) => self.fill(text).map(Some),
+            IdSource::Pointer(at) => Ok(json.and_then(|j| j.pointer(at)).and_then(scalar)),
+        }
     }
 
     fn value(&self, name: &str, text: &str) -> Result<&str> {

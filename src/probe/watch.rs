@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -20,7 +19,10 @@ use crate::{
         postgres::Postgres,
     },
     engine::{Engine, observed::LogLine},
-    pipeline::Pipeline,
+    pipeline::{
+        Pipeline,
+        correlation::{Correlation, Event},
+    },
 };
 
 /// Between two looks at tables or keys: at first, and at most.
@@ -41,6 +43,7 @@ pub(super) struct Payment<'a> {
     pub(super) posted: Posted,
     /// Its correlation id.
     pub(super) id: &'a str,
+    pub(super) correlation: &'a Correlation,
 }
 
 /// Tells every sighting, for as long as it is polled: it never ends by itself.
@@ -64,6 +67,16 @@ impl Payment<'_> {
     fn step(&self, wanted: impl Fn(&Place) -> bool) -> Option<usize> {
         self.steps.iter().position(|step| wanted(&step.place))
     }
+
+    /// Whether an event is its.
+    fn has(&self, record: &Record) -> bool {
+        let event = Event {
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            header: &|name| record.header(name),
+        };
+        self.correlation.is_of(&event, self.id)
+    }
 }
 
 fn tell(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
@@ -80,7 +93,7 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
         match tail.next(PATIENCE).await {
             Ok(None) => {}
             Ok(Some(record)) => {
-                if is_of(&record, payment.id)
+                if payment.has(&record)
                     && let Some(sighting) = event(payment, record)
                 {
                     tell(sightings, sighting);
@@ -94,15 +107,6 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
                 tokio::time::sleep(RETRY).await;
             }
         }
-    }
-}
-
-/// By its key or, where another team keys its events otherwise, by its envelope.
-fn is_of(record: &Record, id: &str) -> bool {
-    let by_key = record.key.as_deref() == Some(id.as_bytes());
-    by_key || {
-        let event = record.value.as_deref().map(serde_json::from_slice::<Value>);
-        event.is_some_and(|e| e.is_ok_and(|e| e["correlationId"] == id))
     }
 }
 
@@ -152,11 +156,11 @@ async fn logs(
 
 /// The step that a line of the payment is.
 fn stage(payment: Payment<'_>, line: &LogLine) -> Option<usize> {
-    if !line.text.contains(payment.id) {
+    if !payment.correlation.is_about(&line.text, payment.id) {
         return None;
     }
     payment.step(|place| match place {
-        Place::Log { service, stage } => *service == line.service && line.text.contains(stage),
+        Place::Log { service, stage } => *service == line.service && stage.matches(&line.text),
         _ => false,
     })
 }
@@ -226,32 +230,5 @@ async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSe
         tell(sightings, Sighting::Note(index, note));
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(key: Option<&str>, value: Option<&str>) -> Record {
-        Record {
-            topic: "t".to_owned(),
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: key.map(|k| k.as_bytes().to_vec()),
-            value: value.map(|v| v.as_bytes().to_vec()),
-        }
-    }
-
-    #[test]
-    fn an_event_is_known_by_its_key_or_its_envelope() {
-        assert!(is_of(&record(Some("p-1"), None), "p-1"));
-        assert!(is_of(
-            &record(Some("other"), Some(r#"{"correlationId":"p-1"}"#)),
-            "p-1"
-        ));
-        assert!(!is_of(&record(Some("p-2"), Some("not json p-1")), "p-1"));
-        assert!(!is_of(&record(None, None), "p-1"));
     }
 }

@@ -12,13 +12,13 @@ use crate::{
         Partition,
         groups::{GroupState, Member},
     },
-    pipeline::Service,
+    pipeline::{Group, Service},
 };
 
 /// A service that consumes, and what it should hold.
 pub(super) struct Worker<'a> {
     pub(super) service: &'a Service,
-    pub(super) group: &'a str,
+    pub(super) group: &'a Group,
     /// Of all topics that it consumes and that exist.
     pub(super) partitions: Vec<Partition>,
     /// A topic that it consumes and that does not exist.
@@ -30,10 +30,6 @@ pub(super) struct Worker<'a> {
     /// Names that its running containers have as static members. Kafka keeps the address with
     /// which such a member first joined, and a restarted container may have another one.
     pub(super) instances: BTreeSet<String>,
-}
-
-pub(super) fn at_rest(group: &GroupState) -> bool {
-    matches!(group.state.as_str(), "Stable" | "Empty")
 }
 
 /// `exists`, `stable`, `assigned`, `lag`.
@@ -65,7 +61,7 @@ pub(super) fn judge(
     };
     let stable = match group {
         None => stable.skip("the group does not exist", &exists.id),
-        Some(group) if at_rest(group) => stable.pass(members(group)),
+        Some(group) if group.is_at_rest() => stable.pass(members(group)),
         Some(group) => stable
             .fail(format!("{} for {} s", group.state, SETTLES.as_secs()))
             .evidence(
@@ -221,9 +217,10 @@ mod tests {
     /// one message behind, whose container runs at 172.18.0.9 or not at all.
     fn statuses(group: Option<&GroupState>, runs: bool) -> [Status; 4] {
         let pipeline = shipped();
+        let service = pipeline.service("allocation-worker").expect("is declared");
         let worker = Worker {
-            service: pipeline.service("allocation-worker").expect("is declared"),
-            group: "allocation-worker",
+            service,
+            group: service.group.as_ref().expect("has one"),
             partitions: vec![partition(0), partition(1)],
             missing: None,
             replicas: usize::from(runs),
@@ -258,9 +255,10 @@ mod tests {
         let pipeline = shipped();
         let hosts = ["172.18.0.9", "172.18.0.10", "172.18.0.11"];
         let found = |replicas: usize, members: Vec<Member>| {
+            let service = pipeline.service("allocation-worker").expect("is declared");
             let worker = Worker {
-                service: pipeline.service("allocation-worker").expect("is declared"),
-                group: "allocation-worker",
+                service,
+                group: service.group.as_ref().expect("has one"),
                 partitions: vec![partition(0), partition(1)],
                 missing: None,
                 replicas,

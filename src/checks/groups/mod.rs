@@ -1,6 +1,9 @@
 //! Consumer groups: there, at rest, every partition held by a running container, lag.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 
@@ -8,7 +11,7 @@ use super::{Containers, Scene, broker::Broker};
 use crate::{
     clients::kafka::{
         Partition,
-        groups::GroupState,
+        groups::{GroupState, as_one},
         offsets::{End, Offsets, lag},
     },
     engine::{
@@ -21,7 +24,7 @@ use crate::{
 
 mod judge;
 
-use judge::{Worker, at_rest, checks, judge};
+use judge::{Worker, checks, judge};
 
 /// How long a group may take to settle, for instance after its worker was started just now.
 const SETTLES: Duration = Duration::from_secs(4);
@@ -64,9 +67,9 @@ pub(super) async fn check(
         let hint = scene.remedy(&containers, &worker.service.name);
         scene.report.send_all(match &groups {
             Ok(groups) => {
-                let group = groups.iter().find(|g| g.name == worker.group);
+                let group = as_one(worker.group, groups);
                 let lag = lag_of(worker, committed, &earliest, &latest);
-                judge(worker, group, &lag, began, &hint)
+                judge(worker, group.as_ref(), &lag, began, &hint)
             }
             Err(why) => checks(worker.service, began)
                 .map(|c| c.fail(why.clone()))
@@ -89,7 +92,7 @@ fn worker<'a>(
     service: &'a Service,
     containers: &[Container],
 ) -> Option<Worker<'a>> {
-    let group = service.group.as_deref()?;
+    let group = service.group.as_ref()?;
     let running = || {
         containers
             .iter()
@@ -109,7 +112,9 @@ fn worker<'a>(
             .map(String::as_str),
         replicas: running().count(),
         running: running().flat_map(|c| c.addresses.clone()).collect(),
-        instances: numbered.map(|c| format!("{group}-{}", c.replica)).collect(),
+        instances: group.name().map_or_else(BTreeSet::new, |name| {
+            numbered.map(|c| format!("{name}-{}", c.replica)).collect()
+        }),
     })
 }
 
@@ -124,8 +129,8 @@ fn consumed(broker: &Broker, service: &Service) -> Vec<Partition> {
 
 /// What a service's group has committed.
 async fn committed(broker: &Broker, service: &Service) -> Result<Offsets, String> {
-    let group = service.group.as_deref().unwrap_or_default();
-    match broker.offsets.get(group) {
+    let group = service.group.as_ref();
+    match group.and_then(|group| broker.offsets.get(group)) {
         Some(Ok(offsets)) => offsets.committed(&consumed(broker, service)).await,
         Some(Err(why)) => Err(why.clone()),
         None => Ok(Offsets::new()),
@@ -156,8 +161,9 @@ async fn settled(
     let deadline = Instant::now() + SETTLES;
     let settles = |groups: &[GroupState]| {
         workers.iter().any(|worker| {
-            let group = groups.iter().find(|g| g.name == worker.group);
-            let rebalances = group.is_some_and(|g| !at_rest(g));
+            let group = as_one(worker.group, groups);
+            let group = group.as_ref();
+            let rebalances = group.is_some_and(|g| !g.is_at_rest());
             let unspread = !worker.unheld(group).is_empty() || worker.lacks_holders(group);
             rebalances || (!worker.running.is_empty() && unspread)
         })

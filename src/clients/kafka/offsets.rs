@@ -7,7 +7,9 @@ use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
 use super::{
     Kafka, Partition, TIMEOUT, ask,
     client::{Client, describe},
+    groups::meant,
 };
+use crate::pipeline::Group;
 
 /// An offset for each partition.
 pub(crate) type Offsets = BTreeMap<Partition, i64>;
@@ -51,16 +53,40 @@ impl Kafka {
     /// # Errors
     /// librdkafka could not be set up.
     pub(crate) fn group(&self, group: &str) -> Result<GroupOffsets, String> {
+        self.group_offsets([group])
+    }
+
+    /// As [`Self::group`], for what is declared: of groups that begin alike, those that are there
+    /// now.
+    ///
+    /// # Errors
+    /// Kafka does not tell its groups, or librdkafka could not be set up.
+    pub(crate) async fn declared_group(&self, group: &Group) -> Result<GroupOffsets, String> {
+        match group.name() {
+            Some(name) => self.group(name),
+            None => {
+                let groups = self.groups().await?;
+                self.group_offsets(meant(group, &groups).iter().map(|g| g.name.as_str()))
+            }
+        }
+    }
+
+    fn group_offsets<'g>(
+        &self,
+        names: impl IntoIterator<Item = &'g str>,
+    ) -> Result<GroupOffsets, String> {
+        let client = |name| Client::new(&self.bootstrap, Some(name)).map(Arc::new);
         Ok(GroupOffsets {
-            client: Arc::new(Client::new(&self.bootstrap, Some(group))?),
+            clients: names.into_iter().map(client).collect::<Result<_, _>>()?,
             bootstrap: self.bootstrap.clone(),
         })
     }
 }
 
-/// A consumer with a group's id that never joins it: the coordinator tells it the offsets.
+/// A consumer with a group's id that never joins it: the coordinator tells it the offsets. Several,
+/// where several groups are declared as one: then the one that is furthest behind counts.
 pub(crate) struct GroupOffsets {
-    client: Arc<Client>,
+    clients: Vec<Arc<Client>>,
     bootstrap: String,
 }
 
@@ -70,19 +96,26 @@ impl GroupOffsets {
     /// # Errors
     /// Why there was no answer.
     pub(crate) async fn committed(&self, partitions: &[Partition]) -> Result<Offsets, String> {
+        let mut all = Offsets::new();
         if partitions.is_empty() {
-            return Ok(Offsets::new());
+            return Ok(all);
         }
-        let client = Arc::clone(&self.client);
-        let list = list(partitions, Offset::Invalid)?;
-        ask(&self.bootstrap, move || {
-            let committed = client
-                .consumer()
-                .committed_offsets(list, TIMEOUT)
-                .map_err(|e| describe(&e))?;
-            absolute(&committed)
-        })
-        .await
+        for client in &self.clients {
+            let client = Arc::clone(client);
+            let list = list(partitions, Offset::Invalid)?;
+            let committed = ask(&self.bootstrap, move || {
+                let committed = client
+                    .consumer()
+                    .committed_offsets(list, TIMEOUT)
+                    .map_err(|e| describe(&e))?;
+                absolute(&committed)
+            });
+            for (partition, offset) in committed.await? {
+                let least = all.entry(partition).or_insert(offset);
+                *least = offset.min(*least);
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Timestamp},
+    message::{BorrowedMessage, Headers, Timestamp},
 };
 
 use super::{
@@ -23,6 +23,17 @@ pub(crate) struct Record {
     pub(crate) timestamp: Option<i64>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
+    /// In their order; those without a value are left out.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// The last value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = self.headers.iter().rev();
+        let (_, value) = headers.find(|(key, _)| key == name)?;
+        Some(value)
+    }
 }
 
 /// Reads partitions outside of any group, from offsets that were fixed when it was made.
@@ -82,5 +93,13 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         },
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
+        headers: headers(message),
     }
+}
+
+fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+    let headers = message.headers().into_iter().flat_map(|h| h.iter());
+    headers
+        .filter_map(|h| Some((h.key.to_owned(), h.value?.to_vec())))
+        .collect()
 }

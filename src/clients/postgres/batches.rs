@@ -91,11 +91,11 @@ impl Postgres {
             .map_err(|e| super::describe(&e, &self.url))
     }
 
-    /// As [`Postgres::delete_synthetic`], for all of `ids` in one transaction.
+    /// As [`Postgres::delete_rows`], for all of `ids` in one transaction.
     ///
     /// # Errors
     /// The database's own; then nothing is deleted.
-    pub(crate) async fn delete_synthetic_each(
+    pub(crate) async fn delete_rows_each(
         &self,
         tables: &[(String, String)],
         ids: &[&str],
@@ -104,8 +104,8 @@ impl Postgres {
         let work = async {
             let mut transaction = connection.begin().await?;
             let mut deleted = Vec::new();
-            for (table, find) in tables {
-                let sql = deletion(table, find);
+            for (table, predicate) in tables {
+                let sql = deletion(table, predicate);
                 let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
                 deleted.push(query.execute(&mut *transaction).await?.rows_affected());
             }
@@ -116,15 +116,15 @@ impl Postgres {
     }
 }
 
-/// Finds the rows first and deletes them by their place, because a `find` that joins other tables
+/// Finds the rows first and deletes them by their place, because a predicate that joins other tables
 /// would, as a condition of the deletion itself, be tried on every pair of row and id. A place is
 /// unique within a table's partition only, therefore both.
-fn deletion(table: &str, find: &str) -> String {
-    let (table, find) = (quote(table), of_list(find));
+fn deletion(table: &str, predicate: &str) -> String {
+    let (table, predicate) = (quote(table), of_list(predicate));
     format!(
         "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
          CROSS JOIN LATERAL (SELECT tableoid AS part, ctid AS place FROM {table} \
-         WHERE synthetic AND ({find})) AS found \
+         WHERE {predicate}) AS found \
          WHERE t.ctid = found.place AND t.tableoid = found.part"
     )
 }

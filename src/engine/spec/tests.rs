@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     engine::testing::{depending, pipeline},
-    pipeline::{Logging, Mount as DeclaredMount, Network, NetworkUse, Volume},
+    pipeline::{Group, Logging, Mount as DeclaredMount, Network, NetworkUse, Volume},
 };
 
 fn image(id: &str) -> Image {
@@ -18,7 +18,7 @@ fn image(id: &str) -> Image {
 fn full() -> (Pipeline, Service) {
     let mut service = depending("worker", &["db"]);
     service.environment.insert("A".to_owned(), "1".to_owned());
-    service.group = Some("worker".to_owned());
+    service.group = Some(Group::Named("worker".to_owned()));
     service.ports = vec![Port {
         host_ip: "127.0.0.1".to_owned(),
         host_port: Some(8080),

@@ -128,10 +128,12 @@ impl Broker {
 
     async fn create(&self, wanted: &Wanted) -> Result<(), Refusal> {
         let (name, partitions) = (&wanted.topic.name, wanted.topic.partitions);
-        let retention = millis(wanted.topic.retention).to_string();
+        let retention = wanted.topic.retention.map(|r| millis(r).to_string());
         let bytes = wanted.message_bytes.map(|bytes| bytes.to_string());
-        let mut new =
-            NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set(RETENTION, &retention);
+        let mut new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        if let Some(retention) = &retention {
+            new = new.set(RETENTION, retention);
+        }
         if let Some(bytes) = &bytes {
             new = new.set(MESSAGE_BYTES, bytes);
         }
@@ -153,8 +155,9 @@ impl Broker {
         raise_message_bytes: bool,
     ) -> Result<(), Refusal> {
         let mut settings = existing.overrides.clone();
-        let retention = millis(wanted.topic.retention).to_string();
-        settings.insert(RETENTION.to_owned(), retention);
+        if let Some(retention) = wanted.topic.retention {
+            settings.insert(RETENTION.to_owned(), millis(retention).to_string());
+        }
         if let Some(bytes) = wanted.message_bytes.filter(|_| raise_message_bytes) {
             settings.insert(MESSAGE_BYTES.to_owned(), bytes.to_string());
         }

@@ -44,11 +44,12 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn of(wanted: &Wanted, existing: Option<&Existing>) -> Self {
         let wanted = wanted.clone();
+        let retention = wanted.topic.retention;
         match existing {
             None => Self::Create(wanted),
             Some(existing) => Self::Adjust {
                 grow: existing.partitions < wanted.topic.partitions,
-                set_retention: existing.retention_ms != millis(wanted.topic.retention),
+                set_retention: retention.is_some_and(|r| existing.retention_ms != millis(r)),
                 raise_message_bytes: wanted.message_bytes > Some(existing.message_bytes),
                 wanted,
                 existing: existing.clone(),
@@ -87,11 +88,10 @@ impl fmt::Display for Step {
                 let Topic {
                     name, partitions, ..
                 } = &wanted.topic;
-                let retention = format_duration(wanted.topic.retention);
-                write!(
-                    f,
-                    "{name}: made, {partitions} partitions, retention {retention}"
-                )?;
+                write!(f, "{name}: made, {partitions} partitions")?;
+                if let Some(retention) = wanted.topic.retention {
+                    write!(f, ", retention {}", format_duration(retention))?;
+                }
                 write_message_bytes(f, wanted.message_bytes)
             }
             Self::Adjust {
@@ -103,12 +103,13 @@ impl fmt::Display for Step {
             } => {
                 write!(f, "{}: was there", wanted.topic.name)?;
                 self.write_partitions(f, existing.partitions, wanted.topic.partitions, *grow)?;
-                let retention = format_duration(wanted.topic.retention);
-                if *set_retention {
-                    let before = retention_text(existing.retention_ms);
-                    write!(f, ", retention set from {before} to {retention}")?;
-                } else {
-                    write!(f, ", retention {retention}")?;
+                if let Some(retention) = wanted.topic.retention.map(format_duration) {
+                    if *set_retention {
+                        let before = retention_text(existing.retention_ms);
+                        write!(f, ", retention set from {before} to {retention}")?;
+                    } else {
+                        write!(f, ", retention {retention}")?;
+                    }
                 }
                 write_message_bytes(f, wanted.message_bytes.filter(|_| *raise_message_bytes))
             }

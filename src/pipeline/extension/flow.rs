@@ -1,8 +1,9 @@
-//! `flow`: how a payment enters, and what it leaves behind.
+//! `flow`: how a payment enters, how it is known again, and what it leaves behind.
 
-use super::texts;
+use super::{patterns::regex, texts};
 use crate::pipeline::{
-    Entry, FirstEvent, Flow, GoneKeys,
+    Entry, FirstEvent, Flow, GoneKeys, IdSource,
+    correlation::{Correlation, ID, InLine, Place},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
 };
@@ -13,17 +14,22 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     let mut fields = view.fields()?;
     let flow = Flow {
         values: fields.read_or_default("values", texts)?,
-        entry: entry(&fields.require("entry")?)?,
+        entry: fields.read("entry", entry)?,
         event: fields.read("event", event)?,
+        correlation: fields.read_or_default("correlation", correlation)?,
         gone_keys: fields.read("gone-keys", gone_keys)?,
     };
+    if flow.entry.is_none() && flow.event.is_none() {
+        let problem = fields.problem("neither `entry` nor `event` says how a payment begins");
+        return Err(problem.hint("declare the request that makes one, or the first event of one"));
+    }
     fields.finish()?;
     placeholders(view, &flow)?;
     own_correlation_id(view, &flow)?;
     Ok(flow)
 }
 
-fn slash(text: &str) -> Result<String, &'static str> {
+pub(super) fn slash(text: &str) -> Result<String, &'static str> {
     if text.starts_with('/') {
         Ok(text.to_owned())
     } else {
@@ -33,10 +39,6 @@ fn slash(text: &str) -> Result<String, &'static str> {
 
 fn entry(view: &View<'_>) -> Result<Entry, Problem> {
     let mut fields = view.fields()?;
-    let status = |text: &str| match text.parse() {
-        Ok(status @ 100..=599) => Ok(status),
-        _ => Err("it is not one from 100 to 599"),
-    };
     let entry = Entry {
         service: fields.require("service")?.filled()?,
         method: fields
@@ -47,25 +49,91 @@ fn entry(view: &View<'_>) -> Result<Entry, Problem> {
         headers: fields.read_or_default("headers", texts)?,
         body: json(&fields.require("body")?)?,
         status: fields.require("status")?.parse("a status", status)?,
-        correlation_id: fields
-            .require("correlation-id")?
-            .parse("a JSON pointer", slash)?,
+        correlation_id: id_source(&fields.require("correlation-id")?)?,
     };
     fields.finish()?;
     Ok(entry)
 }
 
+pub(super) fn status(text: &str) -> Result<u16, &'static str> {
+    match text.parse() {
+        Ok(status @ 100..=599) => Ok(status),
+        _ => Err("it is not one from 100 to 599"),
+    }
+}
+
+/// A JSON pointer, or a text with a `{{name}}`.
+fn id_source(view: &View<'_>) -> Result<IdSource, Problem> {
+    if view.str()?.contains("{{") {
+        return view.text().map(IdSource::Template);
+    }
+    view.parse("a JSON pointer", slash).map(IdSource::Pointer)
+}
+
+fn correlation(view: &View<'_>) -> Result<Correlation, Problem> {
+    let mut fields = view.fields()?;
+    let default = Correlation::default();
+    let correlation = Correlation {
+        event: fields.read("event", places)?.unwrap_or(default.event),
+        log: fields.read("log", in_line)?.unwrap_or(default.log),
+    };
+    fields.finish()?;
+    Ok(correlation)
+}
+
+fn places(view: &View<'_>) -> Result<Vec<Place>, Problem> {
+    let place = |view: &View<'_>| {
+        view.parse("`key`, `header:NAME` or a JSON pointer", |text| {
+            match (text, text.strip_prefix("header:")) {
+                ("key", _) => Ok(Place::Key),
+                (_, Some("")) => Err("the header has no name"),
+                (_, Some(name)) => Ok(Place::Header(name.to_owned())),
+                (pointer, None) => slash(pointer).map(Place::Body),
+            }
+        })
+    };
+    let items = match view.is_sequence() {
+        true => view.items()?,
+        false => vec![view.clone()],
+    };
+    if items.is_empty() {
+        return Err(view.problem("an event has its id nowhere: name at least one place"));
+    }
+    items.iter().map(place).collect()
+}
+
+/// A text with `{{id}}`, or `{regex: "…"}` whose first group is the id.
+fn in_line(view: &View<'_>) -> Result<InLine, Problem> {
+    if !view.is_mapping() {
+        let text = view.filled()?;
+        return match text.contains(ID) {
+            true => Ok(InLine::Text(text)),
+            false => Err(view.problem(format!("it has no {ID}: every payment has this line"))),
+        };
+    }
+    let mut fields = view.fields()?;
+    let view = fields.require("regex")?;
+    let regex = regex(&view)?;
+    fields.finish()?;
+    match regex.captures_len() {
+        1 => Err(view.problem("it has no group, which is the id: put that into parentheses")),
+        _ => Ok(InLine::Captured(regex)),
+    }
+}
+
 fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
     let mut fields = view.fields()?;
     let topic = fields.require("topic")?.filled()?;
-    let key = fields.require("key")?.filled()?;
+    let key = fields.read("key", View::filled)?;
     let headers = fields.read_or_default("headers", texts)?;
     let body = json(&fields.require("body")?)?;
     let pointer = fields.require("correlation-id")?;
-    let correlation_id = pointer.parse("a JSON pointer", slash)?;
+    let correlation_id = id_source(&pointer)?;
     fields.finish()?;
-    if body.pointer(&correlation_id).is_none_or(|v| !v.is_string()) {
-        let what = format!("`body` has no string at {correlation_id}");
+    if let IdSource::Pointer(at) = &correlation_id
+        && body.pointer(at).is_none_or(|v| !v.is_string())
+    {
+        let what = format!("`body` has no string at {at}");
         return Err(pointer
             .problem(what)
             .hint("name where the event's correlation id stands, for instance /correlationId"));
@@ -90,7 +158,7 @@ fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {
 }
 
 /// As YAML means it: what is quoted, and what has variables, is a string.
-fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
+pub(super) fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     Ok(match &view.node.value {
         Value::Null => serde_json::Value::Null,
         Value::Scalar(scalar) => match scalar.kind {
@@ -112,33 +180,48 @@ fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     })
 }
 
-/// A `{{name}}` without its value would be sent as it is.
+/// A `{{name}}` without its value would be sent as it is. (`correlation` has one of its own.)
 fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let known = |name: &str| flow.values.contains_key(name);
-    match unknown_placeholder(view.node, &known) {
-        Some((node, name)) => Err(Problem::new(
-            node.at,
-            view.path.clone(),
-            format!("{{{{{name}}}}} stands for nothing: `values` has no `{name}`"),
-        )),
-        None => Ok(()),
+    for (key, part) in view.entries()? {
+        if key.name == "correlation" {
+            continue;
+        }
+        if let Some((node, name)) = unknown_placeholder(part.node, &known) {
+            return Err(Problem::new(
+                node.at,
+                view.path.clone(),
+                format!("{{{{{name}}}}} stands for nothing: `values` has no `{name}`"),
+            ));
+        }
     }
+    Ok(())
 }
 
 /// Payments that share a correlation id could not be told apart.
 fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
-    let Some(event) = &flow.event else {
-        return Ok(());
-    };
-    let template = event.body.pointer(&event.correlation_id);
-    let mut names = placeholders_of(template.and_then(|v| v.as_str()).unwrap_or_default());
-    if names.any(|name| flow.values.get(name).is_some_and(|v| v == "uuid")) {
-        return Ok(());
+    let entry = flow.entry.as_ref().map(|e| (&e.correlation_id, None));
+    let event = flow.event.as_ref();
+    let event = event.map(|e| (&e.correlation_id, Some(&e.body)));
+    for (key, part) in [("entry", entry), ("event", event)] {
+        let template = match part {
+            Some((IdSource::Template(text), _)) => text,
+            Some((IdSource::Pointer(at), Some(body))) => body
+                .pointer(at)
+                .and_then(|v| v.as_str())
+                .unwrap_or_default(),
+            // It comes back in the answer.
+            Some((IdSource::Pointer(_), None)) | None => continue,
+        };
+        let drawn = |name| flow.values.get(name).is_some_and(|v| v == "uuid");
+        if !placeholders_of(template).any(drawn) {
+            let part = view.fields()?.require(key)?;
+            let place = part.fields()?.require("correlation-id")?;
+            let problem = place.problem("every payment would have the same correlation id");
+            return Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"));
+        }
     }
-    let event = view.fields()?.require("event")?;
-    let pointer = event.fields()?.require("correlation-id")?;
-    let problem = pointer.problem("every payment would have the same correlation id");
-    Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"))
+    Ok(())
 }
 
 /// The names in `text`, as they stand between the braces.

@@ -1,14 +1,18 @@
 //! `x-caravan`: what the pipeline promises. `service` reads a service's part, `flow` the way of a
-//! payment, `rules` what must hold of the database; docs/declaration.md is the reference.
+//! payment, `rules` what must hold of the database, `topics` what Kafka has to have, `patterns` what
+//! lines are known by, `http` what answers; docs/declaration.md is the reference.
 
 mod flow;
+mod http;
+mod patterns;
 mod rules;
 mod service;
+mod topics;
 
 use std::collections::BTreeMap;
 
 use super::{
-    Endpoint, Flow, Invariant, Migrations, Table, Topic, problem::Problem, topic_spec, yaml::View,
+    Endpoint, Flow, Invariant, Migrations, Pattern, Table, Topic, problem::Problem, yaml::View,
 };
 
 pub(super) use service::ServiceExtension;
@@ -23,8 +27,9 @@ pub(super) struct Extension {
     pub(super) dead_letters: Option<String>,
     pub(super) migrations: Option<Migrations>,
     pub(super) tables: Vec<Table>,
-    pub(super) stages: BTreeMap<String, String>,
-    pub(super) forbidden_logs: Vec<String>,
+    pub(super) stages: BTreeMap<String, Pattern>,
+    pub(super) forbidden_logs: Vec<Pattern>,
+    pub(super) allowed_logs: Vec<Pattern>,
     pub(super) flow: Option<Flow>,
     pub(super) invariants: Vec<Invariant>,
 }
@@ -42,14 +47,13 @@ impl Extension {
             redis: fields.read("redis", |v| {
                 endpoint(v, "url", |t| url(t, &["redis", "rediss"]))
             })?,
-            topics: fields.read_or_default("topics", topics)?,
+            topics: fields.read_or_default("topics", topics::topics)?,
             dead_letters: fields.read("dead-letters", View::filled)?,
             migrations: fields.read("migrations", rules::migrations)?,
             tables: fields.read_or_default("tables", rules::tables)?,
-            stages: fields.read_or_default("stages", texts)?,
-            forbidden_logs: fields.read_or_default("forbidden-logs", |v| {
-                v.items()?.iter().map(View::filled).collect()
-            })?,
+            stages: fields.read_or_default("stages", patterns::named)?,
+            forbidden_logs: fields.read_or_default("forbidden-logs", patterns::list)?,
+            allowed_logs: fields.read_or_default("allowed-logs", patterns::list)?,
             flow: fields.read("flow", flow::flow)?,
             invariants: fields.read_or_default("invariants", rules::invariants)?,
         };
@@ -58,14 +62,14 @@ impl Extension {
     }
 }
 
-/// A part of the infrastructure: its service, and its address under `key`.
+/// A part of the infrastructure: its service, if it is one, and its address under `key`.
 fn endpoint(
     view: &View<'_>,
     key: &'static str,
     check: impl FnOnce(&str) -> Result<(), String>,
 ) -> Result<Endpoint, Problem> {
     let mut fields = view.fields()?;
-    let service = fields.require("service")?.filled()?;
+    let service = fields.read("service", View::filled)?;
     let address = fields
         .require(key)?
         .parse("an address", |text| check(text).map(|()| text.to_owned()))?;
@@ -96,18 +100,6 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     } else {
         Err(format!("it does not start with {}://", schemes[0]))
     }
-}
-
-fn topics(view: &View<'_>) -> Result<Vec<Topic>, Problem> {
-    let mut topics: Vec<Topic> = Vec::new();
-    for item in view.items()? {
-        let topic = topic_spec::parse(item.str()?).map_err(|why| item.problem(why))?;
-        if topics.iter().any(|t| t.name == topic.name) {
-            return Err(item.problem(format!("topic `{}` is declared twice", topic.name)));
-        }
-        topics.push(topic);
-    }
-    Ok(topics)
 }
 
 /// A mapping from names to strings that say something.

@@ -1,6 +1,8 @@
 //! What must hold of the database: migrations, tables, invariants.
 
-use crate::pipeline::{Invariant, Migrations, Replay, Table, problem::Problem, yaml::View};
+use crate::pipeline::{
+    Column, Invariant, Migrations, Removal, Replay, Table, problem::Problem, yaml::View,
+};
 
 pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
     let mut fields = view.fields()?;
@@ -19,18 +21,59 @@ pub(super) fn tables(view: &View<'_>) -> Result<Vec<Table>, Problem> {
     let table = |(key, view): (&crate::pipeline::yaml::Key, View<'_>)| {
         identifier(&key.name).map_err(|why| Problem::new(key.at, view.path.clone(), why))?;
         let mut fields = view.fields()?;
+        let find = fields.read("find", View::filled)?;
+        let rows = fields.read("rows", |v| v.number::<u32>("a number of rows"))?;
+        let (find, rows) = match (find, rows) {
+            (Some(find), Some(rows)) => (find, rows.into()),
+            (None, None) => (Table::NONE.to_owned(), 0),
+            (Some(_), None) => return Err(fields.problem("`find` needs `rows`")),
+            (None, Some(_)) => return Err(fields.problem("`rows` needs `find`")),
+        };
         let table = Table {
             name: key.name.clone(),
-            find: fields.require("find")?.filled()?,
-            rows: fields
-                .require("rows")?
-                .number::<u32>("a number of rows")?
-                .into(),
+            find,
+            rows,
+            cleanup: fields.read_or_default("cleanup", |v| v.word(&REMOVALS))?,
+            columns: fields.read_or_default("columns", columns)?,
+            indexes: fields.read_or_default("indexes", View::names)?,
         };
         fields.finish()?;
         Ok(table)
     };
     view.entries()?.into_iter().map(table).collect()
+}
+
+const REMOVALS: [(&str, Removal); 3] = [
+    ("synthetic", Removal::Synthetic),
+    ("find", Removal::Find),
+    ("keep", Removal::Keep),
+];
+
+/// `name`, or `name: type`.
+fn columns(view: &View<'_>) -> Result<Vec<Column>, Problem> {
+    let mut columns: Vec<Column> = Vec::new();
+    for item in view.items()? {
+        let column = column(&item)?;
+        if columns.iter().any(|c| c.name == column.name) {
+            return Err(item.problem(format!("`{}` is named twice", column.name)));
+        }
+        columns.push(column);
+    }
+    Ok(columns)
+}
+
+fn column(view: &View<'_>) -> Result<Column, Problem> {
+    if !view.is_mapping() {
+        let name = view.filled()?;
+        return Ok(Column { name, kind: None });
+    }
+    match view.entries()?.as_slice() {
+        [(key, view)] => Ok(Column {
+            name: key.name.clone(),
+            kind: Some(view.filled()?),
+        }),
+        _ => Err(view.problem("a column is `name` or `name: type`")),
+    }
 }
 
 /// Names of tables are written into SQL: nothing but `name` or `schema.name` is let through.

@@ -2,18 +2,20 @@
 
 use crate::{
     engine::images::TEMPLATES,
-    pipeline::{Effect, ImageFrom, Ready, problem::Problem, yaml::View},
+    pipeline::{Effect, Group, Http, ImageFrom, Pattern, Ready, problem::Problem, yaml::View},
 };
+
+use super::{http::http, patterns::pattern};
 
 /// The fields of [`crate::pipeline::Service`] of the same names.
 #[derive(Default)]
 pub(in crate::pipeline) struct ServiceExtension {
     pub(in crate::pipeline) image_from: ImageFrom,
     pub(in crate::pipeline) ready: Option<Ready>,
-    pub(in crate::pipeline) startup: Option<String>,
+    pub(in crate::pipeline) startup: Option<Pattern>,
     pub(in crate::pipeline) effect: Option<Effect>,
-    pub(in crate::pipeline) http: Option<String>,
-    pub(in crate::pipeline) group: Option<String>,
+    pub(in crate::pipeline) http: Option<Http>,
+    pub(in crate::pipeline) group: Option<Group>,
     pub(in crate::pipeline) consumes: Vec<String>,
     pub(in crate::pipeline) emits: Vec<String>,
     pub(in crate::pipeline) writes: Vec<String>,
@@ -40,10 +42,10 @@ impl ServiceExtension {
                 .read("image-from", image_from)?
                 .unwrap_or(ImageFrom::Registry),
             ready: fields.read("ready", |v| v.word(&READY))?,
-            startup: fields.read("startup", View::filled)?,
+            startup: fields.read("startup", pattern)?,
             effect: fields.read("effect", |v| v.word(&EFFECTS))?,
-            http: fields.read("http", |v| v.parse("a base URL", base_url))?,
-            group: fields.read("group", View::filled)?,
+            http: fields.read("http", http)?,
+            group: fields.read("group", group)?,
             consumes: fields.read_or_default("consumes", View::names)?,
             emits: fields.read_or_default("emits", View::names)?,
             writes: fields.read_or_default("writes", View::names)?,
@@ -68,14 +70,13 @@ fn image_from(view: &View<'_>) -> Result<ImageFrom, Problem> {
     view.word(&words)
 }
 
-/// Without a slash at its end, so that a path can follow.
-fn base_url(text: &str) -> Result<String, &'static str> {
-    let host = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"))
-        .ok_or("it does not start with http://")?;
-    if host.is_empty() || host.contains(['?', '#']) {
-        return Err("it is more, or less, than scheme, host, port and path");
+/// A name, or `{prefix: "orders-"}`.
+fn group(view: &View<'_>) -> Result<Group, Problem> {
+    if !view.is_mapping() {
+        return view.filled().map(Group::Named);
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    let mut fields = view.fields()?;
+    let prefix = fields.require("prefix")?.filled()?;
+    fields.finish()?;
+    Ok(Group::Prefix(prefix))
 }

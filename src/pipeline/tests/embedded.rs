@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::shipped;
-use crate::pipeline::{Condition, Effect, ImageFrom, MountSource, Origin, Ready, Restart, Service};
+use crate::pipeline::{
+    Condition, Effect, Group, ImageFrom, MountSource, Origin, Ready, Restart, Service,
+};
 
 fn service<'a>(pipeline: &'a crate::pipeline::Pipeline, name: &str) -> &'a Service {
     pipeline.service(name).expect("a service of that name")
@@ -79,12 +81,10 @@ fn it_promises_what_the_pipeline_is_for() {
         Some("trainer-allocated")
     );
     let flow = pipeline.flow.as_ref().expect("a flow");
-    assert_eq!(
-        flow.entry.headers["Authorization"],
-        "Bearer the-PAYMENT_TOKEN"
-    );
-    assert_eq!(flow.entry.body["amountCents"], 4900);
-    assert_eq!(flow.entry.body["studentId"], "{{student}}");
+    let entry = flow.entry.as_ref().expect("an entry");
+    assert_eq!(entry.headers["Authorization"], "Bearer the-PAYMENT_TOKEN");
+    assert_eq!(entry.body["amountCents"], 4900);
+    assert_eq!(entry.body["studentId"], "{{student}}");
     assert_eq!(flow.gone_keys.as_ref().expect("keys").keys.len(), 2);
 }
 
@@ -129,7 +129,8 @@ fn its_one_shots_and_workers_are_known_as_such() {
     );
     assert!(init.is_one_shot(&pipeline));
     let worker = service(&pipeline, "allocation-worker");
-    assert_eq!(worker.group.as_deref(), Some("allocation-worker"));
+    let group = Group::Named("allocation-worker".to_owned());
+    assert_eq!(worker.group, Some(group));
     assert_eq!(worker.consumes, ["purchase-created"]);
     assert_eq!(worker.emits, ["trainer-allocated"]);
     assert_eq!(worker.stages.len(), 5);
@@ -140,10 +141,7 @@ fn its_one_shots_and_workers_are_known_as_such() {
         .find(|d| d.service == "admin-service");
     assert_eq!(on_admin.map(|d| d.condition), Some(Condition::Healthy));
     assert_eq!(worker.environment["KAFKA_BROKERS"], "kafka:9092");
-    assert_eq!(
-        worker.startup.as_deref(),
-        Some("[AllocationWorker] Started")
-    );
+    assert_eq!(worker.startup, Some("[AllocationWorker] Started".into()));
     assert!(!worker.is_one_shot(&pipeline));
     let check = worker.healthcheck.as_ref().expect("a check");
     assert_eq!(check.interval, Some(Duration::from_secs(10)));
