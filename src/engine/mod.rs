@@ -65,4 +65,4 @@ pub(crate) use preview::{Absent, Planned, Preview};
 pub(crate) use published::Published;
 pub(crate) use report::{ServiceReport, UpReport};
 pub(crate) use up::Goal;
-pub(crate) use vantage::{Connection, Vantage};
+pub(crate) use vantage::Vantage;

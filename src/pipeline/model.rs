@@ -17,7 +17,7 @@ pub(crate) use table::{Column, Removal, Table};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{correlation::Correlation, pattern::Pattern};
 use crate::engine::images::TEMPLATES;
@@ -262,8 +262,7 @@ impl Service {
 }
 
 /// Where a service's image comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ImageFrom {
     /// Local, else pulled.
     #[default]
@@ -274,26 +273,24 @@ pub(crate) enum ImageFrom {
     Template(&'static str),
 }
 
-impl From<ImageFrom> for String {
-    fn from(from: ImageFrom) -> Self {
-        match from {
-            ImageFrom::Registry => "registry".to_owned(),
-            ImageFrom::Caravan => "self".to_owned(),
-            ImageFrom::Template(name) => name.to_owned(),
-        }
+impl Serialize for ImageFrom {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Registry => "registry",
+            Self::Caravan => "self",
+            Self::Template(name) => name,
+        })
     }
 }
 
-impl TryFrom<String> for ImageFrom {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
+impl<'de> Deserialize<'de> for ImageFrom {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
             "registry" => Ok(Self::Registry),
             "self" => Ok(Self::Caravan),
             name => match TEMPLATES.iter().find(|known| **known == name) {
                 Some(known) => Ok(Self::Template(known)),
-                None => Err(format!("there is no template {name}")),
+                None => Err(D::Error::custom(format!("there is no template {name}"))),
             },
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Condition, Effect, MountSource, Pipeline, Place, Ready, Service,
+    place::Declared,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -360,20 +361,25 @@ impl Check<'_> {
         let Some((inside, service)) = inside else {
             return;
         };
-        let hosts = addresses.iter();
-        for on_host in hosts.filter(|at| matches!(at.place, Place::Host)) {
-            let place = self.tree.find(&inside.path);
+        let on_host = |at: &&Declared<'_>| matches!(at.place, Place::Host);
+        let on_host: Vec<_> = addresses.iter().filter(on_host).collect();
+        if on_host.is_empty() {
+            return;
+        }
+        let message = format!(
+            "`{}` is only known inside the pipeline's network (the service `{}`), and other \
+             addresses are this host's: no place reaches both",
+            inside.host, service.name
+        );
+        let hint = "name services with their containers' ports everywhere; or publish the ports \
+                    and give addresses on the host everywhere";
+        self.fault(&inside.path, message, Some(hint.to_owned()));
+        for at in on_host {
             let message = format!(
-                "`{}` is this host, but `{}` (line {}) names the service `{}`, which only the \
-                 pipeline's network knows: no place reaches both",
-                on_host.host,
-                inside.path.join("."),
-                place.line,
-                service.name
+                "`{}` is this host, and `{}` is only known inside the pipeline's network",
+                at.host, inside.host
             );
-            let hint = "name the service and its container's port here, too; or publish the \
-                        other's port and give its address on the host";
-            self.fault(&on_host.path, message, Some(hint.to_owned()));
+            self.fault(&at.path, message, Some(hint.to_owned()));
         }
     }
 }

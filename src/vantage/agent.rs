@@ -160,7 +160,7 @@ impl Running {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
             // It may have just ended.
-            drop(kill_process(pid, Signal::INT));
+            let _gone = kill_process(pid, Signal::INT);
         }
     }
 }
