@@ -27,9 +27,21 @@ pub(super) struct Shop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Red {
     pub(super) id: String,
+    pub(super) status: String,
     pub(super) seen: String,
     /// The id of the check whose failure it is a consequence of.
     pub(super) cause: Option<String>,
+}
+
+impl Red {
+    /// What was seen, without what differs from one time to the next.
+    pub(super) fn said(&self) -> String {
+        let words = self.seen.split(' ').map(|word| match word.parse::<f64>() {
+            Ok(seconds) if word.contains('.') && seconds > 0.0 => "…",
+            _ => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl Shop {
@@ -38,7 +50,10 @@ impl Shop {
         let project = format!("caravan-test-{name}-{}", std::process::id());
         let directory = tempfile::tempdir().unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/orders");
-        run(Command::new("cp").arg("-r").arg(example.join(".")).arg(directory.path()));
+        run(Command::new("cp")
+            .arg("-r")
+            .arg(example.join("."))
+            .arg(directory.path()));
         let mut shop = Self {
             variables: BTreeMap::from([
                 ("CARAVAN_FILE", FILES.to_owned()),
@@ -54,8 +69,11 @@ impl Shop {
 
     /// The images are made once a run of the tests, and kept for the next one.
     fn make_images(&mut self) {
-        let guard = IMAGES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.caravan(&[&["up"][..], &INFRASTRUCTURE].concat()).expect(0);
+        let guard = IMAGES
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.caravan(&[&["up"][..], &INFRASTRUCTURE].concat())
+            .expect(0);
         if docker(&["image", "inspect", DEBIAN]).code == 0 {
             self.variables.insert("NODE_IMAGE", node_image());
         }
@@ -73,12 +91,17 @@ impl Shop {
 
     /// `up` of one service with other variables than its team gives it.
     pub(super) fn up_with(&self, service: &str, variables: &[(&str, &str)]) {
-        let lines: String = variables.iter().map(|(name, value)| format!("{name}: {value}, ")).collect();
+        let lines: String = variables
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}, "))
+            .collect();
         let overlay = format!("services: {{{service}: {{environment: {{{lines}}}}}}}\n");
         std::fs::write(self.path("fault.yaml"), overlay).unwrap();
         let files = format!("{FILES}:fault.yaml");
         let mut command = caravan();
-        command.args(["up", service]).current_dir(self.directory.path());
+        command
+            .args(["up", service])
+            .current_dir(self.directory.path());
         command.envs(&self.variables).env("CARAVAN_FILE", files);
         Ran::of(command.output().unwrap()).expect(0);
     }
@@ -102,7 +125,20 @@ impl Shop {
     #[track_caller]
     pub(super) fn sql(&self, sql: &str) -> String {
         let db = self.container("db");
-        let psql = ["exec", &db, "psql", "-U", "shop", "-d", "shop", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql];
+        let psql = [
+            "exec",
+            &db,
+            "psql",
+            "-U",
+            "shop",
+            "-d",
+            "shop",
+            "-qAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+        ];
         self.docker(&psql).trim().to_owned()
     }
 
@@ -139,7 +175,11 @@ impl Shop {
         let ran = self.caravan(&["verify", "-o", "json"]);
         let document = ran.json();
         let findings = document["findings"].as_array().unwrap();
-        let red = findings.iter().filter(|f| f["status"] != "pass").map(red).collect();
+        let red = findings
+            .iter()
+            .filter(|f| f["status"] != "pass")
+            .map(red)
+            .collect();
         (ran, red)
     }
 
@@ -152,7 +192,11 @@ impl Shop {
             if ran.code == 0 && red.is_empty() {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(45), "not green: {red:#?}\n{}", ran.stderr);
+            assert!(
+                began.elapsed() < Duration::from_secs(45),
+                "not green: {red:#?}\n{}",
+                ran.stderr
+            );
         }
     }
 }
@@ -161,6 +205,7 @@ fn red(finding: &Value) -> Red {
     let text = |key: &str| finding[key].as_str().map(str::to_owned);
     Red {
         id: text("id").unwrap(),
+        status: text("status").unwrap(),
         seen: text("seen").unwrap(),
         cause: text("cause"),
     }
@@ -168,7 +213,8 @@ fn red(finding: &Value) -> Red {
 
 /// The image that stands in for Node's own, built unless it is there.
 fn node_image() -> String {
-    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/foreign/node.Dockerfile");
+    let dockerfile =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/foreign/node.Dockerfile");
     let name = "caravan.local/node:test".to_owned();
     // Cached by Docker, step by step.
     let mut build = Command::new("docker");
