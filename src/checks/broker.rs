@@ -1,20 +1,16 @@
-//! Kafka itself, and the layers that hang on its answer.
+//! Kafka itself: what it says of the cluster, asked once.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
-use super::{Containers, Scene, dead_letters, finding::Check, groups, topics};
+use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState},
     error::Result,
     pipeline::{Group, Pipeline},
 };
 
-/// The id that the layers behind Kafka name as their cause.
-const REACHABLE: &str = "kafka.reachable";
-
 /// A Kafka that answered.
 pub(super) struct Broker {
-    pub(super) began: Instant,
     pub(super) kafka: Kafka,
     pub(super) topics: BTreeMap<String, TopicState>,
     /// By group; made first, so that each finds its coordinator while the topics are asked for.
@@ -22,15 +18,17 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    async fn reach(pipeline: &Pipeline, bootstrap: &str, began: Instant) -> Result<Self, String> {
-        let kafka = Kafka::connect(bootstrap).await?;
+    pub(super) async fn reach(pipeline: &Pipeline) -> Result<Self, String> {
+        let Some(endpoint) = &pipeline.kafka else {
+            return Err("the declaration does not say where Kafka is".to_owned());
+        };
+        let kafka = Kafka::connect(&endpoint.address).await?;
         let mut offsets = BTreeMap::new();
         for group in pipeline.services.iter().filter_map(|s| s.group.as_ref()) {
             offsets.insert(group.clone(), kafka.declared_group(group).await);
         }
         let topics = kafka.topics().await?;
         Ok(Self {
-            began,
             kafka,
             topics: topics.into_iter().map(|t| (t.name.clone(), t)).collect(),
             offsets,
@@ -46,40 +44,18 @@ impl Broker {
     }
 }
 
-pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
-    let pipeline = scene.pipeline;
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let grouped = pipeline.services.iter().any(|s| s.group.is_some());
     if pipeline.kafka.is_none() && pipeline.topics.is_empty() && !grouped {
-        return Ok(());
+        return Vec::new();
     }
-    let began = Instant::now();
-    let check = Check::new(began, REACHABLE, "answers a metadata request");
-    let reached = match &pipeline.kafka {
-        Some(endpoint) => Broker::reach(pipeline, &endpoint.address, began).await,
-        None => Err("the declaration does not say where Kafka is".to_owned()),
+    let endpoint = pipeline.kafka.as_ref();
+    let reachable = async move |facts: &Facts<'_>| match (facts.broker().await, endpoint) {
+        (Ok(broker), _) => Outcome::pass(format!("{} topics", broker.topics.len())),
+        (Err(why), Some(kafka)) => Outcome::fail(why).hint(facts.remedy_of("kafka", kafka).await),
+        (Err(why), None) => Outcome::fail(why),
     };
-    match reached {
-        Ok(broker) => {
-            scene
-                .report
-                .send(check.pass(format!("{} topics", broker.topics.len())));
-            topics::check(scene, &broker);
-            tokio::try_join!(
-                groups::check(scene, &broker, containers),
-                dead_letters::check(scene, &broker),
-            )?;
-        }
-        Err(why) => {
-            let failed = check.fail(why);
-            scene.report.send(match &pipeline.kafka {
-                Some(kafka) => failed.hint(scene.remedy_of(&containers.await?, "kafka", kafka)),
-                None => failed,
-            });
-            let why = "kafka is not reachable";
-            topics::skip(scene, began, why, REACHABLE);
-            groups::skip(scene, began, why, REACHABLE);
-            dead_letters::skip(scene, began, why, REACHABLE);
-        }
-    }
-    Ok(())
+    let service = endpoint.and_then(|kafka| kafka.service.as_deref());
+    let check = Check::new(ids::KAFKA, "answers a metadata request", reachable);
+    vec![check.follows(ids::deployed_of(pipeline, service))]
 }

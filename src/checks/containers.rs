@@ -1,106 +1,98 @@
 //! Containers: there, running, healthy, not restarting; one-shots completed.
 
-use std::time::Instant;
-
 use chrono::Utc;
 
-use super::{
-    Containers, Scene,
-    finding::{Check, Finding, Status},
-    health,
-};
+use super::{check::Check, facts::Facts, finding::Outcome, health, ids};
 use crate::{
     engine::observed::{Container, State, replicas},
-    error::Result,
-    pipeline::Service,
+    pipeline::{Pipeline, Service},
 };
 
-pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
-    let began = Instant::now();
-    let containers = containers.await?;
-    for service in &scene.pipeline.services {
-        let own: Vec<_> = containers
-            .iter()
-            .filter(|c| c.service == service.name)
-            .collect();
-        let hint = scene.remedy(&containers, &service.name);
-        let findings = if service.is_one_shot(scene.pipeline) {
-            let logs = scene.invocation.command(&format!("logs {}", service.name));
-            vec![completed(began, service, &own, &hint, &logs)]
-        } else {
-            let wanted = replicas(service, &containers);
-            long_running(scene, began, (service, wanted), &own, &hint)
-        };
-        scene.report.send_all(findings);
-    }
-    Ok(())
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = dependencies_first(pipeline).into_iter();
+    services.flat_map(|s| of_service(pipeline, s)).collect()
 }
 
-fn long_running(
-    scene: Scene<'_>,
-    began: Instant,
-    (service, wanted): (&Service, u32),
-    own: &[&Container],
-    hint: &str,
-) -> Vec<Finding> {
-    let running = running(began, service, wanted as usize, own);
-    let up: Vec<_> = own
-        .iter()
-        .copied()
-        .filter(|c| c.state == State::Running)
-        .collect();
-    let mut findings = Vec::new();
-    if let Some(healthcheck) = &service.healthcheck
-        && healthcheck.test.first().is_some_and(|test| test != "NONE")
-    {
-        let check = Check::new(
-            began,
-            format!("containers.{}.health", service.name),
-            "healthy",
-        );
-        findings.push(if up.is_empty() {
-            check.skip("not running", &running.id)
-        } else {
-            let restart = scene
-                .invocation
-                .command(&format!("restart {}", service.name));
-            health::judge(check, healthcheck, &up, Utc::now(), &restart)
-        });
+/// Services in the file's order, but each after those that it waits for.
+fn dependencies_first(pipeline: &Pipeline) -> Vec<&Service> {
+    fn visit<'a>(pipeline: &'a Pipeline, service: &'a Service, ordered: &mut Vec<&'a Service>) {
+        if ordered.iter().any(|s| s.name == service.name) {
+            return;
+        }
+        let before = service.depends_on.iter();
+        // Declarations with a circle are refused.
+        for service in before.filter_map(|d| pipeline.service(&d.service)) {
+            visit(pipeline, service, ordered);
+        }
+        ordered.push(service);
     }
-    let logs = scene.invocation.command(&format!("logs {}", service.name));
-    findings.push(restarts(began, service, own, &running.id, &logs));
-    findings.push(match running.status {
-        Status::Fail => running.hint(hint),
-        _ => running,
-    });
-    findings
+    let mut ordered = Vec::new();
+    for service in &pipeline.services {
+        visit(pipeline, service, &mut ordered);
+    }
+    ordered
+}
+
+fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>> {
+    let deployed = ids::deployed(pipeline, service);
+    let required = service.depends_on.iter().filter(|d| d.required);
+    let before = ids::deployed_of(pipeline, required.map(|d| d.service.as_str()));
+    if service.is_one_shot(pipeline) {
+        let completed = async move |facts: &Facts<'_>| completed(facts, service).await;
+        let expected = "completed with exit code 0";
+        return vec![Check::new(deployed, expected, completed).follows(before)];
+    }
+    let running = async move |facts: &Facts<'_>| running(facts, service).await;
+    let mut checks = vec![Check::new(&deployed, expected(service), running).follows(before)];
+    let named = |aspect: &str| format!("containers.{}.{aspect}", service.name);
+    let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
+    if let Some(declared) = service.healthcheck.as_ref().filter(|h| probed(&h.test)) {
+        let health = async move |facts: &Facts<'_>| {
+            let own = facts.of(service).await;
+            let up: Vec<_> = own.into_iter().filter(is_running).collect();
+            let restart = facts.command(&format!("restart {}", service.name));
+            health::judge(declared, &up, Utc::now(), &restart)
+        };
+        checks.push(Check::new(named("health"), "healthy", health).needs([&deployed]));
+    }
+    let restarts = async move |facts: &Facts<'_>| restarts(facts, service).await;
+    let restarts = Check::new(named("restarts"), "no restarts", restarts);
+    checks.push(restarts.warning().needs([&deployed]));
+    checks
+}
+
+fn is_running(container: &&Container) -> bool {
+    container.state == State::Running
+}
+
+fn expected(service: &Service) -> String {
+    match service.replicas {
+        1 => "running".to_owned(),
+        n => format!("{n} running"),
+    }
 }
 
 /// All replicas that are wanted are there and running.
-fn running(began: Instant, service: &Service, wanted: usize, own: &[&Container]) -> Finding {
-    let expected = match wanted {
-        1 => "running".to_owned(),
-        n => format!("{n} running"),
-    };
-    let check = Check::new(
-        began,
-        format!("containers.{}.running", service.name),
-        expected,
-    );
-    let running = own.iter().filter(|c| c.state == State::Running).count();
+async fn running(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let wanted = replicas(service, facts.all_containers().await) as usize;
+    let own = facts.of(service).await;
+    judge_running(wanted, &own).hint(facts.remedy(&service.name).await)
+}
+
+fn judge_running(wanted: usize, own: &[&Container]) -> Outcome {
     if own.is_empty() {
-        return check.fail("not deployed");
+        return Outcome::fail("not deployed");
     }
+    let running = own.iter().copied().filter(is_running).count();
     // One that is broken counts even where enough others run: it takes part in the group.
     let broken: Vec<_> = own.iter().filter(|c| c.state != State::Running).collect();
     match (running >= wanted && broken.is_empty(), wanted) {
-        (true, 1) => check.pass("running"),
-        (true, _) => check.pass(format!("{running} running")),
-        (false, 1) if broken.len() == 1 => check
-            .fail(describe(broken[0]))
-            .evidence(broken.iter().filter_map(|c| docker_error(c))),
-        (false, _) => check
-            .fail(format!("{running} of {wanted} running"))
+        (true, 1) => Outcome::pass("running"),
+        (true, _) => Outcome::pass(format!("{running} running")),
+        (false, 1) if broken.len() == 1 => Outcome::fail(describe(broken[0]))
+            .evidence(broken.iter().filter_map(|c| docker_error(c)))
+            .evidence(broken.iter().filter_map(|c| restarted(c))),
+        (false, _) => Outcome::fail(format!("{running} of {wanted} running"))
             .evidence(
                 broken
                     .iter()
@@ -129,59 +121,52 @@ fn docker_error(container: &Container) -> Option<String> {
     Some(format!("{}: {error}", container.name))
 }
 
+/// A crash loop.
+fn restarted(container: &Container) -> Option<String> {
+    let times = container.restart_count;
+    (times > 0).then(|| format!("{}: restarted {times} times", container.name))
+}
+
 /// Docker's restarts since a person (or `up`) last started it.
-fn restarts(
-    began: Instant,
-    service: &Service,
-    own: &[&Container],
-    running: &str,
-    logs: &str,
-) -> Finding {
-    let id = format!("containers.{}.restarts", service.name);
-    let check = Check::new(began, id, "no restarts");
-    if own.is_empty() {
-        return check.skip("not deployed", running);
-    }
+async fn restarts(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let own = facts.of(service).await;
     match own.iter().map(|c| c.restart_count).sum::<i64>() {
-        0 => check.pass("0"),
+        0 => Outcome::pass("0"),
         n => {
             let evidence = own.iter().filter(|c| c.restart_count > 0).map(|c| {
                 let started = c.started_at.map(|at| at.to_rfc3339()).unwrap_or_default();
-                format!("{}: {} times, last at {started}", c.name, c.restart_count)
+                let killed = match c.oom_killed {
+                    true => ", out of memory",
+                    false => "",
+                };
+                let times = c.restart_count;
+                format!("{}: {times} times, last at {started}{killed}", c.name)
             });
-            check
-                .warn(format!("{n} since it was started"))
+            Outcome::warn(format!("{n} since it was started"))
                 .evidence(evidence)
-                .hint(logs)
+                .hint(facts.command(&format!("logs {}", service.name)))
         }
     }
 }
 
 /// A one-shot ran, and ended well.
-fn completed(
-    began: Instant,
-    service: &Service,
-    own: &[&Container],
-    up: &str,
-    logs: &str,
-) -> Finding {
-    let id = format!("containers.{}.completed", service.name);
-    let check = Check::new(began, id, "completed with exit code 0");
+async fn completed(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let up = facts.remedy(&service.name).await;
+    let logs = facts.command(&format!("logs {}", service.name));
+    let own = facts.of(service).await;
     let Some(last) = own.iter().max_by_key(|c| c.started_at) else {
-        return check.fail("never ran").hint(up);
+        return Outcome::fail("never ran").hint(up);
     };
     match (last.state, last.exit_code) {
-        (State::Exited, Some(0)) => check.pass("completed"),
-        (State::Exited | State::Dead, _) => check
-            .fail(describe(last))
+        (State::Exited, Some(0)) => Outcome::pass("completed"),
+        (State::Exited | State::Dead, _) => Outcome::fail(describe(last))
             .evidence(docker_error(last))
             .evidence([format!("its log: {logs}")])
             .hint(up),
-        (State::Running | State::Restarting, _) => check
-            .fail(format!("still {}", last.state.name()))
-            .hint(logs),
-        _ => check
-            .fail(describe(last))
+        (State::Running | State::Restarting, _) => {
+            Outcome::fail(format!("still {}", last.state.name())).hint(logs)
+        }
+        _ => Outcome::fail(describe(last))
             .evidence(docker_error(last))
             .hint(up),
     }

@@ -1,17 +1,8 @@
 //! Dead letters: none should be waiting, and there should be room for the largest.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    Scene,
-    broker::Broker,
-    finding::{Check, Finding},
-    topics,
-};
+use super::{check::Check, facts::Facts, finding::Outcome, ids, topics};
 use crate::{
     clients::lacking_room,
     dead_letters::{
@@ -19,7 +10,7 @@ use crate::{
         journal::Status,
         survey::{Request, Survey},
     },
-    error::Result,
+    pipeline::Pipeline,
 };
 
 /// How long letters are looked at; a very full topic is reported by its size and a part of it.
@@ -27,49 +18,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// As many letters are named.
 const SHOWN: usize = 3;
 
-pub(super) async fn check(scene: Scene<'_>, broker: &Broker) -> Result<()> {
-    let Some(topic) = &scene.pipeline.dead_letters else {
-        return Ok(());
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let Some(topic) = &pipeline.dead_letters else {
+        return Vec::new();
     };
-    let (empty, room) = begin(Instant::now());
-    if broker.partitions(topic).is_empty() {
-        let cause = topics::exists_id(topic);
-        let skipped = [empty, room].map(|c| c.skip("the topic does not exist", &cause));
-        scene.report.send_all(skipped);
-        return Ok(());
-    }
-    let (survey, limits) = tokio::join!(survey(scene, broker), limits(scene, broker));
-    scene.report.send(match survey {
-        Ok(survey) => judge(scene, empty, &survey),
-        Err(why) => empty.fail(why),
-    });
-    scene.report.send(match limits {
-        Ok(limits) => judge_room(scene, room, topic, &limits),
-        Err(why) => room.fail(why),
-    });
-    Ok(())
+    let empty = async move |facts: &Facts<'_>| match survey(facts).await {
+        Ok(survey) => judge(facts, &survey),
+        Err(why) => Outcome::fail(why),
+    };
+    let room = async move |facts: &Facts<'_>| match limits(facts).await {
+        Ok(limits) => judge_room(facts, topic, &limits),
+        Err(why) => Outcome::fail(why),
+    };
+    let needs = [ids::KAFKA.to_owned(), ids::topic(topic)];
+    vec![
+        Check::new("dead-letters.empty", "no dead letters", empty).needs(needs.clone()),
+        Check::new("dead-letters.room", "room for the largest message", room).needs(needs),
+    ]
 }
 
-/// When Kafka did not answer.
-pub(super) fn skip(scene: Scene<'_>, began: Instant, why: &str, cause: &str) {
-    if scene.pipeline.dead_letters.is_some() {
-        let (empty, room) = begin(began);
-        scene
-            .report
-            .send_all([empty, room].map(|c| c.skip(why, cause)));
-    }
-}
-
-fn begin(began: Instant) -> (Check, Check) {
-    (
-        Check::new(began, "dead-letters.empty", "no dead letters"),
-        Check::new(began, "dead-letters.room", "room for the largest message"),
-    )
-}
-
-async fn survey(scene: Scene<'_>, broker: &Broker) -> Result<Survey, String> {
-    let letters =
-        DeadLetters::with(scene.pipeline, broker.kafka.clone(), broker.topics.clone()).await;
+async fn survey(facts: &Facts<'_>) -> Result<Survey, String> {
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
+    let letters = DeadLetters::with(facts.pipeline, kafka, topics).await;
     let request = Request {
         selection: Selection::default(),
         each: true,
@@ -83,22 +54,22 @@ async fn survey(scene: Scene<'_>, broker: &Broker) -> Result<Survey, String> {
 }
 
 /// `max.message.bytes` of all declared topics that exist.
-async fn limits(scene: Scene<'_>, broker: &Broker) -> Result<BTreeMap<String, i64>, String> {
-    let topics = scene.pipeline.topics.iter().map(|t| t.name.clone());
+async fn limits(facts: &Facts<'_>) -> Result<BTreeMap<String, i64>, String> {
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    let topics = facts.pipeline.topics.iter().map(|t| t.name.clone());
     let there: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
     broker.kafka.message_limits(&there).await
 }
 
-fn judge(scene: Scene<'_>, check: Check, survey: &Survey) -> Finding {
+fn judge(facts: &Facts<'_>, survey: &Survey) -> Outcome {
     let all = &survey.all;
     let waiting = all.count(Status::Waiting);
     let in_flight = all.count(Status::InFlight);
     let interrupted = all.count(Status::Interrupted);
-    let command = |rest: &str| scene.invocation.command(rest);
+    let command = |rest: &str| facts.command(rest);
     if survey.incomplete {
         let seen = format!("about {}, not all read in time", survey.total);
-        return check
-            .warn(format!("{seen}; of {}: {waiting} waiting", all.letters))
+        return Outcome::warn(format!("{seen}; of {}: {waiting} waiting", all.letters))
             .evidence(reasons(survey))
             .hint(command("dlq list"));
     }
@@ -108,8 +79,7 @@ fn judge(scene: Scene<'_>, check: Check, survey: &Survey) -> Finding {
             Some(letter) if waiting == 1 => format!("dlq show {}", letter.id()),
             _ => "dlq list".to_owned(),
         };
-        return check
-            .warn(seen)
+        return Outcome::warn(seen)
             .evidence(named(survey, Status::Waiting).take(SHOWN).map(text))
             .evidence((in_flight > 0).then(|| format!("{in_flight} replayed, and in flight")))
             .hint(format!(
@@ -120,22 +90,20 @@ fn judge(scene: Scene<'_>, check: Check, survey: &Survey) -> Finding {
     }
     if interrupted > 0 {
         let letters = named(survey, Status::Interrupted).take(SHOWN).map(text);
-        return check
-            .warn(format!("{interrupted} replays were interrupted"))
+        return Outcome::warn(format!("{interrupted} replays were interrupted"))
             .evidence(letters)
             .hint(command("dlq replay --all"));
     }
     if in_flight > 0 {
-        return check
-            .warn(format!(
-                "{in_flight} replayed, not yet passed by their groups"
-            ))
-            .evidence(named(survey, Status::InFlight).take(SHOWN).map(text))
-            .hint(command("groups"));
+        return Outcome::warn(format!(
+            "{in_flight} replayed, not yet passed by their groups"
+        ))
+        .evidence(named(survey, Status::InFlight).take(SHOWN).map(text))
+        .hint(command("groups"));
     }
     match all.count(Status::Replayed) {
-        0 => check.pass("none"),
-        replayed => check.pass(format!("none waiting ({replayed} replayed)")),
+        0 => Outcome::pass("none"),
+        replayed => Outcome::pass(format!("none waiting ({replayed} replayed)")),
     }
 }
 
@@ -166,20 +134,14 @@ fn text(letter: &Letter) -> String {
 }
 
 /// One that does not fit is refused, and its partition stalls.
-fn judge_room(
-    scene: Scene<'_>,
-    check: Check,
-    topic: &str,
-    limits: &BTreeMap<String, i64>,
-) -> Finding {
+fn judge_room(facts: &Facts<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
     let Some(limit) = limits.get(topic) else {
-        return check.fail(format!("the broker tells no max.message.bytes of {topic}"));
+        return Outcome::fail(format!("the broker tells no max.message.bytes of {topic}"));
     };
-    let Some(lack) = lacking_room(scene.pipeline, limits) else {
-        return check.pass(format!("{limit} bytes"));
+    let Some(lack) = lacking_room(facts.pipeline, limits) else {
+        return Outcome::pass(format!("{limit} bytes"));
     };
-    check
-        .warn(format!("{} of {} bytes", lack.limit, lack.needed))
+    Outcome::warn(format!("{} of {} bytes", lack.limit, lack.needed))
         .evidence([lack.to_string()])
-        .hint(scene.invocation.command(&topics::make(scene.pipeline)))
+        .hint(facts.command(&topics::make(facts.pipeline)))
 }

@@ -1,6 +1,6 @@
 //! What a check found: data, for any writer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -12,20 +12,45 @@ pub(crate) enum Status {
     Skip,
 }
 
+impl Status {
+    /// As machines read it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// What it means when a check does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// The pipeline is not right.
+    Error,
+    /// A person should know; `--strict` makes it an error.
+    Warning,
+}
+
 /// The result of one check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// Stable: `layer.subject.aspect`, for instance `groups.allocation-worker.lag`.
     pub(crate) id: String,
     pub(crate) status: Status,
+    pub(crate) severity: Severity,
     /// What was expected, in a few words.
     pub(crate) expected: String,
-    /// What was seen.
+    /// What was seen; of a skip, why.
     pub(crate) seen: String,
     /// Details worth a line each: counterexamples, log lines.
     pub(crate) evidence: Vec<String>,
-    /// The exact next command; on a skip the reason stands in `seen`.
+    /// The exact next command.
     pub(crate) hint: Option<String>,
+    /// The check whose failure this one is a consequence of: that one is a root.
+    pub(crate) cause: Option<String>,
     /// How long the check took.
     pub(crate) took: Duration,
 }
@@ -35,6 +60,38 @@ impl Finding {
     pub(crate) fn layer(&self) -> &str {
         self.id.split('.').next().unwrap_or(&self.id)
     }
+}
+
+/// What a check saw and made of it, before it has an id and a duration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(super) status: Status,
+    pub(super) seen: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) hint: Option<String>,
+}
+
+impl Outcome {
+    pub(super) fn pass(seen: impl Into<String>) -> Self {
+        Self::new(Status::Pass, seen)
+    }
+
+    pub(super) fn warn(seen: impl Into<String>) -> Self {
+        Self::new(Status::Warn, seen)
+    }
+
+    pub(super) fn fail(seen: impl Into<String>) -> Self {
+        Self::new(Status::Fail, seen)
+    }
+
+    fn new(status: Status, seen: impl Into<String>) -> Self {
+        Self {
+            status,
+            seen: seen.into(),
+            evidence: Vec::new(),
+            hint: None,
+        }
+    }
 
     /// With lines of evidence.
     pub(super) fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
@@ -42,57 +99,11 @@ impl Finding {
         self
     }
 
-    /// With the next command.
+    /// With the next command; one that passed needs none.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        if self.status != Status::Pass {
+            self.hint = Some(hint.into());
+        }
         self
-    }
-}
-
-/// A check that is under way: what is expected is said before anything is seen.
-#[derive(Debug, Clone)]
-pub(super) struct Check {
-    id: String,
-    expected: String,
-    began: Instant,
-}
-
-impl Check {
-    /// `began`: when the question was asked that this check, perhaps with others, is answered by.
-    pub(super) fn new(began: Instant, id: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            expected: expected.into(),
-            began,
-        }
-    }
-
-    pub(super) fn pass(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Pass, seen.into())
-    }
-
-    pub(super) fn warn(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Warn, seen.into())
-    }
-
-    pub(super) fn fail(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Fail, seen.into())
-    }
-
-    /// Could not be made because of what another check, `cause`, has found.
-    pub(super) fn skip(self, why: &str, cause: &str) -> Finding {
-        self.ends(Status::Skip, format!("skipped: {why} ({cause})"))
-    }
-
-    fn ends(self, status: Status, seen: String) -> Finding {
-        Finding {
-            id: self.id,
-            status,
-            expected: self.expected,
-            seen,
-            evidence: Vec::new(),
-            hint: None,
-            took: self.began.elapsed(),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::finding::{Check, Finding};
+use super::finding::Outcome;
 use crate::{
     engine::observed::{Container, Health},
     pipeline::Healthcheck,
@@ -16,12 +16,11 @@ const RETRIES: i64 = 3;
 
 /// The worst of the running containers' health.
 pub(super) fn judge(
-    check: Check,
     healthcheck: &Healthcheck,
     up: &[&Container],
     now: DateTime<Utc>,
     restart: &str,
-) -> Finding {
+) -> Outcome {
     let mut seen = "healthy".to_owned();
     for container in up {
         match of(container, healthcheck, now) {
@@ -32,11 +31,11 @@ pub(super) fn judge(
                     .health
                     .as_ref()
                     .and_then(|h| last_output(container, h));
-                return check.fail(why).evidence(output).hint(restart);
+                return Outcome::fail(why).evidence(output).hint(restart);
             }
         }
     }
-    check.pass(seen)
+    Outcome::pass(seen)
 }
 
 /// None: healthy; else why it may be taken for it. The error says why not.

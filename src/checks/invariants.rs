@@ -1,23 +1,17 @@
 //! Rules over the database: counterexamples, and the event whose replay would heal each.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
-use super::{
-    Scene,
-    finding::{Check, Finding},
-};
+use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::{
-        kafka::{Kafka, Partition, scan::Found},
+        kafka::scan::Found,
         postgres::{Counterexample, Postgres},
     },
-    pipeline::{Invariant, Replay},
+    pipeline::{Invariant, Pipeline, Replay},
 };
 
 /// How many counterexamples are shown.
@@ -26,34 +20,54 @@ const SHOWN: usize = 10;
 /// For how many of them the event is looked for.
 const TRACED: usize = 3;
 
-pub(super) fn begin(began: Instant, rule: &Invariant) -> Check {
-    Check::new(
-        began,
-        format!("database.{}.holds", rule.name),
-        rule.says.clone(),
-    )
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let rules = pipeline.invariants.iter().enumerate();
+    let checks = rules.map(|(turn, rule)| {
+        let holds = async move |facts: &Facts<'_>| match check(facts, rule, turn).await {
+            Ok(outcome) => outcome,
+            Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+        };
+        let id = format!("database.{}.holds", rule.name);
+        Check::new(id, rule.says.clone(), holds)
+            .needs([ids::DATABASE])
+            .follows(explained_by(pipeline, rule))
+    });
+    checks.collect()
 }
 
-pub(super) async fn check(scene: Scene<'_>, postgres: &Postgres, rule: &Invariant) {
-    let check = begin(Instant::now(), rule);
-    scene
-        .report
-        .send(match postgres.counterexamples(&rule.sql).await {
-            Err(why) => check.fail(format!("cannot be told: {why}")),
-            Ok(found) => {
-                let now = Utc::now();
-                let (broken, in_flight) = sift(&found, rule, now);
-                if broken.is_empty() {
-                    check.pass(match in_flight {
-                        0 => "holds".to_owned(),
-                        n => format!("holds; {n} in flight"),
-                    })
-                } else {
-                    let traces = traces(scene, postgres, rule, &broken).await;
-                    judge(scene, check, rule, &broken, &traces, now)
-                }
-            }
-        });
+/// A table that the query reads, and whoever works on the event that would heal a counterexample.
+fn explained_by(pipeline: &Pipeline, rule: &Invariant) -> Vec<String> {
+    let reads = |name: &str| {
+        let mut words = rule.sql.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.any(|word| word == name)
+    };
+    let tables = pipeline.tables.iter().map(|t| t.name.as_str());
+    let mut explained: Vec<_> = tables.filter(|t| reads(t)).map(ids::table).collect();
+    let Some(replay) = &rule.replay else {
+        return explained;
+    };
+    let consumers = pipeline.services.iter();
+    for service in consumers.filter(|s| s.consumes.contains(&replay.topic)) {
+        explained.push(ids::deployed(pipeline, service));
+        explained.push(format!("groups.{}.assigned", service.name));
+        explained.push(format!("groups.{}.lag", service.name));
+    }
+    explained
+}
+
+async fn check(facts: &Facts<'_>, rule: &Invariant, turn: usize) -> Result<Outcome, String> {
+    let postgres = facts.database(turn).await?;
+    let found = postgres.counterexamples(&rule.sql).await?;
+    let now = Utc::now();
+    let (broken, in_flight) = sift(&found, rule, now);
+    if broken.is_empty() {
+        return Ok(Outcome::pass(match in_flight {
+            0 => "holds".to_owned(),
+            n => format!("holds; {n} in flight"),
+        }));
+    }
+    let traces = traces(facts, postgres, rule, &broken).await;
+    Ok(judge(facts, rule, &broken, &traces, now))
 }
 
 /// Counterexamples older than the rule's grace, and how many are younger.
@@ -69,13 +83,12 @@ fn sift<'a>(
 }
 
 fn judge(
-    scene: Scene<'_>,
-    check: Check,
+    facts: &Facts<'_>,
     rule: &Invariant,
     broken: &[&Counterexample],
     traces: &[Trace],
     now: DateTime<Utc>,
-) -> Finding {
+) -> Outcome {
     let seen = match broken.len() {
         1 => "1 counterexample".to_owned(),
         n => format!("{n} counterexamples"),
@@ -85,14 +98,13 @@ fn judge(
         format!("{} for {age} s (grace {} s)", c.id, rule.grace.as_secs())
     });
     let more = broken.len().saturating_sub(SHOWN);
-    let finding = check
-        .fail(seen)
+    let outcome = Outcome::fail(seen)
         .evidence(shown)
         .evidence((more > 0).then(|| format!("and {more} more")))
         .evidence(traces.iter().map(ToString::to_string));
     let events: Vec<String> = traces.iter().filter_map(Trace::event).collect();
-    finding.hint(match events.as_slice() {
-        [] => scene.invocation.command("test-flow"),
+    outcome.hint(match events.as_slice() {
+        [] => facts.command("test-flow"),
         events => format!(
             "produce again, with the same key and value: {}",
             events.join(", ")
@@ -124,7 +136,7 @@ impl std::fmt::Display for Trace {
 
 /// The events of the first few counterexamples, where the rule says how to find them.
 async fn traces(
-    scene: Scene<'_>,
+    facts: &Facts<'_>,
     postgres: &Postgres,
     rule: &Invariant,
     broken: &[&Counterexample],
@@ -139,7 +151,7 @@ async fn traces(
         .iter()
         .filter_map(|key| key.as_ref().ok()?.clone())
         .collect();
-    let events = find(scene, &replay.topic, wanted).await;
+    let events = find(facts, &replay.topic, wanted).await;
     let event = |key: Result<Option<String>, String>| match (key?, &events) {
         (None, _) => Err("the declared query finds no key for it".to_owned()),
         (Some(_), Err(why)) => Err(why.clone()),
@@ -167,21 +179,15 @@ fn located(replay: &Replay, key: &str, found: Option<&Found>) -> Result<String, 
 }
 
 async fn find(
-    scene: Scene<'_>,
+    facts: &Facts<'_>,
     topic: &str,
     keys: BTreeSet<String>,
 ) -> Result<BTreeMap<String, Found>, String> {
-    let Some(endpoint) = &scene.pipeline.kafka else {
-        return Err("the declaration does not say where Kafka is".to_owned());
-    };
-    let kafka = Kafka::connect(&endpoint.address).await?;
-    let topics = kafka.topics().await?;
-    let count = topics
-        .iter()
-        .find(|t| t.name == topic)
-        .map_or(0, |t| t.partitions);
-    let partitions: Vec<Partition> = (0..count).map(|p| (topic.to_owned(), p)).collect();
-    kafka.find_keys(&partitions, keys).await
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    broker
+        .kafka
+        .find_keys(&broker.partitions(topic), keys)
+        .await
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! Logs: each replica printed its startup line since this start, and nothing forbidden.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::ops::ControlFlow;
 
 use futures_util::{TryStreamExt, future::join_all};
 
-use super::{
-    Containers, Scene,
-    finding::{Check, Finding},
-};
+use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::{TIMEOUT, http},
     engine::{
@@ -15,7 +12,7 @@ use crate::{
         observed::{Container, LogLine, State},
     },
     error::Result,
-    pipeline::{Pattern, Service},
+    pipeline::{Pattern, Pipeline, Service},
 };
 
 /// Of a longer log, so many lines at its beginning and at its end are read.
@@ -27,8 +24,10 @@ const WIDTH: usize = 300;
 
 /// What the log of one container's current run (or last one) told.
 #[derive(Debug, Default)]
-struct Read {
+pub(super) struct Read {
     container: String,
+    /// It runs now.
+    runs: bool,
     started: bool,
     forbidden: Vec<String>,
     lines: usize,
@@ -38,66 +37,60 @@ struct Read {
     start_lost: bool,
 }
 
-pub(super) async fn check(scene: Scene<'_>, containers: impl Containers) -> Result<()> {
-    let containers = containers.await?;
-    let services = scene.pipeline.services.iter();
-    join_all(services.map(|service| check_service(scene, service, &containers))).await;
-    Ok(())
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = pipeline.services.iter();
+    services.flat_map(|s| of_service(pipeline, s)).collect()
 }
 
-async fn check_service(scene: Scene<'_>, service: &Service, containers: &[Container]) {
-    let wants_clean = wants_clean(scene, service);
-    if service.startup.is_none() && !wants_clean {
-        return;
-    }
-    let began = Instant::now();
-    let own = containers.iter().filter(|c| c.service == service.name);
-    let (up, down): (Vec<_>, Vec<_>) =
-        own.partition(|c| matches!(c.state, State::Running | State::Paused));
-    let up = join_all(up.into_iter().map(|c| read(scene, service, c))).await;
+fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>> {
+    let deployed = ids::deployed(pipeline, service);
+    let works_on = || ids::works_on(pipeline, service);
+    let mut checks = Vec::new();
     if let Some(line) = &service.startup {
+        let started = async move |facts: &Facts<'_>| started(facts, service).await;
         let id = format!("logs.{}.started", service.name);
-        let check = Check::new(began, id, format!("{line} since this start"));
-        let hint = scene.remedy(containers, &service.name);
-        let finding = started(service, check, &up, &hint).await;
-        scene.report.send(finding);
+        let check = Check::new(id, format!("{line} since this start"), started);
+        checks.push(check.needs([&deployed]).follows(works_on()));
     }
-    if wants_clean {
-        let down = join_all(down.into_iter().map(|c| read(scene, service, c))).await;
+    if wants_clean(pipeline, service) {
+        let clean = async move |facts: &Facts<'_>| clean(facts, service).await;
         let id = format!("logs.{}.clean", service.name);
-        let check = Check::new(began, id, "no forbidden line since this start");
-        scene.report.send(clean(
-            scene,
-            service,
-            check,
-            up.into_iter().chain(down).collect(),
-        ));
+        let check = Check::new(id, "no forbidden line since this start", clean);
+        checks.push(check.follows([deployed]).follows(works_on()));
     }
+    checks
 }
 
 /// Infrastructure logs in its own way; what works on payments must not panic.
-fn wants_clean(scene: Scene<'_>, service: &Service) -> bool {
+fn wants_clean(pipeline: &Pipeline, service: &Service) -> bool {
     let works = service.startup.is_some()
         || service.group.is_some()
         || service.http.is_some()
-        || service.is_one_shot(scene.pipeline);
-    works && service.ready.is_none() && !scene.pipeline.forbidden_logs.is_empty()
+        || service.is_one_shot(pipeline);
+    works && service.ready.is_none() && !pipeline.forbidden_logs.is_empty()
+}
+
+/// The logs of all containers of a service.
+pub(super) async fn read_all(facts: &Facts<'_>, service: &Service) -> Vec<Result<Read>> {
+    let own = facts.of(service).await;
+    join_all(own.into_iter().map(|c| read(facts, service, c))).await
 }
 
 /// One pass over the beginning of the log and, if it is long, another over its end.
-async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Result<Read> {
+async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Result<Read> {
     let mut read = Read {
         container: container.name.clone(),
+        runs: matches!(container.state, State::Running | State::Paused),
         ..Read::default()
     };
-    let pipeline = scene.pipeline;
+    let pipeline = facts.pipeline;
     let (forbidden, allowed) = (&pipeline.forbidden_logs, &pipeline.allowed_logs);
     let forbidden = |line: &str| {
         let has = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(line));
         has(forbidden) && !has(allowed)
     };
     let startup = service.startup.as_ref();
-    let scanned = scene.engine.scan_since_start(container, |line| {
+    let scanned = facts.engine.scan_since_start(container, |line| {
         read.look(&line, startup, &forbidden);
         if read.lines < LINES {
             ControlFlow::Continue(())
@@ -117,7 +110,7 @@ async fn read(scene: Scene<'_>, service: &Service, container: &Container) -> Res
         ..LogOptions::default()
     };
     let containers = std::slice::from_ref(container);
-    let mut last = scene.engine.logs(containers, &options);
+    let mut last = facts.engine.logs(containers, &options);
     while let Some(line) = last.try_next().await? {
         read.look(&line, startup, &forbidden);
     }
@@ -144,85 +137,69 @@ impl Read {
     }
 }
 
-async fn started(service: &Service, check: Check, up: &[Result<Read>], hint: &str) -> Finding {
-    if up.is_empty() {
-        return check.skip(
-            "not running",
-            &format!("containers.{}.running", service.name),
-        );
-    }
+async fn started(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let hint = facts.remedy(&service.name).await;
     let mut lost = false;
-    for read in up {
+    let logs = facts.logs(service).await.iter();
+    for read in logs.filter(|read| read.as_ref().map_or(true, |r| r.runs)) {
         match read {
-            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(hint),
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")).hint(hint),
             Ok(read) if read.started => {}
             Ok(read) if read.start_lost => lost = true,
             Ok(read) => {
                 let seen = format!("{}: not among its {} lines", read.container, read.lines);
-                return check.fail(seen).hint(hint);
+                return Outcome::fail(seen).hint(hint);
             }
         }
     }
     if lost {
-        return rotated(service, check, hint).await;
+        return rotated(service).await.hint(hint);
     }
-    check.pass("printed")
+    Outcome::pass("printed")
 }
 
 /// The line may have been there: then the service's own word is the evidence, where there is one.
-async fn rotated(service: &Service, check: Check, hint: &str) -> Finding {
+async fn rotated(service: &Service) -> Outcome {
     const SEEN: &str = "the log of this start was rotated away";
     let Some(declared) = &service.http else {
-        return check.warn(SEEN);
+        return Outcome::warn(SEEN);
     };
     let path = &declared.ready;
     match http::get(&declared.ready_url(), TIMEOUT).await {
         Ok(answer) if answer.status == declared.status => {
-            check.warn(format!("{SEEN}; it says it is ready"))
+            Outcome::warn(format!("{SEEN}; it says it is ready"))
         }
-        Ok(answer) => check
-            .fail(format!("{SEEN}; {path} answers {}", answer.status))
-            .hint(hint),
-        Err(why) => check.fail(format!("{SEEN}; {path}: {why}")).hint(hint),
+        Ok(answer) => Outcome::fail(format!("{SEEN}; {path} answers {}", answer.status)),
+        Err(why) => Outcome::fail(format!("{SEEN}; {path}: {why}")),
     }
 }
 
-fn clean(scene: Scene<'_>, service: &Service, check: Check, logs: Vec<Result<Read>>) -> Finding {
-    let restart = scene
-        .invocation
-        .command(&format!("restart {}", service.name));
+async fn clean(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let restart = facts.command(&format!("restart {}", service.name));
+    let logs = facts.logs(service).await;
     if logs.is_empty() {
-        let aspect = if service.is_one_shot(scene.pipeline) {
-            "completed"
-        } else {
-            "running"
-        };
-        return check.skip(
-            "not deployed",
-            &format!("containers.{}.{aspect}", service.name),
-        );
+        return Outcome::fail("not deployed").hint(facts.remedy(&service.name).await);
     }
     let mut forbidden = Vec::new();
     let (mut lines, mut partial) = (0, false);
     for read in logs {
         match read {
-            Err(e) => return check.fail(format!("cannot be told: {e}")).hint(restart),
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")).hint(restart),
             Ok(read) => {
-                forbidden.extend(read.forbidden);
+                forbidden.extend(read.forbidden.iter().cloned());
                 lines += read.lines;
                 partial |= read.partial;
             }
         }
     }
     if !forbidden.is_empty() {
-        let logs = scene.invocation.command(&format!("logs {}", service.name));
-        return check
-            .fail(format!("{} forbidden", forbidden.len()))
+        let logs = facts.command(&format!("logs {}", service.name));
+        return Outcome::fail(format!("{} forbidden", forbidden.len()))
             .evidence(forbidden)
             .evidence([format!("around them: {logs}")])
             .hint(restart);
     }
-    check.pass(match partial {
+    Outcome::pass(match partial {
         false => format!("{lines} lines"),
         true => format!("the first and last {LINES} lines"),
     })

@@ -1,7 +1,11 @@
-//! One file per layer; each turns the pipeline and what is there into findings. `doctor` does so
-//! with the machine and its engine.
+//! Checks as data. Each layer has a file, which makes [`check::Check`]s of the declaration: an id, what
+//! is expected, which other checks it needs and which would explain its failure. [`run`] makes them, all
+//! at once as far as their needs allow, from facts that are found out once ([`facts::Facts`]). `doctor`
+//! looks at the machine and its engine instead.
 //!
-//! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared.
+//! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared. A check that
+//! needs a failed one is skipped; one that fails after another names it as its cause, so that what
+//! has no cause is a root.
 //!
 //! | id | fails when (what else it may do) |
 //! |---|---|
@@ -33,60 +37,78 @@
 //! member lingers in its group until its session ends, so `assigned` compares members with running
 //! containers, and `stable` takes an empty group for what it is, a group at rest.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
-
-use futures_util::{FutureExt, TryFutureExt};
-use tokio::sync::mpsc::UnboundedSender;
-
 mod broker;
 mod cache;
+mod check;
 mod containers;
 mod database;
 mod dead_letters;
 pub(crate) mod doctor;
+mod facts;
 pub(crate) mod finding;
 mod groups;
 mod health;
+mod ids;
 mod invariants;
 mod logs;
-mod order;
 mod remedy;
+mod run;
+mod selection;
 mod services;
 mod shape;
 mod topics;
 
-pub(crate) use order::sort;
+pub(crate) use selection::Selection;
 
-use crate::{
-    engine::{Engine, observed::Container},
-    error::Result,
-    invocation::Invocation,
-    pipeline::Pipeline,
-};
-use finding::{Check, Finding};
+use std::collections::HashSet;
 
-/// What each layer is given.
-#[derive(Clone, Copy)]
-struct Scene<'a> {
-    pipeline: &'a Pipeline,
-    engine: &'a Engine,
-    invocation: &'a Invocation,
-    report: &'a Report,
+use crate::{engine::Engine, error::Result, invocation::Invocation, pipeline::Pipeline};
+use check::Check;
+use facts::Facts;
+use finding::{Finding, Outcome};
+
+/// All checks of a pipeline, in the order in which they are shown: what a check needs or follows
+/// comes before it.
+pub(crate) fn plan(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let layers = [
+        containers::checks,
+        broker::checks,
+        topics::checks,
+        database::checks,
+        shape::checks,
+        cache::checks,
+        services::checks,
+        logs::checks,
+        groups::checks,
+        invariants::checks,
+        dead_letters::checks,
+    ];
+    let mut plan: Vec<_> = layers.iter().flat_map(|checks| checks(pipeline)).collect();
+    if plan.is_empty() {
+        plan.push(nothing());
+    }
+    let mut before = HashSet::new();
+    for check in &mut plan {
+        // What comes later cannot be waited for: so nothing waits in a circle.
+        check.needs.retain(|id| before.contains(id));
+        check.follows.retain(|id| before.contains(id));
+        before.insert(check.id.clone());
+    }
+    plan
 }
 
-/// The project's containers, asked for once and awaited by every layer that compares with them.
-trait Containers: Future<Output = Result<Arc<Vec<Container>>>> {}
+/// A declaration without anything that could be checked is not right.
+fn nothing<'a>() -> Check<'a> {
+    let none = async |_: &Facts<'_>| {
+        Outcome::fail("no checks declared").hint(
+            "declare services and, under x-caravan, what they promise; see docs/declaration.md",
+        )
+    };
+    Check::new("declaration.checks", "something to check", none)
+}
 
-impl<F: Future<Output = Result<Arc<Vec<Container>>>>> Containers for F {}
-
-/// Makes all checks of a pipeline, at once; each finding is sent when it is there, in no order
-/// (see [`sort`]).
+/// Makes the selected checks of a pipeline, and those that they need; tells of each as it ends, in no
+/// order. Of those that are only needed, failures alone. Gives all that were told, in the plan's order.
 ///
 /// # Errors
 /// Docker cannot be reached: nothing else can be told from there.
@@ -94,59 +116,26 @@ pub(crate) async fn run(
     pipeline: &Pipeline,
     engine: &Engine,
     invocation: &Invocation,
-    findings: UnboundedSender<Finding>,
-) -> Result<()> {
-    let report = Report::new(findings);
-    let scene = Scene {
-        pipeline,
-        engine,
-        invocation,
-        report: &report,
-    };
-    let containers = engine.containers(&pipeline.project).map_ok(Arc::new);
-    let containers = Box::pin(containers).shared();
-    tokio::try_join!(
-        Box::pin(containers::check(scene, containers.clone())),
-        Box::pin(broker::check(scene, containers.clone())),
-        Box::pin(logs::check(scene, containers.clone())),
-        Box::pin(database::check(scene, containers.clone())),
-        Box::pin(cache::check(scene, containers.clone())),
-        Box::pin(services::check(scene, containers.clone())),
-    )?;
-    if !report.any() {
-        let check = Check::new(Instant::now(), "declaration.checks", "something to check");
-        report.send(check.fail("no checks declared").hint(
-            "declare services and, under x-caravan, what they promise; see docs/declaration.md",
-        ));
-    }
-    Ok(())
-}
-
-/// Where findings go; remembers whether there were any.
-struct Report {
-    findings: UnboundedSender<Finding>,
-    any: AtomicBool,
-}
-
-impl Report {
-    fn new(findings: UnboundedSender<Finding>) -> Self {
-        Self {
-            findings,
-            any: AtomicBool::new(false),
+    selection: &Selection,
+    mut tell: impl FnMut(&Finding),
+) -> Result<Vec<Finding>> {
+    let facts = Facts::new(pipeline, engine, invocation);
+    let plan = selection.of(plan(pipeline));
+    let order: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
+    let mut findings = Vec::new();
+    let made = run::make_all(plan, &facts, |finding| {
+        if selection.shows(&finding) {
+            tell(&finding);
+            findings.push(finding);
         }
+    });
+    let ((), containers) = tokio::join!(made, facts.containers());
+    if let Err(e) = containers {
+        return Err(e.clone());
     }
-
-    fn send(&self, finding: Finding) {
-        self.any.store(true, Ordering::Relaxed);
-        // Nobody listens any more: then nobody misses it.
-        let _unheard = self.findings.send(finding);
-    }
-
-    fn send_all(&self, findings: impl IntoIterator<Item = Finding>) {
-        findings.into_iter().for_each(|finding| self.send(finding));
-    }
-
-    fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
-    }
+    findings.sort_by_key(|finding| order.iter().position(|id| *id == finding.id));
+    Ok(findings)
 }
+
+#[cfg(test)]
+mod tests;

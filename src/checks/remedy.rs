@@ -1,32 +1,28 @@
 //! The next command when a service is not as it should be.
 
-use super::Scene;
+use super::facts::Facts;
 use crate::{
     engine::{
         labels,
-        observed::{Container, State, replicas},
+        observed::{State, replicas},
     },
     pipeline::Endpoint,
 };
 
-impl Scene<'_> {
+impl Facts<'_> {
     /// As [`Self::remedy`], of what `x-caravan.KEY` declares; that may be no service of this
     /// pipeline.
-    pub(super) fn remedy_of(
-        &self,
-        containers: &[Container],
-        key: &str,
-        endpoint: &Endpoint,
-    ) -> String {
+    pub(super) async fn remedy_of(&self, key: &str, endpoint: &Endpoint) -> String {
         match &endpoint.service {
-            Some(service) => self.remedy(containers, service),
+            Some(service) => self.remedy(service).await,
             None => format!("see whether x-caravan.{key} says where it is, and whether it runs"),
         }
     }
 
     /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
     /// is not of Caravan's making, and so perhaps not what is declared.
-    pub(super) fn remedy(&self, containers: &[Container], service: &str) -> String {
+    pub(super) async fn remedy(&self, service: &str) -> String {
+        let containers = self.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
         let paused: Vec<_> = own
             .iter()
@@ -43,9 +39,9 @@ impl Scene<'_> {
             && running >= replicas as usize
             && own.iter().all(|c| c.labels.contains_key(labels::HASH))
         {
-            self.invocation.command(&format!("restart {service}"))
+            self.command(&format!("restart {service}"))
         } else {
-            self.invocation.command(&format!("up {service}"))
+            self.command(&format!("up {service}"))
         }
     }
 }

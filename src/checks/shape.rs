@@ -1,60 +1,65 @@
 //! Tables are made of what is declared: columns and indexes.
 
-use std::time::Instant;
+use super::{check::Check, database::migrate, facts::Facts, finding::Outcome, ids};
+use crate::pipeline::{Pipeline, Table};
 
-use super::{
-    Scene,
-    finding::{Check, Finding},
-};
-use crate::{clients::postgres::Postgres, pipeline::Table};
+/// `columns` and `indexes` of each table, as far as they are declared.
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    pipeline.tables.iter().flat_map(of_table).collect()
+}
 
-/// `columns` and `indexes` of a table, as far as they are declared; `hint` is what makes them.
-pub(super) async fn check(scene: Scene<'_>, postgres: &Postgres, table: &Table, hint: &str) {
-    let began = Instant::now();
+fn of_table(table: &Table) -> Vec<Check<'_>> {
+    let named = |aspect: &str| format!("database.{}.{aspect}", table.name);
+    let mut checks = Vec::new();
     if !table.columns.is_empty() {
-        let unlike = postgres.unlike_columns(&table.name, &table.columns).await;
-        let finding = judge(columns(began, table), table.columns.len(), unlike, hint);
-        scene.report.send(finding);
+        let columns = async move |facts: &Facts<'_>| columns(facts, table).await;
+        checks.push(Check::new(
+            named("columns"),
+            "the declared columns",
+            columns,
+        ));
     }
     if !table.indexes.is_empty() {
-        let missing = postgres.missing_indexes(&table.name, &table.indexes).await;
-        let missing = missing.map(|names| {
-            let missing = names.iter().map(|name| format!("{name} is missing"));
-            missing.collect()
-        });
-        let finding = judge(indexes(began, table), table.indexes.len(), missing, hint);
-        scene.report.send(finding);
+        let indexes = async move |facts: &Facts<'_>| indexes(facts, table).await;
+        checks.push(Check::new(
+            named("indexes"),
+            "the declared indexes",
+            indexes,
+        ));
     }
+    let there = |check: Check<'_>| check.needs([ids::table(&table.name)]);
+    let checks = checks.into_iter().map(there);
+    checks
+        .map(|check| check.follows([ids::MIGRATIONS]))
+        .collect()
 }
 
-/// Both, when the table or all of Postgres is not there.
-pub(super) fn skip(scene: Scene<'_>, table: &Table, why: &str, cause: &str) {
-    let began = Instant::now();
-    if !table.columns.is_empty() {
-        scene.report.send(columns(began, table).skip(why, cause));
-    }
-    if !table.indexes.is_empty() {
-        scene.report.send(indexes(began, table).skip(why, cause));
-    }
+async fn columns(facts: &Facts<'_>, table: &Table) -> Outcome {
+    let unlike = async {
+        let postgres = facts.database(0).await?;
+        postgres.unlike_columns(&table.name, &table.columns).await
+    };
+    judge(facts, table.columns.len(), unlike.await)
 }
 
-fn columns(began: Instant, table: &Table) -> Check {
-    let id = format!("database.{}.columns", table.name);
-    Check::new(began, id, "the declared columns")
+async fn indexes(facts: &Facts<'_>, table: &Table) -> Outcome {
+    let missing = async {
+        let postgres = facts.database(0).await?;
+        let names = postgres
+            .missing_indexes(&table.name, &table.indexes)
+            .await?;
+        let missing = names.iter().map(|name| format!("{name} is missing"));
+        Ok(missing.collect())
+    };
+    judge(facts, table.indexes.len(), missing.await)
 }
 
-fn indexes(began: Instant, table: &Table) -> Check {
-    let id = format!("database.{}.indexes", table.name);
-    Check::new(began, id, "the declared indexes")
-}
-
-fn judge(check: Check, declared: usize, wrong: Result<Vec<String>, String>, hint: &str) -> Finding {
+fn judge(facts: &Facts<'_>, declared: usize, wrong: Result<Vec<String>, String>) -> Outcome {
     match wrong {
-        Err(why) => check.fail(why),
-        Ok(wrong) if wrong.is_empty() => check.pass(format!("{declared} of {declared}")),
-        Ok(wrong) => check
-            .fail(format!("{} of {declared}", declared - wrong.len()))
+        Err(why) => Outcome::fail(why),
+        Ok(wrong) if wrong.is_empty() => Outcome::pass(format!("{declared} of {declared}")),
+        Ok(wrong) => Outcome::fail(format!("{} of {declared}", declared - wrong.len()))
             .evidence(wrong)
-            .hint(hint),
+            .hint(migrate(facts)),
     }
 }

@@ -1,75 +1,59 @@
 //! Topics: they exist, with their partitions.
 
-use std::time::Instant;
-
-use super::{
-    Scene,
-    broker::Broker,
-    finding::{Check, Finding},
-};
+use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::topics::TopicState,
     pipeline::{Effect, Pipeline, Topic},
 };
 
-pub(super) fn check(scene: Scene<'_>, broker: &Broker) {
-    let hint = scene.invocation.command(&make(scene.pipeline));
-    for topic in &scene.pipeline.topics {
-        let (exists, partitions) = checks(broker.began, topic);
-        match broker.topics.get(&topic.name) {
-            Some(state) => {
-                scene.report.send(exists.pass("there"));
-                scene.report.send(judge(partitions, topic, state, &hint));
-            }
-            None => {
-                let missing = exists.fail("missing").hint(&hint);
-                let skipped = partitions.skip("the topic does not exist", &missing.id);
-                scene.report.send_all([missing, skipped]);
-            }
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let topics = pipeline.topics.iter();
+    topics.flat_map(|topic| of_topic(pipeline, topic)).collect()
+}
+
+fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> [Check<'a>; 2] {
+    let there = async move |facts: &Facts<'_>| match broker(facts).await {
+        Err(why) => Outcome::fail(why),
+        Ok(broker) if broker.topics.contains_key(&topic.name) => Outcome::pass("there"),
+        Ok(_) => Outcome::fail("missing").hint(facts.command(&make(pipeline))),
+    };
+    let partitions = async move |facts: &Facts<'_>| {
+        let state = broker(facts).await.map(|b| b.topics.get(&topic.name));
+        match state {
+            Err(why) => Outcome::fail(why),
+            Ok(None) => Outcome::fail("missing"),
+            Ok(Some(state)) => judge(topic, state, &facts.command(&make(pipeline))),
         }
-    }
-}
-
-/// All of the layer, when Kafka did not answer.
-pub(super) fn skip(scene: Scene<'_>, began: Instant, why: &str, cause: &str) {
-    for topic in &scene.pipeline.topics {
-        let (exists, partitions) = checks(began, topic);
-        scene
-            .report
-            .send_all([exists.skip(why, cause), partitions.skip(why, cause)]);
-    }
-}
-
-/// The id that tells whether a topic exists.
-pub(super) fn exists_id(topic: &str) -> String {
-    format!("topics.{topic}.exists")
-}
-
-fn checks(began: Instant, topic: &Topic) -> (Check, Check) {
+    };
+    let exists = ids::topic(&topic.name);
     let expected = match topic.partitions {
         1 => "1 partition".to_owned(),
         n => format!("{n} partitions"),
     };
-    let partitions = format!("topics.{}.partitions", topic.name);
-    (
-        Check::new(began, exists_id(&topic.name), "exists"),
-        Check::new(began, partitions, expected),
-    )
+    let id = format!("topics.{}.partitions", topic.name);
+    [
+        Check::new(&exists, "exists", there)
+            .needs([ids::KAFKA])
+            .follows(ids::makers(pipeline, Effect::Topics)),
+        Check::new(id, expected, partitions).needs([exists]),
+    ]
 }
 
-fn judge(check: Check, topic: &Topic, state: &TopicState, hint: &str) -> Finding {
+async fn broker<'a>(facts: &'a Facts<'_>) -> Result<&'a Broker, String> {
+    facts.broker().await.as_ref().map_err(Clone::clone)
+}
+
+fn judge(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
     if !state.leaderless.is_empty() {
         let partitions: Vec<_> = state.leaderless.iter().map(i32::to_string).collect();
-        return check
-            .fail(format!("no leader for partition {}", partitions.join(", ")))
-            .hint(hint);
+        let seen = format!("no leader for partition {}", partitions.join(", "));
+        return Outcome::fail(seen).hint(hint);
     }
     let seen = state.partitions.to_string();
     match state.partitions.cmp(&topic.partitions) {
-        std::cmp::Ordering::Equal => check.pass(seen),
-        std::cmp::Ordering::Less => check.fail(seen).hint(hint),
-        std::cmp::Ordering::Greater => check
-            .warn(seen)
+        std::cmp::Ordering::Equal => Outcome::pass(seen),
+        std::cmp::Ordering::Less => Outcome::fail(seen).hint(hint),
+        std::cmp::Ordering::Greater => Outcome::warn(seen)
             .evidence(["Kafka cannot take partitions away".to_owned()])
             .hint(format!("declare {}:{}", topic.name, state.partitions)),
     }
@@ -77,15 +61,9 @@ fn judge(check: Check, topic: &Topic, state: &TopicState, hint: &str) -> Finding
 
 /// The command that makes the topics.
 pub(super) fn make(pipeline: &Pipeline) -> String {
-    match creator(pipeline) {
-        Some(service) => format!("up {service}"),
+    let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
+    match pipeline.services.iter().find(|s| creates(s.effect)) {
+        Some(service) => format!("up {}", service.name),
         None => "up".to_owned(),
     }
-}
-
-/// The one-shot that does.
-fn creator(pipeline: &Pipeline) -> Option<&str> {
-    let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
-    let service = pipeline.services.iter().find(|s| creates(s.effect))?;
-    Some(&service.name)
 }

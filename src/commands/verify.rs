@@ -1,10 +1,8 @@
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
 use super::Verdict;
 use crate::{
-    checks,
+    checks::{self, Selection},
     context::Context,
     error::Result,
     flags::{Format, OutputArgs},
@@ -22,13 +20,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let began = Instant::now();
     let pipeline = context.pipeline()?;
     let engine = context.engine().await?;
-    let (sender, mut receiver) = mpsc::unbounded_channel();
-    checks::run(&pipeline, &engine, &context.invocation, sender).await?;
-    let mut findings = Vec::new();
-    while let Ok(finding) = receiver.try_recv() {
-        findings.push(finding);
-    }
-    checks::sort(&pipeline, &mut findings);
+    let selection = Selection::default();
+    let findings = checks::run(&pipeline, &engine, &context.invocation, &selection, |_| {}).await?;
     let took = began.elapsed();
     let right = report::Tally::of(&findings).is_right();
     let (console, format) = (&context.console, args.output.output);

@@ -137,10 +137,12 @@ fn finding_value(finding: &Finding) -> Value {
         "id": finding.id,
         "layer": finding.layer(),
         "status": finding.status,
+        "severity": finding.severity,
         "expected": finding.expected,
         "seen": finding.seen,
         "evidence": finding.evidence,
         "hint": finding.hint,
+        "cause": finding.cause,
         "tookMs": milliseconds(finding.took),
     })
 }
@@ -148,6 +150,7 @@ fn finding_value(finding: &Finding) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::finding::Severity;
 
     fn finding(status: Status) -> Finding {
         Finding {
@@ -157,6 +160,8 @@ mod tests {
             seen: String::new(),
             evidence: Vec::new(),
             hint: None,
+            cause: None,
+            severity: Severity::Error,
             took: Duration::ZERO,
         }
     }

@@ -63,6 +63,7 @@ fn a_stopped_worker(pipeline: &Pipeline) {
         pipeline,
         &[
             "containers.purchase-worker.health",
+            "containers.purchase-worker.restarts",
             "containers.purchase-worker.running",
             "groups.purchase-worker.assigned",
             "logs.purchase-worker.started",
@@ -112,6 +113,7 @@ fn a_paused_container(pipeline: &Pipeline) {
         pipeline,
         &[
             "containers.session-worker.health",
+            "containers.session-worker.restarts",
             "containers.session-worker.running",
             "groups.session-worker.assigned",
         ],

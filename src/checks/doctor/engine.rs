@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Check, Finding};
+use super::{Asked, Finding};
 use crate::{
     engine::{OLDEST_API, facts::Facts, images::architecture},
     pipeline::{ImageFrom, Pipeline},
@@ -27,7 +27,7 @@ pub(super) fn judge(
 fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
     let (major, minor) = OLDEST_API;
     let expected = format!("{major}.{minor} or newer");
-    let check = Check::new(began, "engine.api-version", expected);
+    let check = Asked::new(began, "engine.api-version", expected);
     let seen = format!("{}.{}", api.0, api.1);
     if api >= OLDEST_API {
         return check.pass(seen);
@@ -38,7 +38,7 @@ fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
 
 fn platform(began: Instant, facts: &Facts) -> Finding {
     let expected = format!("linux/{}", architecture());
-    let check = Check::new(began, "engine.platform", expected.clone());
+    let check = Asked::new(began, "engine.platform", expected.clone());
     let seen = facts.platform.clone();
     if seen == expected {
         return check.pass(seen);
@@ -59,7 +59,7 @@ const GOOD: [&str; 6] = [
 
 fn storage(began: Instant, facts: &Facts) -> Finding {
     const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json, then: sudo systemctl restart docker";
-    let check = Check::new(began, "engine.storage", "overlay2, or one as good");
+    let check = Asked::new(began, "engine.storage", "overlay2, or one as good");
     let driver = facts.storage_driver.as_str();
     let says = |key: &str, value: &str| {
         let mut details = facts.storage.iter();
@@ -108,7 +108,7 @@ fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
         true => "no limits are declared".to_owned(),
         false => format!("limits: {}", expected.join(", ")),
     };
-    let check = Check::new(began, "engine.cgroup", expected);
+    let check = Asked::new(began, "engine.cgroup", expected);
     if lacking.is_empty() {
         return check.pass(facts.cgroup.clone());
     }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Check, Finding, Patient, network};
+use super::{Asked, Finding, Patient, network};
 use crate::{
     engine::{
         Engine,
@@ -31,7 +31,7 @@ pub(super) async fn check(
     let pipeline = patient.pipeline;
     let Ok(inside) = inside else {
         return [DISK, MEMORY].map(|id| {
-            let check = Check::new(began, id, "enough");
+            let check = Asked::new(began, id, "enough");
             check.skip("no container could be asked", network::ID)
         });
     };
@@ -87,7 +87,7 @@ pub(super) fn disk(
     invocation: &Invocation,
 ) -> Finding {
     let wanted = images + logs.bytes + ROOM;
-    let check = Check::new(began, DISK, format!("{} free", size(wanted)));
+    let check = Asked::new(began, DISK, format!("{} free", size(wanted)));
     let evidence = [
         format!("images that are not here: {}", size(images)),
         format!("logs, at most: {}", size(logs.bytes)),
@@ -143,7 +143,7 @@ impl Memory {
             0 => "no limits are declared".to_owned(),
             _ => format!("{} available", size(self.to_come)),
         };
-        let check = Check::new(began, MEMORY, expected);
+        let check = Asked::new(began, MEMORY, expected);
         let who_takes_it = invocation.docker("stats --no-stream");
         let (Some(total), Some(available)) = (seen.memory_total, seen.memory_available) else {
             return check.fail("it cannot be told").hint(who_takes_it);

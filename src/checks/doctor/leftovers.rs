@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Check, Finding, Patient, failed};
+use super::{Asked, Finding, Patient, failed};
 use crate::{
     engine::{Engine, leftovers::Leftovers},
     error::Result,
@@ -20,7 +20,7 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
     match engine.leftovers(patient.pipeline).await {
         Ok(left) => findings.extend(judge(began, &left, patient.invocation)),
         Err(e) => {
-            let check = Check::new(began, "leftovers.containers", "none");
+            let check = Asked::new(began, "leftovers.containers", "none");
             findings.push(failed(check, &e));
         }
     }
@@ -37,7 +37,7 @@ async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
 }
 
 pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) -> Finding {
-    let check = Check::new(began, "leftovers.secrets", "no data without its secrets");
+    let check = Asked::new(began, "leftovers.secrets", "no data without its secrets");
     match lost {
         Err(e) => failed(check, &e),
         Ok((volumes, missing)) if volumes.is_empty() || missing.is_empty() => check.pass("none"),
@@ -56,7 +56,7 @@ pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) 
 }
 
 pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
-    let check = Check::new(began, "leftovers.lock", "nobody changes the project");
+    let check = Asked::new(began, "leftovers.lock", "nobody changes the project");
     match holder {
         None => check.pass("nobody"),
         Some(pid) => check
@@ -67,7 +67,7 @@ pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
 
 pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -> Vec<Finding> {
     let one = |what: &str, expected: &str, names: &[&[String]], remove: String| {
-        let check = Check::new(began, format!("leftovers.{what}"), expected);
+        let check = Asked::new(began, format!("leftovers.{what}"), expected);
         match names.concat().as_slice() {
             [] => check.pass("none"),
             names => check.warn(names.join(", ")).hint(remove),

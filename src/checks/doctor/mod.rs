@@ -22,6 +22,7 @@
 //! | `leftovers.doctor` | (warns of what an interrupted `doctor` left) |
 //! | `leftovers.images`, `.builds` | (warns of images of Caravan's that nobody uses any more) |
 
+mod asked;
 mod engine;
 mod host;
 mod leftovers;
@@ -34,7 +35,9 @@ use std::time::Instant;
 use futures_util::join;
 use tokio_util::sync::CancellationToken;
 
-use super::finding::{Check, Finding, Status};
+use super::finding::{Finding, Status};
+use asked::Asked;
+
 use crate::{
     engine::{Engine, images::Needed},
     error::{Error, Result},
@@ -65,7 +68,7 @@ pub(crate) async fn examine(
         Ok(engine) => engine.facts().await,
         Err(e) => Err(e.clone()),
     };
-    let check = Check::new(began, REACHABLE, "Docker answers");
+    let check = Asked::new(began, REACHABLE, "Docker answers");
     let (engine, facts) = match (engine, facts) {
         (Ok(engine), Ok(facts)) => (engine, facts),
         (Err(e), _) | (_, Err(e)) => return without_docker(failed(check, &e)),
@@ -116,14 +119,14 @@ fn without_docker(reachable: Finding) -> Vec<Finding> {
         "registry.reachable",
     ];
     let skipped = others.map(|id| {
-        let check = Check::new(Instant::now(), id, "-");
+        let check = Asked::new(Instant::now(), id, "-");
         check.skip("no Docker", REACHABLE)
     });
     std::iter::once(reachable).chain(skipped).collect()
 }
 
 /// A check that could not be made, or was answered by an error.
-fn failed(check: Check, e: &Error) -> Finding {
+fn failed(check: Asked, e: &Error) -> Finding {
     let finding = check.fail(e.what.clone()).evidence(e.evidence.clone());
     match &e.hint {
         Some(hint) => finding.hint(hint.clone()),

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Check, Finding, failed};
+use super::{Asked, Finding, failed};
 use crate::{error::Result, invocation::Invocation, jobs::doctor::Inside};
 
 pub(super) const ID: &str = "network.dns";
 
 pub(super) fn judge(began: Instant, inside: &Result<Inside>, invocation: &Invocation) -> Finding {
-    let check = Check::new(began, ID, "a container resolves a name");
+    let check = Asked::new(began, ID, "a container resolves a name");
     match inside {
         Err(e) if e.hint.is_some() => failed(check, e),
         Err(e) => failed(check, e).hint(invocation.docker("info")),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Check, Finding, failed};
+use super::{Asked, Finding, failed};
 use crate::{
     engine::{Engine, vacancy::Vacancy},
     error::Result,
@@ -32,7 +32,7 @@ pub(super) fn judge(
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
         let id = format!("ports.{service}.{number}");
-        (Check::new(began, id, "free, or its own"), port)
+        (Asked::new(began, id, "free, or its own"), port)
     });
     match vacancies {
         Ok(vacancies) => checks
@@ -43,7 +43,7 @@ pub(super) fn judge(
     }
 }
 
-fn one(check: Check, port: &Port, vacancy: Vacancy) -> Finding {
+fn one(check: Asked, port: &Port, vacancy: Vacancy) -> Finding {
     match vacancy {
         Vacancy::Free => check.pass("free"),
         Vacancy::Own(container) => check.pass(format!("its own: {container}")),

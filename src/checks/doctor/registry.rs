@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::{Check, Finding, failed};
+use super::{Asked, Finding, failed};
 use crate::{
     engine::{
         Engine,
@@ -26,7 +26,7 @@ pub(super) async fn check(
     needed: &Result<Vec<Needed>>,
     invocation: &Invocation,
 ) -> Finding {
-    let check = Check::new(
+    let check = Asked::new(
         Instant::now(),
         "registry.reachable",
         "every image can be had",
@@ -56,7 +56,7 @@ async fn ask(engine: &Engine, image: Needed) -> Missing {
 }
 
 fn judge(
-    check: Check,
+    check: Asked,
     here: usize,
     missing: &[Missing],
     can_build: bool,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn judged(missing: &[Missing], can_build: bool) -> (Status, String) {
-        let check = Check::new(Instant::now(), "registry.reachable", "");
+        let check = Asked::new(Instant::now(), "registry.reachable", "");
         let finding = judge(check, 3, missing, can_build, &Invocation::default());
         (finding.status, finding.hint.unwrap_or_default())
     }

@@ -235,7 +235,7 @@ fn without_docker_nothing_passes() {
     let error = Error::new(Kind::Unreachable, "cannot reach Docker at unix:///nowhere")
         .because("No such file or directory")
         .hint("sudo systemctl start docker");
-    let check = Check::new(Instant::now(), REACHABLE, "Docker answers");
+    let check = Asked::new(Instant::now(), REACHABLE, "Docker answers");
     let findings = without_docker(failed(check, &error));
     assert!(is_unreachable(&findings));
     insta::assert_snapshot!(shown(&findings));

@@ -1,13 +1,10 @@
 //! What is made of a group, its members and its lag.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::SETTLES;
 use crate::{
-    checks::{
-        finding::{Check, Finding},
-        topics,
-    },
+    checks::finding::Outcome,
     clients::kafka::{
         Partition,
         groups::{GroupState, Member},
@@ -21,8 +18,6 @@ pub(super) struct Worker<'a> {
     pub(super) group: &'a Group,
     /// Of all topics that it consumes and that exist.
     pub(super) partitions: Vec<Partition>,
-    /// A topic that it consumes and that does not exist.
-    pub(super) missing: Option<&'a str>,
     /// How many containers of it run.
     pub(super) replicas: usize,
     /// Addresses of its running containers.
@@ -32,119 +27,47 @@ pub(super) struct Worker<'a> {
     pub(super) instances: BTreeSet<String>,
 }
 
-/// `exists`, `stable`, `assigned`, `lag`.
-pub(super) fn checks(service: &Service, began: Instant) -> [Check; 4] {
-    [
-        ("exists", "exists"),
-        ("stable", "not rebalancing"),
-        ("assigned", "every partition held by a running container"),
-        ("lag", "worked off"),
-    ]
-    .map(|(aspect, expected)| {
-        Check::new(began, format!("groups.{}.{aspect}", service.name), expected)
-    })
-}
-
-pub(super) fn judge(
-    worker: &Worker<'_>,
-    group: Option<&GroupState>,
-    lag: &Result<i64, String>,
-    began: Instant,
-    hint: &str,
-) -> Vec<Finding> {
-    let [exists, stable, assigned, worked_off] = checks(worker.service, began);
-    let exists = match group {
-        Some(_) => exists.pass("there"),
-        None => exists
-            .fail(format!("group {} does not exist", worker.group))
-            .hint(hint),
-    };
-    let stable = match group {
-        None => stable.skip("the group does not exist", &exists.id),
-        Some(group) if group.is_at_rest() => stable.pass(members(group)),
-        Some(group) => stable
-            .fail(format!("{} for {} s", group.state, SETTLES.as_secs()))
-            .evidence(
-                group
-                    .members
-                    .iter()
-                    .map(|m| format!("{} at {}", m.client_id, m.host)),
-            )
-            .hint(hint),
-    };
-    if let Some(topic) = worker.missing {
-        let (why, cause) = (
-            format!("topic {topic} does not exist"),
-            topics::exists_id(topic),
-        );
-        return vec![
-            exists,
-            stable,
-            assigned.skip(&why, &cause),
-            worked_off.skip(&why, &cause),
-        ];
-    }
-    let assigned = judge_assigned(worker, group, assigned, hint);
-    let lag = judge_lag(worker, lag, worked_off, hint);
-    vec![exists, stable, assigned, lag]
-}
-
-fn members(group: &GroupState) -> String {
-    match group.members.len() {
-        0 => "no members".to_owned(),
-        1 => "1 member".to_owned(),
-        n => format!("{n} members"),
+/// Kafka knows the group.
+pub(super) fn exists(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
+    match group {
+        Some(_) => Outcome::pass("there"),
+        None => Outcome::fail(format!("group {} does not exist", worker.group)),
     }
 }
 
-fn judge_assigned(
-    worker: &Worker<'_>,
-    group: Option<&GroupState>,
-    check: Check,
-    hint: &str,
-) -> Finding {
-    let total = worker.partitions.len();
-    let unheld = worker.unheld(group);
-    if unheld.is_empty() {
-        return judge_spread(worker, group, check, hint);
+/// It is at rest: an empty group is.
+pub(super) fn stable(group: &GroupState) -> Outcome {
+    if group.is_at_rest() {
+        return Outcome::pass(match group.members.len() {
+            0 => "no members".to_owned(),
+            1 => "1 member".to_owned(),
+            n => format!("{n} members"),
+        });
     }
-    let seen = format!("{} of {total}", total - unheld.len());
-    check.fail(seen).evidence(unheld).hint(hint)
+    let members = group.members.iter();
+    Outcome::fail(format!("{} for {} s", group.state, SETTLES.as_secs()))
+        .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)))
 }
 
 /// All partitions are held; by all replicas, or by as many as there are partitions.
-fn judge_spread(
-    worker: &Worker<'_>,
-    group: Option<&GroupState>,
-    check: Check,
-    hint: &str,
-) -> Finding {
+pub(super) fn assigned(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
     let (total, replicas) = (worker.partitions.len(), worker.replicas);
+    let unheld = worker.unheld(group);
+    if !unheld.is_empty() {
+        return Outcome::fail(format!("{} of {total}", total - unheld.len())).evidence(unheld);
+    }
     let all = format!("{total} of {total}");
     if worker.lacks_holders(group) {
         let holders = worker.holders(group);
-        return check
-            .fail(format!("{all}, by {holders} of {replicas} replicas"))
-            .hint(hint);
+        return Outcome::fail(format!("{all}, by {holders} of {replicas} replicas"));
     }
     match replicas {
-        0 | 1 => check.pass(all),
+        0 | 1 => Outcome::pass(all),
         _ if replicas > total => {
             let idle = replicas - total;
-            check.warn(format!("{all}; {idle} of {replicas} replicas have none"))
+            Outcome::warn(format!("{all}; {idle} of {replicas} replicas have none"))
         }
-        _ => check.pass(format!("{all}, over {replicas} replicas")),
-    }
-}
-
-fn judge_lag(worker: &Worker<'_>, lag: &Result<i64, String>, check: Check, hint: &str) -> Finding {
-    match lag {
-        Err(why) => check.fail(format!("cannot be told: {why}")).hint(hint),
-        Ok(0) => check.pass("0"),
-        Ok(n) if worker.running.is_empty() => check
-            .warn(format!("{n}, and no running container to work it off"))
-            .hint(hint),
-        Ok(n) => check.pass(n.to_string()),
+        _ => Outcome::pass(format!("{all}, over {replicas} replicas")),
     }
 }
 
@@ -213,16 +136,15 @@ mod tests {
         }
     }
 
-    /// Statuses of `exists`, `stable`, `assigned` and `lag` for a worker with two partitions,
-    /// one message behind, whose container runs at 172.18.0.9 or not at all.
-    fn statuses(group: Option<&GroupState>, runs: bool) -> [Status; 4] {
+    /// Statuses of `exists`, `stable` (where there is a group) and `assigned` for a worker with two
+    /// partitions, whose container runs at 172.18.0.9 or not at all.
+    fn statuses(group: Option<&GroupState>, runs: bool) -> Vec<Status> {
         let pipeline = shipped();
         let service = pipeline.service("allocation-worker").expect("is declared");
         let worker = Worker {
             service,
             group: service.group.as_ref().expect("has one"),
             partitions: vec![partition(0), partition(1)],
-            missing: None,
             replicas: usize::from(runs),
             running: runs.then(|| [172, 18, 0, 9].into()).into_iter().collect(),
             instances: runs
@@ -230,15 +152,18 @@ mod tests {
                 .into_iter()
                 .collect(),
         };
-        let findings = judge(&worker, group, &Ok(1), Instant::now(), "caravan up");
-        let statuses: Vec<_> = findings.iter().map(|f| f.status).collect();
-        statuses.try_into().expect("four findings")
+        let outcomes = [
+            Some(exists(&worker, group)),
+            group.map(stable),
+            Some(assigned(&worker, group)),
+        ];
+        outcomes.into_iter().flatten().map(|o| o.status).collect()
     }
 
     #[test]
     fn a_worker_at_work_passes() {
         let working = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
-        assert_eq!(statuses(Some(&working), true), [Status::Pass; 4]);
+        assert_eq!(statuses(Some(&working), true), [Status::Pass; 3]);
     }
 
     #[test]
@@ -246,7 +171,7 @@ mod tests {
         let mut moved = member("172.18.0.77", &[0, 1]);
         moved.client_id = "allocation-worker-1".to_owned();
         let group = group("Stable", vec![moved]);
-        assert_eq!(statuses(Some(&group), true), [Status::Pass; 4]);
+        assert_eq!(statuses(Some(&group), true), [Status::Pass; 3]);
         assert_eq!(statuses(Some(&group), false)[2], Status::Fail);
     }
 
@@ -260,14 +185,13 @@ mod tests {
                 service,
                 group: service.group.as_ref().expect("has one"),
                 partitions: vec![partition(0), partition(1)],
-                missing: None,
                 replicas,
                 running: hosts.iter().filter_map(|host| host.parse().ok()).collect(),
                 instances: BTreeSet::new(),
             };
             let group = group("Stable", members);
-            let findings = judge(&worker, Some(&group), &Ok(0), Instant::now(), "caravan up");
-            (findings[2].status, findings[2].seen.clone())
+            let outcome = assigned(&worker, Some(&group));
+            (outcome.status, outcome.seen)
         };
         let spread = || vec![member(hosts[0], &[0]), member(hosts[1], &[1])];
         assert_eq!(
@@ -290,7 +214,7 @@ mod tests {
     fn a_stopped_worker_is_the_same_before_and_after_its_session_ends() {
         let lingering = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
         let empty = group("Empty", Vec::new());
-        let expected = [Status::Pass, Status::Pass, Status::Fail, Status::Warn];
+        let expected = [Status::Pass, Status::Pass, Status::Fail];
         assert_eq!(statuses(Some(&lingering), false), expected);
         assert_eq!(statuses(Some(&empty), false), expected);
     }
@@ -302,23 +226,16 @@ mod tests {
             "Stable",
             vec![member("172.18.0.9", &[0]), member("172.18.0.77", &[1])],
         );
-        let expected = [Status::Pass, Status::Pass, Status::Fail, Status::Pass];
+        let expected = [Status::Pass, Status::Pass, Status::Fail];
         assert_eq!(statuses(Some(&partly), true), expected);
         assert_eq!(statuses(Some(&stranger), true), expected);
     }
 
     #[test]
     fn a_group_that_does_not_exist_or_settle_fails() {
-        let [exists, stable, assigned, _] = statuses(None, true);
-        assert_eq!(
-            (exists, stable, assigned),
-            (Status::Fail, Status::Skip, Status::Fail)
-        );
+        assert_eq!(statuses(None, true), [Status::Fail, Status::Fail]);
         let rebalancing = group("PreparingRebalance", vec![member("172.18.0.9", &[])]);
-        let [exists, stable, assigned, _] = statuses(Some(&rebalancing), true);
-        assert_eq!(
-            (exists, stable, assigned),
-            (Status::Pass, Status::Fail, Status::Fail)
-        );
+        let expected = [Status::Pass, Status::Fail, Status::Fail];
+        assert_eq!(statuses(Some(&rebalancing), true), expected);
     }
 }

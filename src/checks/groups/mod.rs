@@ -1,30 +1,31 @@
-//! Consumer groups: there, at rest, every partition held by a running container, lag.
+//! Consumer groups: there, at rest, every partition held by a running container, worked off.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 
-use super::{Containers, Scene, broker::Broker};
+use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::{
         Partition,
         groups::{GroupState, as_one},
-        offsets::{End, Offsets, lag},
+        offsets::{End, Offsets},
     },
     engine::{
         labels,
         observed::{Container, State},
     },
     error::Result,
-    pipeline::Service,
+    pipeline::{Group, Pipeline, Service},
 };
 
 mod judge;
+mod lag;
 
-use judge::{Worker, checks, judge};
+use judge::Worker;
 
 /// How long a group may take to settle, for instance after its worker was started just now.
 const SETTLES: Duration = Duration::from_secs(4);
@@ -32,67 +33,148 @@ const SETTLES: Duration = Duration::from_secs(4);
 /// Between two looks at a group that has not settled.
 const PAUSE: Duration = Duration::from_millis(150);
 
-pub(super) async fn check(
-    scene: Scene<'_>,
-    broker: &Broker,
-    containers: impl Containers,
-) -> Result<()> {
-    let began = broker.began;
-    let services: Vec<_> = scene
-        .pipeline
-        .services
-        .iter()
-        .filter(|s| s.group.is_some())
-        .collect();
-    let mut partitions: Vec<_> = services.iter().flat_map(|s| consumed(broker, s)).collect();
-    partitions.sort();
-    partitions.dedup();
-    let (groups, containers, committed, earliest, latest) = tokio::join!(
-        broker.kafka.groups(),
-        containers,
-        join_all(services.iter().map(|service| committed(broker, service))),
-        broker.kafka.ends(&partitions, End::Earliest),
-        broker.kafka.ends(&partitions, End::Latest),
-    );
-    let containers = containers?;
-    let workers = services
-        .iter()
-        .filter_map(|service| worker(broker, service, &containers));
-    let workers: Vec<_> = workers.collect();
-    let groups = match groups {
-        Ok(groups) => settled(broker, groups, &workers).await,
-        Err(why) => Err(why),
-    };
-    for (worker, committed) in workers.iter().zip(&committed) {
-        let hint = scene.remedy(&containers, &worker.service.name);
-        scene.report.send_all(match &groups {
-            Ok(groups) => {
-                let group = as_one(worker.group, groups);
-                let lag = lag_of(worker, committed, &earliest, &latest);
-                judge(worker, group.as_ref(), &lag, began, &hint)
-            }
-            Err(why) => checks(worker.service, began)
-                .map(|c| c.fail(why.clone()))
-                .into(),
-        });
-    }
-    Ok(())
+/// The declared groups as Kafka has them, once they have settled.
+pub(super) struct Groups {
+    states: Result<Vec<GroupState>, String>,
+    earliest: Result<Offsets, String>,
+    latest: Result<Offsets, String>,
+    /// What each group has committed, by service.
+    committed: BTreeMap<String, Result<Offsets, String>>,
+    /// When `latest` and `committed` were asked for.
+    at: Instant,
 }
 
-/// All of the layer, when Kafka did not answer.
-pub(super) fn skip(scene: Scene<'_>, began: Instant, why: &str, cause: &str) {
-    for service in scene.pipeline.services.iter().filter(|s| s.group.is_some()) {
-        let skipped = checks(service, began).map(|check| check.skip(why, cause));
-        scene.report.send_all(skipped);
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = pipeline.services.iter();
+    let grouped = services.filter_map(|s| Some((s, s.group.as_ref()?)));
+    grouped
+        .flat_map(|(service, group)| of_service(pipeline, service, group))
+        .collect()
+}
+
+fn of_service<'a>(
+    pipeline: &'a Pipeline,
+    service: &'a Service,
+    group: &'a Group,
+) -> [Check<'a>; 4] {
+    let named = |aspect: &str| format!("groups.{}.{aspect}", service.name);
+    let (there, held) = (named("exists"), named("assigned"));
+    let topics: Vec<_> = service.consumes.iter().map(|t| ids::topic(t)).collect();
+    let works_on = ids::works_on(pipeline, service);
+    let deployed = ids::deployed(pipeline, service);
+    let started = format!("logs.{}.started", service.name);
+
+    let exists = async move |facts: &Facts<'_>| judged(facts, service, group, judge::exists).await;
+    let stable = async move |facts: &Facts<'_>| {
+        judged(facts, service, group, |_, state| match state {
+            Some(state) => judge::stable(state),
+            None => Outcome::fail("the group does not exist"),
+        })
+        .await
+    };
+    let assigned =
+        async move |facts: &Facts<'_>| judged(facts, service, group, judge::assigned).await;
+    let lag = async move |facts: &Facts<'_>| lag::check(facts, service).await;
+    [
+        Check::new(&there, "exists", exists)
+            .needs([ids::KAFKA])
+            .follows([&deployed])
+            .follows(topics.clone()),
+        Check::new(named("stable"), "not rebalancing", stable)
+            .needs([&there])
+            .follows(works_on.clone()),
+        Check::new(
+            &held,
+            "every partition held by a running container",
+            assigned,
+        )
+        .needs([ids::KAFKA])
+        .needs(topics.clone())
+        .follows([&deployed, &there, &started])
+        .follows(works_on.clone()),
+        Check::new(named("lag"), "worked off", lag)
+            .needs([ids::KAFKA])
+            .needs(topics)
+            .follows([&deployed, &held])
+            .follows(works_on),
+    ]
+}
+
+/// What `judge` makes of a service's group.
+async fn judged(
+    facts: &Facts<'_>,
+    service: &Service,
+    group: &Group,
+    judge: impl FnOnce(&Worker<'_>, Option<&GroupState>) -> Outcome,
+) -> Outcome {
+    let broker = match facts.broker().await {
+        Ok(broker) => broker,
+        Err(why) => return Outcome::fail(why.clone()),
+    };
+    let states = match &facts.groups().await.states {
+        Ok(states) => states,
+        Err(why) => return Outcome::fail(why.clone()),
+    };
+    let worker = worker(broker, service, group, facts.all_containers().await);
+    let state = as_one(group, states);
+    judge(&worker, state.as_ref()).hint(facts.remedy(&service.name).await)
+}
+
+impl Groups {
+    /// Looks again while a group rebalances, or lacks partitions though its containers run.
+    pub(super) async fn see(facts: &Facts<'_>) -> Self {
+        let broker = match facts.broker().await {
+            Ok(broker) => broker,
+            Err(why) => return Self::unseen(why),
+        };
+        let services = facts.pipeline.services.iter();
+        let services: Vec<_> = services.filter(|s| s.group.is_some()).collect();
+        let mut partitions: Vec<_> = services.iter().flat_map(|s| consumed(broker, s)).collect();
+        partitions.sort();
+        partitions.dedup();
+        let at = Instant::now();
+        let (states, containers, committed, earliest, latest) = tokio::join!(
+            broker.kafka.groups(),
+            facts.all_containers(),
+            join_all(services.iter().map(|service| committed(broker, service))),
+            broker.kafka.ends(&partitions, End::Earliest),
+            broker.kafka.ends(&partitions, End::Latest),
+        );
+        let workers: Vec<_> = services
+            .iter()
+            .filter_map(|s| Some(worker(broker, s, s.group.as_ref()?, containers)))
+            .collect();
+        let states = match states {
+            Ok(states) => settled(broker, states, &workers).await,
+            Err(why) => Err(why),
+        };
+        let names = services.iter().map(|s| s.name.clone());
+        Self {
+            states,
+            earliest,
+            latest,
+            committed: names.zip(committed).collect(),
+            at,
+        }
+    }
+
+    fn unseen(why: &str) -> Self {
+        Self {
+            states: Err(why.to_owned()),
+            earliest: Err(why.to_owned()),
+            latest: Err(why.to_owned()),
+            committed: BTreeMap::new(),
+            at: Instant::now(),
+        }
     }
 }
 
 fn worker<'a>(
     broker: &Broker,
     service: &'a Service,
+    group: &'a Group,
     containers: &[Container],
-) -> Option<Worker<'a>> {
-    let group = service.group.as_ref()?;
+) -> Worker<'a> {
     let running = || {
         containers
             .iter()
@@ -100,22 +182,16 @@ fn worker<'a>(
     };
     // `up` numbers the replicas of what it creates (CARAVAN_REPLICA).
     let numbered = running().filter(|c| c.labels.contains_key(labels::HASH));
-    let exists = |topic: &&String| broker.topics.contains_key(*topic);
-    Some(Worker {
+    Worker {
         service,
         group,
         partitions: consumed(broker, service),
-        missing: service
-            .consumes
-            .iter()
-            .find(|t| !exists(t))
-            .map(String::as_str),
         replicas: running().count(),
         running: running().flat_map(|c| c.addresses.clone()).collect(),
         instances: group.name().map_or_else(BTreeSet::new, |name| {
             numbered.map(|c| format!("{name}-{}", c.replica)).collect()
         }),
-    })
+    }
 }
 
 /// The partitions of all topics that a service consumes and that exist.
@@ -137,22 +213,6 @@ async fn committed(broker: &Broker, service: &Service) -> Result<Offsets, String
     }
 }
 
-fn lag_of(
-    worker: &Worker<'_>,
-    committed: &Result<Offsets, String>,
-    earliest: &Result<Offsets, String>,
-    latest: &Result<Offsets, String>,
-) -> Result<i64, String> {
-    let (committed, earliest, latest) = match (committed, earliest, latest) {
-        (Ok(committed), Ok(earliest), Ok(latest)) => (committed, earliest, latest),
-        (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => return Err(why.clone()),
-    };
-    let own = |(partition, _): &(&Partition, &i64)| worker.partitions.contains(partition);
-    let latest = latest.iter().filter(own).map(|(p, end)| (p.clone(), *end));
-    Ok(lag(committed, earliest, &latest.collect()))
-}
-
-/// Looks again while a group rebalances, or lacks partitions though its containers run.
 async fn settled(
     broker: &Broker,
     mut groups: Vec<GroupState>,

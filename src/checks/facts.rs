@@ -1,0 +1,127 @@
+//! What the checks go by: each fact is found out once, when the first check asks for it.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::OnceCell;
+
+use super::{broker::Broker, groups::Groups, logs};
+use crate::{
+    clients::postgres::Postgres,
+    engine::{Engine, observed::Container},
+    error::Result,
+    invocation::Invocation,
+    pipeline::{Pipeline, Service},
+};
+
+/// A pipeline as it is now.
+pub(crate) struct Facts<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) engine: &'a Engine,
+    pub(super) invocation: &'a Invocation,
+    containers: OnceCell<Result<Vec<Container>>>,
+    broker: OnceCell<Result<Broker, String>>,
+    groups: OnceCell<Groups>,
+    logs: BTreeMap<&'a str, OnceCell<Vec<Result<logs::Read>>>>,
+    postgres: OnceCell<Result<Vec<Postgres>, String>>,
+    missing_tables: OnceCell<Result<std::collections::BTreeSet<String>, String>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
+        engine: &'a Engine,
+        invocation: &'a Invocation,
+    ) -> Self {
+        let services = pipeline.services.iter();
+        Self {
+            pipeline,
+            engine,
+            invocation,
+            containers: OnceCell::new(),
+            broker: OnceCell::new(),
+            groups: OnceCell::new(),
+            logs: services
+                .map(|s| (s.name.as_str(), OnceCell::new()))
+                .collect(),
+            postgres: OnceCell::new(),
+            missing_tables: OnceCell::new(),
+        }
+    }
+
+    /// The project's containers.
+    ///
+    /// # Errors
+    /// Docker cannot be reached: then nothing else can be told either, and `verify` ends with that.
+    pub(super) async fn containers(&self) -> &Result<Vec<Container>> {
+        let ask = || self.engine.containers(&self.pipeline.project);
+        self.containers.get_or_init(ask).await
+    }
+
+    /// As [`Self::containers`]; none where Docker cannot be reached, which is told elsewhere.
+    pub(super) async fn all_containers(&self) -> &[Container] {
+        self.containers().await.as_deref().unwrap_or_default()
+    }
+
+    /// The containers of one service.
+    pub(super) async fn of(&self, service: &Service) -> Vec<&Container> {
+        let all = self.all_containers().await.iter();
+        all.filter(|c| c.service == service.name).collect()
+    }
+
+    /// Kafka, if it answered.
+    pub(super) async fn broker(&self) -> &Result<Broker, String> {
+        let reach = || Broker::reach(self.pipeline);
+        self.broker.get_or_init(reach).await
+    }
+
+    /// The declared consumer groups, once they have settled; only where Kafka answered.
+    pub(super) async fn groups(&self) -> &Groups {
+        self.groups.get_or_init(|| Groups::see(self)).await
+    }
+
+    /// What the logs of a service's containers told of their current run.
+    pub(super) async fn logs(&self, service: &Service) -> &[Result<logs::Read>] {
+        match self.logs.get(service.name.as_str()) {
+            Some(cell) => cell.get_or_init(|| logs::read_all(self, service)).await,
+            None => &[],
+        }
+    }
+
+    /// Connections to the database: two, so that large tables are not looked at one after another,
+    /// or one where there is no second to be had.
+    pub(super) async fn postgres(&self) -> &Result<Vec<Postgres>, String> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.postgres else {
+                return Err("the declaration does not say where Postgres is".to_owned());
+            };
+            let url = &endpoint.address;
+            let (first, second) = tokio::join!(Postgres::connect(url), Postgres::connect(url));
+            Ok([first?].into_iter().chain(second).collect())
+        };
+        self.postgres.get_or_init(connect).await
+    }
+
+    /// One of the connections, by turns.
+    pub(super) async fn database(&self, turn: usize) -> Result<&Postgres, String> {
+        let connections = self.postgres().await.as_ref().map_err(Clone::clone)?;
+        let chosen = connections.get(turn % connections.len().max(1));
+        chosen.ok_or_else(|| "no connection".to_owned())
+    }
+
+    /// The declared tables that do not exist.
+    pub(super) async fn missing_tables(
+        &self,
+    ) -> &Result<std::collections::BTreeSet<String>, String> {
+        let ask = || async {
+            let tables = self.pipeline.tables.iter();
+            let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
+            self.database(0).await?.missing_tables(&names).await
+        };
+        self.missing_tables.get_or_init(ask).await
+    }
+
+    /// A `caravan` command line for this pipeline.
+    pub(super) fn command(&self, rest: &str) -> String {
+        self.invocation.command(rest)
+    }
+}

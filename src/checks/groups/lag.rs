@@ -1,0 +1,171 @@
+//! How far a group is behind, and where that goes: two looks at least, where there is work.
+
+use std::time::{Duration, Instant};
+
+use super::{Groups, committed, consumed};
+use crate::{
+    checks::{broker::Broker, facts::Facts, finding::Outcome},
+    clients::kafka::offsets::{End, Offsets, lag},
+    engine::observed::State,
+    pipeline::Service,
+};
+
+/// Between two looks: a worker commits a few times a second.
+const APART: Duration = Duration::from_millis(1_200);
+
+/// How long nothing may be committed though there is work: one event may take its time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A group's place in its topics at one moment.
+#[derive(Debug, Clone)]
+struct Sample {
+    /// Messages that are not worked off.
+    lag: i64,
+    /// Sum of the committed offsets.
+    committed: i64,
+    at: Instant,
+}
+
+/// What became of a lag between two samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trend {
+    /// It gets shorter.
+    Draining,
+    /// Work is done, and as much comes in, or more.
+    Steady,
+    /// Nothing is committed though there is work.
+    Stuck,
+}
+
+pub(super) async fn check(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let outcome = judged(facts, service).await;
+    let outcome = outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")));
+    outcome.hint(facts.remedy(&service.name).await)
+}
+
+async fn judged(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    let first = first(broker, facts.groups().await, service)?;
+    if first.lag == 0 {
+        return Ok(Outcome::pass("0"));
+    }
+    let own = facts.of(service).await;
+    if !own.iter().any(|c| c.state == State::Running) {
+        let seen = format!("{}, and no running container to work it off", first.lag);
+        return Ok(Outcome::warn(seen));
+    }
+    let mut look_at = first.at + APART;
+    loop {
+        tokio::time::sleep_until(look_at.into()).await;
+        let second = again(broker, facts.groups().await, service).await?;
+        let stuck = trend(&first, &second) == Trend::Stuck;
+        if !stuck || second.at >= first.at + PATIENCE {
+            return Ok(judge(&first, &second));
+        }
+        look_at += APART;
+    }
+}
+
+fn judge(first: &Sample, second: &Sample) -> Outcome {
+    let (was, is) = (first.lag, second.lag);
+    let seconds = (second.at - first.at).as_secs_f64();
+    match trend(first, second) {
+        Trend::Draining if is == 0 => Outcome::pass(format!("0, was {was}")),
+        Trend::Draining => {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
+            let rate = (was - is) as f64 / seconds;
+            Outcome::pass(format!("{is}, draining by {rate:.0}/s"))
+        }
+        Trend::Steady => Outcome::pass(format!("{is}, steady: was {was}")),
+        Trend::Stuck => Outcome::fail(format!("{is}, stuck: nothing committed in {seconds:.1} s")),
+    }
+}
+
+fn trend(first: &Sample, second: &Sample) -> Trend {
+    if second.committed <= first.committed {
+        Trend::Stuck
+    } else if second.lag < first.lag {
+        Trend::Draining
+    } else {
+        Trend::Steady
+    }
+}
+
+fn first(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sample, String> {
+    let committed = match groups.committed.get(&service.name) {
+        Some(committed) => committed.as_ref().map_err(Clone::clone)?,
+        None => return Err("its offsets were not asked for".to_owned()),
+    };
+    let latest = groups.latest.as_ref().map_err(Clone::clone)?;
+    let earliest = groups.earliest.as_ref().map_err(Clone::clone)?;
+    Ok(sample(
+        broker,
+        service,
+        committed,
+        (earliest, latest),
+        groups.at,
+    ))
+}
+
+async fn again(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sample, String> {
+    let partitions = consumed(broker, service);
+    let at = Instant::now();
+    let (committed, latest) = tokio::join!(
+        committed(broker, service),
+        broker.kafka.ends(&partitions, End::Latest),
+    );
+    let earliest = groups.earliest.as_ref().map_err(Clone::clone)?;
+    Ok(sample(
+        broker,
+        service,
+        &committed?,
+        (earliest, &latest?),
+        at,
+    ))
+}
+
+fn sample(
+    broker: &Broker,
+    service: &Service,
+    committed: &Offsets,
+    (earliest, latest): (&Offsets, &Offsets),
+    at: Instant,
+) -> Sample {
+    let partitions = consumed(broker, service);
+    let own = |offsets: &Offsets| -> Offsets {
+        let own = offsets.iter().filter(|(p, _)| partitions.contains(p));
+        own.map(|(p, offset)| (p.clone(), *offset)).collect()
+    };
+    let latest = own(latest);
+    Sample {
+        lag: lag(committed, earliest, &latest),
+        committed: own(committed).values().sum(),
+        at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::finding::Status;
+
+    fn verdict(lags: [i64; 2], committed: [i64; 2]) -> (Status, Trend) {
+        let began = Instant::now();
+        let sample = |n: usize| Sample {
+            lag: lags[n],
+            committed: committed[n],
+            at: began + APART * u32::try_from(n).unwrap_or_default(),
+        };
+        let (first, second) = (sample(0), sample(1));
+        (judge(&first, &second).status, trend(&first, &second))
+    }
+
+    #[test]
+    fn a_lag_is_told_by_where_it_goes() {
+        assert_eq!(verdict([9, 4], [0, 5]), (Status::Pass, Trend::Draining));
+        assert_eq!(verdict([9, 9], [0, 5]), (Status::Pass, Trend::Steady));
+        assert_eq!(verdict([9, 30], [0, 5]), (Status::Pass, Trend::Steady));
+        assert_eq!(verdict([9, 9], [5, 5]), (Status::Fail, Trend::Stuck));
+        assert_eq!(verdict([9, 20], [5, 5]), (Status::Fail, Trend::Stuck));
+    }
+}

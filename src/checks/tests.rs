@@ -1,0 +1,31 @@
+//! What holds for every plan.
+
+use std::collections::HashSet;
+
+use super::plan;
+use crate::pipeline::tests::shipped;
+
+#[test]
+fn each_check_of_the_shipped_pipeline_stands_once_and_behind_what_it_depends_on() {
+    let pipeline = shipped();
+    let mut before = HashSet::new();
+    for check in plan(&pipeline) {
+        assert!(before.insert(check.id.clone()), "{} twice", check.id);
+    }
+    // Dropped would be what comes later: a root that no failure could name.
+    let lag = plan(&pipeline);
+    let lag = lag.iter().find(|c| c.id == "groups.allocation-worker.lag");
+    let lag = lag.expect("is planned");
+    let expected = [
+        "containers.allocation-worker.running",
+        "groups.allocation-worker.assigned",
+        "topics.purchase-created.exists",
+        "topics.trainer-allocated.exists",
+        "kafka.reachable",
+        "services.admin-service.ready",
+    ];
+    let follows: Vec<_> = lag.follows.iter().map(|id| id.as_str()).collect();
+    for id in expected {
+        assert!(follows.contains(&id), "{id} in {follows:?}");
+    }
+}
