@@ -6,6 +6,7 @@ mod files;
 mod forms;
 mod names;
 mod profiles;
+mod promises;
 mod wrong;
 
 use std::{
