@@ -5,6 +5,7 @@ mod build;
 mod grant;
 mod group;
 mod http;
+mod letters;
 mod runtime;
 mod table;
 
@@ -12,6 +13,7 @@ pub(crate) use build::{Build, Dockerfile};
 pub(crate) use grant::{Grant, Written};
 pub(crate) use group::Group;
 pub(crate) use http::{Http, HttpRequest};
+pub(crate) use letters::LetterHeaders;
 pub(crate) use runtime::{Device, Runtime, Ulimit};
 pub(crate) use table::{Column, Removal, Table};
 
@@ -40,6 +42,8 @@ pub(crate) struct Pipeline {
     pub(crate) topics: Vec<Topic>,
     /// The topic of dead letters, one of `topics`.
     pub(crate) dead_letters: Option<String>,
+    /// What their headers are called.
+    pub(crate) letter_headers: LetterHeaders,
     pub(crate) migrations: Option<Migrations>,
     /// In the order in which one payment reaches them.
     pub(crate) tables: Vec<Table>,
