@@ -13,25 +13,15 @@ fn of_table(table: &Table) -> Vec<Check<'_>> {
     let mut checks = Vec::new();
     if !table.columns.is_empty() {
         let columns = async move |facts: &Facts<'_>| columns(facts, table).await;
-        checks.push(Check::new(
-            named("columns"),
-            "the declared columns",
-            columns,
-        ));
+        let check = Check::new(named("columns"), "the declared columns", columns);
+        checks.push(check.needs([ids::table(&table.name)]));
     }
     if !table.indexes.is_empty() {
         let indexes = async move |facts: &Facts<'_>| indexes(facts, table).await;
-        checks.push(Check::new(
-            named("indexes"),
-            "the declared indexes",
-            indexes,
-        ));
+        let check = Check::new(named("indexes"), "the declared indexes", indexes);
+        checks.push(check.needs([ids::table(&table.name)]));
     }
-    let there = |check: Check<'_>| check.needs([ids::table(&table.name)]);
-    let checks = checks.into_iter().map(there);
     checks
-        .map(|check| check.follows([ids::MIGRATIONS]))
-        .collect()
 }
 
 async fn columns(facts: &Facts<'_>, table: &Table) -> Outcome {
