@@ -8,6 +8,7 @@ use crate::{
         topics, up, verify,
     },
     flags::{Global, ReportFormat},
+    pipeline::Needs,
 };
 
 /// Deploys an event-driven pipeline and proves, end to end, that it works.
@@ -53,6 +54,29 @@ impl Command {
     /// A role is a server of its own and takes its signals itself.
     pub(crate) fn handles_signals(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Health(_))
+    }
+
+    /// What it needs of what is declared, where that is reached from the pipeline's network alone.
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Verify(_) | Self::TestFlow(_) => Some(Needs::Everything),
+            Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Some(Needs::Kafka),
+            Self::Up(_)
+            | Self::Down(_)
+            | Self::Restart(_)
+            | Self::Status(_)
+            | Self::Scale(_)
+            | Self::Logs(_)
+            | Self::Doctor(_)
+            | Self::Images(_)
+            | Self::Run(_)
+            | Self::Health(_) => None,
+        }
+    }
+
+    /// Whether it may ask a question while it runs.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self, Self::Dlq(_))
     }
 
     /// Threads of the async runtime, where not one for each core: a role waits for others most of

@@ -1,6 +1,13 @@
 //! What a command is given: the environment, injected once; nothing below reads it ad hoc.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +18,7 @@ use crate::{
     invocation::Invocation,
     output::Console,
     pipeline::{self, Pipeline, Source},
+    vantage::{Handover, INSIDE},
 };
 
 /// Built by `main`, handed to each command.
@@ -21,6 +29,11 @@ pub(crate) struct Context {
     pub(crate) invocation: Invocation,
     request: pipeline::Request,
     host: Option<String>,
+    /// Once it is known; where this process runs inside, from the beginning.
+    pipeline: OnceLock<Pipeline>,
+    /// Of a process that runs inside: where the engine is for the host, and where here.
+    engine_inside: Option<(String, String)>,
+    signals_taken: AtomicBool,
 }
 
 /// What is asked before something is done that cannot be undone.
@@ -51,6 +64,7 @@ impl Context {
         console: Arc<Console>,
         cwd: PathBuf,
         env: BTreeMap<String, String>,
+        handover: Option<Handover>,
     ) -> Self {
         let host = global
             .host
@@ -65,12 +79,23 @@ impl Context {
             cwd,
             env,
         };
+        let endpoint = request.env.get(INSIDE).cloned().unwrap_or_default();
+        let engine_inside = handover.as_ref().map(|h| (h.engine.clone(), endpoint));
+        let known = OnceLock::new();
+        if let Some(Handover { pipeline, .. }) = handover {
+            console.mask(&pipeline.secrets);
+            // Nobody can have set it before.
+            drop(known.set(pipeline));
+        }
         Self {
             console,
             cancel: CancellationToken::new(),
             invocation: request.invocation(),
             request,
             host: host.filter(|h| !h.is_empty()),
+            pipeline: known,
+            engine_inside,
+            signals_taken: AtomicBool::new(false),
         }
     }
 
@@ -84,7 +109,13 @@ impl Context {
     /// # Errors
     /// Whatever is wrong with the declaration, a secret that was never made included.
     pub(crate) fn pipeline(&self) -> Result<Pipeline> {
-        self.resolve(&self.source()?)
+        if let Some(pipeline) = self.pipeline.get() {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = self.resolve(&self.source()?)?;
+        // Whoever was first is as right.
+        drop(self.pipeline.set(pipeline.clone()));
+        Ok(pipeline)
     }
 
     /// As [`Self::pipeline`], from a source that the caller has looked at.
@@ -105,6 +136,26 @@ impl Context {
         pipeline
     }
 
+    /// Whether this process runs inside the pipeline's network, for one on the host.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.engine_inside.is_some()
+    }
+
+    /// The environment's variables.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.request.env
+    }
+
+    /// Ctrl-C is seen to by the command from here on.
+    pub(crate) fn take_signals(&self) {
+        self.signals_taken.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a command sees to Ctrl-C by itself.
+    pub(crate) fn has_taken_signals(&self) -> bool {
+        self.signals_taken.load(Ordering::SeqCst)
+    }
+
     /// Docker, however old: what is wrong with it is for the caller to say.
     pub(crate) async fn any_engine(&self) -> Result<Engine> {
         Engine::greet(self.host.as_deref()).await
@@ -112,6 +163,9 @@ impl Context {
 
     /// Docker.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        Engine::connect(self.host.as_deref()).await
+        match &self.engine_inside {
+            Some((host, endpoint)) => Engine::connect_through(host, endpoint).await,
+            None => Engine::connect(self.host.as_deref()).await,
+        }
     }
 }

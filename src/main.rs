@@ -1,7 +1,8 @@
 //! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
 //!
 //! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
-//! `probe` (findings and hops, through `clients`), `load` (many payments) -> `output`. docs/architecture.md tells more.
+//! `probe` (findings and hops, through `clients`), `load` (many payments) -> `output`. `vantage` runs the
+//! same command inside the pipeline's network where it has to be there. docs/architecture.md tells more.
 
 mod checks;
 mod cli;
@@ -19,6 +20,7 @@ mod output;
 mod pipeline;
 mod probe;
 mod state;
+mod vantage;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -29,7 +31,8 @@ use crate::{
     commands::Verdict,
     context::Context,
     error::{Error, Kind},
-    output::Console,
+    output::{Console, Terminal},
+    vantage::Handover,
 };
 
 fn main() -> ExitCode {
@@ -39,12 +42,18 @@ fn main() -> ExitCode {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let console = Arc::new(Console::new(&cli.global, no_color));
-    let outcome = execute(cli, Arc::clone(&console), env);
+    let handover = Handover::taken(&env);
+    let terminal = match &handover {
+        Ok(Some(handover)) => handover.terminal,
+        Ok(None) | Err(_) => Terminal::here(),
+    };
+    let console = Arc::new(Console::new(&cli.global, no_color, terminal));
+    let outcome = handover.and_then(|handover| execute(cli, Arc::clone(&console), env, handover));
     match outcome {
         Ok(Verdict::Right) => ExitCode::SUCCESS,
         Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
         Ok(Verdict::Unreachable) => ExitCode::from(Kind::Unreachable.exit_code()),
+        Ok(Verdict::Told(code)) => ExitCode::from(code),
         Ok(Verdict::Late) => ExitCode::from(Kind::Deadline.exit_code()),
         Err(error) => {
             console.failure(&error, format);
@@ -57,6 +66,7 @@ fn execute(
     cli: Cli,
     console: Arc<Console>,
     env: std::collections::BTreeMap<String, String>,
+    handover: Option<Handover>,
 ) -> error::Result<Verdict> {
     let defect = |what: &str, e: std::io::Error| Error::new(Kind::Defect, format!("{what}: {e}"));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -74,7 +84,7 @@ fn execute(
         )
     })?;
     let Cli { global, command } = cli;
-    let context = Context::new(global, console, cwd, env);
+    let context = Context::new(global, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = commands::dispatch(&context, &command) => outcome,
@@ -92,7 +102,7 @@ async fn interrupted(context: &Context, command: &Command) -> Error {
         return std::future::pending().await;
     }
     let stop = Error::new(Kind::Interrupted, "interrupted");
-    if tokio::signal::ctrl_c().await.is_err() {
+    if tokio::signal::ctrl_c().await.is_err() || context.has_taken_signals() {
         return std::future::pending().await;
     }
     if !command.stops_cleanly() {

@@ -22,6 +22,7 @@ use crate::{
     context::Context,
     error::Result,
     pipeline::{self, Pipeline},
+    vantage,
 };
 
 /// How a command that did its work ended.
@@ -34,10 +35,15 @@ pub(crate) enum Verdict {
     Late,
     /// What could be told without Docker was shown.
     Unreachable,
+    /// It ran elsewhere, showed all, and ended with this exit code.
+    Told(u8),
 }
 
 /// Runs a command that looks at a pipeline.
 pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Verdict> {
+    if let Some(verdict) = Box::pin(vantage::elsewhere(context, command)).await? {
+        return Ok(verdict);
+    }
     match command {
         Command::Up(args) => up::run(context, args).await,
         Command::Down(args) => down::run(context, args).await,
@@ -52,7 +58,7 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Dlq(args) => dlq::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Images(args) => images::run(context, args).await,
-        Command::Run(args) => run::run(&context.console, args)
+        Command::Run(args) => Box::pin(run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),
         Command::Health(_) => health::run().await.map(|()| Verdict::Right),

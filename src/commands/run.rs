@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Kind, Result},
     jobs,
     output::Console,
+    vantage,
 };
 
 /// Run one part of the pipeline in this process, in the foreground
@@ -36,6 +37,8 @@ enum Role {
     KafkaInit,
     Migrate,
     Doctor,
+    Inside,
+    Ask,
 }
 
 /// Until SIGTERM, or until the job is done.
@@ -61,6 +64,8 @@ pub(crate) async fn run(console: &Console, args: &Args) -> Result<()> {
         Role::CacheWorker => cache_worker::run().await.map_err(ended),
         Role::KafkaInit => kafka_init(&args.arguments).await,
         Role::Migrate => migrate().await,
+        Role::Ask => jobs::ask::run().await,
+        Role::Inside => vantage::agent::run().await,
         Role::Doctor => doctor(console, &args.arguments).await,
     }
 }

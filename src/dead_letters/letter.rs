@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use caravan_events::names::dlq;
 use chrono::{DateTime, Utc};
 use rdkafka::{Message, message::Headers};
 
 use super::Place;
+use crate::pipeline::LetterHeaders;
 
 /// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
 /// program may have put anything there.
@@ -31,35 +31,38 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// Out of the headers and the place of a message on the dead-letter topic.
-    pub(crate) fn of(message: &impl Message) -> Self {
+    /// Out of the headers, as they are called, and the place of a message on the dead-letter topic.
+    pub(crate) fn of(message: &impl Message, called: &LetterHeaders) -> Self {
         let text = |name: &str| {
             let headers = message.headers()?;
             let header = headers.iter().filter(|h| h.key == name).last()?;
             Some(String::from_utf8_lossy(header.value?).into_owned())
         };
         let word = |name: &str| text(name).map(|text| cut(&text, MAX_WORD).to_owned());
-        let source = (|| {
-            format!(
+        let parts = || {
+            Some(format!(
                 "{}/{}/{}",
-                text(dlq::TOPIC)?,
-                text(dlq::PARTITION)?,
-                text(dlq::OFFSET)?
-            )
-            .parse()
-            .ok()
-        })();
-        let failed_at = text(dlq::FAILED_AT)
+                text(&called.topic)?,
+                text(&called.partition)?,
+                text(&called.offset)?
+            ))
+        };
+        let source = match &called.source {
+            Some(name) => text(name),
+            None => parts(),
+        };
+        let source = source.and_then(|place| place.parse().ok());
+        let failed_at = text(&called.failed_at)
             .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
             .map(|at| at.to_utc());
         let written_at = || DateTime::from_timestamp_millis(message.timestamp().to_millis()?);
         Self {
             own: Place::new(message.topic(), message.partition(), message.offset()),
             source,
-            group: word(dlq::GROUP),
-            reason: word(dlq::ERROR_KIND),
-            error: text(dlq::ERROR),
-            attempts: word(dlq::ATTEMPTS),
+            group: word(&called.group),
+            reason: word(&called.reason),
+            error: text(&called.error),
+            attempts: word(&called.attempts),
             at: failed_at.or_else(written_at),
         }
     }
@@ -113,9 +116,28 @@ pub(super) mod tests {
         )
     }
 
+    fn of(message: &OwnedMessage) -> Letter {
+        Letter::of(message, &LetterHeaders::default())
+    }
+
+    #[test]
+    fn headers_may_have_other_names() {
+        let called = LetterHeaders {
+            source: Some("x-source".to_owned()),
+            reason: "x-reason".to_owned(),
+            ..LetterHeaders::default()
+        };
+        let headers = [("x-source", "orders/2/17"), ("x-reason", "out of stock")];
+        let letter = Letter::of(&message((1, 5), &headers), &called);
+        assert_eq!(letter.id(), &Place::new("orders", 2, 17));
+        assert_eq!(letter.reason.as_deref(), Some("out of stock"));
+        assert_eq!(letter.group, None);
+        assert!(called.has("x-source") && called.has("dlq-replay-of") && !called.has("trace"));
+    }
+
     #[test]
     fn a_letter_is_known_by_where_its_message_stood() {
-        let letter = Letter::of(&message(
+        let letter = of(&message(
             (1, 5),
             &[
                 ("dlq-topic", "orders"),
@@ -144,7 +166,7 @@ pub(super) mod tests {
                 ("dlq-offset", "many"),
             ],
         ] {
-            let letter = Letter::of(&message((1, 5), &headers));
+            let letter = of(&message((1, 5), &headers));
             assert_eq!(letter.source, None);
             assert_eq!(letter.id(), &Place::new("dead", 1, 5));
             assert_eq!(letter.at, DateTime::from_timestamp(1, 0));
@@ -154,7 +176,7 @@ pub(super) mod tests {
     #[test]
     fn absurd_words_are_cut_and_the_future_is_no_age() {
         let long = "é".repeat(200);
-        let letter = Letter::of(&message(
+        let letter = of(&message(
             (0, 0),
             &[
                 ("dlq-error-kind", &long),

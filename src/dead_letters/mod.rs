@@ -38,7 +38,7 @@ use crate::{
         Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
     },
     error::{Error, Kind, Result},
-    pipeline::{Group, Pipeline, Service},
+    pipeline::{Group, LetterHeaders, Pipeline, Service},
 };
 use journal::{History, Journal};
 
@@ -69,6 +69,8 @@ pub(crate) type Progress = BTreeMap<String, Offsets>;
 pub(crate) struct DeadLetters {
     kafka: Kafka,
     topic: String,
+    /// What the letters' headers are called.
+    called: Arc<LetterHeaders>,
     topics: Arc<BTreeMap<String, TopicState>>,
     /// Topics that letters may be sent back to, each with the groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
@@ -126,6 +128,7 @@ impl DeadLetters {
         Ok(Self {
             kafka,
             topic: topic.clone(),
+            called: Arc::new(pipeline.letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
         })
@@ -205,13 +208,14 @@ impl DeadLetters {
         let of = span.messages();
         let deadline = Instant::now() + patience;
         let mut read = 0;
+        let called = Arc::clone(&self.called);
         self.kafka
             .read(span, deadline, state, move |state, message| {
                 read += 1;
                 if read % TOLD_EVERY == 0 {
                     tell(Event::Reading { read, of });
                 }
-                see(state, Letter::of(message), message)
+                see(state, Letter::of(message, &called), message)
             })
             .await
             .map_err(unreachable)

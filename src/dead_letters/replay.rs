@@ -34,6 +34,7 @@ use crate::{
         send::{Outgoing, Sender},
     },
     error::{Error, Kind, Result},
+    pipeline::LetterHeaders,
 };
 
 /// The first round is one letter; each next one is ten times as large, up to this.
@@ -281,7 +282,11 @@ impl Run<'_> {
         });
         self.lease.check().await?;
         self.journal.note(&self.sender, intents).await?;
-        let records: Vec<_> = round.iter().map(|(item, m)| outgoing(item, m)).collect();
+        let called = &self.letters.called;
+        let records: Vec<_> = round
+            .iter()
+            .map(|(item, m)| outgoing(item, m, called))
+            .collect();
         self.lease.check().await?;
         let outcomes = self.sender.send(&records).await;
         let mut sent = Vec::new();
@@ -423,10 +428,10 @@ impl Run<'_> {
 }
 
 /// The message as it was, and the mark of a replay.
-fn outgoing(item: &Item, letter: &OwnedMessage) -> Outgoing {
+fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> Outgoing {
     let mut headers = OwnedHeaders::new();
     if let Some(all) = letter.headers() {
-        for header in all.iter().filter(|h| !h.key.starts_with(dlq::PREFIX)) {
+        for header in all.iter().filter(|h| !called.has(h.key)) {
             headers = headers.insert(header);
         }
     }
@@ -466,7 +471,7 @@ mod tests {
             groups: Arc::new(["billing".to_owned()].into()),
             reason: None,
         };
-        let record = outgoing(&item, &letter);
+        let record = outgoing(&item, &letter, &LetterHeaders::default());
         assert_eq!((record.topic.as_str(), record.partition), ("orders", 2));
         assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
         assert_eq!(record.value.as_deref(), Some(b"v".as_slice()));

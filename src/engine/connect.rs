@@ -28,7 +28,9 @@ pub(crate) struct Engine {
     /// As bollard negotiated it.
     pub(crate) api: (usize, usize),
     /// Where it is.
-    host: String,
+    pub(crate) host: String,
+    /// Where it is connected to: the same, unless this process runs inside (`vantage`).
+    pub(super) endpoint: String,
     /// Whether the engine runs on this machine, as far as its address tells.
     pub(crate) local: bool,
 }
@@ -39,20 +41,30 @@ impl Engine {
     /// # Errors
     /// No engine, no permission, or one that is too old: with what to do about it.
     pub(crate) async fn connect(host: Option<&str>) -> Result<Self> {
-        let engine = Self::greet(host).await?;
-        if engine.api < OLDEST_API {
-            return Err(too_old(host.unwrap_or(DEFAULT_HOST), engine.api));
-        }
-        Ok(engine)
+        let host = host.unwrap_or(DEFAULT_HOST);
+        Self::connect_through(host, host).await
     }
 
     /// As [`Self::connect`], however old it is.
     pub(crate) async fn greet(host: Option<&str>) -> Result<Self> {
         let host = host.unwrap_or(DEFAULT_HOST);
+        Self::greet_through(host, host).await
+    }
+
+    /// As [`Self::connect`], to the engine at `host`, which is reached at `endpoint`.
+    pub(crate) async fn connect_through(host: &str, endpoint: &str) -> Result<Self> {
+        let engine = Self::greet_through(host, endpoint).await?;
+        if engine.api < OLDEST_API {
+            return Err(too_old(host, engine.api));
+        }
+        Ok(engine)
+    }
+
+    async fn greet_through(host: &str, endpoint: &str) -> Result<Self> {
         if !SCHEMES.iter().any(|scheme| host.starts_with(scheme)) {
             return Err(unsupported(host));
         }
-        let docker = open(host).map_err(|e| unreachable(host, &e))?;
+        let docker = open(endpoint).map_err(|e| unreachable(host, &e))?;
         let negotiated = tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version());
         let docker = match negotiated.await {
             Ok(answer) => answer.map_err(|e| unreachable(host, &e))?,
@@ -64,6 +76,7 @@ impl Engine {
             docker,
             api,
             host: host.to_owned(),
+            endpoint: endpoint.to_owned(),
             local: host.starts_with("unix://"),
         })
     }

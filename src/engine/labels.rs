@@ -39,6 +39,8 @@ pub(crate) const CONTENT: &str = "caravan.content";
 pub(crate) const VOLUME_IMAGE: &str = "caravan.image";
 /// Of what `doctor` makes to look inside, and removes again.
 pub(crate) const DOCTOR: &str = "caravan.doctor";
+/// Of what a command runs in, inside a project's networks: the project. It ends with the command.
+pub(crate) const INSIDE: &str = "caravan.inside";
 
 /// What [`VERSION`] begins with on all that any Caravan made.
 pub(crate) const VERSION_PREFIX: &str = "caravan-";

@@ -4,9 +4,11 @@
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
 //! names what differs from what is there, and `plan` says what to do about it (`preview` shows it);
 //! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
-//! `board` allow, `wait` tells when it is ready and `failure` why it is not, `outcome` makes one
+//! `board` allow, `wait` tells when it is ready
+//! (`asking` asks it) and `failure` why it is not, `outcome` makes one
 //! answer of all; `restart` and `down` are the way back, in the order of `stopping`. `facts`,
-//! `inside`, `vacancy` and `leftovers` are what `doctor` asks. Nothing here prints: events go to a
+//! `inside`, `vacancy` and `leftovers` are what `doctor` asks; `vantage` is where commands run that
+//! the host could not. Nothing here prints: events go to a
 //! channel.
 
 mod connect;
@@ -21,6 +23,7 @@ pub(crate) mod settings;
 mod spec;
 
 mod apply;
+mod asking;
 mod board;
 mod containers;
 mod graph;
@@ -49,6 +52,7 @@ pub(crate) mod facts;
 mod inside;
 pub(crate) mod leftovers;
 pub(crate) mod vacancy;
+mod vantage;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,7 +61,8 @@ pub(crate) use connect::{Engine, OLDEST_API};
 pub(crate) use graph::with_dependencies;
 pub(crate) use logs::{Filter, LogOptions};
 pub(crate) use plan::Action;
-pub(crate) use preview::{Planned, Preview};
+pub(crate) use preview::{Absent, Planned, Preview};
 pub(crate) use published::Published;
 pub(crate) use report::{ServiceReport, UpReport};
 pub(crate) use up::Goal;
+pub(crate) use vantage::Vantage;

@@ -3,7 +3,11 @@
 use std::convert::Infallible;
 
 use super::{apply::Apply, event::Outcome, observed::State, wait::NotReady};
-use crate::{clients, error::Result, pipeline::Service};
+use crate::{
+    error::Result,
+    jobs::ask::Question,
+    pipeline::{Effect, Service},
+};
 
 impl Apply<'_> {
     /// Sees a one-shot's container through to exit code 0. One that was kept is run again if its
@@ -44,8 +48,17 @@ impl Apply<'_> {
     pub(super) async fn missing_effect(&self, service: &Service) -> Option<String> {
         let effect = service.effect?;
         self.doing(service, "looking for what it left behind");
-        clients::effect_missing(self.pipeline, effect)
+        let endpoint = match effect {
+            Effect::Topics => self.pipeline.kafka.as_ref(),
+            Effect::Migrations => self.pipeline.postgres.as_ref(),
+        };
+        let address = endpoint.map_or("", |endpoint| endpoint.address.as_str());
+        let pipeline = Box::new(self.pipeline.clone());
+        let question = Question::Effect { pipeline, effect };
+        self.engine
+            .ask(self.pipeline, address, &question)
             .await
+            .unwrap_or_else(|e| Err(e.to_string()))
             .unwrap_or_else(|why| Some(format!("what it leaves behind cannot be seen ({why})")))
     }
 }

@@ -17,9 +17,17 @@ use crate::{error::Result, invocation::Invocation, pipeline::Service};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Preview {
     /// Images that the engine does not have: they would be fetched or made first.
-    pub(crate) images: Vec<String>,
+    pub(crate) images: Vec<Absent>,
     /// In the declaration's order; orphans last.
     pub(crate) steps: Vec<Planned>,
+}
+
+/// An image that the engine does not have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Absent {
+    pub(crate) reference: String,
+    /// Whether the service says how it is built.
+    pub(crate) declared: bool,
 }
 
 /// What would be done about one container.
@@ -73,9 +81,13 @@ impl Engine {
 
 impl Apply<'_> {
     /// The service's image if it is not there, and what would be done about each of its replicas.
-    async fn preview(&self, service: &Service) -> Result<(Option<String>, Vec<Planned>)> {
+    async fn preview(&self, service: &Service) -> Result<(Option<Absent>, Vec<Planned>)> {
         let Some(image) = self.images.present(service).await? else {
-            return Ok((Some(service.image.clone()), self.without_image(service)));
+            let absent = Absent {
+                reference: service.image.clone(),
+                declared: service.build.is_some(),
+            };
+            return Ok((Some(absent), self.without_image(service)));
         };
         let (replicas, surplus) = self.plan(service, &image);
         let steps = replicas.into_iter().map(|r| r.step).chain(surplus);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::observed::{Container, State};
 use crate::pipeline::{
-    Condition, Dependency, ImageFrom, Origin, Pipeline, PullPolicy, Restart, Runtime, Service,
+    Condition, Dependency, ImageFrom, LetterHeaders, Origin, Pipeline, PullPolicy, Restart,
+    Runtime, Service,
 };
 
 /// A pipeline called `shop`.
@@ -21,6 +22,7 @@ pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
         redis: None,
         topics: Vec::new(),
         dead_letters: None,
+        letter_headers: LetterHeaders::default(),
         migrations: None,
         tables: Vec::new(),
         stages: BTreeMap::new(),

@@ -12,8 +12,8 @@ use super::{
     observed::{Container, State},
 };
 use crate::{
-    clients,
     error::Error,
+    jobs::ask::Question,
     pipeline::{Endpoint, Pattern, Pipeline, Ready, Restart, Service},
 };
 
@@ -28,10 +28,6 @@ const RETRIES: i64 = 3;
 const UNHEALTHY: &str = "unhealthy";
 /// Should an event get lost, the next look comes then.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Between two protocol probes.
-const PROBE_INTERVAL: Duration = Duration::from_millis(75);
-/// What one protocol probe may take.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// Why a container is not going to be ready.
 #[derive(Debug)]
@@ -152,7 +148,10 @@ impl Engine {
         }
         if let Some((kind, endpoint)) = endpoint(pipeline, service) {
             doing("waiting for it to answer");
-            until_answering(kind, &endpoint.address).await;
+            let address = endpoint.address.clone();
+            let question = Question::Ready { kind, address };
+            // It is answered when it can be, or not at all.
+            drop(self.ask(pipeline, &endpoint.address, &question).await?);
             proven = true;
         }
         let has_health = container.health.is_some();
@@ -272,7 +271,7 @@ fn concerns(action: Option<&str>) -> bool {
     action.is_none_or(|action| !action.starts_with("exec_"))
 }
 
-/// Where the service that declares a protocol answers on the host.
+/// Where the service that declares a protocol answers.
 fn endpoint<'a>(pipeline: &'a Pipeline, service: &Service) -> Option<(Ready, &'a Endpoint)> {
     let kind = service.ready?;
     let endpoint = match kind {
@@ -282,12 +281,6 @@ fn endpoint<'a>(pipeline: &'a Pipeline, service: &Service) -> Option<(Ready, &'a
     };
     let endpoint = endpoint.filter(|e| e.service.as_ref() == Some(&service.name))?;
     Some((kind, endpoint))
-}
-
-async fn until_answering(kind: Ready, address: &str) {
-    while clients::ready(kind, address, PROBE).await.is_err() {
-        tokio::time::sleep(PROBE_INTERVAL).await;
-    }
 }
 
 #[cfg(test)]

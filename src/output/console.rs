@@ -1,17 +1,19 @@
 //! stdout and stderr, as the flags and the terminal want them.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, Write},
     sync::Mutex,
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Terminal;
 use crate::flags::{ColorChoice, Global};
 
 /// Where everything that is shown goes through.
 pub(crate) struct Console {
+    pub(crate) terminal: Terminal,
     stdout_color: bool,
     stderr_color: bool,
     /// Whether stderr is a terminal that may be redrawn.
@@ -60,16 +62,17 @@ impl Paint {
 
 impl Console {
     /// `no_color`: the NO_COLOR variable is set to something (no-color.org).
-    pub(crate) fn new(global: &Global, no_color: bool) -> Self {
+    pub(crate) fn new(global: &Global, no_color: bool, terminal: Terminal) -> Self {
         let color = |terminal: bool| match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && !no_color,
         };
         Self {
-            stdout_color: color(io::stdout().is_terminal()),
-            stderr_color: color(io::stderr().is_terminal()),
-            live: io::stderr().is_terminal() && !global.no_progress && !global.quiet,
+            terminal,
+            stdout_color: color(terminal.stdout),
+            stderr_color: color(terminal.stderr),
+            live: terminal.stderr && !global.no_progress && !global.quiet,
             quiet: global.quiet,
             secrets: Mutex::new(Vec::new()),
         }
@@ -157,21 +160,19 @@ impl Console {
 
     /// Columns of stdout, if it is a terminal.
     pub(crate) fn width(&self) -> Option<u16> {
-        io::stdout()
-            .is_terminal()
-            .then(|| console_width().unwrap_or(100))
+        self.terminal.columns()
     }
 
     /// An empty terminal, for what is drawn again and again; nothing elsewhere.
     pub(crate) fn clear(&self) {
-        if io::stdout().is_terminal() {
+        if self.terminal.stdout {
             write_line(&mut io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
         }
     }
 
     /// Asks on a terminal; None where nobody can answer.
     pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.terminal.answers() {
             return None;
         }
         let mut stderr = io::stderr().lock();
@@ -191,7 +192,7 @@ impl Console {
         if !self.live {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new_spinner();
+        let bar = ProgressBar::with_draw_target(None, self.terminal.draw_target());
         style_spinner(&bar, prefix);
         bar
     }
@@ -206,8 +207,23 @@ pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
     bar.enable_steady_tick(Duration::from_millis(120));
 }
 
-fn console_width() -> Option<u16> {
-    comfy_table::Table::new().width()
+impl Console {
+    /// What a command that runs inside wrote to stdout, masked there.
+    pub(crate) fn relay_out(&self, bytes: &[u8]) {
+        relay(&mut io::stdout().lock(), bytes);
+    }
+
+    /// What it wrote to stderr.
+    pub(crate) fn relay_err(&self, bytes: &[u8]) {
+        relay(&mut io::stderr().lock(), bytes);
+    }
+}
+
+/// As for [`write_line`].
+fn relay(stream: &mut impl Write, bytes: &[u8]) {
+    match stream.write_all(bytes).and_then(|()| stream.flush()) {
+        Ok(()) | Err(_) => {}
+    }
 }
 
 /// A reader that left (`caravan logs | head`) is no error of ours.
@@ -222,6 +238,7 @@ impl Console {
     /// As in a pipe, for snapshots.
     pub(super) fn plain() -> Self {
         Self {
+            terminal: Terminal::default(),
             stdout_color: false,
             stderr_color: false,
             live: false,

@@ -56,6 +56,7 @@ fn short(id: &str) -> &str {
 fn from(from: Provenance) -> String {
     match from {
         Provenance::Caravan => "this executable".to_owned(),
+        Provenance::Declared => "build".to_owned(),
         Provenance::Template(name) => format!("template {name}"),
         Provenance::RegistryOrTemplate(name) => format!("registry, else template {name}"),
         Provenance::Registry => "registry".to_owned(),
@@ -74,6 +75,7 @@ pub(crate) fn value(project: &str, needed: &[Needed]) -> Value {
 fn image_value(image: &Needed) -> Value {
     let (from, template) = match image.from {
         Provenance::Caravan => ("self", None),
+        Provenance::Declared => ("build", None),
         Provenance::Template(name) => ("template", Some(name)),
         Provenance::RegistryOrTemplate(name) => ("registry", Some(name)),
         Provenance::Registry => ("registry", None),
@@ -150,6 +152,12 @@ mod tests {
                 &["api"],
                 Provenance::Local,
                 Some(1_764_084_337),
+            ),
+            needed(
+                "shop/orders",
+                &["stock", "billing"],
+                Provenance::Declared,
+                None,
             ),
         ];
         insta::assert_snapshot!(text(&Console::plain(), &needed));

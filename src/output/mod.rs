@@ -1,7 +1,7 @@
 //! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
 //! masked in both.
 //!
-//! - `console`: the two streams, colours, masking, questions;
+//! - `console`: the two streams, colours, masking, questions; `terminal`: what they are;
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
 //! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
 //! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
@@ -19,7 +19,9 @@ pub(crate) mod load;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;
+mod terminal;
 pub(crate) mod timeline;
 
 pub(crate) use console::{Console, Paint};
 pub(crate) use progress::{Progress, word};
+pub(crate) use terminal::Terminal;

@@ -4,9 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Console, Paint, json};
 use crate::{
-    engine::{Action, Planned, Preview},
+    engine::{Absent, Action, Planned, Preview},
     flags::Format,
 };
+
+/// What happens to an image that is not here.
+const FETCH: &str = "fetch";
+const BUILD: &str = "build";
 
 /// Shows a preview.
 pub(crate) fn show(console: &Console, preview: &Preview, format: Format) {
@@ -22,9 +26,13 @@ pub(crate) fn show(console: &Console, preview: &Preview, format: Format) {
 
 /// Images first, then a line for each container; what stays as it is says so, too.
 fn lines(console: &Console, preview: &Preview) -> Vec<String> {
-    let image = |image: &String| {
-        let word = console.out(Paint::Good, &format!("{:<9}", "fetch"));
-        format!("{word} {image} (an image that is not here: pulled, else built)")
+    let image = |image: &Absent| {
+        let (verb, how) = match image.declared {
+            true => (BUILD, "as declared"),
+            false => (FETCH, "an image that is not here: pulled, else built"),
+        };
+        let word = console.out(Paint::Good, &format!("{verb:<9}"));
+        format!("{word} {} ({how})", image.reference)
     };
     let steps = preview.steps.iter().flat_map(|step| {
         let paint = match &step.action {
@@ -45,10 +53,18 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
 /// `1 to create, 2 to recreate, 8 to keep`
 fn summary(preview: &Preview) -> String {
     let kinds = [
-        "fetch", "create", "recreate", "start", "unpause", "remove", "keep",
+        FETCH, BUILD, "create", "recreate", "start", "unpause", "remove", "keep",
     ];
+    let images = |declared| {
+        preview
+            .images
+            .iter()
+            .filter(|i| i.declared == declared)
+            .count()
+    };
     let count = |kind: &&str| match *kind {
-        "fetch" => preview.images.len(),
+        FETCH => images(false),
+        BUILD => images(true),
         kind => preview
             .steps
             .iter()
@@ -96,7 +112,7 @@ fn value(preview: &Preview) -> Value {
     };
     json!({
         "dryRun": true,
-        "images": preview.images,
+        "images": preview.images.iter().map(|image| &image.reference).collect::<Vec<_>>(),
         "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
     })
 }

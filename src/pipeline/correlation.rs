@@ -4,10 +4,11 @@
 use std::cell::OnceCell;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Where the correlation id stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Correlation {
     /// In an event: the first of these that holds an id which is looked for.
     pub(crate) event: Vec<Place>,
@@ -15,7 +16,7 @@ pub(crate) struct Correlation {
 }
 
 /// A part of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Place {
     Key,
     /// By its name.
@@ -25,12 +26,12 @@ pub(crate) enum Place {
 }
 
 /// How a log line is known to be about a payment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum InLine {
     /// It has this text, with the id for `{{id}}`.
     Text(String),
     /// What the first group of the expression matches is the id.
-    Captured(Regex),
+    Captured(#[serde(with = "super::pattern::as_text")] Regex),
 }
 
 /// What stands for the id in [`InLine::Text`].

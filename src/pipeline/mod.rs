@@ -1,7 +1,7 @@
 //! A Compose file with `x-caravan`, from text to [`Pipeline`], in this order:
 //! `source` (which files, which project), `yaml` (text to a tree with positions), `interpolate`
 //! (`${VAR}`), `compose` and `extension` (tree to typed values), `references` (names that must
-//! exist) -> `model`. `find` is how a person names a service; `problem` how a fault is shown.
+//! exist) -> `model`. `place` says from where its addresses are reached, `find` is how a person names a service; `problem` how a fault is shown.
 
 mod compose;
 pub(crate) mod correlation;
@@ -10,6 +10,7 @@ mod find;
 pub(crate) mod interpolate;
 mod model;
 mod pattern;
+mod place;
 mod problem;
 mod read;
 mod references;
@@ -23,6 +24,7 @@ mod yaml;
 pub(crate) use find::find_service;
 pub(crate) use model::*;
 pub(crate) use pattern::Pattern;
+pub(crate) use place::{Needs, Place};
 pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
 
 use source::clean_path;

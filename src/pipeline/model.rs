@@ -5,6 +5,7 @@ mod build;
 mod grant;
 mod group;
 mod http;
+mod letters;
 mod runtime;
 mod table;
 
@@ -12,15 +13,19 @@ pub(crate) use build::{Build, Dockerfile};
 pub(crate) use grant::{Grant, Written};
 pub(crate) use group::Group;
 pub(crate) use http::{Http, HttpRequest};
+pub(crate) use letters::LetterHeaders;
 pub(crate) use runtime::{Device, Runtime, Ulimit};
 pub(crate) use table::{Column, Removal, Table};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 use super::{correlation::Correlation, pattern::Pattern};
+use crate::engine::images::TEMPLATES;
 
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pipeline {
     /// Compose project name: the prefix and label of all that belongs to it.
     pub(crate) project: String,
@@ -37,6 +42,8 @@ pub(crate) struct Pipeline {
     pub(crate) topics: Vec<Topic>,
     /// The topic of dead letters, one of `topics`.
     pub(crate) dead_letters: Option<String>,
+    /// What their headers are called.
+    pub(crate) letter_headers: LetterHeaders,
     pub(crate) migrations: Option<Migrations>,
     /// In the order in which one payment reaches them.
     pub(crate) tables: Vec<Table>,
@@ -55,7 +62,7 @@ pub(crate) struct Pipeline {
 }
 
 /// Where the declaration came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// The pipeline that Caravan ships.
     Embedded,
@@ -64,7 +71,7 @@ pub(crate) enum Origin {
 }
 
 /// A part of the infrastructure and where the host reaches it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
     /// The service that provides it; none where somebody else does.
     pub(crate) service: Option<String>,
@@ -73,7 +80,7 @@ pub(crate) struct Endpoint {
 }
 
 /// A topic as declared. What is None is not declared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) partitions: i32,
@@ -85,7 +92,7 @@ pub(crate) struct Topic {
 }
 
 /// How applied migrations are known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Migrations {
     /// sqlx's bookkeeping table: `version bigint, success boolean`.
     pub(crate) table: String,
@@ -94,7 +101,7 @@ pub(crate) struct Migrations {
 }
 
 /// A rule over the database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Invariant {
     /// Key in the declaration, stable.
     pub(crate) name: String,
@@ -110,14 +117,14 @@ pub(crate) struct Invariant {
 }
 
 /// See [`Invariant::replay`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Replay {
     pub(crate) topic: String,
     pub(crate) key_sql: String,
 }
 
 /// How one payment enters the pipeline and what it leaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Flow {
     /// Names for `{{name}}`: `uuid` draws a random one per payment, `now` is the moment at which
     /// it is made, anything else stands for itself.
@@ -142,7 +149,7 @@ impl Flow {
 }
 
 /// Where a payment's correlation id comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum IdSource {
     /// JSON pointer (RFC 6901) into the answer, or into the event's body.
     Pointer(String),
@@ -151,7 +158,7 @@ pub(crate) enum IdSource {
 }
 
 /// The HTTP request that makes a payment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) service: String,
     pub(crate) method: String,
@@ -165,7 +172,7 @@ pub(crate) struct Entry {
 }
 
 /// The event by which a payment enters the topics.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FirstEvent {
     pub(crate) topic: String,
     pub(crate) key: Option<String>,
@@ -176,14 +183,14 @@ pub(crate) struct FirstEvent {
 }
 
 /// Redis keys that a service deletes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct GoneKeys {
     pub(crate) service: String,
     pub(crate) keys: Vec<String>,
 }
 
 /// A service: the Compose half, resolved to what Docker needs, and the `x-caravan` half.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Service {
     pub(crate) name: String,
     /// Under which it belongs to the pipeline; under any where there is none.
@@ -270,8 +277,31 @@ pub(crate) enum ImageFrom {
     Template(&'static str),
 }
 
+impl Serialize for ImageFrom {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Registry => "registry",
+            Self::Caravan => "self",
+            Self::Template(name) => name,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageFrom {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "registry" => Ok(Self::Registry),
+            "self" => Ok(Self::Caravan),
+            name => match TEMPLATES.iter().find(|known| **known == name) {
+                Some(known) => Ok(Self::Template(known)),
+                None => Err(D::Error::custom(format!("there is no template {name}"))),
+            },
+        }
+    }
+}
+
 /// When a registry is asked for an image that is not built here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PullPolicy {
     /// Where there is no local one.
     #[default]
@@ -282,7 +312,7 @@ pub(crate) enum PullPolicy {
 }
 
 /// Protocol probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ready {
     Kafka,
     Postgres,
@@ -290,7 +320,7 @@ pub(crate) enum Ready {
 }
 
 /// What a one-shot leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Effect {
     /// All declared topics with at least their partitions.
     Topics,
@@ -299,7 +329,7 @@ pub(crate) enum Effect {
 }
 
 /// A published TCP or UDP port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Port {
     /// Address on the host; Compose's default is all of them, Caravan's is loopback.
     pub(crate) host_ip: String,
@@ -310,7 +340,7 @@ pub(crate) struct Port {
     pub(crate) protocol: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mount {
     pub(crate) source: MountSource,
     /// Path in the container.
@@ -321,7 +351,7 @@ pub(crate) struct Mount {
     pub(crate) options: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum MountSource {
     /// Key of `volumes`.
     Volume(String),
@@ -331,7 +361,7 @@ pub(crate) enum MountSource {
     Anonymous,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkUse {
     pub(crate) network: String,
     pub(crate) aliases: Vec<String>,
@@ -339,7 +369,7 @@ pub(crate) struct NetworkUse {
     pub(crate) ipv6_address: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) service: String,
     pub(crate) condition: Condition,
@@ -349,7 +379,7 @@ pub(crate) struct Dependency {
     pub(crate) restart: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Condition {
     Started,
     Healthy,
@@ -357,7 +387,7 @@ pub(crate) enum Condition {
 }
 
 /// Docker's health check; None fields are Docker's defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Healthcheck {
     /// As Docker takes it: `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`.
     pub(crate) test: Vec<String>,
@@ -369,7 +399,7 @@ pub(crate) struct Healthcheck {
     pub(crate) retries: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Restart {
     No,
     Always,
@@ -378,14 +408,14 @@ pub(crate) enum Restart {
     OnFailure(Option<u32>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Logging {
     pub(crate) driver: String,
     pub(crate) options: BTreeMap<String, String>,
 }
 
 /// A network of the project, or an external one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) key: String,
     /// Docker's name.
@@ -401,7 +431,7 @@ pub(crate) struct Network {
 }
 
 /// An entry of a network's `ipam.config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subnet {
     pub(crate) subnet: Option<String>,
     pub(crate) ip_range: Option<String>,
@@ -409,7 +439,7 @@ pub(crate) struct Subnet {
 }
 
 /// A named volume of the project, or an external one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) key: String,
     /// Docker's name.

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 /// A text that a line has to have somewhere, or an expression that has to match somewhere in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Pattern {
     Literal(String),
-    Regex(Regex),
+    Regex(#[serde(with = "as_text")] Regex),
 }
 
 impl Pattern {
@@ -46,6 +47,25 @@ impl Eq for Pattern {}
 impl From<&str> for Pattern {
     fn from(text: &str) -> Self {
         Self::Literal(text.to_owned())
+    }
+}
+
+/// How an expression is handed over: as its text.
+pub(super) mod as_text {
+    use regex::Regex;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(in crate::pipeline) fn serialize<S: Serializer>(
+        regex: &Regex,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(regex.as_str())
+    }
+
+    pub(in crate::pipeline) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Regex, D::Error> {
+        Regex::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

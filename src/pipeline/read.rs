@@ -115,6 +115,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         redis: extension.redis,
         topics: extension.topics,
         dead_letters: extension.dead_letters,
+        letter_headers: extension.letter_headers,
         migrations: extension.migrations,
         tables: extension.tables,
         stages: extension.stages,

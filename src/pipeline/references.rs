@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Effect, MountSource, Pipeline, Ready, Service,
+    Condition, Effect, MountSource, Pipeline, Place, Ready, Service,
+    place::Declared,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -25,6 +26,7 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.container_names();
     check.builds();
     check.host_ports();
+    check.places();
     check.problems
 }
 
@@ -344,6 +346,40 @@ impl Check<'_> {
                 self.fault(&path, message, None);
             }
             taken.push((service, port));
+        }
+    }
+}
+
+impl Check<'_> {
+    /// Nothing reaches both what only the pipeline's network knows and this host's loopback.
+    fn places(&mut self) {
+        let addresses = self.pipeline.addresses();
+        let inside = addresses.iter().find_map(|at| match at.place {
+            Place::Inside(service) => Some((at, service)),
+            Place::Host | Place::Anywhere => None,
+        });
+        let Some((inside, service)) = inside else {
+            return;
+        };
+        let on_host = |at: &&Declared<'_>| matches!(at.place, Place::Host);
+        let on_host: Vec<_> = addresses.iter().filter(on_host).collect();
+        if on_host.is_empty() {
+            return;
+        }
+        let message = format!(
+            "`{}` is only known inside the pipeline's network (the service `{}`), and other \
+             addresses are this host's: no place reaches both",
+            inside.host, service.name
+        );
+        let hint = "name services with their containers' ports everywhere; or publish the ports \
+                    and give addresses on the host everywhere";
+        self.fault(&inside.path, message, Some(hint.to_owned()));
+        for at in on_host {
+            let message = format!(
+                "`{}` is this host, and `{}` is only known inside the pipeline's network",
+                at.host, inside.host
+            );
+            self.fault(&at.path, message, Some(hint.to_owned()));
         }
     }
 }

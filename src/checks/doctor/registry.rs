@@ -78,9 +78,11 @@ fn judge(
         };
         match image.from {
             Provenance::Registry | Provenance::Local => lacking.push(refused.as_str()),
-            Provenance::Template(_) | Provenance::RegistryOrTemplate(_) | Provenance::Caravan => {
+            Provenance::Template(_) | Provenance::RegistryOrTemplate(_) => {
                 stand_ins.push(image.reference.as_str());
             }
+            // Not asked for: `needs_network` says no.
+            Provenance::Caravan | Provenance::Declared => {}
         }
     }
     let elsewhere = "images load FILE";

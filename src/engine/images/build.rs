@@ -14,7 +14,7 @@ use bollard::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::{pack::append, template::Rendered};
+use super::{certificates, pack::append, template::Rendered};
 use crate::{
     engine::{
         Engine,
@@ -29,9 +29,6 @@ use crate::{
 const STALL: Duration = Duration::from_secs(600);
 /// How much of a failing step's output is shown.
 const LAST_LINES: usize = 15;
-/// The host's certificate authorities: behind a company's own, downloads inside the build fail
-/// without them.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 impl Engine {
     /// Builds `reference` from a template and labels it with its content.
@@ -170,9 +167,9 @@ fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
     }
     if rendered.from_packages {
         // A host without a bundle hands nothing on; the folder is there all the same.
-        let bundle = std::fs::read_to_string(CERTIFICATES).unwrap_or_default();
+        let bundle = certificates::bundle().unwrap_or_default();
         append(&mut context, "ca/.keep", 0o644, b"")?;
-        for (number, certificate) in certificates(&bundle).enumerate() {
+        for (number, certificate) in certificates::split(&bundle).enumerate() {
             append(
                 &mut context,
                 &format!("ca/{number:03}.crt"),
@@ -184,27 +181,9 @@ fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
     context.into_inner()
 }
 
-/// The certificates of a PEM bundle, one each: `update-ca-certificates` reads one a file.
-fn certificates(bundle: &str) -> impl Iterator<Item = String> + '_ {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    bundle.split(BEGIN).skip(1).filter_map(|rest| {
-        let (body, _) = rest.split_once(END)?;
-        Some(format!("{BEGIN}{body}{END}\n"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bundle_is_split_into_its_certificates() {
-        let one = "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----\n";
-        let two = "-----BEGIN CERTIFICATE-----\nBBB\n-----END CERTIFICATE-----\n";
-        let bundle = format!("# one\n{one}# two\n{two}-----BEGIN CERTIFICATE-----\ncut off");
-        assert_eq!(certificates(&bundle).collect::<Vec<_>>(), [one, two]);
-    }
 
     #[test]
     fn an_error_shows_the_failing_steps_last_lines() {

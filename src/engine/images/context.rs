@@ -13,7 +13,7 @@ use futures_util::{Stream, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::ignore::Ignore;
+use super::{certificates, ignore::Ignore};
 use crate::{
     engine::spec::hex,
     pipeline::{Build, Dockerfile},
@@ -36,6 +36,8 @@ pub(super) struct Context {
     pub(super) dockerfile: String,
     /// The text of a Dockerfile that does not lie in it.
     added: Option<String>,
+    /// What the certificate authorities' file is called, where the context has none of that name.
+    ca_bundle: Option<String>,
     /// Over what is sent and what is asked for; times apart.
     pub(super) digest: String,
 }
@@ -71,9 +73,12 @@ impl Context {
             paths: Vec::new(),
             dockerfile,
             added,
+            ca_bundle: None,
             digest: String::new(),
         };
         context.walk(Path::new(""), &ignore)?;
+        let own = |name: &&String| !context.sends(name);
+        context.ca_bundle = build.ca_bundle.as_ref().filter(own).cloned();
         let mut hasher = Sha256::new();
         context.write(&mut hasher, Times::Zero)?;
         hasher.update(asked_for(build));
@@ -81,7 +86,7 @@ impl Context {
         Ok(context)
     }
 
-    /// Whether a file of that name, at the top, is sent.
+    /// Whether a file of that path is sent.
     pub(super) fn sends(&self, name: &str) -> bool {
         self.paths.iter().any(|path| path == Path::new(name))
     }
@@ -137,6 +142,16 @@ impl Context {
             header.set_mode(0o644);
             header.set_size(text.len() as u64);
             tar.append_data(&mut header, OWN_DOCKERFILE, text.as_bytes())?;
+        }
+        // By these the build is let through to what it fetches; its result is the same on another
+        // host, with others: no part of the digest.
+        if times == Times::Kept
+            && let Some((name, bundle)) = self.ca_bundle.as_ref().zip(certificates::bundle())
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(bundle.len() as u64);
+            tar.append_data(&mut header, name, bundle.as_bytes())?;
         }
         tar.into_inner().map(drop)
     }
@@ -219,6 +234,7 @@ mod tests {
             no_cache: false,
             pull: false,
             platform: None,
+            ca_bundle: None,
         }
     }
 
@@ -282,6 +298,25 @@ mod tests {
         assert_eq!(sent(&elsewhere).await.len(), 3);
         let context = Context::read(&elsewhere).expect("readable");
         assert!(context.sends("main.js") && !context.sends("main"));
+    }
+
+    #[tokio::test]
+    async fn the_hosts_authorities_are_sent_under_the_name_that_is_asked_for() {
+        let place = place();
+        let plain = build(place.path());
+        let mut asking = plain.clone();
+        asking.ca_bundle = Some("certificates/host.log".to_owned());
+        let sent_to = sent(&asking).await;
+        assert_eq!(
+            sent_to.last().map(String::as_str),
+            certificates::bundle().map(|_| "certificates/host.log"),
+            "whatever is ignored"
+        );
+        let digest = |build: &Build| Context::read(build).expect("readable").digest;
+        assert_eq!(digest(&asking), digest(&plain));
+        // A file of the user's own goes first.
+        asking.ca_bundle = Some("app/main.js".to_owned());
+        assert_eq!(sent(&asking).await, sent(&plain).await);
     }
 
     #[test]

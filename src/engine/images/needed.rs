@@ -37,9 +37,10 @@ pub(crate) struct Needed {
 }
 
 impl Needed {
-    /// It is not here, and cannot be made out of what is.
+    /// It is not here, and is not made here; what a declared build fetches nobody knows before.
     pub(crate) fn needs_network(&self) -> bool {
-        self.present.is_none() && self.from != Provenance::Caravan
+        let made_here = matches!(self.from, Provenance::Caravan | Provenance::Declared);
+        self.present.is_none() && !made_here
     }
 
     /// Bytes that it is going to take on disk, roughly; 0 when it is here.
@@ -51,14 +52,16 @@ impl Needed {
             (None, Provenance::Template(name) | Provenance::RegistryOrTemplate(name)) => {
                 of_template(name)
             }
-            (None, Provenance::Registry | Provenance::Local) => FROM_REGISTRY,
+            (None, Provenance::Registry | Provenance::Local | Provenance::Declared) => {
+                FROM_REGISTRY
+            }
         }
     }
 
     /// What a registry is asked for before anything is built; None: none is asked.
     pub(crate) fn asks_for(&self) -> Option<String> {
         match (&self.present, self.from) {
-            (Some(_), _) | (None, Provenance::Caravan) => None,
+            (Some(_), _) | (None, Provenance::Caravan | Provenance::Declared) => None,
             (None, Provenance::Template(name)) => {
                 let upstream = template(name).ok()?.upstream.as_ref()?;
                 Some(format!(
@@ -77,6 +80,8 @@ impl Needed {
 pub(crate) enum Provenance {
     /// Packed from the running executable.
     Caravan,
+    /// Built as the service's `build` says.
+    Declared,
     /// Built from this template.
     Template(&'static str),
     /// A registry, else this template stands in.
@@ -197,6 +202,9 @@ impl Images<'_> {
 
 /// `pulled`: of an image that is here, whether a registry had it.
 fn from(service: &Service, reference: &str, pulled: Option<bool>) -> Provenance {
+    if service.build.is_some() {
+        return Provenance::Declared;
+    }
     match (service.image_from, pulled) {
         (ImageFrom::Caravan, _) => Provenance::Caravan,
         (ImageFrom::Template(name), _) if reference == stand_in(&service.image) => {

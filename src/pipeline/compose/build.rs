@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{mounts::host_path, pairs::Pairs};
@@ -50,6 +50,7 @@ pub(super) fn build(
         cache_from: fields.read_or_default("cache_from", View::names)?,
         no_cache: fields.read_or_default("no_cache", View::bool)?,
         pull: fields.read_or_default("pull", View::bool)?,
+        ca_bundle: fields.read_or_default("x-caravan", extension)?,
         ..plain(directory, dockerfile, platform)
     };
     fields.finish_compose(UNSUPPORTED)?;
@@ -70,7 +71,26 @@ fn plain(context: PathBuf, dockerfile: Dockerfile, platform: Option<String>) -> 
         no_cache: false,
         pull: false,
         platform,
+        ca_bundle: None,
     }
+}
+
+/// What Caravan adds to a build: the name of the certificate authorities' file.
+fn extension(view: &View<'_>) -> Result<Option<String>, Problem> {
+    let inside = |text: &str| {
+        let mut parts = Path::new(text).components();
+        if text.is_empty()
+            || text.ends_with('/')
+            || !parts.all(|p| matches!(p, Component::Normal(_)))
+        {
+            return Err("it is no name of a file inside of the context");
+        }
+        Ok(text.to_owned())
+    };
+    let mut fields = view.fields()?;
+    let name = fields.read("ca-bundle", |v| v.parse("a file's name", inside))?;
+    fields.finish()?;
+    Ok(name)
 }
 
 fn directory(view: &View<'_>, context: &Context<'_>) -> Result<PathBuf, Problem> {

@@ -1,9 +1,11 @@
 //! `x-caravan`: what the pipeline promises. `service` reads a service's part, `flow` the way of a
 //! payment, `rules` what must hold of the database, `topics` what Kafka has to have, `patterns` what
-//! lines are known by, `http` what answers; docs/declaration.md is the reference.
+//! lines are known by, `http` what answers, `letters` what was
+//! given up; docs/declaration.md is the reference.
 
 mod flow;
 mod http;
+mod letters;
 mod patterns;
 mod rules;
 mod service;
@@ -12,7 +14,8 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::{
-    Endpoint, Flow, Invariant, Migrations, Pattern, Table, Topic, problem::Problem, yaml::View,
+    Endpoint, Flow, Invariant, LetterHeaders, Migrations, Pattern, Table, Topic, problem::Problem,
+    yaml::View,
 };
 
 pub(super) use service::ServiceExtension;
@@ -25,6 +28,7 @@ pub(super) struct Extension {
     pub(super) redis: Option<Endpoint>,
     pub(super) topics: Vec<Topic>,
     pub(super) dead_letters: Option<String>,
+    pub(super) letter_headers: LetterHeaders,
     pub(super) migrations: Option<Migrations>,
     pub(super) tables: Vec<Table>,
     pub(super) stages: BTreeMap<String, Pattern>,
@@ -39,6 +43,7 @@ impl Extension {
         let mut fields = view.fields()?;
         // Their names were read before the variables were replaced.
         fields.read("secrets", View::names)?;
+        let letters = fields.read_or_default("dead-letters", letters::letters)?;
         let extension = Self {
             kafka: fields.read("kafka", |v| endpoint(v, "bootstrap", bootstrap))?,
             postgres: fields.read("postgres", |v| {
@@ -48,7 +53,8 @@ impl Extension {
                 endpoint(v, "url", |t| url(t, &["redis", "rediss"]))
             })?,
             topics: fields.read_or_default("topics", topics::topics)?,
-            dead_letters: fields.read("dead-letters", View::filled)?,
+            dead_letters: letters.topic,
+            letter_headers: letters.headers,
             migrations: fields.read("migrations", rules::migrations)?,
             tables: fields.read_or_default("tables", rules::tables)?,
             stages: fields.read_or_default("stages", patterns::named)?,

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// `build`, for the engine's classic builder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Build {
     /// The directory that is sent, absolute.
     pub(crate) context: PathBuf,
@@ -19,9 +21,12 @@ pub(crate) struct Build {
     /// Whether base images are asked for anew.
     pub(crate) pull: bool,
     pub(crate) platform: Option<String>,
+    /// Under this name, relative to the context, the host's certificate authorities are added to
+    /// what is sent.
+    pub(crate) ca_bundle: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dockerfile {
     /// Absolute; it may lie outside of the context.
     File(PathBuf),

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// One secret or config of one service, mounted read-only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
     /// Where it is read in the container, absolute.
     pub(crate) target: String,
@@ -16,7 +18,7 @@ pub(crate) struct Grant {
 }
 
 /// A file of Caravan's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
     pub(crate) content: String,
     pub(crate) executable: bool,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Where a service answers, and what it has to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Http {
     /// Base URL, without a slash at its end.
     pub(crate) url: String,
@@ -16,7 +18,7 @@ pub(crate) struct Http {
 }
 
 /// See [`Http::request`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HttpRequest {
     pub(crate) method: String,
     pub(crate) path: String,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Limits, rights and names of a service's containers; what is empty is Docker's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Runtime {
     /// Billionths of a core.
     pub(crate) nano_cpus: Option<i64>,
@@ -38,14 +40,14 @@ pub(crate) struct Runtime {
     pub(crate) platform: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ulimit {
     pub(crate) name: String,
     pub(crate) soft: i64,
     pub(crate) hard: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Device {
     pub(crate) host: String,
     pub(crate) container: String,

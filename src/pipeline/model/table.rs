@@ -1,7 +1,9 @@
 //! A table, as it is declared.
 
+use serde::{Deserialize, Serialize};
+
 /// A table that the pipeline's services write.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) name: String,
     /// SQL predicate over the table; `$1` is the correlation id as text. [`Table::NONE`] where the
@@ -17,7 +19,7 @@ pub(crate) struct Table {
 }
 
 /// Which rows of a payment that `test-flow` made are deleted again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Removal {
     /// Those that `find` finds and that have `synthetic` set.
     #[default]
@@ -29,7 +31,7 @@ pub(crate) enum Removal {
 }
 
 /// A column by name, and its type where that is declared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Column {
     pub(crate) name: String,
     /// As Postgres takes it, for instance `timestamptz` or `numeric(10,2)`.

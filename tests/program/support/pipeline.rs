@@ -3,7 +3,7 @@
 use super::*;
 
 /// The first `up` of a test run may have to build images; the others wait for it.
-static IMAGES: Mutex<()> = Mutex::new(());
+pub(crate) static IMAGES: Mutex<()> = Mutex::new(());
 
 /// One project on real Docker.
 pub(crate) struct Pipeline {

@@ -1,0 +1,42 @@
+//! The host's certificate authorities: behind a company's own, downloads inside a build fail
+//! without them.
+
+use std::fs;
+
+/// Where a Linux distribution keeps them all in one file: Debian's and Alpine's place, Fedora's,
+/// SUSE's.
+const BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
+
+/// All of them, PEM; None where the host has no such file.
+pub(super) fn bundle() -> Option<String> {
+    BUNDLES
+        .iter()
+        .find_map(|path| fs::read_to_string(path).ok())
+}
+
+/// The certificates of a bundle, one each: `update-ca-certificates` reads one a file.
+pub(super) fn split(bundle: &str) -> impl Iterator<Item = String> + '_ {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    bundle.split(BEGIN).skip(1).filter_map(|rest| {
+        let (body, _) = rest.split_once(END)?;
+        Some(format!("{BEGIN}{body}{END}\n"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_split_into_its_certificates() {
+        let one = "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----\n";
+        let two = "-----BEGIN CERTIFICATE-----\nBBB\n-----END CERTIFICATE-----\n";
+        let bundle = format!("# one\n{one}# two\n{two}-----BEGIN CERTIFICATE-----\ncut off");
+        assert_eq!(split(&bundle).collect::<Vec<_>>(), [one, two]);
+    }
+}

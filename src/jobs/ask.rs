@@ -1,0 +1,78 @@
+//! What `up` asks from inside the pipeline's network, where it cannot ask from the host: whether a
+//! service answers its protocol, whether a one-shot left behind what it should.
+
+use std::{
+    io::{self, Write},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::unix::pipe,
+};
+
+use crate::{
+    clients,
+    error::{Error, Kind, Result},
+    pipeline::{Effect, Pipeline, Ready},
+};
+
+/// Between two protocol probes.
+const INTERVAL: Duration = Duration::from_millis(75);
+/// What one protocol probe may take.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Comes over stdin, for it may hold a password.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Question {
+    /// Answered once that answers.
+    Ready { kind: Ready, address: String },
+    /// Answered by what is missing.
+    Effect {
+        pipeline: Box<Pipeline>,
+        effect: Effect,
+    },
+}
+
+/// In words; why it could not be found out, else.
+pub(crate) type Answer = Result<Option<String>, String>;
+
+/// Asks, wherever this process is.
+pub(crate) async fn ask(question: &Question) -> Answer {
+    match question {
+        Question::Ready { kind, address } => {
+            while clients::ready(*kind, address, PROBE).await.is_err() {
+                tokio::time::sleep(INTERVAL).await;
+            }
+            Ok(None)
+        }
+        Question::Effect { pipeline, effect } => clients::effect_missing(pipeline, *effect).await,
+    }
+}
+
+/// Answers the question on stdin, a line of JSON each; ends without an answer when nobody waits
+/// for it any more.
+///
+/// # Errors
+/// There is none, or nobody to tell.
+pub(crate) async fn run() -> Result<()> {
+    let failed =
+        |e: io::Error| Error::new(Kind::Unreachable, "nobody asks on stdin").because(e.to_string());
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    let stdin = stdin
+        .and_then(pipe::Receiver::from_owned_fd)
+        .map_err(failed)?;
+    let mut lines = BufReader::new(stdin).lines();
+    let line = lines.next_line().await.map_err(failed)?.unwrap_or_default();
+    let question = serde_json::from_str(&line).map_err(|e| failed(e.into()))?;
+    tokio::select! {
+        answer = ask(&question) => {
+            let mut line = serde_json::to_vec(&answer).map_err(|e| failed(e.into()))?;
+            line.push(b'\n');
+            io::stdout().write_all(&line).map_err(failed)
+        }
+        _ = lines.next_line() => Ok(()),
+    }
+}

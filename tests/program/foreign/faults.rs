@@ -1,0 +1,137 @@
+//! Ten faults of the example: how each is brought about and put right.
+
+use super::shop::Shop;
+
+/// Brought about in a shop that is green.
+pub(super) struct Fault {
+    /// What is wrong, for the table of docs/faults.md.
+    pub(super) name: &'static str,
+    pub(super) seed: fn(&Shop),
+    pub(super) heal: fn(&Shop),
+    /// The findings that name it; whatever else is red says that it follows from one of these.
+    pub(super) roots: &'static [&'static str],
+    /// Those others, with what each says.
+    pub(super) follow: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const FAULTS: [Fault; 10] = [
+    Fault {
+        name: "a worker is not deployed",
+        seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),
+        heal: up,
+        roots: &["containers.billing.running"],
+        follow: &[],
+    },
+    Fault {
+        name: "a worker reads the wrong topic",
+        seed: |shop| {
+            shop.up_with("billing", &[("TOPIC", "orders.placed")]);
+            shop.order("wrong-topic");
+        },
+        heal: up,
+        roots: &["groups.billing.assigned"],
+        follow: &[],
+    },
+    Fault {
+        name: "a worker has the wrong group",
+        seed: |shop| shop.up_with("mailer", &[("GROUP", "lantern.newsletter")]),
+        heal: up,
+        roots: &["groups.mailer.assigned"],
+        follow: &[],
+    },
+    Fault {
+        name: "a worker is told to pause, and forgotten",
+        seed: |shop| {
+            shop.docker(&["kill", "-s", "USR2", &shop.container("stock")]);
+            shop.order("paused");
+        },
+        heal: |shop| drop(shop.docker(&["kill", "-s", "USR1", &shop.container("stock")])),
+        roots: &["groups.stock.lag"],
+        follow: &[],
+    },
+    Fault {
+        name: "a table has another name",
+        seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
+        heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
+        roots: &["database.mails.exists"],
+        follow: &[],
+    },
+    Fault {
+        name: "nothing is in stock",
+        seed: |shop| {
+            shop.sql("UPDATE stock SET on_hand = 0 WHERE sku = 'sample'");
+            shop.order("out-of-stock");
+        },
+        heal: |shop| {
+            shop.sql("UPDATE stock SET on_hand = 1000 WHERE sku = 'sample'");
+            shop.sql("DELETE FROM orders WHERE customer = 'out-of-stock'");
+            purge(shop);
+        },
+        roots: &["dead-letters.empty"],
+        follow: &[],
+    },
+    Fault {
+        name: "Redis is down",
+        seed: |shop| drop(shop.docker(&["stop", &shop.container("cache")])),
+        heal: up,
+        roots: &["containers.cache.running"],
+        follow: &[],
+    },
+    Fault {
+        name: "a service that a worker calls is down",
+        seed: |shop| {
+            shop.docker(&["stop", &shop.container("tax-service")]);
+            shop.order("untaxed");
+        },
+        heal: up,
+        roots: &["containers.tax-service.running"],
+        follow: &[],
+    },
+    Fault {
+        name: "an event that nobody can read",
+        seed: |shop| {
+            shop.node(
+                "import { Kafka } from 'kafkajs';
+                 const kafka = new Kafka({brokers: ['kafka:9092'], logLevel: 0});
+                 const producer = kafka.producer();
+                 await producer.connect();
+                 await producer.send({topic: 'orders.placed', messages: [{value: '{\"order\":'}]});
+                 await producer.disconnect();",
+            );
+        },
+        heal: purge,
+        roots: &["dead-letters.empty"],
+        follow: &[],
+    },
+    Fault {
+        name: "a worker logs, but does not write",
+        seed: |shop| {
+            shop.up_with("billing", &[("DRY_RUN", "true")]);
+            let order = shop.order("unbilled");
+            shop.expect_mailed(&order);
+            // Older than what may be in flight.
+            shop.sql(&format!(
+                "UPDATE reservations SET reserved_at = reserved_at - interval '1 hour' WHERE order_id = '{order}'"
+            ));
+        },
+        heal: |shop| {
+            up(shop);
+            for table in ["mails", "reservations"] {
+                shop.sql(&format!(
+                    "DELETE FROM {table} WHERE order_id IN (SELECT id FROM orders WHERE customer = 'unbilled')"
+                ));
+            }
+            shop.sql("DELETE FROM orders WHERE customer = 'unbilled'");
+        },
+        roots: &["database.reservation-is-billed.holds"],
+        follow: &[],
+    },
+];
+
+fn up(shop: &Shop) {
+    shop.caravan(&["up"]).expect(0);
+}
+
+fn purge(shop: &Shop) {
+    shop.caravan(&["dlq", "purge", "--all", "--yes"]).expect(0);
+}

@@ -1,0 +1,247 @@
+//! `examples/orders`, brought up as its team would; taken down when the test ends, however it ends.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::support::{pipeline::IMAGES, *};
+
+/// What the stand-in for Node's image is built on: Caravan makes it where no registry is reached.
+const DEBIAN: &str = "caravan.local/debian:bookworm";
+/// Infrastructure, whose images need it.
+const INFRASTRUCTURE: [&str; 3] = ["kafka", "db", "cache"];
+/// The example as it lies in the repository.
+const FILES: &str = "compose.yaml:caravan.yaml";
+
+/// One project on real Docker.
+pub(super) struct Shop {
+    pub(super) project: String,
+    directory: tempfile::TempDir,
+    variables: BTreeMap<&'static str, String>,
+}
+
+/// A finding of `verify` that is no pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Red {
+    pub(super) id: String,
+    pub(super) status: String,
+    pub(super) seen: String,
+    /// The id of the check whose failure it is a consequence of.
+    pub(super) cause: Option<String>,
+}
+
+impl Red {
+    /// What was seen, without what differs from one time to the next.
+    pub(super) fn said(&self) -> String {
+        let words = self.seen.split(' ').map(|word| match word.parse::<f64>() {
+            Ok(seconds) if word.contains('.') && seconds > 0.0 => "…",
+            _ => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Shop {
+    /// A project that is up.
+    pub(super) fn up(name: &str) -> Self {
+        let project = format!("caravan-test-{name}-{}", std::process::id());
+        let directory = tempfile::tempdir().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/orders");
+        run(Command::new("cp")
+            .arg("-r")
+            .arg(example.join("."))
+            .arg(directory.path()));
+        let mut shop = Self {
+            variables: BTreeMap::from([
+                ("CARAVAN_FILE", FILES.to_owned()),
+                ("CARAVAN_PROJECT", project.clone()),
+            ]),
+            project,
+            directory,
+        };
+        shop.make_images();
+        shop.caravan(&["up"]).expect(0);
+        shop
+    }
+
+    /// The images are made once a run of the tests, and kept for the next one.
+    fn make_images(&mut self) {
+        let guard = IMAGES
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.caravan(&[&["up"][..], &INFRASTRUCTURE].concat())
+            .expect(0);
+        if docker(&["image", "inspect", DEBIAN]).code == 0 {
+            self.variables.insert("NODE_IMAGE", node_image());
+        }
+        self.caravan(&["images", "build"]).expect(0);
+        drop(guard);
+    }
+
+    /// `caravan` in the example's directory.
+    pub(super) fn caravan(&self, args: &[&str]) -> Ran {
+        let mut command = caravan();
+        command.args(args).current_dir(self.directory.path());
+        command.envs(&self.variables);
+        Ran::of(command.output().unwrap())
+    }
+
+    /// `up` of one service with other variables than its team gives it.
+    pub(super) fn up_with(&self, service: &str, variables: &[(&str, &str)]) {
+        let lines: String = variables
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}, "))
+            .collect();
+        let overlay = format!("services: {{{service}: {{environment: {{{lines}}}}}}}\n");
+        std::fs::write(self.path("fault.yaml"), overlay).unwrap();
+        let files = format!("{FILES}:fault.yaml");
+        let mut command = caravan();
+        command
+            .args(["up", service])
+            .current_dir(self.directory.path());
+        command.envs(&self.variables).env("CARAVAN_FILE", files);
+        Ran::of(command.output().unwrap()).expect(0);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The name of a service's container.
+    pub(super) fn container(&self, service: &str) -> String {
+        format!("{}-{service}", self.project)
+    }
+
+    /// `docker` must succeed.
+    #[track_caller]
+    pub(super) fn docker(&self, args: &[&str]) -> String {
+        docker(args).expect(0).stdout
+    }
+
+    /// Runs SQL as the shop's user.
+    #[track_caller]
+    pub(super) fn sql(&self, sql: &str) -> String {
+        let db = self.container("db");
+        let psql = [
+            "exec",
+            &db,
+            "psql",
+            "-U",
+            "shop",
+            "-d",
+            "shop",
+            "-qAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+        ];
+        self.docker(&psql).trim().to_owned()
+    }
+
+    /// Runs JavaScript where the workers have their modules; `top-level await` works.
+    #[track_caller]
+    pub(super) fn node(&self, script: &str) -> String {
+        let api = self.container("shop-api");
+        self.docker(&["exec", &api, "node", "--input-type=module", "-e", script])
+    }
+
+    /// Places an order by the API, as a customer's browser would; its id.
+    #[track_caller]
+    pub(super) fn order(&self, customer: &str) -> String {
+        let answer = self.node(&format!(
+            "const body = JSON.stringify({{customer: '{customer}', sku: 'sample', quantity: 1}});
+             const answer = await fetch('http://localhost:3000/orders', {{method: 'POST', body}});
+             if (answer.status !== 201) throw new Error(await answer.text());
+             console.log((await answer.json()).order.id);"
+        ));
+        answer.trim().to_owned()
+    }
+
+    /// Waits until an order has been mailed.
+    #[track_caller]
+    pub(super) fn expect_mailed(&self, order: &str) {
+        let sql = format!("SELECT count(*) FROM mails WHERE order_id = '{order}'");
+        eventually("an order goes through", Duration::from_secs(20), || {
+            (self.sql(&sql) == "1").then_some(())
+        });
+    }
+
+    /// `verify`, and what of it does not pass, in its order.
+    pub(super) fn verify(&self) -> (Ran, Vec<Red>) {
+        let ran = self.caravan(&["verify", "-o", "json"]);
+        let document = ran.json();
+        let findings = document["findings"].as_array().unwrap();
+        let red = findings
+            .iter()
+            .filter(|f| f["status"] != "pass")
+            .map(red)
+            .collect();
+        (ran, red)
+    }
+
+    /// Waits until `verify` is all green.
+    #[track_caller]
+    pub(super) fn expect_green(&self) {
+        let began = Instant::now();
+        loop {
+            let (ran, red) = self.verify();
+            if ran.code == 0 && red.is_empty() {
+                return;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(45),
+                "not green: {red:#?}\n{}",
+                ran.stderr
+            );
+        }
+    }
+}
+
+fn red(finding: &Value) -> Red {
+    let text = |key: &str| finding[key].as_str().map(str::to_owned);
+    Red {
+        id: text("id").unwrap(),
+        status: text("status").unwrap(),
+        seen: text("seen").unwrap(),
+        cause: text("cause"),
+    }
+}
+
+/// The image that stands in for Node's own, built unless it is there.
+fn node_image() -> String {
+    let dockerfile =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/foreign/node.Dockerfile");
+    let name = "caravan.local/node:test".to_owned();
+    // Cached by Docker, step by step.
+    let mut build = Command::new("docker");
+    build.args(["build", "-q", "-t", &name, "-"]);
+    build.stdin(std::fs::File::open(dockerfile).unwrap());
+    run(&mut build);
+    name
+}
+
+fn docker(args: &[&str]) -> Ran {
+    Ran::of(Command::new("docker").args(args).output().unwrap())
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    Ran::of(command.output().unwrap()).expect(0);
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.caravan(&["logs", "--tail", "15"]);
+            eprintln!("{}\n{}", logs.stdout, logs.stderr);
+        }
+        let down = self.caravan(&["down", "--volumes", "--yes"]);
+        if down.code != 0 && !std::thread::panicking() {
+            panic!("down failed: {}", down.stderr);
+        }
+    }
+}
