@@ -32,4 +32,5 @@ mod shapes;
 mod stack;
 mod stalls;
 mod support;
+mod vantage;
 mod workers;
