@@ -38,11 +38,12 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    pipeline::Pipeline,
+    pipeline::{Declared, Pipeline, Place},
 };
 
-/// Bytes that a command may take: a `test-flow` of 100,000 payments needs half of it.
-const MEMORY: i64 = 1 << 30;
+/// Bytes that a command may take: each Kafka client queues up to 64 MB, `test-flow` holds some 200
+/// bytes a payment.
+const MEMORY: i64 = 512 << 20;
 /// Threads: the runtime has one for each core, each Kafka client a few.
 const THREADS: i64 = 1024;
 /// How long the end of a container is waited for that hung up.
@@ -114,8 +115,8 @@ impl Engine {
         format!("{}-caravan-{}", pipeline.project, &id[..8])
     }
 
-    /// Starts a container that runs `command` of Caravan's own image in these networks; in none,
-    /// without any network.
+    /// Starts a container that runs `command` of Caravan's own image in these networks; without
+    /// one, in none of the pipeline's.
     ///
     /// # Errors
     /// The image cannot be packed; Docker refuses. What was made by then is for
@@ -279,6 +280,12 @@ fn body(
     command: &[&str],
 ) -> ContainerCreateBody {
     let first = networks.first();
+    // What is elsewhere is reached all the same; what is inside must not be: there is no network.
+    let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
+    let outside = match pipeline.addresses().iter().any(elsewhere) {
+        true => "bridge",
+        false => "none",
+    };
     let endpoint =
         |network: &String| HashMap::from([(network.clone(), EndpointSettings::default())]);
     let label = (labels::INSIDE.to_owned(), pipeline.project.clone());
@@ -294,7 +301,7 @@ fn body(
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
             auto_remove: Some(true),
-            network_mode: Some(first.cloned().unwrap_or_else(|| "none".to_owned())),
+            network_mode: Some(first.map_or(outside, String::as_str).to_owned()),
             memory: Some(MEMORY),
             pids_limit: Some(THREADS),
             readonly_rootfs: Some(true),

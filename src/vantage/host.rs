@@ -296,7 +296,7 @@ fn verdict(last: &str) -> Result<Verdict> {
             let signal = signal.map_or_else(String::new, |signal| format!("by signal {signal}"));
             Err(Error::new(Kind::Unreachable, what)
                 .because(signal)
-                .because("its memory is bounded (1 GiB), or somebody stopped it"))
+                .because("it took more memory than it may have, or somebody stopped it"))
         }
         Ok(ToHost::Failed(why)) => {
             let what = "the command could not be started inside the pipeline's network";
