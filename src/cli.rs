@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        dlq, doctor, down, groups, health, images, logs, restart, run, scale, status, test_flow,
-        topics, up, verify,
+        dlq, doctor, down, groups, health, images, init, logs, restart, run, scale, schema, status,
+        test_flow, topics, up, verify,
     },
     flags::{Format, Global},
 };
@@ -41,8 +41,10 @@ pub(crate) enum Command {
     Topics(topics::Args),
     Groups(groups::Args),
     Dlq(dlq::Args),
+    Init(init::Args),
     Doctor(doctor::Args),
     Images(images::Args),
+    Schema(schema::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -87,9 +89,13 @@ impl Command {
             Self::Images(args) => args.format(),
             Self::Up(args) => args.output.output,
             Self::Scale(args) => args.output.output,
-            Self::Down(_) | Self::Restart(_) | Self::Logs(_) | Self::Run(_) | Self::Health(_) => {
-                Format::Table
-            }
+            Self::Down(_)
+            | Self::Restart(_)
+            | Self::Logs(_)
+            | Self::Init(_)
+            | Self::Schema(_)
+            | Self::Run(_)
+            | Self::Health(_) => Format::Table,
         }
     }
 }

@@ -18,6 +18,7 @@ mod load;
 mod output;
 mod pipeline;
 mod probe;
+mod proposal;
 mod state;
 
 use std::{process::ExitCode, sync::Arc};
