@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         dlq, doctor, down, groups, health, images, logs, restart, run, scale, status, test_flow,
-        topics, up, verify,
+        topics, trace, up, verify,
     },
     flags::{Format, Global},
 };
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Verify(verify::Args),
     TestFlow(test_flow::Args),
+    Trace(trace::Args),
     Topics(topics::Args),
     Groups(groups::Args),
     Dlq(dlq::Args),
@@ -80,6 +81,7 @@ impl Command {
             Self::Status(args) => args.output.output,
             Self::Verify(args) => args.output.output,
             Self::TestFlow(args) => args.output.output,
+            Self::Trace(args) => args.output.output,
             Self::Topics(args) => args.output.output,
             Self::Groups(args) => args.output.output,
             Self::Dlq(args) => args.format(),

@@ -1,7 +1,7 @@
 //! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
 //!
 //! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
-//! `probe` (findings and hops, through `clients`), `load` (many payments) -> `output`. docs/architecture.md tells more.
+//! `probe` (findings and hops, through `clients`), `load` (many payments), `past` (one that was) -> `output`. docs/architecture.md tells more.
 
 mod checks;
 mod cli;
@@ -16,6 +16,7 @@ mod invocation;
 mod jobs;
 mod load;
 mod output;
+mod past;
 mod pipeline;
 mod probe;
 mod state;

@@ -132,9 +132,13 @@ fn judge(scene: Scene<'_>, check: Check, survey: &Survey) -> Finding {
             .evidence(named(survey, Status::InFlight).take(SHOWN).map(text))
             .hint(command("groups"));
     }
-    match all.count(Status::Replayed) {
-        0 => check.pass("none"),
-        replayed => check.pass(format!("none waiting ({replayed} replayed)")),
+    match (all.count(Status::Replayed), all.count(Status::Dismissed)) {
+        (0, 0) => check.pass("none"),
+        (replayed, 0) => check.pass(format!("none waiting ({replayed} replayed)")),
+        (0, tests) => check.pass(format!("none waiting ({tests} of tests)")),
+        (replayed, tests) => check.pass(format!(
+            "none waiting ({replayed} replayed, {tests} of tests)"
+        )),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 
 pub(crate) mod batches;
+pub(crate) mod lookup;
 
 /// What a single statement may take; a check that needs longer is no check.
 const STATEMENT_TIMEOUT: &str = "5s";

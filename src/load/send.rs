@@ -96,12 +96,12 @@ impl<'a> Sender<'a> {
         })
     }
 
-    fn at_once(&self, rate: Option<f64>) -> usize {
-        match (self, rate) {
+    fn at_once(&self, options: Options) -> usize {
+        options.concurrency.unwrap_or(match (self, options.rate) {
             (Self::Direct { .. }, _) => EVENTS,
             (Self::Api { .. }, Some(_)) => REQUESTS_AT_A_RATE,
             (Self::Api { .. }, None) => REQUESTS,
-        }
+        })
     }
 
     /// Sends one payment; its correlation id once it was taken.
@@ -130,7 +130,7 @@ impl<'a> Sender<'a> {
 }
 
 /// The event of one payment, and its correlation id.
-fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Record)> {
+pub(super) fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Record)> {
     let body = values.fill_json(&event.body)?;
     let id = body.pointer(&event.correlation_id).and_then(|v| v.as_str());
     let id = id.unwrap_or_else(|| unreachable!("the declaration was checked"));
@@ -169,7 +169,7 @@ pub(super) async fn all(
             let answer = sender.send().await;
             (due, late, answer)
         })
-        .buffer_unordered(sender.at_once(options.rate));
+        .buffer_unordered(sender.at_once(options));
     let mut payments = Vec::with_capacity(options.count);
     let mut outcome = Outcome::default();
     let mut lateness = Lateness::default();
@@ -215,13 +215,13 @@ impl Outcome {
 
 /// One moment by two clocks.
 #[derive(Debug, Clone, Copy)]
-struct Epoch {
+pub(super) struct Epoch {
     instant: Instant,
     micros: i64,
 }
 
 impl Epoch {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let micros = since.unwrap_or_default().as_micros();
         Self {
@@ -231,7 +231,7 @@ impl Epoch {
     }
 
     /// `at`, no earlier than this moment, in microseconds since the epoch.
-    fn micros(self, at: Instant) -> i64 {
+    pub(super) fn micros(self, at: Instant) -> i64 {
         let after = at.saturating_duration_since(self.instant).as_micros();
         self.micros
             .saturating_add(i64::try_from(after).unwrap_or(i64::MAX))

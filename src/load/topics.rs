@@ -75,7 +75,11 @@ struct Envelope {
 }
 
 /// By its key or, where another team keys its events otherwise, by its envelope.
-fn payment(payments: &[Payment], key: Option<&[u8]>, value: Option<&[u8]>) -> Option<usize> {
+pub(super) fn payment(
+    payments: &[Payment],
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Option<usize> {
     let by_key = key.and_then(|key| Ledger::find(payments, str::from_utf8(key).ok()?));
     by_key.or_else(|| {
         let envelope: Envelope = serde_json::from_slice(value?).ok()?;

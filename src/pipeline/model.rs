@@ -121,6 +121,8 @@ pub(crate) struct Flow {
     pub(crate) entry: Entry,
     /// What the entry announces, for those who produce it themselves.
     pub(crate) event: Option<FirstEvent>,
+    /// What `test-flow --poison` sends; None: something that is not JSON, to the first event's topic.
+    pub(crate) poison: Option<Poison>,
     pub(crate) gone_keys: Option<GoneKeys>,
 }
 
@@ -149,6 +151,20 @@ pub(crate) struct FirstEvent {
     pub(crate) body: serde_json::Value,
     /// JSON pointer (RFC 6901) into the body.
     pub(crate) correlation_id: String,
+    /// JSON pointer into the body: what tells one event from another of the same payment.
+    pub(crate) id: Option<String>,
+}
+
+/// An event that is to be given up.
+#[derive(Debug, Clone)]
+pub(crate) struct Poison {
+    pub(crate) topic: String,
+    /// None: as the first event's.
+    pub(crate) key: Option<String>,
+    /// A string is sent as it is, anything else as JSON; both with `{{name}}` filled in.
+    pub(crate) body: serde_json::Value,
+    /// What its dead letter has to give as the reason.
+    pub(crate) reason: Option<String>,
 }
 
 /// Redis keys that a service deletes.

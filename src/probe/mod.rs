@@ -22,6 +22,9 @@ pub(crate) mod sources;
 pub(crate) mod template;
 mod watch;
 
+pub(crate) use missing::describe;
+pub(crate) use watch::{is_of, stage};
+
 use crate::{
     clients::http,
     engine::Engine,

@@ -98,7 +98,7 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
 }
 
 /// By its key or, where another team keys its events otherwise, by its envelope.
-fn is_of(record: &Record, id: &str) -> bool {
+pub(crate) fn is_of(record: &Record, id: &str) -> bool {
     let by_key = record.key.as_deref() == Some(id.as_bytes());
     by_key || {
         let event = record.value.as_deref().map(serde_json::from_slice::<Value>);
@@ -135,7 +135,7 @@ async fn logs(
     while let Some(line) = lines.next().await {
         match line {
             Ok(line) => {
-                if let Some(index) = stage(payment, &line) {
+                if let Some(index) = stage(payment.steps, payment.id, &line) {
                     let seen = payment.posted.seen_at(line.at, line.container.to_string());
                     tell(sightings, Sighting::Hop(index, seen));
                 }
@@ -151,11 +151,11 @@ async fn logs(
 }
 
 /// The step that a line of the payment is.
-fn stage(payment: Payment<'_>, line: &LogLine) -> Option<usize> {
-    if !line.text.contains(payment.id) {
+pub(crate) fn stage(steps: &[Step], id: &str, line: &LogLine) -> Option<usize> {
+    if !line.text.contains(id) {
         return None;
     }
-    payment.step(|place| match place {
+    steps.iter().position(|step| match &step.place {
         Place::Log { service, stage } => *service == line.service && line.text.contains(stage),
         _ => false,
     })

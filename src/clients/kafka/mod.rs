@@ -5,6 +5,7 @@
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and what those were assigned;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
+//! - [`partitioner`]: where Java's, librdkafka's and KafkaJS' producers put a key;
 //! - [`tail`]: what is produced from now on;
 //! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
 //! - [`admin`]: settings of topics; making one, cutting records off;
@@ -17,6 +18,7 @@ mod assignment;
 mod client;
 pub(crate) mod groups;
 pub(crate) mod offsets;
+pub(crate) mod partitioner;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod send;
