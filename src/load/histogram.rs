@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// The first step's bound, microseconds.
-const FIRST: i64 = 250;
+const FIRST: i64 = 500;
 
-/// How many values there are in each step: up to 0.25 ms, 0.5 ms, 1 ms and so on, and all that is
-/// longer (than 17 minutes) in the last.
+/// How many values there are in each step: up to 0.5 ms, 1 ms, 2 ms and so on, and all that is
+/// longer (than 35 minutes) in the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Histogram([u32; Self::STEPS]);
 
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_value_is_in_the_first_step_that_takes_it() {
-        let histogram = Histogram::of(&[-5, 0, 250, 251, 500, 1_001, i64::MAX]);
+        let histogram = Histogram::of(&[-5, 0, 500, 501, 1_000, 2_001, i64::MAX]);
         let filled: Vec<_> = histogram.filled().collect();
         assert_eq!(filled, [(0, 3), (1, 2), (3, 1), (23, 1)]);
         let sum: u32 = histogram.counts().iter().sum();
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn steps_double_and_the_last_has_no_end() {
-        assert_eq!(Histogram::bound(0), Some(Duration::from_micros(250)));
-        assert_eq!(Histogram::bound(2), Some(Duration::from_millis(1)));
+        assert_eq!(Histogram::bound(0), Some(Duration::from_micros(500)));
+        assert_eq!(Histogram::bound(2), Some(Duration::from_millis(2)));
         assert_eq!(
             Histogram::bound(22),
-            Some(Duration::from_micros(1_048_576_000))
+            Some(Duration::from_micros(2_097_152_000))
         );
         assert_eq!(Histogram::bound(23), None);
     }

@@ -1,6 +1,10 @@
 //! Why the first hop that is missing is missing, and what to do about it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::message::BorrowedMessage;
 
@@ -21,6 +25,9 @@ use crate::{
     pipeline::{Pipeline, Service},
     probe::{describe, hop::Place},
 };
+
+/// How long dead letters are read at least.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the chain broke first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,10 +211,8 @@ fn judge(
         why.push(behind.to_string());
         next = next.or(Some(Next::Groups));
     } else if has_input && letter.is_none() && !groups.is_empty() {
-        why.push(format!(
-            "{} has passed the event that it follows from",
-            service
-        ));
+        let passed = "has passed the event that it follows from";
+        why.push(format!("{service} {passed}"));
     }
     Broken {
         hop,
@@ -255,7 +260,8 @@ async fn letters(
     let search = Search {
         kafka: &topics.kafka,
         since: evidence.since,
-        deadline,
+        // Even where logs have used all of it up: a reason is worth a moment.
+        deadline: deadline.max(Instant::now() + PATIENCE),
         tell,
     };
     let steps = 0..evidence.steps.len();

@@ -101,8 +101,9 @@ impl Past {
     ) {
         let since = kept_since.map(|since| format!(", since {}", time(since)));
         let since = since.unwrap_or_default();
+        let messages = if read == 1 { "message" } else { "messages" };
         self.looked
-            .push(format!("topic {topic}: {read} messages read{since}"));
+            .push(format!("topic {topic}: {read} {messages} read{since}"));
         if unread > 0 {
             self.unread
                 .push(format!("topic {topic}: about {unread} messages"));

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::{Progress, Sighting, Tell, search::Window};
 use crate::{
-    engine::{Engine, Filter, LogOptions, observed::Container},
+    engine::{Engine, Filter, LogOptions, Logs, observed::Container},
     error::{Error, Result},
     pipeline::Pipeline,
     probe::{self, expected::Step, hop::Place},
@@ -15,6 +15,10 @@ use crate::{
 
 /// A service may have logged that long before the first row was committed.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);
+
+/// Most have logged within so much of the first and the last row: there it is looked first, as
+/// Docker reads a log no faster than some 100,000 lines a second.
+const NEAR: TimeDelta = TimeDelta::seconds(5);
 
 /// What the logs tell.
 #[derive(Debug, Default)]
@@ -58,35 +62,28 @@ pub(super) async fn look(
         steps.iter().any(of)
     };
     let containers: Vec<_> = lines.containers.iter().filter(logs).cloned().collect();
-    let wanted = id.to_owned();
-    let options = LogOptions {
-        since: lines.since,
-        filter: Some(Filter(Arc::new(move |text: &str| text.contains(&wanted)))),
-        ..LogOptions::default()
+    let reading = Reading {
+        engine,
+        containers: &containers,
+        steps,
+        id,
+        deadline,
+        tell,
     };
-    let mut logs = engine.logs(&containers, &options);
-    let mut count = 0;
-    loop {
-        let line = match tokio::time::timeout_at(deadline.into(), logs.next()).await {
-            Ok(Some(line)) => line.map_err(|e| text(&e))?,
-            Ok(None) => break,
-            Err(_) => {
-                lines.late = true;
-                break;
-            }
-        };
-        if let Some(step) = probe::stage(steps, id, &line) {
-            count += 1;
-            tell(Progress::Lines(count));
-            lines.seen.entry(step).or_default().push(Sighting {
-                at: Some(line.at),
-                detail: line.container.to_string(),
-            });
-        }
-    }
     let mut cut = BTreeMap::new();
-    if !lines.late {
-        cut.extend(engine.cut_off(&logs).await.map_err(|e| text(&e))?);
+    let complete = match near {
+        None => false,
+        Some((first, last)) => {
+            let window = (lines.since.max(Some(first - NEAR)), Some(last + NEAR));
+            reading.read(window, &mut lines).await?;
+            !lines.late && reading.is_complete(&lines)
+        }
+    };
+    if !complete && !lines.late {
+        let logs = reading.read((lines.since, None), &mut lines).await?;
+        if !lines.late {
+            cut.extend(engine.cut_off(&logs).await.map_err(|e| text(&e))?);
+        }
     }
     for container in &containers {
         let begins = container.created_at.max(cut.get(&container.name).copied());
@@ -97,4 +94,60 @@ pub(super) async fn look(
         }
     }
     Ok(lines)
+}
+
+struct Reading<'a> {
+    engine: &'a Engine,
+    containers: &'a [Container],
+    steps: &'a [Step],
+    id: &'a str,
+    deadline: Instant,
+    tell: &'a Tell,
+}
+
+impl Reading<'_> {
+    /// Reads from one time to another into `lines`, in place of what is there.
+    async fn read(
+        &self,
+        (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        lines: &mut Lines,
+    ) -> Result<Logs, String> {
+        let wanted = self.id.to_owned();
+        let options = LogOptions {
+            since,
+            until,
+            filter: Some(Filter(Arc::new(move |text: &str| text.contains(&wanted)))),
+            ..LogOptions::default()
+        };
+        lines.seen.clear();
+        let mut logs = self.engine.logs(self.containers, &options);
+        let mut count = 0;
+        loop {
+            let next = tokio::time::timeout_at(self.deadline.into(), logs.next()).await;
+            let line = match next {
+                Ok(Some(line)) => line.map_err(|e| e.to_string())?,
+                Ok(None) => return Ok(logs),
+                Err(_) => {
+                    lines.late = true;
+                    return Ok(logs);
+                }
+            };
+            if let Some(step) = probe::stage(self.steps, self.id, &line) {
+                count += 1;
+                (self.tell)(Progress::Lines(count));
+                lines.seen.entry(step).or_default().push(Sighting {
+                    at: Some(line.at),
+                    detail: line.container.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Whether each stage was seen at least once.
+    fn is_complete(&self, lines: &Lines) -> bool {
+        let mut steps = self.steps.iter().enumerate();
+        steps.all(|(index, step)| {
+            !matches!(step.place, Place::Log { .. }) || lines.seen.contains_key(&index)
+        })
+    }
 }

@@ -157,18 +157,19 @@ pub(crate) async fn look(
     };
     let rows = rows::look(pipeline, &steps, id).await;
     let near = rows.as_ref().ok().and_then(rows::window);
-    let (topics, lines) = tokio::join!(
-        topics::look(pipeline, &steps, id, (options.since, deadline), near, &tell),
-        lines::look(
-            pipeline,
-            &engine,
-            &steps,
-            id,
-            (options.since, near),
-            deadline,
-            &tell
-        ),
-    );
+    let look_topics = topics::look(pipeline, &steps, id, (options.since, deadline), near, &tell);
+    let look_lines = async |near| {
+        let bounds = (options.since, near);
+        lines::look(pipeline, &engine, &steps, id, bounds, deadline, &tell).await
+    };
+    let (topics, lines) = if near.is_some() {
+        tokio::join!(look_topics, look_lines(near))
+    } else {
+        // The events tell about when it was, if the rows do not.
+        let topics = look_topics.await;
+        let near = topics.as_ref().ok().and_then(topics::window);
+        (topics, look_lines(near).await)
+    };
     let evidence = judge::Evidence {
         steps: &steps,
         rows,

@@ -73,6 +73,19 @@ pub(super) async fn look(
     Ok(topics)
 }
 
+/// From the first event to the last.
+pub(super) fn window(topics: &Topics) -> Option<Window> {
+    let events = topics
+        .looked
+        .iter()
+        .filter_map(|(_, looked)| looked.as_ref());
+    let times = events
+        .flat_map(|looked| &looked.found)
+        .filter_map(|event| event.at);
+    let times: Vec<DateTime<Utc>> = times.collect();
+    Some((*times.iter().min()?, *times.iter().max()?))
+}
+
 /// Takes the messages that are of the payment.
 pub(super) fn pick<T: 'static>(id: &str, make: fn(&BorrowedMessage<'_>) -> T) -> Pick<T> {
     let id = id.to_owned();

@@ -2,6 +2,7 @@
 //! payments flow.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,6 +28,7 @@ async fn past_payments_are_traced_and_what_is_missing_is_explained() {
     a_payment_that_went_through_is_seen_everywhere(&pipeline, &database).await;
     an_id_that_nothing_knows_is_said_to_be_unknown(&pipeline);
     a_cleaned_up_test_payment_lacks_nothing(&pipeline);
+    every_replica_is_asked(&pipeline).await;
     a_worker_that_does_not_run_is_named_with_its_lag(&pipeline).await;
     a_dead_letter_is_the_reason(&pipeline).await;
     a_source_that_is_down_leaves_the_others_to_tell(&pipeline, &database).await;
@@ -129,6 +131,29 @@ fn a_cleaned_up_test_payment_lacks_nothing(pipeline: &Pipeline) {
     ];
     let tables = tables.map(|service| format!("{service} table: unknown"));
     assert_eq!(others(&traced), tables, "{traced:#}");
+}
+
+/// Payments land on the partitions of either replica.
+async fn every_replica_is_asked(pipeline: &Pipeline) {
+    pipeline.caravan(&["scale", "purchase-worker=2"]).expect(0);
+    let mut made = 0;
+    let mut logged = BTreeSet::new();
+    eventually_async("both replicas", Duration::from_secs(60), async || {
+        made += 1;
+        let id = pay(pipeline, &format!("replica-{made}")).await;
+        let traced = eventually_async("it is complete", Duration::from_secs(30), async || {
+            let ran = pipeline.caravan(&["trace", &id, "-o", "json"]);
+            (ran.code == 0).then(|| ran.json())
+        })
+        .await;
+        let hops = traced["hops"].as_array().unwrap().iter();
+        let own =
+            hops.filter(|hop| hop["service"] == "purchase-worker" && hop["place"]["kind"] == "log");
+        logged.extend(own.map(|hop| hop["seen"][0]["detail"].to_string()));
+        (logged.len() == 2).then_some(())
+    })
+    .await;
+    pipeline.caravan(&["scale", "purchase-worker=1"]).expect(0);
 }
 
 async fn a_worker_that_does_not_run_is_named_with_its_lag(pipeline: &Pipeline) {
