@@ -30,6 +30,7 @@ mod logs;
 mod metrics;
 mod outages;
 mod projects;
+mod proofs;
 mod shapes;
 mod stack;
 mod stalls;
