@@ -259,6 +259,10 @@ fn inside_is_as_on_the_host(pipeline: &mut Pipeline) {
     use_files(pipeline, "published.yaml");
     pipeline.caravan(&["up"]).expect(0);
     pipeline.expect_green();
+    eventually("Docker calls all healthy", Duration::from_secs(60), || {
+        let status = pipeline.caravan(&["status"]).expect(0).stdout;
+        (!status.contains("starting")).then_some(())
+    });
     let commands: [&[&str]; 8] = [
         &["verify", "-o", "json"],
         &["verify"],
