@@ -123,7 +123,8 @@ mod tests {
         let mut taken = streams.recv().await.expect("comes");
         assert_eq!(Channel::of(&mut taken).await, Some(Channel::Engine));
         // More than its window, and nobody reads.
-        let stuffing = tokio::spawn(async move { stuck.write_all(&vec![7; 1 << 20]).await });
+        let stuffing =
+            tokio::spawn(async move { stuck.write_all(&vec![7; 1 << 20]).await.map(|()| stuck) });
         let mut out = opener.open(Channel::Out).await.expect("opens");
         let mut shown = streams.recv().await.expect("comes");
         assert_eq!(Channel::of(&mut shown).await, Some(Channel::Out));
@@ -136,7 +137,7 @@ mod tests {
         // Read after all, it goes on.
         let mut stuffed = vec![0; 1 << 20];
         taken.read_exact(&mut stuffed).await.expect("reads");
-        stuffing.await.expect("ends").expect("writes");
+        let _stuck = stuffing.await.expect("ends").expect("writes");
         assert!(stuffed.iter().all(|byte| *byte == 7));
     }
 }
