@@ -21,6 +21,7 @@ mod effects;
 mod evidence;
 mod failures;
 mod faults;
+mod first_start;
 mod housekeeping;
 mod images;
 mod load;
