@@ -22,6 +22,7 @@ mod effects;
 mod evidence;
 mod failures;
 mod faults;
+mod first_start;
 mod foreign;
 mod housekeeping;
 mod images;
