@@ -1,13 +1,20 @@
 //! What the services have logged of a payment, in every replica, before restarts and rotations.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
 use super::{Progress, Sighting, Tell, search::Window};
 use crate::{
-    engine::{Engine, Filter, LogOptions, Logs, observed::Container},
+    engine::{
+        Engine, Filter, LogOptions, Logs,
+        observed::{Container, LogLine},
+    },
     error::{Error, Result},
     pipeline::{Pipeline, correlation::Correlation},
     probe::{self, expected::Step, hop::Place},
@@ -16,9 +23,12 @@ use crate::{
 /// A service may have logged that long before the first row was committed.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);
 
-/// Most have logged within so much of the first and the last row: there it is looked first, as
-/// Docker reads a log no faster than some 100,000 lines a second.
+/// Most have logged within so much of the first and the last row.
 const NEAR: TimeDelta = TimeDelta::seconds(5);
+
+/// So many last lines of each container are looked at first: Docker reads some 100,000 a second,
+/// and finds the last ones at once, but any others only by reading all before them.
+const TAILS: [usize; 2] = [5_000, 50_000];
 
 /// What the logs tell.
 #[derive(Debug, Default)]
@@ -75,9 +85,21 @@ pub(super) async fn look(
     let complete = match near {
         None => false,
         Some((first, last)) => {
-            let window = (lines.since.max(Some(first - NEAR)), Some(last + NEAR));
-            reading.read(window, &mut lines).await?;
-            !lines.late && reading.is_complete(&lines)
+            let from = lines.since.max(Some(first - NEAR)).unwrap_or(first);
+            let (mut complete, mut reached) = (false, false);
+            for tail in TAILS {
+                reached = reading.read_last(tail, from, &mut lines).await?;
+                complete = reading.is_complete(&lines);
+                if complete || reached || lines.late {
+                    break;
+                }
+            }
+            if !complete && !reached && !lines.late {
+                let window = (Some(from), Some(last + NEAR));
+                reading.read(window, &mut lines).await?;
+                complete = !lines.late && reading.is_complete(&lines);
+            }
+            complete
         }
     };
     if !complete && !lines.late {
@@ -108,6 +130,28 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Reads the last lines of each container into `lines`, in place of what is there; whether they
+    /// reach back to `from` in each.
+    async fn read_last(
+        &self,
+        count: usize,
+        from: DateTime<Utc>,
+        lines: &mut Lines,
+    ) -> Result<bool, String> {
+        let options = LogOptions {
+            tail: Some(count),
+            ..LogOptions::default()
+        };
+        let mut reached = BTreeSet::new();
+        self.take(self.engine.logs(self.containers, &options), lines, |line| {
+            if line.at <= from && !reached.contains(&*line.container) {
+                reached.insert(line.container.to_string());
+            }
+        })
+        .await?;
+        Ok(self.containers.iter().all(|c| reached.contains(&c.name)))
+    }
+
     /// Reads from one time to another into `lines`, in place of what is there.
     async fn read(
         &self,
@@ -121,8 +165,18 @@ impl Reading<'_> {
             filter: Some(Filter(Arc::new(move |text: &str| text.contains(&wanted)))),
             ..LogOptions::default()
         };
+        self.take(self.engine.logs(self.containers, &options), lines, |_| {})
+            .await
+    }
+
+    /// Notes the payment's lines of `logs`, in place of what is there, and shows each to `each`.
+    async fn take(
+        &self,
+        mut logs: Logs,
+        lines: &mut Lines,
+        mut each: impl FnMut(&LogLine),
+    ) -> Result<Logs, String> {
         lines.seen.clear();
-        let mut logs = self.engine.logs(self.containers, &options);
         let mut count = 0;
         loop {
             let next = tokio::time::timeout_at(self.deadline.into(), logs.next()).await;
@@ -134,6 +188,10 @@ impl Reading<'_> {
                     return Ok(logs);
                 }
             };
+            each(&line);
+            if lines.since.is_some_and(|since| line.at < since) {
+                continue;
+            }
             if let Some(step) = probe::stage(self.correlation, self.steps, self.id, &line) {
                 count += 1;
                 (self.tell)(Progress::Lines(count));
