@@ -7,7 +7,7 @@ use crate::{
         dlq, doctor, down, groups, health, images, logs, restart, run, scale, status, test_flow,
         topics, up, verify,
     },
-    flags::{Format, Global},
+    flags::{Global, ReportFormat},
     pipeline::Needs,
 };
 
@@ -98,21 +98,21 @@ impl Command {
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
-    /// Whether stdout is to hold one JSON document, whatever happens.
-    pub(crate) fn format(&self) -> Format {
+    /// What stdout is to hold, whatever happens.
+    pub(crate) fn format(&self) -> ReportFormat {
         match self {
-            Self::Status(args) => args.output.output,
             Self::Verify(args) => args.output.output,
-            Self::TestFlow(args) => args.output.output,
-            Self::Topics(args) => args.output.output,
-            Self::Groups(args) => args.output.output,
-            Self::Dlq(args) => args.format(),
             Self::Doctor(args) => args.output.output,
-            Self::Images(args) => args.format(),
-            Self::Up(args) => args.output.output,
-            Self::Scale(args) => args.output.output,
+            Self::Status(args) => args.output.output.into(),
+            Self::TestFlow(args) => args.output.output.into(),
+            Self::Topics(args) => args.output.output.into(),
+            Self::Groups(args) => args.output.output.into(),
+            Self::Dlq(args) => args.format().into(),
+            Self::Images(args) => args.format().into(),
+            Self::Up(args) => args.output.output.into(),
+            Self::Scale(args) => args.output.output.into(),
             Self::Down(_) | Self::Restart(_) | Self::Logs(_) | Self::Run(_) | Self::Health(_) => {
-                Format::Table
+                ReportFormat::Table
             }
         }
     }

@@ -31,9 +31,18 @@ pub(crate) struct Context {
     host: Option<String>,
     /// Once it is known; where this process runs inside, from the beginning.
     pipeline: OnceLock<Pipeline>,
-    /// Of a process that runs inside: where the engine is for the host, and where here.
-    engine_inside: Option<(String, String)>,
+    inside: Option<Inside>,
     signals_taken: AtomicBool,
+}
+
+/// What is other where a process runs inside the pipeline's network, for one on the host.
+struct Inside {
+    /// What that is called.
+    who: String,
+    /// Where the engine is for that.
+    host: String,
+    /// Where it is here.
+    endpoint: String,
 }
 
 /// What is asked before something is done that cannot be undone.
@@ -80,13 +89,17 @@ impl Context {
             env,
         };
         let endpoint = request.env.get(INSIDE).cloned().unwrap_or_default();
-        let engine_inside = handover.as_ref().map(|h| (h.engine.clone(), endpoint));
         let known = OnceLock::new();
-        if let Some(Handover { pipeline, .. }) = handover {
-            console.mask(&pipeline.secrets);
+        let inside = handover.map(|handover| {
+            console.mask(&handover.pipeline.secrets);
             // Nobody can have set it before.
-            drop(known.set(pipeline));
-        }
+            drop(known.set(handover.pipeline));
+            Inside {
+                who: handover.who,
+                host: handover.engine,
+                endpoint,
+            }
+        });
         Self {
             console,
             cancel: CancellationToken::new(),
@@ -94,7 +107,7 @@ impl Context {
             request,
             host: host.filter(|h| !h.is_empty()),
             pipeline: known,
-            engine_inside,
+            inside,
             signals_taken: AtomicBool::new(false),
         }
     }
@@ -138,7 +151,12 @@ impl Context {
 
     /// Whether this process runs inside the pipeline's network, for one on the host.
     pub(crate) fn is_inside(&self) -> bool {
-        self.engine_inside.is_some()
+        self.inside.is_some()
+    }
+
+    /// What the process on the host is called, where this one runs inside for it.
+    pub(crate) fn who(&self) -> Option<&str> {
+        self.inside.as_ref().map(|inside| inside.who.as_str())
     }
 
     /// The environment's variables.
@@ -163,8 +181,8 @@ impl Context {
 
     /// Docker.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        match &self.engine_inside {
-            Some((host, endpoint)) => Engine::connect_through(host, endpoint).await,
+        match &self.inside {
+            Some(Inside { host, endpoint, .. }) => Engine::connect_through(host, endpoint).await,
             None => Engine::connect(self.host.as_deref()).await,
         }
     }

@@ -90,3 +90,36 @@ pub(crate) struct OutputArgs {
     #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
     pub(crate) output: Format,
 }
+
+/// `-o` of commands that report findings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For a person: all checks, then the roots of what is wrong
+    #[default]
+    Table,
+    /// A line a finding, without colours or columns
+    Plain,
+    /// One document (docs/schemas/report.json)
+    Json,
+    /// A line of JSON as each check ends (docs/schemas/report-line.json)
+    Ndjson,
+    /// JUnit XML, for CI servers
+    Junit,
+}
+
+impl From<Format> for ReportFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Table => Self::Table,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// Flattened into the arguments of those commands.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// How the findings are written
+    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    pub(crate) output: ReportFormat,
+}

@@ -5,8 +5,8 @@ use crate::{
     checks::doctor::{self, Patient},
     context::Context,
     error::{Error, Kind, Result},
-    flags::OutputArgs,
-    output::report,
+    flags::ReportArgs,
+    output::report::{self, Report},
 };
 
 /// Examine this machine and its Docker, and say what keeps the pipeline from coming up
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) output: ReportArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -35,11 +35,18 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if context.cancel.is_cancelled() {
         return Err(interrupted());
     }
-    let took = began.elapsed();
-    let console = &context.console;
-    let format = args.output.output;
-    report::show(console, &pipeline.project, &findings, took, format);
-    Ok(match report::Tally::of(&findings).is_right() {
+    let report = Report {
+        project: &pipeline.project,
+        findings: &findings,
+        took: began.elapsed(),
+        strict: false,
+    };
+    let (console, format) = (&context.console, args.output.output);
+    for finding in &findings {
+        report::tell(console, finding, format);
+    }
+    report::show(console, report, format);
+    Ok(match report.is_right() {
         true => {
             let next = context.invocation.command("up");
             console.note(&format!("Next: {next}"));

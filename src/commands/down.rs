@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let outcome = engine.down(&project, args.volumes, progress.events()).await;
     progress.finish().await;
     if outcome.is_ok() {
-        state::remove_files(&source)?;
+        state::remove_files(&source, !args.volumes)?;
     }
     drop(lock);
     outcome?;

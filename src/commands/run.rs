@@ -3,7 +3,7 @@
 use caravan_events::names::DEAD_LETTER_TOPIC;
 use clap::ValueEnum;
 use serde_json::json;
-use worker_runtime::{RunError, settings, settings::SettingsError, telemetry};
+use worker_runtime::{RunError, database, settings, settings::SettingsError, telemetry};
 
 use crate::{
     error::{Error, Kind, Result},
@@ -14,7 +14,8 @@ use crate::{
 
 /// Run one part of the pipeline in this process, in the foreground
 ///
-/// Settings come from the environment: KAFKA_BROKERS, DATABASE_URL and the like.
+/// Settings come from the environment: KAFKA_BROKERS, DATABASE_URL and the like. A secret, such as
+/// API_TOKEN, may be in a file instead, which API_TOKEN_FILE names.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which part
@@ -86,8 +87,8 @@ async fn doctor(console: &Console, names: &[String]) -> Result<()> {
 
 async fn migrate() -> Result<()> {
     let _log = telemetry::init("Migrate").map_err(ended)?;
-    let url = settings::required("DATABASE_URL").map_err(unset)?;
-    tell(jobs::migrate::run(&url).await)
+    let address = database::address().map_err(ended)?;
+    tell(jobs::migrate::run(address).await)
 }
 
 /// A job's failure belongs in its log as well, where the format may be JSON.

@@ -72,6 +72,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return up::preview(context, &engine, &goal, args.output.output).await;
     }
     let lock = state::lock(&source)?;
+    state::write_files(&source, &pipeline)?;
     let report = up::bring_about(context, &engine, &goal, args.timeout).await;
     drop(lock);
     up::summarise(context, &report?, args.output.output);

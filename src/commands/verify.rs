@@ -1,38 +1,183 @@
-use std::time::Instant;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use chrono::Local;
 
 use super::Verdict;
 use crate::{
-    checks::{self, Selection},
+    checks::{
+        self, Selection,
+        finding::{Finding, Status},
+    },
     context::Context,
-    error::Result,
-    flags::{Format, OutputArgs},
-    output::report,
+    engine::Engine,
+    error::{Error, Kind, Result},
+    flags::{ReportArgs, ReportFormat},
+    output::report::{self, Report},
+    pipeline::Pipeline,
 };
 
 /// Prove that every part of the pipeline works
+///
+/// Ids of checks are stable: `layer.subject.aspect`. One that could not be made because of another is
+/// skipped; one that failed because of another names it. docs/faults.md tells what turns which red.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Only these checks: ids, beginnings of ids (`groups`, `groups.billing`) or globs (`*.lag`)
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Not these checks; they are made, and told of if they fail, where another needs them
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Look again until all is right, for so long at most; then exit code 4
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "CARAVAN_WAIT",
+        conflicts_with = "watch"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+    /// Look again and again, and tell what changes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Warnings count as failures
+    #[arg(long, env = "CARAVAN_STRICT")]
+    strict: bool,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) output: ReportArgs,
 }
 
+/// Between two looks, where one is not enough.
+const PAUSE: Duration = Duration::from_millis(500);
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let began = Instant::now();
     let pipeline = context.pipeline()?;
-    let engine = context.engine().await?;
-    let selection = Selection::default();
-    let findings = checks::run(&pipeline, &engine, &context.invocation, &selection, |_| {}).await?;
-    let took = began.elapsed();
-    let right = report::Tally::of(&findings).is_right();
-    let (console, format) = (&context.console, args.output.output);
-    report::show(console, &pipeline.project, &findings, took, format);
-    if format == Format::Table && right && pipeline.flow.is_some() {
-        let next = context.invocation.command("test-flow");
-        console.note(&format!("Next: {next}"));
+    let selection = Selection::new(&checks::plan(&pipeline), &args.only, &args.skip)?;
+    let verify = Verify {
+        context,
+        args,
+        pipeline: &pipeline,
+        engine: &context.engine().await?,
+        selection,
+    };
+    if args.watch {
+        return verify.watch().await;
     }
-    Ok(if right {
-        Verdict::Right
-    } else {
-        Verdict::NotRight
-    })
+    verify.until_right().await
+}
+
+struct Verify<'a> {
+    context: &'a Context,
+    args: &'a Args,
+    pipeline: &'a Pipeline,
+    engine: &'a Engine,
+    selection: Selection,
+}
+
+/// How each check ended when it was last made.
+type Known = BTreeMap<String, (Status, String)>;
+
+impl Verify<'_> {
+    /// Makes the checks once; tells of those that end otherwise than is known.
+    async fn look(
+        &self,
+        known: &mut Known,
+        mut tell: impl FnMut(&Finding),
+    ) -> Result<Vec<Finding>> {
+        let (pipeline, invocation) = (self.pipeline, &self.context.invocation);
+        let tell_changes = |finding: &Finding| {
+            let now = (finding.status, finding.seen.clone());
+            if known.insert(finding.id.clone(), now.clone()) != Some(now) {
+                tell(finding);
+            }
+        };
+        let run = checks::run(
+            pipeline,
+            self.engine,
+            invocation,
+            &self.selection,
+            tell_changes,
+        );
+        Box::pin(run).await
+    }
+
+    fn report<'a>(&'a self, findings: &'a [Finding], took: Duration) -> Report<'a> {
+        Report {
+            project: &self.pipeline.project,
+            findings,
+            took,
+            strict: self.args.strict,
+        }
+    }
+
+    /// Once, or until all is right.
+    async fn until_right(&self) -> Result<Verdict> {
+        let (console, format) = (&self.context.console, self.args.output.output);
+        let began = Instant::now();
+        let deadline = self.args.wait.map(|wait| began + wait);
+        let spinner = console.spinner("verify");
+        let mut known = Known::new();
+        let (findings, right) = loop {
+            let tell = |finding: &Finding| report::tell(console, finding, format);
+            let findings = self.look(&mut known, tell).await?;
+            let right = self.report(&findings, began.elapsed()).is_right();
+            if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
+                break (findings, right);
+            }
+            spinner.set_message(waits_for(&findings));
+            tokio::time::sleep(PAUSE).await;
+        };
+        spinner.finish_and_clear();
+        report::show(console, self.report(&findings, began.elapsed()), format);
+        if format == ReportFormat::Table && right && self.pipeline.flow.is_some() {
+            let next = self.context.invocation.command("test-flow");
+            console.note(&format!("Next: {next}"));
+        }
+        Ok(match (right, deadline) {
+            (true, _) => Verdict::Right,
+            (false, None) => Verdict::NotRight,
+            (false, Some(_)) => Verdict::Late,
+        })
+    }
+
+    /// For ever: a table that is drawn again on a terminal, else a line for each change.
+    async fn watch(&self) -> Result<Verdict> {
+        let (console, format) = (&self.context.console, self.args.output.output);
+        if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
+            let what = "--watch has no end, and this format is one document";
+            return Err(Error::new(Kind::Usage, what).hint("-o ndjson"));
+        }
+        let redraws = format == ReportFormat::Table && console.width().is_some();
+        let mut known = Known::new();
+        loop {
+            let began = Instant::now();
+            let tell = |finding: &Finding| match format {
+                ReportFormat::Ndjson => report::tell(console, finding, format),
+                _ if redraws => {}
+                _ => {
+                    let at = Local::now().format("%H:%M:%S");
+                    console.result(&format!("{at} {}", report::change(console, finding)));
+                }
+            };
+            let findings = self.look(&mut known, tell).await?;
+            if redraws {
+                console.clear();
+                report::show(console, self.report(&findings, began.elapsed()), format);
+            }
+            tokio::time::sleep(WATCH_PAUSE).await;
+        }
+    }
+}
+
+/// The roots of what is not right yet.
+fn waits_for(findings: &[Finding]) -> String {
+    let roots = findings
+        .iter()
+        .filter(|f| f.status == Status::Fail && f.cause.is_none());
+    let ids: Vec<_> = roots.map(|f| f.id.as_str()).collect();
+    format!("not right yet: {}", ids.join(", "))
 }

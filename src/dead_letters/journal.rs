@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -203,18 +204,25 @@ pub(super) struct Claim {
 pub(super) struct Journal {
     kafka: Kafka,
     topic: String,
+    who: Arc<str>,
 }
 
 impl Journal {
-    pub(super) fn new(kafka: Kafka, dead_letters: &str) -> Self {
+    /// `who` writes it, for a person.
+    pub(super) fn new(kafka: Kafka, dead_letters: &str, who: Arc<str>) -> Self {
         Self {
             kafka,
             topic: format!("{dead_letters}.replays"),
+            who,
         }
     }
 
     pub(super) fn topic(&self) -> &str {
         &self.topic
+    }
+
+    pub(super) fn who(&self) -> &str {
+        &self.who
     }
 
     /// Makes the topic where it is not there.

@@ -95,7 +95,7 @@ impl Lease {
         let mut other: Option<Held> = None;
         loop {
             let asked = Instant::now();
-            journal.write(&sender, [claim(run)]).await?;
+            journal.write(&sender, [claim(&journal, run)]).await?;
             history = journal.catch_up(history).await?;
             match &history.leases.0 {
                 Some(held) if held.run == run => {
@@ -136,7 +136,7 @@ impl Lease {
                         lost.store(true, Ordering::Relaxed);
                         return;
                     }
-                    if journal.write(&sender, [claim(run)]).await.is_ok() {
+                    if journal.write(&sender, [claim(&journal, run)]).await.is_ok() {
                         *renewed.lock().await = asked;
                     }
                 }
@@ -183,10 +183,15 @@ impl Drop for Lease {
     }
 }
 
-fn claim(run: Uuid) -> (Key, Option<String>) {
+/// What this process is called where others are told who holds the lease.
+pub(crate) fn this_process() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.as_deref().map_or("an unknown host", str::trim);
-    let by = format!("process {} on {host}", std::process::id());
+    format!("process {} on {host}", std::process::id())
+}
+
+fn claim(journal: &Journal, run: Uuid) -> (Key, Option<String>) {
+    let by = journal.who().to_owned();
     (Key::Run(run), Some(json(&Claim { by })))
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod replay;
 pub(crate) mod selection;
 pub(crate) mod survey;
 
+pub(crate) use lease::this_process;
 pub(crate) use letter::Letter;
 pub(crate) use place::Place;
 pub(crate) use selection::Selection;
@@ -74,6 +75,8 @@ pub(crate) struct DeadLetters {
     topics: Arc<BTreeMap<String, TopicState>>,
     /// Topics that letters may be sent back to, each with the groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// Who changes them, for a person.
+    who: Arc<str>,
 }
 
 impl DeadLetters {
@@ -131,7 +134,14 @@ impl DeadLetters {
             called: Arc::new(pipeline.letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
+            who: this_process().into(),
         })
+    }
+
+    /// For somebody else: a process that runs inside is one that nobody else sees.
+    pub(crate) fn on_behalf_of(mut self, who: Option<&str>) -> Self {
+        self.who = who.map_or(self.who, Arc::from);
+        self
     }
 
     /// The dead-letter topic's name.
@@ -149,7 +159,7 @@ impl DeadLetters {
     }
 
     fn journal(&self) -> Journal {
-        Journal::new(self.kafka.clone(), &self.topic)
+        Journal::new(self.kafka.clone(), &self.topic, Arc::clone(&self.who))
     }
 
     /// What was sent back so far; nothing where nothing ever was.

@@ -43,7 +43,7 @@ impl Engine {
 }
 
 async fn answered(vantage: Vantage, question: &Question) -> Result<Answer> {
-    let Vantage { mut socket, said } = vantage;
+    let Vantage { mut socket, end } = vantage;
     let exchange = async {
         let mut line = serde_json::to_vec(question)?;
         line.push(b'\n');
@@ -53,12 +53,14 @@ async fn answered(vantage: Vantage, question: &Question) -> Result<Answer> {
         BufReader::new(&mut socket).read_line(&mut answer).await?;
         Ok::<_, std::io::Error>(serde_json::from_str(&answer)?)
     };
-    exchange.await.map_err(|e| {
-        let what = "a container inside the pipeline's network ended without an answer";
-        let error = Error::new(Kind::NotRight, what).because(e.to_string());
-        let said = said.lock().map(|said| said.clone()).unwrap_or_default();
-        said.into_iter().fold(error, Error::because)
-    })
+    match exchange.await {
+        Ok(answer) => Ok(answer),
+        Err(_) => {
+            let what = "a container inside the pipeline's network ended without an answer";
+            let error = Error::new(Kind::Unreachable, what);
+            Err(end.told().await.into_iter().fold(error, Error::because))
+        }
+    }
 }
 
 /// Removes the container, also when nobody waits for the answer any more.

@@ -32,6 +32,8 @@ pub(crate) struct Leftovers {
     /// Of a `doctor` that was cut short.
     pub(crate) doctor_containers: Vec<String>,
     pub(crate) doctor_networks: Vec<String>,
+    /// Of commands that were to run inside a network, of any project, and never did.
+    pub(crate) visitors: Vec<String>,
     /// Caravan's own image of other executables, in nobody's use.
     pub(crate) images: Vec<String>,
     /// Built here once and replaced since, in nobody's use.
@@ -53,6 +55,9 @@ impl Engine {
         let old = Utc::now() - DOCTOR;
         let dead = |c: &&ContainerSummary| c.state == Some(ContainerSummaryStateEnum::DEAD);
         let doctors = |c: &&ContainerSummary| c.created.is_some_and(|at| at < old.timestamp());
+        let visitors = |c: &&ContainerSummary| {
+            c.state != Some(ContainerSummaryStateEnum::RUNNING) && doctors(c)
+        };
         let used: BTreeSet<&str> = all.iter().filter_map(|c| c.image_id.as_deref()).collect();
         Ok(Leftovers {
             containers: orphans.into_iter().map(|c| c.name.clone()).collect(),
@@ -60,6 +65,7 @@ impl Engine {
             volumes: others(self.volumes(project).await?, &volumes),
             dead: names(labelled(&all, labels::HASH).filter(dead)),
             doctor_containers: names(labelled(&all, labels::DOCTOR).filter(doctors)),
+            visitors: names(labelled(&all, labels::INSIDE).filter(visitors)),
             doctor_networks: self.doctor_networks(old).await?,
             images: self.other_executables(pipeline, &used).await?,
             builds: self.replaced_builds(&used).await?,

@@ -6,38 +6,48 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bollard::{
     container::{AttachContainerResults, LogOutput},
+    errors::Error as DockerError,
     models::{
         ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig,
         NetworkConnectRequest, NetworkingConfig,
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Join},
     net::{TcpStream, UnixStream},
+    task::JoinHandle,
 };
 use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 use super::{
     connect::{Engine, status},
+    exit_code,
     images::caravan_repository,
     labels,
 };
-use crate::{error::Result, pipeline::Pipeline};
+use crate::{
+    error::{Error, Kind, Result},
+    pipeline::{Declared, Pipeline, Place},
+};
 
-/// Bytes that a command may take: a `test-flow` of 100,000 payments needs half of it.
-const MEMORY: i64 = 1 << 30;
+/// Bytes that a command may take: each Kafka client queues up to 64 MB, `test-flow` holds some 200
+/// bytes a payment.
+const MEMORY: i64 = 512 << 20;
 /// Threads: the runtime has one for each core, each Kafka client a few.
 const THREADS: i64 = 1024;
+/// How long the end of a container is waited for that hung up.
+const PARTING: Duration = Duration::from_secs(2);
 /// Of what the container says beside the connection, so many lines are kept.
 const LINES: usize = 20;
 
@@ -53,8 +63,28 @@ type Writing = Pin<Box<dyn AsyncWrite + Send>>;
 pub(crate) struct Vantage {
     /// Its stdout and stdin.
     pub(crate) socket: Join<Reading, Writing>,
+    pub(crate) end: End,
+}
+
+/// How the container ended, once it has.
+pub(crate) struct End {
     /// The last lines of its stderr.
-    pub(crate) said: Arc<Mutex<VecDeque<String>>>,
+    said: Arc<Mutex<VecDeque<String>>>,
+    code: JoinHandle<Option<i64>>,
+}
+
+impl End {
+    /// In words, a line each.
+    pub(crate) async fn told(self) -> Vec<String> {
+        let code = tokio::time::timeout(PARTING, self.code).await;
+        let ended = code.ok().and_then(Result::ok).flatten().map(|code| {
+            let meaning = exit_code::meaning(code);
+            let meaning = meaning.map_or_else(String::new, |meaning| format!(" ({meaning})"));
+            format!("it ended with exit code {code}{meaning}")
+        });
+        let said = self.said.lock().map(|said| said.clone());
+        ended.into_iter().chain(said.unwrap_or_default()).collect()
+    }
 }
 
 impl Engine {
@@ -85,8 +115,8 @@ impl Engine {
         format!("{}-caravan-{}", pipeline.project, &id[..8])
     }
 
-    /// Starts a container that runs `command` of Caravan's own image in these networks; in none,
-    /// without any network.
+    /// Starts a container that runs `command` of Caravan's own image in these networks; without
+    /// one, in none of the pipeline's.
     ///
     /// # Errors
     /// The image cannot be packed; Docker refuses. What was made by then is for
@@ -99,8 +129,22 @@ impl Engine {
         command: &[&str],
     ) -> Result<Vantage> {
         let (image, _) = self.pack(&caravan_repository(pipeline)).await?;
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
         let body = body(&image.reference, pipeline, networks, command);
+        let (engine, name, networks) = (self.clone(), name.to_owned(), networks.to_vec());
+        // To its end, also when nobody waits for it any more: a container that was started goes
+        // when its stdin does, one that was only created would stay.
+        let entering = tokio::spawn(async move { engine.enter(&name, body, &networks).await });
+        let entered = entering.await;
+        entered.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+    }
+
+    async fn enter(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+        networks: &[String],
+    ) -> Result<Vantage> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = self.docker.create_container(Some(options), body);
         self.call("create a container", create).await?;
         // Engines below API 1.44 create a container on one network alone.
@@ -121,8 +165,22 @@ impl Engine {
             .build();
         let attach = self.docker.attach_container(name, Some(options));
         let attached = self.call("attach to a container", attach).await?;
+        let code = tokio::spawn(self.clone().exit_code(name.to_owned()));
         self.start(name, name).await?;
-        Ok(Vantage::over(attached))
+        Ok(Vantage::over(attached, code))
+    }
+
+    /// Of its next end.
+    async fn exit_code(self, name: String) -> Option<i64> {
+        let options = WaitContainerOptionsBuilder::new()
+            .condition("next-exit")
+            .build();
+        let mut ends = self.docker.wait_container(&name, Some(options));
+        match ends.next().await? {
+            Ok(end) => Some(end.status_code),
+            Err(DockerError::DockerContainerWaitError { code, .. }) => Some(code),
+            Err(_) => None,
+        }
     }
 
     /// Removes a container of [`Self::step_inside`], running or not, if it is there.
@@ -185,7 +243,7 @@ impl Engine {
 }
 
 impl Vantage {
-    fn over(attached: AttachContainerResults) -> Self {
+    fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Self {
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&said);
         let bytes = attached.output.filter_map(move |output| {
@@ -202,7 +260,7 @@ impl Vantage {
         let reading: Reading = Box::pin(StreamReader::new(bytes));
         Self {
             socket: tokio::io::join(reading, attached.input),
-            said,
+            end: End { said, code },
         }
     }
 }
@@ -222,6 +280,12 @@ fn body(
     command: &[&str],
 ) -> ContainerCreateBody {
     let first = networks.first();
+    // What is elsewhere is reached all the same; what is inside must not be: there is no network.
+    let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
+    let outside = match pipeline.addresses().iter().any(elsewhere) {
+        true => "bridge",
+        false => "none",
+    };
     let endpoint =
         |network: &String| HashMap::from([(network.clone(), EndpointSettings::default())]);
     let label = (labels::INSIDE.to_owned(), pipeline.project.clone());
@@ -237,7 +301,7 @@ fn body(
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
             auto_remove: Some(true),
-            network_mode: Some(first.cloned().unwrap_or_else(|| "none".to_owned())),
+            network_mode: Some(first.map_or(outside, String::as_str).to_owned()),
             memory: Some(MEMORY),
             pids_limit: Some(THREADS),
             readonly_rootfs: Some(true),

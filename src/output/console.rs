@@ -163,6 +163,13 @@ impl Console {
         self.terminal.columns()
     }
 
+    /// An empty terminal, for what is drawn again and again; nothing elsewhere.
+    pub(crate) fn clear(&self) {
+        if self.terminal.stdout {
+            write_line(&mut io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
+        }
+    }
+
     /// Asks on a terminal; None where nobody can answer.
     pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
         if !self.terminal.answers() {

@@ -2,15 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::{Console, Paint, json};
-use crate::{error::Error, flags::Format};
+use super::{Console, Paint, json, report};
+use crate::{error::Error, flags::ReportFormat};
 
 impl Console {
-    /// What failed, why, and the next command; as JSON on stdout where that was asked for.
-    pub(crate) fn failure(&self, error: &Error, format: Format) {
+    /// What failed, why, and the next command; on stdout where a machine asked.
+    pub(crate) fn failure(&self, error: &Error, format: ReportFormat) {
         match format {
-            Format::Json => self.result(&json::document(&json!({ "error": value(error) }))),
-            Format::Table => self.alarm(&self.text(error)),
+            ReportFormat::Table | ReportFormat::Plain => self.alarm(&self.text(error)),
+            ReportFormat::Json => {
+                self.result(&json::document(&json!({ "error": value(error) })));
+            }
+            ReportFormat::Ndjson => {
+                let line = json!({ "type": "error", "error": value(error) });
+                self.result(&line.to_string());
+            }
+            ReportFormat::Junit => self.result(&report::junit_failure(error)),
         }
     }
 

@@ -33,7 +33,11 @@ impl Terminal {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
-            width: comfy_table::Table::new().width().unwrap_or(WIDTH),
+            // A terminal that nobody has told its size says 0.
+            width: comfy_table::Table::new()
+                .width()
+                .filter(|&columns| columns > 0)
+                .unwrap_or(WIDTH),
             elsewhere: false,
         }
     }

@@ -24,7 +24,7 @@ mod yaml;
 pub(crate) use find::find_service;
 pub(crate) use model::*;
 pub(crate) use pattern::Pattern;
-pub(crate) use place::{Needs, Place};
+pub(crate) use place::{Declared, Needs, Place};
 pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
 
 use source::clean_path;

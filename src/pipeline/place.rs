@@ -83,7 +83,7 @@ impl Pipeline {
         let addresses = self.addresses();
         let needed = addresses
             .iter()
-            .filter(|a| needs == Needs::Everything || a.path[1] == "kafka");
+            .filter(|a| needs == Needs::Everything || a.path[..2] == ["x-caravan", "kafka"]);
         let services = needed.filter_map(|a| match a.place {
             Place::Inside(service) => Some(service),
             Place::Host | Place::Anywhere => None,

@@ -102,7 +102,12 @@ fn parts(
 
 fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pipeline {
     let secret = |name: &String| context.variables.get(name).map(str::to_owned);
-    let drawn = context.secret_names.iter().filter_map(secret);
+    let mut secrets: Vec<_> = context.secret_names.iter().filter_map(secret).collect();
+    for value in compose.secrets {
+        if !secrets.contains(&value) {
+            secrets.push(value);
+        }
+    }
     Pipeline {
         project: context.project.to_owned(),
         origin: context.origin.clone(),
@@ -123,7 +128,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         allowed_logs: extension.allowed_logs,
         flow: extension.flow,
         invariants: extension.invariants,
-        secrets: drawn.chain(compose.secrets).collect(),
+        secrets,
         warnings: compose.warnings,
     }
 }

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Effect, MountSource, Pipeline, Place, Ready, Service,
-    place::Declared,
+    Condition, Declared, Effect, MountSource, Pipeline, Place, Ready, Service,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };

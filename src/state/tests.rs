@@ -1,7 +1,10 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::{ensure_secrets, lock, remove_files, write_files};
-use crate::{error::Kind, pipeline::tests::Place};
+use crate::{
+    error::Kind,
+    pipeline::{Pipeline, tests::Place},
+};
 
 const DECLARATION: &str = "\
 x-caravan:
@@ -136,7 +139,39 @@ fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
         );
     }
     let source = place.source();
-    remove_files(&source).expect("removed");
+    remove_files(&source, true).expect("removed");
     assert!(!source.files_dir().exists());
-    remove_files(&source).expect("removed already");
+    remove_files(&source, true).expect("removed already");
+}
+
+#[test]
+fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_with_the_data() {
+    let mut place = Place::new();
+    let declaration = "name: shop\nx-caravan: {secrets: [TOKEN]}\nservices:\n  app: {image: a, secrets: [token, other]}\n\
+                       secrets:\n  token: {file: '.caravan-${COMPOSE_PROJECT_NAME}/token', x-caravan: {from: TOKEN}}\n\
+                       \u{20} other: {environment: OTHER}\n";
+    place.write("compose.yaml", declaration);
+    place.set("TOKEN", "first");
+    place.set("OTHER", "more");
+    let (source, pipeline) = (place.source(), place.pipeline());
+    assert_eq!(pipeline.secrets, ["first", "more"]);
+    write_files(&source, &pipeline).expect("written");
+    let token = place.path(".caravan-shop/token");
+    assert_eq!(pipeline.services[0].grants[0].path, token);
+    assert_eq!(fs::read_to_string(&token).expect("readable"), "first");
+    assert_eq!(mode(&token), 0o444);
+    let unseen = place.path(".caravan-shop/.gitignore");
+    assert_eq!(fs::read_to_string(unseen).expect("readable"), "*\n");
+
+    place.set("TOKEN", "second");
+    let changed = place.pipeline();
+    let digest = |pipeline: &Pipeline| pipeline.services[0].grants[0].digest;
+    assert_ne!(digest(&changed), digest(&pipeline), "drift is seen");
+    write_files(&source, &changed).expect("written");
+    assert_eq!(fs::read_to_string(&token).expect("readable"), "second");
+
+    remove_files(&source, true).expect("removed");
+    assert!(token.exists() && !place.path(".caravan-shop/secrets").exists());
+    remove_files(&source, false).expect("removed");
+    assert!(!source.files_dir().exists());
 }

@@ -23,6 +23,8 @@ pub(crate) const INSIDE: &str = "CARAVAN_INSIDE";
 pub(crate) struct Handover {
     pub(crate) pipeline: Pipeline,
     pub(crate) terminal: Terminal,
+    /// What the process on the host is called.
+    pub(crate) who: String,
     /// Where the engine is for the host, for messages.
     pub(crate) engine: String,
 }

@@ -19,6 +19,7 @@ use crate::{
     cli::Command,
     commands::Verdict,
     context::Context,
+    dead_letters::this_process,
     engine::{Engine, Vantage},
     error::{Error, Kind, Result},
     output::Console,
@@ -100,19 +101,20 @@ impl Visit<'_> {
         let started = self
             .engine
             .step_inside(self.pipeline, name, networks, &command);
-        let Vantage { socket, said } = tokio::select! {
-            started = started => started?,
-            _ = interrupts.recv() => return Err(interrupted()),
-        };
+        let Vantage { socket, end } = unless_interrupted(started, interrupts).await?;
         let session = Session::greet(link::given(socket), self.order());
         let ended = match session.await {
             Ok(mut session) => session.see_through(self, interrupts).await,
             Err(e) => Err(e),
         };
-        ended.map_err(|error| match error.kind {
-            Kind::Unreachable => with_last_words(error, &said),
-            _ => error,
-        })
+        match ended {
+            Err(error) if error.kind == Kind::Unreachable => {
+                let told = end.told().await.into_iter();
+                let error = told.fold(error, Error::because);
+                Err(error.hint(self.context.invocation.command("status")))
+            }
+            ended => ended,
+        }
     }
 
     fn order(&self) -> Order {
@@ -128,6 +130,7 @@ impl Visit<'_> {
             handover: Handover {
                 pipeline: self.pipeline.clone(),
                 terminal: self.context.console.terminal,
+                who: this_process(),
                 engine: self.engine.host.clone(),
             },
         }
@@ -143,12 +146,22 @@ fn broken() -> Error {
     Error::new(Kind::Unreachable, what)
 }
 
-fn with_last_words(
-    error: Error,
-    said: &std::sync::Mutex<std::collections::VecDeque<String>>,
-) -> Error {
-    let said = said.lock().map(|said| said.clone()).unwrap_or_default();
-    said.into_iter().fold(error, Error::because)
+/// What is being made is seen through, so that it can be removed; nothing else is begun after a
+/// Ctrl-C. After the second nobody waits for it either.
+async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T>>,
+    interrupts: &mut Signal,
+) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        _ = interrupts.recv() => {}
+    }
+    tokio::select! {
+        done = &mut work => drop(done),
+        _ = interrupts.recv() => {}
+    }
+    Err(interrupted())
 }
 
 /// The connection, once the container has said its first word.
@@ -283,7 +296,7 @@ fn verdict(last: &str) -> Result<Verdict> {
             let signal = signal.map_or_else(String::new, |signal| format!("by signal {signal}"));
             Err(Error::new(Kind::Unreachable, what)
                 .because(signal)
-                .because("its memory is bounded (1 GiB), or somebody stopped it"))
+                .because("it took more memory than it may have, or somebody stopped it"))
         }
         Ok(ToHost::Failed(why)) => {
             let what = "the command could not be started inside the pipeline's network";

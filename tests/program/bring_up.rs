@@ -31,6 +31,13 @@ const SERVICES: [&str; 11] = [
     "cache-worker",
 ];
 
+const SECRETS: [&str; 4] = [
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "PAYMENT_TOKEN",
+    "ADMIN_TOKEN",
+];
+
 /// What must not differ after an `up` that had nothing to do.
 fn identity(pipeline: &Pipeline) -> Vec<String> {
     let template =
@@ -127,12 +134,23 @@ fn everything_is_published_on_loopback_alone(pipeline: &Pipeline) {
     }
 }
 
-/// What every container gets; the images of Kafka, Postgres and Redis write beside their volumes, and
-/// the official entrypoints of the latter two need root to own those.
+/// What every container gets; the images of Kafka and Postgres write beside their volumes, and the
+/// official entrypoint of the latter needs root to own its volume.
 fn every_container_is_hardened(pipeline: &Pipeline) {
-    const WRITE: [&str; 3] = ["kafka", "postgres", "redis"];
+    const WRITE: [&str; 2] = ["kafka", "postgres"];
+    let secrets = SECRETS.map(|name| pipeline.secret(name));
     for service in SERVICES {
         let raw: Value = serde_json::from_str(&pipeline.inspect(service, "{{json .}}")).unwrap();
+        let image = pipeline.docker(&["inspect", raw["Image"].as_str().unwrap()]);
+        for (name, secret) in SECRETS.iter().zip(&secrets) {
+            for (shown, what) in [(raw.to_string(), "container"), (image.clone(), "image")] {
+                let is_there = shown.contains(secret);
+                assert!(
+                    !is_there,
+                    "{name} in `docker inspect` of {service}'s {what}"
+                );
+            }
+        }
         let host = &raw["HostConfig"];
         assert_eq!(host["CapDrop"], json!(["ALL"]), "{service}");
         assert_eq!(host["Privileged"], false, "{service}");
@@ -150,7 +168,12 @@ fn every_container_is_hardened(pipeline: &Pipeline) {
         }
         assert_eq!(host["ReadonlyRootfs"], true, "{service}");
         assert_eq!(host["CapAdd"], Value::Null, "{service}");
-        assert_eq!(raw["Config"]["User"], "65534:65534", "{service}");
+        let user = if service == "redis" {
+            "999:999"
+        } else {
+            "65534:65534"
+        };
+        assert_eq!(raw["Config"]["User"], user, "{service}");
     }
     let user = pipeline.docker(&["exec", &pipeline.container("kafka"), "id", "-u"]);
     assert_ne!(user.trim(), "0", "Kafka runs as root");
@@ -164,8 +187,15 @@ fn every_container_is_hardened(pipeline: &Pipeline) {
         assert!(own.all(|line| !line.contains(" root ")), "{top}");
     }
     let redis = pipeline.container("redis");
-    let ping = ["exec", "-e", "REDISCLI_AUTH=", &redis, "redis-cli", "ping"];
+    let ping = ["exec", &redis, "redis-cli", "ping"];
     assert!(pipeline.docker(&ping).contains("NOAUTH"), "no password");
+    for (name, secret) in SECRETS.iter().zip(secrets) {
+        let file = name.to_lowercase().replace('_', "-");
+        let file = pipeline
+            .env_path()
+            .with_file_name(format!(".caravan-{}/{file}", pipeline.project));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), secret, "{name}");
+    }
 }
 
 fn verify_is_green_and_readable(pipeline: &Pipeline) {
@@ -351,13 +381,7 @@ async fn a_deleted_topic_comes_back(pipeline: &Pipeline) {
 }
 
 fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
-    let secrets = [
-        "POSTGRES_PASSWORD",
-        "REDIS_PASSWORD",
-        "PAYMENT_TOKEN",
-        "ADMIN_TOKEN",
-    ]
-    .map(|name| pipeline.secret(name));
+    let secrets = SECRETS.map(|name| pipeline.secret(name));
     let everything: &[&[&str]] = &[
         &["up"],
         &["status"],

@@ -89,6 +89,62 @@ fn no_docker_is_exit_code_3_in_text_and_json() {
     }
 }
 
+#[test]
+fn a_roles_secret_is_taken_from_one_place_and_never_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("token");
+    fs::write(&file, "\n").unwrap();
+    let file = file.to_str().unwrap();
+    let url = "postgres://me@127.0.0.1:1/none";
+    let with_password = "postgres://me:hunter2@127.0.0.1:1/none";
+    let run = |variables: &[(&str, &str)], says: &[&str]| {
+        let mut command = caravan();
+        command.args(["run", "admin-service"]);
+        command
+            .env("HTTP_PORT", "1")
+            .envs(variables.iter().copied());
+        let ran = Ran::of(command.output().unwrap()).expect(2);
+        for part in says {
+            assert!(ran.stderr.contains(part), "{part:?} in:\n{}", ran.stderr);
+        }
+        let shown = ran.stdout + &ran.stderr;
+        assert!(!shown.contains("hunter2"), "{shown}");
+    };
+    run(
+        &[("DATABASE_URL", url)],
+        &["neither API_TOKEN nor API_TOKEN_FILE is set"],
+    );
+    let both = [
+        ("DATABASE_URL", url),
+        ("API_TOKEN", "hunter2"),
+        ("API_TOKEN_FILE", file),
+    ];
+    run(
+        &both,
+        &["API_TOKEN and API_TOKEN_FILE are both set: unset one"],
+    );
+    let empty = [("DATABASE_URL", url), ("API_TOKEN_FILE", file)];
+    run(
+        &empty,
+        &[
+            "API_TOKEN_FILE names ",
+            file,
+            "is empty",
+            "put the secret into it",
+        ],
+    );
+    let absent = [("DATABASE_URL", url), ("API_TOKEN_FILE", "/no/such")];
+    run(&absent, &["API_TOKEN_FILE names /no/such", "No such file"]);
+    let two = [
+        ("DATABASE_URL", with_password),
+        ("DATABASE_PASSWORD", "hunter2"),
+    ];
+    run(
+        &two,
+        &["a password in DATABASE_URL and DATABASE_PASSWORD are both set"],
+    );
+}
+
 /// The points of tests/crash are compiled in for those tests alone. `cargo test --all-features`
 /// builds the other executable, and is told so.
 #[test]

@@ -47,7 +47,7 @@ async fn what_follows_a_beginning_that_was_given_up_is_committed() {
     let pipeline = Pipeline::declared("database", &[]);
     pipeline.caravan(&["up", "migrate"]).expect(0);
     let others = pipeline.database().await;
-    let pool = database::pool(&pipeline.database_url(), 1).unwrap();
+    let pool = database::pool(pipeline.database_url().parse().unwrap(), 1);
     write(&pool, "before").await;
     for turns in 0..GIVEN_UP {
         let patience = async {

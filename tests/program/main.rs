@@ -33,4 +33,5 @@ mod shapes;
 mod stack;
 mod stalls;
 mod support;
+mod vantage;
 mod workers;

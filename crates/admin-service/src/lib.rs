@@ -25,8 +25,8 @@ const CONNECTIONS: u32 = 16;
 /// A setting is wrong, or the port is taken.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("AdminService")?;
-    let pool = database::pool(&settings::required("DATABASE_URL")?, CONNECTIONS)?;
-    let token = BearerToken::new(&settings::required("API_TOKEN")?);
+    let pool = database::pool(database::address()?, CONNECTIONS);
+    let token = BearerToken::new(&settings::required_secret("API_TOKEN")?);
     let routes = http::guard(routes::routes(Allocations::new(pool.clone())), token);
     let service = Service::start(&[database::PART], routes).await?;
     service.metrics.watch_pool(pool.clone());

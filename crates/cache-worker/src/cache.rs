@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use redis::{
-    Client,
+    Client, ConnectionInfo, IntoConnectionInfo,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::time::timeout;
 use uuid::Uuid;
-use worker_runtime::settings::SettingsError;
+use worker_runtime::settings::{self, SettingsError};
+
+/// The whole address, and the password where it has none.
+const URL: &str = "REDIS_URL";
+const PASSWORD: &str = "REDIS_PASSWORD";
 
 /// A connection that is opened on first use, and again after it was lost.
 #[derive(Clone)]
@@ -17,20 +21,42 @@ pub(crate) struct Cache {
     timeout: Duration,
 }
 
+/// `REDIS_URL`, with `REDIS_PASSWORD` where that has none; either may be in a file.
+pub(crate) fn address() -> Result<ConnectionInfo, SettingsError> {
+    let url = settings::required_secret(URL)?;
+    parse(&url, settings::secret(PASSWORD)?)
+}
+
+fn parse(url: &str, password: Option<String>) -> Result<ConnectionInfo, SettingsError> {
+    let info = url.into_connection_info().map_err(invalid)?;
+    let redis = info.redis_settings().clone();
+    match password {
+        None => Ok(info),
+        Some(_) if redis.password().is_some() => Err(SettingsError::Both {
+            first: format!("a password in {}", settings::name_in_use(URL)),
+            second: settings::name_in_use(PASSWORD),
+        }),
+        Some(password) => Ok(info.set_redis_settings(redis.set_password(password))),
+    }
+}
+
+/// The URL holds a password: not even its error is shown.
+fn invalid(_: redis::RedisError) -> SettingsError {
+    SettingsError::Invalid {
+        name: URL.to_owned(),
+        expected: "a Redis URL (redis://:PASSWORD@HOST:6379/0)",
+        reason: "it cannot be read".to_owned(),
+    }
+}
+
 impl Cache {
     /// To be called within a Tokio runtime.
-    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, SettingsError> {
-        // The URL holds a password: not even its error is shown.
-        let invalid = |_| SettingsError::Invalid {
-            name: "REDIS_URL".to_owned(),
-            expected: "a Redis URL (redis://:PASSWORD@HOST:6379/0)",
-            reason: "it cannot be read".to_owned(),
-        };
+    pub(crate) fn new(address: ConnectionInfo, timeout: Duration) -> Result<Self, SettingsError> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
-        let client = Client::open(url).map_err(invalid)?;
+        let client = Client::open(address).map_err(invalid)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(invalid)?;
         Ok(Self {
@@ -86,18 +112,33 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_bad_url_is_not_shown() {
-        let error = Cache::new("redis//:secret@x", Duration::from_secs(1))
-            .err()
-            .expect("not a URL");
+    #[test]
+    fn a_bad_url_is_not_shown() {
+        let error = parse("redis//:secret@x", None).err().expect("not a URL");
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn the_password_is_taken_from_where_it_is_and_from_one_place_alone() {
+        let password = || Some("s3cr3t".to_owned());
+        let info = parse("redis://redis:6379/0", password()).expect("an address");
+        assert_eq!(info.redis_settings().password(), Some("s3cr3t"));
+        let url = "redis://:hunter2@redis:6379/0";
+        let info = parse(url, None).expect("an address");
+        assert_eq!(info.redis_settings().password(), Some("hunter2"));
+        let text = parse(url, password()).err().expect("two").to_string();
+        assert!(text.contains("REDIS_URL and REDIS_PASSWORD"), "{text}");
+        assert!(
+            !text.contains("hunter2") && !text.contains("s3cr3t"),
+            "{text}"
+        );
     }
 
     #[tokio::test]
     async fn a_dead_redis_costs_at_most_the_timeout() {
         let limit = Duration::from_millis(200);
-        let cache = Cache::new("redis://127.0.0.1:1/0", limit).expect("a URL");
+        let address = parse("redis://127.0.0.1:1/0", None).expect("a URL");
+        let cache = Cache::new(address, limit).expect("lazy");
         let began = std::time::Instant::now();
         assert!(cache.delete(vec!["key".to_owned()]).await.is_err());
         assert!(began.elapsed() < limit * 3);

@@ -7,21 +7,21 @@ mod processor;
 
 use std::time::Duration;
 
-use worker_runtime::{RunError, settings, telemetry, worker::Worker};
+use worker_runtime::{RunError, telemetry, worker::Worker};
 
 /// Consumer group, service.
 const NAME: &str = "cache-worker";
 /// For one deletion, connecting included.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs until the process is told to end. Settings: `KAFKA_BROKERS`, `REDIS_URL`, `HTTP_PORT`,
-/// `LOG_FORMAT`.
+/// Runs until the process is told to end. Settings: `KAFKA_BROKERS`, `REDIS_URL`, `REDIS_PASSWORD`,
+/// `HTTP_PORT`, `LOG_FORMAT`.
 ///
 /// # Errors
 /// A setting is wrong, or the Kafka client cannot go on.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("CacheWorker")?;
-    let cache = cache::Cache::new(&settings::required("REDIS_URL")?, TIMEOUT)?;
+    let cache = cache::Cache::new(cache::address()?, TIMEOUT)?;
     let worker = Worker::start(NAME).await?;
     let processor = processor::Invalidation::new(cache, worker.service.health.clone());
     worker.run(processor).await

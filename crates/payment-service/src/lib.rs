@@ -36,10 +36,10 @@ const RELAY_DRAIN: Duration = Duration::from_secs(5);
 /// A setting is wrong, the port is taken, or the Kafka client is beyond recovery.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("PaymentService")?;
-    let pool = database::pool(&settings::required("DATABASE_URL")?, CONNECTIONS)?;
+    let pool = database::pool(database::address()?, CONNECTIONS);
     let brokers = settings::required("KAFKA_BROKERS")?;
     let producer = kafka::producer(&brokers)?;
-    let token = BearerToken::new(&settings::required("API_TOKEN")?);
+    let token = BearerToken::new(&settings::required_secret("API_TOKEN")?);
     let accepted = Arc::new(Notify::new());
     let payments = Payments::new(pool.clone(), Arc::clone(&accepted));
     let routes = http::guard(routes::routes(payments), token);

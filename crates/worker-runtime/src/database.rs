@@ -1,7 +1,9 @@
-//! The connection pool: bounded waits everywhere, and patience with a database that is not
-//! there yet.
+//! Where the database is (`address`), and the connection pool: bounded waits everywhere, and
+//! patience with a database that is not there yet.
 
-use std::{str::FromStr, time::Duration};
+mod address;
+
+use std::time::Duration;
 
 use sqlx::{
     Connection, PgPool, Postgres, Transaction,
@@ -10,7 +12,9 @@ use sqlx::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, Health, RunError, backoff::Backoff};
+use crate::{Failure, Health, backoff::Backoff};
+
+pub use address::address;
 
 /// The database's part in `/ready`.
 pub const PART: &str = "database";
@@ -36,14 +40,9 @@ const SESSION: [(&str, &str); 7] = [
 ];
 
 /// A pool of at most `max_connections`, none of them opened yet.
-///
-/// # Errors
-/// The URL is not one.
-pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| RunError::DatabaseUrl)?
-        .options(SESSION);
-    Ok(PgPoolOptions::new()
+#[must_use]
+pub fn pool(address: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // What is slow fails, and is told by whoever waited.
@@ -58,7 +57,7 @@ pub fn pool(url: &str, max_connections: u32) -> Result<PgPool, RunError> {
                 Ok(true)
             })
         })
-        .connect_lazy_with(options))
+        .connect_lazy_with(address.options(SESSION))
 }
 
 /// Waits until the database has answered. Until then the reason is in the log, once, and in
@@ -86,20 +85,6 @@ pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) 
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
-}
-
-/// A [`pool`] that is answered (see [`wait`]); None when `shutdown` came first.
-///
-/// # Errors
-/// The URL is not one.
-pub async fn connect(
-    url: &str,
-    max_connections: u32,
-    health: &Health,
-    shutdown: &CancellationToken,
-) -> Result<Option<PgPool>, RunError> {
-    let pool = pool(url, max_connections)?;
-    Ok(wait(&pool, health, shutdown).await.then_some(pool))
 }
 
 /// A transaction that leaves nothing behind, even if its beginning is not waited for.
@@ -166,14 +151,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_bad_url_is_an_error_without_the_url() {
-        let error = pool("mysql//secret", 1).expect_err("not a URL");
-        assert!(!error.to_string().contains("secret"));
-    }
-
-    #[tokio::test]
     async fn shutdown_ends_the_wait_for_an_absent_database() {
-        let pool = pool("postgres://nobody:secret@127.0.0.1:1/none", 1).expect("a URL");
+        let address = "postgres://nobody:secret@127.0.0.1:1/none".parse();
+        let pool = pool(address.expect("a URL"), 1);
         let token = CancellationToken::new();
         token.cancel();
         assert!(!wait(&pool, &Health::starting(&[PART]), &token).await);

@@ -1,7 +1,11 @@
-//! Settings come from environment variables. An error names the variable and the remedy, and
-//! never a value that can hold a secret.
+//! Settings come from environment variables, secrets (`secret`) from files as well. An error names
+//! the variable and the remedy, and never a value that can hold a secret.
+
+mod secret;
 
 use std::{env, time::Duration};
+
+pub use secret::{name_in_use, required_secret, secret};
 
 /// A variable that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +15,33 @@ pub enum SettingsError {
     Missing {
         /// The variable.
         name: String,
+    },
+    /// A secret that is set in neither way.
+    #[error(
+        "neither {name} nor {name}_FILE is set: name the secret's file in the service's \
+         environment, then start it again"
+    )]
+    MissingSecret {
+        /// The variable.
+        name: String,
+    },
+    /// One thing is set in two ways.
+    #[error("{first} and {second} are both set: unset one of them, then start the service again")]
+    Both {
+        /// The variable.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// The file that has the secret will not do.
+    #[error("{name} names {path}, {reason}: put the secret into it, then start the service again")]
+    File {
+        /// The variable.
+        name: String,
+        /// The file.
+        path: String,
+        /// `which …`, without any of its content.
+        reason: String,
     },
     /// Set to something that cannot be understood.
     #[error("{name} is not {expected}: {reason}")]

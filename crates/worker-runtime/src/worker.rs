@@ -99,14 +99,13 @@ impl Worker {
         })
     }
 
-    /// The database at `DATABASE_URL`, once it answers; None where the process was told to end
-    /// before that.
+    /// The database at [`database::address`], once it answers; None where the process was told to
+    /// end before that.
     ///
     /// # Errors
-    /// The setting is missing or wrong.
+    /// A setting is missing or wrong.
     pub async fn database(&self) -> Result<Option<PgPool>, RunError> {
-        let url = settings::required("DATABASE_URL")?;
-        let pool = database::pool(&url, DATABASE_CONNECTIONS)?;
+        let pool = database::pool(database::address()?, DATABASE_CONNECTIONS);
         let service = &self.service;
         service.metrics.watch_pool(pool.clone());
         if !database::wait(&pool, &service.health, &service.shutdown).await {

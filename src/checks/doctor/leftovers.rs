@@ -120,6 +120,12 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
             doctor,
         ),
         one(
+            "inside",
+            "none of commands that were killed",
+            &[&left.visitors],
+            docker("rm -f", &left.visitors),
+        ),
+        one(
             "images",
             "none of other executables",
             &[&left.images],

@@ -20,6 +20,7 @@
 //! | `leftovers.containers`, `.networks`, `.volumes` | (warns of those that nothing declares) |
 //! | `leftovers.dead` | (warns of containers of any project that Docker could not remove) |
 //! | `leftovers.doctor` | (warns of what an interrupted `doctor` left) |
+//! | `leftovers.inside` | (warns of containers that commands were to run in, and never did) |
 //! | `leftovers.images`, `.builds` | (warns of images of Caravan's that nobody uses any more) |
 
 mod asked;

@@ -191,6 +191,7 @@ fn what_earlier_runs_left() {
         dead: names(&["other-web"]),
         doctor_containers: names(&["caravan-doctor-1"]),
         doctor_networks: names(&["caravan-doctor-1"]),
+        visitors: names(&["shop-caravan-01234567"]),
         images: names(&["caravan.local/caravan:0123456789ab"]),
         builds: names(&["0123456789ab"]),
     };

@@ -62,6 +62,26 @@ impl Kafka {
         Self::new(bootstrap)
     }
 
+    /// As [`Self::connect`], and it has told of its brokers.
+    ///
+    /// # Errors
+    /// Why it does not (yet).
+    pub(crate) async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self, String> {
+        listening(bootstrap, timeout).await?;
+        let kafka = Self::new(bootstrap)?;
+        let brokers = move |client: &Client| {
+            let metadata = client
+                .fetch_metadata(None, timeout)
+                .map_err(|e| client::describe(&e))?;
+            if metadata.brokers().is_empty() {
+                return Err("no broker is registered yet".to_owned());
+            }
+            Ok(())
+        };
+        kafka.ask(brokers).await?;
+        Ok(kafka)
+    }
+
     /// Runs a question, which blocks, off the runtime.
     async fn ask<T: Send + 'static>(
         &self,
@@ -74,18 +94,7 @@ impl Kafka {
 
 /// See [`super::ready`].
 pub(super) async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
-    listening(bootstrap, timeout).await?;
-    let client = Client::new(bootstrap, None).map_err(|why| at(bootstrap, &why))?;
-    ask(bootstrap, move || {
-        let metadata = client
-            .fetch_metadata(None, timeout)
-            .map_err(|e| client::describe(&e))?;
-        if metadata.brokers().is_empty() {
-            return Err("no broker is registered yet".to_owned());
-        }
-        Ok(())
-    })
-    .await
+    Kafka::answering(bootstrap, timeout).await.map(drop)
 }
 
 /// Runs what blocks off the runtime; errors say which Kafka.

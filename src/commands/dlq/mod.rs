@@ -130,7 +130,9 @@ impl SelectionArgs {
 async fn open(context: &Context, pipeline: &Pipeline) -> Result<DeadLetters> {
     let kafka = topics::connect(context, pipeline).await?;
     let opened = DeadLetters::open(pipeline, kafka).await;
-    opened.map_err(|error| remedied(context, error))
+    opened
+        .map(|letters| letters.on_behalf_of(context.who()))
+        .map_err(|error| remedied(context, error))
 }
 
 /// With the next command, where the error does not bring one.

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::{join, join_all};
 use rdkafka::{
     ClientConfig,
     admin::{
         AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions,
-        NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+        NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication, TopicResult,
     },
     client::DefaultClientContext,
     config::RDKafkaLogLevel,
@@ -22,7 +23,7 @@ const MESSAGE_BYTES: &str = "max.message.bytes";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a change was not made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Refusal {
     /// Somebody else made it first: look again.
     Raced,
@@ -41,7 +42,7 @@ pub(super) struct Broker {
 impl Broker {
     /// # Errors
     /// librdkafka could not be set up.
-    pub(super) fn new(brokers: &str) -> Result<Self, String> {
+    pub(super) fn new(brokers: &str, kafka: Kafka) -> Result<Self, String> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("client.id", "kafka-init")
@@ -50,10 +51,7 @@ impl Broker {
             .set_log_level(RDKafkaLogLevel::Emerg)
             .create()
             .map_err(|e| e.to_string())?;
-        Ok(Self {
-            kafka: Kafka::new(brokers)?,
-            admin,
-        })
+        Ok(Self { kafka, admin })
     }
 
     /// Those of `topics` that exist.
@@ -104,41 +102,72 @@ impl Broker {
         Ok(configs)
     }
 
-    /// Makes the changes of one step.
-    pub(super) async fn apply(&self, step: &Step) -> Result<(), Refusal> {
-        match step {
-            Step::Create(wanted) => self.create(wanted).await,
-            Step::Adjust {
-                wanted,
-                existing,
-                grow,
-                set_retention,
-                raise_message_bytes,
-            } => {
-                if *grow {
-                    self.grow(wanted).await?;
-                }
-                if *set_retention || *raise_message_bytes {
-                    self.set(wanted, existing, *raise_message_bytes).await?;
-                }
-                Ok(())
-            }
-        }
+    /// Makes the changes of all steps, side by side; an outcome for each, in their order.
+    pub(super) async fn apply(&self, steps: &[Step]) -> Vec<Result<(), Refusal>> {
+        let new = |step: &Step| matches!(step, Step::Create(_));
+        let made = steps.iter().filter(|s| new(s)).map(Step::wanted).collect();
+        let adjusted = steps.iter().filter(|s| !new(s)).map(|s| self.adjust(s));
+        let (made, adjusted) = join(self.create(made), join_all(adjusted)).await;
+        let (mut made, mut adjusted) = (made.into_iter(), adjusted.into_iter());
+        let outcome = |step| match new(step) {
+            true => made.next(),
+            false => adjusted.next(),
+        };
+        steps.iter().filter_map(outcome).collect()
     }
 
-    async fn create(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        let (name, partitions) = (&wanted.topic.name, wanted.topic.partitions);
-        let retention = wanted.topic.retention.map(|r| millis(r).to_string());
-        let bytes = wanted.message_bytes.map(|bytes| bytes.to_string());
-        let mut new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        if let Some(retention) = &retention {
-            new = new.set(RETENTION, retention);
+    async fn adjust(&self, step: &Step) -> Result<(), Refusal> {
+        let Step::Adjust {
+            wanted,
+            existing,
+            grow,
+            set_retention,
+            raise_message_bytes,
+        } = step
+        else {
+            return Ok(());
+        };
+        if *grow {
+            self.grow(wanted).await?;
         }
-        if let Some(bytes) = &bytes {
-            new = new.set(MESSAGE_BYTES, bytes);
+        if *set_retention || *raise_message_bytes {
+            self.set(wanted, existing, *raise_message_bytes).await?;
         }
-        let results = self.admin.create_topics([&new], &options()).await?;
-        outcome(results.into_iter().map(|r| r.map_err(|(_, code)| code)))
+        Ok(())
+    }
+
+    /// In one request, which the controller takes as one change: a broker that has just started is
+    /// slow at each.
+    async fn create(&self, all: Vec<&Wanted>) -> Vec<Result<(), Refusal>> {
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let settings: Vec<(Option<String>, Option<String>)> = all
+            .iter()
+            .map(|wanted| {
+                let retention = wanted.topic.retention.map(|r| millis(r).to_string());
+                (retention, wanted.message_bytes.map(|b| b.to_string()))
+            })
+            .collect();
+        let new: Vec<NewTopic<'_>> = all
+            .iter()
+            .zip(&settings)
+            .map(|(wanted, (retention, bytes))| {
+                let Topic {
+                    name, partitions, ..
+                } = &wanted.topic;
+                let new = NewTopic::new(name, *partitions, TopicReplication::Fixed(1));
+                let settings = [(RETENTION, retention), (MESSAGE_BYTES, bytes)];
+                let declared = settings
+                    .iter()
+                    .filter_map(|(key, v)| Some((key, v.as_ref()?)));
+                declared.fold(new, |new, (key, value)| new.set(key, value))
+            })
+            .collect();
+        let answer = self.admin.create_topics(&new, &options()).await;
+        let answer = answer.map_err(Refusal::from);
+        let names = all.iter().map(|wanted| wanted.topic.name.as_str());
+        names.map(|name| outcome_of(name, &answer)).collect()
     }
 
     async fn grow(&self, wanted: &Wanted) -> Result<(), Refusal> {
@@ -168,6 +197,19 @@ impl Broker {
         let results = self.admin.alter_configs([&config], &options()).await?;
         outcome(results.into_iter().map(|r| r.map_err(|(_, code)| code)))
     }
+}
+
+/// What an answer about several topics says of one.
+fn outcome_of(name: &str, answer: &Result<Vec<TopicResult>, Refusal>) -> Result<(), Refusal> {
+    let results = answer.as_ref().map_err(Refusal::clone)?;
+    for result in results {
+        match result {
+            Ok(made) if made == name => return Ok(()),
+            Err((refused, code)) if refused == name => return Err((*code).into()),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Err(Refusal::Again("the broker does not tell".to_owned()))
 }
 
 fn outcome<T>(results: impl Iterator<Item = Result<T, RDKafkaErrorCode>>) -> Result<(), Refusal> {
@@ -227,5 +269,34 @@ impl From<RDKafkaErrorCode> for Refusal {
             | Code::InvalidTopic => Self::Final(code.to_string()),
             _ => Self::Again(code.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_about_several_topics_is_told_apart() {
+        let answer = Ok(vec![
+            Ok("orders".to_owned()),
+            Err(("bills".to_owned(), RDKafkaErrorCode::TopicAlreadyExists)),
+            Err(("dead".to_owned(), RDKafkaErrorCode::PolicyViolation)),
+        ]);
+        assert!(outcome_of("orders", &answer).is_ok());
+        assert!(matches!(outcome_of("bills", &answer), Err(Refusal::Raced)));
+        assert!(matches!(
+            outcome_of("dead", &answer),
+            Err(Refusal::Final(_))
+        ));
+        assert!(matches!(
+            outcome_of("none", &answer),
+            Err(Refusal::Again(_))
+        ));
+        let none = Err(Refusal::Again("no broker".to_owned()));
+        assert!(matches!(
+            outcome_of("orders", &none),
+            Err(Refusal::Again(_))
+        ));
     }
 }

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
 use worker_runtime::{
     backoff::Backoff,
     kafka::{DEAD_LETTER_HEADER_BYTES, SOURCE_MAX_BYTES},
@@ -26,7 +25,7 @@ use self::{
 use crate::{
     clients::{self, kafka::Kafka},
     error::{Error, Kind, Result},
-    pipeline::{Ready, Topic, topic_spec},
+    pipeline::{Topic, topic_spec},
 };
 
 /// For a broker that is still starting.
@@ -41,12 +40,9 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 /// A specification is wrong, the broker does not answer, or it refuses a change.
 pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
     let topics = parse(specs)?;
-    wait_for_broker(brokers).await?;
-    let broker = Broker::new(brokers).map_err(|why| unreachable_broker(brokers, why))?;
-    let asking = tokio::spawn(ask_for_coordinator(
-        brokers.to_owned(),
-        topics[0].name.clone(),
-    ));
+    let kafka = wait_for_broker(brokers).await?;
+    let asking = tokio::spawn(ask_for_coordinator(kafka.clone(), topics[0].name.clone()));
+    let broker = Broker::new(brokers, kafka).map_err(|why| unreachable_broker(brokers, why))?;
     let reconciled = Reconciliation {
         broker,
         topics,
@@ -62,10 +58,8 @@ pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> 
 /// A broker makes its topic of group offsets when it is first asked for a group's coordinator.
 /// Asked now, it is there when the workers join their groups; else each of them would be refused
 /// and try again a second later, some for seconds. The answer does not matter.
-async fn ask_for_coordinator(brokers: String, topic: String) {
-    if let Ok(kafka) = Kafka::new(&brokers) {
-        drop(kafka.committed("kafka-init", &[(topic, 0)]).await);
-    }
+async fn ask_for_coordinator(kafka: Kafka, topic: String) {
+    drop(kafka.committed("kafka-init", &[(topic, 0)]).await);
 }
 
 /// In the order in which they are declared.
@@ -87,13 +81,14 @@ fn parse(specs: &[String]) -> Result<Vec<Topic>> {
     Ok(topics)
 }
 
-async fn wait_for_broker(brokers: &str) -> Result<()> {
+async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
     let deadline = Instant::now() + BROKER_PATIENCE;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let mut told = false;
     loop {
-        let Err(why) = clients::ready(Ready::Kafka, brokers, clients::TIMEOUT).await else {
-            return Ok(());
+        let why = match Kafka::answering(brokers, clients::TIMEOUT).await {
+            Ok(kafka) => return Ok(kafka),
+            Err(why) => why,
         };
         if Instant::now() >= deadline {
             return Err(unreachable_broker(brokers, why));
@@ -171,22 +166,14 @@ impl Reconciliation {
             Err(why) => return Ok(Err(why)),
         };
         let wanted = wanted(&self.topics, &self.dead_letters, &existing);
-        let steps: Vec<(String, Step)> = wanted
+        let steps: Vec<Step> = wanted
             .iter()
-            .map(|wanted| {
-                let name = &wanted.topic.name;
-                (name.clone(), Step::of(wanted, existing.get(name)))
-            })
+            .map(|wanted| Step::of(wanted, existing.get(&wanted.topic.name)))
             .collect();
-        let outcomes = join_all(steps.iter().map(async |(_, step)| {
-            if step.is_done() {
-                return Ok(());
-            }
-            self.broker.apply(step).await
-        }))
-        .await;
+        let outcomes = self.broker.apply(&steps).await;
         let mut waits = Vec::new();
-        for ((name, step), outcome) in steps.iter().zip(outcomes) {
+        for (step, outcome) in steps.iter().zip(outcomes) {
+            let name = &step.wanted().topic.name;
             match outcome {
                 Ok(()) => self.tell(name, step),
                 Err(Refusal::Raced) => {}

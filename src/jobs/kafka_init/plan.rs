@@ -57,6 +57,13 @@ impl Step {
         }
     }
 
+    /// What it leads to.
+    pub(super) fn wanted(&self) -> &Wanted {
+        match self {
+            Self::Create(wanted) | Self::Adjust { wanted, .. } => wanted,
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Create(_) => false,

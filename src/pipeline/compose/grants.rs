@@ -59,6 +59,8 @@ struct Definition<'a> {
 enum Source {
     /// Absolute.
     File(PathBuf),
+    /// The same, and `up` writes it out of a variable of Caravan's own.
+    Drawn(PathBuf, String),
     /// A variable of Caravan's own.
     Environment(String),
     /// The text itself.
@@ -121,9 +123,20 @@ fn definition<'a>(
             .hint("name a `file`, or an `environment` variable"));
     }
     let mut sources = Vec::new();
-    if let Some(view) = fields.take("file") {
+    let file = fields.take("file");
+    let from = fields.read("x-caravan", from)?;
+    if let Some(view) = file {
         let path = view.parse("a path", |path| host_path(path, context))?;
-        sources.push((Source::File(path), view));
+        sources.push(match &from {
+            None => (Source::File(path), view),
+            Some(from) if is_ours(&path, context) => {
+                (Source::Drawn(path, from.filled()?), from.clone())
+            }
+            Some(_) => return Err(not_ours(&name, &view)),
+        });
+    } else if let Some(from) = from {
+        let message = "`from` says what a `file` is written out of, and there is no `file`";
+        return Err(from.problem(message).hint(file_hint(&name)));
     }
     if let Some(view) = fields.take("environment") {
         sources.push((Source::Environment(view.filled()?), view));
@@ -154,6 +167,30 @@ fn definition<'a>(
             Err(wrong.hint(format!("give it one of `file`, `environment`{content}")))
         }
     }
+}
+
+/// `x-caravan` of a definition: the variable out of which `up` writes the file.
+fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
+    let mut fields = view.fields()?;
+    let from = fields.require("from")?;
+    fields.finish()?;
+    Ok(from)
+}
+
+/// Whether `up` may write there: nowhere but in the directory that is this project's alone, and not
+/// over the directories in which it keeps what no file is named for.
+fn is_ours(path: &Path, context: &Context<'_>) -> bool {
+    let taken = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
+    path.parent() == Some(context.files_dir) && !taken.iter().any(|taken| taken == path)
+}
+
+fn not_ours(name: &str, view: &View<'_>) -> Problem {
+    let message = "`up` writes this file, and it writes into the project's own directory alone";
+    view.problem(message).hint(file_hint(name))
+}
+
+fn file_hint(name: &str) -> String {
+    format!("file: .caravan-${{COMPOSE_PROJECT_NAME}}/{name}")
 }
 
 /// Takes a service's `secrets` and `configs`; of one that is not active nothing is looked at.
@@ -246,6 +283,15 @@ impl Definition<'_> {
         };
         let (path, content, written) = match &self.source {
             Source::File(path) => (path.clone(), self.read_file(path)?, None),
+            Source::Drawn(path, name) => {
+                let content = self.variable(name, context)?;
+                let bytes = content.clone().into_bytes();
+                let written = Written {
+                    content,
+                    executable: false,
+                };
+                (path.clone(), bytes, Some(written))
+            }
             Source::Environment(name) => {
                 self.write(self.variable(name, context)?, reference, context)
             }

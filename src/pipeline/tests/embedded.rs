@@ -108,12 +108,35 @@ fn its_services_hold_what_docker_needs() {
     let redis = service(&pipeline, "redis");
     let command = redis.command.as_ref().expect("a command");
     assert!(
-        command[2].contains("<<END\nrequirepass $REDIS_PASSWORD\nEND"),
+        command[2].contains("<<END\nrequirepass $(cat /run/secrets/redis-password)\nEND"),
         "{}",
         command[2]
     );
+    let postgres = service(&pipeline, "postgres");
+    let grant = &postgres.grants[0];
+    assert_eq!(grant.target, "/run/secrets/postgres-password");
+    assert!(
+        grant
+            .path
+            .ends_with("caravan/kodingcaravan/.caravan-kodingcaravan/postgres-password")
+    );
+    let content = grant.written.as_ref().map(|written| &written.content);
+    assert_eq!(content.map(String::as_str), Some("the-POSTGRES_PASSWORD"));
     assert_eq!(pipeline.networks[0].name, "kodingcaravan_default");
     assert_eq!(pipeline.volumes[0].name, "kodingcaravan_kafka-data");
+}
+
+#[test]
+fn what_docker_shows_of_its_services_has_no_secret() {
+    let pipeline = shipped();
+    for service in &pipeline.services {
+        let mut shown = service.clone();
+        shown.grants.clear();
+        let shown = format!("{shown:?}");
+        for secret in &pipeline.secrets {
+            assert!(!shown.contains(secret), "{}", service.name);
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod embedded;
 mod files;
 mod forms;
 mod names;
+mod places;
 mod profiles;
 mod promises;
 mod wrong;

@@ -19,8 +19,8 @@ fn everything() -> Metrics {
     worker.lag(2, 17);
     worker.assigned(3);
     metrics.outbox().unsent(4, Duration::from_millis(1500));
-    let pool = crate::database::pool("postgres://nobody@127.0.0.1:1/none", 8).expect("a URL");
-    metrics.watch_pool(pool);
+    let address = "postgres://nobody@127.0.0.1:1/none".parse();
+    metrics.watch_pool(crate::database::pool(address.expect("a URL"), 8));
     metrics
 }
 

@@ -1,0 +1,117 @@
+//! What `verify` and `doctor` found. One stream of findings, a writer for each reader:
+//!
+//! - `table`: a person at a terminal; `plain`: a line a finding, for `grep` and logs;
+//! - `document`: `json`, one document, and `ndjson`, a line as each thing happens; their JSON Schema
+//!   stands in docs/schemas;
+//! - `junit`: as CI servers read it.
+
+mod document;
+mod junit;
+mod plain;
+mod table;
+
+use std::time::Duration;
+
+use super::{Console, json};
+use crate::{
+    checks::finding::{Finding, Status},
+    error::Error,
+    flags::ReportFormat,
+};
+
+/// How many findings ended in each way.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) pass: usize,
+    pub(crate) warn: usize,
+    pub(crate) fail: usize,
+    pub(crate) skip: usize,
+}
+
+impl Tally {
+    pub(crate) fn of(findings: &[Finding]) -> Self {
+        let mut tally = Self::default();
+        for finding in findings {
+            match finding.status {
+                Status::Pass => tally.pass += 1,
+                Status::Warn => tally.warn += 1,
+                Status::Fail => tally.fail += 1,
+                Status::Skip => tally.skip += 1,
+            }
+        }
+        tally
+    }
+
+    /// Nothing failed, and something was looked at; if `strict`, nothing was warned of either. A skip
+    /// never stands alone: what it depends on has failed.
+    pub(crate) fn is_right(self, strict: bool) -> bool {
+        let doubtful = if strict { self.warn } else { 0 };
+        self.fail + doubtful == 0 && self.pass + self.warn > 0
+    }
+}
+
+/// All that was found, once it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report<'a> {
+    pub(crate) project: &'a str,
+    /// In the order in which they are shown.
+    pub(crate) findings: &'a [Finding],
+    pub(crate) took: Duration,
+    /// Warnings count as failures.
+    pub(crate) strict: bool,
+}
+
+impl Report<'_> {
+    fn tally(&self) -> Tally {
+        Tally::of(self.findings)
+    }
+
+    pub(crate) fn is_right(&self) -> bool {
+        self.tally().is_right(self.strict)
+    }
+}
+
+/// Tells of one finding as it is made, in the formats that do.
+pub(crate) fn tell(console: &Console, finding: &Finding, format: ReportFormat) {
+    match format {
+        ReportFormat::Ndjson => console.result(&document::line(finding)),
+        ReportFormat::Table | ReportFormat::Plain | ReportFormat::Json | ReportFormat::Junit => {}
+    }
+}
+
+/// Tells of all findings, at the end.
+pub(crate) fn show(console: &Console, report: Report<'_>, format: ReportFormat) {
+    console.result(&match format {
+        ReportFormat::Table => table::text(console, report),
+        ReportFormat::Plain => plain::text(report),
+        ReportFormat::Json => json::document(&document::value(report)),
+        ReportFormat::Ndjson => document::last_line(report),
+        ReportFormat::Junit => junit::text(report),
+    });
+}
+
+/// A finding that is not what it was, while they are watched.
+pub(crate) fn change(console: &Console, finding: &Finding) -> String {
+    table::change(console, finding)
+}
+
+/// An error in the place of a JUnit report.
+pub(super) fn junit_failure(error: &Error) -> String {
+    junit::failure(error)
+}
+
+/// `52 checks: 51 pass, 1 warn, 0 fail, 0 skip in 180 ms`.
+fn summary(report: Report<'_>) -> String {
+    let Tally {
+        pass,
+        warn,
+        fail,
+        skip,
+    } = report.tally();
+    let total = super::listing::count(pass + warn + fail + skip, "check");
+    let took = super::listing::duration(report.took);
+    format!("{total}: {pass} pass, {warn} warn, {fail} fail, {skip} skip in {took}")
+}
+
+#[cfg(test)]
+mod tests;

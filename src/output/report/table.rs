@@ -1,0 +1,79 @@
+//! For a person: all checks, then each root with its evidence, the next command, and what follows from it.
+
+use super::{Report, summary};
+use crate::{
+    checks::finding::{Finding, Status},
+    output::{Console, Paint, listing},
+};
+
+pub(super) fn text(console: &Console, report: Report<'_>) -> String {
+    let rows = report.findings.iter().map(|f| row(console, f)).collect();
+    let mut text = listing::table(console, &["", "CHECK", "EXPECTED", "SEEN", "TOOK"], rows);
+    let roots = |status: Status| {
+        let roots = report.findings.iter();
+        roots.filter(move |f| f.status == status && f.cause.is_none())
+    };
+    for root in roots(Status::Fail).chain(roots(Status::Warn)) {
+        let follow = report.findings.iter();
+        let follow = follow.filter(|f| f.cause.as_ref() == Some(&root.id));
+        text.push_str(&details(console, root, &follow.collect::<Vec<_>>()));
+    }
+    text.push_str(&format!("\n\n{}", summary(report)));
+    text
+}
+
+fn row(console: &Console, finding: &Finding) -> Vec<String> {
+    vec![
+        mark(console, finding.status),
+        finding.id.clone(),
+        finding.expected.clone(),
+        finding.seen.clone(),
+        listing::duration(finding.took),
+    ]
+}
+
+/// A root: it has no cause of its own.
+fn details(console: &Console, root: &Finding, follow: &[&Finding]) -> String {
+    if root.evidence.is_empty() && root.hint.is_none() && follow.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n\n{} {}: {}",
+        mark(console, root.status),
+        root.id,
+        root.seen
+    );
+    for line in root.evidence.iter().flat_map(|e| e.lines()) {
+        text.push_str(&format!("\n    {line}"));
+    }
+    if !follow.is_empty() {
+        text.push_str("\n  because of it:");
+    }
+    for finding in follow {
+        let mark = mark(console, finding.status);
+        text.push_str(&format!("\n    {mark} {}: {}", finding.id, finding.seen));
+    }
+    if let Some(hint) = &root.hint {
+        let next = console.out(Paint::Strong, "next:");
+        text.push_str(&format!("\n  {next} {hint}"));
+    }
+    text
+}
+
+/// `✗ groups.a.lag: 12, stuck`.
+pub(super) fn change(console: &Console, finding: &Finding) -> String {
+    let mark = mark(console, finding.status);
+    let cause = finding.cause.as_ref();
+    let cause = cause.map_or_else(String::new, |c| format!(" (because of {c})"));
+    format!("{mark} {}: {}{cause}", finding.id, finding.seen)
+}
+
+fn mark(console: &Console, status: Status) -> String {
+    let (paint, mark) = match status {
+        Status::Pass => (Paint::Good, "✓"),
+        Status::Warn => (Paint::Doubtful, "!"),
+        Status::Fail => (Paint::Bad, "✗"),
+        Status::Skip => (Paint::Faint, "-"),
+    };
+    console.out(paint, mark)
+}

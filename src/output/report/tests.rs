@@ -1,0 +1,129 @@
+//! How findings look, to each reader.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+
+use super::*;
+use crate::{checks::finding::Severity, error::Kind, output::Console};
+
+fn finding(id: &str, status: Status) -> Finding {
+    Finding {
+        id: id.to_owned(),
+        status,
+        severity: Severity::Error,
+        expected: "worked off".to_owned(),
+        seen: "0".to_owned(),
+        evidence: Vec::new(),
+        hint: None,
+        cause: None,
+        took: Duration::from_millis(12),
+    }
+}
+
+/// A worker that was never deployed, and a dead letter.
+fn findings() -> Vec<Finding> {
+    vec![
+        Finding {
+            expected: "running".to_owned(),
+            seen: "not deployed".to_owned(),
+            hint: Some("caravan up billing".to_owned()),
+            ..finding("containers.billing.running", Status::Fail)
+        },
+        Finding {
+            seen: "skipped: containers.billing.running did not pass".to_owned(),
+            cause: Some("containers.billing.running".to_owned()),
+            ..finding("containers.billing.health", Status::Skip)
+        },
+        finding("kafka.reachable", Status::Pass),
+        Finding {
+            seen: "0 of 3".to_owned(),
+            evidence: vec!["placed/0: held by <nobody> & nothing".to_owned()],
+            hint: Some("caravan up billing".to_owned()),
+            cause: Some("containers.billing.running".to_owned()),
+            ..finding("groups.billing.assigned", Status::Fail)
+        },
+        Finding {
+            severity: Severity::Warning,
+            seen: "1: 1 invalid".to_owned(),
+            evidence: vec!["dlq/0/7: not JSON".to_owned()],
+            hint: Some("caravan dlq list".to_owned()),
+            ..finding("dead-letters.empty", Status::Warn)
+        },
+    ]
+}
+
+fn report(findings: &[Finding], strict: bool) -> Report<'_> {
+    Report {
+        project: "shop",
+        findings,
+        took: Duration::from_millis(180),
+        strict,
+    }
+}
+
+#[test]
+fn nothing_looked_at_is_not_right() {
+    let right = |findings: &[Finding], strict| Tally::of(findings).is_right(strict);
+    let [pass, warn, fail, skip] = [Status::Pass, Status::Warn, Status::Fail, Status::Skip]
+        .map(|status| finding("groups.a.lag", status));
+    assert!(!right(&[], false));
+    assert!(!right(&[skip], false));
+    assert!(!right(&[pass.clone(), fail], false));
+    assert!(right(&[pass.clone(), warn.clone()], false));
+    assert!(!right(&[pass, warn], true));
+}
+
+#[test]
+fn roots_come_first_and_what_follows_stands_below_them() {
+    let findings = findings();
+    insta::assert_snapshot!(
+        "table",
+        table::text(&Console::plain(), report(&findings, false))
+    );
+    insta::assert_snapshot!("plain", plain::text(report(&findings, false)));
+}
+
+#[test]
+fn ci_servers_get_a_suite_a_layer() {
+    let findings = findings();
+    let text = junit::text(report(&findings, false));
+    let text = regex::Regex::new(r#" timestamp="[^"]*""#)
+        .expect("is one")
+        .replace_all(&text, "")
+        .into_owned();
+    insta::assert_snapshot!("junit", text);
+    let failures = |strict| {
+        let text = junit::text(report(&findings, strict));
+        text.matches("<failure").count()
+    };
+    assert_eq!((failures(false), failures(true)), (2, 3));
+}
+
+#[test]
+fn an_error_is_a_report_too() {
+    let error = Error::new(Kind::Unreachable, "no Docker")
+        .because("a < b")
+        .hint("start it");
+    insta::assert_snapshot!("junit_failure", junit::failure(&error));
+}
+
+/// docs/schemas is what is published: `UPDATE_DOCS=1 cargo test` writes it anew.
+#[test]
+fn the_published_schemas_are_those_of_what_is_written() {
+    fn published<T: JsonSchema>(name: &str) {
+        let path = format!("{}/docs/schemas/{name}", env!("CARGO_MANIFEST_DIR"));
+        let schema = schemars::schema_for!(T);
+        let text = format!("{:#}\n", schema.as_value());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &text).expect("docs can be written");
+        }
+        let there = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            there == text,
+            "{path} is not of this code: UPDATE_DOCS=1 cargo test"
+        );
+    }
+    published::<document::Document<'static>>("report.json");
+    published::<document::Line<'static>>("report-line.json");
+}
