@@ -14,7 +14,7 @@ pub(super) struct Fault {
     pub(super) follow: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const FAULTS: [Fault; 10] = [
+pub(super) static FAULTS: [Fault; 10] = [
     Fault {
         name: "a worker is not deployed",
         seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),

@@ -72,7 +72,7 @@ impl Shop {
         let guard = IMAGES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.caravan(&[&["up"][..], &INFRASTRUCTURE].concat())
+        self.caravan(&[&["up"][..], &INFRASTRUCTURE[..]].concat())
             .expect(0);
         if docker(&["image", "inspect", DEBIAN]).code == 0 {
             self.variables.insert("NODE_IMAGE", node_image());
