@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::support::{pipeline::IMAGES, *};
+use crate::support::{Ran, caravan, eventually, pipeline::IMAGES};
 
 /// What the stand-in for Node's image is built on: Caravan makes it where no registry is reached.
 const DEBIAN: &str = "caravan.local/debian:bookworm";
@@ -219,7 +222,7 @@ fn node_image() -> String {
     // Cached by Docker, step by step.
     let mut build = Command::new("docker");
     build.args(["build", "-q", "-t", &name, "-"]);
-    build.stdin(std::fs::File::open(dockerfile).unwrap());
+    build.stdin(File::open(dockerfile).unwrap());
     run(&mut build);
     name
 }
