@@ -94,10 +94,10 @@ impl Shop {
 
     /// `up` of one service with other variables than its team gives it.
     pub(super) fn up_with(&self, service: &str, variables: &[(&str, &str)]) {
-        let lines: String = variables
+        let lines = variables
             .iter()
-            .map(|(name, value)| format!("{name}: {value}, "))
-            .collect();
+            .map(|(name, value)| format!("{name}: {value}"));
+        let lines = lines.collect::<Vec<_>>().join(", ");
         let overlay = format!("services: {{{service}: {{environment: {{{lines}}}}}}}\n");
         std::fs::write(self.path("fault.yaml"), overlay).unwrap();
         let files = format!("{FILES}:fault.yaml");
@@ -128,7 +128,7 @@ impl Shop {
     #[track_caller]
     pub(super) fn sql(&self, sql: &str) -> String {
         let db = self.container("db");
-        let psql = [
+        let psql: [&str; 12] = [
             "exec",
             &db,
             "psql",
