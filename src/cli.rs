@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        dlq, doctor, down, groups, health, images, logs, restart, run, scale, status, test_flow,
-        topics, up, verify,
+        dlq, doctor, down, groups, health, images, init, logs, restart, run, scale, schema, status,
+        test_flow, topics, up, verify,
     },
     flags::{Global, ReportFormat},
     pipeline::Needs,
@@ -42,8 +42,10 @@ pub(crate) enum Command {
     Topics(topics::Args),
     Groups(groups::Args),
     Dlq(dlq::Args),
+    Init(init::Args),
     Doctor(doctor::Args),
     Images(images::Args),
+    Schema(schema::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -69,6 +71,8 @@ impl Command {
             | Self::Logs(_)
             | Self::Doctor(_)
             | Self::Images(_)
+            | Self::Init(_)
+            | Self::Schema(_)
             | Self::Run(_)
             | Self::Health(_) => None,
         }
@@ -111,9 +115,13 @@ impl Command {
             Self::Images(args) => args.format().into(),
             Self::Up(args) => args.output.output.into(),
             Self::Scale(args) => args.output.output.into(),
-            Self::Down(_) | Self::Restart(_) | Self::Logs(_) | Self::Run(_) | Self::Health(_) => {
-                ReportFormat::Table
-            }
+            Self::Down(_)
+            | Self::Restart(_)
+            | Self::Logs(_)
+            | Self::Init(_)
+            | Self::Schema(_)
+            | Self::Run(_)
+            | Self::Health(_) => ReportFormat::Table,
         }
     }
 }

@@ -117,6 +117,30 @@ impl Context {
         pipeline::locate(&self.request)
     }
 
+    /// A Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its usual
+    /// names; and what it is called.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn compose_file(&self) -> Result<(PathBuf, Source)> {
+        let mut request = self.request.clone();
+        let found = || pipeline::compose_file(&request.cwd);
+        let Some(path) = request.files.first().cloned().or_else(found) else {
+            return Err(Error::new(Kind::Usage, "there is no Compose file here")
+                .because("neither under one of its usual names, nor named with -f")
+                .hint("caravan init --default writes the shipped pipeline's out for editing"));
+        };
+        if request.files.is_empty() {
+            request.files.push(path.clone());
+        }
+        Ok((path, pipeline::locate(&request)?))
+    }
+
+    /// A path of the command line, from where Caravan was started.
+    pub(crate) fn path(&self, path: &std::path::Path) -> PathBuf {
+        self.request.cwd.join(path)
+    }
+
     /// The pipeline; its secrets are masked from here on.
     ///
     /// # Errors

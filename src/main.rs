@@ -19,6 +19,7 @@ mod load;
 mod output;
 mod pipeline;
 mod probe;
+mod proposal;
 mod state;
 mod vantage;
 

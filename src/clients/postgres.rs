@@ -14,7 +14,7 @@ use super::{
 };
 
 pub(crate) mod batches;
-mod shape;
+pub(crate) mod shape;
 
 /// What a single statement may take; a check that needs longer is no check.
 const STATEMENT_TIMEOUT: &str = "5s";

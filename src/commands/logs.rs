@@ -13,7 +13,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     output::{Console, Paint},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, correlation::Correlation},
 };
 
 /// As many lines as are ready, up to so many, are written at once.
@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         tail: args.tail,
         since: args.since,
         until: args.until,
-        filter: filter(args),
+        filter: filter(args, &pipeline),
     };
     if args.follow {
         let project = &pipeline.project;
@@ -105,8 +105,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 /// What a line's text must have, if anything.
-fn filter(args: &Args) -> Option<Filter> {
+fn filter(args: &Args, pipeline: &Pipeline) -> Option<Filter> {
     let (pattern, id) = (args.grep.clone(), args.correlation_id.clone());
+    let flow = pipeline.flow.as_ref();
+    let correlation = flow.map_or_else(Correlation::default, |f| f.correlation.clone());
     if pattern.is_none() && id.is_none() {
         return None;
     }
@@ -114,7 +116,7 @@ fn filter(args: &Args) -> Option<Filter> {
         pattern
             .as_ref()
             .is_none_or(|pattern| pattern.is_match(text))
-            && id.as_ref().is_none_or(|id| text.contains(id.as_str()))
+            && id.as_ref().is_none_or(|id| correlation.is_about(text, id))
     })))
 }
 

@@ -7,10 +7,12 @@ pub(crate) mod down;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod images;
+pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod scale;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod test_flow;
 pub(crate) mod topics;
@@ -58,6 +60,8 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Dlq(args) => dlq::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Images(args) => images::run(context, args).await,
+        Command::Init(args) => init::run(context, args).await,
+        Command::Schema(_) => schema::run(context),
         Command::Run(args) => Box::pin(run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),

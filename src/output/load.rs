@@ -303,7 +303,7 @@ mod tests {
     fn a_load_reads_well() {
         use clap::Parser;
         let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
-        let console = Console::new(&cli.global, true, Terminal::here());
+        let console = Console::new(&cli.global, true, crate::output::Terminal::here());
         insta::assert_snapshot!(text(&console, &report()));
     }
 

@@ -1,7 +1,8 @@
 //! A Compose file with `x-caravan`, from text to [`Pipeline`], in this order:
 //! `source` (which files, which project), `yaml` (text to a tree with positions), `interpolate`
 //! (`${VAR}`), `compose` and `extension` (tree to typed values), `references` (names that must
-//! exist) -> `model`. `place` says from where its addresses are reached, `find` is how a person names a service; `problem` how a fault is shown.
+//! exist) -> `model`. `place` says from where its addresses are reached, `schema` is what editors are
+//! told of all this. `find` is how a person names a service; `problem` how a fault is shown.
 
 mod compose;
 pub(crate) mod correlation;
@@ -14,6 +15,7 @@ mod place;
 mod problem;
 mod read;
 mod references;
+mod schema;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +27,9 @@ pub(crate) use find::find_service;
 pub(crate) use model::*;
 pub(crate) use pattern::Pattern;
 pub(crate) use place::{Declared, Needs, Place};
-pub(crate) use source::{HostPorts, Request, Set, Source, VariablePort, locate};
+pub(crate) use schema::schema;
+pub(crate) use source::{
+    HostPorts, Request, SHIPPED, Set, Source, VariablePort, compose_file, is_found, locate,
+};
 
 use source::clean_path;

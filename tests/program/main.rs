@@ -16,6 +16,7 @@ mod compose;
 mod converge;
 mod database;
 mod dead_letters;
+mod declare;
 mod doctor;
 mod effects;
 mod evidence;

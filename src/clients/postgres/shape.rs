@@ -3,7 +3,52 @@
 use super::{ANSWER, Postgres, bounded, quote};
 use crate::pipeline::Column;
 
+/// A table as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct TableShape {
+    /// With its schema, unless that is `public`.
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) indexes: Vec<String>,
+}
+
 impl Postgres {
+    /// All tables but Postgres' own, by name; partitions are parts of theirs.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub(crate) async fn tables(&self) -> Result<Vec<TableShape>, String> {
+        let sql = "\
+            SELECT CASE n.nspname WHEN 'public' THEN c.relname \
+            ELSE n.nspname || '.' || c.relname END, \
+            ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid \
+            AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
+            ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
+            ARRAY(SELECT i.relname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
+            WHERE x.indrelid = c.oid AND x.indisvalid ORDER BY 1) \
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition \
+            AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1";
+        let query = sqlx::query_as(sql);
+        let mut connection = self.connection.lock().await;
+        let rows: Vec<(String, Vec<String>, Vec<String>, Vec<String>)> =
+            bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        let table = |(name, columns, kinds, indexes): (_, Vec<_>, Vec<_>, _)| TableShape {
+            name,
+            columns: columns
+                .into_iter()
+                .zip(kinds)
+                .map(|(name, kind)| Column {
+                    name,
+                    kind: Some(kind),
+                })
+                .collect(),
+            indexes,
+        };
+        Ok(rows.into_iter().map(table).collect())
+    }
+
     /// Those of `columns` that `table` does not have as declared, and what it has instead, in words.
     ///
     /// # Errors

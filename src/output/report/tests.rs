@@ -108,20 +108,20 @@ fn an_error_is_a_report_too() {
     insta::assert_snapshot!("junit_failure", junit::failure(&error));
 }
 
-/// docs/schemas is what is published: `UPDATE_DOCS=1 cargo test` writes it anew.
+/// docs/schemas is what is published: `CARAVAN_WRITE_DOCS=1 cargo test` writes it anew.
 #[test]
 fn the_published_schemas_are_those_of_what_is_written() {
     fn published<T: JsonSchema>(name: &str) {
         let path = format!("{}/docs/schemas/{name}", env!("CARGO_MANIFEST_DIR"));
         let schema = schemars::schema_for!(T);
         let text = format!("{:#}\n", schema.as_value());
-        if std::env::var_os("UPDATE_DOCS").is_some() {
+        if std::env::var_os("CARAVAN_WRITE_DOCS").is_some() {
             std::fs::write(&path, &text).expect("docs can be written");
         }
         let there = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             there == text,
-            "{path} is not of this code: UPDATE_DOCS=1 cargo test"
+            "{path} is not of this code: CARAVAN_WRITE_DOCS=1 cargo test"
         );
     }
     published::<document::Document<'static>>("report.json");

@@ -155,14 +155,17 @@ fn long(view: &View<'_>, context: &Context<'_>) -> Result<Mount, Problem> {
     Ok(mount)
 }
 
+/// The type of what is in memory.
+const TMPFS: &str = "tmpfs";
+
 /// `/path:size=64m,mode=1777`, if that is what an entry says in its long form.
 fn in_memory(view: &View<'_>) -> Result<Option<String>, Problem> {
     let kind = view.node.get("type").and_then(|kind| kind.text());
-    if kind != Some("tmpfs") {
+    if kind != Some(TMPFS) {
         return Ok(None);
     }
     let mut fields = view.fields()?;
-    fields.take("type");
+    fields.require("type")?.word(&[(TMPFS, ())])?;
     let target = fields
         .require("target")?
         .parse("a path in the container", absolute)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The pipeline that Caravan ships.
-const EMBEDDED: &str = include_str!("../../../compose/compose.yaml");
+pub(crate) const EMBEDDED: &str = include_str!("../../../compose/compose.yaml");
 /// What messages call it.
 const EMBEDDED_NAME: &str = "embedded:compose.yaml";
 /// Compose's usual names, in its order.
@@ -45,10 +45,7 @@ pub(super) fn find(request: &Request) -> Result<Found> {
     if !request.files.is_empty() {
         return named(request);
     }
-    for name in ["", "compose"]
-        .into_iter()
-        .flat_map(|directory| NAMES.map(|name| Path::new(directory).join(name)))
-    {
+    for name in usual_names() {
         let Some(text) = read(&request.cwd.join(&name))? else {
             continue;
         };
@@ -72,6 +69,22 @@ pub(super) fn find(request: &Request) -> Result<Found> {
         files,
         tree,
     })
+}
+
+/// In the order in which they are looked for.
+fn usual_names() -> impl Iterator<Item = PathBuf> {
+    let directories = ["", "compose"].into_iter();
+    directories.flat_map(|directory| NAMES.map(|name| Path::new(directory).join(name)))
+}
+
+/// The first Compose file by its usual names, with `x-caravan` or without.
+pub(crate) fn compose_file(directory: &Path) -> Option<PathBuf> {
+    usual_names().find(|name| directory.join(name).is_file())
+}
+
+/// Whether a file of this name is found where none is named.
+pub(crate) fn is_found(name: &Path) -> bool {
+    usual_names().any(|usual| usual == name)
 }
 
 fn named(request: &Request) -> Result<Found> {

@@ -6,6 +6,7 @@ mod ports;
 mod project;
 
 pub(super) use files::clean_path;
+pub(crate) use files::{EMBEDDED as SHIPPED, compose_file, is_found};
 pub(crate) use ports::{HostPorts, Set, VariablePort};
 
 use std::{
@@ -146,6 +147,11 @@ impl Source {
     /// The Compose project's name.
     pub(crate) fn project(&self) -> &str {
         &self.project
+    }
+
+    /// The declaration as it is written, its variables not replaced.
+    pub(crate) fn tree(&self) -> &Node {
+        &self.tree
     }
 
     /// Where Caravan keeps what it must remember; it may not exist yet.

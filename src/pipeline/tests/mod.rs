@@ -112,6 +112,6 @@ fn shown(error: &Error) -> String {
 }
 
 /// What `tests/declarations` holds.
-fn corpus() -> PathBuf {
+pub(crate) fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/declarations")
 }

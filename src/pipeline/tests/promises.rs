@@ -13,7 +13,7 @@ fn read(promises: &str, service: &str) -> Pipeline {
         &format!(
             "x-caravan:\n  kafka: {{bootstrap: 'broker.example:9092'}}\n  \
              postgres: {{url: 'postgres://a:b@db.example/shop'}}\n  \
-             topics: ['orders:3:7d']\n{promises}services:\n  app:\n    image: app\n    \
+             topics:\n    - orders:3:7d\n{promises}services:\n  app:\n    image: app\n    \
              x-caravan: {{{service}}}\n"
         ),
     );

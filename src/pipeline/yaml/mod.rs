@@ -4,6 +4,8 @@
 mod merge;
 mod node;
 mod parse;
+#[cfg(test)]
+pub(super) mod taken;
 mod view;
 
 pub(super) use merge::overlay;

@@ -64,6 +64,14 @@ impl Node {
         Some((key, value))
     }
 
+    /// The items of a sequence; none of anything else.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Sequence(items) => items,
+            Value::Null | Value::Scalar(_) | Value::Mapping(_) => &[],
+        }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) => Some(&scalar.text),

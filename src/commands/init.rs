@@ -1,0 +1,112 @@
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use super::Verdict;
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    pipeline::{self, SHIPPED},
+    proposal::{self, Stack},
+};
+
+/// Propose an `x-caravan` for a Compose file that has none, or write the shipped pipeline out
+///
+/// Looks at the Compose file (-f, else the first by its usual names) and, if it runs, at what Kafka
+/// and Postgres have. The proposal is a file to lay over it: caravan -f compose.yaml -f caravan.yaml.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write the pipeline that Caravan ships to compose.yaml, for editing
+    #[arg(long, conflicts_with = "write")]
+    default: bool,
+    /// Write the proposal to caravan.yaml beside the Compose file instead of stdout
+    #[arg(long)]
+    write: bool,
+    /// Write to this file, which must not exist yet; `-` is stdout
+    #[arg(short = 'O', long, value_name = "FILE", conflicts_with = "write")]
+    out: Option<PathBuf>,
+}
+
+/// What the proposal is called.
+const OVERLAY: &str = "caravan.yaml";
+
+pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    if args.default {
+        return shipped(context, args);
+    }
+    let (path, source) = context.compose_file()?;
+    if source.tree().get("x-caravan").is_some() {
+        let what = format!("{} has an x-caravan already", path.display());
+        return Err(Error::new(Kind::Usage, what)
+            .because("init proposes one for a Compose file that has none")
+            .hint("edit it; `caravan schema` is what editors complete it from"));
+    }
+    let pipeline = context.resolve_without_secrets(&source)?;
+    let stack = Stack::new(&pipeline, &source);
+    let spinner = context.console.spinner("init");
+    spinner.set_message("looking around");
+    let seen = Box::pin(proposal::look(&stack, context.engine().await)).await;
+    spinner.finish_and_clear();
+    for why in &seen.unseen {
+        context.console.warn(&format!("not seen: {why}"));
+    }
+    let name = path.display().to_string();
+    let text = proposal::text(&stack, &seen, &name);
+    let beside = path.with_file_name(OVERLAY);
+    match (&args.out, args.write) {
+        (Some(out), _) if out.as_os_str() != "-" => write(context, out, &text)?,
+        (None, true) => write(context, &beside, &text)?,
+        (Some(_) | None, _) => {
+            context.console.result(&text);
+            return Ok(Verdict::Right);
+        }
+    }
+    let overlay = args.out.as_ref().unwrap_or(&beside).display();
+    let next = format!("caravan -f {name} -f {overlay} verify");
+    context
+        .console
+        .note(&format!("Next: edit {overlay}, then {next}"));
+    Ok(Verdict::Right)
+}
+
+fn shipped(context: &Context, args: &Args) -> Result<Verdict> {
+    let out = args.out.clone().unwrap_or_else(|| "compose.yaml".into());
+    if out.as_os_str() == "-" {
+        context.console.result(SHIPPED.trim_end());
+        return Ok(Verdict::Right);
+    }
+    write(context, &out, SHIPPED.trim_end())?;
+    let next = match pipeline::is_found(&out) {
+        true => "caravan up".to_owned(),
+        false => format!("caravan -f {} up", out.display()),
+    };
+    context.console.note(&format!("Next: edit it, then {next}"));
+    Ok(Verdict::Right)
+}
+
+/// A new file; one that is there is left alone.
+fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        let what = format!("cannot write {}", path.display());
+        let error = match error.kind() {
+            ErrorKind::AlreadyExists => Error::new(Kind::Usage, what)
+                .because("it is there already, and is left as it is")
+                .hint("name another one with -O FILE"),
+            _ => Error::new(Kind::Usage, what).because(error.to_string()),
+        };
+        Err(error)
+    };
+    let made = fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(context.path(path));
+    match made.and_then(|mut file| writeln!(file, "{text}")) {
+        Ok(()) => {
+            context.console.note(&format!("wrote {}", path.display()));
+            Ok(())
+        }
+        Err(error) => failed(error),
+    }
+}

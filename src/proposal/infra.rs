@@ -1,0 +1,264 @@
+//! Kafka, Postgres and Redis: where they are, and what they hold.
+
+use super::{
+    look::encoded,
+    seen::{Seen, TopicSeen},
+    stack::{Role, Stack},
+    yaml::{inline, raw, word},
+};
+use crate::{clients::postgres::shape::TableShape, pipeline::Service};
+
+/// Where a client finds Kafka by default.
+const KAFKA_PORT: u16 = 9092;
+const POSTGRES_PORT: u16 = 5432;
+const REDIS_PORT: u16 = 6379;
+
+/// Tables of migration tools: no part of the pipeline's own data.
+const BOOKKEEPING: [&str; 9] = [
+    "_sqlx_migrations",
+    "flyway_schema_history",
+    "schema_migrations",
+    "databasechangelog",
+    "databasechangeloglock",
+    "knex_migrations",
+    "knex_migrations_lock",
+    "pgmigrations",
+    "__diesel_schema_migrations",
+];
+
+/// The lines below `x-caravan:`, for all that was recognised.
+pub(super) fn lines(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
+    let mut lines = Vec::new();
+    endpoints(stack, &mut lines);
+    topics(seen, &mut lines);
+    tables(seen, &mut lines);
+    lines
+}
+
+fn endpoints(stack: &Stack<'_>, lines: &mut Vec<String>) {
+    let brokers: Vec<_> = stack.of(Role::Kafka).collect();
+    let postgres_of = stack.of(Role::Postgres).next();
+    let redis_of = stack.of(Role::Redis).next();
+    let parts = [
+        (
+            "kafka",
+            "bootstrap",
+            brokers.first().copied(),
+            kafka(stack, &brokers),
+        ),
+        ("postgres", "url", postgres_of, postgres(stack)),
+        ("redis", "url", redis_of, redis(stack)),
+    ];
+    let any = parts.iter().any(|(.., address)| address.is_some());
+    if any {
+        lines.push(match stack.is_published() {
+            true => "  # Where the host reaches the infrastructure.".to_owned(),
+            false => {
+                "  # Nothing is published, so these are addresses within the project's network."
+                    .to_owned()
+            }
+        });
+    }
+    for (key, name, service, address) in parts {
+        if let (Some(service), Some(address)) = (service, address) {
+            lines.push(format!("  {key}:"));
+            lines.push(format!("    service: {}", word(&service.name)));
+            lines.push(format!("    {name}: {}", raw(&address)));
+        }
+    }
+    if any {
+        lines.push(String::new());
+    }
+}
+
+/// Whether there is an address for Kafka, and one for Postgres, in the proposal.
+pub(super) fn addressed(stack: &Stack<'_>) -> (bool, bool) {
+    let brokers: Vec<_> = stack.of(Role::Kafka).collect();
+    (kafka(stack, &brokers).is_some(), postgres(stack).is_some())
+}
+
+/// `HOST:PORT` of each broker.
+fn kafka(stack: &Stack<'_>, brokers: &[&Service]) -> Option<String> {
+    let published = stack.is_published();
+    let address = |broker: &&Service| match published {
+        true => {
+            let port = kafka_port(broker)?;
+            Some(format!("localhost:{}", stack.host_port(broker, port)?))
+        }
+        false => Some(format!(
+            "{}:{}",
+            broker.name,
+            inner_kafka_port(stack, broker)
+        )),
+    };
+    let addresses: Vec<_> = brokers.iter().filter_map(address).collect();
+    (!addresses.is_empty()).then(|| addresses.join(","))
+}
+
+/// The container's port whose listener tells clients to come back to the host.
+pub(super) fn kafka_port(broker: &Service) -> Option<u16> {
+    let texts = broker
+        .environment
+        .values()
+        .chain(broker.command.iter().flatten());
+    let texts: Vec<_> = texts.collect();
+    let advertised = broker.ports.iter().find(|port| {
+        let host = port.host_port.unwrap_or_default();
+        let names = ["localhost", "127.0.0.1"].map(|name| format!("{name}:{host}"));
+        texts
+            .iter()
+            .any(|text| names.iter().any(|name| text.contains(name)))
+    });
+    let known = broker
+        .ports
+        .iter()
+        .find(|port| port.container_port == KAFKA_PORT);
+    let port = advertised.or(known).or_else(|| broker.ports.first());
+    port.map(|port| port.container_port)
+}
+
+/// The port that other services use: `kafka:9092` in one of their variables.
+fn inner_kafka_port(stack: &Stack<'_>, broker: &Service) -> u16 {
+    let prefix = format!("{}:", broker.name);
+    let mut values = stack
+        .of(Role::Own)
+        .flat_map(|service| service.environment.values());
+    let port = values.find_map(|value| {
+        let (_, rest) = value.split_once(&prefix)?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    port.unwrap_or(KAFKA_PORT)
+}
+
+/// `HOST:PORT` of a service that listens on `port`, as it is written.
+fn place(stack: &Stack<'_>, service: &Service, port: u16) -> Option<String> {
+    match stack.is_published() {
+        true => Some(format!("127.0.0.1:{}", stack.host_port(service, port)?)),
+        false => Some(format!("{}:{port}", service.name)),
+    }
+}
+
+fn postgres(stack: &Stack<'_>) -> Option<String> {
+    let service = stack.of(Role::Postgres).next()?;
+    let place = place(stack, service, POSTGRES_PORT)?;
+    let variable = |name| {
+        let written = stack.written_or_variable(service, name)?;
+        Some(match written.contains('$') {
+            true => written,
+            false => encoded(&written),
+        })
+    };
+    let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());
+    let database = variable("POSTGRES_DB").unwrap_or_else(|| user.clone());
+    let password =
+        variable("POSTGRES_PASSWORD").unwrap_or_else(|| "${POSTGRES_PASSWORD}".to_owned());
+    Some(format!("postgres://{user}:{password}@{place}/{database}"))
+}
+
+fn redis(stack: &Stack<'_>) -> Option<String> {
+    let service = stack.of(Role::Redis).next()?;
+    let place = place(stack, service, REDIS_PORT)?;
+    let password = stack.written_or_variable(service, "REDIS_PASSWORD");
+    let login = password
+        .map(|password| format!(":{password}@"))
+        .unwrap_or_default();
+    Some(format!("redis://{login}{place}/0"))
+}
+
+fn topics(seen: &Seen, lines: &mut Vec<String>) {
+    let Some(kafka) = seen.kafka.as_ref().filter(|kafka| !kafka.topics.is_empty()) else {
+        lines.push("  # The topics that there have to be, NAME:PARTITIONS:RETENTION.".to_owned());
+        lines.push("  # topics: ['orders:3:7d']".to_owned());
+        lines.push(String::new());
+        return;
+    };
+    lines.push("  # As they are now; take out what may be missing.".to_owned());
+    lines.push("  topics:".to_owned());
+    lines.extend(kafka.topics.iter().map(|t| format!("    - {}", topic(t))));
+    let dead = |t: &&TopicSeen| {
+        let name = t.name.to_ascii_lowercase();
+        ["dlq", "dlt", "dead-letter", "dead_letter", "deadletter"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let dead: Vec<_> = kafka.topics.iter().filter(dead).collect();
+    match dead.as_slice() {
+        [one] => {
+            lines.push("  # By its name.".to_owned());
+            lines.push(format!("  dead-letters: {}", word(&one.name)));
+        }
+        _ => lines.push("  # dead-letters: TOPIC".to_owned()),
+    }
+    lines.push(String::new());
+}
+
+fn topic(topic: &TopicSeen) -> String {
+    let TopicSeen {
+        name,
+        partitions,
+        replication,
+        retention,
+    } = topic;
+    let retention = retention.map(|r| humantime::format_duration(r).to_string());
+    // "7days" is written as "7d".
+    let retention = retention.map(|r| r.replace("days", "d").replace("day", "d"));
+    match (retention, replication) {
+        (Some(retention), 1) => word(&format!(
+            "{name}:{partitions}:{}",
+            retention.replace(' ', "")
+        )),
+        (retention, _) => {
+            let mut text = format!("{{name: {}, partitions: {partitions}", inline(name));
+            if let Some(retention) = retention {
+                text.push_str(&format!(", retention: {}", inline(&retention)));
+            }
+            format!("{text}, replication: {replication}}}")
+        }
+    }
+}
+
+fn tables(seen: &Seen, lines: &mut Vec<String>) {
+    let tables = seen.postgres.iter().flatten();
+    let own = |table: &&TableShape| !BOOKKEEPING.contains(&table.name.as_str());
+    let tables: Vec<_> = tables.filter(own).collect();
+    lines.push(
+        "  # In the order in which one payment, order, signup … reaches them. `find` and `rows`"
+            .to_owned(),
+    );
+    lines.push("  # say which rows are one's: a predicate over its correlation id $$1 (text), and how many.".to_owned());
+    if tables.is_empty() {
+        lines.push("  # tables:".to_owned());
+        lines.push("  #   orders: {find: 'id = $$1::uuid', rows: 1, cleanup: find}".to_owned());
+        lines.push(String::new());
+        return;
+    }
+    lines.push("  tables:".to_owned());
+    for table in tables {
+        lines.push(format!("    {}:", table.name));
+        lines.push("      # find: id = $$1::uuid".to_owned());
+        lines.push("      # rows: 1".to_owned());
+        if !table
+            .columns
+            .iter()
+            .any(|column| column.name == "synthetic")
+        {
+            lines.push(
+                "      # cleanup: find   # or keep: it has no `synthetic` that marks test traffic"
+                    .to_owned(),
+            );
+        }
+        lines.push("      columns:".to_owned());
+        for column in &table.columns {
+            let kind = column.kind.as_deref().unwrap_or_default();
+            lines.push(format!("        - {}: {}", word(&column.name), word(kind)));
+        }
+        if !table.indexes.is_empty() {
+            lines.push(format!(
+                "      indexes: {}",
+                super::yaml::list(&table.indexes)
+            ));
+        }
+    }
+    lines.push(String::new());
+}

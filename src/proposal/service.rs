@@ -1,0 +1,131 @@
+//! What is proposed for one service.
+
+use super::{
+    infra::kafka_port,
+    seen::Seen,
+    stack::{Role, Stack},
+    yaml::{list, raw, word},
+};
+use crate::pipeline::Service;
+
+/// The lines of one service, below `services:`; none for what has nothing to promise.
+pub(super) fn lines(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
+    let promises = match stack.role(service) {
+        Role::Tool | Role::OneShot => return Vec::new(),
+        Role::Kafka => ready(stack, service, "kafka", kafka_port(service)),
+        Role::Postgres => ready(stack, service, "postgres", Some(5432)),
+        Role::Redis => ready(stack, service, "redis", Some(6379)),
+        Role::Own => own(stack, seen, service),
+    };
+    let mut lines = vec![format!("  {}:", service.name)];
+    match promises.iter().all(|line| line.starts_with('#')) {
+        true => lines.push("    x-caravan: {}".to_owned()),
+        false => lines.push("    x-caravan:".to_owned()),
+    }
+    lines.extend(promises.into_iter().map(|line| format!("      {line}")));
+    lines
+}
+
+/// That a part of the infrastructure answers, where the host can ask it, and it is the one whose
+/// address is declared.
+fn ready(stack: &Stack<'_>, service: &Service, word: &str, port: Option<u16>) -> Vec<String> {
+    let first = stack.of(stack.role(service)).next();
+    let declared = first.is_some_and(|first| first.name == service.name);
+    match port.and_then(|port| stack.host_port(service, port)) {
+        Some(_) if declared => vec![format!("ready: {word}")],
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
+    let mut lines = vec![startup(seen, service)];
+    lines.extend(http(stack, seen, service));
+    lines.extend(consumes(stack, seen, service));
+    lines.push("# emits: [TOPIC]".to_owned());
+    if stack.of(Role::Postgres).next().is_some() {
+        lines.push("# writes: [TABLE]".to_owned());
+    }
+    lines
+}
+
+fn startup(seen: &Seen, service: &Service) -> String {
+    match seen.startups.get(&service.name) {
+        Some(text) => format!("startup: {}   # in its log", word(text)),
+        None => "# startup: the line that says that it works, or {regex: '…'}".to_owned(),
+    }
+}
+
+/// Its HTTP, if it has a port: where it answered, else where its health check asks.
+fn http(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Option<String> {
+    let probe = probe(service);
+    let answered = seen.ready.get(&service.name);
+    let published = service.ports.iter().find(|port| {
+        let asked = probe.as_ref().and_then(|(port, _)| *port);
+        port.protocol == "tcp" && asked.is_none_or(|asked| asked == port.container_port)
+    });
+    let url = match (published, &probe) {
+        (Some(port), _) => {
+            format!(
+                "http://127.0.0.1:{}",
+                stack.host_port(service, port.container_port)?
+            )
+        }
+        (None, Some((port, _))) if !stack.is_published() => {
+            format!("http://{}:{}", service.name, port.unwrap_or(80))
+        }
+        (None, _) => return None,
+    };
+    let path = answered.or(probe.as_ref().map(|(_, path)| path));
+    Some(match path {
+        Some(path) if path == "/ready" => format!("http: {}", raw(&url)),
+        Some(path) => format!("http: {{url: '{url}', ready: {}}}", word(path)),
+        None => format!("# http: {{url: '{url}', ready: /health}}"),
+    })
+}
+
+/// Port and path of the URL that its health check asks.
+pub(super) fn probe(service: &Service) -> Option<(Option<u16>, String)> {
+    let test = service.healthcheck.as_ref()?.test.join(" ");
+    let (_, rest) = test.split_once("http://")?;
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '|' | ';' | ')');
+    let url = rest.split(ends).next()?;
+    let (host, path) = url.split_once('/').unwrap_or((url, ""));
+    let port = host.split_once(':').and_then(|(_, port)| port.parse().ok());
+    Some((port, format!("/{path}")))
+}
+
+/// Its group and what it consumes: as Kafka has it, else as its environment hints at.
+fn consumes(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
+    if let Some(group) = seen.group(&service.name) {
+        return vec![
+            format!("group: {}", word(&group.name)),
+            format!("consumes: {}", list(&group.topics)),
+        ];
+    }
+    let hinted = |word: &str| {
+        let named = |key: &String| key.to_ascii_uppercase().contains(word);
+        let mut variables = service.environment.iter();
+        variables
+            .find(|(key, _)| named(key))
+            .map(|(_, value)| value)
+    };
+    let mentions = |broker: &Service| {
+        let mut values = service.environment.values();
+        values.any(|value| value.contains(&format!("{}:", broker.name)))
+    };
+    let uses = stack.of(Role::Kafka).any(mentions);
+    match hinted("GROUP") {
+        Some(group) => vec![
+            format!("# group: {}   # from its environment", word(group)),
+            format!(
+                "# consumes: [{}]",
+                hinted("TOPIC").map_or("TOPIC", String::as_str)
+            ),
+        ],
+        None if uses => vec![
+            "# group: NAME   # or {prefix: NAME-}".to_owned(),
+            "# consumes: [TOPIC]".to_owned(),
+        ],
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,176 @@
+//! Proposals as a person reads them; each is valid as soon as it is written.
+
+use std::time::Duration;
+
+use super::{
+    Seen, Stack,
+    seen::{GroupSeen, KafkaSeen, TopicSeen},
+    text,
+};
+use crate::{
+    clients::postgres::shape::TableShape,
+    pipeline::{Column, Pipeline, tests::Place},
+};
+
+const SHOP: &str = "\
+name: shop
+services:
+  kafka:
+    image: apache/kafka:4.1.1
+    ports: ['127.0.0.1:${KAFKA_PORT:-19092}:19092', '9092:9092']
+    environment:
+      KAFKA_ADVERTISED_LISTENERS: INSIDE://kafka:9092,HOST://localhost:${KAFKA_PORT:-19092}
+    healthcheck: {test: [CMD, 'true']}
+  kafka-ui: {image: provectuslabs/kafka-ui, ports: ['8081:8080']}
+  db:
+    image: postgres:16
+    environment: ['POSTGRES_USER=shop', 'POSTGRES_PASSWORD=${DB_PASSWORD:-p}', 'POSTGRES_DB=orders']
+    ports: ['5432:5432']
+  cache: {image: valkey/valkey:8, ports: ['6379:6379']}
+  migrate: {image: flyway/flyway, depends_on: [db]}
+  api:
+    build: {context: ., dockerfile_inline: 'FROM scratch'}
+    ports: ['${API_PORT:-8080}:3000']
+    environment: {KAFKA_BROKERS: 'kafka:9092'}
+    healthcheck: {test: ['CMD-SHELL', 'wget -qO- http://localhost:3000/healthz || exit 1']}
+    depends_on: {migrate: {condition: service_completed_successfully}}
+  orders-worker:
+    image: shop/orders-worker
+    environment: {KAFKA_BROKERS: 'kafka:9092', GROUP_ID: orders, ORDERS_TOPIC: orders}
+  mailer:
+    image: shop/mailer
+    environment: {KAFKA_BROKERS: 'kafka:9092'}
+";
+
+/// `SHOP` without a published port.
+fn hidden() -> String {
+    let lines = SHOP.lines().map(|line| match line.split_once(", ports:") {
+        Some((before, _)) => format!("{before}}}"),
+        None => line.to_owned(),
+    });
+    let lines: Vec<_> = lines
+        .filter(|line| !line.trim().starts_with("ports:"))
+        .collect();
+    lines.join("\n")
+}
+
+fn seen() -> Seen {
+    let topic = |name: &str, replication, days: Option<u64>| TopicSeen {
+        name: name.to_owned(),
+        partitions: 3,
+        replication,
+        retention: days.map(|days| Duration::from_secs(days * 24 * 60 * 60)),
+    };
+    let group = |name: &str, topic: &str, service: &str| GroupSeen {
+        name: name.to_owned(),
+        topics: vec![topic.to_owned()],
+        services: vec![service.to_owned()],
+    };
+    let column = |name: &str, kind: &str| Column {
+        name: name.to_owned(),
+        kind: Some(kind.to_owned()),
+    };
+    let table = |name: &str, columns: Vec<Column>| TableShape {
+        name: name.to_owned(),
+        columns,
+        indexes: vec![format!("{name}_pkey")],
+    };
+    Seen {
+        kafka: Some(KafkaSeen {
+            topics: vec![
+                topic("orders", 1, Some(7)),
+                topic("orders.dlq", 1, Some(30)),
+                topic("prices", 3, None),
+            ],
+            groups: vec![group("orders-7", "orders", "orders-worker")],
+        }),
+        postgres: Some(vec![
+            table(
+                "flyway_schema_history",
+                vec![column("installed_rank", "integer")],
+            ),
+            table(
+                "orders",
+                vec![
+                    column("id", "uuid"),
+                    column("total", "numeric(10,2)"),
+                    column("at", "timestamp with time zone"),
+                ],
+            ),
+        ]),
+        startups: [
+            (
+                "orders-worker".to_owned(),
+                "[orders] started, costs $".to_owned(),
+            ),
+            ("api".to_owned(), "listening on".to_owned()),
+        ]
+        .into(),
+        ready: [("api".to_owned(), "/healthz".to_owned())].into(),
+        unseen: Vec::new(),
+    }
+}
+
+/// The proposal for a Compose file, and the pipeline that both are.
+fn proposed(compose: &str, seen: &Seen) -> (String, Pipeline) {
+    let mut place = Place::new();
+    place.write("compose.yaml", compose);
+    place.request.files = vec!["compose.yaml".into()];
+    let source = place.source();
+    let pipeline = place.pipeline();
+    let text = text(&Stack::new(&pipeline, &source), seen, "compose.yaml");
+    place.write("caravan.yaml", &text);
+    place.request.files.push("caravan.yaml".into());
+    (text, place.pipeline())
+}
+
+#[test]
+fn of_what_runs_all_that_is_known_is_proposed() {
+    let (text, pipeline) = proposed(SHOP, &seen());
+    insta::assert_snapshot!(text);
+    assert_eq!(pipeline.warnings, Vec::<String>::new());
+    assert_eq!(pipeline.topics.len(), 3);
+    let postgres = pipeline.postgres.as_ref().expect("an address");
+    assert_eq!(postgres.address, "postgres://shop:p@127.0.0.1:5432/orders");
+    let worker = pipeline.service("orders-worker").expect("the worker");
+    assert_eq!(worker.consumes, ["orders"]);
+    assert_eq!(worker.startup, Some("[orders] started, costs $".into()));
+}
+
+#[test]
+fn of_what_does_not_run_the_rest_is_left_to_be_filled_in() {
+    let seen = Seen {
+        unseen: vec!["no container of the project shop runs".to_owned()],
+        ..Seen::default()
+    };
+    let (text, pipeline) = proposed(SHOP, &seen);
+    insta::assert_snapshot!(text);
+    assert!(pipeline.topics.is_empty());
+}
+
+#[test]
+fn without_published_ports_addresses_are_those_within_the_network() {
+    let (text, pipeline) = proposed(&hidden(), &Seen::default());
+    assert!(text.contains("Nothing is published"));
+    let addresses = [&pipeline.kafka, &pipeline.postgres, &pipeline.redis];
+    let addresses = addresses.map(|e| e.as_ref().expect("an address").address.clone());
+    assert_eq!(
+        addresses,
+        [
+            "kafka:9092",
+            "postgres://shop:p@db:5432/orders",
+            "redis://cache:6379/0"
+        ]
+    );
+    let api = pipeline.service("api").expect("the service");
+    let http = api.http.as_ref().expect("its health check says where");
+    assert_eq!(http.ready_url(), "http://api:3000/healthz");
+    assert!(pipeline.services.iter().all(|s| s.ready.is_none()));
+}
+
+#[test]
+fn a_stack_of_nothing_known_gets_a_valid_proposal_too() {
+    let compose = "services:\n  one: {image: one}\n  two: {image: two, depends_on: [one]}\n";
+    let (text, _) = proposed(compose, &Seen::default());
+    assert!(text.contains("x-caravan: {}"), "{text}");
+}
