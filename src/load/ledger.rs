@@ -19,7 +19,7 @@ pub(super) struct Payment {
 /// When each payment was seen at one hop.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Track {
-    /// Microseconds since the epoch, in the order of the payments; [`NEVER`].
+    /// Microseconds since the epoch, in the order of the payments; [`NEVER`], [`UNTIMED`].
     pub(super) at: Vec<i64>,
     /// Sightings beyond each payment's first.
     pub(super) copies: usize,
@@ -27,6 +27,14 @@ pub(super) struct Track {
 
 /// Not seen.
 pub(super) const NEVER: i64 = i64::MIN;
+
+/// Seen, but nobody knows when: most servers do not keep the times of commits.
+pub(super) const UNTIMED: i64 = NEVER + 1;
+
+/// Whether it is known when something was seen.
+pub(super) fn is_timed(at: i64) -> bool {
+    at != NEVER && at != UNTIMED
+}
 
 impl Track {
     pub(super) fn saw(&mut self, payment: usize, at: i64) {
@@ -150,6 +158,8 @@ mod tests {
             (track.at.as_slice(), track.copies),
             (&[NEVER, 10, NEVER][..], 1)
         );
-        assert_eq!(track.seen(), 1);
+        track.saw(0, UNTIMED);
+        assert_eq!(track.seen(), 2);
+        assert_eq!(track.at.iter().filter(|at| is_timed(**at)).count(), 1);
     }
 }

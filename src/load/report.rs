@@ -9,7 +9,7 @@ pub(crate) use super::pace::Lateness;
 use super::{
     Options,
     drain::Drained,
-    ledger::{Ledger, NEVER, Track},
+    ledger::{Ledger, NEVER, Track, is_timed},
     rows::Effects,
 };
 pub(crate) use super::{
@@ -203,7 +203,7 @@ fn input(pipeline: &Pipeline, steps: &[Step], step: usize) -> Option<usize> {
 
 fn since(track: &Track, from: &[i64]) -> Option<Spread> {
     let both = track.at.iter().zip(from);
-    let seen = both.filter(|(at, from)| **at != NEVER && **from != NEVER);
+    let seen = both.filter(|(at, from)| is_timed(**at) && is_timed(**from));
     Spread::of(seen.map(|(at, from)| at - from).collect())
 }
 

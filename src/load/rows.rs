@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::{Progress, ledger::Ledger, unreachable};
+use super::{
+    Progress,
+    ledger::{Ledger, UNTIMED},
+    unreachable,
+};
 use crate::{
     clients::postgres::{Postgres, batches::Rows},
     error::{Error, Kind, Result},
@@ -153,8 +157,9 @@ impl Effects {
                 rows: rows.count,
             });
         }
-        if let Some(last) = rows.last.filter(|_| rows.count >= expected) {
-            ledger.tracks[step].saw(payment, last.timestamp_micros());
+        if rows.count >= expected {
+            let at = rows.last.map_or(UNTIMED, |last| last.timestamp_micros());
+            ledger.tracks[step].saw(payment, at);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! publish is in `engine::spec::corpus`.
 
 mod embedded;
+mod examples;
 mod files;
 mod forms;
 mod names;

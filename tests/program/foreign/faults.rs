@@ -14,13 +14,18 @@ pub(super) struct Fault {
     pub(super) follow: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const FAULTS: [Fault; 10] = [
+pub(super) static FAULTS: [Fault; 10] = [
     Fault {
         name: "a worker is not deployed",
         seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),
         heal: up,
         roots: &["containers.billing.running"],
-        follow: &[],
+        follow: &[
+            ("containers.billing.restarts", "containers.billing.running"),
+            ("logs.billing.started", "containers.billing.running"),
+            ("logs.billing.clean", "containers.billing.running"),
+            ("groups.billing.assigned", "containers.billing.running"),
+        ],
     },
     Fault {
         name: "a worker reads the wrong topic",
@@ -30,7 +35,7 @@ pub(super) const FAULTS: [Fault; 10] = [
         },
         heal: up,
         roots: &["groups.billing.assigned"],
-        follow: &[],
+        follow: &[("groups.billing.lag", "groups.billing.assigned")],
     },
     Fault {
         name: "a worker has the wrong group",
@@ -54,7 +59,7 @@ pub(super) const FAULTS: [Fault; 10] = [
         seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
         heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
         roots: &["database.mails.exists"],
-        follow: &[],
+        follow: &[("database.invoice-is-mailed.holds", "database.mails.exists")],
     },
     Fault {
         name: "nothing is in stock",
@@ -75,7 +80,11 @@ pub(super) const FAULTS: [Fault; 10] = [
         seed: |shop| drop(shop.docker(&["stop", &shop.container("cache")])),
         heal: up,
         roots: &["containers.cache.running"],
-        follow: &[],
+        follow: &[
+            ("containers.cache.health", "containers.cache.running"),
+            ("containers.cache.restarts", "containers.cache.running"),
+            ("cache.reachable", "containers.cache.running"),
+        ],
     },
     Fault {
         name: "a service that a worker calls is down",
@@ -85,7 +94,22 @@ pub(super) const FAULTS: [Fault; 10] = [
         },
         heal: up,
         roots: &["containers.tax-service.running"],
-        follow: &[],
+        follow: &[
+            (
+                "containers.tax-service.health",
+                "containers.tax-service.running",
+            ),
+            (
+                "containers.tax-service.restarts",
+                "containers.tax-service.running",
+            ),
+            (
+                "services.tax-service.ready",
+                "containers.tax-service.running",
+            ),
+            ("logs.tax-service.started", "containers.tax-service.running"),
+            ("groups.billing.lag", "containers.tax-service.running"),
+        ],
     },
     Fault {
         name: "an event that nobody can read",

@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::support::{pipeline::IMAGES, *};
+use crate::support::{Ran, caravan, eventually, pipeline::IMAGES};
 
 /// What the stand-in for Node's image is built on: Caravan makes it where no registry is reached.
 const DEBIAN: &str = "caravan.local/debian:bookworm";
@@ -72,7 +75,7 @@ impl Shop {
         let guard = IMAGES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.caravan(&[&["up"][..], &INFRASTRUCTURE].concat())
+        self.caravan(&[&["up"][..], &INFRASTRUCTURE[..]].concat())
             .expect(0);
         if docker(&["image", "inspect", DEBIAN]).code == 0 {
             self.variables.insert("NODE_IMAGE", node_image());
@@ -91,10 +94,10 @@ impl Shop {
 
     /// `up` of one service with other variables than its team gives it.
     pub(super) fn up_with(&self, service: &str, variables: &[(&str, &str)]) {
-        let lines: String = variables
+        let lines = variables
             .iter()
-            .map(|(name, value)| format!("{name}: {value}, "))
-            .collect();
+            .map(|(name, value)| format!("{name}: {value}"));
+        let lines = lines.collect::<Vec<_>>().join(", ");
         let overlay = format!("services: {{{service}: {{environment: {{{lines}}}}}}}\n");
         std::fs::write(self.path("fault.yaml"), overlay).unwrap();
         let files = format!("{FILES}:fault.yaml");
@@ -125,7 +128,7 @@ impl Shop {
     #[track_caller]
     pub(super) fn sql(&self, sql: &str) -> String {
         let db = self.container("db");
-        let psql = [
+        let psql: [&str; 12] = [
             "exec",
             &db,
             "psql",
@@ -219,7 +222,7 @@ fn node_image() -> String {
     // Cached by Docker, step by step.
     let mut build = Command::new("docker");
     build.args(["build", "-q", "-t", &name, "-"]);
-    build.stdin(std::fs::File::open(dockerfile).unwrap());
+    build.stdin(File::open(dockerfile).unwrap());
     run(&mut build);
     name
 }
