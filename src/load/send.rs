@@ -221,11 +221,11 @@ mod tests {
     };
 
     use axum::{Json, Router, http::StatusCode, routing::post};
-    use rdkafka::message::Headers;
     use serde_json::json;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::pipeline::tests::shipped;
 
     /// An entry service that takes its time, and sees how many ask it at once.
     #[tokio::test]
@@ -252,7 +252,8 @@ mod tests {
             .services
             .iter_mut()
             .find(|s| s.name == "payment-service");
-        entry.expect("declared").http = Some(format!("http://{address}"));
+        let http = entry.and_then(|s| s.http.as_mut());
+        http.expect("declared").url = format!("http://{address}");
         let flow = pipeline.flow.as_ref().expect("a flow");
         let sender = Sender::open(&pipeline, flow, false).expect("it can be asked");
         let options = Options {
