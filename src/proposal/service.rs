@@ -75,7 +75,7 @@ fn http(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Option<String> {
         }
         (None, _) => return None,
     };
-    let path = answered.or(probe.as_ref().map(|(_, path)| path));
+    let path = answered.or_else(|| probe.as_ref().map(|(_, path)| path));
     Some(match path {
         Some(path) if path == "/ready" => format!("http: {}", raw(&url)),
         Some(path) => format!("http: {{url: '{url}', ready: {}}}", word(path)),

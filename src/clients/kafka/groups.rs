@@ -65,7 +65,7 @@ pub(crate) fn meant<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a Grou
 pub(crate) fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState> {
     let meant = meant(group, groups);
     let restless = meant.iter().find(|g| !g.is_at_rest());
-    let told = restless.or(meant.first())?;
+    let told = restless.or_else(|| meant.first())?;
     Some(GroupState {
         name: told.name.clone(),
         state: told.state.clone(),

@@ -12,6 +12,9 @@ pub(crate) struct TableShape {
     pub(crate) indexes: Vec<String>,
 }
 
+/// A table's name, its columns, their types, its indexes.
+type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
+
 impl Postgres {
     /// All tables but Postgres' own, by name; partitions are parts of theirs.
     ///
@@ -32,9 +35,9 @@ impl Postgres {
             AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1";
         let query = sqlx::query_as(sql);
         let mut connection = self.connection.lock().await;
-        let rows: Vec<(String, Vec<String>, Vec<String>, Vec<String>)> =
+        let rows: Vec<TableRow> =
             bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
-        let table = |(name, columns, kinds, indexes): (_, Vec<_>, Vec<_>, _)| TableShape {
+        let table = |(name, columns, kinds, indexes): TableRow| TableShape {
             name,
             columns: columns
                 .into_iter()
