@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_not_shown() {
-        let error = parse("redis//:secret@x", None).err().expect("not a URL");
+        let error = parse("redis//:secret@x", None).expect_err("not a URL");
         assert!(!error.to_string().contains("secret"));
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let url = "redis://:hunter2@redis:6379/0";
         let info = parse(url, None).expect("an address");
         assert_eq!(info.redis_settings().password(), Some("hunter2"));
-        let text = parse(url, password()).err().expect("two").to_string();
+        let text = parse(url, password()).expect_err("two").to_string();
         assert!(text.contains("REDIS_URL and REDIS_PASSWORD"), "{text}");
         assert!(
             !text.contains("hunter2") && !text.contains("s3cr3t"),

@@ -2,7 +2,8 @@
 //! than they can take, commits what is done.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,15 +32,24 @@ const READ_BYTES: usize = 1024 * 1024;
 /// A full lane is looked at again after this, whether it was told to have room or not.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 
+/// A member that was fenced joins anew no more often: two processes of one name would take it from
+/// each other for ever, and that is for a person to see.
+const JOINS_ANEW_AFTER: Duration = Duration::from_secs(300);
+
 /// One consumer of one topic.
 pub(crate) struct Reader {
     consumer: BaseConsumer<Context>,
+    brokers: String,
+    group: String,
     topic: &'static str,
     lanes: Arc<Lanes>,
     health: Health,
     ending: Ending,
     pulse: Arc<Pulse>,
     next_commit: Instant,
+    /// The group has given this member's name to another.
+    fenced: bool,
+    joined_anew: Option<Instant>,
 }
 
 impl Reader {
@@ -54,28 +64,19 @@ impl Reader {
         pulse: Arc<Pulse>,
     ) -> Result<Self, RunError> {
         let lanes = Arc::new(lanes);
-        let context = Context {
-            topic,
-            lanes: Arc::clone(&lanes),
-            health: health.clone(),
-            started: AtomicBool::new(false),
-            away: AtomicBool::new(false),
-            last_failure: Mutex::default(),
-        };
-        let consumer: BaseConsumer<Context> = config(brokers, group)
-            .create_with_context(context)
-            .map_err(|e| RunError::Kafka(e.to_string()))?;
-        consumer
-            .subscribe(&[topic])
-            .map_err(|e| RunError::Kafka(e.to_string()))?;
+        let context = Context::new(topic, Arc::clone(&lanes), health.clone());
         Ok(Self {
-            consumer,
+            consumer: subscribed(brokers, group, context)?,
+            brokers: brokers.to_owned(),
+            group: group.to_owned(),
             topic,
             lanes,
             health,
             ending,
             pulse,
             next_commit: Instant::now(),
+            fenced: false,
+            joined_anew: None,
         })
     }
 
@@ -83,7 +84,22 @@ impl Reader {
     ///
     /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
     pub(crate) fn run(mut self) {
-        while !self.ending.token().is_cancelled() {
+        self.consume();
+        while self.fenced {
+            let Some(anew) = self.join_anew() else {
+                return;
+            };
+            self = anew;
+            self.consume();
+        }
+        let offsets = self.lanes.close(&self.lanes.all());
+        commit(&self.consumer, self.topic, &offsets, CommitMode::Sync);
+        drop(self.consumer);
+    }
+
+    /// Until the worker ends, or its place in the group is lost.
+    fn consume(&mut self) {
+        while !self.fenced && !self.ending.token().is_cancelled() {
             self.pulse.beat();
             if self.regulate() {
                 self.read();
@@ -92,14 +108,34 @@ impl Reader {
             }
             self.commit_done();
         }
-        let offsets = self.lanes.close(&self.lanes.all());
-        commit(&self.consumer, self.topic, &offsets, CommitMode::Sync);
-        drop(self.consumer);
+    }
+
+    /// By another client, under the same name: this one is refused for ever. What is under way is
+    /// finished first, and not committed: it is delivered again, and the inbox knows it. None where
+    /// that cannot be.
+    fn join_anew(self) -> Option<Self> {
+        self.lanes.close(&self.lanes.all());
+        let context = self.consumer.context().successor();
+        // Its teardown hangs, now and then; nobody waits for it.
+        let consumer = self.consumer;
+        thread::spawn(move || drop(consumer));
+        match subscribed(&self.brokers, &self.group, context) {
+            Ok(consumer) => Some(Self {
+                consumer,
+                fenced: false,
+                joined_anew: Some(Instant::now()),
+                ..self
+            }),
+            Err(error) => {
+                self.ending.fatal(error);
+                None
+            }
+        }
     }
 
     /// Waits for a message, takes those that are there with it, and hands them on: a lone one at
     /// once.
-    fn read(&self) {
+    fn read(&mut self) {
         let mut wait = POLL;
         let mut bytes = 0;
         for _ in 0..READ_MESSAGES {
@@ -112,7 +148,7 @@ impl Reader {
                 Some(Err(error)) => self.failed(&error),
                 None => break,
             }
-            if bytes >= READ_BYTES {
+            if bytes >= READ_BYTES || self.fenced {
                 break;
             }
             wait = Duration::ZERO;
@@ -120,10 +156,19 @@ impl Reader {
         self.lanes.flush();
     }
 
-    fn failed(&self, error: &KafkaError) {
+    fn failed(&mut self, error: &KafkaError) {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
-            self.ending
-                .fatal(RunError::Kafka(format!("consumer: {code}: {reason}")));
+            let since = self.joined_anew.map(|at| at.elapsed());
+            let again = since.is_some_and(|since| since < JOINS_ANEW_AFTER);
+            if code == RDKafkaErrorCode::FencedInstanceId && !again {
+                let why = "the group has given this member up: it joins anew";
+                self.health.not_ready(GROUP_PART, why);
+                tracing::warn!(reason, "{why}");
+                self.fenced = true;
+            } else {
+                self.ending
+                    .fatal(RunError::Kafka(format!("consumer: {code}: {reason}")));
+            }
             return;
         }
         match error.rdkafka_error_code() {
@@ -158,6 +203,22 @@ impl Reader {
         let offsets = self.lanes.take_uncommitted();
         commit(&self.consumer, self.topic, &offsets, CommitMode::Async);
     }
+}
+
+/// The client, as a member of its group as soon as it is polled.
+fn subscribed(
+    brokers: &str,
+    group: &str,
+    context: Context,
+) -> Result<BaseConsumer<Context>, RunError> {
+    let topic = context.topic;
+    let consumer: BaseConsumer<Context> = config(brokers, group)
+        .create_with_context(context)
+        .map_err(|e| RunError::Kafka(e.to_string()))?;
+    consumer
+        .subscribe(&[topic])
+        .map_err(|e| RunError::Kafka(e.to_string()))?;
+    Ok(consumer)
 }
 
 /// Offsets are ours to commit, after the effects; the rest is about being quick on a small

@@ -30,19 +30,49 @@ pub(crate) const TOPIC_PART: &str = "topic";
 /// Callbacks; all run on the consumer's thread, within `poll`.
 pub(crate) struct Context {
     pub(crate) topic: &'static str,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) health: Health,
-    pub(crate) started: AtomicBool,
+    lanes: Arc<Lanes>,
+    health: Health,
+    started: AtomicBool,
     /// It was told that no broker can be reached.
-    pub(crate) away: AtomicBool,
+    away: AtomicBool,
     /// librdkafka's last word on a lost or refused connection.
-    pub(crate) last_failure: Mutex<String>,
+    last_failure: Mutex<String>,
+    /// Another client has taken over: what this one still tells is of no account.
+    retired: AtomicBool,
 }
 
 /// librdkafka's facility for it.
 const CONNECTION_FAILED: &str = "FAIL";
 
 impl Context {
+    pub(crate) fn new(topic: &'static str, lanes: Arc<Lanes>, health: Health) -> Self {
+        Self {
+            topic,
+            lanes,
+            health,
+            started: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+            last_failure: Mutex::default(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// For a client in the place of this one's, which is heard no more.
+    pub(crate) fn successor(&self) -> Self {
+        self.retired.store(true, Ordering::Relaxed);
+        let next = Self::new(self.topic, Arc::clone(&self.lanes), self.health.clone());
+        let copy = |from: &AtomicBool, to: &AtomicBool| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        copy(&self.started, &next.started);
+        copy(&self.away, &next.away);
+        next
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
     fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {
         list.elements_for_topic(self.topic)
             .iter()
@@ -120,13 +150,16 @@ impl Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(list) = rebalance {
+        if let Rebalance::Revoke(list) = rebalance
+            && !self.is_retired()
+        {
             self.revoked(consumer, &self.partitions(list));
         }
     }
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
+            Rebalance::Assign(_) if self.is_retired() => {}
             Rebalance::Assign(list) => self.assigned(&self.partitions(list)),
             Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
@@ -150,6 +183,9 @@ impl ClientContext for Context {
 
     /// Every other second: the only way to hear that a broker is back while nothing happens.
     fn stats(&self, statistics: Statistics) {
+        if self.is_retired() {
+            return;
+        }
         if statistics
             .brokers
             .values()

@@ -193,3 +193,30 @@ async fn a_partition_that_was_paused_when_it_went_is_read_when_it_is_back() {
     wait_for_commit(&brokers, 6_030).await;
     first.leave().await;
 }
+
+/// The broker gave the member up while it was away: the client is of no use any more, the process is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_fenced_joins_anew_and_does_the_rest() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    produce(&brokers, 30).await;
+    eventually("all are given", || member.events() >= 30).await;
+    let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID];
+    cluster.request_errors(RDKafkaApiKey::Heartbeat, &refusal);
+    let health = member.shared.health.clone();
+    let gone = || health.is_not_ready(super::GROUP_PART);
+    eventually("it has lost its place", gone).await;
+    produce(&brokers, 30).await;
+    wait_for_commit(&brokers, 60).await;
+    assert!(!member.shared.ending.token().is_cancelled());
+
+    // Once more at once: somebody else has its name.
+    cluster.request_errors(RDKafkaApiKey::Heartbeat, &refusal);
+    let ended = || member.shared.ending.token().is_cancelled();
+    eventually("it gives up", ended).await;
+    let error = member.shared.ending.result().expect_err("fenced twice");
+    assert!(error.to_string().contains("cannot go on"), "{error}");
+    // Its client's teardown may hang, for which the process does not wait for ever.
+    drop(member);
+}
