@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         dlq, doctor, down, groups, health, images, init, logs, restart, run, scale, schema, status,
-        test_flow, topics, up, verify,
+        test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
     pipeline::Needs,
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Verify(verify::Args),
     TestFlow(test_flow::Args),
+    Trace(trace::Args),
     Topics(topics::Args),
     Groups(groups::Args),
     Dlq(dlq::Args),
@@ -61,7 +62,7 @@ impl Command {
     /// What it needs of what is declared, where that is reached from the pipeline's network alone.
     pub(crate) fn needs(&self) -> Option<Needs> {
         match self {
-            Self::Verify(_) | Self::TestFlow(_) => Some(Needs::Everything),
+            Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Some(Needs::Everything),
             Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Some(Needs::Kafka),
             Self::Up(_)
             | Self::Down(_)
@@ -106,6 +107,7 @@ impl Command {
     pub(crate) fn format(&self) -> ReportFormat {
         match self {
             Self::Verify(args) => args.output.output,
+            Self::Trace(args) => args.output.output.into(),
             Self::Doctor(args) => args.output.output,
             Self::Status(args) => args.output.output.into(),
             Self::TestFlow(args) => args.output.output.into(),

@@ -117,23 +117,22 @@ impl Context {
         pipeline::locate(&self.request)
     }
 
-    /// A Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its usual
-    /// names; and what it is called.
+    /// The Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its
+    /// usual names.
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn compose_file(&self) -> Result<(PathBuf, Source)> {
+    pub(crate) fn compose_file(&self) -> Result<Source> {
         let mut request = self.request.clone();
-        let found = || pipeline::compose_file(&request.cwd);
-        let Some(path) = request.files.first().cloned().or_else(found) else {
-            return Err(Error::new(Kind::Usage, "there is no Compose file here")
-                .because("neither under one of its usual names, nor named with -f")
-                .hint("caravan init --default writes the shipped pipeline's out for editing"));
-        };
         if request.files.is_empty() {
-            request.files.push(path.clone());
+            let Some(found) = pipeline::compose_file(&request.cwd) else {
+                return Err(Error::new(Kind::Usage, "there is no Compose file here")
+                    .because("neither under one of its usual names, nor named with -f")
+                    .hint("caravan init --default writes the shipped pipeline's out for editing"));
+            };
+            request.files.push(found);
         }
-        Ok((path, pipeline::locate(&request)?))
+        pipeline::locate(&request)
     }
 
     /// A path of the command line, from where Caravan was started.

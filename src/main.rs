@@ -1,8 +1,9 @@
 //! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
 //!
 //! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
-//! `probe` (findings and hops, through `clients`), `load` (many payments) -> `output`. `vantage` runs the
-//! same command inside the pipeline's network where it has to be there. docs/architecture.md tells more.
+//! `probe` (findings and hops, through `clients`), `load` (many payments), `past` (one that was) ->
+//! `output`. `vantage` runs the same command inside the pipeline's network where it has to be there.
+//! docs/architecture.md tells more.
 
 mod checks;
 mod cli;
@@ -17,6 +18,7 @@ mod invocation;
 mod jobs;
 mod load;
 mod output;
+mod past;
 mod pipeline;
 mod probe;
 mod proposal;

@@ -101,9 +101,13 @@ fn judge(facts: &Facts<'_>, survey: &Survey) -> Outcome {
         .evidence(named(survey, Status::InFlight).take(SHOWN).map(text))
         .hint(command("groups"));
     }
-    match all.count(Status::Replayed) {
-        0 => Outcome::pass("none"),
-        replayed => Outcome::pass(format!("none waiting ({replayed} replayed)")),
+    match (all.count(Status::Replayed), all.count(Status::Dismissed)) {
+        (0, 0) => Outcome::pass("none"),
+        (replayed, 0) => Outcome::pass(format!("none waiting ({replayed} replayed)")),
+        (0, tests) => Outcome::pass(format!("none waiting ({tests} of tests)")),
+        (replayed, tests) => Outcome::pass(format!(
+            "none waiting ({replayed} replayed, {tests} of tests)"
+        )),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 
 pub(crate) mod batches;
+pub(crate) mod lookup;
 pub(crate) mod shape;
 
 /// What a single statement may take; a check that needs longer is no check.

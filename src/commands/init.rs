@@ -36,9 +36,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if args.default {
         return shipped(context, args);
     }
-    let (path, source) = context.compose_file()?;
+    let source = context.compose_file()?;
+    let mut invocation = source.invocation().clone();
+    let files = invocation.files.clone();
     if source.tree().get("x-caravan").is_some() {
-        let what = format!("{} has an x-caravan already", path.display());
+        let what = format!("{} has an x-caravan already", files.join(", "));
         return Err(Error::new(Kind::Usage, what)
             .because("init proposes one for a Compose file that has none")
             .hint("edit it; `caravan schema` is what editors complete it from"));
@@ -52,9 +54,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     for why in &seen.unseen {
         context.console.warn(&format!("not seen: {why}"));
     }
-    let name = path.display().to_string();
-    let text = proposal::text(&stack, &seen, &name);
-    let beside = path.with_file_name(OVERLAY);
+    let text = proposal::text(&stack, &seen, &files);
+    let first = files.first().map_or("", String::as_str);
+    let beside = Path::new(first).with_file_name(OVERLAY);
     match (&args.out, args.write) {
         (Some(out), _) if out.as_os_str() != "-" => write(context, out, &text)?,
         (None, true) => write(context, &beside, &text)?,
@@ -63,8 +65,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             return Ok(Verdict::Right);
         }
     }
-    let overlay = args.out.as_ref().unwrap_or(&beside).display();
-    let next = format!("caravan -f {name} -f {overlay} verify");
+    let overlay = args.out.as_ref().unwrap_or(&beside).display().to_string();
+    invocation.files.push(overlay.clone());
+    let next = invocation.command("verify");
     context
         .console
         .note(&format!("Next: edit {overlay}, then {next}"));

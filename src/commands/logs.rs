@@ -51,7 +51,7 @@ pub(crate) struct Args {
     no_log_prefix: bool,
 }
 
-fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(given) {
         return Ok(at.to_utc());
     }

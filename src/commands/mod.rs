@@ -16,6 +16,7 @@ pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod test_flow;
 pub(crate) mod topics;
+pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -55,6 +56,7 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Logs(args) => logs::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::TestFlow(args) => test_flow::run(context, args).await,
+        Command::Trace(args) => Box::pin(trace::run(context, args)).await,
         Command::Topics(args) => topics::run(context, args).await,
         Command::Groups(args) => groups::run(context, args).await,
         Command::Dlq(args) => dlq::run(context, args).await,

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::Verdict;
 use crate::{
     context::Context,
-    error::Result,
+    error::{Kind, Result},
     flags::{Format, OutputArgs},
     load,
     output::{self, json, timeline},
@@ -22,9 +22,28 @@ pub(crate) struct Args {
     /// Payments per second, on a fixed schedule [default: as fast as they are taken]
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
+    /// At most so many requests or events that wait for their answer at one time [default: 32
+    /// requests, 512 with a rate; 5000 events]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: Option<u16>,
     /// Produce the first event (x-caravan.flow.event) instead of asking the entry service
     #[arg(long)]
     direct: bool,
+    /// Once they are through, send the same events again, and the first ones under new ids, and
+    /// compare every row
+    #[arg(long)]
+    redeliver: bool,
+    /// Send a bad event between good ones: it is to be given up with its reason, they are to pass
+    #[arg(long, conflicts_with_all = ["count", "rate", "concurrency", "redeliver"])]
+    poison: bool,
+    /// Send nothing: delete the rows that earlier runs kept or had to leave, of that age [default:
+    /// 10m, so that those of a run under way stay]
+    #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "10m")]
+    #[arg(require_equals = true, value_parser = humantime::parse_duration)]
+    #[arg(conflicts_with_all = [
+        "count", "rate", "concurrency", "direct", "redeliver", "poison", "keep",
+    ])]
+    collect: Option<Duration>,
     /// Keep the payments' rows instead of deleting them at the end
     #[arg(long)]
     keep: bool,
@@ -50,11 +69,41 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    if args.count > 1 || args.direct || args.rate.is_some() {
+    if let Some(age) = args.collect {
+        return collect(context, args, age).await;
+    }
+    let many_flags = args.direct || args.redeliver || args.poison || args.concurrency.is_some();
+    let single = args.count == 1 && !many_flags && args.rate.is_none();
+    if !single {
         many(context, args).await
     } else {
         one(context, args).await
     }
+}
+
+async fn collect(context: &Context, args: &Args, age: Duration) -> Result<Verdict> {
+    let pipeline = context.pipeline()?;
+    let console = &context.console;
+    let spinner = console.spinner("test-flow");
+    spinner.set_message("waiting until every group has taken what is there");
+    let collected = load::collect::collect(&pipeline, age, args.timeout, &context.cancel).await;
+    spinner.finish_and_clear();
+    let collected = collected.map_err(|error| {
+        let next = context.invocation.command("groups");
+        if error.kind == Kind::Deadline {
+            error.hint(next)
+        } else {
+            error
+        }
+    })?;
+    match args.output.output {
+        Format::Json => {
+            let document = output::load::collected_value(&pipeline.project, &collected);
+            console.result(&json::document(&document));
+        }
+        Format::Table => console.result(&output::load::collected(&collected)),
+    }
+    Ok(Verdict::Right)
 }
 
 /// Between two lines of progress where there is no terminal.
@@ -84,7 +133,10 @@ async fn many(context: &Context, args: &Args) -> Result<Verdict> {
     let options = load::Options {
         count: args.count as usize,
         rate: args.rate,
+        concurrency: args.concurrency.map(usize::from),
         direct: args.direct,
+        redeliver: args.redeliver,
+        poison: args.poison,
         keep: args.keep,
         timeout: args.timeout,
     };

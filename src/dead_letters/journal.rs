@@ -53,6 +53,8 @@ pub(crate) enum State {
     Intent { from: i64 },
     /// It stands there.
     Sent { offset: i64 },
+    /// It was not sent, and is not to be: a test has provoked it.
+    Dismissed,
 }
 
 impl Replay {
@@ -75,6 +77,8 @@ pub(crate) enum Status {
     /// Sent back, and its group has passed it. (If it was given up again, that is a letter of its
     /// own.)
     Replayed,
+    /// Done with without: a test has provoked it.
+    Dismissed,
 }
 
 /// The journal, read.
@@ -107,8 +111,10 @@ impl History {
         let (Some(source), Some(replay)) = (&letter.source, self.of(letter)) else {
             return Status::Waiting;
         };
-        let State::Sent { offset } = replay.state else {
-            return Status::Interrupted;
+        let offset = match replay.state {
+            State::Intent { .. } => return Status::Interrupted,
+            State::Dismissed => return Status::Dismissed,
+            State::Sent { offset } => offset,
         };
         let partition = source.partition();
         let passed = |group: &String| {
@@ -427,6 +433,14 @@ mod tests {
         let history = history(r#""state":"intent","from":39"#);
         let status = history.status(&letter((0, 9), None), &progress("billing", 99));
         assert_eq!(status, Status::Interrupted);
+    }
+
+    #[test]
+    fn a_dismissed_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
+        let history = history(r#""state":"dismissed""#);
+        let status = |offset| history.status(&letter((0, offset), None), &Progress::new());
+        assert_eq!(status(9), Status::Dismissed);
+        assert_eq!(status(10), Status::Waiting);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! - [`journal`]: what was sent back, remembered on a topic beside the dead letters';
 //! - [`lease`]: one run that changes anything at a time;
 //! - [`survey`]: what there is, grouped; [`find`]: one of them, whole;
-//! - [`plan`], [`replay`]: sending back, in rounds; [`purge`]: cutting off.
+//! - [`plan`], [`replay`]: sending back, in rounds; [`purge`]: cutting off;
+//! - [`dismiss`]: done with, because a test provoked it.
 //!
 //! docs/decisions/0008-replay.md says why it is so.
 
@@ -18,6 +19,7 @@ use std::{
 
 use rdkafka::message::BorrowedMessage;
 
+mod dismiss;
 pub(crate) mod find;
 pub(crate) mod journal;
 mod lease;

@@ -44,6 +44,8 @@ pub(crate) enum LeftOut {
     Replayed,
     /// It was sent back before, and its group has not passed it yet.
     InFlight,
+    /// A test has provoked it.
+    Dismissed,
     /// Its headers do not say where its message stood.
     NoSource,
     /// Its topic is none of the declared ones, or is the dead-letter topic.
@@ -275,6 +277,7 @@ impl Planner {
             Status::Interrupted => drop(self.interrupted.insert(source.clone())),
             Status::InFlight => return self.plan.leave_out(LeftOut::InFlight, &letter),
             Status::Replayed => return self.plan.leave_out(LeftOut::Replayed, &letter),
+            Status::Dismissed => return self.plan.leave_out(LeftOut::Dismissed, &letter),
         }
         let item = Item {
             own: (letter.own.partition, letter.own.offset),

@@ -59,7 +59,7 @@ pub(crate) mod testing;
 
 pub(crate) use connect::{Engine, OLDEST_API};
 pub(crate) use graph::with_dependencies;
-pub(crate) use logs::{Filter, LogOptions};
+pub(crate) use logs::{Filter, LogOptions, Logs};
 pub(crate) use plan::Action;
 pub(crate) use preview::{Absent, Planned, Preview};
 pub(crate) use published::Published;

@@ -173,6 +173,7 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
             .and_then(|host| host.memory)
             .filter(|bytes| *bytes > 0),
         error: state.error.clone().filter(|e| !e.is_empty()),
+        created_at: time(raw.created.as_deref()),
         started_at: time(state.started_at.as_deref()),
         finished_at: time(state.finished_at.as_deref()),
         restart_count: raw.restart_count.unwrap_or(0),

@@ -24,6 +24,8 @@ pub(crate) struct Container {
     pub(crate) memory_limit: Option<i64>,
     /// Docker's own error text, for instance why a start failed.
     pub(crate) error: Option<String>,
+    /// Its log begins there, unless it was rotated.
+    pub(crate) created_at: Option<DateTime<Utc>>,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) finished_at: Option<DateTime<Utc>>,
     /// By Docker's restart policy, since the container was last started by hand.

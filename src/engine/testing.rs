@@ -105,6 +105,7 @@ pub(crate) fn container(service: &str, replica: u32) -> Container {
         oom_killed: false,
         memory_limit: None,
         error: None,
+        created_at: None,
         started_at: None,
         finished_at: None,
         restart_count: 0,

@@ -120,6 +120,11 @@ impl Path {
         })
     }
 
+    /// The topics, in the order of the flow.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(|topic| topic.name.as_str())
+    }
+
     /// Where the topics end now.
     pub(super) async fn ends(&self) -> Result<Offsets, String> {
         self.kafka.ends(&self.partitions, End::Latest).await

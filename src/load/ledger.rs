@@ -99,6 +99,12 @@ impl Ledger {
         payments.binary_search_by(|p| (*p.id).cmp(id)).ok()
     }
 
+    /// Whether each payment was seen on each topic.
+    pub(super) fn is_complete(&self) -> bool {
+        let mut topics = self.topics();
+        topics.all(|(step, _)| self.tracks[step].seen() == self.payments.len())
+    }
+
     /// The topics with their steps, in order.
     pub(super) fn topics(&self) -> impl Iterator<Item = (usize, &str)> {
         let steps = self.steps.iter().enumerate();

@@ -2,18 +2,24 @@
 //!
 //! In the order in which data passes: `pace` says when each is due; `send` posts the request or
 //! produces the first event; `drain` waits until every consumer group has passed them; `topics`
-//! and `rows` look, afterwards, at what each left on its way; `ledger` holds what was seen, and
-//! `report` makes figures of it; `cleanup` takes the rows away again.
+//! and `rows` look, afterwards, at what each left on its way; `redeliver` sends it all again;
+//! `poison` puts a bad event between good ones; `ledger` holds what was seen, and
+//! `report` makes figures of it; `cleanup` takes the rows away again,
+//! `collect` those that earlier runs had to leave.
 //!
 //! While payments are under way nothing but offsets is asked, four times a second: the pipeline
 //! shares the machine. Kafka and Postgres remember when each event and each row was written
 //! (docs/decisions/0014-timed-by-what-is-stored.md).
 
 mod cleanup;
+pub(crate) mod collect;
 mod drain;
+mod histogram;
 mod ledger;
 mod pace;
 mod percentiles;
+pub(crate) mod poison;
+pub(crate) mod redeliver;
 pub(crate) mod report;
 mod rows;
 mod run;
@@ -32,9 +38,10 @@ use crate::{
 };
 use drain::Path;
 use ledger::Ledger;
+use poison::Bad;
 use report::Report;
 use rows::Tables;
-use run::Run;
+use run::{Run, Way};
 use send::Sender;
 
 /// What to send.
@@ -44,8 +51,14 @@ pub(crate) struct Options {
     pub(crate) count: usize,
     /// Payments per second; None is as fast as they are taken.
     pub(crate) rate: Option<f64>,
+    /// How many may wait for their answer at one time; None: as many as suit the way in.
+    pub(crate) concurrency: Option<usize>,
     /// Produce the first events instead of asking the entry service.
     pub(crate) direct: bool,
+    /// Send everything again once it is through, and compare the rows.
+    pub(crate) redeliver: bool,
+    /// Instead of so many payments, a few, and a bad event between them.
+    pub(crate) poison: bool,
     /// Leave the rows where they are.
     pub(crate) keep: bool,
     /// For the last effect, after the last payment was sent.
@@ -96,29 +109,46 @@ pub(crate) async fn run(
     progress: UnboundedSender<Progress>,
 ) -> Result<Report> {
     let flow = probe::flow(pipeline)?;
-    let options = Options {
-        direct: options.direct || flow.entry.is_none(),
-        ..options
+    let options = match options.poison {
+        true => Options {
+            count: poison::GOOD,
+            direct: true,
+            ..options
+        },
+        false => Options {
+            direct: options.direct || flow.entry.is_none(),
+            ..options
+        },
     };
     let start = match (&flow.event, options.direct) {
         (_, false) => Start::Entry,
         (Some(event), true) => Start::Event(&event.topic),
         (None, true) => {
             let what = "the declaration does not say what the first event is";
-            let hint = "declare x-caravan.flow.event, or leave --direct out";
+            let flag = if options.poison {
+                "--poison"
+            } else {
+                "--direct"
+            };
+            let hint = format!("declare x-caravan.flow.event, or leave {flag} out");
             return Err(Error::new(Kind::Usage, what).hint(hint));
         }
     };
     let ledger = Ledger::new(expected::steps(pipeline, flow, start));
     let sender = Sender::open(pipeline, flow, options.direct)?;
+    let path = Path::open(pipeline, flow, &ledger).await?;
+    let way = match options.poison {
+        true => Way::Poison(Bad::open(pipeline, flow, &path.kafka).await?),
+        false => Way::Payments(sender),
+    };
     let run = Run {
-        path: Path::open(pipeline, flow, &ledger).await?,
+        path,
         tables: Tables::open(pipeline, &ledger).await?,
         options,
         cancel,
         progress,
     };
-    run.send_and_account(pipeline, sender, ledger).await
+    run.send_and_account(pipeline, way, ledger).await
 }
 
 /// A part of the pipeline that has to be looked at does not answer.

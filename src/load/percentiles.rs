@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::histogram::Histogram;
+
 /// Where half, 95 % and 99 % of the values are at most, and the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spread {
@@ -9,11 +11,12 @@ pub(crate) struct Spread {
     pub(crate) p95: Duration,
     pub(crate) p99: Duration,
     pub(crate) max: Duration,
+    pub(crate) histogram: Histogram,
 }
 
 impl Spread {
     /// Of microseconds; None of none. Below zero is zero: two clocks, or two units, may differ.
-    pub(super) fn of(mut micros: Vec<i64>) -> Option<Self> {
+    pub(crate) fn of(mut micros: Vec<i64>) -> Option<Self> {
         micros.sort_unstable();
         let max = *micros.last()?;
         let duration = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
@@ -23,6 +26,7 @@ impl Spread {
             p95: percentile(95),
             p99: percentile(99),
             max: duration(max),
+            histogram: Histogram::of(&micros),
         })
     }
 }
@@ -40,8 +44,9 @@ mod tests {
     fn percentiles_are_of_the_nearest_rank() {
         let ms = |n: u64| Duration::from_millis(n);
         let spread = Spread::of((1..=100).rev().map(|n| n * 1000).collect());
-        let (p50, p95, p99, max) = (ms(50), ms(95), ms(99), ms(100));
-        assert_eq!(spread, Some(Spread { p50, p95, p99, max }));
+        let spread = spread.expect("a hundred values");
+        let percentiles = [spread.p50, spread.p95, spread.p99, spread.max];
+        assert_eq!(percentiles, [50, 95, 99, 100].map(ms));
         let spread = Spread::of(vec![7000, 3000]).expect("two values");
         assert_eq!((spread.p50, spread.p95), (ms(3), ms(7)));
         let one = Spread::of(vec![-5]).expect("one value");

@@ -12,7 +12,13 @@ use super::{
     ledger::{Ledger, NEVER, Track, is_timed},
     rows::Effects,
 };
-pub(crate) use super::{percentiles::Spread, send::Outcome};
+pub(crate) use super::{
+    histogram::Histogram,
+    percentiles::Spread,
+    poison::Poisoned,
+    redeliver::{Change, Redelivery, Renamed},
+    send::Outcome,
+};
 use crate::{
     pipeline::Pipeline,
     probe::{Cleanup, expected::Step, hop::Place, kept},
@@ -39,6 +45,10 @@ pub(crate) struct Report {
     pub(crate) surplus: Amiss,
     /// What the consumer groups had not taken at the deadline, in words.
     pub(crate) pending: Option<String>,
+    /// What became of the bad event, where one was sent.
+    pub(crate) poisoned: Option<Poisoned>,
+    /// What came of sending all again, or why that was not done, where it was asked for.
+    pub(crate) redelivery: Option<Result<Redelivery, String>>,
     pub(crate) cleanup: Cleanup,
     /// Tables in which rows stay, as declared.
     pub(crate) kept: Vec<String>,
@@ -120,6 +130,8 @@ impl Report {
             missing,
             surplus,
             pending: drained.pending.clone(),
+            poisoned: None,
+            redelivery: None,
             kept: match &cleanup {
                 Cleanup::Deleted(_) | Cleanup::Nothing => kept(pipeline, &ledger.steps),
                 Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
@@ -134,6 +146,11 @@ impl Report {
             && self.missing.total == 0
             && self.surplus.total == 0
             && self.pending.is_none()
+            && self.poisoned.as_ref().is_none_or(Poisoned::is_right)
+            && self
+                .redelivery
+                .as_ref()
+                .is_none_or(|r| r.as_ref().is_ok_and(Redelivery::is_right))
             && !matches!(self.cleanup, Cleanup::Failed(_))
     }
 }

@@ -83,6 +83,25 @@ impl Tables {
         })
     }
 
+    /// Their names, in the order of the flow.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|(_, table)| table.name.as_str())
+    }
+
+    /// The rows of one of them, as JSON and sorted, of each of `ids`.
+    ///
+    /// # Errors
+    /// Postgres' own.
+    pub(super) async fn rows(&self, name: &str, ids: &[&str]) -> Result<Vec<Vec<String>>, String> {
+        let table = self.tables.iter().find(|(_, table)| table.name == name);
+        match (&self.postgres, table) {
+            (Some(postgres), Some((_, table))) => {
+                postgres.rows_each(&table.name, &table.find, ids).await
+            }
+            _ => Ok(vec![Vec::new(); ids.len()]),
+        }
+    }
+
     /// Counts the rows of every payment, till `cancel`.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One load from the first payment to the report.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options, Progress, cleanup,
     drain::{self, Drained, Path, Until},
-    ledger::Ledger,
+    ledger::{Ledger, Payment},
+    poison::{Bad, Poisoned, Sent},
+    redeliver::Redelivery,
     report::Report,
     rows::Tables,
-    send::{self, Sender},
+    send::{self, Outcome, Sender},
     topics, unreachable,
 };
 use crate::{
@@ -30,15 +32,22 @@ pub(super) struct Run {
     pub(super) progress: UnboundedSender<Progress>,
 }
 
+/// What is sent.
+pub(super) enum Way<'a> {
+    Payments(Sender<'a>),
+    /// A few, and a bad event between them.
+    Poison(Bad<'a>),
+}
+
 impl Run {
     pub(super) async fn send_and_account(
         &self,
         pipeline: &Pipeline,
-        sender: Sender<'_>,
+        way: Way<'_>,
         mut ledger: Ledger,
     ) -> Result<Report> {
         let from = self.path.ends().await.map_err(unreachable)?;
-        let (payments, sent) = send::all(&sender, self.options, &self.cancel, &self.progress).await;
+        let (payments, sent, bad) = self.send(&way).await?;
         if payments.is_empty() {
             let error = match self.cancel.is_cancelled() {
                 true => Error::new(Kind::Interrupted, "interrupted before a payment was sent"),
@@ -56,12 +65,28 @@ impl Run {
         })?;
         let checked = self.tables.check(&mut ledger, &self.cancel, &self.progress);
         let effects = checked.await;
-        let cleanup = self.clean(&ledger, &from, &drained).await;
+        let poisoned = self.poisoned(&way, bad, &drained).await;
+        let through = drained.pending.is_none()
+            && ledger.is_complete()
+            && effects
+                .as_ref()
+                .is_ok_and(|effects| effects.uneven.is_empty());
+        let redelivery = match self.options.redeliver && !self.cancel.is_cancelled() {
+            true => Some(self.again(pipeline, &ledger, &from, through).await),
+            false => None,
+        };
+        let under_way = match &redelivery {
+            None => None,
+            Some(Ok(redelivery)) => redelivery.pending.clone(),
+            Some(Err(why)) => Some(why.clone()),
+        };
+        let pending = drained.pending.clone().or(under_way);
+        let cleanup = self.clean(&ledger, &from, pending).await;
         let effects = effects.map_err(unreachable)?;
         if self.cancel.is_cancelled() {
             return Err(interrupted(sent.accepted, self.options.count, &cleanup));
         }
-        Ok(Report::new(
+        let mut report = Report::new(
             pipeline,
             self.options,
             &ledger,
@@ -69,7 +94,64 @@ impl Run {
             &effects,
             &drained,
             cleanup,
-        ))
+        );
+        report.poisoned = poisoned.transpose().map_err(unreachable)?;
+        report.redelivery = redelivery;
+        Ok(report)
+    }
+
+    async fn send(&self, way: &Way<'_>) -> Result<(Vec<Payment>, Outcome, Option<Sent>)> {
+        match way {
+            Way::Payments(sender) => {
+                let sending = send::all(sender, self.options, &self.cancel, &self.progress);
+                let (payments, outcome) = sending.await;
+                Ok((payments, outcome, None))
+            }
+            Way::Poison(bad) => {
+                let began = Instant::now();
+                let (payments, sent) = bad.send().await?;
+                let outcome = Outcome {
+                    accepted: payments.len(),
+                    took: began.elapsed(),
+                    ..Outcome::default()
+                };
+                Ok((payments, outcome, Some(sent)))
+            }
+        }
+    }
+
+    /// What became of the bad event, if there is one.
+    async fn poisoned(
+        &self,
+        way: &Way<'_>,
+        sent: Option<Sent>,
+        drained: &Drained,
+    ) -> Option<Result<Poisoned, String>> {
+        let (Way::Poison(bad), Some(sent)) = (way, sent) else {
+            return None;
+        };
+        // Whoever holds its partition up would have given it up by now.
+        let patience = match drained.pending {
+            None => self.options.timeout,
+            Some(_) => Duration::ZERO,
+        };
+        let deadline = Instant::now() + patience;
+        Some(bad.letters(sent, deadline, &self.cancel).await)
+    }
+
+    /// Sends all again, where the payments are through.
+    async fn again(
+        &self,
+        pipeline: &Pipeline,
+        ledger: &Ledger,
+        from: &Offsets,
+        through: bool,
+    ) -> Result<Redelivery, String> {
+        if !through {
+            return Err("the payments have not come through as they should".to_owned());
+        }
+        let event = pipeline.flow.as_ref().and_then(|flow| flow.event.as_ref());
+        self.redeliver(event, &ledger.payments, from).await
     }
 
     /// Waits until all groups have passed the payments' events, then reads when those were.
@@ -99,11 +181,10 @@ impl Run {
         }
     }
 
-    async fn clean(&self, ledger: &Ledger, from: &Offsets, drained: &Drained) -> Cleanup {
+    async fn clean(&self, ledger: &Ledger, from: &Offsets, mut pending: Option<String>) -> Cleanup {
         if self.options.keep {
             return Cleanup::Kept;
         }
-        let mut pending = drained.pending.clone();
         if pending.is_some() {
             let payments = ledger.payments.len();
             let settled = self
@@ -114,7 +195,8 @@ impl Run {
         match pending {
             None => cleanup::clean(&self.tables, &ledger.payments, &self.progress).await,
             Some(why) => Cleanup::Failed(format!(
-                "{why}; the rows of all {} payments are left so that those can still go through",
+                "{why}; the rows of all {} payments are left so that those can still go through \
+                 (later: test-flow --collect)",
                 ledger.payments.len()
             )),
         }

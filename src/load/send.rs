@@ -90,12 +90,12 @@ impl<'a> Sender<'a> {
         })
     }
 
-    fn at_once(&self, rate: Option<f64>) -> usize {
-        match (self, rate) {
+    fn at_once(&self, options: Options) -> usize {
+        options.concurrency.unwrap_or(match (self, options.rate) {
             (Self::Direct { .. }, _) => EVENTS,
             (Self::Api { .. }, Some(_)) => REQUESTS_AT_A_RATE,
             (Self::Api { .. }, None) => REQUESTS,
-        }
+        })
     }
 
     /// Sends one payment; its correlation id once it was taken.
@@ -141,7 +141,7 @@ pub(super) async fn all(
             let answer = sender.send().await;
             (due, late, answer)
         })
-        .buffer_unordered(sender.at_once(options.rate));
+        .buffer_unordered(sender.at_once(options));
     let mut payments = Vec::with_capacity(options.count);
     let mut outcome = Outcome::default();
     let mut lateness = Lateness::default();
@@ -187,13 +187,13 @@ impl Outcome {
 
 /// One moment by two clocks.
 #[derive(Debug, Clone, Copy)]
-struct Epoch {
+pub(super) struct Epoch {
     instant: Instant,
     micros: i64,
 }
 
 impl Epoch {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let micros = since.unwrap_or_default().as_micros();
         Self {
@@ -203,7 +203,7 @@ impl Epoch {
     }
 
     /// `at`, no earlier than this moment, in microseconds since the epoch.
-    fn micros(self, at: Instant) -> i64 {
+    pub(super) fn micros(self, at: Instant) -> i64 {
         let after = at.saturating_duration_since(self.instant).as_micros();
         self.micros
             .saturating_add(i64::try_from(after).unwrap_or(i64::MAX))
@@ -212,7 +212,71 @@ impl Epoch {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::IntoFuture,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use axum::{Json, Router, http::StatusCode, routing::post};
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::pipeline::tests::shipped;
+
+    /// An entry service that takes its time, and sees how many ask it at once.
+    #[tokio::test]
+    async fn no_more_wait_for_an_answer_than_asked_for() {
+        let seen = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let counting = Arc::clone(&seen);
+        let answer = move || {
+            let counting = Arc::clone(&counting);
+            async move {
+                let at_once = counting.0.fetch_add(1, Ordering::SeqCst) + 1;
+                counting.1.fetch_max(at_once, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                counting.0.fetch_sub(1, Ordering::SeqCst);
+                let id = uuid::Uuid::new_v4().to_string();
+                (StatusCode::CREATED, Json(json!({ "paymentId": id })))
+            }
+        };
+        let service = Router::new().route("/payments", post(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(axum::serve(listener, service).into_future());
+        let mut pipeline = shipped();
+        let entry = pipeline
+            .services
+            .iter_mut()
+            .find(|s| s.name == "payment-service");
+        let http = entry.and_then(|s| s.http.as_mut());
+        http.expect("declared").url = format!("http://{address}");
+        let flow = pipeline.flow.as_ref().expect("a flow");
+        let sender = Sender::open(&pipeline, flow, false).expect("it can be asked");
+        let options = Options {
+            count: 30,
+            rate: None,
+            concurrency: Some(3),
+            direct: false,
+            redeliver: false,
+            poison: false,
+            keep: false,
+            timeout: Duration::from_secs(5),
+        };
+        let (progress, _unwatched) = tokio::sync::mpsc::unbounded_channel();
+        let (payments, outcome) = all(&sender, options, &CancellationToken::new(), &progress).await;
+        server.abort();
+        assert_eq!(
+            (payments.len(), outcome.failed),
+            (30, 0),
+            "{:?}",
+            outcome.reasons
+        );
+        assert_eq!(seen.1.load(Ordering::SeqCst), 3);
+    }
 
     #[test]
     fn reasons_are_counted_and_bounded() {

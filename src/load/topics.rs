@@ -8,13 +8,13 @@ use std::{
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Headers, Timestamp},
+    message::{BorrowedMessage, Timestamp},
 };
 
-use super::ledger::{Ledger, Track};
+use super::ledger::{Ledger, Payment, Track};
 use crate::{
     clients::kafka::{Kafka, offsets::Offsets, read::Span},
-    pipeline::correlation::{Correlation, Event},
+    pipeline::correlation::Correlation,
 };
 
 /// Within which one topic has to be read.
@@ -47,13 +47,7 @@ pub(super) async fn read(
         let track = std::mem::take(&mut ledger.tracks[step]);
         let correlation = correlation.clone();
         let see = move |track: &mut Track, message: &BorrowedMessage<'_>| {
-            let known = |id: &str| Ledger::find(&payments, id);
-            let event = Event {
-                key: message.key(),
-                value: message.payload(),
-                header: &|name| header(message, name),
-            };
-            if let Some(payment) = correlation.find(&event, known) {
+            if let Some(payment) = payment(&correlation, &payments, message) {
                 track.saw(payment, written_at(message).saturating_mul(1000));
             }
             ControlFlow::Continue(())
@@ -77,9 +71,11 @@ fn written_at(message: &BorrowedMessage<'_>) -> i64 {
     }
 }
 
-/// The last value of a header.
-fn header<'m>(message: &'m BorrowedMessage<'_>, name: &str) -> Option<&'m [u8]> {
-    let headers = message.headers()?;
-    let named = headers.iter().filter(|header| header.key == name);
-    named.last()?.value
+/// Which of the payments a message is of.
+pub(super) fn payment(
+    correlation: &Correlation,
+    payments: &[Payment],
+    message: &impl Message,
+) -> Option<usize> {
+    correlation.find_in(message, |id| Ledger::find(payments, id))
 }

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Console, Paint, json::milliseconds, listing, timeline};
-use crate::load::{
-    Progress,
-    report::{Amiss, Named, Passed, Report, Source, Spread},
+use super::{Console, Paint, adverse, json::milliseconds, listing, timeline};
+use crate::{
+    load::{
+        Progress,
+        collect::Collected,
+        report::{Amiss, Histogram, Named, Passed, Report, Source, Spread},
+    },
+    probe::Cleanup,
 };
 
 /// What is going on, in a line.
@@ -32,20 +36,9 @@ pub(crate) fn line(progress: &Progress) -> String {
     }
 }
 
-/// For a person: a line a hop, what is missing, throughput, cleanup.
+/// For a person: a line a hop, what is missing, how long each took, throughput, cleanup.
 pub(crate) fn text(console: &Console, report: &Report) -> String {
-    let header = [
-        "",
-        "WHERE",
-        "WHAT",
-        "SEEN",
-        "AFTER p50",
-        "p95",
-        "p99",
-        "HOP p50",
-        "p95",
-        "p99",
-    ];
+    let header = ["", "WHERE", "WHAT", "SEEN", "AFTER p50", "p95", "p99"];
     let rows = report.hops.iter().map(|hop| row(console, report, hop));
     let mut text = listing::table(console, &header, rows.collect());
     for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
@@ -54,6 +47,15 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
     if let Some(pending) = &report.pending {
         let mark = console.out(Paint::Bad, "✗");
         text.push_str(&format!("\n\n{mark} not through in time: {pending}"));
+    }
+    if let Some(poisoned) = &report.poisoned {
+        text.push_str(&format!("\n\n{}", adverse::poisoned(console, poisoned)));
+    }
+    if let Some(redelivery) = &report.redelivery {
+        text.push_str(&format!("\n\n{}", adverse::redelivery(console, redelivery)));
+    }
+    if let Some(latencies) = latencies(console, report) {
+        text.push_str(&format!("\n\n{latencies}"));
     }
     text.push_str(&format!("\n\n{}", sending(console, report)));
     if let Some(throughput) = throughput(report) {
@@ -76,15 +78,48 @@ fn row(console: &Console, report: &Report, hop: &Passed) -> Vec<String> {
         copies => format!("{} (+{copies} copies)", hop.seen),
     };
     let mut row = vec![mark, place, what, seen];
-    for spread in [hop.since_due, hop.since_input] {
-        match spread {
-            Some(Spread { p50, p95, p99, .. }) => {
-                row.extend([p50, p95, p99].map(listing::duration));
-            }
-            None => row.extend(["-"; 3].map(str::to_owned)),
-        }
-    }
+    row.extend(percentiles(hop.since_due));
     row
+}
+
+fn percentiles(spread: Option<Spread>) -> [String; 3] {
+    match spread {
+        Some(Spread { p50, p95, p99, .. }) => [p50, p95, p99].map(listing::duration),
+        None => ["-"; 3].map(str::to_owned),
+    }
+}
+
+/// How long each hop took by itself: percentiles, and bars over one scale for all.
+fn latencies(console: &Console, report: &Report) -> Option<String> {
+    let spreads = || report.hops.iter().filter_map(|hop| hop.since_input);
+    let filled = || spreads().flat_map(|s| s.histogram.filled().collect::<Vec<_>>());
+    let first = filled().map(|(step, _)| step).min()?;
+    let last = filled().map(|(step, _)| step).max()?;
+    let bound = |step| Histogram::bound(step).map_or_else(|| "…".to_owned(), listing::duration);
+    let scale = match first == last {
+        true => format!("to {}", bound(first)),
+        false => format!("to {} … {}", bound(first), bound(last)),
+    };
+    let rows = report.hops.iter().filter_map(|hop| {
+        let spread = hop.since_input?;
+        let mut row = vec![timeline::describe(&hop.place).0];
+        row.extend(percentiles(Some(spread)));
+        row.push(bars(&spread.histogram.counts()[first..=last]));
+        Some(row)
+    });
+    let header = ["HOP", "p50", "p95", "p99", &scale];
+    Some(listing::table(console, &header, rows.collect()))
+}
+
+/// A bar for each count, the largest a whole one; what is there at all can be seen.
+fn bars(counts: &[u32]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &u32| match count {
+        0 => '·',
+        count => BARS[(*count as usize * BARS.len()).div_ceil(most as usize) - 1],
+    };
+    counts.iter().map(bar).collect()
 }
 
 fn of_amiss(console: &Console, what: &str, amiss: &Amiss) -> String {
@@ -162,6 +197,24 @@ fn throughput(report: &Report) -> Option<String> {
     ))
 }
 
+/// What earlier runs had left.
+pub(crate) fn collected(collected: &Collected) -> String {
+    let rows = timeline::cleanup(&Cleanup::Deleted(collected.rows.clone()));
+    match collected.older_than {
+        Some(at) => format!("{rows} (older than {})", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        None => format!("{rows} (of any age: Postgres does not keep it)"),
+    }
+}
+
+pub(crate) fn collected_value(project: &str, collected: &Collected) -> Value {
+    let cleanup = Cleanup::Deleted(collected.rows.clone());
+    json!({
+        "project": project,
+        "olderThan": collected.older_than,
+        "cleanup": timeline::cleanup_value(&cleanup),
+    })
+}
+
 /// For a machine.
 pub(crate) fn value(project: &str, report: &Report) -> Value {
     let sent = &report.sent;
@@ -195,6 +248,8 @@ pub(crate) fn value(project: &str, report: &Report) -> Value {
         "missing": amiss_value(&report.missing),
         "surplus": amiss_value(&report.surplus),
         "pending": report.pending,
+        "poison": report.poisoned.as_ref().map(adverse::poisoned_value),
+        "redelivery": report.redelivery.as_ref().map(adverse::redelivery_value),
         "cleanup": timeline::cleanup_value(&report.cleanup),
         "kept": report.kept,
     })
@@ -211,10 +266,19 @@ fn hop_value(hop: &Passed) -> Value {
 }
 
 fn spread_value(spread: Spread) -> Value {
-    let Spread { p50, p95, p99, max } = spread;
+    let Spread {
+        p50,
+        p95,
+        p99,
+        max,
+        histogram,
+    } = spread;
+    let buckets = histogram.filled().map(
+        |(step, count)| json!({ "upTo": Histogram::bound(step).map(milliseconds), "count": count }),
+    );
     json!({
         "p50": milliseconds(p50), "p95": milliseconds(p95), "p99": milliseconds(p99),
-        "max": milliseconds(max),
+        "max": milliseconds(max), "buckets": buckets.collect::<Vec<_>>(),
     })
 }
 
@@ -239,12 +303,13 @@ mod tests {
     use super::*;
     use crate::{
         load::report::{Lateness, Outcome, Throughput},
-        probe::{Cleanup, hop::Place},
+        probe::hop::Place,
     };
 
-    fn spread(ms: u64) -> Option<Spread> {
-        let [p50, p95, p99, max] = [1, 2, 3, 4].map(|n| Duration::from_millis(ms * n));
-        Some(Spread { p50, p95, p99, max })
+    /// A hundred values around `ms`.
+    fn spread(ms: i64) -> Option<Spread> {
+        let values = (1..=100).map(|n| ms * 1000 * (10 + n % 10 * n) / 100);
+        Spread::of(values.collect())
     }
 
     fn report() -> Report {
@@ -293,6 +358,8 @@ mod tests {
             ],
             missing: amiss(3, 6),
             surplus: amiss(1, 8),
+            poisoned: None,
+            redelivery: None,
             pending: Some("lesson-worker has yet to take 2 of its events on paid".to_owned()),
             cleanup: Cleanup::Deleted(vec![("lessons".to_owned(), 6979)]),
             kept: Vec::new(),
@@ -300,10 +367,17 @@ mod tests {
     }
 
     #[test]
+    fn bars_show_whatever_is_there() {
+        assert_eq!(bars(&[0, 1, 1000, 500, 999]), "·▁█▄█");
+        assert_eq!(bars(&[0, 0]), "··");
+        assert_eq!(bars(&[3]), "█");
+    }
+
+    #[test]
     fn a_load_reads_well() {
         use clap::Parser;
         let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
-        let console = Console::new(&cli.global, true, crate::output::Terminal::here());
+        let console = Console::new(&cli.global, true, crate::output::Terminal::default());
         insta::assert_snapshot!(text(&console, &report()));
     }
 
@@ -313,7 +387,12 @@ mod tests {
         assert_eq!(value["status"], "fail");
         assert_eq!(value["sent"]["late"], 3);
         assert_eq!(value["throughput"]["by"], "offsets");
-        assert_eq!(value["hops"][1]["sinceInputMs"]["p99"], 15.0);
+        let since_input = &value["hops"][1]["sinceInputMs"];
+        assert_eq!(since_input["p99"], 40.55);
+        let buckets = since_input["buckets"].as_array().expect("a list");
+        let counts = buckets.iter().map(|bucket| bucket["count"].as_u64());
+        assert_eq!(counts.sum::<Option<u64>>(), Some(100));
+        assert_eq!(buckets[0]["upTo"], 0.5);
         assert_eq!(value["missing"]["total"], 3);
         assert_eq!(value["surplus"]["first"][0]["rows"], 8);
         assert_eq!(value["cleanup"]["rows"]["lessons"], 6979);

@@ -5,10 +5,11 @@
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
 //! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
 //! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
-//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `load`: many
-//!   payments' figures; `listing`: plain tables;
+//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `past`: those of a past one; `load`: many
+//!   payments' figures; `adverse`: what bad days did to them; `listing`: plain tables;
 //! - `json`: the machine's form of those.
 
+mod adverse;
 mod console;
 pub(crate) mod dead_letters;
 mod failure;
@@ -16,6 +17,7 @@ pub(crate) mod images;
 pub(crate) mod json;
 pub(crate) mod listing;
 pub(crate) mod load;
+pub(crate) mod past;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;

@@ -135,6 +135,8 @@ pub(crate) struct Flow {
     pub(crate) event: Option<FirstEvent>,
     /// How it is known again on its way.
     pub(crate) correlation: Correlation,
+    /// What `test-flow --poison` sends; None: something that is not JSON, to the first event's topic.
+    pub(crate) poison: Option<Poison>,
     pub(crate) gone_keys: Option<GoneKeys>,
 }
 
@@ -180,6 +182,20 @@ pub(crate) struct FirstEvent {
     /// JSON with `{{name}}` inside strings; a string alone is sent as it is.
     pub(crate) body: serde_json::Value,
     pub(crate) correlation_id: IdSource,
+    /// JSON pointer into the body: what tells one event from another of the same payment.
+    pub(crate) id: Option<String>,
+}
+
+/// An event that is to be given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Poison {
+    pub(crate) topic: String,
+    /// None: as the first event's.
+    pub(crate) key: Option<String>,
+    /// A string is sent as it is, anything else as JSON; both with `{{name}}` filled in.
+    pub(crate) body: serde_json::Value,
+    /// What its dead letter has to give as the reason.
+    pub(crate) reason: Option<String>,
 }
 
 /// Redis keys that a service deletes.

@@ -141,7 +141,10 @@ impl Check<'_> {
             }
         }
         if let Some(event) = &flow.event {
-            self.first_event(&event.topic);
+            self.consumed(&event.topic, &["x-caravan", "flow", "event", "topic"]);
+        }
+        if let Some(poison) = &flow.poison {
+            self.consumed(&poison.topic, &["x-caravan", "flow", "poison", "topic"]);
         }
         if let Some(gone) = &flow.gone_keys {
             let path = ["x-caravan", "flow", "gone-keys", "service"];
@@ -152,10 +155,9 @@ impl Check<'_> {
     }
 
     /// An event that nobody takes begins nothing.
-    fn first_event(&mut self, topic: &str) {
+    fn consumed(&mut self, topic: &str, path: &[&str]) {
         let pipeline = self.pipeline;
-        let path = ["x-caravan", "flow", "event", "topic"];
-        self.topic(topic, &path);
+        self.topic(topic, path);
         let taken = |t: &str| {
             let mut services = pipeline.services.iter();
             services.any(|s| s.consumes.iter().any(|c| c == t))
@@ -168,7 +170,7 @@ impl Check<'_> {
                 _ => format!("name one that is consumed: {}", taken.join(", ")),
             };
             let message = format!("no service consumes `{topic}`");
-            self.fault(&path, message, Some(hint));
+            self.fault(path, message, Some(hint));
         }
     }
 

@@ -168,6 +168,7 @@ mod tests {
             headers: [("id".to_owned(), "{{order}}".to_owned())].into(),
             body: "<order no=\"{{order}}\"/>".into(),
             correlation_id: IdSource::Template("{{order}}".to_owned()),
+            id: None,
         };
         let (id, record) = fill(&event, &values).expect("is right");
         assert_eq!((id.as_str(), record.key), ("o-1", None));

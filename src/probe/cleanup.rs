@@ -18,7 +18,7 @@ pub(super) async fn clean(
     let keys = sources.delete_keys().await;
     if let Err(why) = settled {
         return Cleanup::Failed(format!(
-            "{why}; its rows are left so that it can still go through"
+            "{why}; its rows are left so that it can still go through (later: test-flow --collect)"
         ));
     }
     let Some(endpoint) = pipeline

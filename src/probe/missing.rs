@@ -41,7 +41,7 @@ pub(super) async fn first(
 }
 
 /// `running, healthy`; several replicas with their names.
-fn describe(containers: &[Container]) -> String {
+pub(crate) fn describe(containers: &[Container]) -> String {
     let one = |c: &Container| {
         let health = c.health.as_ref().filter(|_| c.state == State::Running);
         match (health, c.exit_code) {

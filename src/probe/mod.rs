@@ -23,6 +23,9 @@ pub(crate) mod sources;
 pub(crate) mod template;
 mod watch;
 
+pub(crate) use missing::describe;
+pub(crate) use watch::stage;
+
 use crate::{
     engine::Engine,
     error::{Error, Kind, Result},

@@ -139,7 +139,7 @@ async fn logs(
     while let Some(line) = lines.next().await {
         match line {
             Ok(line) => {
-                if let Some(index) = stage(payment, &line) {
+                if let Some(index) = stage(payment.correlation, payment.steps, payment.id, &line) {
                     let seen = payment.posted.seen_at(line.at, line.container.to_string());
                     tell(sightings, Sighting::Hop(index, seen));
                 }
@@ -155,11 +155,16 @@ async fn logs(
 }
 
 /// The step that a line of the payment is.
-fn stage(payment: Payment<'_>, line: &LogLine) -> Option<usize> {
-    if !payment.correlation.is_about(&line.text, payment.id) {
+pub(crate) fn stage(
+    correlation: &Correlation,
+    steps: &[Step],
+    id: &str,
+    line: &LogLine,
+) -> Option<usize> {
+    if !correlation.is_about(&line.text, id) {
         return None;
     }
-    payment.step(|place| match place {
+    steps.iter().position(|step| match &step.place {
         Place::Log { service, stage } => *service == line.service && stage.matches(&line.text),
         _ => false,
     })

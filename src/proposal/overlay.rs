@@ -2,10 +2,10 @@
 
 use super::{Seen, Stack, infra, service, stack::Role};
 
-/// A Compose file to lay over the one that was looked at, `over`.
-pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, over: &str) -> String {
+/// A Compose file to lay over those that were looked at.
+pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> String {
     let seen = &addressed(stack, seen);
-    let mut lines = head(stack, seen, over);
+    let mut lines = head(stack, seen, files);
     let mut promises = infra::lines(stack, seen);
     promises.extend(flow(stack, seen));
     let services = stack.pipeline.services.iter();
@@ -42,16 +42,18 @@ fn addressed(stack: &Stack<'_>, seen: &Seen) -> Seen {
     seen
 }
 
-fn head(stack: &Stack<'_>, seen: &Seen, over: &str) -> Vec<String> {
+fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
     let project = &stack.pipeline.project;
+    let over = files.join(", ");
+    let flags: String = files.iter().map(|file| format!(" -f {file}")).collect();
     let mut lines = vec![
         "# yaml-language-server: $schema=./caravan.schema.json".to_owned(),
         "# (caravan schema > caravan.schema.json)".to_owned(),
         "#".to_owned(),
         format!("# What the pipeline of {over} promises, to be laid over it:"),
-        format!("#   caravan -f {over} -f caravan.yaml verify"),
+        format!("#   caravan{flags} -f caravan.yaml verify"),
         format!(
-            "# Proposed by `caravan init` from that file and from what was seen of the project {project}."
+            "# Proposed by `caravan init` from that and from what was seen of the project {project}."
         ),
         "# What is a comment could not be seen: fill it in, or take it out.".to_owned(),
     ];

@@ -118,7 +118,11 @@ fn proposed(compose: &str, seen: &Seen) -> (String, Pipeline) {
     place.request.files = vec!["compose.yaml".into()];
     let source = place.source();
     let pipeline = place.pipeline();
-    let text = text(&Stack::new(&pipeline, &source), seen, "compose.yaml");
+    let text = text(
+        &Stack::new(&pipeline, &source),
+        seen,
+        &["compose.yaml".to_owned()],
+    );
     place.write("caravan.yaml", &text);
     place.request.files.push("caravan.yaml".into());
     (text, place.pipeline())

@@ -247,10 +247,24 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
     assert_eq!(report["cleanup"]["outcome"], "failed");
     let why = report["cleanup"]["why"].as_str().unwrap();
     assert!(why.contains("all 20 payments"), "{why}");
+    let late = pipeline
+        .caravan(&["test-flow", "--collect=0s", "--timeout", "1s"])
+        .expect(4);
+    assert!(
+        late.stderr.contains("session-worker has yet to take 20"),
+        "{}",
+        late.stderr
+    );
     pipeline.docker(&["start", &pipeline.container("session-worker")]);
     eventually_async("they go through", Duration::from_secs(60), async || {
         let rows = count(database, "SELECT count(*) FROM tutoring_sessions").await;
         (rows == 140).then_some(())
     })
     .await;
+    // Too young, by default: they might be of a run that is under way.
+    let collected = test_flow(pipeline, &["--collect"], 0);
+    assert_eq!(collected["cleanup"]["rows"]["tutoring_sessions"], 0);
+    let collected = test_flow(pipeline, &["--collect=0s"], 0);
+    assert_eq!(collected["cleanup"]["rows"]["tutoring_sessions"], 140);
+    expect_no_rows(database).await;
 }

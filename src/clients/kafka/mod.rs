@@ -5,6 +5,7 @@
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and what those were assigned;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
+//! - [`partitioner`]: where Java's, librdkafka's and KafkaJS' producers put a key;
 //! - [`tail`]: what is produced from now on;
 //! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
 //! - [`admin`]: settings of topics; making one, cutting records off;
@@ -16,7 +17,9 @@ pub(crate) mod admin;
 mod assignment;
 mod client;
 pub(crate) mod groups;
+mod identity;
 pub(crate) mod offsets;
+pub(crate) mod partitioner;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod send;

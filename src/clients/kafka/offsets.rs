@@ -36,6 +36,28 @@ impl Kafka {
         self.ask(move |client| ends(client, &partitions, end)).await
     }
 
+    /// The first offset of each partition that was written at `at` (milliseconds since the epoch)
+    /// or later; a partition without one is left out.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn offsets_at(
+        &self,
+        partitions: &[Partition],
+        at: i64,
+    ) -> Result<Offsets, String> {
+        // Negative numbers mean the ends.
+        let asked = list(partitions, Offset::Offset(at.max(0)))?;
+        self.ask(move |client| {
+            let answered = client
+                .consumer()
+                .offsets_for_times(asked, TIMEOUT)
+                .map_err(|e| describe(&e))?;
+            absolute(&answered)
+        })
+        .await
+    }
+
     /// What `group` has committed for `partitions`; those without a commit are left out.
     ///
     /// # Errors

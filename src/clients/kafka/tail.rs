@@ -82,7 +82,8 @@ pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>
     }
 }
 
-fn record(message: &BorrowedMessage<'_>) -> Record {
+/// A message, copied.
+pub(crate) fn record(message: &BorrowedMessage<'_>) -> Record {
     Record {
         topic: message.topic().to_owned(),
         partition: message.partition(),

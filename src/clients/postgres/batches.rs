@@ -91,6 +91,28 @@ impl Postgres {
             .map_err(|e| super::describe(&e, &self.url))
     }
 
+    /// The rows themselves, as JSON and sorted, of each of `ids`, in their order.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub(crate) async fn rows_each(
+        &self,
+        table: &str,
+        find: &str,
+        ids: &[&str],
+    ) -> Result<Vec<Vec<String>>, String> {
+        let sql = format!(
+            "SELECT ARRAY(SELECT row_to_json(r)::text FROM \
+             (SELECT * FROM {} WHERE {}) r ORDER BY 1) \
+             FROM unnest($1::text[]) WITH ORDINALITY AS {IDS} (id, n) ORDER BY n",
+            quote(table),
+            of_list(find)
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(ids);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+
     /// As [`Postgres::delete_rows`], for all of `ids` in one transaction.
     ///
     /// # Errors
@@ -107,6 +129,36 @@ impl Postgres {
             for (table, predicate) in tables {
                 let sql = deletion(table, predicate);
                 let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
+                deleted.push(query.execute(&mut *transaction).await?.rows_affected());
+            }
+            transaction.commit().await?;
+            Ok(deleted)
+        };
+        bounded(&self.url, ANSWER, work).await
+    }
+
+    /// Deletes all rows that are marked synthetic, of `tables` in their order, in one transaction;
+    /// `older_than`: only those that were committed, or last changed, before. Says how many of each.
+    ///
+    /// # Errors
+    /// The database's own; then nothing is deleted.
+    pub(crate) async fn delete_all_synthetic(
+        &self,
+        tables: &[String],
+        older_than: Option<DateTime<Utc>>,
+    ) -> Result<Vec<u64>, String> {
+        let mut connection = self.connection.lock().await;
+        let work = async {
+            let mut transaction = connection.begin().await?;
+            let mut deleted = Vec::new();
+            for table in tables {
+                // What is so old that its time is forgotten is older, too.
+                let age = match older_than {
+                    Some(_) => "coalesce(pg_xact_commit_timestamp(xmin), '-infinity') < $1",
+                    None => "$1::timestamptz IS NULL",
+                };
+                let sql = format!("DELETE FROM {} WHERE synthetic AND {age}", quote(table));
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(older_than);
                 deleted.push(query.execute(&mut *transaction).await?.rows_affected());
             }
             transaction.commit().await?;

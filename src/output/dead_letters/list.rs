@@ -60,6 +60,10 @@ fn summary(topic: &str, survey: &Survey) -> String {
         in_flight(all),
         all.count(Status::Replayed),
     );
+    let dismissed = all.count(Status::Dismissed);
+    if dismissed > 0 {
+        text.push_str(&format!(", {dismissed} of tests"));
+    }
     if survey.unsorted > 0 {
         let unsorted = survey.unsorted;
         text.push_str(&format!(
@@ -153,6 +157,7 @@ fn tally_value(tally: &Tally) -> Value {
         "inFlight": tally.count(Status::InFlight),
         "interrupted": tally.count(Status::Interrupted),
         "replayed": tally.count(Status::Replayed),
+        "dismissed": tally.count(Status::Dismissed),
         "oldest": tally.oldest.map(time),
         "newest": tally.newest.map(time),
         "example": tally.example.as_ref().map(ToString::to_string),

@@ -19,7 +19,12 @@ fn by_status(cuts: &Cuts) -> String {
     let replayed = cuts.count(Status::Replayed);
     let in_flight = cuts.count(Status::InFlight);
     let never = cuts.count(Status::Waiting) + cuts.count(Status::Interrupted);
-    format!("{replayed} replayed, {in_flight} in flight, {never} never processed")
+    let mut text = format!("{replayed} replayed, {in_flight} in flight, {never} never processed");
+    let dismissed = cuts.count(Status::Dismissed);
+    if dismissed > 0 {
+        text.push_str(&format!(", {dismissed} of tests"));
+    }
+    text
 }
 
 /// What a purge did, or would do, for a person.
@@ -49,6 +54,7 @@ pub(crate) fn cuts_value(project: &str, topic: &str, cuts: &Cuts, deleted: bool)
         "letters": cuts.letters(),
         "replayed": cuts.count(Status::Replayed),
         "inFlight": cuts.count(Status::InFlight),
+        "dismissed": cuts.count(Status::Dismissed),
         "neverProcessed": cuts.count(Status::Waiting) + cuts.count(Status::Interrupted),
         "partitions": partitions.collect::<Vec<_>>(),
     })

@@ -67,6 +67,7 @@ fn reason(why: LeftOut) -> &'static str {
     match why {
         LeftOut::Replayed => "replayed before, passed by the group",
         LeftOut::InFlight => "replayed before, not yet passed by the group",
+        LeftOut::Dismissed => "provoked by a test, and done with",
         LeftOut::NoSource => "without headers that say where the message stood",
         LeftOut::Undeclared => "of a topic that the declaration does not name",
         LeftOut::NoPartition => "of a partition that does not exist",
@@ -77,6 +78,7 @@ fn left_out_name(why: LeftOut) -> &'static str {
     match why {
         LeftOut::Replayed => "replayed",
         LeftOut::InFlight => "inFlight",
+        LeftOut::Dismissed => "dismissed",
         LeftOut::NoSource => "noSource",
         LeftOut::Undeclared => "undeclaredTopic",
         LeftOut::NoPartition => "noPartition",

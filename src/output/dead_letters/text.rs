@@ -11,6 +11,7 @@ pub(super) fn state(status: Status) -> &'static str {
         Status::Interrupted => "interrupted",
         Status::InFlight => "in-flight",
         Status::Replayed => "replayed",
+        Status::Dismissed => "dismissed",
     }
 }
 

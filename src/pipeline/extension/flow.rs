@@ -2,7 +2,7 @@
 
 use super::{patterns::regex, texts};
 use crate::pipeline::{
-    Entry, FirstEvent, Flow, GoneKeys, IdSource,
+    Entry, FirstEvent, Flow, GoneKeys, IdSource, Poison,
     correlation::{Correlation, ID, InLine, Place},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
@@ -17,6 +17,7 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
         entry: fields.read("entry", entry)?,
         event: fields.read("event", event)?,
         correlation: fields.read_or_default("correlation", correlation)?,
+        poison: fields.read("poison", poison)?,
         gone_keys: fields.read("gone-keys", gone_keys)?,
     };
     if flow.entry.is_none() && flow.event.is_none() {
@@ -129,6 +130,7 @@ fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
     let body = json(&fields.require("body")?)?;
     let pointer = fields.require("correlation-id")?;
     let correlation_id = id_source(&pointer)?;
+    let id = fields.read("id", |id| own_id(id, &body))?;
     fields.finish()?;
     if let IdSource::Pointer(at) = &correlation_id
         && body.pointer(at).is_none_or(|v| !v.is_string())
@@ -144,7 +146,30 @@ fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
         headers,
         body,
         correlation_id,
+        id,
     })
+}
+
+fn own_id(pointer: &View<'_>, body: &serde_json::Value) -> Result<String, Problem> {
+    let id = pointer.parse("a JSON pointer", slash)?;
+    if body.pointer(&id).is_some_and(serde_json::Value::is_string) {
+        return Ok(id);
+    }
+    Err(pointer
+        .problem(format!("`body` has no string at {id}"))
+        .hint("name where the event's own id stands, for instance /eventId"))
+}
+
+fn poison(view: &View<'_>) -> Result<Poison, Problem> {
+    let mut fields = view.fields()?;
+    let poison = Poison {
+        topic: fields.require("topic")?.filled()?,
+        key: fields.read("key", View::filled)?,
+        body: json(&fields.require("body")?)?,
+        reason: fields.read("reason", View::filled)?,
+    };
+    fields.finish()?;
+    Ok(poison)
 }
 
 fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {

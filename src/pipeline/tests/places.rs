@@ -15,7 +15,7 @@ services:
   db: {{image: p, container_name: the-db, networks: {{data: {{aliases: [database]}}}}}}
   web: {{image: w, scale: 2, networks: [events, data], x-caravan: {{http: 'http://{http}'}}}}
   bare: {{image: b, network_mode: host}}
-networks: {{events: , data: {{name: shared, external: true}}}}
+networks: {{events: {{}}, data: {{name: shared, external: true}}}}
 "
     );
     place.write("compose.yaml", &text);
@@ -24,8 +24,8 @@ networks: {{events: , data: {{name: shared, external: true}}}}
 
 #[test]
 fn an_address_tells_from_where_it_is_reached() {
-    for (kafka, postgres, http, networks) in [
-        ("localhost:1", "127.0.0.1:2", "[::1]:3", &[][..]),
+    let cases: [(&str, &str, &str, &[&str]); 9] = [
+        ("localhost:1", "127.0.0.1:2", "[::1]:3", &[]),
         ("kafka.example:1", "10.0.0.7", "shop.example", &[]),
         ("kafka:1", "db.example", "shop.example", &["shop_events"]),
         ("broker:1,Kafka:1", "db", "web", &["shop_events", "shared"]),
@@ -45,7 +45,8 @@ fn an_address_tells_from_where_it_is_reached() {
         ),
         // It has no name in any network; and there is no third replica.
         ("bare:1", "shop-db", "shop-web-3", &[]),
-    ] {
+    ];
+    for (kafka, postgres, http, networks) in cases {
         let pipeline = declared(kafka, postgres, http);
         let inside = pipeline.networks_inside(Needs::Everything);
         assert_eq!(inside, networks, "{kafka} {postgres} {http}");

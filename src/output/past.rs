@@ -1,0 +1,232 @@
+//! What is remembered of a past payment, as `trace` shows it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::{Console, Paint, json::milliseconds, listing, timeline};
+use crate::past::{Found, Hop, Past, Progress, Sighting};
+
+/// What is going on, in a line.
+pub(crate) fn line(progress: &Progress) -> String {
+    match progress {
+        Progress::Reading { topic, read, of } => format!("{topic}: {read} of {of} messages read"),
+        Progress::Lines(lines) => format!("{} found", listing::count(*lines, "log line")),
+    }
+}
+
+/// For a person: a line a hop, then what broke the chain, then what was not looked at.
+pub(crate) fn text(console: &Console, past: &Past) -> String {
+    let rows = past.hops.iter().map(|hop| row(console, past, hop));
+    let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
+    let mut text = listing::table(console, &header, rows.collect());
+    let bad = console.out(Paint::Bad, "✗");
+    if let Some(broken) = &past.broken {
+        let (place, what) = timeline::describe(&past.hops[broken.hop].place);
+        text.push_str(&format!("\n\n{bad} first missing: {place}: {what}"));
+        for why in &broken.why {
+            text.push_str(&format!("\n    {why}"));
+        }
+    }
+    let doubt = console.out(Paint::Doubtful, "!");
+    let groups = [("no answer", &past.unreachable), ("not read", &past.unread)];
+    for (what, lines) in groups {
+        for line in lines {
+            text.push_str(&format!("\n\n{doubt} {what}: {line}"));
+        }
+    }
+    text.push_str(&format!("\n\n{}", summary(past)));
+    text
+}
+
+/// `payment 7d…, a test: 20 of 25 hops seen, 1 missing, 4 cannot be told; began 2026-…`
+fn summary(past: &Past) -> String {
+    let (seen, missing, unknown) = past.counts();
+    let test = if past.synthetic { ", a test" } else { "" };
+    let hops = listing::count(past.hops.len(), "hop");
+    let mut text = format!("payment {}{test}: {seen} of {hops} seen", past.id);
+    if missing > 0 {
+        text.push_str(&format!(", {missing} missing"));
+    }
+    if unknown > 0 {
+        text.push_str(&format!(", {unknown} cannot be told"));
+    }
+    if let Some(began) = past.began {
+        text.push_str(&format!("; it began at {}", time(began)));
+    }
+    text
+}
+
+fn row(console: &Console, past: &Past, hop: &Hop) -> Vec<String> {
+    let (place, what) = timeline::describe(&hop.place);
+    let dash = || "-".to_owned();
+    let (mark, at, after, detail) = match &hop.found {
+        Found::Seen(sightings) => {
+            let first = &sightings[0];
+            let clock = first.at.map(|at| at.format("%H:%M:%S%.3f").to_string());
+            let after = after(past, first).map(listing::duration);
+            (
+                console.out(Paint::Good, "✓"),
+                clock.unwrap_or_else(dash),
+                after.unwrap_or_else(dash),
+                detail(sightings),
+            )
+        }
+        Found::Missing(instead) => {
+            let instead = instead.as_deref().unwrap_or("missing").to_owned();
+            (console.out(Paint::Bad, "✗"), dash(), dash(), instead)
+        }
+        Found::Unknown(why) => (console.out(Paint::Faint, "?"), dash(), dash(), why.clone()),
+    };
+    vec![mark, at, after, place, what, detail]
+}
+
+/// `partition 2 offset 17 (+1 more)`
+fn detail(sightings: &[Sighting]) -> String {
+    let first = &sightings[0].detail;
+    match sightings.len() - 1 {
+        0 => first.clone(),
+        more => format!("{first} (+{more} more)"),
+    }
+}
+
+fn after(past: &Past, sighting: &Sighting) -> Option<std::time::Duration> {
+    // Clocks of several machines may differ.
+    Some((sighting.at? - past.began?).to_std().unwrap_or_default())
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// For a machine. `next`: the command that comes next, if something is missing.
+pub(crate) fn value(project: &str, past: &Past, next: Option<&str>) -> Value {
+    let (_, missing, unknown) = past.counts();
+    let status = match (
+        missing,
+        past.unreachable.is_empty() && past.unread.is_empty(),
+    ) {
+        (0, true) => "pass",
+        (0, false) => "unknown",
+        (_, _) => "fail",
+    };
+    json!({
+        "project": project,
+        "status": status,
+        "correlationId": past.id,
+        "synthetic": past.synthetic,
+        "beganAt": past.began,
+        "hops": past.hops.iter().map(|hop| hop_value(past, hop)).collect::<Vec<_>>(),
+        "missing": past.broken.as_ref().map(|broken| json!({
+            "hop": broken.hop, "service": broken.service, "why": broken.why, "next": next,
+        })),
+        "unknown": unknown,
+        "deadLetters": past.letters.iter().map(|letter| json!({
+            "place": letter.id().to_string(), "group": letter.group, "reason": letter.reason,
+            "error": letter.error, "at": letter.at,
+        })).collect::<Vec<_>>(),
+        "looked": past.looked,
+        "unread": past.unread,
+        "unreachable": past.unreachable,
+    })
+}
+
+fn hop_value(past: &Past, hop: &Hop) -> Value {
+    let (status, sightings, why) = match &hop.found {
+        Found::Seen(sightings) => ("seen", sightings.as_slice(), None),
+        Found::Missing(instead) => ("missing", &[][..], instead.as_ref()),
+        Found::Unknown(why) => ("unknown", &[][..], Some(why)),
+    };
+    let sightings = sightings.iter().map(|sighting| {
+        json!({
+            "at": sighting.at,
+            "afterMs": after(past, sighting).map(milliseconds),
+            "detail": sighting.detail,
+        })
+    });
+    json!({
+        "place": timeline::place_value(&hop.place),
+        "service": hop.service,
+        "status": status,
+        "seen": sightings.collect::<Vec<_>>(),
+        "why": why,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        past::{Broken, Next},
+        probe::hop::Place,
+    };
+
+    fn past() -> Past {
+        let at = |millis: i64| DateTime::from_timestamp_millis(1_770_000_000_000 + millis);
+        let seen = |millis, detail: &str| Sighting {
+            at: at(millis),
+            detail: detail.to_owned(),
+        };
+        let hop = |place, service: &str, found| Hop {
+            place,
+            service: service.to_owned(),
+            found,
+        };
+        let service = || "lesson-worker".to_owned();
+        Past {
+            id: "p-1".to_owned(),
+            began: at(0),
+            hops: vec![
+                hop(
+                    Place::Topic {
+                        topic: "paid".to_owned(),
+                    },
+                    "shop",
+                    Found::Seen(vec![
+                        seen(0, "partition 2 offset 17"),
+                        seen(90_000, "partition 2 offset 40"),
+                    ]),
+                ),
+                hop(
+                    Place::Log {
+                        service: service(),
+                        stage: crate::pipeline::Pattern::Literal("received".to_owned()),
+                    },
+                    "lesson-worker",
+                    Found::Unknown("its log begins at 2026-02-02T03:00:00Z".to_owned()),
+                ),
+                hop(
+                    Place::Table {
+                        table: "lessons".to_owned(),
+                        rows: 7,
+                    },
+                    "lesson-worker",
+                    Found::Missing(Some("3 of 7 rows".to_owned())),
+                ),
+            ],
+            broken: Some(Broken {
+                hop: 2,
+                service: service(),
+                why: vec!["lesson-worker: exited (137)".to_owned()],
+                next: Next::Up(service()),
+            }),
+            unread: vec!["topic paid: about 120000 messages".to_owned()],
+            ..Past::default()
+        }
+    }
+
+    #[test]
+    fn a_past_payment_reads_well() {
+        insta::assert_snapshot!(text(&Console::plain(), &past()));
+    }
+
+    #[test]
+    fn a_machine_gets_all_of_it() {
+        let value = value("shop", &past(), Some("caravan up lesson-worker"));
+        assert_eq!(value["status"], "fail");
+        assert_eq!(value["hops"][0]["seen"][1]["afterMs"], 90_000.0);
+        assert_eq!(value["hops"][1]["status"], "unknown");
+        assert_eq!(value["hops"][2]["why"], "3 of 7 rows");
+        assert_eq!(value["missing"]["next"], "caravan up lesson-worker");
+        assert_eq!(value["unknown"], 1);
+    }
+}

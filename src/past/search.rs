@@ -1,0 +1,280 @@
+//! Finding a few messages in a topic that may hold millions: first around the time at which they
+//! are likely, then backwards from the end, in growing pieces, their key's partition first. All of
+//! it is bounded by a deadline, and what was not read is told.
+
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rdkafka::{Message, message::BorrowedMessage};
+
+use super::{Progress, Tell};
+use crate::clients::kafka::{
+    Kafka, Partition, offsets::Offsets, partitioner, read::Span, topics::TopicState,
+};
+
+/// Of each partition, how many messages are read first; then four times as many, and so on.
+const FIRST: i64 = 5_000;
+const GROWTH: i64 = 4;
+
+/// Clocks differ, and a hop takes its time.
+const MARGIN: TimeDelta = TimeDelta::seconds(60);
+
+/// How often reading is told of, in messages.
+const TOLD_EVERY: u64 = 10_000;
+
+/// From one time to another.
+pub(super) type Window = (DateTime<Utc>, DateTime<Utc>);
+
+/// Makes something of a message that is looked for.
+pub(super) type Pick<T> = Arc<dyn Fn(&BorrowedMessage<'_>) -> Option<T> + Send + Sync>;
+
+/// How to look into topics.
+pub(super) struct Search<'a> {
+    pub(super) kafka: &'a Kafka,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) deadline: Instant,
+    pub(super) tell: &'a Tell,
+}
+
+/// What came of looking into a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Looked<T> {
+    /// In the order in which they were come across.
+    pub(super) found: Vec<T>,
+    pub(super) read: u64,
+    /// About how many could not be read in time.
+    pub(super) unread: i64,
+    /// What is older may have been deleted. None: nothing ever was.
+    pub(super) kept_since: Option<DateTime<Utc>>,
+}
+
+struct Reading<T> {
+    found: Vec<T>,
+    read: u64,
+    /// By partition, the oldest that was read: milliseconds since the epoch.
+    oldest: BTreeMap<i32, i64>,
+}
+
+impl Search<'_> {
+    /// Looks for what `pick` takes. `near`: about when it was written; `key`: its likely key.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        topic: &TopicState,
+        near: Option<Window>,
+        key: &str,
+        pick: Pick<T>,
+    ) -> Result<Looked<T>, String> {
+        let partitions: Vec<Partition> = (0..topic.partitions)
+            .map(|partition| (topic.name.clone(), partition))
+            .collect();
+        let mut span = self.kafka.span(&partitions).await?;
+        let first = span.from.clone();
+        if let Some(since) = self.since {
+            let at = self.kafka.offsets_at(&partitions, since.timestamp_millis());
+            raise(&mut span, &at.await?);
+        }
+        let mut reading = Reading {
+            found: Vec::new(),
+            read: 0,
+            oldest: BTreeMap::new(),
+        };
+        let mut unread = 0;
+        if let Some(window) = near {
+            let near = self.around(&partitions, &span, window).await?;
+            (reading, _) = self.read(topic, near, reading, &pick).await?;
+        }
+        if reading.found.is_empty() {
+            reading.read = 0;
+            let likely = partitioner::partition(key.as_bytes(), topic.partitions);
+            for part in parts(&span, likely) {
+                let (left, read) = self.backwards(topic, part, reading, &pick).await?;
+                (unread, reading) = (unread + left, read);
+                if !reading.found.is_empty() {
+                    unread = 0;
+                    break;
+                }
+            }
+        }
+        Ok(Looked {
+            kept_since: kept_since(&first, &reading.oldest),
+            found: reading.found,
+            read: reading.read,
+            unread,
+        })
+    }
+
+    /// Reads a part from its end till something is found; how much is left unread otherwise.
+    async fn backwards<T: Send + 'static>(
+        &self,
+        topic: &TopicState,
+        mut left: Span,
+        mut reading: Reading<T>,
+        pick: &Pick<T>,
+    ) -> Result<(i64, Reading<T>), String> {
+        let mut size = FIRST;
+        while left.messages() > 0 && reading.found.is_empty() {
+            let piece = last(&left, size);
+            let start = piece.from.clone();
+            let whole;
+            (reading, whole) = self.read(topic, piece, reading, pick).await?;
+            if !whole && reading.found.is_empty() {
+                break;
+            }
+            left.to = start;
+            size = size.saturating_mul(GROWTH);
+        }
+        Ok((left.messages(), reading))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        topic: &TopicState,
+        span: Span,
+        reading: Reading<T>,
+        pick: &Pick<T>,
+    ) -> Result<(Reading<T>, bool), String> {
+        let (pick, tell) = (Arc::clone(pick), Arc::clone(self.tell));
+        let (topic, of) = (topic.name.clone(), span.messages());
+        let mut read = 0;
+        let see = move |reading: &mut Reading<T>, message: &BorrowedMessage<'_>| {
+            reading.read += 1;
+            read += 1;
+            if read % TOLD_EVERY == 0 {
+                let topic = topic.clone();
+                tell(Progress::Reading { topic, read, of });
+            }
+            if let Some(at) = message.timestamp().to_millis() {
+                let oldest = reading.oldest.entry(message.partition()).or_insert(at);
+                *oldest = at.min(*oldest);
+            }
+            reading.found.extend(pick(message));
+            ControlFlow::Continue(())
+        };
+        self.kafka.read(span, self.deadline, reading, see).await
+    }
+
+    /// The part of `span` that was written in `window`, and a little more.
+    async fn around(
+        &self,
+        partitions: &[Partition],
+        span: &Span,
+        (from, to): Window,
+    ) -> Result<Span, String> {
+        let (from, to) = tokio::try_join!(
+            self.kafka
+                .offsets_at(partitions, (from - MARGIN).timestamp_millis()),
+            self.kafka
+                .offsets_at(partitions, (to + MARGIN).timestamp_millis()),
+        )?;
+        let mut near = span.clone();
+        raise(&mut near, &from);
+        for (partition, end) in &mut near.to {
+            *end = to.get(partition).copied().unwrap_or(*end).min(*end);
+        }
+        Ok(near)
+    }
+}
+
+/// Lets `span` begin at `at`, or at its end where that has nothing.
+fn raise(span: &mut Span, at: &Offsets) {
+    for (partition, from) in &mut span.from {
+        let end = span.to.get(partition).copied().unwrap_or(*from);
+        *from = at.get(partition).copied().unwrap_or(end).max(*from);
+    }
+}
+
+/// The likely partition alone, then the others.
+fn parts(span: &Span, likely: Option<i32>) -> [Span; 2] {
+    let part = |is: bool| {
+        let of = |offsets: &Offsets| -> Offsets {
+            let own = offsets
+                .iter()
+                .filter(|((_, p), _)| (Some(*p) == likely) == is);
+            own.map(|(partition, at)| (partition.clone(), *at))
+                .collect()
+        };
+        Span {
+            from: of(&span.from),
+            to: of(&span.to),
+        }
+    };
+    [part(true), part(false)]
+}
+
+/// The last `size` messages of each partition.
+fn last(span: &Span, size: i64) -> Span {
+    let mut piece = span.clone();
+    for (partition, from) in &mut piece.from {
+        let end = span.to.get(partition).copied().unwrap_or(*from);
+        *from = (end - size).max(*from);
+    }
+    piece
+}
+
+/// From when on all is there, where `first` says that something was deleted: as long ago as the
+/// oldest message of that partition of which the oldest is youngest.
+fn kept_since(first: &Offsets, oldest: &BTreeMap<i32, i64>) -> Option<DateTime<Utc>> {
+    let cut = first.iter().filter(|(_, offset)| **offset > 0);
+    let since = |partition: &i32| {
+        let millis = oldest.get(partition).copied();
+        // Nothing of it is left, or it was not read: then for all that is known, just now.
+        millis.and_then(DateTime::from_timestamp_millis)
+    };
+    cut.map(|((_, partition), _)| since(partition).unwrap_or_else(Utc::now))
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets<const N: usize>(of: [(i32, i64); N]) -> Offsets {
+        of.map(|(p, at)| (("t".to_owned(), p), at)).into()
+    }
+
+    fn span<const N: usize>(of: [(i32, i64, i64); N]) -> Span {
+        Span {
+            from: offsets(of.map(|(p, from, _)| (p, from))),
+            to: offsets(of.map(|(p, _, to)| (p, to))),
+        }
+    }
+
+    #[test]
+    fn pieces_are_taken_from_the_end_and_never_beyond_the_beginning() {
+        let piece = last(&span([(0, 10, 100), (1, 95, 100)]), 20);
+        assert_eq!(piece, span([(0, 80, 100), (1, 95, 100)]));
+        assert_eq!(piece.messages(), 25);
+    }
+
+    #[test]
+    fn the_likely_partition_comes_first_and_none_is_left_out() {
+        let all = span([(0, 0, 9), (1, 0, 9), (2, 0, 9)]);
+        let [likely, others] = parts(&all, Some(1));
+        assert_eq!(likely, span([(1, 0, 9)]));
+        assert_eq!(others, span([(0, 0, 9), (2, 0, 9)]));
+        assert_eq!(parts(&all, None)[1], all);
+    }
+
+    #[test]
+    fn a_time_after_the_last_message_leaves_nothing() {
+        let mut span = span([(0, 0, 9), (1, 0, 9)]);
+        raise(&mut span, &offsets([(0, 4)]));
+        assert_eq!(span.from, offsets([(0, 4), (1, 9)]));
+    }
+
+    #[test]
+    fn what_was_deleted_bounds_what_is_known() {
+        let oldest = BTreeMap::from([(0, 5_000), (1, 7_000)]);
+        assert_eq!(kept_since(&offsets([(0, 0), (1, 0)]), &oldest), None);
+        let both = kept_since(&offsets([(0, 3), (1, 3)]), &oldest);
+        assert_eq!(both, DateTime::from_timestamp(7, 0));
+        let one = kept_since(&offsets([(0, 3), (1, 0)]), &oldest);
+        assert_eq!(one, DateTime::from_timestamp(5, 0));
+        let before = Utc::now();
+        let none = kept_since(&offsets([(2, 3)]), &oldest);
+        assert!(none.is_some_and(|at| at >= before), "{none:?}");
+    }
+}
