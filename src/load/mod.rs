@@ -138,7 +138,7 @@ pub(crate) async fn run(
     let sender = Sender::open(pipeline, flow, options.direct)?;
     let path = Path::open(pipeline, flow, &ledger).await?;
     let way = match options.poison {
-        true => Way::Poison(Bad::open(pipeline, flow, &path.kafka).await?),
+        true => Way::Poison(Box::new(Bad::open(pipeline, flow, &path.kafka).await?)),
         false => Way::Payments(sender),
     };
     let run = Run {

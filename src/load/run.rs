@@ -36,7 +36,7 @@ pub(super) struct Run {
 pub(super) enum Way<'a> {
     Payments(Sender<'a>),
     /// A few, and a bad event between them.
-    Poison(Bad<'a>),
+    Poison(Box<Bad<'a>>),
 }
 
 impl Run {
