@@ -151,15 +151,19 @@ fn postgres(stack: &Stack<'_>) -> Option<String> {
     };
     let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());
     let database = variable("POSTGRES_DB").unwrap_or_else(|| user.clone());
-    let password =
-        variable("POSTGRES_PASSWORD").unwrap_or_else(|| "${POSTGRES_PASSWORD}".to_owned());
+    let file = service.environment.get("POSTGRES_PASSWORD_FILE");
+    let password = variable("POSTGRES_PASSWORD")
+        .or_else(|| stack.granted(service, Some(file?)))
+        .unwrap_or_else(|| "${POSTGRES_PASSWORD}".to_owned());
     Some(format!("postgres://{user}:{password}@{place}/{database}"))
 }
 
 fn redis(stack: &Stack<'_>) -> Option<String> {
     let service = stack.of(Role::Redis).next()?;
     let place = place(stack, service, REDIS_PORT)?;
-    let password = stack.written_or_variable(service, "REDIS_PASSWORD");
+    let password = stack
+        .written_or_variable(service, "REDIS_PASSWORD")
+        .or_else(|| stack.granted(service, None));
     let login = password
         .map(|password| format!(":{password}@"))
         .unwrap_or_default();

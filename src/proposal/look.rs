@@ -188,8 +188,11 @@ impl Scene<'_> {
         let variable = |name: &str| service.environment.get(name).map(String::as_str);
         let user = variable("POSTGRES_USER").unwrap_or("postgres");
         let database = variable("POSTGRES_DB").unwrap_or(user);
-        let password = variable("POSTGRES_PASSWORD").unwrap_or_default();
-        let [user, password, database] = [user, password, database].map(encoded);
+        let password = match variable("POSTGRES_PASSWORD") {
+            Some(password) => password.to_owned(),
+            None => password_file(service)?,
+        };
+        let [user, password, database] = [user, &password, database].map(encoded);
         let url = format!("postgres://{user}:{password}@{place}/{database}");
         let ask = async { Postgres::connect(&url).await?.tables().await };
         ask.await.map(Some).map_err(|why| format!("tables: {why}"))
@@ -239,4 +242,19 @@ pub(super) fn encoded(text: &str) -> String {
         false => format!("%{b:02X}"),
     });
     bytes.collect()
+}
+/// What stands in the file that Postgres reads its password from; nothing where it has none.
+fn password_file(service: &Service) -> Result<String, String> {
+    let Some(target) = service.environment.get("POSTGRES_PASSWORD_FILE") else {
+        return Ok(String::new());
+    };
+    let Some(grant) = service.grants.iter().find(|grant| grant.target == *target) else {
+        return Ok(String::new());
+    };
+    let content = match &grant.written {
+        Some(written) => written.content.clone(),
+        None => std::fs::read_to_string(&grant.path)
+            .map_err(|e| format!("tables: {}: {e}", grant.path.display()))?,
+    };
+    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -123,6 +123,28 @@ impl<'a> Stack<'a> {
         )
     }
 
+    /// The variable behind a secret that a service reads from a file: the one at `target`, else the
+    /// only one that it is granted. None where the file is the user's own.
+    pub(super) fn granted(&self, service: &Service, target: Option<&str>) -> Option<String> {
+        let tree = self.source.tree();
+        let granted = tree.get("services")?.get(&service.name)?.get("secrets")?;
+        let names = granted.items().iter().filter_map(|item| {
+            let name = item.text().or_else(|| item.get("source")?.text())?;
+            let at = item.get("target").and_then(|t| t.text()).unwrap_or(name);
+            Some((name, at))
+        });
+        let names: Vec<_> = names.collect();
+        let (name, _) = match (target, names.as_slice()) {
+            (Some(target), names) => names.iter().find(|(_, at)| target.ends_with(*at))?,
+            (None, [only]) => only,
+            (None, _) => return None,
+        };
+        let defined = tree.get("secrets")?.get(name)?;
+        let variable = defined.get("environment");
+        let variable = variable.or_else(|| defined.get("x-caravan")?.get("from"))?;
+        Some(format!("${{{}}}", variable.text()?))
+    }
+
     /// The host's port of a container's, as it is written; None where it is not published, or
     /// where Docker chooses.
     pub(super) fn host_port(&self, service: &Service, container: u16) -> Option<String> {

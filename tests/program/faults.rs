@@ -116,6 +116,7 @@ fn a_paused_container(pipeline: &Pipeline) {
             "containers.session-worker.restarts",
             "containers.session-worker.running",
             "groups.session-worker.assigned",
+            "logs.session-worker.started",
         ],
     );
     let hint = hint(&ran, "containers.session-worker.running");

@@ -200,7 +200,7 @@ pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
         }
     };
     assert!(
-        timeout(Duration::from_secs(30), wait).await.is_ok(),
+        timeout(Duration::from_secs(90), wait).await.is_ok(),
         "{what}"
     );
 }
