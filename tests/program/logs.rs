@@ -48,7 +48,7 @@ impl Following {
 
     #[track_caller]
     fn expect(&self, what: &str, is: impl Fn(&[&str]) -> bool) {
-        let deadline = Duration::from_secs(60);
+        let deadline = Duration::from_secs(150);
         eventually(what, deadline, || {
             let text = std::fs::read_to_string(&self.path).unwrap();
             is(&text.lines().collect::<Vec<_>>()).then_some(())
