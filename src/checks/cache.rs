@@ -1,8 +1,11 @@
-//! Redis answers.
+//! Redis answers, and has room.
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
-    clients::{self, TIMEOUT},
+    clients::{
+        self, TIMEOUT,
+        redis::{Memory, Redis},
+    },
     pipeline::{Endpoint, Pipeline, Ready},
 };
 
@@ -15,7 +18,53 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let reachable = async move |facts: &Facts<'_>| reachable(facts, redis).await;
     let check = Check::new(ids::CACHE, "answers PING", reachable);
     let service = redis.and_then(|r| r.service.as_deref());
-    vec![check.follows(ids::deployed_of(pipeline, service))]
+    let memory = async move |facts: &Facts<'_>| memory(facts, redis).await;
+    let memory = Check::new("cache.memory", "room left, nothing evicted", memory);
+    vec![
+        check.follows(ids::deployed_of(pipeline, service)),
+        memory.needs([ids::CACHE]),
+    ]
+}
+
+async fn memory(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
+    let Some(redis) = redis else {
+        return Outcome::fail("the declaration does not say where Redis is");
+    };
+    let asked = async {
+        Redis::connect(&redis.address, TIMEOUT)
+            .await?
+            .memory()
+            .await
+    };
+    match asked.await {
+        Ok(memory) => judge(memory).hint(facts.remedy_of("redis", redis).await),
+        // A hosted one may not tell; that is no failure of the pipeline.
+        Err(why) => Outcome::warn(format!("cannot be told: {why}")),
+    }
+}
+
+fn judge(memory: Memory) -> Outcome {
+    let seen = match memory.limit {
+        None => format!("{} used, no limit", size(memory.used)),
+        Some(limit) => format!("{} of {}", size(memory.used), size(limit)),
+    };
+    let full = memory.limit.is_some_and(|limit| memory.used >= limit);
+    // From nine tenths on.
+    let nearly = memory
+        .limit
+        .is_some_and(|limit| memory.used / 9 >= limit / 10);
+    match (memory.evicts, memory.evicted) {
+        (false, _) if full => Outcome::fail(format!("{seen}: it refuses writes")),
+        (false, _) if nearly => Outcome::warn(format!("{seen}: then it refuses writes")),
+        (_, evicted) if evicted > 0 => Outcome::warn(format!("{seen}, {evicted} keys evicted")),
+        _ => Outcome::pass(seen),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a size for a person")]
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    format!("{mebibytes:.1} MiB")
 }
 
 async fn reachable(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
@@ -25,5 +74,31 @@ async fn reachable(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
     match clients::ready(Ready::Redis, &redis.address, TIMEOUT).await {
         Ok(()) => Outcome::pass("answers"),
         Err(why) => Outcome::fail(why).hint(facts.remedy_of("redis", redis).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::finding::Status;
+
+    fn judged(used: u64, limit: Option<u64>, evicts: bool, evicted: u64) -> Status {
+        let memory = Memory {
+            used,
+            limit,
+            evicts,
+            evicted,
+        };
+        judge(memory).status
+    }
+
+    #[test]
+    fn a_full_redis_refuses_or_gives_up() {
+        assert_eq!(judged(1_000, None, true, 0), Status::Pass);
+        assert_eq!(judged(500, Some(1_000), false, 0), Status::Pass);
+        assert_eq!(judged(950, Some(1_000), false, 0), Status::Warn);
+        assert_eq!(judged(1_000, Some(1_000), false, 0), Status::Fail);
+        assert_eq!(judged(1_000, Some(1_000), true, 0), Status::Pass);
+        assert_eq!(judged(1_000, Some(1_000), true, 7), Status::Warn);
     }
 }

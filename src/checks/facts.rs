@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::{broker::Broker, groups::Groups, logs};
 use crate::{
-    clients::postgres::Postgres,
+    clients::{kafka::admin::TopicSettings, postgres::Postgres},
     engine::{Engine, observed::Container},
     error::Result,
     invocation::Invocation,
@@ -21,6 +21,7 @@ pub(crate) struct Facts<'a> {
     containers: OnceCell<Result<Vec<Container>>>,
     broker: OnceCell<Result<Broker, String>>,
     groups: OnceCell<Groups>,
+    settings: OnceCell<Result<BTreeMap<String, TopicSettings>, String>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<logs::Read>>>>,
     postgres: OnceCell<Result<Vec<Postgres>, String>>,
     missing_tables: OnceCell<Result<std::collections::BTreeSet<String>, String>>,
@@ -40,6 +41,7 @@ impl<'a> Facts<'a> {
             containers: OnceCell::new(),
             broker: OnceCell::new(),
             groups: OnceCell::new(),
+            settings: OnceCell::new(),
             logs: services
                 .map(|s| (s.name.as_str(), OnceCell::new()))
                 .collect(),
@@ -72,6 +74,17 @@ impl<'a> Facts<'a> {
     pub(super) async fn broker(&self) -> &Result<Broker, String> {
         let reach = || Broker::reach(self.pipeline);
         self.broker.get_or_init(reach).await
+    }
+
+    /// Settings of the declared topics that exist.
+    pub(super) async fn topic_settings(&self) -> &Result<BTreeMap<String, TopicSettings>, String> {
+        let ask = || async {
+            let broker = self.broker().await.as_ref().map_err(Clone::clone)?;
+            let topics = self.pipeline.topics.iter().map(|t| t.name.clone());
+            let there: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
+            broker.kafka.topic_settings(&there).await
+        };
+        self.settings.get_or_init(ask).await
     }
 
     /// The declared consumer groups, once they have settled; only where Kafka answered.

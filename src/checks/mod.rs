@@ -17,6 +17,10 @@
 //! | `kafka.reachable` | no metadata; all of the next three layers are skipped |
 //! | `topics.TOPIC.exists` | it does not |
 //! | `topics.TOPIC.partitions` | fewer than declared (more: warns), or one without a leader |
+//! | `topics.TOPIC.replicated` | a copy is not in sync, or there are not as many as declared |
+//! | `topics.TOPIC.retention` | events go earlier than declared (later: warns) |
+//! | `topics.TOPIC.min-insync` | `min.insync.replicas` is not as declared |
+//! | `topics.undeclared` | (warns of topics that nothing declares) |
 //! | `groups.SERVICE.exists` | the group does not |
 //! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is at rest |
 //! | `groups.SERVICE.assigned` | a partition is not held by a running container of the service |
@@ -29,8 +33,10 @@
 //! | `database.TABLE.columns`, `.indexes` | one that is declared is missing, or has another type; skipped unless it exists |
 //! | `database.INVARIANT.holds` | a counterexample older than the invariant's grace |
 //! | `cache.reachable` | no answer to `PING` |
+//! | `cache.memory` | full, and it refuses writes (warns when nearly so, and of evicted keys) |
 //! | `dead-letters.empty` | (warns of those that wait, or whose replay is in flight) |
 //! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |
+//! | `services.SERVICE.answers` | the declared request is not answered with the declared status |
 //! | `services.SERVICE.ready` | `GET /ready`, or the declared path, is not 200, or the declared status |
 //!
 //! After a worker stops or is paused its set of failed ids is the same at any time: a static

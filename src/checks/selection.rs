@@ -74,11 +74,15 @@ impl Selection {
 }
 
 fn unknown(plan: &[Check<'_>], pattern: &str) -> Error {
-    let distance = |id: &str| strsim::damerau_levenshtein(pattern, id);
-    let nearest = plan.iter().min_by_key(|check| distance(&check.id));
+    let distance = |id: &&str| strsim::damerau_levenshtein(pattern, id);
+    // Ids and all their beginnings.
+    let named = plan.iter().flat_map(|check| {
+        let dots = check.id.match_indices('.').map(|(at, _)| &check.id[..at]);
+        dots.chain([check.id.as_str()])
+    });
     let error = Error::new(Kind::Usage, format!("no check is called {pattern}"));
-    match nearest {
-        Some(check) => error.hint(format!("{}? All ids: caravan verify -o plain", check.id)),
+    match named.min_by_key(distance) {
+        Some(nearest) => error.hint(format!("{nearest}? All ids: caravan verify -o plain")),
         None => error,
     }
 }
@@ -145,6 +149,8 @@ mod tests {
         assert_eq!(error.kind, Kind::Usage);
         let hint = error.hint.unwrap_or_default();
         assert!(hint.starts_with("groups.session-worker.lag?"), "{hint}");
+        let hint = chosen(&["grups"], &[]).expect_err("no such layer").hint;
+        assert!(hint.unwrap_or_default().starts_with("groups?"));
         assert!(chosen(&["cache"], &["cache"]).is_err());
     }
 

@@ -41,22 +41,23 @@ pub(crate) async fn get(url: &str, timeout: Duration) -> Result<Answer, String> 
     read(answer).await
 }
 
-/// A request with headers and a JSON body; a string alone is sent as it is.
+/// A request with headers and, perhaps, a JSON body; a string alone is sent as it is.
 ///
 /// # Errors
 /// Why there was no answer.
-pub(crate) async fn send_json(
+pub(crate) async fn send(
     client: &Client,
     method: &str,
     url: &str,
     headers: &[(String, String)],
-    body: &serde_json::Value,
+    body: Option<&serde_json::Value>,
 ) -> Result<Answer, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
     let request = client.request(method, url);
     let mut request = match body {
-        serde_json::Value::String(text) => request.body(text.clone()),
-        json => request.json(json),
+        None => request,
+        Some(serde_json::Value::String(text)) => request.body(text.clone()),
+        Some(json) => request.json(json),
     };
     for (name, value) in headers {
         request = request.header(name, value);

@@ -3,11 +3,24 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, RedisError,
+    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, InfoDict, RedisError,
     aio::MultiplexedConnection,
 };
 
 use super::redact::{place, redact};
+
+/// What a Redis holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Bytes.
+    pub(crate) used: u64,
+    /// Bytes; None: as much as there is.
+    pub(crate) limit: Option<u64>,
+    /// At its limit it gives keys up, instead of refusing writes.
+    pub(crate) evicts: bool,
+    /// Keys that it has given up since it was started.
+    pub(crate) evicted: u64,
+}
 
 /// One connection to the Redis of a `redis://` URL.
 #[derive(Clone)]
@@ -50,6 +63,25 @@ impl Redis {
         let mut connection = self.connection.clone();
         let answer: Result<String, RedisError> = connection.ping().await;
         answer.map(drop).map_err(|e| describe(&e, &self.url))
+    }
+
+    /// Its memory and what it evicted (`INFO`).
+    ///
+    /// # Errors
+    /// Redis' own, or an answer without these figures.
+    pub(crate) async fn memory(&self) -> Result<Memory, String> {
+        let mut connection = self.connection.clone();
+        let info: Result<InfoDict, RedisError> =
+            redis::cmd("INFO").query_async(&mut connection).await;
+        let info = info.map_err(|e| describe(&e, &self.url))?;
+        let lacks = |name: &str| format!("redis at {}: INFO has no {name}", place(&self.url));
+        let number = |name: &str| info.get::<u64>(name).ok_or_else(|| lacks(name));
+        Ok(Memory {
+            used: number("used_memory")?,
+            limit: Some(number("maxmemory")?).filter(|limit| *limit > 0),
+            evicts: info.get::<String>("maxmemory_policy").as_deref() != Some("noeviction"),
+            evicted: number("evicted_keys")?,
+        })
     }
 
     /// Sets `key`, to expire by itself after `expiry`.

@@ -213,12 +213,17 @@ pub(super) struct Journal {
     who: Arc<str>,
 }
 
+/// The topic that remembers what was sent back of a topic of dead letters.
+pub(crate) fn journal_of(dead_letters: &str) -> String {
+    format!("{dead_letters}.replays")
+}
+
 impl Journal {
     /// `who` writes it, for a person.
     pub(super) fn new(kafka: Kafka, dead_letters: &str, who: Arc<str>) -> Self {
         Self {
             kafka,
-            topic: format!("{dead_letters}.replays"),
+            topic: journal_of(dead_letters),
             who,
         }
     }

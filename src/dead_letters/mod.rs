@@ -43,6 +43,7 @@ use crate::{
     error::{Error, Kind, Result},
     pipeline::{Group, LetterHeaders, Pipeline, Service},
 };
+pub(crate) use journal::journal_of;
 use journal::{History, Journal};
 
 /// What a long command tells while it works.

@@ -68,7 +68,13 @@ impl<'a> Request<'a> {
     /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.
     pub(crate) async fn send(&self, client: &Client) -> Result<Accepted> {
         let entry = self.entry;
-        let request = http::send_json(client, &entry.method, &self.url, &self.headers, &self.body);
+        let request = http::send(
+            client,
+            &entry.method,
+            &self.url,
+            &self.headers,
+            Some(&self.body),
+        );
         let answer = request.await.map_err(|why| {
             let what = format!("{} does not answer", entry.service);
             let sent = format!("{} {}", entry.method, self.url);

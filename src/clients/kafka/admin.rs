@@ -21,6 +21,17 @@ use super::{
 /// What a change may take: the broker carries it out before it answers.
 const CHANGE: Duration = Duration::from_secs(10);
 
+const RETENTION: &str = "retention.ms";
+const MIN_INSYNC: &str = "min.insync.replicas";
+
+/// Settings of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
+    /// None is for ever.
+    pub(crate) retention: Option<Duration>,
+    pub(crate) min_insync: Option<i64>,
+}
+
 /// An admin client; its teardown waits for its own polling thread, so nobody waits for it.
 struct Admin(Option<AdminClient<Silent>>);
 
@@ -63,12 +74,34 @@ impl Kafka {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, Option<Duration>>, String> {
-        let settings = self.numbers(topics, "retention.ms").await?;
+        let settings = self.numbers(topics, RETENTION).await?;
         let duration = |millis| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(settings
             .into_iter()
             .map(|(topic, millis)| (topic, duration(millis)))
             .collect())
+    }
+
+    /// What is checked of the settings of each of `topics` that exists.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn topic_settings(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<String, TopicSettings>, String> {
+        let settings = self.described(topics, &[RETENTION, MIN_INSYNC]).await?;
+        let settings = settings.into_iter().map(|(topic, settings)| {
+            let retention = settings
+                .get(RETENTION)
+                .and_then(|ms| u64::try_from(*ms).ok());
+            let settings = TopicSettings {
+                retention: retention.map(Duration::from_millis),
+                min_insync: settings.get(MIN_INSYNC).copied(),
+            };
+            (topic, settings)
+        });
+        Ok(settings.collect())
     }
 
     /// `max.message.bytes` of each of `topics` that exists.
@@ -86,8 +119,21 @@ impl Kafka {
     async fn numbers(
         &self,
         topics: &[String],
-        setting: &str,
+        setting: &'static str,
     ) -> Result<BTreeMap<String, i64>, String> {
+        let settings = self.described(topics, &[setting]).await?;
+        let number = |(topic, settings): (String, BTreeMap<_, _>)| {
+            Some((topic, settings.get(setting).copied()?))
+        };
+        Ok(settings.into_iter().filter_map(number).collect())
+    }
+
+    /// Settings that are numbers, of each of `topics` that exists, in one request.
+    async fn described(
+        &self,
+        topics: &[String],
+        settings: &[&'static str],
+    ) -> Result<BTreeMap<String, BTreeMap<&'static str, i64>>, String> {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -98,18 +144,18 @@ impl Kafka {
             .describe_configs(wanted.iter(), &options)
             .await
             .map_err(|e| self.failed(&e))?;
-        let mut numbers = BTreeMap::new();
+        let mut topics = BTreeMap::new();
         for resource in described.into_iter().flatten() {
-            let number = resource
-                .get(setting)
-                .and_then(|entry| entry.value.as_ref()?.parse::<i64>().ok());
-            if let (OwnedResourceSpecifier::Topic(name), Some(number)) =
-                (resource.specifier, number)
-            {
-                numbers.insert(name, number);
+            let number = |setting: &&'static str| {
+                let number = resource.get(setting)?.value.as_ref()?.parse().ok()?;
+                Some((*setting, number))
+            };
+            let numbers = settings.iter().filter_map(number).collect();
+            if let OwnedResourceSpecifier::Topic(name) = resource.specifier {
+                topics.insert(name, numbers);
             }
         }
-        Ok(numbers)
+        Ok(topics)
     }
 
     /// Makes a topic of one partition; one that is there already is left as it is.

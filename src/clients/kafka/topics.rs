@@ -13,6 +13,8 @@ pub(crate) struct TopicState {
     pub(crate) leaderless: Vec<i32>,
     /// Copies of its first partition.
     pub(crate) replicas: i32,
+    /// Partitions of which a copy is not in sync: one broker less holds what was acknowledged.
+    pub(crate) behind: Vec<i32>,
 }
 
 impl Kafka {
@@ -39,6 +41,12 @@ impl Kafka {
                     .first()
                     .and_then(|p| i32::try_from(p.replicas().len()).ok())
                     .unwrap_or(1),
+                behind: topic
+                    .partitions()
+                    .iter()
+                    .filter(|p| p.isr().len() < p.replicas().len())
+                    .map(MetadataPartition::id)
+                    .collect(),
             };
             Ok(metadata.topics().iter().map(state).collect())
         })
