@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Between two looks: a worker commits a few times a second.
-const APART: Duration = Duration::from_millis(1_200);
+pub(super) const APART: Duration = Duration::from_millis(1_200);
 
 /// How long nothing may be committed though there is work: one event may take its time.
 const PATIENCE: Duration = Duration::from_secs(5);

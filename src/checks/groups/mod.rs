@@ -22,6 +22,7 @@ use crate::{
     pipeline::{Group, Pipeline, Service},
 };
 
+mod commits;
 mod judge;
 mod lag;
 
@@ -56,7 +57,7 @@ fn of_service<'a>(
     pipeline: &'a Pipeline,
     service: &'a Service,
     group: &'a Group,
-) -> [Check<'a>; 4] {
+) -> Vec<Check<'a>> {
     let named = |aspect: &str| format!("groups.{}.{aspect}", service.name);
     let (there, held) = (named("exists"), named("assigned"));
     let topics: Vec<_> = service.consumes.iter().map(|t| ids::topic(t)).collect();
@@ -75,7 +76,12 @@ fn of_service<'a>(
     let assigned =
         async move |facts: &Facts<'_>| judged(facts, service, group, judge::assigned).await;
     let lag = async move |facts: &Facts<'_>| lag::check(facts, service).await;
-    [
+    let committed = async move |facts: &Facts<'_>| {
+        let outcome = commits::committed_where_needed(facts, service).await;
+        outcome.hint(facts.remedy(&service.name).await)
+    };
+    let (lagging, committing) = (named("lag"), named("committed"));
+    let mut checks = vec![
         Check::new(&there, "exists", exists)
             .needs([ids::KAFKA])
             .follows([&deployed])
@@ -92,12 +98,30 @@ fn of_service<'a>(
         .needs(topics.clone())
         .follows([&deployed, &there, &started])
         .follows(works_on.clone()),
-        Check::new(named("lag"), "worked off", lag)
+        Check::new(&lagging, "worked off", lag)
             .needs([ids::KAFKA])
-            .needs(topics)
+            .needs(topics.clone())
             .follows([&deployed, &held])
-            .follows(works_on),
-    ]
+            .follows(works_on.clone()),
+        Check::new(&committing, "an offset where there are messages", committed)
+            .needs([&there])
+            .needs(topics)
+            .follows([&deployed, &held, &lagging])
+            .follows(works_on.clone()),
+    ];
+    if !service.writes.is_empty() && pipeline.postgres.is_some() {
+        let writes = async move |facts: &Facts<'_>| {
+            let outcome = commits::with_effect(facts, service).await;
+            outcome.hint(facts.command(&format!("logs {}", service.name)))
+        };
+        let tables = service.writes.iter().map(|t| ids::table(t));
+        let check = Check::new(named("writes"), "what it takes has an effect", writes)
+            .needs([committing, ids::DATABASE.to_owned()])
+            .needs(tables)
+            .follows(works_on);
+        checks.push(check);
+    }
+    checks
 }
 
 /// What `judge` makes of a service's group.

@@ -1,5 +1,7 @@
 //! What tables are made of, beside what is declared of them.
 
+use sqlx::AssertSqlSafe;
+
 use super::{ANSWER, Postgres, bounded, quote};
 use crate::pipeline::Column;
 
@@ -16,6 +18,22 @@ pub(crate) struct TableShape {
 type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
 
 impl Postgres {
+    /// Whether `table` has a row, or ever had one as far as the server's statistics go back (they
+    /// are lost in a crash).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub(crate) async fn was_written(&self, table: &str) -> Result<bool, String> {
+        let quoted = quote(table);
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {quoted}) \
+             OR coalesce(pg_stat_get_tuples_inserted($1::regclass), 0) > 0"
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(quoted);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
+    }
+
     /// All tables but Postgres' own, by name; partitions are parts of theirs.
     ///
     /// # Errors

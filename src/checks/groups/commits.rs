@@ -1,0 +1,106 @@
+//! What a group has committed: there where there was anything to take, and with an effect.
+
+use super::{Groups, committed, consumed, lag::APART};
+use crate::{
+    checks::{broker::Broker, facts::Facts, finding::Outcome},
+    clients::kafka::offsets::Offsets,
+    pipeline::Service,
+};
+
+/// A committed offset for each partition that has messages: without one a consumer begins anew, at
+/// one end or the other.
+pub(super) async fn committed_where_needed(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let outcome = lacking(facts, service).await;
+    outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")))
+}
+
+async fn lacking(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    let groups = facts.groups().await;
+    let first = of(groups, service)?;
+    let mut lacking = without(broker, groups, service, first)?;
+    let all = with_messages(broker, groups, service)?.len();
+    if !lacking.is_empty() {
+        // The first events of a partition are committed a moment after they came.
+        tokio::time::sleep_until((groups.at + APART).into()).await;
+        let second = committed(broker, service).await?;
+        lacking = without(broker, groups, service, &second)?;
+    }
+    Ok(match lacking.len() {
+        0 => Outcome::pass(format!("{all} of {all}")),
+        n => Outcome::fail(format!("{} of {all}", all - n)).evidence(lacking),
+    })
+}
+
+/// `topic/partition` of those that have messages, and no commit among `committed`.
+fn without(
+    broker: &Broker,
+    groups: &Groups,
+    service: &Service,
+    committed: &Offsets,
+) -> Result<Vec<String>, String> {
+    let with_messages = with_messages(broker, groups, service)?;
+    let lacking = with_messages
+        .into_iter()
+        .filter(|p| !committed.contains_key(p));
+    Ok(lacking
+        .map(|(topic, partition)| format!("{topic}/{partition}: nothing committed"))
+        .collect())
+}
+
+fn with_messages(
+    broker: &Broker,
+    groups: &Groups,
+    service: &Service,
+) -> Result<Vec<(String, i32)>, String> {
+    let (earliest, latest) = ends(groups)?;
+    let has = |p: &(String, i32)| latest.get(p) > earliest.get(p);
+    Ok(consumed(broker, service).into_iter().filter(has).collect())
+}
+
+fn ends(groups: &Groups) -> Result<(&Offsets, &Offsets), String> {
+    let earliest = groups.earliest.as_ref().map_err(Clone::clone)?;
+    let latest = groups.latest.as_ref().map_err(Clone::clone)?;
+    Ok((earliest, latest))
+}
+
+fn of<'a>(groups: &'a Groups, service: &Service) -> Result<&'a Offsets, String> {
+    match groups.committed.get(&service.name) {
+        Some(committed) => committed.as_ref().map_err(Clone::clone),
+        None => Err("its offsets were not asked for".to_owned()),
+    }
+}
+
+/// A worker that takes events has written something, ever, to each table that it writes.
+///
+/// What is compared is whether, not how much: one event may write many rows or, the second time, none.
+pub(super) async fn with_effect(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let outcome = effect(facts, service).await;
+    outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")))
+}
+
+async fn effect(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
+    let groups = facts.groups().await;
+    let (earliest, _) = ends(groups)?;
+    let taken: i64 = of(groups, service)?
+        .iter()
+        .map(|(partition, at)| at - earliest.get(partition).copied().unwrap_or_default())
+        .map(|taken| taken.max(0))
+        .sum();
+    if taken == 0 {
+        return Ok(Outcome::pass("nothing taken yet"));
+    }
+    let postgres = facts.database(0).await?;
+    let mut never = Vec::new();
+    for table in &service.writes {
+        if !postgres.was_written(table).await? {
+            never.push(format!(
+                "{table}: empty, and nothing was ever written to it"
+            ));
+        }
+    }
+    Ok(match never.len() {
+        0 => Outcome::pass(format!("{taken} taken, and written")),
+        _ => Outcome::fail(format!("{taken} taken, nothing written")).evidence(never),
+    })
+}
