@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        dlq, doctor, down, groups, health, images, init, logs, restart, run, scale, schema, status,
-        test_flow, topics, trace, up, verify,
+        completions, dlq, doctor, down, groups, health, images, init, logs, restart, run, scale,
+        schema, status, test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
     pipeline::Needs,
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Images(images::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -74,6 +75,7 @@ impl Command {
             | Self::Images(_)
             | Self::Init(_)
             | Self::Schema(_)
+            | Self::Completions(_)
             | Self::Run(_)
             | Self::Health(_) => None,
         }
@@ -122,6 +124,7 @@ impl Command {
             | Self::Logs(_)
             | Self::Init(_)
             | Self::Schema(_)
+            | Self::Completions(_)
             | Self::Run(_)
             | Self::Health(_) => ReportFormat::Table,
         }
@@ -132,8 +135,52 @@ impl Command {
 mod tests {
     use clap::CommandFactory;
 
+    use super::Cli;
+
     #[test]
     fn the_command_tree_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    /// docs/reference.md is what `--help` says, of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` writes
+    /// it anew.
+    #[test]
+    fn the_reference_is_what_help_says() {
+        fn describe(command: &clap::Command, path: &str, text: &mut String) {
+            for command in command.get_subcommands() {
+                if command.is_hide_set() || command.get_name() == "help" {
+                    continue;
+                }
+                let path = format!("{path} {}", command.get_name());
+                let help = command
+                    .clone()
+                    .bin_name(&path)
+                    .term_width(100)
+                    .render_long_help();
+                let help = help.to_string();
+                let lines = help.lines().map(str::trim_end).collect::<Vec<_>>();
+                text.push_str(&format!(
+                    "\n## `{path}`\n\n```text\n{}\n```\n",
+                    lines.join("\n")
+                ));
+                describe(command, &path, text);
+            }
+        }
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        let mut text =
+            "# Reference\n\nAll commands, as `--help` tells of each. docs/cli.md says what \
+                        holds for all of them.\n"
+                .to_owned();
+        describe(&cli, "caravan", &mut text);
+        let path = format!("{}/docs/reference.md", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("CARAVAN_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &text).expect("docs can be written");
+        }
+        let there = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            there == text,
+            "{path} is not of this code: CARAVAN_WRITE_DOCS=1 cargo test"
+        );
     }
 }

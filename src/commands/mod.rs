@@ -1,6 +1,7 @@
 //! One file per command: its arguments (the doc comments are the help text) and `run`, which only
 //! wires. A command answers with a [`Verdict`] or an error; `main` makes an exit code of both.
 
+pub(crate) mod completions;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod down;
@@ -64,6 +65,7 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
         Command::Images(args) => images::run(context, args).await,
         Command::Init(args) => init::run(context, args).await,
         Command::Schema(_) => schema::run(context),
+        Command::Completions(args) => Ok(completions::run(context, args)),
         Command::Run(args) => Box::pin(run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),
