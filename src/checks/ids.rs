@@ -65,6 +65,8 @@ pub(super) fn works(pipeline: &Pipeline, service: &Service) -> Vec<String> {
         ids.push(DATABASE.to_owned());
     }
     ids.extend(service.writes.iter().map(|t| table(t)));
+    let required = service.depends_on.iter().filter(|d| d.required);
+    ids.extend(deployed_of(pipeline, required.map(|d| d.service.as_str())));
     let gone_keys = pipeline.flow.as_ref().and_then(|f| f.gone_keys.as_ref());
     if gone_keys.is_some_and(|keys| keys.service == service.name) {
         ids.push(CACHE.to_owned());

@@ -223,9 +223,13 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
         pipeline,
         &[
             "groups.session-worker.assigned",
+            "groups.session-worker.committed",
             "groups.session-worker.lag",
+            "groups.session-worker.writes",
             "topics.trainer-allocated.exists",
             "topics.trainer-allocated.partitions",
+            "topics.trainer-allocated.replicated",
+            "topics.trainer-allocated.retention",
         ],
     );
     pipeline

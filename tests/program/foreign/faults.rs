@@ -35,7 +35,11 @@ pub(super) static FAULTS: [Fault; 10] = [
         },
         heal: up,
         roots: &["groups.billing.assigned"],
-        follow: &[("groups.billing.lag", "groups.billing.assigned")],
+        follow: &[
+            ("groups.billing.lag", "groups.billing.assigned"),
+            ("groups.billing.committed", "groups.billing.assigned"),
+            ("groups.billing.writes", "groups.billing.assigned"),
+        ],
     },
     Fault {
         name: "a worker has the wrong group",
@@ -59,7 +63,10 @@ pub(super) static FAULTS: [Fault; 10] = [
         seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
         heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
         roots: &["database.mails.exists"],
-        follow: &[("database.invoice-is-mailed.holds", "database.mails.exists")],
+        follow: &[
+            ("database.invoice-is-mailed.holds", "database.mails.exists"),
+            ("groups.mailer.writes", "database.mails.exists"),
+        ],
     },
     Fault {
         name: "nothing is in stock",
@@ -84,6 +91,8 @@ pub(super) static FAULTS: [Fault; 10] = [
             ("containers.cache.health", "containers.cache.running"),
             ("containers.cache.restarts", "containers.cache.running"),
             ("cache.reachable", "containers.cache.running"),
+            ("cache.memory", "containers.cache.running"),
+            ("services.shop-api.answers", "containers.cache.running"),
         ],
     },
     Fault {
@@ -101,6 +110,10 @@ pub(super) static FAULTS: [Fault; 10] = [
             ),
             (
                 "containers.tax-service.restarts",
+                "containers.tax-service.running",
+            ),
+            (
+                "services.tax-service.answers",
                 "containers.tax-service.running",
             ),
             (
