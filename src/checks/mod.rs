@@ -25,7 +25,6 @@
 //! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is at rest |
 //! | `groups.SERVICE.assigned` | a partition is not held by a running container of the service |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
-//! | `groups.SERVICE.writes` | it has taken messages, and never written to a table that it writes |
 //! | `groups.SERVICE.lag` | (passes with the number; warns when nobody is there to work it off) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line since this start |

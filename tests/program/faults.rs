@@ -225,7 +225,6 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
             "groups.session-worker.assigned",
             "groups.session-worker.committed",
             "groups.session-worker.lag",
-            "groups.session-worker.writes",
             "topics.trainer-allocated.exists",
             "topics.trainer-allocated.partitions",
             "topics.trainer-allocated.replicated",

@@ -1,4 +1,4 @@
-//! What a group has committed: there where there was anything to take, and with an effect.
+//! What a group has committed: something, where there was anything to take.
 
 use super::{Groups, committed, consumed, lag::APART};
 use crate::{
@@ -71,38 +71,4 @@ fn of<'a>(groups: &'a Groups, service: &Service) -> Result<&'a Offsets, String> 
         Some(committed) => committed.as_ref().map_err(Clone::clone),
         None => Err("its offsets were not asked for".to_owned()),
     }
-}
-
-/// A worker that takes events has written something, ever, to each table that it writes.
-///
-/// What is compared is whether, not how much: one event may write many rows or, the second time, none.
-pub(super) async fn with_effect(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let outcome = effect(facts, service).await;
-    outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")))
-}
-
-async fn effect(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
-    let groups = facts.groups().await;
-    let (earliest, _) = ends(groups)?;
-    let taken: i64 = of(groups, service)?
-        .iter()
-        .map(|(partition, at)| at - earliest.get(partition).copied().unwrap_or_default())
-        .map(|taken| taken.max(0))
-        .sum();
-    if taken == 0 {
-        return Ok(Outcome::pass("nothing taken yet"));
-    }
-    let postgres = facts.database(0).await?;
-    let mut never = Vec::new();
-    for table in &service.writes {
-        if !postgres.was_written(table).await? {
-            never.push(format!(
-                "{table}: empty, and nothing was ever written to it"
-            ));
-        }
-    }
-    Ok(match never.len() {
-        0 => Outcome::pass(format!("{taken} taken, and written")),
-        _ => Outcome::fail(format!("{taken} taken, nothing written")).evidence(never),
-    })
 }

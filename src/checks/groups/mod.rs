@@ -80,8 +80,8 @@ fn of_service<'a>(
         let outcome = commits::committed_where_needed(facts, service).await;
         outcome.hint(facts.remedy(&service.name).await)
     };
-    let (lagging, committing) = (named("lag"), named("committed"));
-    let mut checks = vec![
+    let lagging = named("lag");
+    vec![
         Check::new(&there, "exists", exists)
             .needs([ids::KAFKA])
             .follows([&deployed])
@@ -103,25 +103,16 @@ fn of_service<'a>(
             .needs(topics.clone())
             .follows([&deployed, &held])
             .follows(works_on.clone()),
-        Check::new(&committing, "an offset where there are messages", committed)
-            .needs([&there])
-            .needs(topics)
-            .follows([&deployed, &held, &lagging])
-            .follows(works_on.clone()),
-    ];
-    if !service.writes.is_empty() && pipeline.postgres.is_some() {
-        let writes = async move |facts: &Facts<'_>| {
-            let outcome = commits::with_effect(facts, service).await;
-            outcome.hint(facts.command(&format!("logs {}", service.name)))
-        };
-        let tables = service.writes.iter().map(|t| ids::table(t));
-        let check = Check::new(named("writes"), "what it takes has an effect", writes)
-            .needs([committing, ids::DATABASE.to_owned()])
-            .needs(tables)
-            .follows(works_on);
-        checks.push(check);
-    }
-    checks
+        Check::new(
+            named("committed"),
+            "an offset where there are messages",
+            committed,
+        )
+        .needs([&there])
+        .needs(topics)
+        .follows([&deployed, &held, &lagging])
+        .follows(works_on),
+    ]
 }
 
 /// What `judge` makes of a service's group.

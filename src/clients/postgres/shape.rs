@@ -1,7 +1,5 @@
 //! What tables are made of, beside what is declared of them.
 
-use sqlx::AssertSqlSafe;
-
 use super::{ANSWER, Postgres, bounded, quote};
 use crate::pipeline::Column;
 
@@ -18,23 +16,6 @@ pub(crate) struct TableShape {
 type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
 
 impl Postgres {
-    /// Whether `table` has a row, or ever had one: its file has pages, till a vacuum takes them
-    /// away; by then the server's statistics know of it (which come late, and are lost in a crash).
-    ///
-    /// # Errors
-    /// The database's own.
-    pub(crate) async fn was_written(&self, table: &str) -> Result<bool, String> {
-        let quoted = quote(table);
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {quoted}) OR EXISTS (\
-             SELECT 1 FROM pg_partition_tree($1::regclass) \
-             WHERE pg_relation_size(relid) > 0 OR pg_stat_get_tuples_inserted(relid) > 0)"
-        );
-        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(quoted);
-        let mut connection = self.connection.lock().await;
-        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
-    }
-
     /// All tables but Postgres' own, by name; partitions are parts of theirs.
     ///
     /// # Errors

@@ -38,7 +38,6 @@ pub(super) static FAULTS: [Fault; 10] = [
         follow: &[
             ("groups.billing.lag", "groups.billing.assigned"),
             ("groups.billing.committed", "groups.billing.assigned"),
-            ("groups.billing.writes", "groups.billing.assigned"),
         ],
     },
     Fault {
@@ -63,10 +62,7 @@ pub(super) static FAULTS: [Fault; 10] = [
         seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
         heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
         roots: &["database.mails.exists"],
-        follow: &[
-            ("database.invoice-is-mailed.holds", "database.mails.exists"),
-            ("groups.mailer.writes", "database.mails.exists"),
-        ],
+        follow: &[("database.invoice-is-mailed.holds", "database.mails.exists")],
     },
     Fault {
         name: "nothing is in stock",
