@@ -22,6 +22,8 @@ mod past;
 mod pipeline;
 mod probe;
 mod proposal;
+#[cfg(test)]
+mod published;
 mod state;
 mod vantage;
 

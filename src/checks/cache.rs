@@ -2,11 +2,8 @@
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
-    clients::{
-        self, TIMEOUT,
-        redis::{Memory, Redis},
-    },
-    pipeline::{Endpoint, Pipeline, Ready},
+    clients::redis::{Memory, Redis},
+    pipeline::Pipeline,
 };
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
@@ -15,10 +12,10 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         return Vec::new();
     }
     let redis = pipeline.redis.as_ref();
-    let reachable = async move |facts: &Facts<'_>| reachable(facts, redis).await;
+    let reachable = async |facts: &Facts<'_>| reachable(facts).await;
     let check = Check::new(ids::CACHE, "answers PING", reachable);
     let service = redis.and_then(|r| r.service.as_deref());
-    let memory = async move |facts: &Facts<'_>| memory(facts, redis).await;
+    let memory = async |facts: &Facts<'_>| memory(facts).await;
     let memory = Check::new("cache.memory", "room left, nothing evicted", memory);
     vec![
         check.follows(ids::deployed_of(pipeline, service)),
@@ -26,20 +23,32 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     ]
 }
 
-async fn memory(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
-    let Some(redis) = redis else {
-        return Outcome::fail("the declaration does not say where Redis is");
-    };
-    let asked = async {
-        Redis::connect(&redis.address, TIMEOUT)
-            .await?
-            .memory()
-            .await
-    };
+async fn memory(facts: &Facts<'_>) -> Outcome {
+    let asked = async { connected(facts).await?.memory().await };
     match asked.await {
-        Ok(memory) => judge(memory).hint(facts.remedy_of("redis", redis).await),
+        Ok(memory) => remedied(facts, judge(memory)).await,
         // A hosted one may not tell; that is no failure of the pipeline.
         Err(why) => Outcome::warn(format!("cannot be told: {why}")),
+    }
+}
+
+async fn reachable(facts: &Facts<'_>) -> Outcome {
+    let asked = async { connected(facts).await?.ping().await };
+    match asked.await {
+        Ok(()) => Outcome::pass("answers"),
+        Err(why) => remedied(facts, Outcome::fail(why)).await,
+    }
+}
+
+async fn connected<'a>(facts: &'a Facts<'_>) -> Result<&'a Redis, String> {
+    facts.redis().await.as_ref().map_err(Clone::clone)
+}
+
+/// With what brings Redis back, where it is declared.
+async fn remedied(facts: &Facts<'_>, outcome: Outcome) -> Outcome {
+    match &facts.pipeline.redis {
+        Some(redis) => outcome.hint(facts.remedy_of("redis", redis).await),
+        None => outcome,
     }
 }
 
@@ -65,16 +74,6 @@ fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a size for a person")]
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     format!("{mebibytes:.1} MiB")
-}
-
-async fn reachable(facts: &Facts<'_>, redis: Option<&Endpoint>) -> Outcome {
-    let Some(redis) = redis else {
-        return Outcome::fail("the declaration does not say where Redis is");
-    };
-    match clients::ready(Ready::Redis, &redis.address, TIMEOUT).await {
-        Ok(()) => Outcome::pass("answers"),
-        Err(why) => Outcome::fail(why).hint(facts.remedy_of("redis", redis).await),
-    }
 }
 
 #[cfg(test)]

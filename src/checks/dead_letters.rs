@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids, topics};
 use crate::{
-    clients::lacking_room,
+    clients::{kafka::admin::TopicSettings, lacking_room},
     dead_letters::{
         DeadLetters, Letter, Selection,
         journal::Status,
@@ -55,10 +55,13 @@ async fn survey(facts: &Facts<'_>) -> Result<Survey, String> {
 
 /// `max.message.bytes` of all declared topics that exist.
 async fn limits(facts: &Facts<'_>) -> Result<BTreeMap<String, i64>, String> {
-    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
-    let topics = facts.pipeline.topics.iter().map(|t| t.name.clone());
-    let there: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
-    broker.kafka.message_limits(&there).await
+    let settings = facts
+        .topic_settings()
+        .await
+        .as_ref()
+        .map_err(Clone::clone)?;
+    let limit = |(topic, is): (&String, &TopicSettings)| Some((topic.clone(), is.message_bytes?));
+    Ok(settings.iter().filter_map(limit).collect())
 }
 
 fn judge(facts: &Facts<'_>, survey: &Survey) -> Outcome {

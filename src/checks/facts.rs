@@ -1,12 +1,12 @@
 //! What the checks go by: each fact is found out once, when the first check asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::OnceCell;
 
 use super::{broker::Broker, groups::Groups, logs};
 use crate::{
-    clients::{kafka::admin::TopicSettings, postgres::Postgres},
+    clients::{TIMEOUT, kafka::admin::TopicSettings, postgres::Postgres, redis::Redis},
     engine::{Engine, observed::Container},
     error::Result,
     invocation::Invocation,
@@ -24,7 +24,8 @@ pub(crate) struct Facts<'a> {
     settings: OnceCell<Result<BTreeMap<String, TopicSettings>, String>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<logs::Read>>>>,
     postgres: OnceCell<Result<Vec<Postgres>, String>>,
-    missing_tables: OnceCell<Result<std::collections::BTreeSet<String>, String>>,
+    missing_tables: OnceCell<Result<BTreeSet<String>, String>>,
+    redis: OnceCell<Result<Redis, String>>,
 }
 
 impl<'a> Facts<'a> {
@@ -47,6 +48,7 @@ impl<'a> Facts<'a> {
                 .collect(),
             postgres: OnceCell::new(),
             missing_tables: OnceCell::new(),
+            redis: OnceCell::new(),
         }
     }
 
@@ -122,15 +124,24 @@ impl<'a> Facts<'a> {
     }
 
     /// The declared tables that do not exist.
-    pub(super) async fn missing_tables(
-        &self,
-    ) -> &Result<std::collections::BTreeSet<String>, String> {
+    pub(super) async fn missing_tables(&self) -> &Result<BTreeSet<String>, String> {
         let ask = || async {
             let tables = self.pipeline.tables.iter();
             let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
             self.database(0).await?.missing_tables(&names).await
         };
         self.missing_tables.get_or_init(ask).await
+    }
+
+    /// A connection to Redis.
+    pub(super) async fn redis(&self) -> &Result<Redis, String> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.redis else {
+                return Err("the declaration does not say where Redis is".to_owned());
+            };
+            Redis::connect(&endpoint.address, TIMEOUT).await
+        };
+        self.redis.get_or_init(connect).await
     }
 
     /// A `caravan` command line for this pipeline.

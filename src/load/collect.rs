@@ -17,7 +17,10 @@ use crate::{
     },
     error::{Error, Kind, Result},
     pipeline::Pipeline,
-    probe::{expected, hop::Place, sources},
+    probe::{
+        expected::{self, Step},
+        sources,
+    },
 };
 
 /// What was collected.
@@ -84,15 +87,7 @@ async fn taken(
 ) -> Result<()> {
     let flow = crate::probe::flow(pipeline)?;
     let steps = expected::steps(pipeline, flow, expected::Start::Entry);
-    let topics: BTreeSet<&str> = steps
-        .iter()
-        .filter_map(|step| match &step.place {
-            Place::Topic { topic } => Some(topic.as_str()),
-            Place::Entry { .. } | Place::Table { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                None
-            }
-        })
-        .collect();
+    let topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
     let there = kafka.topics().await.map_err(unreachable)?;
     let partitions_of = |names: &[String]| -> Vec<_> {
         let own = there.iter().filter(|t| names.contains(&t.name));

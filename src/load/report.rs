@@ -21,7 +21,7 @@ pub(crate) use super::{
 };
 use crate::{
     pipeline::Pipeline,
-    probe::{Cleanup, expected::Step, hop::Place, kept},
+    probe::{Cleanup, expected, hop::Place, kept},
 };
 
 /// As many payments are named of those that are not right.
@@ -175,7 +175,7 @@ fn throughput(payments: usize, effects: &Effects, drained: &Drained) -> Option<T
 fn passed(pipeline: &Pipeline, ledger: &Ledger, step: usize) -> Passed {
     let track = &ledger.tracks[step];
     let due: Vec<i64> = ledger.payments.iter().map(|p| p.due).collect();
-    let input = input(pipeline, &ledger.steps, step).map(|i| &ledger.tracks[i].at);
+    let input = expected::input(pipeline, &ledger.steps, step).map(|i| &ledger.tracks[i].at);
     Passed {
         place: ledger.steps[step].place.clone(),
         seen: track.seen(),
@@ -183,22 +183,6 @@ fn passed(pipeline: &Pipeline, ledger: &Ledger, step: usize) -> Passed {
         since_due: since(track, &due),
         since_input: since(track, input.unwrap_or(&due)),
     }
-}
-
-/// The step of the topic that the service of `step`, or one that calls it, consumes.
-fn input(pipeline: &Pipeline, steps: &[Step], step: usize) -> Option<usize> {
-    let service = &steps[step].service;
-    let own = pipeline.service(service).into_iter();
-    let callers = pipeline
-        .services
-        .iter()
-        .filter(|s| s.calls.contains(service));
-    let mut consumed = own.chain(callers).flat_map(|s| &s.consumes);
-    let place_of = |topic: &String| {
-        let mut earlier = steps[..step].iter();
-        earlier.position(|s| matches!(&s.place, Place::Topic { topic: t } if t == topic))
-    };
-    consumed.find_map(place_of)
 }
 
 fn since(track: &Track, from: &[i64]) -> Option<Spread> {
@@ -268,7 +252,7 @@ mod tests {
         ledger
     }
 
-    fn name(step: &Step) -> &str {
+    fn name(step: &expected::Step) -> &str {
         match &step.place {
             Place::Topic { topic } => topic,
             Place::Table { table, .. } => table,
@@ -283,7 +267,7 @@ mod tests {
         let ledger = ledger(&pipeline, 1);
         let inputs: Vec<_> = (0..ledger.steps.len())
             .map(|step| {
-                let input = input(&pipeline, &ledger.steps, step);
+                let input = expected::input(&pipeline, &ledger.steps, step);
                 (
                     name(&ledger.steps[step]),
                     input.map_or("-", |i| name(&ledger.steps[i])),

@@ -6,7 +6,10 @@ use super::{Event, Found, Hop, Past, Sighting, lines::Lines, rows::Answers, topi
 use crate::{
     clients::postgres::lookup::Lookup,
     pipeline::Pipeline,
-    probe::{expected::Step, hop::Place},
+    probe::{
+        expected::{self, Step},
+        hop::Place,
+    },
 };
 
 /// All that was looked at.
@@ -29,17 +32,7 @@ impl Evidence<'_> {
 
     /// The step of the topic that the service of `step`, or one that calls it, consumes.
     pub(super) fn input(&self, pipeline: &Pipeline, step: usize) -> Option<usize> {
-        let service = &self.steps[step].service;
-        let own = pipeline.service(service).into_iter();
-        let callers = pipeline
-            .services
-            .iter()
-            .filter(|s| s.calls.contains(service));
-        let mut consumed = own.chain(callers).flat_map(|s| &s.consumes);
-        consumed.find_map(|topic| {
-            let is = |s: &Step| matches!(&s.place, Place::Topic { topic: t } if t == topic);
-            self.steps[..step].iter().position(is)
-        })
+        expected::input(pipeline, self.steps, step)
     }
 
     /// Where it was looked, what could not be read and what does not answer.

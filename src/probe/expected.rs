@@ -18,6 +18,33 @@ pub(crate) struct Step {
     pub(crate) service: String,
 }
 
+impl Step {
+    /// The topic that it is an event on.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        match &self.place {
+            Place::Topic { topic } => Some(topic),
+            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// The step of the topic that the service of `step`, or one that calls it, consumes.
+pub(crate) fn input(pipeline: &Pipeline, steps: &[Step], step: usize) -> Option<usize> {
+    let service = &steps[step].service;
+    let own = pipeline.service(service).into_iter();
+    let callers = pipeline
+        .services
+        .iter()
+        .filter(|s| s.calls.contains(service));
+    let mut consumed = own.chain(callers).flat_map(|s| &s.consumes);
+    consumed.find_map(|topic| {
+        let mut earlier = steps[..step].iter();
+        earlier.position(|s| s.topic() == Some(topic))
+    })
+}
+
 /// Where a payment begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start<'a> {

@@ -92,7 +92,7 @@ async fn open_kafka(
     pipeline: &Pipeline,
     steps: &[Step],
 ) -> Result<Option<(Option<Tail>, Vec<Group>)>> {
-    let topics: BTreeSet<&str> = steps.iter().filter_map(topic).collect();
+    let topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
     if topics.is_empty() {
         return Ok(None);
     }
@@ -137,13 +137,6 @@ pub(crate) async fn groups(
         }
     }
     Ok(groups)
-}
-
-fn topic(step: &Step) -> Option<&str> {
-    match &step.place {
-        Place::Topic { topic } => Some(topic),
-        Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => None,
-    }
 }
 
 async fn open_postgres(pipeline: &Pipeline, steps: &[Step]) -> Result<Option<Postgres>> {

@@ -128,7 +128,7 @@ fn expect_red(shop: &Shop, fault: &Fault) -> Vec<Red> {
     }
 }
 
-/// The table in the docs is what this test saw. `UPDATE_DOCS=1` writes it.
+/// The table in the docs is what this test saw. `CARAVAN_WRITE_DOCS=1` writes it.
 fn expect_in_the_docs(seen: &[(usize, Vec<Red>)]) {
     let mut table = "| fault | what says so | what follows from it |\n|---|---|---|\n".to_owned();
     for (n, red) in seen {
@@ -151,11 +151,11 @@ fn expect_in_the_docs(seen: &[(usize, Vec<Red>)]) {
     let (head, rest) = page.split_once("| fault |").unwrap();
     let (_, tail) = rest.split_once("\n\n").unwrap();
     let now = format!("{head}{table}\n{tail}");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("CARAVAN_WRITE_DOCS").is_some() {
         return std::fs::write(&path, &now).unwrap();
     }
     assert_eq!(
         page, now,
-        "docs/faults.md is not what was seen: UPDATE_DOCS=1 writes it"
+        "docs/faults.md is not what was seen: CARAVAN_WRITE_DOCS=1 writes it"
     );
 }

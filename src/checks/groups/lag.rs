@@ -92,17 +92,12 @@ fn trend(first: &Sample, second: &Sample) -> Trend {
 }
 
 fn first(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sample, String> {
-    let committed = match groups.committed.get(&service.name) {
-        Some(committed) => committed.as_ref().map_err(Clone::clone)?,
-        None => return Err("its offsets were not asked for".to_owned()),
-    };
-    let latest = groups.latest.as_ref().map_err(Clone::clone)?;
-    let earliest = groups.earliest.as_ref().map_err(Clone::clone)?;
+    let committed = groups.committed(service)?;
     Ok(sample(
         broker,
         service,
         committed,
-        (earliest, latest),
+        groups.ends()?,
         groups.at,
     ))
 }
@@ -114,7 +109,7 @@ async fn again(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sa
         committed(broker, service),
         broker.kafka.ends(&partitions, End::Latest),
     );
-    let earliest = groups.earliest.as_ref().map_err(Clone::clone)?;
+    let (earliest, _) = groups.ends()?;
     Ok(sample(
         broker,
         service,

@@ -173,6 +173,21 @@ impl Groups {
         }
     }
 
+    /// What the group of a service had committed.
+    fn committed(&self, service: &Service) -> Result<&Offsets, String> {
+        match self.committed.get(&service.name) {
+            Some(committed) => committed.as_ref().map_err(Clone::clone),
+            None => Err("its offsets were not asked for".to_owned()),
+        }
+    }
+
+    /// The first and the last offsets of what is consumed.
+    fn ends(&self) -> Result<(&Offsets, &Offsets), String> {
+        let earliest = self.earliest.as_ref().map_err(Clone::clone)?;
+        let latest = self.latest.as_ref().map_err(Clone::clone)?;
+        Ok((earliest, latest))
+    }
+
     fn unseen(why: &str) -> Self {
         Self {
             states: Err(why.to_owned()),

@@ -23,6 +23,7 @@ const CHANGE: Duration = Duration::from_secs(10);
 
 const RETENTION: &str = "retention.ms";
 const MIN_INSYNC: &str = "min.insync.replicas";
+const MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) struct TopicSettings {
     /// None is for ever.
     pub(crate) retention: Option<Duration>,
     pub(crate) min_insync: Option<i64>,
+    /// `max.message.bytes`
+    pub(crate) message_bytes: Option<i64>,
 }
 
 /// An admin client; its teardown waits for its own polling thread, so nobody waits for it.
@@ -90,7 +93,9 @@ impl Kafka {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, TopicSettings>, String> {
-        let settings = self.described(topics, &[RETENTION, MIN_INSYNC]).await?;
+        let settings = self
+            .described(topics, &[RETENTION, MIN_INSYNC, MESSAGE_BYTES])
+            .await?;
         let settings = settings.into_iter().map(|(topic, settings)| {
             let retention = settings
                 .get(RETENTION)
@@ -98,6 +103,7 @@ impl Kafka {
             let settings = TopicSettings {
                 retention: retention.map(Duration::from_millis),
                 min_insync: settings.get(MIN_INSYNC).copied(),
+                message_bytes: settings.get(MESSAGE_BYTES).copied(),
             };
             (topic, settings)
         });
@@ -112,7 +118,7 @@ impl Kafka {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, i64>, String> {
-        self.numbers(topics, "max.message.bytes").await
+        self.numbers(topics, MESSAGE_BYTES).await
     }
 
     /// A setting that is a number, of each of `topics` that exists.
