@@ -53,6 +53,12 @@ impl<'a> Check<'a> {
         self
     }
 
+    /// See [`Check::deadline`].
+    pub(super) fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
     /// See [`Check::needs`].
     pub(super) fn needs<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.needs.extend(ids.into_iter().map(Into::into));

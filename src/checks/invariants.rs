@@ -1,6 +1,9 @@
 //! Rules over the database: counterexamples, and the event whose replay would heal each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -11,11 +14,14 @@ use crate::{
         kafka::scan::Found,
         postgres::{Counterexample, Postgres},
     },
-    pipeline::{Invariant, Pipeline, Replay},
+    pipeline::{EVER, Invariant, Pipeline, RULE_PATIENCE, Replay},
 };
 
 /// How many counterexamples are shown.
 const SHOWN: usize = 10;
+
+/// What connecting, and looking for events of counterexamples, may take.
+const BESIDES: Duration = Duration::from_secs(10);
 
 /// For how many of them the event is looked for.
 const TRACED: usize = 3;
@@ -29,6 +35,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         };
         let id = format!("database.{}.holds", rule.name);
         Check::new(id, rule.says.clone(), holds)
+            .within(rule.patience + BESIDES)
             .needs([ids::DATABASE])
             .follows(explained_by(pipeline, rule))
     });
@@ -57,17 +64,75 @@ fn explained_by(pipeline: &Pipeline, rule: &Invariant) -> Vec<String> {
 
 async fn check(facts: &Facts<'_>, rule: &Invariant, turn: usize) -> Result<Outcome, String> {
     let postgres = facts.database(turn).await?;
-    let found = postgres.counterexamples(&rule.sql).await?;
     let now = Utc::now();
+    let (found, within) = look(postgres, rule, now).await?;
     let (broken, in_flight) = sift(&found, rule, now);
     if broken.is_empty() {
+        let of = looked_at(rule, within);
         return Ok(Outcome::pass(match in_flight {
-            0 => "holds".to_owned(),
-            n => format!("holds; {n} in flight"),
+            0 => format!("holds{of}"),
+            n => format!("holds{of}; {n} in flight"),
         }));
     }
     let traces = traces(facts, postgres, rule, &broken).await;
     Ok(judge(facts, rule, &broken, &traces, now))
+}
+
+/// The counterexamples, and how far back they were looked for: less far than is declared where that
+/// takes too long, as after a day that was busier than whoever declared it thought of. A span in
+/// which everything is in flight is no answer.
+async fn look(
+    postgres: &Postgres,
+    rule: &Invariant,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Counterexample>, Option<Duration>), String> {
+    let mut within = rule.within;
+    loop {
+        let since = within.map(|within| from(now, within));
+        let found = postgres.counterexamples(&rule.sql, since, rule.patience);
+        if let Some(found) = found.await? {
+            return Ok((found, within));
+        }
+        let less = within.map(|within| within / 8);
+        let is_an_answer = |less: &Duration| *less > 2 * rule.grace;
+        match less.filter(is_an_answer) {
+            Some(less) if rule.patience <= RULE_PATIENCE => within = Some(less),
+            _ => {
+                let patience = humantime::format_duration(rule.patience);
+                return Err(format!("its query takes more than {patience}"));
+            }
+        }
+    }
+}
+
+/// The beginning of a span that ends now; of one that is longer than time is, all of it.
+fn from(now: DateTime<Utc>, within: Duration) -> DateTime<Utc> {
+    let span = TimeDelta::from_std(within).ok();
+    let from = span.and_then(|span| now.checked_sub_signed(span));
+    from.unwrap_or(DateTime::UNIX_EPOCH)
+        .max(DateTime::UNIX_EPOCH)
+}
+
+/// What was looked at, where it is not all.
+fn looked_at(rule: &Invariant, within: Option<Duration>) -> String {
+    match (within, rule.within) {
+        (None | Some(EVER), _) | (_, None) => String::new(),
+        (Some(within), Some(declared)) if within < declared => format!(
+            " for the last {} ({} take too long)",
+            span(within),
+            span(declared)
+        ),
+        (Some(within), Some(_)) => format!(" for the last {}", span(within)),
+    }
+}
+
+/// Minutes are exact enough for more than a few of them.
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        s if s.is_multiple_of(3600) => format!("{} h", s / 3600),
+        s if s.is_multiple_of(60) || s > 600 => format!("{} m", s / 60),
+        s => format!("{s} s"),
+    }
 }
 
 /// Counterexamples older than the rule's grace, and how many are younger.
@@ -192,20 +257,24 @@ async fn find(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    #[test]
-    fn only_what_is_older_than_its_grace_breaks_a_rule() {
-        let now = Utc::now();
-        let rule = Invariant {
+    fn rule() -> Invariant {
+        Invariant {
             name: "r".to_owned(),
             says: "says".to_owned(),
             grace: Duration::from_secs(60),
             sql: String::new(),
+            within: None,
+            patience: Duration::ZERO,
             replay: None,
-        };
+        }
+    }
+
+    #[test]
+    fn only_what_is_older_than_its_grace_breaks_a_rule() {
+        let now = Utc::now();
+        let rule = rule();
         let found = [59, 61, 3600].map(|age| Counterexample {
             id: age.to_string(),
             since: now - TimeDelta::seconds(age),
@@ -213,5 +282,27 @@ mod tests {
         let (broken, in_flight) = sift(&found, &rule, now);
         let ids: Vec<_> = broken.iter().map(|c| c.id.as_str()).collect();
         assert_eq!((ids, in_flight), (vec!["61", "3600"], 1));
+    }
+
+    #[test]
+    fn what_was_looked_at_is_said() {
+        let rule = |within| Invariant { within, ..rule() };
+        let day = Some(Duration::from_secs(86_400));
+        let hours = Some(Duration::from_secs(10_800));
+        assert_eq!(looked_at(&rule(day), day), " for the last 24 h");
+        assert_eq!(
+            looked_at(&rule(day), hours),
+            " for the last 3 h (24 h take too long)"
+        );
+        assert_eq!(looked_at(&rule(None), None), "");
+        assert_eq!(looked_at(&rule(Some(EVER)), Some(EVER)), "");
+        let spans = [5_400, 1_350, 90].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(spans, ["90 m", "22 m", "90 s"]);
+        let now = Utc::now();
+        assert_eq!(from(now, EVER), DateTime::UNIX_EPOCH);
+        assert_eq!(
+            from(now, Duration::from_secs(60)),
+            now - TimeDelta::seconds(60)
+        );
     }
 }

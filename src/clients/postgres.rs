@@ -99,14 +99,35 @@ impl Postgres {
         Ok(missing.into_iter().collect())
     }
 
-    /// Runs an invariant's query.
+    /// Runs an invariant's query, with `since` for its `$1` where it has one. None where the
+    /// database gave up after `patience`.
     ///
     /// # Errors
     /// The database's own, or columns that are not `(id text, since timestamptz)`.
-    pub(crate) async fn counterexamples(&self, sql: &str) -> Result<Vec<Counterexample>, String> {
-        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    pub(crate) async fn counterexamples(
+        &self,
+        sql: &str,
+        since: Option<DateTime<Utc>>,
+        patience: Duration,
+    ) -> Result<Option<Vec<Counterexample>>, String> {
+        let bound = format!("SET statement_timeout = {}", patience.as_millis());
+        let bound = sqlx::query(AssertSqlSafe(bound));
+        let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+        if let Some(since) = since {
+            query = query.bind(since);
+        }
         let mut connection = self.connection.lock().await;
-        let rows = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        let answer = patience + Duration::from_secs(1);
+        let rows = async {
+            bound.execute(&mut *connection).await?;
+            match query.fetch_all(&mut *connection).await {
+                Err(e) if is_canceled(&e) => Ok(None),
+                rows => rows.map(Some),
+            }
+        };
+        let Some(rows) = bounded(&self.url, answer, rows).await? else {
+            return Ok(None);
+        };
         rows.iter()
             .map(|row| {
                 Ok(Counterexample {
@@ -115,6 +136,7 @@ impl Postgres {
                 })
             })
             .collect::<Result<_, sqlx::Error>>()
+            .map(Some)
             .map_err(|e| describe(&e, &self.url))
     }
 
@@ -187,7 +209,14 @@ fn options(url: &str) -> Result<PgConnectOptions, String> {
     let options = PgConnectOptions::from_str(url).map_err(|e| describe(&e, url))?;
     Ok(options
         .application_name("caravan")
-        .options([("statement_timeout", STATEMENT_TIMEOUT)]))
+        // Compiling takes longer than any question that can be answered in time.
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("jit", "off")]))
+}
+
+/// QUERY_CANCELED: the statement's timeout.
+fn is_canceled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| code == "57014")
 }
 
 /// A possibly schema-qualified name as SQL identifiers.

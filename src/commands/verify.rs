@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     flags::{ReportArgs, ReportFormat},
     output::report::{self, Report},
-    pipeline::Pipeline,
+    pipeline::{EVER, Pipeline},
 };
 
 /// Prove that every part of the pipeline works
@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// Look again and again, and tell what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// How far back rules over the database look, as a duration or `all`, instead of as far as each
+    /// declares (`within`); each may take minutes then
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    since: Option<Duration>,
     /// Warnings count as failures
     #[arg(long, env = "CARAVAN_STRICT")]
     strict: bool,
@@ -52,10 +56,15 @@ pub(crate) struct Args {
 
 /// Between two looks, where one is not enough.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What a rule may take that looks further than it declares.
+const FURTHER: Duration = Duration::from_secs(300);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let pipeline = context.pipeline()?;
+    let mut pipeline = context.pipeline()?;
+    if let Some(since) = args.since {
+        look_back(&mut pipeline, since);
+    }
     let selection = Selection::new(&checks::plan(&pipeline), &args.only, &args.skip)?;
     let verify = Verify {
         context,
@@ -68,6 +77,22 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return verify.watch().await;
     }
     verify.until_right().await
+}
+
+fn span(text: &str) -> std::result::Result<Duration, String> {
+    match text {
+        "all" => Ok(EVER),
+        _ => humantime::parse_duration(text).map_err(|e| format!("{e}; or `all`")),
+    }
+}
+
+/// What the declaration says of how far and how long rules look is for every day.
+fn look_back(pipeline: &mut Pipeline, since: Duration) {
+    let bounded = pipeline.invariants.iter_mut();
+    for rule in bounded.filter(|rule| rule.within.is_some()) {
+        rule.within = Some(since);
+        rule.patience = FURTHER;
+    }
 }
 
 struct Verify<'a> {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bollard::models::ContainerInspectResponse;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     /// About as many as they take in Docker's file.
     bytes: u64,
     first: Option<DateTime<Utc>>,
+    /// Where its log rotates: [`kept_after_rotation`].
+    pub(super) kept: Option<u64>,
 }
 
 impl Seen {
@@ -35,6 +38,11 @@ impl Seen {
     pub(super) fn is_late(&self, began: DateTime<Utc>) -> bool {
         self.first
             .is_some_and(|first| first - began > TimeDelta::seconds(2))
+    }
+
+    /// Whether as much is left as after a rotation, all of it having been read.
+    pub(super) fn was_rotated(&self) -> bool {
+        self.kept.is_some_and(|kept| self.bytes >= kept)
     }
 }
 
@@ -52,28 +60,30 @@ impl Engine {
         };
         let made = time(raw.created.as_deref()).max(since);
         let late = made.is_some_and(|made| seen.is_late(made));
-        let lost = late && self.rotates(container, seen).await?;
-        Ok(seen.first.filter(|_| lost))
+        let kept = kept_after_rotation(raw);
+        Ok(seen
+            .first
+            .filter(|_| late && Seen { kept, ..seen }.was_rotated()))
     }
 
-    /// Whether the container's log has been rotated, given what is left of its current run.
-    pub(super) async fn rotates(&self, container: &Container, seen: Seen) -> Result<bool> {
-        let Some(raw) = self.inspect_raw(&container.id).await? else {
-            return Ok(false);
-        };
-        let log = raw
-            .host_config
-            .and_then(|c| c.log_config)
-            .unwrap_or_default();
-        let options = log.config.unwrap_or_default();
-        let kept = kept_after_rotation(&log.typ.unwrap_or_default(), &options);
-        Ok(kept.is_some_and(|kept| seen.bytes >= kept))
+    /// See [`kept_after_rotation`].
+    pub(super) async fn kept_after_rotation(&self, container: &Container) -> Result<Option<u64>> {
+        let raw = self.inspect_raw(&container.id).await?;
+        Ok(raw.and_then(kept_after_rotation))
     }
 }
 
 /// Bytes that are certainly left after a rotation: every file but the one being written is full.
 /// None: this log never rotates.
-fn kept_after_rotation(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
+fn kept_after_rotation(container: ContainerInspectResponse) -> Option<u64> {
+    let log = container.host_config?.log_config?;
+    kept_by(
+        &log.typ.unwrap_or_default(),
+        &log.config.unwrap_or_default(),
+    )
+}
+
+fn kept_by(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
     let (default_size, default_files) = match driver {
         "local" => (Some(20 << 20), 5),
         _ => (None, 1),
@@ -110,20 +120,17 @@ mod tests {
 
     #[test]
     fn a_log_without_a_size_never_rotates() {
-        assert_eq!(kept_after_rotation("json-file", &options(&[])), None);
-        assert_eq!(
-            kept_after_rotation("json-file", &options(&[("max-file", "4")])),
-            None
-        );
+        assert_eq!(kept_by("json-file", &options(&[])), None);
+        assert_eq!(kept_by("json-file", &options(&[("max-file", "4")])), None);
     }
 
     #[test]
     fn full_files_stay_after_a_rotation() {
         let four = options(&[("max-size", "50m"), ("max-file", "4")]);
-        assert_eq!(kept_after_rotation("json-file", &four), Some(75 << 20));
+        assert_eq!(kept_by("json-file", &four), Some(75 << 20));
         let one = options(&[("max-size", "20k")]);
-        assert_eq!(kept_after_rotation("json-file", &one), Some(0));
-        assert_eq!(kept_after_rotation("local", &options(&[])), Some(40 << 20));
+        assert_eq!(kept_by("json-file", &one), Some(0));
+        assert_eq!(kept_by("local", &options(&[])), Some(40 << 20));
     }
 
     #[test]

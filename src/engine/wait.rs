@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::{
     connect::Engine,
-    observed::{Container, State},
+    observed::{Container, LogLine, State},
 };
 use crate::{
     error::Error,
@@ -193,17 +193,12 @@ impl Engine {
     ) -> Result<bool, NotReady> {
         let container = waiting.container;
         if !waiting.fresh {
-            let mut found = false;
-            let scanned = self.scan_since_start(container, |line| {
-                found = pattern.matches(&line.text);
-                match found {
-                    true => std::ops::ControlFlow::Break(()),
-                    false => std::ops::ControlFlow::Continue(()),
-                }
-            });
-            let start_lost = scanned.await.is_ok_and(|scanned| scanned.start_lost);
-            if found || start_lost {
-                return Ok(found);
+            let looked_for = |line: LogLine| pattern.matches(&line.text);
+            let scanned = self.scan_beginning(container, 0, looked_for).await;
+            if let Ok(scanned) = scanned
+                && (scanned.found || scanned.start_lost)
+            {
+                return Ok(scanned.found);
             }
         }
         let began = container

@@ -111,10 +111,23 @@ pub(crate) struct Invariant {
     pub(crate) grace: Duration,
     /// Returns counterexamples as (`id text`, `since timestamptz`).
     pub(crate) sql: String,
+    /// How far back it looks, where the query has [`RULE_SINCE`]. None: at everything.
+    pub(crate) within: Option<Duration>,
+    /// What the query may take.
+    pub(crate) patience: Duration,
     /// The event that, replayed, heals a counterexample: its topic and the query that turns the
     /// counterexample's id (`$1`, text) into the event's key.
     pub(crate) replay: Option<Replay>,
 }
+
+/// Stands in a rule's query for the time (timestamptz) from which on it looks.
+pub(crate) const RULE_SINCE: &str = "$1";
+/// A span that goes back to the beginning.
+pub(crate) const EVER: Duration = Duration::MAX;
+/// What a rule's query may take every day, while people wait: where it looks back as far as is
+/// declared, and where it always looks at everything.
+pub(crate) const RULE_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const RULE_PATIENCE_WITH_ALL: Duration = Duration::from_secs(5);
 
 /// See [`Invariant::replay`].
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Asks what runs, from the host: published ports, else the containers' own addresses.
 
-use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
     infra::kafka_port,
@@ -23,8 +23,6 @@ use crate::{
     pipeline::Service,
 };
 
-/// As many lines at the beginning of a log are looked through for its startup line.
-const LINES: usize = 500;
 /// What a service may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Where frameworks say that they are ready.
@@ -201,14 +199,10 @@ impl Scene<'_> {
     /// What its startup line says each time.
     async fn startup(&self, service: &Service) -> Option<String> {
         let container = self.containers_of(service).next()?;
-        let (mut lines, mut found) = (0, None);
-        let scanned = self.engine.scan_since_start(container, |line| {
-            lines += 1;
+        let mut found = None;
+        let scanned = self.engine.scan_beginning(container, 0, |line| {
             found = startup::constant(&line.text);
-            match found.is_some() || lines >= LINES {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            found.is_some()
         });
         scanned.await.ok()?;
         found

@@ -1,8 +1,13 @@
 //! Where partitions end, how far a group has come, and the difference.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, types::RDKafkaErrorCode};
 
 use super::{
     Kafka, Partition, TIMEOUT, ask,
@@ -10,6 +15,9 @@ use super::{
     groups::meant,
 };
 use crate::pipeline::Group;
+
+/// Between two questions while a partition has no leader.
+const LEADER: Duration = Duration::from_millis(100);
 
 /// An offset for each partition.
 pub(crate) type Offsets = BTreeMap<Partition, i64>;
@@ -167,11 +175,31 @@ pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Resul
             End::Latest => Offset::End,
         },
     )?;
-    let answered = client
-        .consumer()
-        .offsets_for_times(asked, TIMEOUT)
-        .map_err(|e| describe(&e))?;
-    absolute(&answered)
+    let began = Instant::now();
+    loop {
+        let answered = client
+            .consumer()
+            .offsets_for_times(asked.clone(), TIMEOUT)
+            .map_err(|e| describe(&e))?;
+        if !has_no_leader(&answered) || began.elapsed() > TIMEOUT {
+            return absolute(&answered);
+        }
+        thread::sleep(LEADER);
+    }
+}
+
+/// Whether a partition's leader is just being found: for some moments after a broker's start.
+fn has_no_leader(list: &TopicPartitionList) -> bool {
+    let passing = [
+        RDKafkaErrorCode::LeaderNotAvailable,
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::FencedLeaderEpoch,
+        RDKafkaErrorCode::UnknownLeaderEpoch,
+        RDKafkaErrorCode::OffsetNotAvailable,
+    ];
+    let errors = list.elements().into_iter().map(|e| e.error());
+    let mut codes = errors.filter_map(|error| error.err()?.rdkafka_error_code());
+    codes.any(|code| passing.contains(&code))
 }
 
 /// A list of partitions, each with `offset`.

@@ -9,7 +9,6 @@ mod merge;
 mod shown;
 
 use std::{
-    ops::ControlFlow,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -89,11 +88,20 @@ impl LogOptions {
     }
 }
 
-/// What a scan of a container's current run came across.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a startup line is looked for: who says more before it has started is not known by one.
+const BEGINNING: usize = 5_000;
+/// The same where the log rotates, and what is left of it begins long after the start.
+const ROTATED: usize = 500;
+
+/// What a scan of the beginning of a container's current run came across.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Scanned {
     pub(crate) lines: usize,
-    /// Log rotation has eaten the beginning: a missing startup line proves nothing.
+    /// There are more than these.
+    pub(crate) partial: bool,
+    /// What was looked for is there.
+    pub(crate) found: bool,
+    /// Log rotation may have eaten the beginning: what is not found may have been there.
     pub(crate) start_lost: bool,
 }
 
@@ -168,23 +176,24 @@ impl Engine {
         Ok(lost)
     }
 
-    /// Shows each line of a container's current run (or of its last one) to `each`, by time, until
-    /// it breaks off: memory stays bounded however long the log is.
+    /// Shows the first lines of a container's current run (or of its last one) to `each`, by time:
+    /// `least` of them, and on to the one that `each` was looking for (true); where it does not
+    /// come, to the end of the beginning. However long the log is, this takes no longer.
     ///
     /// # Errors
     /// Docker does not answer.
-    pub(crate) async fn scan_since_start(
+    pub(crate) async fn scan_beginning(
         &self,
         container: &Container,
-        mut each: impl FnMut(LogLine) -> ControlFlow<()>,
+        least: usize,
+        mut each: impl FnMut(LogLine) -> bool,
     ) -> Result<Scanned> {
-        let mut seen = rotation::Seen::default();
+        let mut scanned = Scanned::default();
         let Some(began) = container.run_began() else {
-            return Ok(Scanned {
-                lines: 0,
-                start_lost: false,
-            });
+            return Ok(scanned);
         };
+        let mut seen = rotation::Seen::default();
+        let mut bound = BEGINNING;
         let request = LogsOptionsBuilder::new().since(whole_seconds(began));
         let mut lines = bounded(self.lines(container, request));
         while let Some(line) = lines.next().await {
@@ -193,16 +202,22 @@ impl Engine {
                 continue;
             }
             seen.add(&line);
-            if each(line).is_break() {
+            if seen.lines == 1 && seen.is_late(began) {
+                seen.kept = self.kept_after_rotation(container).await?;
+                bound = seen.kept.map_or(BEGINNING, |_| ROTATED);
+            }
+            scanned.found |= each(line);
+            if seen.lines >= bound || (scanned.found && seen.lines >= least) {
+                scanned.partial = true;
                 break;
             }
         }
-        drop(lines);
-        let start_lost = seen.is_late(began) && self.rotates(container, seen).await?;
-        Ok(Scanned {
-            lines: seen.lines,
-            start_lost,
-        })
+        scanned.lines = seen.lines;
+        scanned.start_lost = match scanned.partial {
+            true => seen.kept.is_some(),
+            false => seen.was_rotated(),
+        };
+        Ok(scanned)
     }
 
     /// The last `count` lines of the current run; for error messages, so a failure to read is a

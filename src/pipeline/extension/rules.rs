@@ -1,7 +1,8 @@
 //! What must hold of the database: migrations, tables, invariants.
 
 use crate::pipeline::{
-    Column, Invariant, Migrations, Removal, Replay, Table, problem::Problem, yaml::View,
+    Column, Invariant, Migrations, RULE_PATIENCE, RULE_PATIENCE_WITH_ALL, RULE_SINCE, Removal,
+    Replay, Table, problem::Problem, yaml::View,
 };
 
 pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
@@ -92,11 +93,32 @@ fn identifier(name: &str) -> Result<(), &'static str> {
 pub(super) fn invariants(view: &View<'_>) -> Result<Vec<Invariant>, Problem> {
     let invariant = |(key, view): (&crate::pipeline::yaml::Key, View<'_>)| {
         let mut fields = view.fields()?;
+        let sql = fields.require("sql")?.filled()?;
+        let within = fields.read("within", View::duration)?;
+        match (within, sql.contains(RULE_SINCE)) {
+            (Some(_), true) | (None, false) => {}
+            (Some(_), false) => {
+                return Err(fields.problem(
+                    "`within` needs a query that looks from `$$1` (timestamptz) on, as in \
+                     `WHERE created_at >= $$1`",
+                ));
+            }
+            (None, true) => {
+                return Err(
+                    fields.problem("a query with `$$1` needs `within`: how far it looks back")
+                );
+            }
+        }
         let invariant = Invariant {
             name: key.name.clone(),
             says: fields.require("says")?.filled()?,
             grace: fields.require("grace")?.duration()?,
-            sql: fields.require("sql")?.filled()?,
+            sql,
+            within,
+            patience: match within {
+                Some(_) => RULE_PATIENCE,
+                None => RULE_PATIENCE_WITH_ALL,
+            },
             replay: match (
                 fields.read("topic", View::filled)?,
                 fields.read("key", View::filled)?,
