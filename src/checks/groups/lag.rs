@@ -40,7 +40,7 @@ enum Trend {
 pub(super) async fn check(facts: &Facts<'_>, service: &Service) -> Outcome {
     let outcome = judged(facts, service).await;
     let outcome = outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")));
-    outcome.hint(facts.remedy(&service.name).await)
+    facts.remedied(outcome, &service.name).await
 }
 
 async fn judged(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
