@@ -13,7 +13,7 @@ pub(super) fn check<'a>(service: &'a Service, deployed: &str) -> Check<'a> {
         outcome.hint(facts.command(&format!("up {}", service.name)))
     };
     let id = ids::as_declared(&service.name);
-    let check = Check::new(id, "as declared, of the image that is here", as_declared);
+    let check = Check::new(id, "no drift", as_declared);
     check.warning().follows([deployed])
 }
 
@@ -28,10 +28,10 @@ async fn judged(facts: &Facts<'_>, service: &Service) -> Outcome {
 fn judge(drifted: &[Drifted], containers: usize) -> Outcome {
     let differences: usize = drifted.iter().map(|d| d.causes.len()).sum();
     let seen = match drifted {
-        [] => return Outcome::pass("as declared"),
+        [] => return Outcome::pass("none"),
         [Drifted { causes, .. }] if containers == 1 && differences == 1 => causes.concat(),
         [_] if containers == 1 => format!("{differences} differences"),
-        some => format!("{} of {containers} containers are not", some.len()),
+        some => format!("{} of {containers} containers", some.len()),
     };
     Outcome::fail(seen).evidence(named(drifted))
 }
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(judge(std::slice::from_ref(&one), 1).seen, group);
         assert_eq!(
             judge(std::slice::from_ref(&one), 2).seen,
-            "1 of 2 containers are not"
+            "1 of 2 containers"
         );
         let two = drifted("mailer", &[group, "its image changed"]);
         let outcome = judge(std::slice::from_ref(&two), 1);
@@ -87,6 +87,6 @@ mod tests {
                 "mailer is not as declared: its image changed".to_owned(),
             ]
         );
-        assert_eq!(judge(&[], 3), Outcome::pass("as declared"));
+        assert_eq!(judge(&[], 3), Outcome::pass("none"));
     }
 }
