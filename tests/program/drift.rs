@@ -62,6 +62,12 @@ fn what_runs_is_compared_with_what_is_declared() {
     another_declaration(&pipeline);
     one_replica_of_two(&pipeline);
     a_container_that_ended_for_it(&pipeline);
+
+    pipeline.caravan(&["down", "--volumes", "--yes"]).expect(0);
+    let built = format!("label=com.docker.compose.project={}", pipeline.project);
+    let images = pipeline.docker(&["images", "-q", "--filter", &built]);
+    let remove = ["image", "rm"].into_iter().chain(images.split_whitespace());
+    pipeline.docker(&remove.collect::<Vec<_>>());
 }
 
 fn it_is_right_however_it_came_up(pipeline: &Pipeline) {
