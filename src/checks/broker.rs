@@ -57,5 +57,9 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     };
     let service = endpoint.and_then(|kafka| kafka.service.as_deref());
     let check = Check::new(ids::KAFKA, "answers a metadata request", reachable);
-    vec![check.follows(ids::deployed_of(pipeline, service))]
+    vec![
+        check
+            .follows(ids::deployed_of(pipeline, service))
+            .suspects(service.map(ids::as_declared)),
+    ]
 }

@@ -18,7 +18,9 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let memory = async |facts: &Facts<'_>| memory(facts).await;
     let memory = Check::new("cache.memory", "room left, nothing evicted", memory);
     vec![
-        check.follows(ids::deployed_of(pipeline, service)),
+        check
+            .follows(ids::deployed_of(pipeline, service))
+            .suspects(service.map(ids::as_declared)),
         memory.needs([ids::CACHE]),
     ]
 }

@@ -26,6 +26,8 @@ pub(crate) struct Check<'a> {
     pub(super) needs: Vec<String>,
     /// Checks whose failure explains one of this, the likeliest first.
     pub(super) follows: Vec<String>,
+    /// Checks of which a mere warning explains a failure of this, where nothing else does.
+    pub(super) suspects: Vec<String>,
     pub(super) make: Make<'a>,
 }
 
@@ -43,6 +45,7 @@ impl<'a> Check<'a> {
             deadline: DEADLINE,
             needs: Vec::new(),
             follows: Vec::new(),
+            suspects: Vec::new(),
             make: Box::new(move |facts| Box::pin(make(facts))),
         }
     }
@@ -68,6 +71,12 @@ impl<'a> Check<'a> {
     /// See [`Check::follows`].
     pub(super) fn follows<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.follows.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// See [`Check::suspects`].
+    pub(super) fn suspects(mut self, ids: impl IntoIterator<Item = String>) -> Self {
+        self.suspects.extend(ids);
         self
     }
 }

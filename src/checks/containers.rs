@@ -2,7 +2,13 @@
 
 use chrono::Utc;
 
-use super::{check::Check, facts::Facts, finding::Outcome, health, ids};
+use super::{
+    check::Check,
+    drift,
+    facts::Facts,
+    finding::{Outcome, Status},
+    health, ids,
+};
 use crate::{
     engine::observed::{Container, State, replicas},
     pipeline::{Pipeline, Service},
@@ -40,20 +46,23 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     if service.is_one_shot(pipeline) {
         let completed = async move |facts: &Facts<'_>| completed(facts, service).await;
         let expected = "completed with exit code 0";
-        return vec![Check::new(deployed, expected, completed).follows(before)];
+        let completed = Check::new(&deployed, expected, completed).follows(before);
+        return vec![completed, drift::check(service, &deployed)];
     }
     let running = async move |facts: &Facts<'_>| running(facts, service).await;
-    let mut checks = vec![Check::new(&deployed, expected(service), running).follows(before)];
+    let running = Check::new(&deployed, expected(service), running).follows(before);
+    let mut checks = vec![running, drift::check(service, &deployed)];
     let named = |aspect: &str| format!("containers.{}.{aspect}", service.name);
     let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
     if let Some(declared) = service.healthcheck.as_ref().filter(|h| probed(&h.test)) {
         let health = async move |facts: &Facts<'_>| {
             let own = facts.of(service).await;
             let up: Vec<_> = own.into_iter().filter(is_running).collect();
-            let restart = facts.command(&format!("restart {}", service.name));
-            health::judge(declared, &up, Utc::now(), &restart)
+            let outcome = health::judge(declared, &up, Utc::now());
+            facts.remedied(outcome, &service.name).await
         };
-        checks.push(Check::new(named("health"), "healthy", health).needs([&deployed]));
+        let health = Check::new(named("health"), "healthy", health).needs([&deployed]);
+        checks.push(health.suspects([ids::as_declared(&service.name)]));
     }
     let restarts = async move |facts: &Facts<'_>| restarts(facts, service).await;
     let restarts = Check::new(named("restarts"), "no restarts", restarts);
@@ -76,7 +85,12 @@ fn expected(service: &Service) -> String {
 async fn running(facts: &Facts<'_>, service: &Service) -> Outcome {
     let wanted = replicas(service, facts.all_containers().await) as usize;
     let own = facts.of(service).await;
-    judge_running(wanted, &own).hint(facts.remedy(&service.name).await)
+    let mut outcome = judge_running(wanted, &own);
+    if outcome.status != Status::Pass {
+        // It may be why: no other check can say so before this one.
+        outcome = outcome.evidence(drift::lines(facts, service).await);
+    }
+    facts.remedied(outcome, &service.name).await
 }
 
 fn judge_running(wanted: usize, own: &[&Container]) -> Outcome {

@@ -20,7 +20,8 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     };
     let service = endpoint.and_then(|postgres| postgres.service.as_deref());
     let reachable = Check::new(ids::DATABASE, "accepts a connection", reachable)
-        .follows(ids::deployed_of(pipeline, service));
+        .follows(ids::deployed_of(pipeline, service))
+        .suspects(service.map(ids::as_declared));
     let migrations = pipeline.migrations.iter().map(|declared| {
         let applied = async move |facts: &Facts<'_>| migrated(facts, declared).await;
         let expected = format!("version {}", declared.latest);

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use super::{broker::Broker, groups::Groups, logs};
 use crate::{
     clients::{TIMEOUT, kafka::admin::TopicSettings, postgres::Postgres, redis::Redis},
-    engine::{Engine, observed::Container},
+    engine::{Drifted, Engine, observed::Container},
     error::Result,
     invocation::Invocation,
     pipeline::{Pipeline, Service},
@@ -19,6 +19,7 @@ pub(crate) struct Facts<'a> {
     pub(super) engine: &'a Engine,
     pub(super) invocation: &'a Invocation,
     containers: OnceCell<Result<Vec<Container>>>,
+    drift: OnceCell<BTreeMap<String, Result<Vec<Drifted>>>>,
     broker: OnceCell<Result<Broker, String>>,
     groups: OnceCell<Groups>,
     settings: OnceCell<Result<BTreeMap<String, TopicSettings>, String>>,
@@ -40,6 +41,7 @@ impl<'a> Facts<'a> {
             engine,
             invocation,
             containers: OnceCell::new(),
+            drift: OnceCell::new(),
             broker: OnceCell::new(),
             groups: OnceCell::new(),
             settings: OnceCell::new(),
@@ -70,6 +72,15 @@ impl<'a> Facts<'a> {
     pub(super) async fn of(&self, service: &Service) -> Vec<&Container> {
         let all = self.all_containers().await.iter();
         all.filter(|c| c.service == service.name).collect()
+    }
+
+    /// The containers of a service that are not as declared; None: it has no containers.
+    pub(super) async fn drift(&self, service: &str) -> Option<&Result<Vec<Drifted>>> {
+        let compare = || async {
+            let observed = self.all_containers().await;
+            self.engine.drifted(self.pipeline, observed).await
+        };
+        self.drift.get_or_init(compare).await.get(service)
     }
 
     /// Kafka, if it answered.

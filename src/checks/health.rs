@@ -15,12 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const RETRIES: i64 = 3;
 
 /// The worst of the running containers' health.
-pub(super) fn judge(
-    healthcheck: &Healthcheck,
-    up: &[&Container],
-    now: DateTime<Utc>,
-    restart: &str,
-) -> Outcome {
+pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<Utc>) -> Outcome {
     let mut seen = "healthy".to_owned();
     for container in up {
         match of(container, healthcheck, now) {
@@ -31,7 +26,7 @@ pub(super) fn judge(
                     .health
                     .as_ref()
                     .and_then(|h| last_output(container, h));
-                return Outcome::fail(why).evidence(output).hint(restart);
+                return Outcome::fail(why).evidence(output);
             }
         }
     }

@@ -31,6 +31,11 @@ pub(super) fn deployed_of<'a>(
         .collect()
 }
 
+/// A service's containers are what the declaration and its image say.
+pub(super) fn as_declared(service: &str) -> String {
+    format!("containers.{service}.as-declared")
+}
+
 /// The one-shots that leave `effect` behind.
 pub(super) fn makers(pipeline: &Pipeline, effect: Effect) -> Vec<String> {
     let services = pipeline.services.iter();

@@ -45,18 +45,21 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
 fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>> {
     let deployed = ids::deployed(pipeline, service);
     let works_on = || ids::works_on(pipeline, service);
+    let drift = || [ids::as_declared(&service.name)];
     let mut checks = Vec::new();
     if let Some(line) = &service.startup {
         let started = async move |facts: &Facts<'_>| started(facts, service).await;
         let id = format!("logs.{}.started", service.name);
         let check = Check::new(id, format!("{line} since this start"), started);
-        checks.push(check.needs([&deployed]).follows(works_on()));
+        let check = check.needs([&deployed]).follows(works_on());
+        checks.push(check.suspects(drift()));
     }
     if wants_clean(pipeline, service) {
         let clean = async move |facts: &Facts<'_>| clean(facts, service).await;
         let id = format!("logs.{}.clean", service.name);
         let check = Check::new(id, "no forbidden line since this start", clean);
-        checks.push(check.follows([deployed]).follows(works_on()));
+        let check = check.follows([deployed]).follows(works_on());
+        checks.push(check.suspects(drift()));
     }
     checks
 }
@@ -134,22 +137,26 @@ impl Read {
 }
 
 async fn started(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let hint = facts.remedy(&service.name).await;
+    let outcome = has_started(facts, service).await;
+    facts.remedied(outcome, &service.name).await
+}
+
+async fn has_started(facts: &Facts<'_>, service: &Service) -> Outcome {
     let mut lost = false;
     let logs = facts.logs(service).await.iter();
     for read in logs.filter(|read| read.as_ref().map_or(true, |r| r.runs)) {
         match read {
-            Err(e) => return Outcome::fail(format!("cannot be told: {e}")).hint(hint),
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
             Ok(read) if read.started => {}
             Ok(read) if read.start_lost => lost = true,
             Ok(read) => {
                 let seen = format!("{}: not among its {} lines", read.container, read.lines);
-                return Outcome::fail(seen).hint(hint);
+                return Outcome::fail(seen);
             }
         }
     }
     if lost {
-        return rotated(service).await.hint(hint);
+        return rotated(service).await;
     }
     Outcome::pass("printed")
 }
@@ -172,16 +179,20 @@ async fn rotated(service: &Service) -> Outcome {
 }
 
 async fn clean(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let restart = facts.command(&format!("restart {}", service.name));
+    let outcome = is_clean(facts, service).await;
+    facts.remedied(outcome, &service.name).await
+}
+
+async fn is_clean(facts: &Facts<'_>, service: &Service) -> Outcome {
     let logs = facts.logs(service).await;
     if logs.is_empty() {
-        return Outcome::fail("not deployed").hint(facts.remedy(&service.name).await);
+        return Outcome::fail("not deployed");
     }
     let mut forbidden = Vec::new();
     let (mut lines, mut partial) = (0, false);
     for read in logs {
         match read {
-            Err(e) => return Outcome::fail(format!("cannot be told: {e}")).hint(restart),
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
             Ok(read) => {
                 forbidden.extend(read.forbidden.iter().cloned());
                 lines += read.lines;
@@ -193,8 +204,7 @@ async fn clean(facts: &Facts<'_>, service: &Service) -> Outcome {
         let logs = facts.command(&format!("logs {}", service.name));
         return Outcome::fail(format!("{} forbidden", forbidden.len()))
             .evidence(forbidden)
-            .evidence([format!("around them: {logs}")])
-            .hint(restart);
+            .evidence([format!("around them: {logs}")]);
     }
     Outcome::pass(match partial {
         false => format!("{lines} lines"),

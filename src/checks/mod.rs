@@ -5,12 +5,14 @@
 //!
 //! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared. A check that
 //! needs a failed one is skipped; one that fails after another names it as its cause, so that what
-//! has no cause is a root.
+//! has no cause is a root. Where nothing else explains a failure, drift of the service does, though that
+//! is a warning (docs/decisions/0034).
 //!
 //! | id | fails when (what else it may do) |
 //! |---|---|
 //! | `declaration.checks` | the declaration has nothing that could be checked; not there otherwise |
 //! | `containers.SERVICE.running` | a replica is missing, stopped, paused or restarting |
+//! | `containers.SERVICE.as-declared` | (warns when a container is not what the declaration and its image say) |
 //! | `containers.SERVICE.health` | unhealthy, or `starting` for longer than it may; skipped unless running |
 //! | `containers.SERVICE.restarts` | (warns when Docker restarted it since it was last started) |
 //! | `containers.SERVICE.completed` | a one-shot has not ended with 0 |
@@ -51,6 +53,7 @@ mod containers;
 mod database;
 mod dead_letters;
 pub(crate) mod doctor;
+mod drift;
 mod facts;
 pub(crate) mod finding;
 mod groups;
@@ -99,6 +102,7 @@ pub(crate) fn plan(pipeline: &Pipeline) -> Vec<Check<'_>> {
         // What comes later cannot be waited for: so nothing waits in a circle.
         check.needs.retain(|id| before.contains(id));
         check.follows.retain(|id| before.contains(id));
+        check.suspects.retain(|id| before.contains(id));
         before.insert(check.id.clone());
     }
     plan
@@ -129,16 +133,26 @@ pub(crate) async fn run(
     let facts = Facts::new(pipeline, engine, invocation);
     let plan = selection.of(plan(pipeline));
     let order: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
-    let mut findings = Vec::new();
+    let (mut findings, mut aside) = (Vec::new(), Vec::new());
     let made = run::make_all(plan, &facts, |finding| {
         if selection.shows(&finding) {
             tell(&finding);
             findings.push(finding);
+        } else {
+            aside.push(finding);
         }
     });
     let ((), containers) = tokio::join!(made, facts.containers());
     if let Err(e) = containers {
         return Err(e.clone());
+    }
+    // A warning that nobody asked for, and a failure goes back to.
+    for finding in aside {
+        let is_cause = |f: &Finding| f.cause.as_ref() == Some(&finding.id);
+        if findings.iter().any(is_cause) {
+            tell(&finding);
+            findings.push(finding);
+        }
     }
     findings.sort_by_key(|finding| order.iter().position(|id| *id == finding.id));
     Ok(findings)

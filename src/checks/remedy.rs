@@ -1,6 +1,9 @@
 //! The next command when a service is not as it should be.
 
-use super::facts::Facts;
+use super::{
+    facts::Facts,
+    finding::{Outcome, Status},
+};
 use crate::{
     engine::{
         labels,
@@ -19,8 +22,16 @@ impl Facts<'_> {
         }
     }
 
+    /// With [`Self::remedy`] as the next command, where one is needed.
+    pub(super) async fn remedied(&self, outcome: Outcome, service: &str) -> Outcome {
+        match outcome.status {
+            Status::Pass | Status::Skip => outcome,
+            Status::Warn | Status::Fail => outcome.hint(self.remedy(service).await),
+        }
+    }
+
     /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
-    /// is not of Caravan's making, and so perhaps not what is declared.
+    /// is not what is declared, or not of Caravan's making.
     pub(super) async fn remedy(&self, service: &str) -> String {
         let containers = self.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
@@ -38,10 +49,16 @@ impl Facts<'_> {
         } else if running > 0
             && running >= replicas as usize
             && own.iter().all(|c| c.labels.contains_key(labels::HASH))
+            && !self.has_drifted(service).await
         {
             self.command(&format!("restart {service}"))
         } else {
             self.command(&format!("up {service}"))
         }
+    }
+
+    async fn has_drifted(&self, service: &str) -> bool {
+        let drift = self.drift(service).await;
+        drift.is_some_and(|drift| drift.as_ref().is_ok_and(|drifted| !drifted.is_empty()))
     }
 }

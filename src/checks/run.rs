@@ -51,6 +51,7 @@ async fn make<'a>(check: Check<'a>, facts: &'a Facts<'a>, board: &Board) -> Find
         deadline,
         needs,
         follows,
+        suspects,
         make,
     } = check;
     let mut began = Instant::now();
@@ -71,7 +72,11 @@ async fn make<'a>(check: Check<'a>, facts: &'a Facts<'a>, board: &Board) -> Find
             let outcome = weighed(outcome, severity);
             let cause = match outcome.status {
                 Status::Pass | Status::Skip => None,
-                Status::Warn | Status::Fail => lacking(board, &follows).await.map(|(_, root)| root),
+                Status::Warn => lacking(board, &follows).await.map(|(_, root)| root),
+                Status::Fail => match lacking(board, &follows).await {
+                    Some((_, root)) => Some(root),
+                    None => warned(board, &suspects).await,
+                },
             };
             (outcome, cause)
         }
@@ -117,6 +122,18 @@ async fn lacking(board: &Board, ids: &[String]) -> Option<(String, String)> {
         if matches!(ended.status, Status::Fail | Status::Skip) {
             let root = ended.root.clone().unwrap_or_else(|| id.clone());
             return Some((id.clone(), root));
+        }
+    }
+    None
+}
+
+/// The first of `ids` that ended with a warning.
+async fn warned(board: &Board, ids: &[String]) -> Option<String> {
+    for id in ids {
+        if let Some(ended) = board.get(id)
+            && ended.wait().await.status == Status::Warn
+        {
+            return Some(id.clone());
         }
     }
     None

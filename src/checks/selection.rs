@@ -55,7 +55,8 @@ impl Selection {
         // What a check depends on comes before it.
         for check in plan.iter().rev() {
             if wanted.contains(&check.id) {
-                wanted.extend(check.needs.iter().chain(&check.follows).cloned());
+                let explain = check.follows.iter().chain(&check.suspects);
+                wanted.extend(check.needs.iter().chain(explain).cloned());
             }
         }
         plan.into_iter()

@@ -23,8 +23,10 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service, http: &'a Http) 
     let is_ready = async move |facts: &Facts<'_>| ready(facts, service, http).await;
     let id = ids::ready(&service.name);
     let works_with = ids::works(pipeline, service);
+    let drift = || [ids::as_declared(&service.name)];
     let expected = format!("GET {} answers {}", http.ready, http.status);
-    let mut checks = vec![Check::new(&id, expected, is_ready).follows(works_with.clone())];
+    let check = Check::new(&id, expected, is_ready).follows(works_with.clone());
+    let mut checks = vec![check.suspects(drift())];
     if let Some(request) = &http.request {
         let answers = async move |facts: &Facts<'_>| answers(facts, service, http, request).await;
         let HttpRequest {
@@ -36,7 +38,7 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service, http: &'a Http) 
         let expected = format!("{method} {path} answers {status}");
         let named = format!("services.{}.answers", service.name);
         let check = Check::new(named, expected, answers);
-        checks.push(check.follows([id]).follows(works_with));
+        checks.push(check.follows([id]).follows(works_with).suspects(drift()));
     }
     checks
 }
@@ -61,13 +63,16 @@ async fn answers(
         )
         .await
     };
-    judge(&url, answer.await, request.status).hint(facts.remedy(&service.name).await)
+    let outcome = judge(&url, answer.await, request.status);
+    facts.remedied(outcome, &service.name).await
 }
 
 async fn ready(facts: &Facts<'_>, service: &Service, declared: &Http) -> Outcome {
     let url = declared.ready_url();
     let answer = http::get(&url, TIMEOUT).await;
-    judge(&url, answer, declared.status).hint(facts.remedy(&service.name).await)
+    facts
+        .remedied(judge(&url, answer, declared.status), &service.name)
+        .await
 }
 
 fn judge(url: &str, answer: Result<http::Answer, String>, status: u16) -> Outcome {

@@ -13,7 +13,6 @@ use super::{
     observed::{self, Container},
     plan::{self, Action, Step, Wanted},
     report::ServiceReport,
-    settings,
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
@@ -185,12 +184,7 @@ impl Apply<'_> {
         let specs: Vec<Spec> = (1..=self.replicas(service))
             .map(|replica| Spec::new(self.pipeline, service, replica, image))
             .collect();
-        let wanted = |spec: &Spec| Wanted {
-            hash: spec.hash.clone(),
-            image_id: image.id.clone(),
-            settings: settings::wanted(&spec.body, &image.config),
-        };
-        let wanted: Vec<_> = specs.iter().map(wanted).collect();
+        let wanted: Vec<_> = specs.iter().map(|spec| Wanted::of(spec, image)).collect();
         let mut steps = plan::steps(self.pipeline, service, &wanted, self.observed);
         let surplus = steps.split_off(specs.len());
         let replicas = steps.into_iter().zip(specs);

@@ -2,7 +2,7 @@
 //!
 //! In the order in which data passes: `connect` finds the engine; `observe` says what it has;
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
-//! names what differs from what is there, and `plan` says what to do about it (`preview` shows it);
+//! names what differs from what is there, and `plan` says what to do about it (`preview` shows it, `drift` what of it is not as declared);
 //! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
 //! `board` allow, `wait` tells when it is ready
 //! (`asking` asks it) and `failure` why it is not, `outcome` makes one
@@ -17,6 +17,7 @@ pub(crate) mod labels;
 mod observe;
 pub(crate) mod observed;
 
+mod drift;
 pub(crate) mod images;
 mod plan;
 pub(crate) mod settings;
@@ -58,6 +59,7 @@ mod vantage;
 pub(crate) mod testing;
 
 pub(crate) use connect::{Engine, OLDEST_API};
+pub(crate) use drift::Drifted;
 pub(crate) use graph::with_dependencies;
 pub(crate) use logs::{Filter, LogOptions, Logs};
 pub(crate) use plan::Action;

@@ -2,8 +2,10 @@
 //! declared and what is there.
 
 use super::{
+    images::Image,
     observed::{Container, State},
     settings::{self, Settings},
+    spec::Spec,
 };
 use crate::pipeline::{Pipeline, Service};
 
@@ -42,6 +44,16 @@ pub(crate) struct Wanted {
     pub(crate) hash: String,
     pub(crate) image_id: String,
     pub(crate) settings: Settings,
+}
+
+impl Wanted {
+    pub(super) fn of(spec: &Spec, image: &Image) -> Self {
+        Self {
+            hash: spec.hash.clone(),
+            image_id: image.id.clone(),
+            settings: settings::wanted(&spec.body, &image.config),
+        }
+    }
 }
 
 /// The steps of one service. `wanted` has an entry for each replica, from 1; `observed` may hold
@@ -100,7 +112,7 @@ fn action(one_shot: bool, wanted: &Wanted, container: &Container, secrets: &[Str
 
 /// In what a container is not as wanted. The hash decides for what Caravan made; what somebody else
 /// made, `docker compose` for instance, is compared by what it is set to.
-fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
+pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
     let mut causes = Vec::new();
     if container.image_id != wanted.image_id {
         causes.push("its image changed".to_owned());

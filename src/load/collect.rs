@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::{drain, unreachable};
 use crate::{
     clients::{
-        kafka::{Kafka, offsets::End},
+        kafka::{
+            Kafka,
+            offsets::{End, lag, next},
+        },
         postgres::Postgres,
     },
     error::{Error, Kind, Result},
@@ -104,13 +107,21 @@ async fn taken(
             kafka.ends(&partitions, End::Latest)
         )
         .map_err(unreachable)?;
+        let mut before = None;
         loop {
             let committed = group.offsets.committed(&partitions).await;
             let committed = committed.map_err(unreachable)?;
-            let behind = crate::clients::kafka::offsets::lag(&committed, &first, &ends);
+            let mut behind = lag(&committed, &first, &ends);
+            if before == Some(behind) {
+                // It stands still: perhaps before what is no message.
+                let from = next(&committed, &first, &ends);
+                let last = kafka.ends_of_messages(&from, &ends).await;
+                behind = lag(&committed, &first, &last.map_err(unreachable)?);
+            }
             if behind == 0 {
                 break;
             }
+            before = Some(behind);
             if cancel.is_cancelled() {
                 return Err(Error::new(
                     Kind::Interrupted,

@@ -17,7 +17,7 @@ use super::{Progress, ledger::Ledger, unreachable};
 use crate::{
     clients::kafka::{
         Kafka, Partition,
-        offsets::{End, Offsets},
+        offsets::{End, Offsets, next},
     },
     error::{Error, Kind, Result},
     pipeline::{Flow, Pipeline, correlation::Correlation},
@@ -29,6 +29,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long nothing of theirs may be taken before payments that are under way are given up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nothing is taken before it is seen whether what is left is messages at all.
+const LULL: Duration = Duration::from_millis(600);
 
 /// The topics of the flow and who consumes them.
 pub(super) struct Path {
@@ -144,7 +147,7 @@ impl Path {
         let mut goals = Goals::default();
         let mut drained = Drained::default();
         let mut before: Option<(Offsets, Vec<Offsets>)> = None;
-        let mut moved = Instant::now();
+        let (mut moved, mut looked) = (Instant::now(), Instant::now());
         loop {
             let committed = self.committed().await?;
             let ends = self.ends().await?;
@@ -160,6 +163,10 @@ impl Path {
                 moved = Instant::now();
             }
             drained.pending = pending;
+            if moved.max(looked).elapsed() > LULL {
+                goals.lower(self, from, &seen.1).await?;
+                looked = Instant::now();
+            }
             before = Some(seen);
             if drained.pending.is_none() {
                 drained.last = Some(Instant::now());
@@ -271,6 +278,25 @@ impl Goals {
                 .collect()
         };
         self.0.entry(topic.to_owned()).or_insert_with(own);
+    }
+
+    /// Lowers what groups stand before that is no message, but the end of a transaction.
+    async fn lower(
+        &mut self,
+        path: &Path,
+        from: &Offsets,
+        committed: &[Offsets],
+    ) -> Result<(), String> {
+        for (group, committed) in path.groups.iter().zip(committed) {
+            for topic in &group.topics {
+                let Some(goals) = self.0.get_mut(topic) else {
+                    continue;
+                };
+                let at = next(committed, from, goals);
+                *goals = path.kafka.ends_of_messages(&at, goals).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The first topic that the group has not passed, and by how many events.

@@ -130,9 +130,10 @@ fn make_as_docker_compose(pipeline: &Pipeline, images: &BTreeMap<&str, String>) 
         create.args(["--network", &network]);
         create.args(["--network-alias", service, "--network-alias", &name]);
         match service {
-            "store" => create.args(["-v", &format!("{project}_kept:/data")]),
-            _ => create.args(["--tmpfs", "/data"]),
-        };
+            "store" => drop(create.args(["-v", &format!("{project}_kept:/data")])),
+            "reader" => drop(create.args(["--tmpfs", "/data"])),
+            _ => {}
+        }
         create.arg(&images[service]);
         match service {
             "once" => create.arg("--version"),

@@ -27,6 +27,7 @@ async fn each_fault_is_found_and_its_hint_heals_it() {
     a_paused_container(&pipeline);
     a_panic_in_a_log(&pipeline);
     a_worker_that_never_starts(&pipeline);
+    a_worker_of_another_declaration(&pipeline);
     a_worker_that_was_never_deployed(&pipeline);
     a_deleted_topic(&pipeline).await;
     a_deleted_allocation(&pipeline, &database).await;
@@ -184,14 +185,38 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
     let ran = expect_red(
         pipeline,
         &[
+            "containers.session-worker.as-declared",
             "containers.session-worker.health",
             "groups.session-worker.assigned",
             "logs.session-worker.started",
         ],
     );
+    for id in [
+        "containers.session-worker.health",
+        "groups.session-worker.assigned",
+    ] {
+        let cause = &Pipeline::finding(&ran, id)["cause"];
+        assert_eq!(cause, "containers.session-worker.as-declared", "{id}");
+    }
     pipeline
         .shell(&hint(&ran, "logs.session-worker.started"))
         .expect(0);
+    pipeline.expect_green();
+}
+
+/// It was brought up with other variables. Nothing is wrong with it yet: a warning.
+fn a_worker_of_another_declaration(pipeline: &Pipeline) {
+    let mut up = pipeline.command(&["up", "session-worker"]);
+    Ran::of(up.env("LOG_FORMAT", "human").output().unwrap()).expect(0);
+    let id = "containers.session-worker.as-declared";
+    let (ran, not_passing) = pipeline.not_passing();
+    assert_eq!((ran.code, not_passing), (0, vec![id.to_owned()]));
+    let finding = Pipeline::finding(&ran, id);
+    assert_eq!(finding["status"], "warn");
+    assert_eq!(finding["seen"], "environment.LOG_FORMAT: human -> json");
+    pipeline.caravan(&["verify", "--strict"]).expect(1);
+    let hint = finding["hint"].as_str().unwrap();
+    pipeline.shell(hint).expect(0);
     pipeline.expect_green();
 }
 
@@ -201,6 +226,7 @@ fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
     let ran = expect_red(
         pipeline,
         &[
+            "containers.allocation-worker.as-declared",
             "containers.allocation-worker.health",
             "containers.allocation-worker.restarts",
             "containers.allocation-worker.running",

@@ -2,7 +2,7 @@
 
 use super::{committed, consumed, lag::APART};
 use crate::{
-    checks::{facts::Facts, finding::Outcome},
+    checks::{broker::Broker, facts::Facts, finding::Outcome},
     clients::kafka::{Partition, offsets::Offsets},
     pipeline::Service,
 };
@@ -32,10 +32,29 @@ async fn lacking(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String
         tokio::time::sleep_until((groups.at + APART).into()).await;
         lacking = without(&partitions, &committed(broker, service).await?);
     }
+    if lacking.len() == all && !any_message(broker, earliest, latest, &partitions).await {
+        return Ok(Outcome::pass("no messages"));
+    }
     Ok(match lacking.len() {
         n if n == all => Outcome::fail(format!("none, of {all} partitions")).evidence(lacking),
         n => Outcome::pass(format!("{} of {all}", all - n)),
     })
+}
+
+/// Whether a message stands in one of `partitions`, or it cannot be told.
+async fn any_message(
+    broker: &Broker,
+    earliest: &Offsets,
+    latest: &Offsets,
+    partitions: &[Partition],
+) -> bool {
+    let of = |offsets: &Offsets| -> Offsets {
+        let own = offsets.iter().filter(|(p, _)| partitions.contains(p));
+        own.map(|(p, offset)| (p.clone(), *offset)).collect()
+    };
+    let (from, to) = (of(earliest), of(latest));
+    let ends = broker.kafka.ends_of_messages(&from, &to).await;
+    !ends.is_ok_and(|ends| ends == from)
 }
 
 /// Those of `partitions` that have no commit among `committed`, a line each.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Groups, committed, consumed};
+use super::{committed, consumed};
 use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
-    clients::kafka::offsets::{End, Offsets, lag},
+    clients::kafka::offsets::{End, Offsets, lag, next},
     engine::observed::State,
     pipeline::Service,
 };
@@ -40,30 +40,58 @@ enum Trend {
 pub(super) async fn check(facts: &Facts<'_>, service: &Service) -> Outcome {
     let outcome = judged(facts, service).await;
     let outcome = outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")));
-    outcome.hint(facts.remedy(&service.name).await)
+    facts.remedied(outcome, &service.name).await
 }
 
 async fn judged(facts: &Facts<'_>, service: &Service) -> Result<Outcome, String> {
     let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
-    let first = first(broker, facts.groups().await, service)?;
+    let groups = facts.groups().await;
+    let (earliest, latest) = groups.ends()?;
+    let looked = Look {
+        broker,
+        service,
+        earliest,
+    };
+    let committed = groups.committed(service)?;
+    let first = looked.sample(committed, latest, groups.at);
     if first.lag == 0 {
         return Ok(Outcome::pass("0"));
     }
+    let real = looked.of_messages(committed, latest, groups.at).await;
+    if real.lag == 0 {
+        return Ok(nothing_to_take(&first));
+    }
     let own = facts.of(service).await;
     if !own.iter().any(|c| c.state == State::Running) {
-        let seen = format!("{}, and no running container to work it off", first.lag);
+        let seen = format!("{}, and no running container to work it off", real.lag);
         return Ok(Outcome::warn(seen));
     }
     let mut look_at = first.at + APART;
     loop {
         tokio::time::sleep_until(look_at.into()).await;
-        let second = again(broker, facts.groups().await, service).await?;
-        let stuck = trend(&first, &second) == Trend::Stuck;
-        if !stuck || second.at >= first.at + PATIENCE {
+        let (committed, latest, at) = looked.again().await?;
+        let second = looked.sample(&committed, &latest, at);
+        if trend(&first, &second) != Trend::Stuck {
             return Ok(judge(&first, &second));
+        }
+        if second.at >= first.at + PATIENCE {
+            let real = looked.of_messages(&committed, &latest, at).await;
+            return Ok(match real.lag {
+                0 => nothing_to_take(&second),
+                _ => judge(&first, &real),
+            });
         }
         look_at += APART;
     }
+}
+
+/// All is taken, and yet the end is not reached.
+fn nothing_to_take(sample: &Sample) -> Outcome {
+    let behind = match sample.lag {
+        1 => "the last offset holds".to_owned(),
+        n => format!("the last {n} offsets hold"),
+    };
+    Outcome::pass(format!("0: {behind} no message"))
 }
 
 fn judge(first: &Sample, second: &Sample) -> Outcome {
@@ -91,51 +119,45 @@ fn trend(first: &Sample, second: &Sample) -> Trend {
     }
 }
 
-fn first(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sample, String> {
-    let committed = groups.committed(service)?;
-    Ok(sample(
-        broker,
-        service,
-        committed,
-        groups.ends()?,
-        groups.at,
-    ))
+/// Looks at one service's group.
+struct Look<'a> {
+    broker: &'a Broker,
+    service: &'a Service,
+    earliest: &'a Offsets,
 }
 
-async fn again(broker: &Broker, groups: &Groups, service: &Service) -> Result<Sample, String> {
-    let partitions = consumed(broker, service);
-    let at = Instant::now();
-    let (committed, latest) = tokio::join!(
-        committed(broker, service),
-        broker.kafka.ends(&partitions, End::Latest),
-    );
-    let (earliest, _) = groups.ends()?;
-    Ok(sample(
-        broker,
-        service,
-        &committed?,
-        (earliest, &latest?),
-        at,
-    ))
-}
+impl Look<'_> {
+    async fn again(&self) -> Result<(Offsets, Offsets, Instant), String> {
+        let partitions = consumed(self.broker, self.service);
+        let at = Instant::now();
+        let (committed, latest) = tokio::join!(
+            committed(self.broker, self.service),
+            self.broker.kafka.ends(&partitions, End::Latest),
+        );
+        Ok((committed?, latest?, at))
+    }
 
-fn sample(
-    broker: &Broker,
-    service: &Service,
-    committed: &Offsets,
-    (earliest, latest): (&Offsets, &Offsets),
-    at: Instant,
-) -> Sample {
-    let partitions = consumed(broker, service);
-    let own = |offsets: &Offsets| -> Offsets {
+    fn sample(&self, committed: &Offsets, latest: &Offsets, at: Instant) -> Sample {
+        Sample {
+            lag: lag(committed, self.earliest, &self.own(latest)),
+            committed: self.own(committed).values().sum(),
+            at,
+        }
+    }
+
+    /// As [`Self::sample`], of messages alone; of all offsets where that cannot be told.
+    async fn of_messages(&self, committed: &Offsets, latest: &Offsets, at: Instant) -> Sample {
+        let latest = self.own(latest);
+        let from = next(committed, self.earliest, &latest);
+        let ends = self.broker.kafka.ends_of_messages(&from, &latest).await;
+        self.sample(committed, ends.as_ref().unwrap_or(&latest), at)
+    }
+
+    /// Of the topics that the service consumes.
+    fn own(&self, offsets: &Offsets) -> Offsets {
+        let partitions = consumed(self.broker, self.service);
         let own = offsets.iter().filter(|(p, _)| partitions.contains(p));
         own.map(|(p, offset)| (p.clone(), *offset)).collect()
-    };
-    let latest = own(latest);
-    Sample {
-        lag: lag(committed, earliest, &latest),
-        committed: own(committed).values().sum(),
-        at,
     }
 }
 

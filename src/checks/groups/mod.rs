@@ -78,10 +78,10 @@ fn of_service<'a>(
     let lag = async move |facts: &Facts<'_>| lag::check(facts, service).await;
     let committed = async move |facts: &Facts<'_>| {
         let outcome = commits::committed_where_needed(facts, service).await;
-        outcome.hint(facts.remedy(&service.name).await)
+        facts.remedied(outcome, &service.name).await
     };
     let lagging = named("lag");
-    vec![
+    let checks = [
         Check::new(&there, "exists", exists)
             .needs([ids::KAFKA])
             .follows([&deployed])
@@ -112,7 +112,9 @@ fn of_service<'a>(
         .needs(topics)
         .follows([&deployed, &held, &lagging])
         .follows(works_on),
-    ]
+    ];
+    let drift = || [ids::as_declared(&service.name)];
+    checks.map(|check| check.suspects(drift())).into()
 }
 
 /// What `judge` makes of a service's group.
@@ -132,7 +134,8 @@ async fn judged(
     };
     let worker = worker(broker, service, group, facts.all_containers().await);
     let state = as_one(group, states);
-    judge(&worker, state.as_ref()).hint(facts.remedy(&service.name).await)
+    let outcome = judge(&worker, state.as_ref());
+    facts.remedied(outcome, &service.name).await
 }
 
 impl Groups {

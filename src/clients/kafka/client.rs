@@ -55,6 +55,9 @@ impl Client {
         config.set("auto.offset.reset", "earliest");
         if ends == Ends::Told {
             config.set("enable.partition.eof", "true");
+            // Asked for more at the end of a partition, a broker waits so long before it says that there
+            // is none.
+            config.set("fetch.wait.max.ms", "20");
         }
         let client = Self::with(&config)?;
         let mut assignment = TopicPartitionList::with_capacity(from.len());
@@ -103,6 +106,8 @@ fn config(bootstrap: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "false")
         .set("allow.auto.create.topics", "false")
+        // Ends are where a transaction is open; what one that was aborted wrote is not handed out.
+        .set("isolation.level", "read_committed")
         .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "5")
         .set_log_level(RDKafkaLogLevel::Emerg);

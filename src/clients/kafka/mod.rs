@@ -5,6 +5,7 @@
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and what those were assigned;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
+//! - [`backlog`]: whether a lag is messages at all;
 //! - [`partitioner`]: where Java's, librdkafka's and KafkaJS' producers put a key;
 //! - [`tail`]: what is produced from now on;
 //! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) mod admin;
 mod assignment;
+mod backlog;
 mod client;
 pub(crate) mod groups;
 mod identity;

@@ -149,19 +149,29 @@ impl GroupOffsets {
     }
 }
 
-/// Messages between what a group has committed and the end, over all `latest`. A partition
-/// without a commit is to be read from its earliest offset.
+/// Offsets between what a group has committed and the end, over all `latest`: as many messages, but for
+/// those that [`Kafka::ends_of_messages`] knows of.
 pub(crate) fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
-    latest
-        .iter()
-        .map(|(partition, end)| {
-            let earliest = earliest.get(partition).copied().unwrap_or(0);
-            let from = committed
-                .get(partition)
-                .map_or(earliest, |&c| c.max(earliest));
-            (end - from).max(0)
-        })
-        .sum()
+    let next = next(committed, earliest, latest);
+    let behind = |(partition, end): (&Partition, &i64)| {
+        let at = next.get(partition).copied().unwrap_or(*end);
+        (end - at).max(0)
+    };
+    latest.iter().map(behind).sum()
+}
+
+/// Where a group goes on in each partition of `latest`. One without a commit is to be read from its
+/// earliest offset; what retention deleted is not to be read any more.
+pub(crate) fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offsets {
+    let next = |partition: &Partition| {
+        let earliest = earliest.get(partition).copied().unwrap_or(0);
+        let committed = committed.get(partition);
+        (
+            partition.clone(),
+            committed.map_or(earliest, |&c| c.max(earliest)),
+        )
+    };
+    latest.keys().map(next).collect()
 }
 
 /// See [`Kafka::ends`].

@@ -9,11 +9,17 @@ use crate::{
 pub(super) fn text(console: &Console, report: Report<'_>) -> String {
     let rows = report.findings.iter().map(|f| row(console, f)).collect();
     let mut text = listing::table(console, &["", "CHECK", "EXPECTED", "SEEN", "TOOK"], rows);
-    let roots = |status: Status| {
-        let roots = report.findings.iter();
-        roots.filter(move |f| f.status == status && f.cause.is_none())
+    let is_root = |f: &&Finding| f.cause.is_none();
+    let is_wrong = |f: &&Finding| matches!(f.status, Status::Fail | Status::Warn);
+    let roots = report.findings.iter().filter(is_root).filter(is_wrong);
+    // A warning from which failures follow is as grave as they are.
+    let is_grave = |root: &&Finding| {
+        let of_it = |f: &&Finding| f.id == root.id || f.cause.as_ref() == Some(&root.id);
+        let mut about = report.findings.iter().filter(of_it);
+        about.any(|f| f.status == Status::Fail)
     };
-    for root in roots(Status::Fail).chain(roots(Status::Warn)) {
+    let (grave, doubtful): (Vec<&Finding>, Vec<_>) = roots.partition(is_grave);
+    for root in grave.into_iter().chain(doubtful) {
         let follow = report.findings.iter();
         let follow = follow.filter(|f| f.cause.as_ref() == Some(&root.id));
         text.push_str(&details(console, root, &follow.collect::<Vec<_>>()));

@@ -21,6 +21,10 @@ pub(super) static FAULTS: [Fault; 10] = [
         heal: up,
         roots: &["containers.billing.running"],
         follow: &[
+            (
+                "containers.billing.as-declared",
+                "containers.billing.running",
+            ),
             ("containers.billing.restarts", "containers.billing.running"),
             ("logs.billing.started", "containers.billing.running"),
             ("logs.billing.clean", "containers.billing.running"),
@@ -34,18 +38,19 @@ pub(super) static FAULTS: [Fault; 10] = [
             shop.order("wrong-topic");
         },
         heal: up,
-        roots: &["groups.billing.assigned"],
+        roots: &["containers.billing.as-declared"],
         follow: &[
-            ("groups.billing.lag", "groups.billing.assigned"),
-            ("groups.billing.committed", "groups.billing.assigned"),
+            ("groups.billing.assigned", "containers.billing.as-declared"),
+            ("groups.billing.lag", "containers.billing.as-declared"),
+            ("groups.billing.committed", "containers.billing.as-declared"),
         ],
     },
     Fault {
         name: "a worker has the wrong group",
         seed: |shop| shop.up_with("mailer", &[("GROUP", "lantern.newsletter")]),
         heal: up,
-        roots: &["groups.mailer.assigned"],
-        follow: &[],
+        roots: &["containers.mailer.as-declared"],
+        follow: &[("groups.mailer.assigned", "containers.mailer.as-declared")],
     },
     Fault {
         name: "a worker is told to pause, and forgotten",
@@ -156,7 +161,10 @@ pub(super) static FAULTS: [Fault; 10] = [
             }
             shop.sql("DELETE FROM orders WHERE customer = 'unbilled'");
         },
-        roots: &["database.reservation-is-billed.holds"],
+        roots: &[
+            "containers.billing.as-declared",
+            "database.reservation-is-billed.holds",
+        ],
         follow: &[],
     },
 ];

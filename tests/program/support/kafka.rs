@@ -8,7 +8,7 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header, Headers, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord},
+    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer},
 };
 
 use super::pipeline::Pipeline;
@@ -214,4 +214,43 @@ pub(crate) async fn set_message_limit(pipeline: &Pipeline, topic: &str, bytes: u
     let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
     let results = admin.alter_configs([&change], &AdminOptions::new()).await;
     results.unwrap().remove(0).unwrap();
+}
+
+/// A producer that writes in transactions.
+pub(crate) struct Transactions(BaseProducer);
+
+impl Transactions {
+    pub(crate) fn of(pipeline: &Pipeline) -> Self {
+        let id = format!("{}-transactions", pipeline.project);
+        let producer: BaseProducer = config(pipeline)
+            .set("transactional.id", id)
+            .create()
+            .unwrap();
+        producer.init_transactions(TIMEOUT * 3).unwrap();
+        Self(producer)
+    }
+
+    /// One transaction with these values, which is committed.
+    pub(crate) fn committed(&self, topic: &str, partition: i32, values: &[Vec<u8>]) {
+        self.begin(topic, partition, values);
+        self.0.commit_transaction(TIMEOUT).unwrap();
+    }
+
+    /// One transaction with these values, which stand there and are aborted.
+    pub(crate) fn aborted(&self, topic: &str, partition: i32, values: &[Vec<u8>]) {
+        self.begin(topic, partition, values);
+        self.0.flush(TIMEOUT).unwrap();
+        self.0.abort_transaction(TIMEOUT).unwrap();
+    }
+
+    fn begin(&self, topic: &str, partition: i32, values: &[Vec<u8>]) {
+        self.0.begin_transaction().unwrap();
+        for value in values {
+            let record = BaseRecord::<(), _>::to(topic).partition(partition);
+            self.0
+                .send(record.payload(value))
+                .map_err(|(e, _)| e)
+                .unwrap();
+        }
+    }
 }
