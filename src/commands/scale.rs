@@ -69,7 +69,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         remove_orphans: false,
     };
     if args.dry_run {
-        return up::preview(context, &engine, &goal, args.output.output).await;
+        return up::preview(context, &engine, &goal, &[], args.output.output).await;
     }
     let lock = state::lock(&source)?;
     state::write_files(&source, &pipeline)?;

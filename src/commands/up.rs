@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     flags::{Format, OutputArgs},
     output::{Paint, Progress, json, listing, plan},
-    pipeline::{Origin, Pipeline, Source},
+    pipeline::{HostPorts, Origin, Pipeline, Source},
     state,
 };
 
@@ -51,7 +51,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         introduce(context, &pipeline);
         let named = resolve_services(&pipeline, &args.services)?;
         let goal = args.goal(&pipeline, &named);
-        return preview(context, &engine, &goal, args.output.output).await;
+        let chosen = foresee_ports(&engine, &source, &args.services).await?;
+        return preview(context, &engine, &goal, &chosen, args.output.output).await;
     }
     let lock = state::lock(&source)?;
     let made = state::ensure_secrets(&source, &existing)?;
@@ -96,10 +97,11 @@ pub(super) async fn preview(
     context: &Context,
     engine: &Engine,
     goal: &Goal<'_>,
+    chosen: &[state::Chosen],
     format: Format,
 ) -> Result<Verdict> {
     let preview = engine.preview(goal, &context.invocation).await?;
-    plan::show(&context.console, &preview, format);
+    plan::show(&context.console, &preview, chosen, format);
     Ok(Verdict::Right)
 }
 
@@ -125,14 +127,34 @@ async fn choose_ports(
     given: &[String],
 ) -> Result<(Vec<state::Chosen>, state::Claims)> {
     let ports = source.host_ports()?;
-    let services = resolve_services(&ports.marked, given)?;
-    let services = with_dependencies(&ports.marked, &services).into_iter();
-    let services: Vec<_> = services.map(|s| s.name.clone()).collect();
+    let services = publishing(&ports, given)?;
     let host = state::Host {
         published: &engine.published().await?,
         local: engine.local,
     };
     state::choose_ports(source, &ports, &services, &host)
+}
+
+/// What [`choose_ports`] would choose.
+async fn foresee_ports(
+    engine: &Engine,
+    source: &Source,
+    given: &[String],
+) -> Result<Vec<state::Chosen>> {
+    let ports = source.host_ports()?;
+    let services = publishing(&ports, given)?;
+    let host = state::Host {
+        published: &engine.published().await?,
+        local: engine.local,
+    };
+    state::foresee_ports(source, &ports, &services, &host)
+}
+
+/// The services that would come up.
+fn publishing(ports: &HostPorts, given: &[String]) -> Result<Vec<String>> {
+    let services = resolve_services(&ports.marked, given)?;
+    let services = with_dependencies(&ports.marked, &services).into_iter();
+    Ok(services.map(|s| s.name.clone()).collect())
 }
 
 /// A choice in one line.

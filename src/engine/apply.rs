@@ -156,7 +156,7 @@ impl Apply<'_> {
         let ready = self.board.dependencies(service).await;
         ready.map_err(|by| Trouble::Blocked { by })?;
         let began = Instant::now();
-        let replicas = self.follow(service, replicas).await?;
+        let replicas = self.follow(service, replicas);
         for step in surplus {
             self.remove_surplus(service, &step).await?;
         }
@@ -229,24 +229,17 @@ impl Apply<'_> {
         try_join_all(create).await
     }
 
-    /// What runs as declared is stopped, to be started anew, where a dependency says so
-    /// (`restart: true`) and is not what it was.
-    async fn follow(&self, service: &Service, mut replicas: Vec<Replica>) -> Result<Vec<Replica>> {
-        let mut followed = service.depends_on.iter().filter(|on| on.restart);
-        let Some(renewed) = followed.find(|on| self.board.is_renewed(&on.service)) else {
-            return Ok(replicas);
-        };
-        for replica in &mut replicas {
-            if replica.step.action != Action::Keep {
-                continue;
+    /// What runs as declared starts anew where a dependency says so and is not what it was.
+    fn follow(&self, service: &Service, mut replicas: Vec<Replica>) -> Vec<Replica> {
+        if let Some(cause) = plan::follows(service, |on| self.board.is_renewed(on)) {
+            for replica in &mut replicas {
+                if replica.step.action == Action::Keep {
+                    let cause = cause.clone();
+                    replica.step.action = Action::Restart { cause };
+                }
             }
-            let cause = format!("{} is another", renewed.service);
-            self.doing(service, &format!("stopping: {cause}"));
-            let id = replica.step.container.as_deref().unwrap_or_default();
-            self.engine.stop(id, &replica.spec.name).await?;
-            replica.step.action = Action::Start { cause };
         }
-        Ok(replicas)
+        replicas
     }
 
     async fn remove_surplus(&self, service: &Service, step: &Step) -> Result<()> {
@@ -280,6 +273,13 @@ impl Apply<'_> {
                 return Box::pin(self.recreate(service, &existing, spec, &causes)).await;
             }
             Action::Start { cause } => {
+                self.doing(service, &format!("starting: {cause}"));
+                self.start(service, &existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+            Action::Restart { cause } => {
+                self.doing(service, &format!("stopping: {cause}"));
+                self.engine.stop(&existing, &name).await?;
                 self.doing(service, &format!("starting: {cause}"));
                 self.start(service, &existing, &name).await?;
                 (existing, Outcome::Started)

@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// The engine answered before and does not any more.
-    fn lost(&self, what: &str, reason: &str) -> Error {
+    pub(super) fn lost(&self, what: &str, reason: &str) -> Error {
         let what = format!("Docker could not {what}: {reason}");
         Error::new(
             Kind::Unreachable,

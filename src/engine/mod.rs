@@ -63,7 +63,7 @@ pub(crate) use drift::Drifted;
 pub(crate) use graph::with_dependencies;
 pub(crate) use logs::{Filter, LogOptions, Logs};
 pub(crate) use plan::Action;
-pub(crate) use preview::{Absent, Planned, Preview};
+pub(crate) use preview::{Absent, Planned, Preview, Taken};
 pub(crate) use published::Published;
 pub(crate) use report::{ServiceReport, UpReport};
 pub(crate) use up::Goal;

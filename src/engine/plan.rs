@@ -24,6 +24,10 @@ pub(crate) enum Action {
         cause: String,
     },
     Unpause,
+    /// It is as declared, and follows a dependency that is another process now (`restart: true`).
+    Restart {
+        cause: String,
+    },
     /// It is one replica too many.
     Remove,
 }
@@ -126,6 +130,14 @@ pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) 
         causes.extend(differences.iter().map(|d| d.describe(secrets)));
     }
     causes
+}
+
+/// The cause for which what runs as declared starts anew: a dependency that it follows
+/// (`restart: true`) is not what it was.
+pub(super) fn follows(service: &Service, is_renewed: impl Fn(&str) -> bool) -> Option<String> {
+    let mut followed = service.depends_on.iter().filter(|on| on.restart);
+    let renewed = followed.find(|on| is_renewed(&on.service))?;
+    Some(format!("{} is another", renewed.service))
 }
 
 fn ended(container: &Container) -> String {

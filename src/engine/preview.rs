@@ -1,5 +1,7 @@
 //! What `up` would do, without doing it.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
@@ -10,8 +12,13 @@ use super::{
     plan::{self, Action},
     spec,
     up::Goal,
+    vacancy::Vacancy,
 };
-use crate::{error::Result, invocation::Invocation, pipeline::Service};
+use crate::{
+    error::Result,
+    invocation::Invocation,
+    pipeline::{Pipeline, Port, Service},
+};
 
 /// What `up` would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +27,17 @@ pub(crate) struct Preview {
     pub(crate) images: Vec<Absent>,
     /// In the declaration's order; orphans last.
     pub(crate) steps: Vec<Planned>,
+    /// Host ports of what would start that are somebody else's.
+    pub(crate) taken: Vec<Taken>,
+}
+
+/// A host port that a service would not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) service: String,
+    pub(crate) port: u16,
+    /// Who has it.
+    pub(crate) holder: String,
 }
 
 /// An image that the engine does not have.
@@ -59,11 +77,16 @@ impl Engine {
         let mut preview = Preview {
             images: Vec::new(),
             steps: Vec::new(),
+            taken: Vec::new(),
         };
         for (image, steps) in try_join_all(services).await? {
             preview.images.extend(image);
             preview.steps.extend(steps);
         }
+        follow(&apply.services, &mut preview.steps);
+        preview.taken = self
+            .taken_ports(&apply.services, pipeline, &preview.steps)
+            .await?;
         preview.images.sort();
         preview.images.dedup();
         if goal.remove_orphans {
@@ -76,6 +99,71 @@ impl Engine {
             preview.steps.extend(orphans.map(gone));
         }
         Ok(preview)
+    }
+}
+
+impl Engine {
+    /// Which host ports of services that are to start are somebody else's.
+    async fn taken_ports(
+        &self,
+        services: &[&Service],
+        pipeline: &Pipeline,
+        steps: &[Planned],
+    ) -> Result<Vec<Taken>> {
+        let starts = |service: &&&Service| {
+            let mut steps = steps.iter().filter(|step| step.service == service.name);
+            steps.any(|step| {
+                matches!(
+                    step.action,
+                    Action::Create | Action::Recreate { .. } | Action::Start { .. }
+                )
+            })
+        };
+        let mut ports: Vec<(&Service, &Port)> = Vec::new();
+        for service in services.iter().filter(starts) {
+            ports.extend(service.ports.iter().map(|port| (*service, port)));
+        }
+        let wanted: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
+        let vacancies = self.vacancies(&pipeline.project, &wanted).await?;
+        let taken = ports
+            .into_iter()
+            .zip(vacancies)
+            .filter_map(|((service, port), vacancy)| {
+                let holder = match vacancy {
+                    Vacancy::Free | Vacancy::Own(_) => return None,
+                    Vacancy::Taken(holder) => holder.who,
+                    Vacancy::Unusable(why) => format!("nobody: {why}"),
+                };
+                Some(Taken {
+                    service: service.name.clone(),
+                    port: port.host_port?,
+                    holder,
+                })
+            });
+        Ok(taken.collect())
+    }
+}
+
+/// What is kept starts anew where it follows what is not (`restart: true`), and so on from there.
+fn follow(services: &[&Service], steps: &mut [Planned]) {
+    loop {
+        let renewed: BTreeSet<String> = steps
+            .iter()
+            .filter(|step| !matches!(step.action, Action::Keep | Action::Remove))
+            .map(|step| step.service.clone())
+            .collect();
+        let mut changed = false;
+        for step in steps.iter_mut().filter(|step| step.action == Action::Keep) {
+            let service = services.iter().find(|service| service.name == step.service);
+            let cause = service.and_then(|s| plan::follows(s, |on| renewed.contains(on)));
+            if let Some(cause) = cause {
+                step.action = Action::Restart { cause };
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
     }
 }
 
@@ -139,5 +227,44 @@ impl Apply<'_> {
             container: existing.unwrap_or_else(derived),
             action: step.action,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::depending;
+
+    #[test]
+    fn what_follows_something_new_starts_anew_and_so_on() {
+        let (mut api, mut web) = (depending("api", &["db"]), depending("web", &["api"]));
+        api.depends_on[0].restart = true;
+        web.depends_on[0].restart = true;
+        let (db, other) = (depending("db", &[]), depending("other", &["db"]));
+        let step = |name: &str, action: &Action| Planned {
+            service: name.to_owned(),
+            container: name.to_owned(),
+            action: action.clone(),
+        };
+        let names = ["web", "api", "other"];
+        let mut steps: Vec<_> = names.iter().map(|name| step(name, &Action::Keep)).collect();
+        let services = [&web, &api, &other, &db];
+        follow(&services, &mut steps);
+        assert!(steps.iter().all(|step| step.action == Action::Keep));
+        steps.push(step("db", &Action::Create));
+        follow(&services, &mut steps);
+        let restart = |cause: &str| Action::Restart {
+            cause: cause.to_owned(),
+        };
+        let actions: Vec<_> = steps.into_iter().map(|step| step.action).collect();
+        assert_eq!(
+            actions,
+            [
+                restart("api is another"),
+                restart("db is another"),
+                Action::Keep,
+                Action::Create
+            ]
+        );
     }
 }

@@ -4,20 +4,22 @@ use serde_json::{Value, json};
 
 use super::{Console, Paint, json};
 use crate::{
-    engine::{Absent, Action, Planned, Preview},
+    engine::{Absent, Action, Planned, Preview, Taken},
     flags::Format,
+    state::Chosen,
 };
 
 /// What happens to an image that is not here.
 const FETCH: &str = "fetch";
 const BUILD: &str = "build";
 
-/// Shows a preview.
-pub(crate) fn show(console: &Console, preview: &Preview, format: Format) {
+/// Shows a preview, and which ports would be chosen in place of those that others have.
+pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], format: Format) {
     match format {
-        Format::Json => console.result(&json::document(&value(preview))),
+        Format::Json => console.result(&json::document(&value(preview, chosen))),
         Format::Table => {
-            let lines: Vec<_> = lines(console, preview);
+            let mut lines: Vec<_> = lines(console, preview);
+            lines.extend(ports(console, preview, chosen));
             console.result(&lines.join("\n"));
             console.note(&format!("\n{}. Nothing was changed.", summary(preview)));
         }
@@ -38,7 +40,7 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
         let paint = match &step.action {
             Action::Keep => Paint::Faint,
             Action::Create | Action::Start { .. } | Action::Unpause => Paint::Good,
-            Action::Recreate { .. } => Paint::Doubtful,
+            Action::Recreate { .. } | Action::Restart { .. } => Paint::Doubtful,
             Action::Remove => Paint::Bad,
         };
         let word = console.out(paint, &format!("{:<9}", word(&step.action)));
@@ -50,10 +52,45 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     preview.images.iter().map(image).chain(steps).collect()
 }
 
+/// Ports that would be chosen, then those that nobody may choose and somebody else has.
+fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String> {
+    let word = |paint, word: &str| console.out(paint, &format!("{word:<9}"));
+    let choice = chosen.iter().map(|c| {
+        format!(
+            "{} {} for {} ({}): {} has {}",
+            word(Paint::Doubtful, "port"),
+            c.number,
+            c.service,
+            c.variable,
+            c.holder,
+            c.instead_of
+        )
+    });
+    let taken = fixed(preview, chosen).map(|taken| {
+        format!(
+            "{} {} of {}: {} has it, so it would not start",
+            word(Paint::Bad, "taken"),
+            taken.port,
+            taken.service,
+            taken.holder
+        )
+    });
+    choice.chain(taken).collect()
+}
+
+/// What is taken and not to be had elsewhere.
+fn fixed<'a>(preview: &'a Preview, chosen: &'a [Chosen]) -> impl Iterator<Item = &'a Taken> {
+    let elsewhere = |taken: &&Taken| {
+        let is = |c: &Chosen| c.instead_of == taken.port && c.service == taken.service;
+        !chosen.iter().any(is)
+    };
+    preview.taken.iter().filter(elsewhere)
+}
+
 /// `1 to create, 2 to recreate, 8 to keep`
 fn summary(preview: &Preview) -> String {
     let kinds = [
-        FETCH, BUILD, "create", "recreate", "start", "unpause", "remove", "keep",
+        FETCH, BUILD, "create", "recreate", "start", "unpause", "restart", "remove", "keep",
     ];
     let images = |declared| {
         preview
@@ -89,6 +126,7 @@ fn word(action: &Action) -> &'static str {
         Action::Recreate { .. } => "recreate",
         Action::Start { .. } => "start",
         Action::Unpause => "unpause",
+        Action::Restart { .. } => "restart",
         Action::Remove => "remove",
     }
 }
@@ -96,12 +134,22 @@ fn word(action: &Action) -> &'static str {
 fn causes(action: &Action) -> Vec<&str> {
     match action {
         Action::Recreate { causes } => causes.iter().map(String::as_str).collect(),
-        Action::Start { cause } => vec![cause],
+        Action::Start { cause } | Action::Restart { cause } => vec![cause],
         Action::Keep | Action::Create | Action::Unpause | Action::Remove => Vec::new(),
     }
 }
 
-fn value(preview: &Preview) -> Value {
+fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
+    let choice = |c: &Chosen| {
+        json!({
+            "service": c.service,
+            "variable": c.variable,
+            "port": c.number,
+            "insteadOf": c.instead_of,
+            "holder": c.holder,
+        })
+    };
+    let taken = |t: &Taken| json!({ "service": t.service, "port": t.port, "holder": t.holder });
     let step = |step: &Planned| {
         json!({
             "service": step.service,
@@ -114,5 +162,7 @@ fn value(preview: &Preview) -> Value {
         "dryRun": true,
         "images": preview.images.iter().map(|image| &image.reference).collect::<Vec<_>>(),
         "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
+        "ports": chosen.iter().map(choice).collect::<Vec<_>>(),
+        "taken": fixed(preview, chosen).map(taken).collect::<Vec<_>>(),
     })
 }

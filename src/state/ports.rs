@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::ErrorKind,
     net::{IpAddr, TcpListener, UdpSocket},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -60,6 +61,26 @@ pub(crate) fn choose_ports(
         keep(source, &chosen)?;
     }
     Ok((chosen, claims))
+}
+
+/// What [`choose_ports`] would choose now; nothing is claimed, and nothing written.
+///
+/// # Errors
+/// A port that was chosen before is somebody else's now.
+pub(crate) fn foresee_ports(
+    source: &Source,
+    ports: &HostPorts,
+    wanted: &[String],
+    host: &Host<'_>,
+) -> Result<Vec<Chosen>> {
+    let mut claims = Claims::none(source.claims_dir());
+    Choice {
+        source,
+        ports,
+        host,
+        claims: &mut claims,
+    }
+    .choose(wanted)
 }
 
 fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
@@ -228,7 +249,7 @@ fn is_bound(port: &Port, number: u16) -> bool {
         "udp" => UdpSocket::bind((ip, number)).map(drop),
         _ => TcpListener::bind((ip, number)).map(drop),
     };
-    bound.is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse)
+    bound.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
 }
 
 /// Ports that this process has claimed among all projects of this user that are coming up, a locked
@@ -237,6 +258,8 @@ fn is_bound(port: &Port, number: u16) -> bool {
 pub(crate) struct Claims {
     directory: PathBuf,
     held: BTreeMap<u16, File>,
+    /// Whether a port is only looked at.
+    looking: bool,
 }
 
 impl Claims {
@@ -245,7 +268,17 @@ impl Claims {
         Ok(Self {
             directory: directory.to_path_buf(),
             held: BTreeMap::new(),
+            looking: false,
         })
+    }
+
+    /// Those of a process that claims nothing, and only sees what others have claimed.
+    fn none(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            held: BTreeMap::new(),
+            looking: true,
+        }
     }
 
     /// Whether the port is this process' now.
@@ -261,14 +294,19 @@ impl Claims {
         // The file stays: removing it would let two processes lock two files of one name.
         let file = File::options()
             .write(true)
-            .create(true)
+            .create(!self.looking)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+            .open(&path);
+        let file = match file {
+            Err(e) if self.looking && e.kind() == ErrorKind::NotFound => return Ok(true),
+            file => file.map_err(failed)?,
+        };
         match file.try_lock() {
             Ok(()) => {
-                self.held.insert(number, file);
+                if !self.looking {
+                    self.held.insert(number, file);
+                }
                 Ok(true)
             }
             Err(std::fs::TryLockError::WouldBlock) => Ok(false),

@@ -2,18 +2,13 @@
 //! evidence and which next command a person gets, and that nobody waits for what cannot come.
 
 use std::{
-    io::copy,
-    net::{Shutdown, TcpListener},
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use crate::support::{Ran, eventually, pipeline::Pipeline};
+use crate::support::{Ran, eventually, pipeline::Pipeline, proxy::Proxy};
 
 /// Until when `up` would wait, and until when it must have ended.
 const DEADLINE: &str = "120s";
@@ -35,7 +30,7 @@ fn declared(name: &str, extra: &[(&str, &str)]) -> Pipeline {
 }
 
 /// Something with a shell: made here where there is no registry.
-fn shell_image() -> &'static str {
+pub(crate) fn shell_image() -> &'static str {
     const LOCAL: &str = "caravan.local/debian:bookworm";
     let found = Command::new("docker")
         .args(["image", "inspect", LOCAL])
@@ -58,7 +53,7 @@ fn up(pipeline: &Pipeline, services: &[&str], code: i32) -> Ran {
 }
 
 /// The error alone, without what differs from run to run and from engine to engine.
-fn error(pipeline: &Pipeline, ran: &Ran) -> String {
+pub(crate) fn error(pipeline: &Pipeline, ran: &Ran) -> String {
     let at = ran.stderr.find("error:").unwrap();
     let text = ran.stderr[at..]
         .replace(&pipeline.project, "PROJECT")
@@ -223,9 +218,8 @@ fn a_volume_without_its_secret_is_refused() {
 #[test]
 fn docker_going_away_midway_ends_the_wait() {
     let pipeline = declared("docker", &[]);
-    let path = pipeline.directory().join("docker.sock");
-    let proxy = Proxy::listen(&path);
-    let host = format!("unix://{}", path.display());
+    let proxy = Proxy::listen(&pipeline.directory().join("docker.sock"));
+    let host = proxy.host();
     let ran = while_it_waits(&pipeline, &["-H", &host], || proxy.cut());
     let Ran { stderr, .. } = ran.expect(3);
     assert!(stderr.contains("stopped answering"), "{stderr}");
@@ -269,54 +263,4 @@ fn docker_without_permission_says_how_to_get_it() {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     Ran::of(id).expect(0).stdout.trim() == "0"
-}
-
-/// A socket in front of Docker's that can be cut off.
-struct Proxy {
-    path: std::path::PathBuf,
-    streams: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Proxy {
-    fn listen(path: &std::path::Path) -> Self {
-        let listener = UnixListener::bind(path).unwrap();
-        let streams = Arc::<Mutex<Vec<UnixStream>>>::default();
-        let all = Arc::clone(&streams);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let (client, docker) = (client.unwrap(), connect_to_docker());
-                let mut all = all.lock().unwrap();
-                for stream in [&client, &docker] {
-                    all.push(stream.try_clone().unwrap());
-                }
-                relay(client.try_clone().unwrap(), docker.try_clone().unwrap());
-                relay(docker, client);
-            }
-        });
-        let path = path.to_path_buf();
-        Self { path, streams }
-    }
-
-    fn cut(&self) {
-        std::fs::remove_file(&self.path).unwrap();
-        for stream in self.streams.lock().unwrap().iter() {
-            // One that has ended already is cut.
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
-}
-
-fn connect_to_docker() -> UnixStream {
-    let host = std::env::var("DOCKER_HOST").ok();
-    let path = host.as_deref().and_then(|h| h.strip_prefix("unix://"));
-    UnixStream::connect(path.unwrap_or("/var/run/docker.sock")).unwrap()
-}
-
-/// Hands on what comes until there is no more.
-fn relay(mut from: UnixStream, mut to: UnixStream) {
-    std::thread::spawn(move || {
-        // Whichever side ends, or is cut off, takes the other one along.
-        drop(copy(&mut from, &mut to));
-        drop(to.shutdown(Shutdown::Both));
-    });
 }

@@ -11,6 +11,7 @@
 
 mod allocations;
 mod bring_up;
+mod builds;
 mod cli;
 mod compose;
 mod converge;

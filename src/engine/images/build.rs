@@ -1,4 +1,5 @@
-//! Builds with the engine's own builder: a rendered template, or any other context.
+//! Builds: a rendered template, or any other context, with BuildKit (`buildkit`) where the engine has
+//! it, else with its classic builder.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,7 +15,12 @@ use bollard::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::{certificates, pack::append, template::Rendered};
+use super::{
+    buildkit::{Secrets, Session},
+    certificates,
+    pack::append,
+    template::Rendered,
+};
 use crate::{
     engine::{
         Engine,
@@ -26,7 +32,7 @@ use crate::{
 };
 
 /// How long one step may be silent: packages may come over a slow line.
-const STALL: Duration = Duration::from_secs(600);
+pub(super) const STALL: Duration = Duration::from_secs(600);
 /// How much of a failing step's output is shown.
 const LAST_LINES: usize = 15;
 
@@ -52,10 +58,12 @@ impl Engine {
             .forcerm(true)
             .build();
         let context = stream::once(async { Ok(context) });
-        self.run_build(reference, options, context, events).await
+        let session = self.session(Secrets::new()).await?;
+        self.run_build(reference, options, context, session, events)
+            .await
     }
 
-    /// Runs a build of a context, a tar, and tells its steps.
+    /// Runs a build of a context, a tar, and tells its steps: with BuildKit, if there is a session.
     ///
     /// # Errors
     /// A step fails: with the last lines of its output.
@@ -64,8 +72,13 @@ impl Engine {
         reference: &str,
         options: BuildImageOptions,
         context: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
+        session: Option<Session>,
         events: &Events,
     ) -> Result<()> {
+        if let Some(session) = session {
+            let build = self.run_buildkit(reference, options, context, session, events);
+            return build.await;
+        }
         let context = body_try_stream(context.map_ok(Into::into));
         let steps = self.docker.build_image(options, None, Some(context));
         let mut steps = std::pin::pin!(steps);
@@ -77,29 +90,37 @@ impl Engine {
                 Ok(Some(info)) => info,
                 Err(_) => return Err(log.explain(timed_out(&what, STALL))),
             };
-            let info = info.map_err(|e| log.explain(self.broken_off(&what, &e)))?;
+            let info = info.map_err(|e| log.explain(self.broken_off(reference, &e)))?;
             if let Some(error) = error_of(&info) {
-                let error = Error::new(Kind::NotRight, format!("Docker could not {what}: {error}"));
-                return Err(log.explain(error));
+                return Err(log.explain(not_built(reference, &error)));
             }
             if let Some(step) = log.add(&info.stream.unwrap_or_default()) {
-                let part = reference.to_owned();
-                let what = format!("building (step {step})");
-                // Nobody listening is no reason to stop.
-                drop(events.send(Event::Doing { part, what }));
+                tell(reference, &format!("step {step}"), events);
             }
         }
     }
 
     /// A step that fails is the pipeline's fault and not the engine's.
-    fn broken_off(&self, what: &str, e: &DockerError) -> Error {
+    fn broken_off(&self, reference: &str, e: &DockerError) -> Error {
         match e {
-            DockerError::DockerStreamError { error } => {
-                Error::new(Kind::NotRight, format!("Docker could not {what}")).because(error.trim())
-            }
-            e => self.refused(what, e),
+            DockerError::DockerStreamError { error } => not_built(reference, error),
+            e => self.refused(&format!("build {reference}"), e),
         }
     }
+}
+
+/// A build that failed, by the builder's own words.
+pub(super) fn not_built(reference: &str, error: &str) -> Error {
+    let what = format!("Docker could not build {reference}");
+    Error::new(Kind::NotRight, what).because(error.trim())
+}
+
+/// What a build is at.
+pub(super) fn tell(reference: &str, at: &str, events: &Events) {
+    let part = reference.to_owned();
+    let what = format!("building ({at})");
+    // Nobody listening is no reason to stop.
+    drop(events.send(Event::Doing { part, what }));
 }
 
 fn error_of(info: &BuildInfo) -> Option<String> {
@@ -110,30 +131,27 @@ fn error_of(info: &BuildInfo) -> Option<String> {
 #[derive(Debug, Default)]
 struct Log {
     step: String,
-    lines: VecDeque<String>,
+    lines: LastLines,
 }
 
 impl Log {
     /// Takes a piece of output; says `3/7` when it begins that step.
     fn add(&mut self, text: &str) -> Option<String> {
         let mut begun = None;
-        for line in text.lines().map(without_colours) {
-            let line = line.trim();
+        for line in text.lines() {
+            let line = without_colours(line);
             // What the builder itself does between steps tells nothing.
-            if line.is_empty() || line.starts_with("---> ") || line.starts_with("Removing inter") {
+            if line.starts_with(" ---> ") || line.starts_with("Removing inter") {
                 continue;
             }
-            if let Some((number, _)) = line.strip_prefix("Step ").and_then(|l| l.split_once(" : "))
-            {
-                begun = Some(number.to_owned());
-                line.clone_into(&mut self.step);
-                self.lines.clear();
-                continue;
+            match line.strip_prefix("Step ").and_then(|l| l.split_once(" : ")) {
+                Some((number, _)) => {
+                    begun = Some(number.to_owned());
+                    line.trim().clone_into(&mut self.step);
+                    self.lines = LastLines::default();
+                }
+                None => self.lines.add(&line),
             }
-            if self.lines.len() == LAST_LINES {
-                drop(self.lines.pop_front());
-            }
-            self.lines.push_back(line.to_owned());
         }
         begun
     }
@@ -142,8 +160,28 @@ impl Log {
     fn explain(&self, error: Error) -> Error {
         let step = (!self.step.is_empty()).then(|| self.step.clone());
         step.into_iter()
-            .chain(self.lines.iter().cloned())
+            .chain(self.lines.0.iter().cloned())
             .fold(error, Error::because)
+    }
+}
+
+/// The last lines of an output, as a person reads them.
+#[derive(Debug, Default)]
+pub(super) struct LastLines(pub(super) VecDeque<String>);
+
+impl LastLines {
+    pub(super) fn add(&mut self, text: &str) {
+        for line in text.lines().map(without_colours) {
+            // Of a line that is written over and over, the last.
+            let line = line.trim().rsplit('\r').next().unwrap_or_default();
+            if line.is_empty() {
+                continue;
+            }
+            if self.0.len() == LAST_LINES {
+                drop(self.0.pop_front());
+            }
+            self.0.push_back(line.to_owned());
+        }
     }
 }
 

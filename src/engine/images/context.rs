@@ -36,6 +36,8 @@ pub(super) struct Context {
     pub(super) dockerfile: String,
     /// The text of a Dockerfile that does not lie in it.
     added: Option<String>,
+    /// What is sent in place of the Dockerfile that does.
+    replaced: Option<String>,
     /// What the certificate authorities' file is called, where the context has none of that name.
     ca_bundle: Option<String>,
     /// Over what is sent and what is asked for; times apart.
@@ -73,6 +75,7 @@ impl Context {
             paths: Vec::new(),
             dockerfile,
             added,
+            replaced: None,
             ca_bundle: None,
             digest: String::new(),
         };
@@ -89,6 +92,25 @@ impl Context {
     /// Whether a file of that path is sent.
     pub(super) fn sends(&self, name: &str) -> bool {
         self.paths.iter().any(|path| path == Path::new(name))
+    }
+
+    /// What the Dockerfile says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn dockerfile_text(&self) -> io::Result<String> {
+        match &self.added {
+            Some(text) => Ok(text.clone()),
+            None => fs::read_to_string(self.root.join(&self.dockerfile)),
+        }
+    }
+
+    /// Sends another Dockerfile; the digest stays that of the declared one.
+    pub(super) fn replace_dockerfile(&mut self, text: String) {
+        match &mut self.added {
+            Some(added) => *added = text,
+            None => self.replaced = Some(text),
+        }
     }
 
     fn walk(&mut self, directory: &Path, ignore: &Ignore) -> io::Result<()> {
@@ -126,7 +148,12 @@ impl Context {
             let full = self.root.join(path);
             let metadata = fs::symlink_metadata(&full)?;
             let mut header = header(&metadata, times);
-            if metadata.is_dir() {
+            if let Some(text) = &self.replaced
+                && path == Path::new(&self.dockerfile)
+            {
+                header.set_size(text.len() as u64);
+                tar.append_data(&mut header, path, text.as_bytes())?;
+            } else if metadata.is_dir() {
                 header.set_entry_type(tar::EntryType::Directory);
                 tar.append_data(&mut header, path, io::empty())?;
             } else if metadata.is_symlink() {
@@ -235,6 +262,7 @@ mod tests {
             pull: false,
             platform: None,
             ca_bundle: None,
+            secrets: BTreeMap::new(),
         }
     }
 
@@ -298,6 +326,27 @@ mod tests {
         assert_eq!(sent(&elsewhere).await.len(), 3);
         let context = Context::read(&elsewhere).expect("readable");
         assert!(context.sends("main.js") && !context.sends("main"));
+    }
+
+    #[tokio::test]
+    async fn another_dockerfile_is_sent_in_its_place() {
+        let place = place();
+        let mut context = Context::read(&build(place.path())).expect("readable");
+        let (before, digest) = (context.dockerfile_text(), context.digest.clone());
+        assert_eq!(before.expect("readable"), "FROM scratch\n");
+        context.replace_dockerfile("FROM other:1\n".to_owned());
+        assert_eq!(context.digest, digest);
+        let chunks: Vec<Vec<u8>> = context.stream().try_collect().await.expect("a tar");
+        let bytes = chunks.concat();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let mut entries = archive.entries().expect("a tar");
+        let mut sent = entries.find_map(|entry| {
+            let entry = entry.expect("an entry");
+            let found = entry.path().expect("a path") == Path::new("Dockerfile");
+            found.then_some(entry)
+        });
+        let sent = io::read_to_string(sent.as_mut().expect("sent"));
+        assert_eq!(sent.expect("text"), "FROM other:1\n");
     }
 
     #[tokio::test]

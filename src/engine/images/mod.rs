@@ -2,8 +2,8 @@
 //!
 //! `present` tells what is here; `resolve` decides where each service's image comes from; `pull`
 //! asks a registry, briefly; `pack` makes Caravan's own out of the running executable; `template`
-//! holds what the others are built from, `build` builds it, on what `base` makes out of Debian's
-//! packages, with the host's `certificates`; `context` is what a declared build is sent, `ignore` what
+//! holds what the others are built from, `build` builds it (`buildkit`, where the engine has that), on
+//! what `base` makes out of Debian's packages, with the host's `certificates`; `context` is what a declared build is sent, `ignore` what
 //! of it is not. `needed` does
 //! all that for a whole pipeline, and says what of it is here; `transfer` writes images into a file
 //! (`unfinished` until it is all there) and reads them back, for hosts without a network.
@@ -16,6 +16,7 @@ use crate::pipeline::{ImageFrom, Pipeline, Service};
 
 mod base;
 mod build;
+mod buildkit;
 mod certificates;
 mod context;
 mod elf;

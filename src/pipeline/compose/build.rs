@@ -1,11 +1,11 @@
-//! `build`: a directory, or the long form. What only BuildKit can do is refused by name.
+//! `build`: a directory, or the long form. What nobody has asked for yet is refused by name.
 
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
 };
 
-use super::{mounts::host_path, pairs::Pairs};
+use super::{grants::Definitions, mounts::host_path, notes::Notes, pairs::Pairs};
 use crate::pipeline::{
     Build, Dockerfile, clean_path,
     problem::Problem,
@@ -13,18 +13,20 @@ use crate::pipeline::{
     yaml::{Fields, View},
 };
 
-/// What Compose knows and the classic builder does not, or nobody has asked for.
+/// What Compose knows beyond that.
 #[rustfmt::skip]
 const UNSUPPORTED: &[&str] = &[
     "additional_contexts", "cache_to", "entitlements", "extra_hosts", "isolation", "platforms",
-    "privileged", "provenance", "sbom", "secrets", "shm_size", "ssh", "tags", "ulimits",
+    "privileged", "provenance", "sbom", "shm_size", "ssh", "tags", "ulimits",
 ];
 
 /// `platform` is the service's.
 pub(super) fn build(
     view: &View<'_>,
     platform: Option<String>,
+    definitions: &Definitions<'_>,
     context: &Context<'_>,
+    notes: &mut Notes,
 ) -> Result<Build, Problem> {
     if !view.is_mapping() {
         let directory = directory(view, context)?;
@@ -51,6 +53,10 @@ pub(super) fn build(
         no_cache: fields.read_or_default("no_cache", View::bool)?,
         pull: fields.read_or_default("pull", View::bool)?,
         ca_bundle: fields.read_or_default("x-caravan", extension)?,
+        secrets: match fields.take("secrets") {
+            Some(view) => definitions.for_build(&view, context, notes)?,
+            None => BTreeMap::new(),
+        },
         ..plain(directory, dockerfile, platform)
     };
     fields.finish_compose(UNSUPPORTED)?;
@@ -72,6 +78,7 @@ fn plain(context: PathBuf, dockerfile: Dockerfile, platform: Option<String>) -> 
         pull: false,
         platform,
         ca_bundle: None,
+        secrets: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! `secrets` and `configs`: what the top level defines, and what a service is given of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -100,6 +103,25 @@ impl<'a> Definitions<'a> {
         Err(view
             .problem(format!("there is no {word} `{name}`{near}"))
             .hint(format!("define it under `{section}` at the top level")))
+    }
+}
+
+impl Definitions<'_> {
+    /// The secrets that a build is given, by the id that its Dockerfile knows.
+    pub(super) fn for_build(
+        &self,
+        view: &View<'_>,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+        let mut secrets = BTreeMap::new();
+        for item in view.items()? {
+            let reference = Reference::read(Kind::Secret, &item, notes)?;
+            let definition = self.find(Kind::Secret, &reference.source, &reference.view)?;
+            let id = reference.target.unwrap_or(reference.source);
+            secrets.insert(id, definition.content(context, notes)?);
+        }
+        Ok(secrets)
     }
 }
 
@@ -308,6 +330,23 @@ impl Definition<'_> {
             written,
             digest: Sha256::digest(&content).into(),
         })
+    }
+
+    /// What it says.
+    fn content(&self, context: &Context<'_>, notes: &mut Notes) -> Result<Vec<u8>, Problem> {
+        let content = match &self.source {
+            Source::File(path) => self.read_file(path)?,
+            Source::Drawn(_, name) | Source::Environment(name) => {
+                self.variable(name, context)?.into_bytes()
+            }
+            Source::Content(text) => text.clone().into_bytes(),
+        };
+        if self.kind == Kind::Secret
+            && let Ok(text) = std::str::from_utf8(&content)
+        {
+            notes.secret(text);
+        }
+        Ok(content)
     }
 
     /// What Caravan writes, and where.

@@ -57,7 +57,10 @@ pub(super) fn read(
     let runtime = runtime(&mut fields, &deploy)?;
     let platform = runtime.platform.clone();
     let build = match fields.take("build") {
-        Some(view) if active => Some((build::build(&view, platform, context)?, view)),
+        Some(view) if active => {
+            let build = build::build(&view, platform, definitions, context, notes)?;
+            Some((build, view))
+        }
         Some(_) | None => None,
     };
     let (image, build) = image(&mut fields, key, build, &extension, context)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// `build`, for the engine's classic builder.
+/// `build`: what BuildKit is asked for, or the classic builder, where the engine has no BuildKit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Build {
     /// The directory that is sent, absolute.
@@ -24,6 +24,9 @@ pub(crate) struct Build {
     /// Under this name, relative to the context, the host's certificate authorities are added to
     /// what is sent.
     pub(crate) ca_bundle: Option<String>,
+    /// What `RUN --mount=type=secret` is given, by id; no image keeps it. Only who builds needs them.
+    #[serde(skip)]
+    pub(crate) secrets: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,7 +52,8 @@ impl Source {
     /// own and looking where that comes out, so that every way to write a port is understood.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration; two variables with one default are not.
+    /// Whatever is wrong with the declaration, missing secrets apart; two variables with one default
+    /// are not wrong.
     pub(crate) fn host_ports(&self) -> Result<HostPorts> {
         let texts = port_texts(&self.tree);
         let mut marks = (1..=u16::MAX).rev().filter(|mark| {
@@ -62,6 +63,9 @@ impl Source {
         let defaults = defaults(&texts);
         let mut variables = self.variables()?;
         let set = variables.clone();
+        for name in self.missing_secrets()? {
+            variables.insert(name, super::PLACEHOLDER.to_owned());
+        }
         let mut by_mark = BTreeMap::new();
         for ((variable, default), mark) in defaults.into_iter().zip(&mut marks) {
             variables.insert(variable.clone(), mark.to_string());

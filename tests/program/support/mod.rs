@@ -18,6 +18,7 @@ use serde_json::Value;
 pub(crate) mod kafka;
 pub(crate) mod payments;
 pub(crate) mod pipeline;
+pub(crate) mod proxy;
 pub(crate) mod role;
 pub(crate) mod small;
 

@@ -4,12 +4,19 @@ use std::{collections::HashMap, time::Instant};
 
 use bollard::query_parameters::BuildImageOptionsBuilder;
 
-use super::{super::context::Context, Images};
+use super::{
+    super::{
+        buildkit::{Session, syntax},
+        context::Context,
+    },
+    Images,
+};
 use crate::{
     engine::{
         event::{Event, Outcome},
         images::Image,
         labels,
+        refusal::is_disk_full,
     },
     error::{Error, Kind, Result},
     invocation::quote,
@@ -27,10 +34,15 @@ impl Images<'_> {
     pub(super) async fn declared(&self, service: &Service, build: &Build) -> Result<Image> {
         let began = Instant::now();
         let reference = &service.image;
-        let context = self.context(service, build).await?;
+        let mut context = self.context(service, build).await?;
         if let Some(image) = self.built_from(reference, &context).await? {
             return Ok(image);
         }
+        let session = self.session(service, build).await?;
+        let missing = match &session {
+            Some(_) => self.frontend(reference, &mut context).await?,
+            None => None,
+        };
         if context.sends(ENV) {
             let name = &service.name;
             let note = format!("the build of {name} is sent {ENV}: name it in .dockerignore");
@@ -58,17 +70,77 @@ impl Images<'_> {
         if let Some(platform) = &build.platform {
             options = options.platform(platform);
         }
+        let by_hand = by_hand(build, session.is_some());
         let (options, stream) = (options.build(), context.stream());
         let built = self
             .engine
-            .run_build(reference, options, stream, self.events);
-        built.await.map_err(|error| error.hint(by_hand(build)))?;
+            .run_build(reference, options, stream, session, self.events);
+        built
+            .await
+            .map_err(|error| explain(error, missing, by_hand))?;
         self.done(reference, Outcome::Built, began);
         let image = self.local(reference).await?;
         image.ok_or_else(|| {
             let what = format!("Docker built {reference}, but does not have it");
             Error::new(Kind::NotRight, what)
         })
+    }
+
+    /// A session with BuildKit, for what it can do; None: the classic builder has to do.
+    async fn session(&self, service: &Service, build: &Build) -> Result<Option<Session>> {
+        let network = build.network.as_deref();
+        let session = match network {
+            None | Some("default" | "host" | "none") => {
+                self.engine.session(build.secrets.clone()).await?
+            }
+            // BuildKit runs nothing in a network of the engine's.
+            Some(_) => None,
+        };
+        if session.is_some() || build.secrets.is_empty() {
+            return Ok(session);
+        }
+        let what = format!("the build of {} cannot be given its secrets", service.name);
+        let error = Error::new(Kind::NotRight, what);
+        Err(match network {
+            Some(network) if network != "default" => error
+                .because(format!(
+                    "only BuildKit has secrets, and it knows no network {network}"
+                ))
+                .hint("take out `build.network` or `build.secrets`"),
+            _ => error
+                .because("that needs BuildKit, which this engine does not have")
+                .hint("take out `build.secrets`, or install Docker 20.10 or newer"),
+        })
+    }
+
+    /// Sees to the image by which the Dockerfile asks to be read: it is here, or pulled, or done
+    /// without: then it is returned.
+    ///
+    /// # Errors
+    /// It is nowhere to be had, and nothing else can read such a file.
+    async fn frontend(&self, reference: &str, context: &mut Context) -> Result<Option<String>> {
+        // What cannot be read is for the build to say.
+        let text = context.dockerfile_text().unwrap_or_default();
+        let Some(frontend) = syntax::frontend(&text) else {
+            return Ok(None);
+        };
+        if self.local(frontend).await?.is_some() {
+            return Ok(None);
+        }
+        let Err(why) = self.pull(frontend, reference, None).await? else {
+            return Ok(None);
+        };
+        if !syntax::is_dockers(frontend) {
+            let what = format!("{frontend}, which the Dockerfile's `# syntax=` names, is not here");
+            return Err(Error::new(Kind::NotRight, what)
+                .because(format!("it cannot be pulled: {why}"))
+                .hint(format!("docker pull {frontend}, or docker load -i FILE")));
+        }
+        self.note(format!(
+            "{frontend} cannot be pulled ({why}): the engine's own reader of Dockerfiles does"
+        ));
+        context.replace_dockerfile(syntax::without_frontend(&text));
+        Ok(Some(frontend.to_owned()))
     }
 
     /// That image, if it is there and was made of the very same content.
@@ -122,9 +194,43 @@ fn labels(
     labels
 }
 
+/// What may have failed because the engine's own reader of Dockerfiles is an older one, or had to do
+/// for the image `missing`.
+fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
+    const UNREADABLE: [&str; 3] = [
+        "unknown instruction",
+        "unknown flag",
+        "dockerfile parse error",
+    ];
+    let unreadable = error.evidence.iter().any(|line| {
+        let line = line.to_ascii_lowercase();
+        UNREADABLE.iter().any(|words| line.contains(words))
+    });
+    let full = error.evidence.iter().any(|line| is_disk_full(line));
+    match (unreadable, missing) {
+        // What to do is not about the Dockerfile.
+        _ if error.kind == Kind::Unreachable || full => error,
+        (false, _) => error.hint(by_hand),
+        (true, Some(missing)) => error
+            .because(format!(
+                "it asks to be read by {missing}, which is not here: the engine's own reader may be \
+                 too old for it"
+            ))
+            .hint(format!("docker pull {missing}, or docker load -i FILE")),
+        (true, None) => error
+            .because(
+                "if nothing is mistyped, this engine's reader is too old for it: \
+                 `# syntax=docker/dockerfile:1` as the first line has a newer one read it",
+            )
+            .hint(by_hand),
+    }
+}
+
 /// The command that shows all of a build's output.
-fn by_hand(build: &Build) -> String {
-    let mut command = "docker build".to_owned();
+fn by_hand(build: &Build, buildkit: bool) -> String {
+    // Docker 20.10 uses it when told to.
+    let buildkit = if buildkit { "DOCKER_BUILDKIT=1 " } else { "" };
+    let mut command = format!("{buildkit}docker build");
     match &build.dockerfile {
         Dockerfile::File(path) => {
             command.push_str(&format!(" -f {}", quote(&path.to_string_lossy())));
@@ -136,6 +242,12 @@ fn by_hand(build: &Build) -> String {
         if let Some(value) = value {
             command.push_str(&format!(" {flag} {}", quote(value)));
         }
+    }
+    for id in build.secrets.keys() {
+        command.push_str(&format!(
+            " --secret {}",
+            quote(&format!("id={id},src=FILE"))
+        ));
     }
     for name in build.args.keys() {
         command.push_str(&format!(" --build-arg {}", quote(name)));

@@ -1,0 +1,97 @@
+//! `# syntax=`: the image that a Dockerfile asks to be read by, Docker's own or anybody's.
+
+/// The frontends that are BuildKit's own reader of Dockerfiles, newer or older than the engine's.
+const DOCKERS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
+
+/// The image that a Dockerfile's `# syntax=` names. Directives stand before all else.
+pub(in crate::engine::images) fn frontend(dockerfile: &str) -> Option<&str> {
+    line(dockerfile).map(|(_, frontend)| frontend)
+}
+
+/// The Dockerfile without its `# syntax=`, every line in its place: for the reader that the engine
+/// has inside.
+pub(in crate::engine::images) fn without_frontend(dockerfile: &str) -> String {
+    let Some((number, _)) = line(dockerfile) else {
+        return dockerfile.to_owned();
+    };
+    let lines = dockerfile.split_inclusive('\n').enumerate();
+    let lines = lines.map(|(n, line)| match n == number {
+        true => line.replacen('#', "# not here:", 1),
+        false => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// Whether that image reads nothing but Dockerfiles, as the engine does.
+pub(in crate::engine::images) fn is_dockers(frontend: &str) -> bool {
+    let name = frontend.strip_prefix("docker.io/").unwrap_or(frontend);
+    let name = name.split(['@', ':']).next().unwrap_or(name);
+    DOCKERS.contains(&name)
+}
+
+/// Its line's number, from 0, and the image.
+fn line(dockerfile: &str) -> Option<(usize, &str)> {
+    let mut lines = dockerfile.lines().enumerate().peekable();
+    lines.next_if(|(_, line)| line.starts_with("#!"));
+    for (number, line) in lines {
+        let (name, value) = line.trim().strip_prefix('#')?.split_once('=')?;
+        let name = name.trim();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("syntax") {
+            return value.split_whitespace().next().map(|image| (number, image));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_counts_before_all_else_alone() {
+        for (text, image) in [
+            (
+                "# syntax=docker/dockerfile:1\nFROM a\n",
+                Some("docker/dockerfile:1"),
+            ),
+            ("#syntax = a/b\n", Some("a/b")),
+            (
+                "#!/bin/x\n# escape=`\n# Syntax=a/b --flag\nFROM a\n",
+                Some("a/b"),
+            ),
+            ("# builds it\n# syntax=a/b\nFROM a\n", None),
+            ("\n# syntax=a/b\n", None),
+            ("FROM a\n# syntax=a/b\n", None),
+            ("", None),
+        ] {
+            assert_eq!(frontend(text), image, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_it_each_line_is_where_it_was() {
+        let text = "# escape=`\n# syntax=docker/dockerfile:1\r\nFROM a\n";
+        let without = without_frontend(text);
+        assert_eq!(
+            without,
+            "# escape=`\n# not here: syntax=docker/dockerfile:1\r\nFROM a\n"
+        );
+        assert_eq!(frontend(&without), None);
+        assert_eq!(without_frontend("FROM a"), "FROM a");
+    }
+
+    #[test]
+    fn dockers_own_can_be_done_without() {
+        for image in [
+            "docker/dockerfile",
+            "docker/dockerfile:1.4",
+            "docker.io/docker/dockerfile:1@sha256:1",
+        ] {
+            assert!(is_dockers(image), "{image}");
+        }
+        assert!(!is_dockers("docker/dockerfiles:1") && !is_dockers("me/docker/dockerfile"));
+    }
+}
