@@ -133,7 +133,7 @@ impl Outage {
             pay(pipeline, DURING).await;
             sent += DURING;
         }
-        all_is_done(database, sent, &name).await;
+        all_is_done(pipeline, database, sent, &name).await;
         let done = ended.elapsed();
         for (worker, topic) in WORKERS {
             eventually(
@@ -212,18 +212,24 @@ fn payment(payment_id: Uuid) -> KeyAndValue {
 }
 
 /// Every payment made so far has its seven sessions, and nothing is there twice.
-async fn all_is_done(database: &PgPool, payments: usize, name: &str) {
+async fn all_is_done(pipeline: &Pipeline, database: &PgPool, payments: usize, name: &str) {
+    let began = Instant::now();
     let payments = i64::try_from(payments).unwrap();
     let complete = "SELECT count(*) FROM student_course_purchases p
         JOIN trainer_allocations a ON a.purchase_id = p.id
         WHERE (SELECT count(*) FROM tutoring_sessions t WHERE t.allocation_id = a.id) = 7";
-    let what = format!("all {payments} payments are lessons after {name}");
-    eventually_async(&what, DONE_WITHIN, async || {
+    let done = eventually_async("it is known how it went", 2 * DONE_WITHIN, async || {
         // The database itself may just be coming back.
         let done: Result<i64, _> = sqlx::query_scalar(complete).fetch_one(database).await;
-        (done.ok()? == payments).then_some(())
+        let is_late = began.elapsed() > DONE_WITHIN;
+        done.ok().filter(|done| *done == payments || is_late)
     })
     .await;
+    if done != payments {
+        let states = futures_util::future::join_all(WORKERS.map(|(w, _)| state(pipeline, w)));
+        let states = states.await.join("\n");
+        panic!("{done} of {payments} payments are lessons {DONE_WITHIN:?} after {name}\n{states}");
+    }
     for (table, rows) in [
         ("SELECT count(*) FROM student_course_purchases", payments),
         ("SELECT count(*) FROM trainer_allocations", payments),
@@ -231,6 +237,17 @@ async fn all_is_done(database: &PgPool, payments: usize, name: &str) {
     ] {
         assert_eq!(count(database, table).await, rows, "{name}: {table}");
     }
+}
+
+/// What it says of itself, and its last changes of state.
+async fn state(pipeline: &Pipeline, worker: &str) -> String {
+    let ready = pipeline.get(worker, "/ready").await.text().await;
+    let lines = lines(pipeline, worker);
+    let last = lines.iter().rev().take(8).rev().map(Value::to_string);
+    format!(
+        "{worker}: {ready:?}\n{}",
+        last.collect::<Vec<_>>().join("\n")
+    )
 }
 
 fn lines(pipeline: &Pipeline, worker: &str) -> Vec<Value> {

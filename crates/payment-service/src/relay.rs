@@ -119,7 +119,7 @@ impl Relay {
                 Err(_) if stop.is_cancelled() => return Ok(()),
                 Err(failure) => Some(self.fails(&failure)),
             };
-            kafka::check_fatal(&self.producer)?;
+            self.producer.check_fatal()?;
             tokio::select! {
                 () = self.work_or(pause) => {}
                 () = stop.cancelled() => {}

@@ -1,16 +1,17 @@
 //! What is true of every Kafka client of the pipeline, and the producer.
 
 mod context;
+pub(crate) mod lost;
 mod produce;
+mod producer;
 mod retention;
 
 use rdkafka::ClientConfig;
-use rdkafka::producer::FutureProducer;
 
-use crate::RunError;
 pub use context::ClientLog;
 pub(crate) use context::log;
-pub use produce::{Record, check_fatal, is_synthetic, send_all, send_each, trace};
+pub use produce::{Record, is_synthetic, send_all, send_each, trace};
+pub use producer::{Producer, producer};
 pub(crate) use retention::retentions;
 
 /// The largest message that the pipeline's topics take: Kafka's own default
@@ -23,33 +24,6 @@ pub const DEAD_LETTER_MAX_BYTES: usize = SOURCE_MAX_BYTES + DEAD_LETTER_HEADER_B
 /// The largest message that is sent at all; what a topic takes is for its `max.message.bytes` to
 /// say. A topic may allow more than Kafka's default, and its messages may become dead letters.
 const PRODUCER_MAX_BYTES: usize = 32 * 1024 * 1024;
-
-/// The producer of workers and relays.
-pub type Producer = FutureProducer<ClientLog>;
-
-/// A producer of which an acknowledged message is not lost, not doubled by a retry, and in
-/// order; keys land on the partitions on which Java's and KafkaJS' clients put them.
-///
-/// # Errors
-/// The client could not be created. An absent broker is none: the producer waits for it.
-pub fn producer(brokers: &str) -> Result<Producer, RunError> {
-    client(brokers)
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("linger.ms", "0")
-        .set("partitioner", "murmur2_random")
-        .set("compression.type", "none")
-        .set("message.max.bytes", PRODUCER_MAX_BYTES.to_string())
-        .set("message.timeout.ms", "20000")
-        .set("topic.metadata.propagation.max.ms", "5000")
-        .set("queue.buffering.max.messages", "20000")
-        .set(
-            "queue.buffering.max.kbytes",
-            (PRODUCER_MAX_BYTES / 1024).to_string(),
-        )
-        .create_with_context(ClientLog)
-        .map_err(|e| RunError::Kafka(e.to_string()))
-}
 
 /// Settings of all clients: quick to come back after a broker's restart, quick to see a topic
 /// that was deleted or made.

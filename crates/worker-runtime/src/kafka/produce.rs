@@ -7,12 +7,12 @@ use rdkafka::{
     Message as _,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
-    producer::{FutureRecord, Producer as _, future_producer::DeliveryFuture},
+    producer::{FutureRecord, future_producer::DeliveryFuture},
 };
 
-use super::{PRODUCER_MAX_BYTES, Producer};
+use super::{PRODUCER_MAX_BYTES, Producer, producer::Native};
 use crate::{
-    Failure, RunError, Trace,
+    Failure, Trace,
     kill::{self, Point},
 };
 
@@ -68,13 +68,14 @@ pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), F
 
 /// As [`send_all`], for records of which some may be refused: what became of each, in order.
 pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
+    let producer = producer.current();
     let mut enqueued = Vec::with_capacity(records.len());
     let mut refused: Option<Failure> = None;
     for record in records {
         enqueued.push(match &refused {
             // Room was waited for once; order is kept.
             Some(failure) => Err(failure.clone()),
-            None => enqueue(producer, record).await,
+            None => enqueue(&producer, record).await,
         });
         if let (None, Some(Err(failure))) = (&refused, enqueued.last()) {
             refused = Some(failure.clone());
@@ -96,18 +97,7 @@ pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<
     results
 }
 
-/// The state of a producer that no retry leaves, if it is in one.
-///
-/// # Errors
-/// [`RunError::Kafka`]: the process has to end, so that it is started again.
-pub fn check_fatal(producer: &Producer) -> Result<(), RunError> {
-    match producer.client().fatal_error() {
-        Some((code, reason)) => Err(RunError::Kafka(format!("producer: {code}: {reason}"))),
-        None => Ok(()),
-    }
-}
-
-async fn enqueue(producer: &Producer, record: Record) -> Result<DeliveryFuture, Failure> {
+async fn enqueue(producer: &Native, record: Record) -> Result<DeliveryFuture, Failure> {
     let mut message = FutureRecord {
         topic: &record.topic,
         partition: None,

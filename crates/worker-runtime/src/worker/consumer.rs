@@ -85,7 +85,7 @@ impl Reader {
     /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
     pub(crate) fn run(mut self) {
         self.consume();
-        while self.fenced {
+        while self.needs_another_client() {
             let Some(anew) = self.join_anew() else {
                 return;
             };
@@ -97,9 +97,14 @@ impl Reader {
         drop(self.consumer);
     }
 
-    /// Until the worker ends, or its place in the group is lost.
+    /// Its place in the group is lost, or all brokers are.
+    fn needs_another_client(&self) -> bool {
+        self.fenced || self.consumer.context().has_lost_all_brokers()
+    }
+
+    /// Until the worker ends, or this client is of no use any more.
     fn consume(&mut self) {
-        while !self.fenced && !self.ending.token().is_cancelled() {
+        while !self.needs_another_client() && !self.ending.token().is_cancelled() {
             self.pulse.beat();
             if self.regulate() {
                 self.read();
@@ -110,10 +115,13 @@ impl Reader {
         }
     }
 
-    /// By another client, under the same name: this one is refused for ever. What is under way is
-    /// finished first, and not committed: it is delivered again, and the inbox knows it. None where
-    /// that cannot be.
+    /// By another client, under the same name: this one is refused for ever, or cannot connect. What is
+    /// under way is finished first, and not committed: it is delivered again, and the inbox knows it.
+    /// None where that cannot be.
     fn join_anew(self) -> Option<Self> {
+        if !self.fenced {
+            tracing::warn!("the Kafka client has lost all brokers: it is made anew");
+        }
         self.lanes.close(&self.lanes.all());
         let context = self.consumer.context().successor();
         // Its teardown hangs, now and then; nobody waits for it.
@@ -123,7 +131,10 @@ impl Reader {
             Ok(consumer) => Some(Self {
                 consumer,
                 fenced: false,
-                joined_anew: Some(Instant::now()),
+                joined_anew: match self.fenced {
+                    true => Some(Instant::now()),
+                    false => self.joined_anew,
+                },
                 ..self
             }),
             Err(error) => {
@@ -245,7 +256,7 @@ fn config(brokers: &str, group: &str) -> ClientConfig {
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.message.max.bytes", "524288")
         .set("fetch.max.bytes", "4194304")
-        .set("statistics.interval.ms", "2000");
+        .set("statistics.interval.ms", kafka::lost::STATISTICS_EVERY_MS);
     // A replica that has a number keeps its partitions over a quick restart.
     if let Some(replica) = settings::optional("CARAVAN_REPLICA") {
         let instance = format!("{group}-{replica}");

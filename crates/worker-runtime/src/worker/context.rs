@@ -15,7 +15,8 @@ use rdkafka::{
 
 use super::lane::Lanes;
 use crate::{
-    Health, kafka,
+    Health,
+    kafka::{self, lost::Brokers},
     kill::{self, Point},
     telemetry,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Context {
     last_failure: Mutex<String>,
     /// Another client has taken over: what this one still tells is of no account.
     retired: AtomicBool,
+    brokers: Brokers,
 }
 
 /// librdkafka's facility for it.
@@ -54,6 +56,7 @@ impl Context {
             away: AtomicBool::new(false),
             last_failure: Mutex::default(),
             retired: AtomicBool::new(false),
+            brokers: Brokers::default(),
         }
     }
 
@@ -67,6 +70,11 @@ impl Context {
         copy(&self.started, &next.started);
         copy(&self.away, &next.away);
         next
+    }
+
+    /// Whether the client will never connect again: see [`kafka::lost`].
+    pub(crate) fn has_lost_all_brokers(&self) -> bool {
+        self.brokers.are_lost()
     }
 
     fn is_retired(&self) -> bool {
@@ -186,6 +194,7 @@ impl ClientContext for Context {
         if self.is_retired() {
             return;
         }
+        self.brokers.are_in(&statistics);
         if statistics
             .brokers
             .values()

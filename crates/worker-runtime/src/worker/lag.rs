@@ -54,9 +54,8 @@ impl Lags {
 
     fn look(&self, topic: &str, producer: &Producer, metrics: &WorkerMetrics) {
         for (partition, gauge) in self.current(metrics) {
-            let ends = producer
-                .client()
-                .fetch_watermarks(topic, partition, TIMEOUT);
+            let client = producer.current();
+            let ends = client.client().fetch_watermarks(topic, partition, TIMEOUT);
             // No answer is no news: `/ready` says what is away.
             if let Ok((low, high)) = ends {
                 gauge.lies_between(low, high);

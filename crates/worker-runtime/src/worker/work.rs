@@ -227,7 +227,7 @@ impl<P: Processor> Work<P> {
     /// Waits before the next try: one line when work comes to a halt, the current reason in
     /// `/ready`. No longer than until something that was away is back.
     async fn pause(&self, reason: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
-        if let Err(fatal) = kafka::check_fatal(&self.shared.producer) {
+        if let Err(fatal) = self.shared.producer.check_fatal() {
             self.shared.ending.fatal(fatal);
             return Err(Stopped);
         }

@@ -1,5 +1,5 @@
 //! Builds with BuildKit, which engines have inside since 18.09 (docs/decisions/0033). `session` is
-//! what it asks of the one who builds, `trace` what it tells, both in the wire format of `proto`;
+//! what it asks of the one who builds, `trace` what it tells, `proto` the messages of both;
 //! `syntax` is about the image by which a Dockerfile asks to be read.
 
 mod proto;

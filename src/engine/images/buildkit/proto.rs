@@ -1,115 +1,71 @@
-//! As much of Protocol Buffers' wire format as BuildKit's few messages take: fields in the order in
-//! which they come, <https://protobuf.dev/programming-guides/encoding/>.
+//! The few messages that BuildKit and the one who builds exchange, as much of each as is used here:
+//! what else one has is passed over. Their definitions are BuildKit's (`api/services/control`,
+//! `session/secrets`, `session/auth`) and gRPC's own.
 
-/// What a field holds; fixed-width numbers, which nothing here has, are passed over.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
+/// `moby.buildkit.v1.StatusResponse`: what has changed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct StatusResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) vertexes: Vec<Vertex>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) logs: Vec<VertexLog>,
 }
 
-impl Value<'_> {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        }
-    }
+/// A step: a vertex of the graph that BuildKit solves.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Vertex {
+    #[prost(string, tag = "1")]
+    pub(super) digest: String,
+    /// `[stage-0 2/3] RUN make`
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+    #[prost(bool, tag = "4")]
+    pub(super) cached: bool,
+    #[prost(message, optional, tag = "5")]
+    pub(super) started: Option<Time>,
+    #[prost(string, tag = "7")]
+    pub(super) error: String,
 }
 
-/// A message's fields, each with its number. What cannot be read ends them.
-#[derive(Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+/// Nobody asks when.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Time {}
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let key = self.number()?;
-            let value = match key & 7 {
-                0 => Value::Number(self.number()?),
-                1 => {
-                    self.bytes(8)?;
-                    continue;
-                }
-                2 => {
-                    let length = usize::try_from(self.number()?).ok()?;
-                    Value::Bytes(self.bytes(length)?)
-                }
-                5 => {
-                    self.bytes(4)?;
-                    continue;
-                }
-                _ => return None,
-            };
-            return Some((key >> 3, value));
-        }
-    }
+/// Output of a step, cut anywhere.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct VertexLog {
+    #[prost(string, tag = "1")]
+    pub(super) vertex: String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) msg: Vec<u8>,
 }
 
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.bytes(1)?.first()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
+/// `moby.buildkit.secrets.v1.GetSecretRequest`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GetSecretRequest {
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
 }
 
-/// A field of bytes, as it is written.
-pub(super) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut written = vec![number << 3 | 2];
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        written.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    written.push(length as u8);
-    written.extend_from_slice(bytes);
-    written
+/// `moby.buildkit.secrets.v1.GetSecretResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GetSecretResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) data: Vec<u8>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `moby.filesync.v1.CredentialsResponse`, with neither name nor secret: registries are asked as
+/// anybody.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CredentialsResponse {}
 
-    #[test]
-    fn what_is_written_is_read() {
-        let long = vec![7; 300];
-        let mut message = field(1, b"id");
-        message.extend(field(2, &long));
-        message.extend([3 << 3, 0xac, 0x02]);
-        // A fixed-width number between: passed over.
-        message.extend([4 << 3 | 5, 1, 2, 3, 4]);
-        message.extend(field(5, b""));
-        let read: Vec<_> = Fields(&message).collect();
-        assert_eq!(
-            read,
-            [
-                (1, Value::Bytes(b"id")),
-                (2, Value::Bytes(&long)),
-                (3, Value::Number(300)),
-                (5, Value::Bytes(b"")),
-            ]
-        );
-    }
+/// `grpc.health.v1.HealthCheckResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    pub(super) status: i32,
+}
 
-    #[test]
-    fn what_is_cut_off_ends() {
-        let message = field(1, b"identity");
-        assert_eq!(Fields(&message[..5]).count(), 0);
-        assert_eq!(Fields(&[0x80; 12]).count(), 0);
-    }
+impl HealthCheckResponse {
+    pub(super) const SERVING: i32 = 1;
 }

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
+use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::proto::{Fields, field};
+use super::proto::{CredentialsResponse, GetSecretRequest, GetSecretResponse, HealthCheckResponse};
 
 /// What is answered; the engine asks for nothing else.
 pub(super) const METHODS: [&str; 2] = [CREDENTIALS, SECRET];
@@ -87,16 +88,18 @@ async fn call_of(
 /// gRPC's status and, where it is [`OK`], the answer.
 fn answer(method: &str, question: &[u8], secrets: &Secrets) -> (&'static str, Option<Vec<u8>>) {
     match method {
-        // `HealthCheckResponse.status`: SERVING.
-        HEALTH => (OK, Some(vec![1 << 3, 1])),
-        // `CredentialsResponse` with neither name nor secret: registries are asked as anybody.
-        CREDENTIALS => (OK, Some(Vec::new())),
-        // `GetSecretRequest.ID`, `GetSecretResponse.data`.
+        HEALTH => {
+            let status = HealthCheckResponse::SERVING;
+            (OK, Some(HealthCheckResponse { status }.encode_to_vec()))
+        }
+        CREDENTIALS => (OK, Some(CredentialsResponse {}.encode_to_vec())),
         SECRET => {
-            let id = Fields(question).find(|(number, _)| *number == 1);
-            let secret = id.and_then(|(_, id)| secrets.get(&id.text()));
-            match secret {
-                Some(secret) => (OK, Some(field(1, secret))),
+            let asked = GetSecretRequest::decode(question).unwrap_or_default();
+            match secrets.get(&asked.id) {
+                Some(secret) => {
+                    let data = secret.clone();
+                    (OK, Some(GetSecretResponse { data }.encode_to_vec()))
+                }
                 None => (NOT_FOUND, None),
             }
         }
@@ -159,10 +162,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_given_to_whoever_knows_its_id() {
-        let (status, answer) = ask(SECRET, &field(1, b"token")).await;
+        let question = |id: &str| GetSecretRequest { id: id.to_owned() }.encode_to_vec();
+        let (status, answer) = ask(SECRET, &question("token")).await;
         assert_eq!(status, OK);
-        assert_eq!(answer[5..], field(1, &[b's'; 100_000]));
-        let (status, answer) = ask(SECRET, &field(1, b"other")).await;
+        let secret = GetSecretResponse::decode(&answer[5..]).expect("an answer");
+        assert_eq!(secret.data, [b's'; 100_000]);
+        let (status, answer) = ask(SECRET, &question("other")).await;
         assert_eq!((status.as_str(), answer.len()), (NOT_FOUND, 0));
     }
 

@@ -1,9 +1,11 @@
 //! What BuildKit tells while it builds (`moby.buildkit.v1.StatusResponse`): steps that run side by
 //! side, each with its own output.
 
+use prost::Message;
+
 use super::{
     super::build::LastLines,
-    proto::{Fields, Value},
+    proto::{StatusResponse, Vertex, VertexLog},
 };
 use crate::error::Error;
 
@@ -26,55 +28,28 @@ struct Step {
 }
 
 impl Trace {
-    /// Takes a message; says which steps begin with it.
+    /// Takes a message; says which steps begin with it. One that cannot be read tells nothing.
     pub(super) fn add(&mut self, message: &[u8]) -> Vec<String> {
-        let mut begun = Vec::new();
-        for (number, value) in Fields(message) {
-            match (number, value) {
-                (1, Value::Bytes(vertex)) => begun.extend(self.vertex(vertex)),
-                (3, Value::Bytes(log)) => self.log(log),
-                // Progress within a step, warnings.
-                _ => {}
-            }
+        let told = StatusResponse::decode(message).unwrap_or_default();
+        let begun = told.vertexes.into_iter().filter_map(|v| self.vertex(v));
+        let begun = begun.collect();
+        for VertexLog { vertex, msg } in told.logs {
+            let output = &mut self.step(&vertex).output;
+            output.extend_from_slice(&msg);
+            let surplus = output.len().saturating_sub(KEPT);
+            output.drain(..surplus);
         }
         begun
     }
 
-    /// `Vertex`: digest 1, name 3, cached 4, started 5, completed 6, error 7.
-    fn vertex(&mut self, message: &[u8]) -> Option<String> {
-        let (mut told, mut cached) = (Step::default(), false);
-        for (number, value) in Fields(message) {
-            match number {
-                1 => told.digest = value.text(),
-                3 => told.name = value.text(),
-                4 => cached = value == Value::Number(1),
-                5 => told.begun = true,
-                7 => told.error = value.text(),
-                _ => {}
-            }
-        }
+    fn vertex(&mut self, told: Vertex) -> Option<String> {
         let step = self.step(&told.digest);
-        let begins = told.begun && !step.begun && !cached;
-        step.begun |= told.begun;
+        let begun = told.started.is_some();
+        let begins = begun && !step.begun && !told.cached;
+        step.begun |= begun;
         step.name = told.name;
         step.error = told.error;
         begins.then(|| step.short()).flatten()
-    }
-
-    /// `VertexLog`: vertex 1, time 2, stream 3, message 4.
-    fn log(&mut self, message: &[u8]) {
-        let (mut digest, mut text) = (String::new(), &[][..]);
-        for field in Fields(message) {
-            match field {
-                (1, value) => digest = value.text(),
-                (4, Value::Bytes(bytes)) => text = bytes,
-                _ => {}
-            }
-        }
-        let output = &mut self.step(&digest).output;
-        output.extend_from_slice(text);
-        let surplus = output.len().saturating_sub(KEPT);
-        output.drain(..surplus);
     }
 
     fn step(&mut self, digest: &str) -> &mut Step {
@@ -132,59 +107,75 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::proto::field, *};
+    use super::{super::proto::Time, *};
     use crate::error::Kind;
 
-    fn vertex(digest: &str, name: &str, more: &[u8]) -> Vec<u8> {
-        let mut vertex = field(1, digest.as_bytes());
-        vertex.extend(field(3, name.as_bytes()));
-        vertex.extend(more);
-        field(1, &vertex)
+    fn of(vertexes: &[Vertex]) -> Vec<u8> {
+        let vertexes = vertexes.to_vec();
+        let logs = Vec::new();
+        StatusResponse { vertexes, logs }.encode_to_vec()
+    }
+
+    /// A step that has begun.
+    fn begun(digest: &str, name: &str) -> Vertex {
+        Vertex {
+            digest: digest.to_owned(),
+            name: name.to_owned(),
+            started: Some(Time {}),
+            ..Vertex::default()
+        }
     }
 
     fn log(digest: &str, text: &str) -> Vec<u8> {
-        let mut log = field(1, digest.as_bytes());
-        log.extend(field(4, text.as_bytes()));
-        field(3, &log)
+        let log = VertexLog {
+            vertex: digest.to_owned(),
+            msg: text.as_bytes().to_vec(),
+        };
+        let (vertexes, logs) = (Vec::new(), vec![log]);
+        StatusResponse { vertexes, logs }.encode_to_vec()
     }
 
     #[test]
     fn a_step_is_told_once_it_begins_unless_it_is_cached() {
-        let (mut trace, begun, cached) = (Trace::default(), field(5, b"now"), [4 << 3, 1]);
-        assert!(
-            trace
-                .add(&vertex("a", "[stage-0 1/3] FROM x", &[]))
-                .is_empty()
-        );
-        let message = vertex("a", "[stage-0 1/3] FROM x", &begun);
+        let mut trace = Trace::default();
+        let first = begun("a", "[stage-0 1/3] FROM x");
+        let waiting = Vertex {
+            started: None,
+            ..first.clone()
+        };
+        assert!(trace.add(&of(&[waiting])).is_empty());
+        let message = of(&[first]);
         assert_eq!(trace.add(&message), ["step 1/3"]);
         assert!(trace.add(&message).is_empty());
-        let both = [&begun[..], &cached].concat();
-        assert!(
-            trace
-                .add(&vertex("b", "[stage-0 2/3] RUN x", &both))
-                .is_empty()
-        );
-        let named = vertex("c", "[build 2/3] RUN x", &begun);
-        let internal = vertex("d", "[internal] load metadata", &begun);
-        assert_eq!(trace.add(&[named, internal].concat()), ["step build 2/3"]);
-        assert_eq!(
-            trace.add(&vertex("e", "exporting to image", &begun)),
-            ["exporting"]
-        );
+        let cached = Vertex {
+            cached: true,
+            ..begun("b", "[stage-0 2/3] RUN x")
+        };
+        assert!(trace.add(&of(&[cached])).is_empty());
+        let named = begun("c", "[build 2/3] RUN x");
+        let internal = begun("d", "[internal] load metadata");
+        assert_eq!(trace.add(&of(&[named, internal])), ["step build 2/3"]);
+        let exporting = begun("e", "exporting to image");
+        assert_eq!(trace.add(&of(&[exporting])), ["exporting"]);
+        assert!(trace.add(b"\xff\xff").is_empty());
     }
 
     #[test]
     fn of_steps_side_by_side_the_one_that_failed_is_shown() {
-        let (mut trace, begun) = (Trace::default(), field(5, b"now"));
-        let end = |error: &str| [begun.clone(), field(7, error.as_bytes())].concat();
+        let mut trace = Trace::default();
+        let failed = |digest: &str, name: &str, error: &str| {
+            of(&[Vertex {
+                error: error.to_owned(),
+                ..begun(digest, name)
+            }])
+        };
         trace.add(&log("a", "compiling\n"));
         for n in 0..20 {
             trace.add(&log("b", &format!("\u{1b}[91mline {n}")));
             trace.add(&log("b", "\u{1b}[0m!\r\n"));
         }
-        trace.add(&vertex("a", "[a 2/2] RUN x", &end("context canceled")));
-        trace.add(&vertex("b", "[b 2/2] RUN y", &end("exit code: 3")));
+        trace.add(&failed("a", "[a 2/2] RUN x", "context canceled"));
+        trace.add(&failed("b", "[b 2/2] RUN y", "exit code: 3"));
         let error = trace.explain(Error::new(Kind::NotRight, "no"));
         assert_eq!(error.evidence[..2], ["[b 2/2] RUN y", "line 5!"]);
         assert_eq!(error.evidence.last().map(String::as_str), Some("line 19!"));

@@ -51,6 +51,7 @@ async fn dead_letters(rig: &Rig) -> i64 {
     let ends = tokio::task::spawn_blocking(move || {
         let within = Duration::from_secs(10);
         producer
+            .current()
             .client()
             .fetch_watermarks(DEAD_LETTER_TOPIC, 0, within)
     });

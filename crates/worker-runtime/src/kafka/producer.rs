@@ -1,0 +1,152 @@
+//! The producer of workers and relays.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Statistics,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    producer::{FutureProducer, Producer as _},
+};
+
+use super::{
+    PRODUCER_MAX_BYTES, client,
+    context::log,
+    lost::{Brokers, STATISTICS_EVERY_MS},
+};
+use crate::RunError;
+
+/// librdkafka's producer, of which there is another once one has lost all brokers. Cheap to clone; all
+/// clones are one.
+#[derive(Clone)]
+pub struct Producer {
+    config: ClientConfig,
+    current: Arc<RwLock<Current>>,
+}
+
+struct Current {
+    client: Native,
+    brokers: Arc<Brokers>,
+}
+
+pub(crate) type Native = FutureProducer<Context>;
+
+/// A producer of which an acknowledged message is not lost, not doubled by a retry, and in
+/// order; keys land on the partitions on which Java's and KafkaJS' clients put them.
+///
+/// # Errors
+/// The client could not be created. An absent broker is none: the producer waits for it.
+pub fn producer(brokers: &str) -> Result<Producer, RunError> {
+    let mut config = client(brokers);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "none")
+        .set("message.max.bytes", PRODUCER_MAX_BYTES.to_string())
+        .set("message.timeout.ms", "20000")
+        .set("topic.metadata.propagation.max.ms", "5000")
+        .set("queue.buffering.max.messages", "20000")
+        .set(
+            "queue.buffering.max.kbytes",
+            (PRODUCER_MAX_BYTES / 1024).to_string(),
+        )
+        .set("statistics.interval.ms", STATISTICS_EVERY_MS);
+    let current = create(&config).map_err(|e| RunError::Kafka(e.to_string()))?;
+    Ok(Producer {
+        config,
+        current: Arc::new(RwLock::new(current)),
+    })
+}
+
+impl Producer {
+    /// The client that can send now. What a lost one still has is not sent by it any more: it fails
+    /// when its time is over, and is sent again by whoever waits for it.
+    pub(crate) fn current(&self) -> Native {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if !current.brokers.are_lost() {
+            return current.client.clone();
+        }
+        drop(current);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have been here first.
+        if current.brokers.are_lost() {
+            match create(&self.config) {
+                Ok(another) => {
+                    tracing::warn!("the Kafka client has lost all brokers: it is made anew");
+                    *current = another;
+                }
+                Err(error) => tracing::warn!(%error, "the Kafka client cannot be made anew"),
+            }
+        }
+        current.client.clone()
+    }
+
+    /// The state of a producer that no retry leaves, if it is in one.
+    ///
+    /// # Errors
+    /// [`RunError::Kafka`]: the process has to end, so that it is started again.
+    pub fn check_fatal(&self) -> Result<(), RunError> {
+        match self.current().client().fatal_error() {
+            Some((code, reason)) => Err(RunError::Kafka(format!("producer: {code}: {reason}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
+
+fn create(config: &ClientConfig) -> Result<Current, KafkaError> {
+    let brokers = Arc::<Brokers>::default();
+    let context = Context(Arc::clone(&brokers));
+    let client = config.create_with_context(context)?;
+    Ok(Current { client, brokers })
+}
+
+/// Hears librdkafka's log lines, and what it says of its brokers.
+pub(crate) struct Context(Arc<Brokers>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka client");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.are_in(&statistics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::kafka::lost::tests::{FakeBroker, TOPIC};
+
+    /// Fails without the client that is made anew: should librdkafka learn to keep its bootstrap
+    /// servers, all of `lost` can go.
+    #[test]
+    fn a_producer_that_has_lost_all_brokers_is_made_anew() {
+        let broker = FakeBroker::start();
+        let producer = producer(&broker.address).expect("a producer");
+        let began = Instant::now();
+        while broker.questions_after_the_loss() == 0 {
+            let client = producer.current();
+            // Has it ask for metadata; it gets no answer worth having.
+            client
+                .client()
+                .fetch_watermarks(TOPIC, 0, Duration::from_millis(200))
+                .ok();
+            assert!(began.elapsed() < Duration::from_secs(60), "it asks nobody");
+        }
+    }
+}
