@@ -24,6 +24,7 @@ mod failures;
 mod faults;
 mod first_start;
 mod foreign;
+mod groups;
 mod housekeeping;
 mod images;
 mod load;

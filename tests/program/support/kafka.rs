@@ -4,16 +4,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header, Headers, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
 
-use super::pipeline::Pipeline;
+use super::{eventually, pipeline::Pipeline};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn config(pipeline: &Pipeline) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -150,6 +152,67 @@ pub(crate) async fn delete_topic(pipeline: &Pipeline, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
     results.unwrap().remove(0).unwrap();
+}
+
+/// Makes a topic of one partition.
+pub(crate) async fn create_topic(pipeline: &Pipeline, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+    let results = admin.create_topics([&new], &AdminOptions::new()).await;
+    results.unwrap().remove(0).unwrap();
+}
+
+/// A member of a group, once it is polled, by one of Kafka's protocols.
+pub(crate) fn member(
+    pipeline: &Pipeline,
+    group: &str,
+    topic: &str,
+    protocol: &str,
+    instance: Option<&str>,
+) -> BaseConsumer {
+    let mut config = config(pipeline);
+    config
+        .set("group.id", group)
+        .set("group.protocol", protocol)
+        .set("client.id", "some-client")
+        .set("enable.auto.commit", "false");
+    // Of the other protocol the broker says how long a session is.
+    if protocol == "classic" {
+        config.set("session.timeout.ms", "6000");
+    }
+    if let Some(instance) = instance {
+        config.set("group.instance.id", instance);
+    }
+    let member: BaseConsumer = config.create().unwrap();
+    member.subscribe(&[topic]).unwrap();
+    member
+}
+
+/// Another program's member of a worker's group, which hangs: it joins by itself, but is never polled
+/// for what it is assigned, and so the rebalance that its coming begins waits for it.
+pub(crate) struct Hanging {
+    _member: BaseConsumer,
+}
+
+impl Hanging {
+    /// Joins, and waits until the group rebalances.
+    pub(crate) fn in_group(pipeline: &Pipeline, group: &str, topic: &str) -> Self {
+        let mut config = config(pipeline);
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("partition.assignment.strategy", "cooperative-sticky");
+        let hanging: BaseConsumer = config.create().unwrap();
+        hanging.subscribe(&[topic]).unwrap();
+        let observer = consumer(pipeline, "caravan-test-observer");
+        eventually("the group rebalances", TIMEOUT, || {
+            let list = observer.fetch_group_list(Some(group), TIMEOUT).unwrap();
+            let found = list.groups().first()?;
+            let waits = found.state() == "PreparingRebalance" && found.members().len() == 2;
+            waits.then_some(())
+        });
+        Self { _member: hanging }
+    }
 }
 
 /// A message for a partition of the test's choice.
