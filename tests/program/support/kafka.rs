@@ -1,6 +1,9 @@
 //! Kafka as another team's program would use it, with nothing of Caravan's between.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
@@ -188,30 +191,48 @@ pub(crate) fn member(
     member
 }
 
-/// Another program's member of a worker's group, which hangs: it joins by itself, but is never polled
-/// for what it is assigned, and so the rebalance that its coming begins waits for it.
+/// Another program's members of a worker's group, which hang: each joins by itself, but is never polled
+/// for what it is assigned, and so a rebalance waits for it.
 pub(crate) struct Hanging {
-    _member: BaseConsumer,
+    _members: Vec<BaseConsumer>,
 }
 
 impl Hanging {
-    /// Joins, and waits until the group rebalances.
+    /// Joins, and waits until the group does nothing but rebalance.
     pub(crate) fn in_group(pipeline: &Pipeline, group: &str, topic: &str) -> Self {
-        let mut config = config(pipeline);
-        config
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("partition.assignment.strategy", "cooperative-sticky");
-        let hanging: BaseConsumer = config.create().unwrap();
-        hanging.subscribe(&[topic]).unwrap();
+        /// Longer than it takes members to hear of a rebalance: they ask every 3 s.
+        const LASTING: Duration = Duration::from_secs(4);
+        let member = || {
+            let mut config = config(pipeline);
+            config
+                .set("group.id", group)
+                .set("enable.auto.commit", "false")
+                .set("partition.assignment.strategy", "cooperative-sticky");
+            let member: BaseConsumer = config.create().unwrap();
+            member.subscribe(&[topic]).unwrap();
+            member
+        };
         let observer = consumer(pipeline, "caravan-test-observer");
-        eventually("the group rebalances", TIMEOUT, || {
+        let mut members = vec![member()];
+        let (mut last, mut since) = (String::new(), Instant::now());
+        eventually("the group rebalances", 3 * TIMEOUT, || {
             let list = observer.fetch_group_list(Some(group), TIMEOUT).unwrap();
-            let found = list.groups().first()?;
-            let waits = found.state() == "PreparingRebalance" && found.members().len() == 2;
-            waits.then_some(())
+            let state = list.groups().first()?.state();
+            if state != last {
+                (last, since) = (state.to_owned(), Instant::now());
+            }
+            match since.elapsed() > LASTING {
+                true if state == "PreparingRebalance" => return Some(()),
+                // The first one took nothing in, and hangs now: the next rebalance waits for it.
+                true => {
+                    members.push(member());
+                    since = Instant::now();
+                }
+                false => {}
+            }
+            None
         });
-        Self { _member: hanging }
+        Self { _members: members }
     }
 }
 
