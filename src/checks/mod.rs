@@ -27,13 +27,14 @@
 //! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is at rest |
 //! | `groups.SERVICE.assigned` | a partition is not held by a running container of the service |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
-//! | `groups.SERVICE.lag` | (passes with the number; warns when nobody is there to work it off) |
+//! | `groups.SERVICE.lag` | stuck: there is work, and nothing is committed for 5 s (passes with the number; warns when nobody is there to work it off) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line since this start |
 //! | `database.reachable` | no connection; the rest of the layer is skipped |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | it does not |
-//! | `database.TABLE.columns`, `.indexes` | one that is declared is missing, or has another type; skipped unless it exists |
+//! | `database.TABLE.columns` | one that is declared is missing, or has another type; skipped unless the table exists |
+//! | `database.TABLE.indexes` | one that is declared is missing; skipped unless the table exists |
 //! | `database.INVARIANT.holds` | a counterexample older than the invariant's grace |
 //! | `cache.reachable` | no answer to `PING` |
 //! | `cache.memory` | full, and it refuses writes (warns when nearly so, and of evicted keys) |

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use super::plan;
 use crate::pipeline::tests::shipped;
 
+mod kinds;
+
 #[test]
 fn each_check_of_the_shipped_pipeline_stands_once_and_behind_what_it_depends_on() {
     let pipeline = shipped();

@@ -52,7 +52,10 @@ fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Vec<Check<'a>> {
         Err(why) => Outcome::fail(why),
         Ok(broker) => match broker.topics.get(&topic.name) {
             None => Outcome::fail("missing"),
-            Some(state) => judge_copies(topic, state),
+            Some(state) => judge_copies(topic, state).hint(match state.behind.is_empty() {
+                false => facts.command("status"),
+                true => format!("declare replication: {}, or reassign it", state.replicas),
+            }),
         },
     };
     let expected = match topic.replication {
@@ -73,7 +76,8 @@ fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Vec<Check<'a>> {
             Err(why) => Outcome::fail(why),
             Ok(is) => match is.min_insync {
                 Some(n) if n == i64::from(declared) => Outcome::pass(n.to_string()),
-                Some(n) => Outcome::fail(n.to_string()),
+                Some(n) => Outcome::fail(n.to_string())
+                    .hint(format!("declare min-insync: {n}, or alter it")),
                 None => Outcome::fail("the broker does not tell"),
             },
         };

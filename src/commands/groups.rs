@@ -6,7 +6,7 @@ use super::{Verdict, topics};
 use crate::{
     clients::kafka::{
         Kafka, Partition,
-        groups::GroupState,
+        groups::{self, GroupState},
         offsets::{self, End},
         topics::TopicState,
     },
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         .map_err(|why| topics::unreachable(context, &pipeline, &why))?;
     match args.output.output {
         Format::Table => {
-            let header = ["GROUP", "STATE", "MEMBERS", "PARTITIONS", "LAG"];
+            let header = ["GROUP", "STATE", "PROTOCOL", "MEMBERS", "PARTITIONS", "LAG"];
             let rows = listed.iter().map(row).collect();
             let table = listing::table(&context.console, &header, rows);
             context.console.result(&table);
@@ -109,7 +109,12 @@ fn row(group: &Listed) -> Vec<String> {
     let state = group.state.as_ref();
     vec![
         group.name.clone(),
-        state.map_or_else(|| "missing".to_owned(), |g| g.state.clone()),
+        state
+            .map_or("missing", |g| groups::word(g.state))
+            .to_owned(),
+        state
+            .map_or("", |g| groups::protocol(g.protocol))
+            .to_owned(),
         state.map_or(0, |g| g.members.len()).to_string(),
         group.partitions.to_string(),
         group.lag.to_string(),
@@ -125,13 +130,19 @@ fn value(group: &Listed) -> serde_json::Value {
                 .iter()
                 .map(|(t, p)| format!("{t}/{p}"))
                 .collect();
-            json!({ "clientId": m.client_id, "host": m.host, "partitions": partitions })
+            json!({
+                "clientId": m.client_id,
+                "instance": m.instance,
+                "host": m.host,
+                "partitions": partitions,
+            })
         })
         .collect();
     json!({
         "group": group.name,
         "exists": group.state.is_some(),
-        "state": group.state.as_ref().map(|g| g.state.as_str()),
+        "state": group.state.as_ref().map(|g| groups::word(g.state)),
+        "protocol": group.state.as_ref().map(|g| groups::protocol(g.protocol)),
         "members": members,
         "partitions": group.partitions,
         "lag": group.lag,

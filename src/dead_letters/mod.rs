@@ -41,7 +41,7 @@ use crate::{
         Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
     },
     error::{Error, Kind, Result},
-    pipeline::{Group, LetterHeaders, Pipeline, Service},
+    pipeline::{Group, LetterHeaders, Pipeline},
 };
 pub(crate) use journal::journal_of;
 use journal::{History, Journal};
@@ -109,11 +109,9 @@ impl DeadLetters {
             let what = format!("the dead-letter topic {topic} does not exist");
             return Err(Error::new(Kind::NotRight, what));
         }
-        let begin_alike = |s: &&Service| s.group.as_ref().is_some_and(|g| g.name().is_none());
-        let there = match pipeline.services.iter().find(begin_alike) {
-            Some(_) => kafka.groups().await.map_err(unreachable)?,
-            None => Vec::new(),
-        };
+        let declared = pipeline.services.iter().filter_map(|s| s.group.as_ref());
+        let begin_alike: Vec<_> = declared.filter(|g| g.name().is_none()).collect();
+        let there = kafka.groups_of(&begin_alike).await.map_err(unreachable)?;
         let names = |group: &Group| match group.name() {
             Some(name) => vec![name.to_owned()],
             None => {

@@ -157,11 +157,12 @@ impl Apply<'_> {
         ready.map_err(|by| Trouble::Blocked { by })?;
         let began = Instant::now();
         let replicas = self.follow(service, replicas);
-        for step in surplus {
-            self.remove_surplus(service, &step).await?;
+        for step in &surplus {
+            self.remove_surplus(service, step).await?;
         }
         let brought = replicas.into_iter().map(|r| self.replica(service, r));
         let outcomes = try_join_all(brought).await?;
+        self.hand_over(service, &surplus).await;
         Ok(ServiceReport {
             name: service.name.clone(),
             outcome: outcomes

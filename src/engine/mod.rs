@@ -28,6 +28,7 @@ mod asking;
 mod board;
 mod containers;
 mod graph;
+mod handover;
 mod oneshot;
 mod outcome;
 mod report;

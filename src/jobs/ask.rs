@@ -1,5 +1,6 @@
 //! What `up` asks from inside the pipeline's network, where it cannot ask from the host: whether a
-//! service answers its protocol, whether a one-shot left behind what it should.
+//! service answers its protocol, whether a one-shot left behind what it should, whether a group has
+//! taken over what removed replicas held.
 
 use std::{
     io::{self, Write},
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    clients,
+    clients::{self, kafka::departed::Departed},
     error::{Error, Kind, Result},
     pipeline::{Effect, Pipeline, Ready},
 };
@@ -34,6 +35,13 @@ pub(crate) enum Question {
         pipeline: Box<Pipeline>,
         effect: Effect,
     },
+    /// Answered once a group at `address` rests on the members that are left; by who is still listed,
+    /// where that takes longer than `patience`.
+    TakenOver {
+        address: String,
+        departed: Departed,
+        patience: Duration,
+    },
 }
 
 /// In words; why it could not be found out, else.
@@ -49,6 +57,11 @@ pub(crate) async fn ask(question: &Question) -> Answer {
             Ok(None)
         }
         Question::Effect { pipeline, effect } => clients::effect_missing(pipeline, *effect).await,
+        Question::TakenOver {
+            address,
+            departed,
+            patience,
+        } => departed.taken_over(address, *patience).await,
     }
 }
 

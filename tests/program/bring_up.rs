@@ -409,11 +409,24 @@ fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
 }
 
 fn replicas_share_the_partitions(pipeline: &Pipeline) {
+    let assigned = || {
+        let verified = pipeline.caravan(&["verify"]).expect(0).stdout;
+        let id = "groups.allocation-worker.assigned ";
+        let line = verified.lines().find(|line| line.contains(id)).unwrap();
+        line.to_owned()
+    };
     pipeline.caravan(&["scale", "allocation=3"]).expect(0);
-    let verified = pipeline.caravan(&["verify"]).expect(0).stdout;
-    let id = "groups.allocation-worker.assigned ";
-    let line = verified.lines().find(|line| line.contains(id)).unwrap();
+    let line = assigned();
     assert!(line.contains("3 of 3, over 3 replicas"), "{line}");
+    // A static member's session goes on when it is gone; `scale` is not done before it has ended.
+    let scaled = pipeline.caravan(&["scale", "allocation=1"]).expect(0);
+    let waits = "waiting until what ";
+    assert!(scaled.stderr.contains(waits), "{}", scaled.stderr);
+    let line = assigned();
+    assert!(
+        line.contains("3 of 3") && !line.contains("replicas"),
+        "{line}"
+    );
 }
 
 async fn down_keeps_the_data(pipeline: &Pipeline) {

@@ -1,16 +1,23 @@
 //! `verify` can fail: each fault turns a known set of checks red, and what `verify` prints as the
 //! next command, run to the letter, turns them green again.
 
-use std::time::Duration;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{
-    Ran, eventually,
-    kafka::{delete_topic, lag, produce, read_all},
-    payments::{self, expect_lessons},
-    pipeline::Pipeline,
+use crate::{
+    groups::both_protocols_are_described,
+    support::{
+        Ran, caravan, eventually,
+        faults_page::{self, Red},
+        kafka::{Hanging, create_topic, delete_topic, lag, produce, read_all, set_message_limit},
+        payments::{self, expect_lessons},
+        pipeline::Pipeline,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,6 +30,7 @@ async fn each_fault_is_found_and_its_hint_heals_it() {
     expect_lessons(&database, 5, Duration::from_secs(30)).await;
     pipeline.expect_green();
 
+    both_protocols_are_described(&pipeline);
     a_stopped_worker(&pipeline);
     a_paused_container(&pipeline);
     a_panic_in_a_log(&pipeline);
@@ -31,13 +39,31 @@ async fn each_fault_is_found_and_its_hint_heals_it() {
     a_worker_that_was_never_deployed(&pipeline);
     a_deleted_topic(&pipeline).await;
     a_deleted_allocation(&pipeline, &database).await;
+    several_that_do_not_touch_one_another(&pipeline, &database).await;
+
+    let told = std::mem::take(&mut *TOLD.lock().unwrap());
+    faults_page::expect("the shipped pipeline", &told);
+}
+
+/// Rows of docs/faults.md, in the order in which the faults were seen.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes for the page what `verify` said of a fault: what its `roots` account for, or all.
+fn told(fault: &str, ran: &Ran, roots: &[&str]) {
+    let red = Red::all(&ran.json());
+    let is_of = |id: &str| roots.is_empty() || roots.contains(&id);
+    let of_fault = red
+        .iter()
+        .filter(|r| is_of(r.cause.as_deref().unwrap_or(&r.id)));
+    let row = faults_page::row(fault, &of_fault.collect::<Vec<_>>(), &[]);
+    TOLD.lock().unwrap().push(row);
 }
 
 /// Waits until exactly these ids are not `pass`, with exit code 1.
 #[track_caller]
 fn expect_red(pipeline: &Pipeline, ids: &[&str]) -> Ran {
     let mut last = Vec::new();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while began.elapsed() < Duration::from_secs(30) {
         let (ran, not_passing) = pipeline.not_passing();
         if not_passing == ids {
@@ -72,6 +98,7 @@ fn a_stopped_worker(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.purchase-worker.running");
     assert!(hint.ends_with(" up purchase-worker"), "{hint}");
+    told("a worker is stopped", &ran, &[]);
     let payment = test_flow_names_the_missing_hop(pipeline);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
@@ -122,6 +149,7 @@ fn a_paused_container(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.session-worker.running");
     assert!(hint.starts_with("docker unpause "), "{hint}");
+    told("a worker is paused", &ran, &[]);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
 }
@@ -142,6 +170,7 @@ fn a_panic_in_a_log(pipeline: &Pipeline) {
     });
     let ran = expect_red(pipeline, &["logs.cache-worker.clean"]);
     let finding = Pipeline::finding(&ran, "logs.cache-worker.clean");
+    told("a worker logs a panic", &ran, &[]);
     assert!(
         finding["evidence"].to_string().contains("boom"),
         "{finding}"
@@ -174,6 +203,13 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
         "com.docker.compose.container-number=1",
         "--label",
         "com.docker.compose.oneoff=False",
+        // There is no shell in its image.
+        "--health-cmd",
+        "/caravan health",
+        "--health-interval",
+        "1s",
+        "--health-retries",
+        "1",
         "-e",
         "KAFKA_BROKERS=nowhere:9092",
         "-e",
@@ -191,6 +227,7 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
             "logs.session-worker.started",
         ],
     );
+    told("a container runs, but not what is declared", &ran, &[]);
     for id in [
         "containers.session-worker.health",
         "groups.session-worker.assigned",
@@ -237,6 +274,7 @@ fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
     );
     let finding = Pipeline::finding(&ran, "containers.allocation-worker.running");
     assert_eq!(finding["seen"], "not deployed");
+    told("a worker was never deployed", &ran, &[]);
     pipeline
         .shell(&hint(&ran, "containers.allocation-worker.running"))
         .expect(0);
@@ -257,6 +295,7 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
             "topics.trainer-allocated.retention",
         ],
     );
+    told("a topic is deleted", &ran, &[]);
     pipeline
         .shell(&hint(&ran, "topics.trainer-allocated.exists"))
         .expect(0);
@@ -290,6 +329,7 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
         ],
     );
     let finding = Pipeline::finding(&ran, "database.purchase-has-allocation.holds");
+    told("a row that others rest on is deleted", &ran, &[]);
     assert!(
         finding["evidence"]
             .to_string()
@@ -319,4 +359,92 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .await
             .unwrap();
     assert_eq!(healed, allocation, "under its old id");
+}
+
+/// Each has its own root, and one `verify` finds them all.
+async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &sqlx::PgPool) {
+    pipeline.docker(&["rm", &pipeline.container("kafka-init")]);
+    create_topic(pipeline, "purchase-confrimed").await;
+    set_message_limit(pipeline, "purchase-created", 4 << 20).await;
+    redis(pipeline, "config set maxmemory-policy noeviction");
+    redis(pipeline, "config set maxmemory 1kb");
+    migrated(database, false).await;
+    let pid = pipeline.inspect("session-worker", "{{.State.Pid}}");
+    let kill = format!("kill -9 {pid} 2>/dev/null || sudo kill -9 {pid}");
+    pipeline.shell(&kill).expect(0);
+    let hanging = Hanging::in_group(pipeline, "cache-worker", "purchase-created");
+
+    let ran = expect_red(
+        pipeline,
+        &[
+            "cache.memory",
+            "containers.kafka-init.completed",
+            "containers.session-worker.restarts",
+            "database.migrations",
+            "dead-letters.room",
+            "groups.cache-worker.assigned",
+            "groups.cache-worker.stable",
+            "logs.kafka-init.clean",
+            "topics.undeclared",
+        ],
+    );
+    let roots = [
+        ("Redis is full", "cache.memory"),
+        ("a one-shot never ran", "containers.kafka-init.completed"),
+        ("a worker crashed", "containers.session-worker.restarts"),
+        ("a migration was interrupted", "database.migrations"),
+        ("a topic takes larger messages", "dead-letters.room"),
+        ("a member of a group hangs", "groups.cache-worker.stable"),
+        ("a topic's name was misspelt", "topics.undeclared"),
+    ];
+    for (fault, root) in roots {
+        told(fault, &ran, &[root]);
+    }
+
+    drop(hanging);
+    pipeline
+        .shell(&hint(&ran, "containers.kafka-init.completed"))
+        .expect(0);
+    delete_topic(pipeline, "purchase-confrimed").await;
+    redis(pipeline, "config set maxmemory 128mb");
+    redis(pipeline, "config set maxmemory-policy allkeys-lru");
+    migrated(database, true).await;
+    // Docker counts anew.
+    pipeline.caravan(&["restart", "session-worker"]).expect(0);
+    pipeline.expect_green();
+}
+
+/// A command of Redis', as its administrator gives it.
+fn redis(pipeline: &Pipeline, command: &str) {
+    let line = format!("REDISCLI_AUTH=$(cat /run/secrets/redis-password) redis-cli -e {command}");
+    pipeline.docker(&["exec", &pipeline.container("redis"), "sh", "-c", &line]);
+}
+
+/// Whether the last migration came to its end.
+async fn migrated(database: &sqlx::PgPool, success: bool) {
+    let sql = "UPDATE _sqlx_migrations SET success = $1 WHERE version = 2";
+    let done = sqlx::query(sql).bind(success).execute(database).await;
+    assert_eq!(done.unwrap().rows_affected(), 1);
+}
+
+/// Nothing to check is no pass.
+#[test]
+fn a_declaration_of_nothing_that_could_be_checked_is_not_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let declaration = "x-caravan: {}
+services:
+  worker: {image: worker, profiles: [nightly]}
+";
+    std::fs::write(directory.path().join("compose.yaml"), declaration).unwrap();
+    let mut command = caravan();
+    command.args(["-p", "caravan-test-nothing-0", "verify", "-o", "json"]);
+    command.current_dir(directory.path());
+    command.env("XDG_STATE_HOME", directory.path());
+    let ran = Ran::of(command.output().unwrap()).expect(1);
+    let red = Red::all(&ran.json());
+    let ids: Vec<_> = red.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(ids, ["declaration.checks"]);
+    let fault = "no service has an active profile, and nothing is promised";
+    let row = faults_page::row(fault, &red.iter().collect::<Vec<_>>(), &[]);
+    faults_page::expect("a declaration of nothing", &[row]);
 }

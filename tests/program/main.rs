@@ -26,6 +26,7 @@ mod failures;
 mod faults;
 mod first_start;
 mod foreign;
+mod groups;
 mod housekeeping;
 mod images;
 mod load;

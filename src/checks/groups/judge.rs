@@ -7,7 +7,7 @@ use crate::{
     checks::finding::Outcome,
     clients::kafka::{
         Partition,
-        groups::{GroupState, Member},
+        groups::{self, GroupState, Member},
     },
     pipeline::{Group, Service},
 };
@@ -45,7 +45,8 @@ pub(super) fn stable(group: &GroupState) -> Outcome {
         });
     }
     let members = group.members.iter();
-    Outcome::fail(format!("{} for {} s", group.state, SETTLES.as_secs()))
+    let state = groups::word(group.state);
+    Outcome::fail(format!("{state} for {} s", SETTLES.as_secs()))
         .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)))
 }
 
@@ -105,12 +106,14 @@ impl Worker<'_> {
     fn runs(&self, member: &Member) -> bool {
         let host = member.host.parse();
         host.is_ok_and(|host: IpAddr| self.running.contains(&host))
-            || self.instances.contains(&member.client_id)
+            || (member.instance.as_ref()).is_some_and(|name| self.instances.contains(name))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka_admin::{Protocol, State};
+
     use super::*;
     use crate::{checks::finding::Status, pipeline::tests::shipped};
 
@@ -123,15 +126,17 @@ mod tests {
     fn member(host: &str, partitions: &[i32]) -> Member {
         Member {
             client_id: "some-client".to_owned(),
+            instance: None,
             host: host.to_owned(),
             partitions: partitions.iter().map(|p| partition(*p)).collect(),
         }
     }
 
-    fn group(state: &str, members: Vec<Member>) -> GroupState {
+    fn group(state: State, members: Vec<Member>) -> GroupState {
         GroupState {
             name: "allocation-worker".to_owned(),
-            state: state.to_owned(),
+            protocol: Protocol::Classic,
+            state,
             members,
         }
     }
@@ -162,15 +167,15 @@ mod tests {
 
     #[test]
     fn a_worker_at_work_passes() {
-        let working = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
+        let working = group(State::Stable, vec![member("172.18.0.9", &[0, 1])]);
         assert_eq!(statuses(Some(&working), true), [Status::Pass; 3]);
     }
 
     #[test]
     fn a_static_member_is_known_by_its_name_wherever_it_first_joined_from() {
         let mut moved = member("172.18.0.77", &[0, 1]);
-        moved.client_id = "allocation-worker-1".to_owned();
-        let group = group("Stable", vec![moved]);
+        moved.instance = Some("allocation-worker-1".to_owned());
+        let group = group(State::Stable, vec![moved]);
         assert_eq!(statuses(Some(&group), true), [Status::Pass; 3]);
         assert_eq!(statuses(Some(&group), false)[2], Status::Fail);
     }
@@ -189,7 +194,7 @@ mod tests {
                 running: hosts.iter().filter_map(|host| host.parse().ok()).collect(),
                 instances: BTreeSet::new(),
             };
-            let group = group("Stable", members);
+            let group = group(State::Stable, members);
             let outcome = assigned(&worker, Some(&group));
             (outcome.status, outcome.seen)
         };
@@ -212,8 +217,8 @@ mod tests {
     /// A static member stays in its group until its session ends; then the group is empty.
     #[test]
     fn a_stopped_worker_is_the_same_before_and_after_its_session_ends() {
-        let lingering = group("Stable", vec![member("172.18.0.9", &[0, 1])]);
-        let empty = group("Empty", Vec::new());
+        let lingering = group(State::Stable, vec![member("172.18.0.9", &[0, 1])]);
+        let empty = group(State::Empty, Vec::new());
         let expected = [Status::Pass, Status::Pass, Status::Fail];
         assert_eq!(statuses(Some(&lingering), false), expected);
         assert_eq!(statuses(Some(&empty), false), expected);
@@ -221,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_partition_of_nobody_or_of_another_container_is_not_assigned() {
-        let partly = group("Stable", vec![member("172.18.0.9", &[0])]);
+        let partly = group(State::Stable, vec![member("172.18.0.9", &[0])]);
         let stranger = group(
-            "Stable",
+            State::Stable,
             vec![member("172.18.0.9", &[0]), member("172.18.0.77", &[1])],
         );
         let expected = [Status::Pass, Status::Pass, Status::Fail];
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn a_group_that_does_not_exist_or_settle_fails() {
         assert_eq!(statuses(None, true), [Status::Fail, Status::Fail]);
-        let rebalancing = group("PreparingRebalance", vec![member("172.18.0.9", &[])]);
+        let rebalancing = group(State::PreparingRebalance, vec![member("172.18.0.9", &[])]);
         let expected = [Status::Pass, Status::Fail, Status::Fail];
         assert_eq!(statuses(Some(&rebalancing), true), expected);
     }

@@ -59,7 +59,7 @@ fn of_service<'a>(
     group: &'a Group,
 ) -> Vec<Check<'a>> {
     let named = |aspect: &str| format!("groups.{}.{aspect}", service.name);
-    let (there, held) = (named("exists"), named("assigned"));
+    let (there, held, at_rest) = (named("exists"), named("assigned"), named("stable"));
     let topics: Vec<_> = service.consumes.iter().map(|t| ids::topic(t)).collect();
     let works_on = ids::works_on(pipeline, service);
     let deployed = ids::deployed(pipeline, service);
@@ -86,7 +86,7 @@ fn of_service<'a>(
             .needs([ids::KAFKA])
             .follows([&deployed])
             .follows(topics.clone()),
-        Check::new(named("stable"), "not rebalancing", stable)
+        Check::new(&at_rest, "not rebalancing", stable)
             .needs([&there])
             .follows(works_on.clone()),
         Check::new(
@@ -96,7 +96,7 @@ fn of_service<'a>(
         )
         .needs([ids::KAFKA])
         .needs(topics.clone())
-        .follows([&deployed, &there, &started])
+        .follows([&deployed, &there, &started, &at_rest])
         .follows(works_on.clone()),
         Check::new(&lagging, "worked off", lag)
             .needs([ids::KAFKA])
@@ -150,9 +150,10 @@ impl Groups {
         let mut partitions: Vec<_> = services.iter().flat_map(|s| consumed(broker, s)).collect();
         partitions.sort();
         partitions.dedup();
+        let declared: Vec<_> = services.iter().filter_map(|s| s.group.as_ref()).collect();
         let at = Instant::now();
         let (states, containers, committed, earliest, latest) = tokio::join!(
-            broker.kafka.groups(),
+            broker.kafka.groups_of(&declared),
             facts.all_containers(),
             join_all(services.iter().map(|service| committed(broker, service))),
             broker.kafka.ends(&partitions, End::Earliest),
@@ -263,7 +264,8 @@ async fn settled(
     };
     while settles(&groups) && Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
-        groups = broker.kafka.groups().await?;
+        let declared: Vec<_> = workers.iter().map(|worker| worker.group).collect();
+        groups = broker.kafka.groups_of(&declared).await?;
     }
     Ok(groups)
 }

@@ -1,16 +1,19 @@
-//! Consumer groups and their members.
+//! Consumer groups and their members, whichever of Kafka's two protocols they speak.
 
-use rdkafka::groups::{GroupInfo, GroupMemberInfo};
+use kafka_admin::{Protocol, State};
 
-use super::{Kafka, Partition, TIMEOUT, assignment, client::describe};
+use super::{
+    Kafka, Partition, TIMEOUT,
+    client::{Client, describe},
+};
 use crate::pipeline::Group;
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupState {
     pub(crate) name: String,
-    /// Kafka's word: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Dead`.
-    pub(crate) state: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) state: State,
     pub(crate) members: Vec<Member>,
 }
 
@@ -18,35 +21,83 @@ pub(crate) struct GroupState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) client_id: String,
+    /// Its name as a static member.
+    pub(crate) instance: Option<String>,
     /// Address that it connects from, as text.
     pub(crate) host: String,
     pub(crate) partitions: Vec<Partition>,
 }
 
 impl Kafka {
-    /// All consumer groups of the cluster, in two round trips; in no order.
+    /// All consumer groups of the cluster, in no order.
     ///
     /// # Errors
     /// Why there was no answer.
     pub(crate) async fn groups(&self) -> Result<Vec<GroupState>, String> {
-        self.ask(|client| {
-            let list = client
-                .fetch_group_list(None, TIMEOUT)
-                .map_err(|e| describe(&e))?;
-            let consumers = list
-                .groups()
-                .iter()
-                .filter(|g| g.protocol_type() == "consumer");
-            Ok(consumers.map(group).collect())
+        self.ask(|client| described(client, &listed(client)?)).await
+    }
+
+    /// Those of `declared` that exist; of groups that begin alike all.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(crate) async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>, String> {
+        let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
+        self.ask(move |client| {
+            let named = declared.iter().map(|group| group.name().map(str::to_owned));
+            // A name need not be looked for.
+            let mut names = match named.collect::<Option<Vec<_>>>() {
+                Some(names) => names,
+                None => {
+                    let mut names = listed(client)?;
+                    names.retain(|name| declared.iter().any(|group| group.is(name)));
+                    names
+                }
+            };
+            names.sort();
+            names.dedup();
+            described(client, &names)
         })
         .await
+    }
+}
+
+fn listed(client: &Client) -> Result<Vec<String>, String> {
+    kafka_admin::list(client, TIMEOUT).map_err(|e| describe(&e))
+}
+
+fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>, String> {
+    let groups = kafka_admin::describe(client, names, TIMEOUT).map_err(|e| describe(&e))?;
+    let groups = names.iter().zip(groups).filter_map(|(name, group)| {
+        let group = group.map_err(|e| format!("group {name}: {}", describe(&e)));
+        Some(group.transpose()?.map(GroupState::from))
+    });
+    groups.collect()
+}
+
+/// Kafka's word for a state.
+pub(crate) fn word(state: State) -> &'static str {
+    match state {
+        State::Empty => "Empty",
+        State::PreparingRebalance => "PreparingRebalance",
+        State::CompletingRebalance => "CompletingRebalance",
+        State::Reconciling => "Reconciling",
+        State::Stable => "Stable",
+    }
+}
+
+/// Kafka's word for a protocol, as in `group.protocol`.
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Classic => "classic",
+        Protocol::Consumer => "consumer",
     }
 }
 
 impl GroupState {
     /// Neither rebalancing nor about to.
     pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(self.state.as_str(), "Stable" | "Empty")
+        matches!(self.state, State::Stable | State::Empty)
     }
 }
 
@@ -68,30 +119,37 @@ pub(crate) fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState>
     let told = restless.or_else(|| meant.first())?;
     Some(GroupState {
         name: told.name.clone(),
-        state: told.state.clone(),
+        protocol: told.protocol,
+        state: told.state,
         members: meant.iter().flat_map(|g| g.members.clone()).collect(),
     })
 }
 
-fn group(info: &GroupInfo) -> GroupState {
-    GroupState {
-        name: info.name().to_owned(),
-        state: info.state().to_owned(),
-        members: info.members().iter().map(member).collect(),
+impl From<kafka_admin::Group> for GroupState {
+    fn from(group: kafka_admin::Group) -> Self {
+        Self {
+            name: group.name,
+            protocol: group.protocol,
+            state: group.state,
+            members: group.members.into_iter().map(Member::from).collect(),
+        }
     }
 }
 
-fn member(info: &GroupMemberInfo) -> Member {
-    // Java prints an address as `host/address`, mostly with no host.
-    let host = info.client_host();
-    Member {
-        client_id: info.client_id().to_owned(),
-        host: host.rsplit('/').next().unwrap_or(host).to_owned(),
-        // A member without an assignment, or with one in a format of its own, holds nothing.
-        partitions: info
-            .assignment()
-            .and_then(assignment::decode)
-            .unwrap_or_default(),
+impl From<kafka_admin::Member> for Member {
+    fn from(member: kafka_admin::Member) -> Self {
+        Self {
+            // Java prints an address as `host/address`, mostly with no host.
+            host: member
+                .host
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            client_id: member.client_id,
+            instance: member.instance,
+            partitions: member.partitions,
+        }
     }
 }
 
@@ -99,15 +157,17 @@ fn member(info: &GroupMemberInfo) -> Member {
 mod tests {
     use super::*;
 
-    fn state(name: &str, state: &str, clients: &[&str]) -> GroupState {
+    fn state(name: &str, state: State, clients: &[&str]) -> GroupState {
         let member = |client: &&str| Member {
             client_id: (*client).to_owned(),
+            instance: None,
             host: String::new(),
             partitions: Vec::new(),
         };
         GroupState {
             name: name.to_owned(),
-            state: state.to_owned(),
+            protocol: Protocol::Classic,
+            state,
             members: clients.iter().map(member).collect(),
         }
     }
@@ -115,16 +175,16 @@ mod tests {
     #[test]
     fn groups_that_begin_alike_are_one_and_those_left_behind_do_not_count() {
         let groups = [
-            state("orders-1", "Empty", &[]),
-            state("orders-2", "Stable", &["a"]),
-            state("orders-3", "PreparingRebalance", &["b"]),
-            state("other", "Stable", &["c"]),
+            state("orders-1", State::Empty, &[]),
+            state("orders-2", State::Stable, &["a"]),
+            state("orders-3", State::PreparingRebalance, &["b"]),
+            state("other", State::Stable, &["c"]),
         ];
         let prefix = Group::Prefix("orders-".to_owned());
         let names: Vec<_> = meant(&prefix, &groups).iter().map(|g| &g.name).collect();
         assert_eq!(names, ["orders-2", "orders-3"]);
         let one = as_one(&prefix, &groups).expect("there are some");
-        assert_eq!(one.state, "PreparingRebalance");
+        assert_eq!(one.state, State::PreparingRebalance);
         assert_eq!(one.members.len(), 2);
         let left = as_one(&prefix, &groups[..1]).expect("it is there");
         assert!(left.is_at_rest());

@@ -3,7 +3,8 @@
 //!
 //! - [`client`]: a librdkafka client that is silent, impatient and torn down in the background;
 //! - [`topics`]: topics, partitions, retention;
-//! - [`groups`]: consumer groups, their members and what those were assigned;
+//! - [`groups`]: consumer groups, their members and what those were assigned; [`departed`]: members
+//!   that are gone for good;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
 //! - [`backlog`]: whether a lag is messages at all;
 //! - [`partitioner`]: where Java's, librdkafka's and KafkaJS' producers put a key;
@@ -15,9 +16,9 @@
 use std::{sync::Arc, time::Duration};
 
 pub(crate) mod admin;
-mod assignment;
 mod backlog;
 mod client;
+pub(crate) mod departed;
 pub(crate) mod groups;
 mod identity;
 pub(crate) mod offsets;

@@ -95,7 +95,7 @@ impl Kafka {
         match group.name() {
             Some(name) => self.group(name),
             None => {
-                let groups = self.groups().await?;
+                let groups = self.groups_of(&[group]).await?;
                 self.group_offsets(meant(group, &groups).iter().map(|g| g.name.as_str()))
             }
         }

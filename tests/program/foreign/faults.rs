@@ -1,4 +1,4 @@
-//! Ten faults of the example: how each is brought about and put right.
+//! Faults of the example: how each is brought about and put right.
 
 use super::shop::Shop;
 
@@ -8,30 +8,74 @@ pub(super) struct Fault {
     pub(super) name: &'static str,
     pub(super) seed: fn(&Shop),
     pub(super) heal: fn(&Shop),
+    /// What `caravan.yaml` says (from, to) that is not so.
+    pub(super) declared: &'static [(&'static str, &'static str)],
     /// The findings that name it; whatever else is red says that it follows from one of these.
     pub(super) roots: &'static [&'static str],
     /// Those others, with what each says.
     pub(super) follow: &'static [(&'static str, &'static str)],
+    /// Layers of which nothing can be told for want of the root.
+    pub(super) silenced: &'static [&'static str],
 }
 
-pub(super) static FAULTS: [Fault; 10] = [
-    Fault {
-        name: "a worker is not deployed",
-        seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),
-        heal: up,
-        roots: &["containers.billing.running"],
-        follow: &[
-            (
-                "containers.billing.as-declared",
-                "containers.billing.running",
-            ),
-            ("containers.billing.restarts", "containers.billing.running"),
-            ("logs.billing.started", "containers.billing.running"),
-            ("logs.billing.clean", "containers.billing.running"),
-            ("groups.billing.assigned", "containers.billing.running"),
-        ],
-    },
-    Fault {
+impl Fault {
+    /// Whether a check is skipped for want of the root.
+    pub(super) fn silences(&self, id: &str) -> bool {
+        let layer = id.split('.').next().unwrap_or(id);
+        self.silenced.contains(&layer) && !self.roots.contains(&id)
+    }
+}
+
+const NONE: Fault = Fault {
+    name: "",
+    seed: |_| {},
+    heal: |_| {},
+    declared: &[],
+    roots: &[],
+    follow: &[],
+    silenced: &[],
+};
+
+/// What of it is brought about at once: faults that do not touch one another.
+pub(super) static SCENES: [&[Fault]; 10] = [
+    &[
+        Fault {
+            name: "a worker is not deployed",
+            seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),
+            heal: up,
+            roots: &["containers.billing.running"],
+            follow: &[
+                (
+                    "containers.billing.as-declared",
+                    "containers.billing.running",
+                ),
+                ("containers.billing.restarts", "containers.billing.running"),
+                ("logs.billing.started", "containers.billing.running"),
+                ("logs.billing.clean", "containers.billing.running"),
+                ("groups.billing.assigned", "containers.billing.running"),
+            ],
+            ..NONE
+        },
+        Fault {
+            name: "an event that nobody can read",
+            seed: |shop| {
+                shop.node(
+                    "import { Kafka } from 'kafkajs';
+                 const kafka = new Kafka({brokers: ['kafka:9092'], logLevel: 0});
+                 const producer = kafka.producer();
+                 await producer.connect();
+                 await producer.send({topic: 'orders.placed', messages: [{value: '{\"order\":'}]});
+                 await producer.disconnect();",
+                );
+            },
+            heal: purge,
+            roots: &["dead-letters.empty"],
+            follow: &[],
+            ..NONE
+        },
+    ],
+    &[Fault {
+        // Comes before anything else in its shop: nothing is committed yet.
         name: "a worker reads the wrong topic",
         seed: |shop| {
             shop.up_with("billing", &[("TOPIC", "orders.placed")]);
@@ -44,15 +88,34 @@ pub(super) static FAULTS: [Fault; 10] = [
             ("groups.billing.lag", "containers.billing.as-declared"),
             ("groups.billing.committed", "containers.billing.as-declared"),
         ],
-    },
-    Fault {
-        name: "a worker has the wrong group",
-        seed: |shop| shop.up_with("mailer", &[("GROUP", "lantern.newsletter")]),
-        heal: up,
-        roots: &["containers.mailer.as-declared"],
-        follow: &[("groups.mailer.assigned", "containers.mailer.as-declared")],
-    },
-    Fault {
+        ..NONE
+    }],
+    &[
+        Fault {
+            name: "a worker has the wrong group",
+            seed: |shop| shop.up_with("mailer", &[("GROUP", "lantern.newsletter")]),
+            heal: up,
+            roots: &["containers.mailer.as-declared"],
+            follow: &[("groups.mailer.assigned", "containers.mailer.as-declared")],
+            ..NONE
+        },
+        Fault {
+            name: "nothing is in stock",
+            seed: |shop| {
+                shop.sql("UPDATE stock SET on_hand = 0 WHERE sku = 'sample'");
+                shop.order("out-of-stock");
+            },
+            heal: |shop| {
+                shop.sql("UPDATE stock SET on_hand = 1000 WHERE sku = 'sample'");
+                shop.sql("DELETE FROM orders WHERE customer = 'out-of-stock'");
+                purge(shop);
+            },
+            roots: &["dead-letters.empty"],
+            follow: &[],
+            ..NONE
+        },
+    ],
+    &[Fault {
         name: "a worker is told to pause, and forgotten",
         seed: |shop| {
             shop.docker(&["kill", "-s", "USR2", &shop.container("stock")]);
@@ -61,29 +124,17 @@ pub(super) static FAULTS: [Fault; 10] = [
         heal: |shop| drop(shop.docker(&["kill", "-s", "USR1", &shop.container("stock")])),
         roots: &["groups.stock.lag"],
         follow: &[],
-    },
-    Fault {
+        ..NONE
+    }],
+    &[Fault {
         name: "a table has another name",
         seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
         heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
         roots: &["database.mails.exists"],
         follow: &[("database.invoice-is-mailed.holds", "database.mails.exists")],
-    },
-    Fault {
-        name: "nothing is in stock",
-        seed: |shop| {
-            shop.sql("UPDATE stock SET on_hand = 0 WHERE sku = 'sample'");
-            shop.order("out-of-stock");
-        },
-        heal: |shop| {
-            shop.sql("UPDATE stock SET on_hand = 1000 WHERE sku = 'sample'");
-            shop.sql("DELETE FROM orders WHERE customer = 'out-of-stock'");
-            purge(shop);
-        },
-        roots: &["dead-letters.empty"],
-        follow: &[],
-    },
-    Fault {
+        ..NONE
+    }],
+    &[Fault {
         name: "Redis is down",
         seed: |shop| drop(shop.docker(&["stop", &shop.container("cache")])),
         heal: up,
@@ -95,8 +146,9 @@ pub(super) static FAULTS: [Fault; 10] = [
             ("cache.memory", "containers.cache.running"),
             ("services.shop-api.answers", "containers.cache.running"),
         ],
-    },
-    Fault {
+        ..NONE
+    }],
+    &[Fault {
         name: "a service that a worker calls is down",
         seed: |shop| {
             shop.docker(&["stop", &shop.container("tax-service")]);
@@ -124,24 +176,9 @@ pub(super) static FAULTS: [Fault; 10] = [
             ("logs.tax-service.started", "containers.tax-service.running"),
             ("groups.billing.lag", "containers.tax-service.running"),
         ],
-    },
-    Fault {
-        name: "an event that nobody can read",
-        seed: |shop| {
-            shop.node(
-                "import { Kafka } from 'kafkajs';
-                 const kafka = new Kafka({brokers: ['kafka:9092'], logLevel: 0});
-                 const producer = kafka.producer();
-                 await producer.connect();
-                 await producer.send({topic: 'orders.placed', messages: [{value: '{\"order\":'}]});
-                 await producer.disconnect();",
-            );
-        },
-        heal: purge,
-        roots: &["dead-letters.empty"],
-        follow: &[],
-    },
-    Fault {
+        ..NONE
+    }],
+    &[Fault {
         name: "a worker logs, but does not write",
         seed: |shop| {
             shop.up_with("billing", &[("DRY_RUN", "true")]);
@@ -166,7 +203,117 @@ pub(super) static FAULTS: [Fault; 10] = [
             "database.reservation-is-billed.holds",
         ],
         follow: &[],
-    },
+        ..NONE
+    }],
+    &[
+        Fault {
+            name: "no group has the declared name",
+            seed: |shop| {
+                let order = shop.order("another-group");
+                shop.expect_mailed(&order);
+            },
+            declared: &[("group: lantern.stock", "group: lantern.stocks")],
+            roots: &["groups.stock.exists"],
+            follow: &[
+                ("groups.stock.stable", "groups.stock.exists"),
+                ("groups.stock.assigned", "groups.stock.exists"),
+                ("groups.stock.lag", "groups.stock.exists"),
+                ("groups.stock.committed", "groups.stock.exists"),
+            ],
+            ..NONE
+        },
+        Fault {
+            name: "a topic has fewer partitions than declared",
+            declared: &[(
+                "name: orders.placed, partitions: 3",
+                "name: orders.placed, partitions: 4",
+            )],
+            roots: &["topics.orders.placed.partitions"],
+            ..NONE
+        },
+        Fault {
+            name: "a topic keeps its events for a shorter time than declared",
+            declared: &[(
+                "name: orders.reserved, partitions: 3",
+                "name: orders.reserved, partitions: 3, retention: 30d",
+            )],
+            roots: &["topics.orders.reserved.retention"],
+            ..NONE
+        },
+        Fault {
+            name: "a topic has fewer copies than declared",
+            declared: &[(
+                "name: orders.billed, partitions: 3",
+                "name: orders.billed, partitions: 3, replication: 3, min-insync: 2",
+            )],
+            roots: &[
+                "topics.orders.billed.replicated",
+                "topics.orders.billed.min-insync",
+            ],
+            ..NONE
+        },
+        Fault {
+            name: "a table lacks a column",
+            seed: |shop| drop(shop.sql("ALTER TABLE stock RENAME COLUMN on_hand TO in_hand")),
+            heal: |shop| drop(shop.sql("ALTER TABLE stock RENAME COLUMN in_hand TO on_hand")),
+            roots: &["database.stock.columns"],
+            ..NONE
+        },
+        Fault {
+            name: "a table lacks an index",
+            seed: |shop| drop(shop.sql("DROP INDEX reservations_sku")),
+            heal: |shop| drop(shop.sql("CREATE INDEX reservations_sku ON reservations (sku)")),
+            roots: &["database.reservations.indexes"],
+            ..NONE
+        },
+        Fault {
+            name: "a service is not ready where it is declared to say so",
+            declared: &[(
+                "http://tax-service:3000\", ready: /healthz",
+                "http://tax-service:3000\", ready: /readyz",
+            )],
+            roots: &["services.tax-service.ready"],
+            ..NONE
+        },
+        Fault {
+            name: "a service does not answer a request as declared",
+            declared: &[("/orders?customer=nobody", "/baskets?customer=nobody")],
+            roots: &["services.shop-api.answers"],
+            ..NONE
+        },
+        Fault {
+            name: "a worker prints another startup line",
+            declared: &[(
+                "worker ready\"'\n      # The number",
+                "worker started\"'\n      # The number",
+            )],
+            roots: &["logs.mailer.started"],
+            ..NONE
+        },
+    ],
+    &[
+        Fault {
+            name: "Kafka is not where it is declared to be",
+            declared: &[("bootstrap: \"kafka:9092\"", "bootstrap: \"kafka:19092\"")],
+            roots: &["kafka.reachable"],
+            silenced: &["topics", "groups", "dead-letters"],
+            ..NONE
+        },
+        Fault {
+            name: "Postgres is not where it is declared to be",
+            declared: &[("@db:5432/shop", "@db:15432/shop")],
+            roots: &["database.reachable"],
+            silenced: &["database"],
+            ..NONE
+        },
+        Fault {
+            name: "Redis is not where it is declared to be",
+            declared: &[("redis://cache:6379/0", "redis://cache:16379/0")],
+            roots: &["cache.reachable"],
+            follow: &[("cache.memory", "cache.reachable")],
+            ..NONE
+        },
+    ],
 ];
 
 fn up(shop: &Shop) {

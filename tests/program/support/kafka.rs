@@ -1,19 +1,24 @@
 //! Kafka as another team's program would use it, with nothing of Caravan's between.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer},
 };
 
-use super::pipeline::Pipeline;
+use super::{eventually, pipeline::Pipeline};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn config(pipeline: &Pipeline) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -150,6 +155,85 @@ pub(crate) async fn delete_topic(pipeline: &Pipeline, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await;
     results.unwrap().remove(0).unwrap();
+}
+
+/// Makes a topic of one partition.
+pub(crate) async fn create_topic(pipeline: &Pipeline, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(pipeline).create().unwrap();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+    let results = admin.create_topics([&new], &AdminOptions::new()).await;
+    results.unwrap().remove(0).unwrap();
+}
+
+/// A member of a group, once it is polled, by one of Kafka's protocols.
+pub(crate) fn member(
+    pipeline: &Pipeline,
+    group: &str,
+    topic: &str,
+    protocol: &str,
+    instance: Option<&str>,
+) -> BaseConsumer {
+    let mut config = config(pipeline);
+    config
+        .set("group.id", group)
+        .set("group.protocol", protocol)
+        .set("client.id", "some-client")
+        .set("enable.auto.commit", "false");
+    // Of the other protocol the broker says how long a session is.
+    if protocol == "classic" {
+        config.set("session.timeout.ms", "6000");
+    }
+    if let Some(instance) = instance {
+        config.set("group.instance.id", instance);
+    }
+    let member: BaseConsumer = config.create().unwrap();
+    member.subscribe(&[topic]).unwrap();
+    member
+}
+
+/// Another program's members of a worker's group, which hang: each joins by itself, but is never polled
+/// for what it is assigned, and so a rebalance waits for it.
+pub(crate) struct Hanging {
+    _members: Vec<BaseConsumer>,
+}
+
+impl Hanging {
+    /// Joins, and waits until the group does nothing but rebalance.
+    pub(crate) fn in_group(pipeline: &Pipeline, group: &str, topic: &str) -> Self {
+        /// Longer than it takes members to hear of a rebalance: they ask every 3 s.
+        const LASTING: Duration = Duration::from_secs(4);
+        let member = || {
+            let mut config = config(pipeline);
+            config
+                .set("group.id", group)
+                .set("enable.auto.commit", "false")
+                .set("partition.assignment.strategy", "cooperative-sticky");
+            let member: BaseConsumer = config.create().unwrap();
+            member.subscribe(&[topic]).unwrap();
+            member
+        };
+        let observer = consumer(pipeline, "caravan-test-observer");
+        let mut members = vec![member()];
+        let (mut last, mut since) = (String::new(), Instant::now());
+        eventually("the group rebalances", 3 * TIMEOUT, || {
+            let list = observer.fetch_group_list(Some(group), TIMEOUT).unwrap();
+            let state = list.groups().first()?.state();
+            if state != last {
+                (last, since) = (state.to_owned(), Instant::now());
+            }
+            match since.elapsed() > LASTING {
+                true if state == "PreparingRebalance" => return Some(()),
+                // The first one took nothing in, and hangs now: the next rebalance waits for it.
+                true => {
+                    members.push(member());
+                    since = Instant::now();
+                }
+                false => {}
+            }
+            None
+        });
+        Self { _members: members }
+    }
 }
 
 /// A message for a partition of the test's choice.

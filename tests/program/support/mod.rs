@@ -15,6 +15,7 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) mod faults_page;
 pub(crate) mod kafka;
 pub(crate) mod payments;
 pub(crate) mod pipeline;

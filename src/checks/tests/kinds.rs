@@ -1,0 +1,138 @@
+//! No check is green for ever: docs/faults.md shows a fault that turns each kind of them red, as the
+//! program's tests saw it. Its list by finding is made here, of those faults and of the table in
+//! `checks`, which says what each kind is about.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use super::plan;
+use crate::pipeline::{
+    Pipeline,
+    tests::{Place, corpus, shipped},
+};
+
+/// `groups.lag` of `groups.billing.lag`; a subject may have dots of its own.
+fn kind(id: &str) -> String {
+    match (id.split_once('.'), id.rsplit_once('.')) {
+        (Some((layer, _)), Some((_, aspect))) => format!("{layer}.{aspect}"),
+        _ => id.to_owned(),
+    }
+}
+
+fn example() -> Pipeline {
+    let mut place = Place::new();
+    place.request.cwd = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/orders");
+    place.request.files = vec!["compose.yaml".into(), "caravan.yaml".into()];
+    place.pipeline()
+}
+
+/// Every mapping and every choice of words.
+fn full() -> Pipeline {
+    let mut place = Place::new();
+    place.request.cwd = corpus().join("full");
+    place.request.profiles = vec!["*".to_owned()];
+    place.set("TOKEN", "hunter2");
+    place.pipeline()
+}
+
+/// All kinds that any of the declarations has.
+fn planned() -> BTreeSet<String> {
+    let pipelines = [shipped(), example(), full()];
+    let ids = pipelines.iter().flat_map(plan).map(|check| kind(&check.id));
+    ids.collect()
+}
+
+/// The kinds of the table in `checks`, with when each fails.
+fn told() -> Vec<(String, &'static str)> {
+    let table = include_str!("../mod.rs").lines();
+    let rows = table.filter_map(|line| line.strip_prefix("//! | `"));
+    let rows = rows.filter_map(|row| row.strip_suffix(" |")?.split_once("` | "));
+    rows.map(|(id, fails)| (kind(id), fails)).collect()
+}
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    fs::read_to_string(path).expect("the page")
+}
+
+/// A check that was red of a fault.
+struct Seen<'a> {
+    fault: &'a str,
+    said: &'a str,
+    hint: Option<&'a str>,
+}
+
+/// By kind, the first fault that turned one red: sooner one that it is the root of.
+fn seen(page: &str) -> BTreeMap<String, Seen<'_>> {
+    let sections = page.split("<!-- faults: ").skip(1);
+    let sections = sections.filter_map(|s| Some(s.split_once("<!-- end -->")?.0));
+    let rows = sections.flat_map(|section| section.lines().skip(3));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split(" | ").collect())
+        .collect();
+    let mut seen = BTreeMap::new();
+    for column in [1, 2] {
+        for row in &rows {
+            let entries = row.get(column).into_iter().flat_map(|c| c.split("<br>"));
+            for (id, told) in entries.filter_map(|entry| entry.trim().split_once("`: ")) {
+                let (said, hint) = match told.rsplit_once(" → `") {
+                    Some((said, hint)) => (said, hint.strip_suffix('`')),
+                    None => (told, None),
+                };
+                let fault = row[0].trim();
+                let id = id.trim_start_matches('`');
+                seen.entry(kind(id)).or_insert(Seen { fault, said, hint });
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn the_table_in_checks_has_every_kind() {
+    let told: BTreeSet<_> = told().into_iter().map(|(kind, _)| kind).collect();
+    let mut planned = planned();
+    planned.insert("declaration.checks".to_owned());
+    assert_eq!(told, planned);
+}
+
+#[test]
+fn some_fault_has_turned_each_kind_red() {
+    let page = page();
+    let seen = seen(&page);
+    let never: Vec<_> = told().into_iter().map(|(kind, _)| kind).collect();
+    let never: Vec<_> = never.iter().filter(|k| !seen.contains_key(*k)).collect();
+    assert!(
+        never.is_empty(),
+        "no fault of docs/faults.md turns these red: {never:#?}\nthey need one, in \
+         tests/program/faults.rs or tests/program/foreign/faults.rs"
+    );
+}
+
+/// What the program's tests saw, by finding.
+#[test]
+fn the_page_lists_every_kind_with_a_fault() {
+    const MARK: &str = "<!-- kinds -->\n";
+    let page = page();
+    let seen = seen(&page);
+    let rows = told().into_iter().map(|(kind, fails)| {
+        let (instance, next) = match seen.get(&kind) {
+            Some(Seen { fault, said, hint }) => (
+                format!("{fault}: {said}"),
+                hint.map(|hint| format!("`{hint}`")).unwrap_or_default(),
+            ),
+            None => Default::default(),
+        };
+        format!("| `{kind}` | {fails} | {instance} | {next} |\n")
+    });
+    let header = "| finding | fails when (what else it may do) | for instance | then |\n\
+                  |---|---|---|---|\n";
+    let table: String = [header.to_owned()].into_iter().chain(rows).collect();
+    let (head, rest) = page.split_once(MARK).expect("its mark");
+    let (_, tail) = rest.split_once("<!-- end -->").expect("its end");
+    let now = format!("{head}{MARK}{table}<!-- end -->{tail}");
+    crate::published::expect("faults.md", &now);
+}

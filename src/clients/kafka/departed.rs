@@ -1,0 +1,108 @@
+//! Members that are gone for good. A static one is listed until its session ends, and holds its partitions
+//! until then.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Kafka,
+    groups::{GroupState, Member},
+};
+use crate::pipeline::Group;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Replicas that were removed from a group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Departed {
+    pub(crate) group: Group,
+    /// Where they ran.
+    pub(crate) hosts: Vec<IpAddr>,
+    /// Their names as static members; such a one may have joined from somewhere else.
+    pub(crate) instances: Vec<String>,
+}
+
+impl Departed {
+    /// Waits until the group rests without them. Within `patience`: else who is still listed.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub(crate) async fn taken_over(
+        &self,
+        bootstrap: &str,
+        patience: Duration,
+    ) -> Result<Option<String>, String> {
+        let kafka = Kafka::connect(bootstrap).await?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let groups = kafka.groups_of(&[&self.group]).await?;
+            let lingering = groups.iter().find_map(|group| self.lingering(group));
+            if lingering.is_none() || Instant::now() > deadline {
+                return Ok(lingering);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What there is still to wait for.
+    fn lingering(&self, group: &GroupState) -> Option<String> {
+        let name = &group.name;
+        match group.members.iter().find(|member| self.is_of(member)) {
+            Some(member) => Some(format!("group {name} still has {}", member.client_id)),
+            None if group.is_at_rest() => None,
+            None => Some(format!("group {name} rebalances")),
+        }
+    }
+
+    fn is_of(&self, member: &Member) -> bool {
+        let host = member.host.parse();
+        host.is_ok_and(|host: IpAddr| self.hosts.contains(&host))
+            || (member.instance.as_ref()).is_some_and(|name| self.instances.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_admin::{Protocol, State};
+
+    use super::*;
+
+    fn group(state: State, members: &[(&str, &str)]) -> GroupState {
+        let member = |(instance, host): &(&str, &str)| Member {
+            client_id: "client".to_owned(),
+            instance: Some((*instance).to_owned()),
+            host: (*host).to_owned(),
+            partitions: Vec::new(),
+        };
+        GroupState {
+            name: "orders".to_owned(),
+            protocol: Protocol::Classic,
+            state,
+            members: members.iter().map(member).collect(),
+        }
+    }
+
+    #[test]
+    fn a_removed_replica_lingers_by_its_name_or_by_its_place() {
+        let departed = Departed {
+            group: Group::Named("orders".to_owned()),
+            hosts: vec![[172, 18, 0, 9].into()],
+            instances: vec!["orders-2".to_owned()],
+        };
+        let waits = |state, members: &[(&str, &str)]| {
+            let lingering = departed.lingering(&group(state, members));
+            lingering.is_some()
+        };
+        let left = ("orders-1", "172.18.0.8");
+        assert!(waits(State::Stable, &[left, ("orders-2", "172.18.0.77")]));
+        assert!(waits(State::Stable, &[left, ("x", "172.18.0.9")]));
+        assert!(waits(State::PreparingRebalance, &[left]));
+        assert!(!waits(State::Stable, &[left]));
+        assert!(!waits(State::Empty, &[]));
+    }
+}
