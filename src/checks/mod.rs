@@ -30,6 +30,7 @@
 //! | `groups.SERVICE.lag` | stuck: there is work, and nothing is committed for 5 s (passes with the number; warns when nobody is there to work it off) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line since this start |
+//! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |
 //! | `database.reachable` | no connection; the rest of the layer is skipped |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | it does not |

@@ -31,3 +31,27 @@ fn each_check_of_the_shipped_pipeline_stands_once_and_behind_what_it_depends_on(
         assert!(follows.contains(&id), "{id} in {follows:?}");
     }
 }
+
+/// What `up` would heal explains what a `restart` would not, in every check of a service.
+#[test]
+fn what_fails_of_a_service_may_be_for_its_drift() {
+    let pipeline = shipped();
+    let drift = "containers.allocation-worker.as-declared";
+    let suspicious: Vec<_> = plan(&pipeline)
+        .into_iter()
+        .filter(|check| check.suspects.iter().any(|id| id == drift))
+        .map(|check| check.id)
+        .collect();
+    let expected = [
+        "containers.allocation-worker.health",
+        "logs.allocation-worker.started",
+        "logs.allocation-worker.clean",
+        "logs.allocation-worker.errors",
+        "groups.allocation-worker.exists",
+        "groups.allocation-worker.stable",
+        "groups.allocation-worker.assigned",
+        "groups.allocation-worker.lag",
+        "groups.allocation-worker.committed",
+    ];
+    assert_eq!(suspicious, expected);
+}

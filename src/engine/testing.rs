@@ -28,6 +28,7 @@ pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
         stages: BTreeMap::new(),
         forbidden_logs: Vec::new(),
         allowed_logs: Vec::new(),
+        error_logs: None,
         flow: None,
         invariants: Vec::new(),
         secrets: Vec::new(),

@@ -53,6 +53,8 @@ pub(crate) struct Pipeline {
     pub(crate) forbidden_logs: Vec<Pattern>,
     /// Unless it has one of these, too.
     pub(crate) allowed_logs: Vec<Pattern>,
+    /// The share of lines at level error (percent) from which on it is told of, if one is declared.
+    pub(crate) error_logs: Option<f64>,
     pub(crate) flow: Option<Flow>,
     pub(crate) invariants: Vec<Invariant>,
     /// Values that must never be shown.

@@ -126,6 +126,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         stages: extension.stages,
         forbidden_logs: extension.forbidden_logs,
         allowed_logs: extension.allowed_logs,
+        error_logs: extension.error_logs,
         flow: extension.flow,
         invariants: extension.invariants,
         secrets,

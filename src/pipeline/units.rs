@@ -64,6 +64,28 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     }
 }
 
+/// `5%`, `0.5%`: up to a hundred.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').ok_or("it does not end with %")?;
+    let plain = |c: char| c.is_ascii_digit() || c == '.';
+    let number = number.trim_end();
+    match number.parse::<f64>() {
+        Ok(share) if number.chars().all(plain) && share <= 100.0 => Ok(share),
+        Ok(_) => Err("it is not between 0 and 100".to_owned()),
+        Err(_) => Err(format!("{number:?} is not a number")),
+    }
+}
+
+/// For people, what is past: `40 s`, `12 m`, `5 h`, `3 d`.
+pub(crate) fn coarse(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ ..3_600 => format!("{} m", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// For people: `812 MiB`, `2.1 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

@@ -34,6 +34,7 @@ async fn each_fault_is_found_and_its_hint_heals_it() {
     a_stopped_worker(&pipeline);
     a_paused_container(&pipeline);
     a_panic_in_a_log(&pipeline);
+    errors_in_a_log(&pipeline);
     a_worker_that_never_starts(&pipeline);
     a_worker_of_another_declaration(&pipeline);
     a_worker_that_was_never_deployed(&pipeline);
@@ -155,19 +156,23 @@ fn a_paused_container(pipeline: &Pipeline) {
 }
 
 /// Written to the log by the container's own runtime: what Docker keeps is what counts.
-fn a_panic_in_a_log(pipeline: &Pipeline) {
-    let container = pipeline.container("cache-worker");
+fn write_to_log(pipeline: &Pipeline, service: &str, line: &str) {
+    let container = pipeline.container(service);
     // The file behind the process's stdout is a pipe to Docker, whoever writes into it.
-    let pid = pipeline.inspect("cache-worker", "{{.State.Pid}}");
-    let line = "thread 'main' panicked at crates/x.rs:1:1: boom";
+    let pid = pipeline.inspect(service, "{{.State.Pid}}");
     let write = format!("echo \"{line}\" > /proc/{pid}/fd/1");
     pipeline
         .shell(&format!("({write}) 2>/dev/null || sudo sh -c '{write}'"))
         .expect(0);
     eventually("the log has it", Duration::from_secs(10), || {
         let log = pipeline.docker(&["logs", "--tail", "5", &container]);
-        log.contains("boom").then_some(())
+        log.contains(line).then_some(())
     });
+}
+
+fn a_panic_in_a_log(pipeline: &Pipeline) {
+    let line = "thread main panicked at crates/x.rs:1:1: boom";
+    write_to_log(pipeline, "cache-worker", line);
     let ran = expect_red(pipeline, &["logs.cache-worker.clean"]);
     let finding = Pipeline::finding(&ran, "logs.cache-worker.clean");
     told("a worker logs a panic", &ran, &[]);
@@ -178,6 +183,30 @@ fn a_panic_in_a_log(pipeline: &Pipeline) {
     pipeline
         .shell(&hint(&ran, "logs.cache-worker.clean"))
         .expect(0);
+    pipeline.expect_green();
+}
+
+/// A warning, whose hint shows them; with the next start they are of the past.
+fn errors_in_a_log(pipeline: &Pipeline) {
+    for n in 1..=3 {
+        let line = format!("[CacheWorker] ERROR page {n} cannot be dropped");
+        write_to_log(pipeline, "cache-worker", &line);
+    }
+    let id = "logs.cache-worker.errors";
+    let (ran, not_passing) = pipeline.not_passing();
+    assert_eq!((ran.code, not_passing), (0, vec![id.to_owned()]));
+    let finding = Pipeline::finding(&ran, id);
+    assert_eq!(finding["status"], "warn");
+    assert!(
+        finding["seen"].as_str().unwrap().starts_with("3 of "),
+        "{finding}"
+    );
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains("3 times, the last: "), "{evidence}");
+    pipeline.caravan(&["verify", "--strict"]).expect(1);
+    let shown = pipeline.shell(finding["hint"].as_str().unwrap()).expect(0);
+    assert!(shown.stdout.contains("page 3"), "{}", shown.stdout);
+    pipeline.caravan(&["restart", "cache-worker"]).expect(0);
     pipeline.expect_green();
 }
 
@@ -269,6 +298,7 @@ fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
             "containers.allocation-worker.running",
             "groups.allocation-worker.assigned",
             "logs.allocation-worker.clean",
+            "logs.allocation-worker.errors",
             "logs.allocation-worker.started",
         ],
     );

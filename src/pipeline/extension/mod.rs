@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Endpoint, Flow, Invariant, LetterHeaders, Migrations, Pattern, Table, Topic, problem::Problem,
-    yaml::View,
+    units, yaml::View,
 };
 
 pub(super) use service::ServiceExtension;
@@ -34,6 +34,7 @@ pub(super) struct Extension {
     pub(super) stages: BTreeMap<String, Pattern>,
     pub(super) forbidden_logs: Vec<Pattern>,
     pub(super) allowed_logs: Vec<Pattern>,
+    pub(super) error_logs: Option<f64>,
     pub(super) flow: Option<Flow>,
     pub(super) invariants: Vec<Invariant>,
 }
@@ -60,6 +61,9 @@ impl Extension {
             stages: fields.read_or_default("stages", patterns::named)?,
             forbidden_logs: fields.read_or_default("forbidden-logs", patterns::list)?,
             allowed_logs: fields.read_or_default("allowed-logs", patterns::list)?,
+            error_logs: fields.read("error-logs", |v| {
+                v.parse("a share such as 5%", units::percent)
+            })?,
             flow: fields.read("flow", flow::flow)?,
             invariants: fields.read_or_default("invariants", rules::invariants)?,
         };

@@ -38,6 +38,7 @@ fn infrastructure_may_be_anybodys() {
 fn lines_are_known_by_texts_and_expressions() {
     let pipeline = read(
         "  forbidden-logs: [FATAL, {regex: '^ERROR \\d+$$'}]\n  allowed-logs: [{regex: retry}]\n  \
+         error-logs: 0.5%\n  \
          stages: {done: {regex: 'done in \\d+ ms'}}\n",
         "startup: {regex: 'Started \\w+'}, stages: [done]",
     );
@@ -45,6 +46,7 @@ fn lines_are_known_by_texts_and_expressions() {
     assert!(pipeline.forbidden_logs[1].matches("ERROR 17"));
     assert!(!pipeline.forbidden_logs[1].matches("ERROR 17 again"));
     assert!(pipeline.allowed_logs[0].matches("will retry"));
+    assert_eq!(pipeline.error_logs, Some(0.5));
     assert!(pipeline.stages["done"].matches("order 1 done in 17 ms"));
     let startup = app(&pipeline).startup.as_ref().expect("one");
     assert!(startup.matches("INFO Started OrderApp in 2 s"));

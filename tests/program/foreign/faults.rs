@@ -52,6 +52,7 @@ pub(super) static SCENES: [&[Fault]; 10] = [
                 ("containers.billing.restarts", "containers.billing.running"),
                 ("logs.billing.started", "containers.billing.running"),
                 ("logs.billing.clean", "containers.billing.running"),
+                ("logs.billing.errors", "containers.billing.running"),
                 ("groups.billing.assigned", "containers.billing.running"),
             ],
             ..NONE
@@ -144,6 +145,8 @@ pub(super) static SCENES: [&[Fault]; 10] = [
             ("containers.cache.restarts", "containers.cache.running"),
             ("cache.reachable", "containers.cache.running"),
             ("cache.memory", "containers.cache.running"),
+            // Of the requests that `verify` makes.
+            ("logs.shop-api.errors", "containers.cache.running"),
             ("services.shop-api.answers", "containers.cache.running"),
         ],
         ..NONE
@@ -174,6 +177,7 @@ pub(super) static SCENES: [&[Fault]; 10] = [
                 "containers.tax-service.running",
             ),
             ("logs.tax-service.started", "containers.tax-service.running"),
+            ("logs.billing.errors", "containers.tax-service.running"),
             ("groups.billing.lag", "containers.tax-service.running"),
         ],
         ..NONE

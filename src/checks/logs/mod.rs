@@ -1,5 +1,10 @@
-//! Logs: each replica printed its startup line since this start, and nothing forbidden.
+//! Logs: each replica printed its startup line since this start, and nothing forbidden; few of its last
+//! lines are about errors.
 
+mod errors;
+mod level;
+
+use chrono::{DateTime, Utc};
 use futures_util::{TryStreamExt, future::join_all};
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
@@ -31,6 +36,7 @@ pub(super) struct Read {
     started: bool,
     forbidden: Vec<String>,
     lines: usize,
+    recent: errors::Recent,
     /// Lines between the first and the last ones were not read.
     partial: bool,
     /// Rotation has eaten the beginning.
@@ -54,23 +60,30 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
         let check = check.needs([&deployed]).follows(works_on());
         checks.push(check.suspects(drift()));
     }
-    if wants_clean(pipeline, service) {
+    if works_on_payments(pipeline, service) && !pipeline.forbidden_logs.is_empty() {
         let clean = async move |facts: &Facts<'_>| clean(facts, service).await;
         let id = format!("logs.{}.clean", service.name);
         let check = Check::new(id, "no forbidden line since this start", clean);
-        let check = check.follows([deployed]).follows(works_on());
+        let check = check.follows([&deployed]).follows(works_on());
+        checks.push(check.suspects(drift()));
+    }
+    if works_on_payments(pipeline, service) && !service.is_one_shot(pipeline) {
+        let errors = async move |facts: &Facts<'_>| errors::check(facts, service).await;
+        let id = format!("logs.{}.errors", service.name);
+        let check = Check::new(id, errors::expected(pipeline.error_logs), errors);
+        let check = check.warning().follows([deployed]).follows(works_on());
         checks.push(check.suspects(drift()));
     }
     checks
 }
 
 /// Infrastructure logs in its own way; what works on payments must not panic.
-fn wants_clean(pipeline: &Pipeline, service: &Service) -> bool {
+fn works_on_payments(pipeline: &Pipeline, service: &Service) -> bool {
     let works = service.startup.is_some()
         || service.group.is_some()
         || service.http.is_some()
         || service.is_one_shot(pipeline);
-    works && service.ready.is_none() && !pipeline.forbidden_logs.is_empty()
+    works && service.ready.is_none()
 }
 
 /// The logs of all containers of a service.
@@ -88,13 +101,14 @@ async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Re
     };
     let pipeline = facts.pipeline;
     let (forbidden, allowed) = (&pipeline.forbidden_logs, &pipeline.allowed_logs);
-    let forbidden = |line: &str| {
-        let has = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(line));
-        has(forbidden) && !has(allowed)
+    let sought = Sought {
+        startup: service.startup.as_ref(),
+        forbidden,
+        allowed,
+        now: Utc::now(),
     };
-    let startup = service.startup.as_ref();
     let scanned = facts.engine.scan_beginning(container, FIRST, |line| {
-        read.look(&line, startup, &forbidden);
+        read.look(&line, &sought);
         read.started
     });
     let scanned = scanned.await?;
@@ -103,6 +117,8 @@ async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Re
         return Ok(read);
     }
     read.partial = true;
+    // The last lines are read now, those that were read already among them.
+    read.recent = errors::Recent::default();
     let options = LogOptions {
         tail: Some(LAST),
         since: container.run_began(),
@@ -111,21 +127,27 @@ async fn read(facts: &Facts<'_>, service: &Service, container: &Container) -> Re
     let containers = std::slice::from_ref(container);
     let mut last = facts.engine.logs(containers, &options);
     while let Some(line) = last.try_next().await? {
-        read.look(&line, startup, &forbidden);
+        read.look(&line, &sought);
     }
     Ok(read)
 }
 
+/// What is looked for in a log.
+struct Sought<'a> {
+    startup: Option<&'a Pattern>,
+    forbidden: &'a [Pattern],
+    allowed: &'a [Pattern],
+    now: DateTime<Utc>,
+}
+
 impl Read {
-    fn look(
-        &mut self,
-        line: &LogLine,
-        startup: Option<&Pattern>,
-        forbidden: &impl Fn(&str) -> bool,
-    ) {
+    fn look(&mut self, line: &LogLine, sought: &Sought<'_>) {
         self.lines += 1;
-        self.started |= startup.is_some_and(|startup| startup.matches(&line.text));
-        if self.forbidden.len() < SHOWN && forbidden(&line.text) {
+        let has = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(&line.text));
+        self.started |= sought.startup.is_some_and(|p| p.matches(&line.text));
+        let allowed = has(sought.allowed);
+        self.recent.look(line, sought.now, allowed);
+        if self.forbidden.len() < SHOWN && !allowed && has(sought.forbidden) {
             let text: String = line.text.chars().take(WIDTH).collect();
             let text = format!("{}: {text}", self.container);
             // The end of a log may be its beginning as well.
