@@ -40,6 +40,7 @@ async fn each_fault_is_found_and_its_hint_heals_it() {
     a_worker_that_was_never_deployed(&pipeline);
     a_deleted_topic(&pipeline).await;
     a_deleted_allocation(&pipeline, &database).await;
+    a_member_that_hangs(&pipeline);
     several_that_do_not_touch_one_another(&pipeline, &database).await;
 
     let told = std::mem::take(&mut *TOLD.lock().unwrap());
@@ -391,6 +392,20 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
     assert_eq!(healed, allocation, "under its old id");
 }
 
+/// Another program's, in a worker's group: whoever it is, nobody gets anything.
+fn a_member_that_hangs(pipeline: &Pipeline) {
+    let hanging = Hanging::in_group(pipeline, "cache-worker", "purchase-created");
+    let ran = expect_red(
+        pipeline,
+        &["groups.cache-worker.assigned", "groups.cache-worker.stable"],
+    );
+    let cause = &Pipeline::finding(&ran, "groups.cache-worker.assigned")["cause"];
+    assert_eq!(cause, "groups.cache-worker.stable");
+    told("a member of a group hangs", &ran, &[]);
+    drop(hanging);
+    pipeline.expect_green();
+}
+
 /// Each has its own root, and one `verify` finds them all.
 async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &sqlx::PgPool) {
     pipeline.docker(&["rm", &pipeline.container("kafka-init")]);
@@ -402,7 +417,6 @@ async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &s
     let pid = pipeline.inspect("session-worker", "{{.State.Pid}}");
     let kill = format!("kill -9 {pid} 2>/dev/null || sudo kill -9 {pid}");
     pipeline.shell(&kill).expect(0);
-    let hanging = Hanging::in_group(pipeline, "cache-worker", "purchase-created");
 
     let ran = expect_red(
         pipeline,
@@ -412,8 +426,6 @@ async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &s
             "containers.session-worker.restarts",
             "database.migrations",
             "dead-letters.room",
-            "groups.cache-worker.assigned",
-            "groups.cache-worker.stable",
             "logs.kafka-init.clean",
             "topics.undeclared",
         ],
@@ -424,14 +436,12 @@ async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &s
         ("a worker crashed", "containers.session-worker.restarts"),
         ("a migration was interrupted", "database.migrations"),
         ("a topic takes larger messages", "dead-letters.room"),
-        ("a member of a group hangs", "groups.cache-worker.stable"),
         ("a topic's name was misspelt", "topics.undeclared"),
     ];
     for (fault, root) in roots {
         told(fault, &ran, &[root]);
     }
 
-    drop(hanging);
     pipeline
         .shell(&hint(&ran, "containers.kafka-init.completed"))
         .expect(0);

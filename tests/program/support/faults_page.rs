@@ -51,6 +51,7 @@ impl Red {
 /// layers of which all was skipped, no more than the names.
 pub(crate) fn row(fault: &str, red: &[&Red], folded: &[&str]) -> String {
     let (roots, follow): (Vec<&Red>, Vec<&Red>) = red.iter().partition(|r| r.cause.is_none());
+    assert!(!roots.is_empty(), "nothing names the fault: {fault}");
     let roots: Vec<_> = roots.iter().map(|r| r.told()).collect();
     let folded = folded.iter().map(|layer| format!("`{layer}.*`"));
     let follow: Vec<_> = follow.iter().map(|r| r.told()).chain(folded).collect();
@@ -96,6 +97,8 @@ fn general(text: &str) -> String {
         (r"\b(localhost|127\.0\.0\.1):\d+", "$1:…"),
         (r"\d+\.\d+ (s|MiB)\b", "… $1"),
         (r"\b\d+ lines", "… lines"),
+        (r"^\d+, stuck", "…, stuck"),
+        (r"\d+ probes failed", "… probes failed"),
         (r"([a-z])/\d+/\d+\b", "$1/…/…"),
         (r"\|", r"\|"),
     ];
