@@ -99,7 +99,7 @@ impl Reader {
 
     /// Its place in the group is lost, or all brokers are.
     fn needs_another_client(&self) -> bool {
-        self.fenced || self.consumer.context().has_lost_all_brokers()
+        self.fenced || self.consumer.context().brokers().are_lost()
     }
 
     /// Until the worker ends, or this client is of no use any more.

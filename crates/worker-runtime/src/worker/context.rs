@@ -72,12 +72,12 @@ impl Context {
         next
     }
 
-    /// Whether the client will never connect again: see [`kafka::lost`].
-    pub(crate) fn has_lost_all_brokers(&self) -> bool {
-        self.brokers.are_lost()
+    /// What the client knows of its brokers.
+    pub(crate) fn brokers(&self) -> &Brokers {
+        &self.brokers
     }
 
-    fn is_retired(&self) -> bool {
+    pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 

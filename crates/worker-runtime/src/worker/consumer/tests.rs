@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Metrics,
+    kafka::lost::tests::lose_all,
     worker::{lag::Lags, work::Shared},
 };
 
@@ -30,6 +31,8 @@ const PARTITIONS: i32 = 3;
 struct Member {
     shared: Arc<Shared<Fake>>,
     metrics: Metrics,
+    /// Of its first client.
+    context: Arc<Context>,
     thread: JoinHandle<()>,
 }
 
@@ -54,6 +57,7 @@ impl Member {
         Self {
             shared,
             metrics,
+            context: Arc::clone(reader.consumer.context()),
             thread: thread::spawn(move || reader.run()),
         }
     }
@@ -219,4 +223,19 @@ async fn a_member_that_was_fenced_joins_anew_and_does_the_rest() {
     assert!(error.to_string().contains("cannot go on"), "{error}");
     // Its client's teardown may hang, for which the process does not wait for ever.
     drop(member);
+}
+
+/// What the client itself never recovers from: another one takes its place, as often as it takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_has_lost_all_brokers_makes_way_for_another() {
+    let cluster = topics();
+    let brokers = cluster.bootstrap_servers();
+    let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
+    produce(&brokers, 30).await;
+    eventually("all are given", || member.events() >= 30).await;
+    lose_all(member.context.brokers());
+    eventually("another client is there", || member.context.is_retired()).await;
+    produce(&brokers, 30).await;
+    wait_for_commit(&brokers, 60).await;
+    member.leave().await;
 }
