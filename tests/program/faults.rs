@@ -12,13 +12,17 @@ use uuid::Uuid;
 use crate::{
     groups::both_protocols_are_described,
     support::{
-        Ran, caravan, eventually,
+        Ran, eventually,
         faults_page::{self, Red},
-        kafka::{Hanging, create_topic, delete_topic, lag, produce, read_all, set_message_limit},
+        kafka::{delete_topic, lag, produce, read_all},
         payments::{self, expect_lessons},
         pipeline::Pipeline,
     },
 };
+
+mod around;
+
+use around::{a_member_that_hangs, several_that_do_not_touch_one_another};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_is_found_and_its_hint_heals_it() {
@@ -390,101 +394,4 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .await
             .unwrap();
     assert_eq!(healed, allocation, "under its old id");
-}
-
-/// Another program's, in a worker's group: whoever it is, nobody gets anything.
-fn a_member_that_hangs(pipeline: &Pipeline) {
-    let hanging = Hanging::in_group(pipeline, "cache-worker", "purchase-created");
-    let ran = expect_red(
-        pipeline,
-        &["groups.cache-worker.assigned", "groups.cache-worker.stable"],
-    );
-    let cause = &Pipeline::finding(&ran, "groups.cache-worker.assigned")["cause"];
-    assert_eq!(cause, "groups.cache-worker.stable");
-    told("a member of a group hangs", &ran, &[]);
-    drop(hanging);
-    pipeline.expect_green();
-}
-
-/// Each has its own root, and one `verify` finds them all.
-async fn several_that_do_not_touch_one_another(pipeline: &Pipeline, database: &sqlx::PgPool) {
-    pipeline.docker(&["rm", &pipeline.container("kafka-init")]);
-    create_topic(pipeline, "purchase-confrimed").await;
-    set_message_limit(pipeline, "purchase-created", 4 << 20).await;
-    redis(pipeline, "config set maxmemory-policy noeviction");
-    redis(pipeline, "config set maxmemory 1kb");
-    migrated(database, false).await;
-    let pid = pipeline.inspect("session-worker", "{{.State.Pid}}");
-    let kill = format!("kill -9 {pid} 2>/dev/null || sudo kill -9 {pid}");
-    pipeline.shell(&kill).expect(0);
-
-    let ran = expect_red(
-        pipeline,
-        &[
-            "cache.memory",
-            "containers.kafka-init.completed",
-            "containers.session-worker.restarts",
-            "database.migrations",
-            "dead-letters.room",
-            "logs.kafka-init.clean",
-            "topics.undeclared",
-        ],
-    );
-    let roots = [
-        ("Redis is full", "cache.memory"),
-        ("a one-shot never ran", "containers.kafka-init.completed"),
-        ("a worker crashed", "containers.session-worker.restarts"),
-        ("a migration was interrupted", "database.migrations"),
-        ("a topic takes larger messages", "dead-letters.room"),
-        ("a topic's name was misspelt", "topics.undeclared"),
-    ];
-    for (fault, root) in roots {
-        told(fault, &ran, &[root]);
-    }
-
-    pipeline
-        .shell(&hint(&ran, "containers.kafka-init.completed"))
-        .expect(0);
-    delete_topic(pipeline, "purchase-confrimed").await;
-    redis(pipeline, "config set maxmemory 128mb");
-    redis(pipeline, "config set maxmemory-policy allkeys-lru");
-    migrated(database, true).await;
-    // Docker counts anew.
-    pipeline.caravan(&["restart", "session-worker"]).expect(0);
-    pipeline.expect_green();
-}
-
-/// A command of Redis', as its administrator gives it.
-fn redis(pipeline: &Pipeline, command: &str) {
-    let line = format!("REDISCLI_AUTH=$(cat /run/secrets/redis-password) redis-cli -e {command}");
-    pipeline.docker(&["exec", &pipeline.container("redis"), "sh", "-c", &line]);
-}
-
-/// Whether the last migration came to its end.
-async fn migrated(database: &sqlx::PgPool, success: bool) {
-    let sql = "UPDATE _sqlx_migrations SET success = $1 WHERE version = 2";
-    let done = sqlx::query(sql).bind(success).execute(database).await;
-    assert_eq!(done.unwrap().rows_affected(), 1);
-}
-
-/// Nothing to check is no pass.
-#[test]
-fn a_declaration_of_nothing_that_could_be_checked_is_not_right() {
-    let directory = tempfile::tempdir().unwrap();
-    let declaration = "x-caravan: {}
-services:
-  worker: {image: worker, profiles: [nightly]}
-";
-    std::fs::write(directory.path().join("compose.yaml"), declaration).unwrap();
-    let mut command = caravan();
-    command.args(["-p", "caravan-test-nothing-0", "verify", "-o", "json"]);
-    command.current_dir(directory.path());
-    command.env("XDG_STATE_HOME", directory.path());
-    let ran = Ran::of(command.output().unwrap()).expect(1);
-    let red = Red::all(&ran.json());
-    let ids: Vec<_> = red.iter().map(|r| r.id.as_str()).collect();
-    assert_eq!(ids, ["declaration.checks"]);
-    let fault = "no service has an active profile, and nothing is promised";
-    let row = faults_page::row(fault, &red.iter().collect::<Vec<_>>(), &[]);
-    faults_page::expect("a declaration of nothing", &[row]);
 }

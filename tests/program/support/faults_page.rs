@@ -38,11 +38,21 @@ impl Red {
 
     /// For a cell: what it says, and the next command; a check that was skipped says nothing itself.
     fn told(&self) -> String {
-        let Self { id, seen, hint, .. } = self;
+        let Self { id, hint, .. } = self;
+        let mut seen = general(&self.seen);
+        // While a group rebalances, who still holds what is a matter of the moment.
+        if self
+            .cause
+            .as_ref()
+            .is_some_and(|id| id.ends_with(".stable"))
+        {
+            let held = Regex::new(r"^\d+ of ").unwrap();
+            seen = held.replace(&seen, "… of ").into_owned();
+        }
         match (self.status.as_str(), hint) {
             ("skip", _) => format!("`{id}`"),
-            (_, None) => format!("`{id}`: {}", general(seen)),
-            (_, Some(hint)) => format!("`{id}`: {} → `{}`", general(seen), general(hint)),
+            (_, None) => format!("`{id}`: {seen}"),
+            (_, Some(hint)) => format!("`{id}`: {seen} → `{}`", general(hint)),
         }
     }
 }
