@@ -13,7 +13,8 @@ use crate::{
 
 /// So far back is looked, and not beyond the start.
 pub(super) const SPAN: Duration = Duration::from_secs(300);
-/// An outage is over when nothing of the kind came for so long, and something else did.
+/// An outage is over when nothing of the kind came for so long: what tries again tries more often, and
+/// what works again may have nothing to say.
 const OVER: TimeDelta = TimeDelta::seconds(30);
 /// The share (percent) from which on it is told of, where none is declared.
 const LIMIT: f64 = 10.0;
@@ -27,8 +28,6 @@ const SHOWN: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     lines: usize,
-    /// When the last line came that was not of an error.
-    fine: Option<DateTime<Utc>>,
     /// By what they have in common.
     errors: BTreeMap<String, Kind>,
 }
@@ -51,7 +50,6 @@ impl Recent {
         }
         self.lines += 1;
         if allowed || !level::is_error(&line.text) {
-            self.fine = self.fine.max(Some(line.at));
             return;
         }
         let mut kind = without_numbers(&line.text);
@@ -120,8 +118,7 @@ fn judge(recent: &[&Recent], limit: Option<f64>, now: DateTime<Utc>) -> Outcome 
     };
     let ago = (now - last).num_seconds().max(0);
     let seen = format!("{errors} of {lines} in 5 m, the last {ago} s ago");
-    let fine = recent.iter().filter_map(|r| r.fine).max();
-    let over = now - last > OVER && fine.is_some_and(|fine| fine > last);
+    let over = now - last > OVER;
     let least = if limit > 0.0 { LEAST } else { 1 };
     #[expect(clippy::cast_precision_loss, reason = "a share of some thousand lines")]
     let share = 100.0 * errors as f64 / lines as f64;
@@ -183,11 +180,8 @@ mod tests {
         let failed = |ago| [(ago + 2, FAILED), (ago + 1, FAILED), (ago, FAILED)];
         assert_eq!(judged(&failed(301), None), Status::Pass);
         assert_eq!(judged(&[(1, "ERROR allowed"); 3], None), Status::Pass);
-        // Nothing since: it may go on with the next event.
-        assert_eq!(judged(&failed(60), None), Status::Fail);
-        let then = |ago, fine| [&failed(ago)[..], &[(fine, FINE)]].concat();
-        assert_eq!(judged(&then(60, 59), None), Status::Pass);
-        assert_eq!(judged(&then(20, 1), None), Status::Fail);
+        assert_eq!(judged(&failed(31), None), Status::Pass);
+        assert_eq!(judged(&failed(29), None), Status::Fail);
     }
 
     #[test]
