@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    pipeline::{Origin, Service},
+    pipeline::{Mount, MountSource, Origin, Service, Volume},
 };
 
 /// How many of its last lines are shown.
@@ -33,6 +33,7 @@ impl Apply<'_> {
                 let up = self.invocation.command(&format!("up {name}"));
                 return Error::new(Kind::NotRight, what).hint(up);
             }
+            NotReady::DiskFull(c) => (format!("{name} has no room for its data"), c),
             NotReady::Looping(c) => (format!("{name} starts over and over"), c),
             NotReady::Unhealthy(c) => (format!("{name} is unhealthy"), c),
             NotReady::Ended(c) => (format!("{name} {}", ended(&c)), c),
@@ -47,7 +48,19 @@ impl Apply<'_> {
         let error = self.engine.evidence(error, &container).await;
         let says = |told: fn(&str) -> bool| error.evidence.iter().any(|line| told(line));
         if says(is_disk_full) {
-            return self.disk_full(error).await;
+            return match self.bounded_volume(service) {
+                Some((volume, size)) => {
+                    let (container, volume) = (&container.name, &volume.name);
+                    error
+                        .because(format!(
+                            "the volume {volume} was made with {size}, and keeps that until it is \
+                             removed, with its data: docker rm -f {container} && docker volume rm \
+                             {volume}"
+                        ))
+                        .hint(self.correct(service, "raise that volume's size"))
+                }
+                None => self.disk_full(error).await,
+            };
         }
         if says(is_foreign_format) {
             let error = error.because(FOREIGN_FORMAT);
@@ -101,10 +114,10 @@ impl Apply<'_> {
                     .to_owned(),
                 "correct its `volumes`",
             ),
-            Refusal::NoDriver(driver) => (
-                format!("this engine has no driver {driver}"),
-                "correct the `driver`",
-            ),
+            Refusal::NoDriver(driver) => {
+                let error = error.because(format!("this engine has no driver {driver}"));
+                return error.hint(self.correct_driver(service, &driver));
+            }
         };
         error.because(why).hint(self.correct(service, change))
     }
@@ -143,6 +156,36 @@ impl Apply<'_> {
                 holder.state.name()
             ))
             .hint(self.invocation.docker(&rename))
+    }
+
+    /// A volume of the service's that is declared with a size of its own.
+    fn bounded_volume(&self, service: &Service) -> Option<(&Volume, &str)> {
+        let mounted = |volume: &&Volume| {
+            let is = |m: &Mount| m.source == MountSource::Volume(volume.key.clone());
+            service.mounts.iter().any(is)
+        };
+        let mut volumes = self.pipeline.volumes.iter().filter(mounted);
+        volumes.find_map(|volume| {
+            let options = volume.driver_opts.get("o")?.split(',');
+            let size = options.map(str::trim).find(|o| o.starts_with("size="))?;
+            Some((volume, size))
+        })
+    }
+
+    /// Where the declaration names a driver, and the command that goes on from there.
+    fn correct_driver(&self, service: &Service, driver: &str) -> String {
+        let at = self.pipeline.drivers.get(driver);
+        let (Some(at), Origin::Files(files)) = (at, &self.pipeline.origin) else {
+            return self.correct(service, "correct the `driver`");
+        };
+        let file = files.get(at.file).map(|f| f.display().to_string());
+        let up = self.invocation.command(&format!("up {}", service.name));
+        format!(
+            "correct the `driver` at {}:{}:{}, then: {up}",
+            file.unwrap_or_default(),
+            at.line,
+            at.column
+        )
     }
 
     async fn disk_full(&self, error: Error) -> Error {

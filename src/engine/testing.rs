@@ -15,6 +15,7 @@ pub(crate) fn pipeline(services: Vec<Service>) -> Pipeline {
         origin: Origin::Embedded,
         services,
         inactive: Vec::new(),
+        drivers: Default::default(),
         networks: Vec::new(),
         volumes: Vec::new(),
         kafka: None,

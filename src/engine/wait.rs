@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use super::{
     connect::Engine,
     observed::{Container, LogLine, State},
+    refusal::is_disk_full,
 };
 use crate::{
     error::Error,
@@ -24,6 +25,8 @@ const RESTARTS: i64 = 5;
 const SETTLED: Duration = Duration::from_secs(1);
 /// Docker's default for what a health check leaves out.
 const RETRIES: i64 = 3;
+/// As many lines are a container's last words.
+const LAST_WORDS: usize = 10;
 /// Docker's word.
 const UNHEALTHY: &str = "unhealthy";
 /// Should an event get lost, the next look comes then.
@@ -36,6 +39,8 @@ pub(super) enum NotReady {
     Ended(Container),
     /// Docker restarts it over and over.
     Looping(Container),
+    /// It ended because a disk is full, and Docker's restarts cannot help that.
+    DiskFull(Container),
     /// Its health check failed as often as it may.
     Unhealthy(Container),
     /// Somebody removed it.
@@ -67,6 +72,8 @@ pub(super) struct Waiting<'a> {
 struct Patience {
     /// Restarts by Docker's policy, since the container was last started by hand.
     restarts: i64,
+    /// Those that there had been already.
+    before: i64,
     /// Failed probes in a row.
     probes: i64,
 }
@@ -86,6 +93,7 @@ impl Patience {
         let unhealthy = container.health.as_ref().filter(|h| h.status == UNHEALTHY);
         Self {
             restarts: restarts.max(container.restart_count + 1),
+            before: container.restart_count,
             probes: unhealthy.map_or(1, |h| h.failing_streak + retries.unwrap_or(RETRIES)),
         }
     }
@@ -217,6 +225,12 @@ impl Engine {
         std::future::pending().await
     }
 
+    /// Whether a container's last words are about a full disk.
+    async fn met_full_disk(&self, container: &Container) -> bool {
+        let lines = self.last_lines(container, LAST_WORDS).await;
+        lines.iter().any(|line| is_disk_full(line))
+    }
+
     /// Waits until `judge` is satisfied with what Docker shows of a container, looking whenever
     /// Docker tells of a change.
     ///
@@ -245,6 +259,11 @@ impl Engine {
             let patience = patience.get_or_insert_with(|| Patience::with(service, &container));
             if let Some(why) = patience.judge(&container) {
                 return Err(why(container));
+            }
+            let again = container.restart_count > patience.before;
+            let restarts = again && container.state == State::Restarting;
+            if restarts && self.met_full_disk(&container).await {
+                return Err(NotReady::DiskFull(container));
             }
             let change = async {
                 loop {

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{correlation::Correlation, pattern::Pattern};
+use super::{correlation::Correlation, pattern::Pattern, yaml::Position};
 use crate::engine::images::TEMPLATES;
 
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
@@ -34,6 +34,9 @@ pub(crate) struct Pipeline {
     pub(crate) services: Vec<Service>,
     /// Services that belong to it only under a profile that is not active.
     pub(crate) inactive: Vec<Service>,
+    /// Where drivers of networks and volumes are named, by their names.
+    #[serde(skip)]
+    pub(crate) drivers: BTreeMap<String, Position>,
     pub(crate) networks: Vec<Network>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) kafka: Option<Endpoint>,

@@ -113,6 +113,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         origin: context.origin.clone(),
         services: compose.services,
         inactive: compose.inactive,
+        drivers: compose.drivers,
         networks: compose.networks,
         volumes: compose.volumes,
         kafka: extension.kafka,

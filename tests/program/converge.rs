@@ -1,6 +1,6 @@
 //! `up` changes what differs and nothing else, and says before what it would do.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, net::TcpListener};
 
 use crate::support::pipeline::Pipeline;
 
@@ -96,6 +96,54 @@ fn what_differs_is_named_and_changed_and_the_rest_left_alone() {
     let steps = plan["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 3);
     assert!(steps.iter().all(|s| s["action"] == "keep"), "{plan}");
+}
+
+#[test]
+fn what_follows_and_which_ports_would_be_had_is_foreseen() {
+    let project = Project::new("foreseen");
+    let follows =
+        format!("{WAITS}    depends_on: {{base: {{condition: service_started, restart: true}}}}\n");
+    project.declare(&[("base", WAITS), ("follows", &follows)]);
+    project.says(&["up"]);
+
+    // This test's own process has both ports.
+    let [chosen, fixed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [chosen, fixed] = [&chosen, &fixed].map(|l| l.local_addr().unwrap().port());
+    let base = format!("{WAITS}      LOG_FORMAT: json\n");
+    let web = format!(
+        "{WAITS}    ports: ['127.0.0.1:${{WEB_PORT:-{chosen}}}:8080', '127.0.0.1:{fixed}:8081']\n"
+    );
+    project.declare(&[("base", &base), ("follows", &follows), ("web", &web)]);
+    let json = project
+        .0
+        .caravan(&["up", "--dry-run", "-o", "json"])
+        .expect(0);
+    let plan = json.json();
+    let port = plan["ports"][0]["port"].as_u64().unwrap();
+    assert_eq!(plan["ports"][0]["insteadOf"], chosen);
+    assert!(port > u64::from(chosen), "{plan}");
+    assert_eq!(plan["taken"][0]["port"], fixed);
+    let comm = fs::read_to_string("/proc/self/comm").unwrap();
+    let us = format!("{} (pid {})", comm.trim(), std::process::id());
+    let dry = project.says(&["up", "--dry-run"]);
+    let dry = dry
+        .replace(&us, "TEST")
+        .replace(&port.to_string(), "NEXT")
+        .replace(&chosen.to_string(), "DEFAULT")
+        .replace(&fixed.to_string(), "FIXED");
+    insta::assert_snapshot!("dry_run_foreseen", dry);
+    let kept = project
+        .0
+        .directory()
+        .join(format!(".env.{}", project.0.project));
+    assert!(!kept.exists(), "it was to do nothing");
+
+    let up = project.says(&["up", "follows"]);
+    for (service, outcome) in [("base", "recreated"), ("follows", "started")] {
+        let mut lines = up.lines();
+        let line = lines.find(|line| line.starts_with(service)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(outcome), "{up}");
+    }
 }
 
 #[test]

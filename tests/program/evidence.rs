@@ -15,7 +15,7 @@ const DEADLINE: &str = "120s";
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 /// The services of evidence/compose.yaml, none of them up.
-fn declared(name: &str, extra: &[(&str, &str)]) -> Pipeline {
+pub(crate) fn declared(name: &str, extra: &[(&str, &str)]) -> Pipeline {
     let mut extra = extra.to_vec();
     extra.push(("SHELL_IMAGE", shell_image()));
     let pipeline = Pipeline::declared(&format!("evidence-{name}"), &extra);

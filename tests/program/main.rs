@@ -18,6 +18,8 @@ mod converge;
 mod database;
 mod dead_letters;
 mod declare;
+mod disks;
+mod docker_gone;
 mod doctor;
 mod drift;
 mod effects;

@@ -23,13 +23,15 @@ use super::{
 };
 use crate::{
     engine::{
-        connect::{Engine, failed},
+        connect::Engine,
         labels,
         observed::{Container, LogLine, State},
     },
-    error::{Error, Kind, Result},
+    error::Result,
 };
 
+/// What Docker is asked for all the time.
+const STARTS: &str = "tell which containers start";
 /// Between the end of a log and the look at what became of its container.
 const SETTLES: Duration = Duration::from_millis(100);
 
@@ -77,11 +79,12 @@ impl Engine {
             .filters(&filters)
             .build();
         let events = self.docker.events(Some(options));
+        let engine = self.clone();
         events
-            .filter_map(|event| {
+            .filter_map(move |event| {
                 future::ready(match event {
                     Ok(event) => event.actor.and_then(|actor| actor.id).map(Ok),
-                    Err(e) => Some(Err(failed("tell which containers start", &e))),
+                    Err(e) => Some(Err(engine.refused(STARTS, &e))),
                 })
             })
             .boxed()
@@ -189,7 +192,7 @@ impl Following {
                 },
                 started = self.starts.next() => match started {
                     Some(id) => self.started(&id?).await?,
-                    None => return Err(Error::new(Kind::Unreachable, "Docker tells nothing more")),
+                    None => return Err(self.engine.lost(STARTS, "it tells nothing more")),
                 },
             }
         }

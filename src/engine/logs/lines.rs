@@ -11,7 +11,7 @@ use futures_util::{
 
 use crate::{
     engine::{
-        connect::{CALL, Engine, failed, status, timed_out},
+        connect::{CALL, Engine, status, timed_out},
         observed::{Container, LogLine},
     },
     error::Result,
@@ -40,8 +40,9 @@ impl Engine {
             text,
         };
         let state = (frames.boxed(), Joiner::default());
+        let engine = self.clone();
         let joined = stream::unfold(state, move |(mut frames, mut joiner)| {
-            let what = what.clone();
+            let (engine, what) = (engine.clone(), what.clone());
             async move {
                 loop {
                     let line = match frames.next().await {
@@ -51,7 +52,7 @@ impl Engine {
                         },
                         // It has been removed, or is about to be.
                         Some(Err(e)) if matches!(status(&e), Some(404 | 409)) => return None,
-                        Some(Err(e)) => Err(failed(&what, &e)),
+                        Some(Err(e)) => Err(engine.refused(&what, &e)),
                         // Without its end, a line is one all the same.
                         None => Ok(joiner.rest()?),
                     };

@@ -19,6 +19,7 @@ mod words;
 
 use grants::Definitions;
 use notes::Notes;
+use resources::Drivers;
 
 use super::{
     Network, Service, Volume,
@@ -31,6 +32,7 @@ use super::{
 pub(super) struct Compose {
     pub(super) services: Vec<Service>,
     pub(super) inactive: Vec<Service>,
+    pub(super) drivers: Drivers,
     pub(super) networks: Vec<Network>,
     pub(super) volumes: Vec<Volume>,
     pub(super) warnings: Vec<String>,
@@ -70,11 +72,13 @@ impl Compose {
             }
         }
         forget_optional(&mut active, &inactive);
-        let volumes = resources::volumes(volumes, context, problems)?;
-        let networks = resources::networks(networks, &active, context, problems)?;
+        let mut drivers = Drivers::new();
+        let volumes = resources::volumes(volumes, context, problems, &mut drivers)?;
+        let networks = resources::networks(networks, &active, context, problems, &mut drivers)?;
         Ok(Self {
             services: active,
             inactive,
+            drivers,
             networks,
             volumes,
             warnings: notes.warnings,

@@ -7,8 +7,11 @@ use crate::pipeline::{
     Network, NetworkUse, Service, Subnet, Volume,
     problem::Problem,
     read::{Context, Problems},
-    yaml::{Fields, Key, View},
+    yaml::{Fields, Key, Position, View},
 };
+
+/// Where drivers are named, by their names.
+pub(super) type Drivers = BTreeMap<String, Position>;
 
 /// The network of every service that names none.
 const DEFAULT: &str = "default";
@@ -61,6 +64,7 @@ pub(super) fn networks(
     services: &[Service],
     context: &Context<'_>,
     problems: &mut Problems,
+    drivers: &mut Drivers,
 ) -> Result<Vec<Network>, Problem> {
     let entries = match &view {
         Some(view) => view.entries()?,
@@ -68,7 +72,7 @@ pub(super) fn networks(
     };
     let mut networks: Vec<Network> = entries
         .iter()
-        .filter_map(|(key, view)| problems.keep(network(key, view, context)))
+        .filter_map(|(key, view)| problems.keep(network(key, view, context, drivers)))
         .collect();
     let declared = networks.iter().any(|network| network.key == DEFAULT);
     let mut used = services.iter().flat_map(|service| &service.networks);
@@ -93,7 +97,12 @@ fn plain_network(key: &str, context: &Context<'_>) -> Network {
     }
 }
 
-fn network(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Network, Problem> {
+fn network(
+    key: &Key,
+    view: &View<'_>,
+    context: &Context<'_>,
+    drivers: &mut Drivers,
+) -> Result<Network, Problem> {
     let mut network = plain_network(&checked_name(key, view)?, context);
     if view.is_null() {
         return Ok(network);
@@ -101,7 +110,7 @@ fn network(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Network,
     let mut fields = view.fields()?;
     network.external = fields.read_or_default("external", View::bool)?;
     network.name = name(&mut fields, &key.name, network.external, network.name)?;
-    network.driver = fields.read("driver", View::filled)?;
+    network.driver = driver(&mut fields, drivers)?;
     network.driver_opts = fields.read_or_default("driver_opts", options)?;
     network.internal = fields.read_or_default("internal", View::bool)?;
     network.attachable = fields.read_or_default("attachable", View::bool)?;
@@ -135,6 +144,16 @@ fn subnets(view: &View<'_>) -> Result<Vec<Subnet>, Problem> {
     Ok(subnets)
 }
 
+/// A driver; where it is named is kept for who finds that the engine has no such driver.
+fn driver(fields: &mut Fields<'_>, drivers: &mut Drivers) -> Result<Option<String>, Problem> {
+    let Some(view) = fields.take("driver") else {
+        return Ok(None);
+    };
+    let driver = view.filled()?;
+    drivers.entry(driver.clone()).or_insert_with(|| view.at());
+    Ok(Some(driver))
+}
+
 /// A driver's options.
 fn options(view: &View<'_>) -> Result<BTreeMap<String, String>, Problem> {
     let option = |(key, value): (&Key, View<'_>)| Ok((key.name.clone(), value.text()?));
@@ -145,6 +164,7 @@ pub(super) fn volumes(
     view: Option<View<'_>>,
     context: &Context<'_>,
     problems: &mut Problems,
+    drivers: &mut Drivers,
 ) -> Result<Vec<Volume>, Problem> {
     let entries = match &view {
         Some(view) => view.entries()?,
@@ -152,11 +172,16 @@ pub(super) fn volumes(
     };
     Ok(entries
         .iter()
-        .filter_map(|(key, view)| problems.keep(volume(key, view, context)))
+        .filter_map(|(key, view)| problems.keep(volume(key, view, context, drivers)))
         .collect())
 }
 
-fn volume(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Volume, Problem> {
+fn volume(
+    key: &Key,
+    view: &View<'_>,
+    context: &Context<'_>,
+    drivers: &mut Drivers,
+) -> Result<Volume, Problem> {
     let key_name = checked_name(key, view)?;
     let mut volume = Volume {
         name: format!("{}_{key_name}", context.project),
@@ -172,7 +197,7 @@ fn volume(key: &Key, view: &View<'_>, context: &Context<'_>) -> Result<Volume, P
     let mut fields = view.fields()?;
     volume.external = fields.read_or_default("external", View::bool)?;
     volume.name = name(&mut fields, &key.name, volume.external, volume.name)?;
-    volume.driver = fields.read("driver", View::filled)?;
+    volume.driver = driver(&mut fields, drivers)?;
     volume.driver_opts = fields.read_or_default("driver_opts", options)?;
     volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if volume.external && volume.driver.is_some() {

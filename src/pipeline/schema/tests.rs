@@ -243,6 +243,7 @@ const RIGHT_IN_SHAPE: &[&str] = &[
     "build-no-context",
     "build-no-dockerfile",
     "build-remote",
+    "build-secret-undefined",
     "build-two-ways",
     "config-twice",
     "config-two-sources",

@@ -1,17 +1,27 @@
 //! A socket in front of Docker's: one that can be cut off, or has no answer to a question.
 
 use std::{
-    io::{Read, Write, copy},
+    io::{Read, Write},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// Relays each connection until it is cut.
 pub(crate) struct Proxy {
     path: PathBuf,
-    streams: Arc<Mutex<Vec<UnixStream>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    streams: Mutex<Vec<UnixStream>>,
+    /// Pieces of what Docker said.
+    said: AtomicUsize,
 }
 
 impl Proxy {
@@ -23,8 +33,8 @@ impl Proxy {
     /// it gets a 404.
     pub(crate) fn without(path: &Path, unknown: Option<&'static str>) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        let streams = Arc::<Mutex<Vec<UnixStream>>>::default();
-        let all = Arc::clone(&streams);
+        let shared = Arc::<Shared>::default();
+        let all = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, all) = (client.unwrap(), Arc::clone(&all));
@@ -32,7 +42,7 @@ impl Proxy {
             }
         });
         let path = path.to_path_buf();
-        Self { path, streams }
+        Self { path, shared }
     }
 
     /// What `--host` is given.
@@ -40,17 +50,22 @@ impl Proxy {
         format!("unix://{}", self.path.display())
     }
 
+    /// How much Docker has said, in pieces of any size.
+    pub(crate) fn said(&self) -> usize {
+        self.shared.said.load(Ordering::Relaxed)
+    }
+
     /// Ends every connection, and takes no other.
     pub(crate) fn cut(&self) {
         std::fs::remove_file(&self.path).unwrap();
-        for stream in self.streams.lock().unwrap().iter() {
+        for stream in self.shared.streams.lock().unwrap().iter() {
             // One that has ended already is cut.
             drop(stream.shutdown(Shutdown::Both));
         }
     }
 }
 
-fn serve(mut client: UnixStream, unknown: Option<&str>, all: &Mutex<Vec<UnixStream>>) {
+fn serve(mut client: UnixStream, unknown: Option<&str>, shared: &Arc<Shared>) {
     let mut docker = connect_to_docker();
     let mut head = vec![0; 4096];
     let Ok(read) = client.read(&mut head) else {
@@ -65,10 +80,18 @@ fn serve(mut client: UnixStream, unknown: Option<&str>, all: &Mutex<Vec<UnixStre
     }
     docker.write_all(&head[..read]).unwrap();
     for stream in [&client, &docker] {
-        all.lock().unwrap().push(stream.try_clone().unwrap());
+        shared
+            .streams
+            .lock()
+            .unwrap()
+            .push(stream.try_clone().unwrap());
     }
-    relay(client.try_clone().unwrap(), docker.try_clone().unwrap());
-    relay(docker, client);
+    let (to, from) = (docker.try_clone().unwrap(), client.try_clone().unwrap());
+    relay(from, to, |_| {});
+    let shared = Arc::clone(shared);
+    relay(docker, client, move |_| {
+        shared.said.fetch_add(1, Ordering::Relaxed);
+    });
 }
 
 fn connect_to_docker() -> UnixStream {
@@ -78,10 +101,16 @@ fn connect_to_docker() -> UnixStream {
 }
 
 /// Hands on what comes until there is no more.
-fn relay(mut from: UnixStream, mut to: UnixStream) {
+fn relay(mut from: UnixStream, mut to: UnixStream, heard: impl Fn(usize) + Send + 'static) {
     std::thread::spawn(move || {
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(read) = from.read(&mut piece) {
+            if read == 0 || to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+            heard(read);
+        }
         // Whichever side ends, or is cut off, takes the other one along.
-        drop(copy(&mut from, &mut to));
         drop(to.shutdown(Shutdown::Both));
     });
 }

@@ -89,27 +89,31 @@ impl Images<'_> {
     /// A session with BuildKit, for what it can do; None: the classic builder has to do.
     async fn session(&self, service: &Service, build: &Build) -> Result<Option<Session>> {
         let network = build.network.as_deref();
-        let session = match network {
-            None | Some("default" | "host" | "none") => {
-                self.engine.session(build.secrets.clone()).await?
-            }
-            // BuildKit runs nothing in a network of the engine's.
+        // BuildKit runs nothing in a network of the engine's.
+        let foreign = network.filter(|network| !["default", "host", "none"].contains(network));
+        let session = match foreign {
+            None => self.engine.session(build.secrets.clone()).await?,
             Some(_) => None,
         };
         if session.is_some() || build.secrets.is_empty() {
             return Ok(session);
         }
-        let what = format!("the build of {} cannot be given its secrets", service.name);
+        let name = &service.name;
+        let what = format!("the build of {name} cannot be given its secrets");
         let error = Error::new(Kind::NotRight, what);
-        Err(match network {
-            Some(network) if network != "default" => error
+        Err(match foreign {
+            Some(network) => error
                 .because(format!(
                     "only BuildKit has secrets, and it knows no network {network}"
                 ))
-                .hint("take out `build.network` or `build.secrets`"),
-            _ => error
+                .hint(format!(
+                    "take out `network` or `secrets` of services.{name}.build"
+                )),
+            None => error
                 .because("that needs BuildKit, which this engine does not have")
-                .hint("take out `build.secrets`, or install Docker 20.10 or newer"),
+                .hint(format!(
+                    "take out services.{name}.build.secrets, or install Docker 20.10 or newer"
+                )),
         })
     }
 
