@@ -38,6 +38,8 @@ pub(super) struct Context {
     added: Option<String>,
     /// What is sent in place of the Dockerfile that does.
     replaced: Option<String>,
+    /// Whether the Dockerfile is sent for the builder alone, and `COPY` is not to see it.
+    pub(super) hides_dockerfile: bool,
     /// What the certificate authorities' file is called, where the context has none of that name.
     ca_bundle: Option<String>,
     /// Over what is sent and what is asked for; times apart.
@@ -73,6 +75,7 @@ impl Context {
         let mut context = Self {
             root: build.context.clone(),
             paths: Vec::new(),
+            hides_dockerfile: added.is_some() || ignore.leaves_out(&dockerfile),
             dockerfile,
             added,
             replaced: None,
@@ -332,6 +335,7 @@ mod tests {
     async fn another_dockerfile_is_sent_in_its_place() {
         let place = place();
         let mut context = Context::read(&build(place.path())).expect("readable");
+        assert!(context.hides_dockerfile, "it is ignored");
         let (before, digest) = (context.dockerfile_text(), context.digest.clone());
         assert_eq!(before.expect("readable"), "FROM scratch\n");
         context.replace_dockerfile("FROM other:1\n".to_owned());

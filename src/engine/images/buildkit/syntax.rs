@@ -29,6 +29,19 @@ pub(in crate::engine::images) fn is_dockers(frontend: &str) -> bool {
     DOCKERS.contains(&name)
 }
 
+/// Whether a Dockerfile may have what the classic builder does not know.
+pub(in crate::engine::images) fn may_need_buildkit(dockerfile: &str) -> bool {
+    const NEW: [&str; 6] = [
+        "--mount=",
+        "--chmod=",
+        "--link",
+        "--network=",
+        "<<",
+        "syntax",
+    ];
+    NEW.iter().any(|new| dockerfile.contains(new))
+}
+
 /// Its line's number, from 0, and the image.
 fn line(dockerfile: &str) -> Option<(usize, &str)> {
     let mut lines = dockerfile.lines().enumerate().peekable();
@@ -81,6 +94,17 @@ mod tests {
         );
         assert_eq!(frontend(&without), None);
         assert_eq!(without_frontend("FROM a"), "FROM a");
+    }
+
+    #[test]
+    fn what_the_classic_builder_does_not_know_is_seen() {
+        assert!(may_need_buildkit(
+            "FROM a\nRUN --mount=type=cache,target=/c make\n"
+        ));
+        assert!(may_need_buildkit("FROM a\nRUN <<EOF\nmake\nEOF\n"));
+        assert!(!may_need_buildkit(
+            "FROM a AS b\nCOPY --from=b --chown=1 . .\nRUN make > out\n"
+        ));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Images<'_> {
         if let Some(image) = self.built_from(reference, &context).await? {
             return Ok(image);
         }
-        let session = self.session(service, build).await?;
+        let session = self.session(service, build, &context).await?;
         let missing = match &session {
             Some(_) => self.frontend(reference, &mut context).await?,
             None => None,
@@ -87,7 +87,20 @@ impl Images<'_> {
     }
 
     /// A session with BuildKit, for what it can do; None: the classic builder has to do.
-    async fn session(&self, service: &Service, build: &Build) -> Result<Option<Session>> {
+    async fn session(
+        &self,
+        service: &Service,
+        build: &Build,
+        context: &Context,
+    ) -> Result<Option<Session>> {
+        // Of what BuildKit is sent, `COPY` sees everything; the classic builder takes such a
+        // Dockerfile out of it.
+        if context.hides_dockerfile && build.secrets.is_empty() {
+            let text = context.dockerfile_text().unwrap_or_default();
+            if !syntax::may_need_buildkit(&text) {
+                return Ok(None);
+            }
+        }
         let network = build.network.as_deref();
         // BuildKit runs nothing in a network of the engine's.
         let foreign = network.filter(|network| !["default", "host", "none"].contains(network));
