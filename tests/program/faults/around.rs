@@ -42,6 +42,7 @@ pub(super) async fn several_that_do_not_touch_one_another(
         pipeline,
         &[
             "cache.memory",
+            "containers.kafka-init.as-declared",
             "containers.kafka-init.completed",
             "containers.session-worker.restarts",
             "database.migrations",
@@ -82,7 +83,8 @@ fn redis(pipeline: &Pipeline, command: &str) {
 
 /// Whether the last migration came to its end.
 async fn migrated(database: &sqlx::PgPool, success: bool) {
-    let sql = "UPDATE _sqlx_migrations SET success = $1 WHERE version = 2";
+    let sql = "UPDATE _sqlx_migrations SET success = $1
+        WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     let done = sqlx::query(sql).bind(success).execute(database).await;
     assert_eq!(done.unwrap().rows_affected(), 1);
 }
