@@ -76,7 +76,7 @@ fn no_line_is_lost_or_repeated_under_load() {
         "seq 1 {burst}; i={burst}; while [ $$i -lt {LINES} ]; do \
          seq $$((i+1)) $$((i+500)); i=$$((i+500)); sleep 0.05; done; exec sleep 1000"
     );
-    let pipeline = declared("load", &script, "max-size: 1m, max-file: \"8\"");
+    let pipeline = declared("burst", &script, "max-size: 1m, max-file: \"8\"");
     pipeline.with_images(&["up"]);
     let following = Following::of(&pipeline, &["logs", "-f"]);
     let last = LINES.to_string();

@@ -2,7 +2,7 @@
 //! the shipped pipeline under a project name, ports and state directory of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     path::PathBuf,
     process::{Command, Output},

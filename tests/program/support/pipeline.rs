@@ -5,6 +5,9 @@ use super::*;
 /// The first `up` of a test run may have to build images; the others wait for it.
 pub(crate) static IMAGES: Mutex<()> = Mutex::new(());
 
+/// The projects of tests that are under way: of two with one name, one would take down the other's.
+static PROJECTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// One project on real Docker.
 pub(crate) struct Pipeline {
     pub(crate) project: String,
@@ -16,6 +19,8 @@ impl Pipeline {
     /// A project that has not been brought up yet.
     pub(crate) fn declared(name: &str, extra: &[(&str, &str)]) -> Self {
         let project = format!("caravan-test-{name}-{}", std::process::id());
+        let is_new = PROJECTS.lock().unwrap().insert(project.clone());
+        assert!(is_new, "another test has a project {project}");
         let state = tempfile::tempdir().unwrap();
         let mut variables: BTreeMap<String, String> = BTreeMap::new();
         for port in [
@@ -218,5 +223,6 @@ impl Drop for Pipeline {
         if down.code != 0 && !std::thread::panicking() {
             panic!("down failed: {}", down.stderr);
         }
+        PROJECTS.lock().unwrap().remove(&self.project);
     }
 }

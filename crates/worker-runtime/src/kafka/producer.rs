@@ -138,7 +138,7 @@ mod tests {
         let first = producer.current();
         assert_eq!(which(&producer.current()), which(&first));
         lose_all(&producer.current.read().expect("no panic").brokers);
-        let second = producer.clone().current();
+        let second = producer.current();
         assert_ne!(which(&second), which(&first));
         assert_eq!(which(&producer.current()), which(&second));
     }
