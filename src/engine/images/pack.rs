@@ -1,7 +1,11 @@
 //! Caravan's own image: the running executable and the host's certificate authorities, in an
 //! image from nothing. The tag is the content's hash, so the same executable is packed once.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read as _},
+};
 
 use bollard::{
     body_full,
@@ -20,26 +24,79 @@ use crate::{
 
 /// Where Linux shows the file that this process runs from, even if it was replaced since.
 pub(super) const RUNNING: &str = "/proc/self/exe";
+const PIECE: usize = 256 << 10;
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What the image holds.
 struct Content {
     executable: Vec<u8>,
     certificates: Vec<u8>,
-    /// 12 hexadecimal digits.
-    tag: String,
 }
 
 /// What the running executable's image is called. It is read once a process.
 pub(in crate::engine) async fn packed_reference(repository: &str) -> Result<String> {
     static TAG: OnceCell<String> = OnceCell::const_new();
-    let tag = TAG.get_or_try_init(|| async { Ok(content().await?.tag) });
+    let tag = TAG.get_or_try_init(|| blocking(tag));
     Ok(format!("{repository}:{}", tag.await?))
 }
 
-async fn content() -> Result<Content> {
-    let read = tokio::task::spawn_blocking(Content::read).await;
-    read.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+async fn blocking<T: Send + 'static>(work: fn() -> Result<T>) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+}
+
+/// 12 hexadecimal digits that stand for the content, which is read a piece at a time: commands that
+/// change nothing ask for them, too.
+fn tag() -> Result<String> {
+    let hashed = || {
+        let mut file = open()?;
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; PIECE];
+        let mut why_not = None;
+        for n in 0.. {
+            let length = file.read(&mut piece)?;
+            if length == 0 {
+                break;
+            }
+            // What tells how it is linked stands in front.
+            if n == 0 {
+                why_not = elf::cannot_run_alone(&piece[..length]);
+            }
+            hasher.update(&piece[..length]);
+        }
+        io::Result::Ok((hasher, why_not))
+    };
+    let (mut hasher, why_not) = hashed().map_err(unreadable)?;
+    if let Some(why) = why_not {
+        return Err(Error::new(
+            Kind::Usage,
+            "this caravan cannot be packed into the image that its services run from",
+        )
+        .because(why)
+        .hint("cargo build --release in Caravan's repository, on Linux: that links statically"));
+    }
+    hasher.update(certificates());
+    let mut tag = hex(&hasher.finalize());
+    tag.truncate(12);
+    Ok(tag)
+}
+
+fn open() -> io::Result<File> {
+    match File::open(RUNNING) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            std::env::current_exe().and_then(File::open)
+        }
+        opened => opened,
+    }
+}
+
+fn unreadable(e: io::Error) -> Error {
+    Error::new(Kind::Unreachable, "cannot read the running executable").because(e.to_string())
+}
+
+/// A host without a bundle has no certificates to hand on.
+fn certificates() -> Vec<u8> {
+    std::fs::read(format!("/{CERTIFICATES}")).unwrap_or_default()
 }
 
 impl Engine {
@@ -53,7 +110,7 @@ impl Engine {
         if let Some(image) = self.local_image(&reference).await? {
             return Ok((image, false));
         }
-        let content = content().await?;
+        let content = blocking(Content::read).await?;
         let latest = format!("{repository}:latest");
         let names = [reference.clone(), latest];
         let archive = tokio::task::spawn_blocking(move || content.archive(&names)).await;
@@ -115,37 +172,13 @@ impl Engine {
 
 impl Content {
     fn read() -> Result<Self> {
-        let executable = match std::fs::read(RUNNING) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                std::env::current_exe().and_then(std::fs::read)
-            }
-            read => read,
-        };
-        let executable = executable.map_err(|e| {
-            Error::new(Kind::Unreachable, "cannot read the running executable")
-                .because(e.to_string())
-        })?;
-        if let Some(why) = elf::cannot_run_alone(&executable) {
-            return Err(Error::new(
-                Kind::Usage,
-                "this caravan cannot be packed into the image that its services run from",
-            )
-            .because(why)
-            .hint(
-                "cargo build --release in Caravan's repository, on Linux: that links statically",
-            ));
-        }
-        // A host without a bundle has no certificates to hand on.
-        let certificates = std::fs::read(format!("/{CERTIFICATES}")).unwrap_or_default();
-        let mut hasher = Sha256::new();
-        hasher.update(&executable);
-        hasher.update(&certificates);
-        let mut tag = hex(&hasher.finalize());
-        tag.truncate(12);
+        let mut executable = Vec::new();
+        let read = open().and_then(|mut file| file.read_to_end(&mut executable));
+        read.map_err(unreadable)?;
+        let certificates = certificates();
         Ok(Self {
             executable,
             certificates,
-            tag,
         })
     }
 
@@ -232,7 +265,6 @@ mod tests {
         let content = || Content {
             executable: b"program".to_vec(),
             certificates: b"authorities".to_vec(),
-            tag: "abc".to_owned(),
         };
         let names = ["x:abc".to_owned()];
         let first = content().archive(&names).expect("packs");
