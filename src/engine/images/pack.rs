@@ -24,7 +24,8 @@ use crate::{
 
 /// Where Linux shows the file that this process runs from, even if it was replaced since.
 pub(super) const RUNNING: &str = "/proc/self/exe";
-const PIECE: usize = 256 << 10;
+/// Headers and notes stand in front.
+const HEAD: u64 = 64 << 10;
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What the image holds.
@@ -45,29 +46,23 @@ async fn blocking<T: Send + 'static>(work: fn() -> Result<T>) -> Result<T> {
     done.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
 }
 
-/// 12 hexadecimal digits that stand for the content, which is read a piece at a time: commands that
-/// change nothing ask for them, too.
+/// 12 hexadecimal digits that stand for the content: of the executable the linker's own hash, where
+/// there is one, for `verify` asks as well, and hashing all of it takes longer than its other questions.
 fn tag() -> Result<String> {
-    let hashed = || {
-        let mut file = open()?;
-        let mut hasher = Sha256::new();
-        let mut piece = vec![0; PIECE];
-        let mut why_not = None;
-        for n in 0.. {
-            let length = file.read(&mut piece)?;
-            if length == 0 {
-                break;
-            }
-            // What tells how it is linked stands in front.
-            if n == 0 {
-                why_not = elf::cannot_run_alone(&piece[..length]);
-            }
-            hasher.update(&piece[..length]);
-        }
-        io::Result::Ok((hasher, why_not))
-    };
-    let (mut hasher, why_not) = hashed().map_err(unreadable)?;
-    if let Some(why) = why_not {
+    let mut file = open().map_err(unreadable)?;
+    let mut head = Vec::new();
+    let read = file.by_ref().take(HEAD).read_to_end(&mut head);
+    read.map_err(unreadable)?;
+    let mut hasher = Sha256::new();
+    if let Some(id) = elf::build_id(&head) {
+        let length = file.metadata().map_err(unreadable)?.len();
+        hasher.update(length.to_le_bytes());
+        hasher.update(id);
+    } else {
+        hasher.update(&head);
+        io::copy(&mut file, &mut hasher).map_err(unreadable)?;
+    }
+    if let Some(why) = elf::cannot_run_alone(&head) {
         return Err(Error::new(
             Kind::Usage,
             "this caravan cannot be packed into the image that its services run from",
