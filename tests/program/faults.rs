@@ -371,6 +371,22 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .contains(&purchase.to_string()),
         "{finding}"
     );
+    // What is longer ago than a day is for whoever looks further.
+    age(database, purchase, "-2 days").await;
+    let holds = "database.purchase-has-allocation.holds";
+    let ran = pipeline.caravan(&["verify", "--only", holds]).expect(0);
+    assert!(
+        ran.stdout.contains("holds for the last 24 h"),
+        "{}",
+        ran.stdout
+    );
+    let all = ["verify", "--only", holds, "--since", "all", "-o", "json"];
+    let further = pipeline.caravan(&all).expect(1).json();
+    assert!(
+        further.to_string().contains(&purchase.to_string()),
+        "{further}"
+    );
+    age(database, purchase, "2 days").await;
     // The hint is the trace of the event to replay.
     let key = payment.to_string().into_bytes();
     let events = read_all(pipeline, "purchase-created");
@@ -394,4 +410,14 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .await
             .unwrap();
     assert_eq!(healed, allocation, "under its old id");
+}
+
+async fn age(database: &sqlx::PgPool, purchase: Uuid, by: &str) {
+    let sql = "UPDATE student_course_purchases SET created_at = created_at + $2::text::interval WHERE id = $1";
+    let aged = sqlx::query(sql)
+        .bind(purchase)
+        .bind(by)
+        .execute(database)
+        .await;
+    assert_eq!(aged.unwrap().rows_affected(), 1);
 }

@@ -1,6 +1,11 @@
 //! The Debian base of everything built from packages, made where no registry has one.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bollard::{body_try_stream, query_parameters::CreateImageOptionsBuilder};
 use futures_util::{Stream, TryStreamExt, stream};
@@ -16,6 +21,8 @@ use crate::{
 
 /// What the templates' Dockerfiles are FROM.
 pub(super) const DEBIAN: &str = "caravan.local/debian:bookworm";
+/// Of what it says: why it failed stands some lines before its end.
+const LAST_WORDS: usize = 12;
 /// Debian's packages may come over a slow line.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -52,7 +59,9 @@ impl Engine {
             .tag(tag)
             .changes(vec!["CMD [\"bash\"]".to_owned()])
             .build();
-        let body = body_try_stream(archive(child, root).map_ok(Into::into));
+        let failed = Arc::<OnceLock<ExitStatus>>::default();
+        let archive = archive(child, root, Arc::clone(&failed));
+        let body = body_try_stream(archive.map_ok(Into::into));
         let import = self.docker.create_image(Some(options), Some(body), None);
         let import = import.try_for_each(|_| async { Ok(()) });
         let what = "import the Debian base";
@@ -61,7 +70,11 @@ impl Engine {
             Err(_) => Err(timed_out(what, LIMIT)),
         };
         let words = words.await.unwrap_or_default();
-        imported.map_err(|e| words.into_iter().fold(e, Error::because))
+        imported.map_err(|e| {
+            // What Docker says of half a body is no news.
+            let e = failed.get().map_or(e, |status| not_made(*status));
+            words.into_iter().fold(e, Error::because)
+        })
     }
 }
 
@@ -84,20 +97,32 @@ impl Engine {
 fn archive(
     child: Child,
     root: impl AsyncRead + Unpin + Send + 'static,
+    failed: Arc<OnceLock<ExitStatus>>,
 ) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
-    stream::try_unfold((child, root), |(mut child, mut root)| async move {
-        let mut chunk = vec![0; 1 << 18];
-        let read = root.read(&mut chunk).await?;
-        if read > 0 {
-            chunk.truncate(read);
-            return Ok(Some((chunk, (child, root))));
+    stream::try_unfold((child, root), move |(mut child, mut root)| {
+        let failed = Arc::clone(&failed);
+        async move {
+            let mut chunk = vec![0; 1 << 18];
+            let read = root.read(&mut chunk).await?;
+            if read > 0 {
+                chunk.truncate(read);
+                return Ok(Some((chunk, (child, root))));
+            }
+            let status = child.wait().await?;
+            if status.success() {
+                return Ok(None);
+            }
+            // It ends once.
+            failed.get_or_init(|| status);
+            Err(io::Error::other(format!("mmdebstrap ended with {status}")))
         }
-        let status = child.wait().await?;
-        if status.success() {
-            return Ok(None);
-        }
-        Err(io::Error::other(format!("mmdebstrap ended with {status}")))
     })
+}
+
+fn not_made(status: ExitStatus) -> Error {
+    let what = format!("the Debian base cannot be made: mmdebstrap ended with {status}");
+    Error::new(Kind::NotRight, what)
+        .hint("sudo mmdebstrap --variant=minbase bookworm /dev/null, which says more")
 }
 
 /// The last lines of what the child logs.
@@ -107,7 +132,7 @@ async fn last_words(mut log: impl AsyncRead + Unpin) -> Vec<String> {
     drop(log.read_to_end(&mut text).await);
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(5)..]
+    lines[lines.len().saturating_sub(LAST_WORDS)..]
         .iter()
         .map(|l| (*l).to_owned())
         .collect()
@@ -119,5 +144,35 @@ fn cannot_run(e: &io::Error) -> Error {
     match e.kind() {
         io::ErrorKind::NotFound => error.hint("sudo apt-get install mmdebstrap"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stream of what `script` writes, to its end.
+    async fn streamed(script: &str) -> (io::Result<Vec<Vec<u8>>>, Option<ExitStatus>) {
+        let mut command = Command::new("sh");
+        let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("a shell");
+        let root = child.stdout.take().expect("a pipe");
+        let failed = Arc::<OnceLock<ExitStatus>>::default();
+        let chunks = archive(child, root, Arc::clone(&failed)).try_collect();
+        (chunks.await, failed.get().copied())
+    }
+
+    #[tokio::test]
+    async fn half_a_root_filesystem_is_an_error_that_says_whose() {
+        let (chunks, failed) = streamed("printf whole").await;
+        assert_eq!(chunks.expect("all of it").concat(), b"whole");
+        assert_eq!(failed, None);
+        let (chunks, failed) = streamed("printf half; exit 25").await;
+        assert!(chunks.is_err());
+        let error = not_made(failed.expect("its status"));
+        assert_eq!(
+            error.what,
+            "the Debian base cannot be made: mmdebstrap ended with exit status: 25"
+        );
     }
 }

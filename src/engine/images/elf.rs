@@ -121,7 +121,7 @@ mod tests {
         };
         let abi = note(b"GNU\0", 1, &[9; 5]);
         let id = note(b"GNU\0", BUILD_ID, &[7; 20]);
-        let bytes = with(&[abi.clone(), id.clone()]);
+        let bytes = with(&[abi.clone(), id]);
         assert_eq!(build_id(&bytes), Some(&[7; 20][..]));
         assert_eq!(build_id(&bytes[..bytes.len() - 1]), None, "cut off");
         assert_eq!(
