@@ -39,10 +39,9 @@ impl Engine {
             at,
             text,
         };
-        let state = (frames.boxed(), Joiner::default());
-        let engine = self.clone();
-        let joined = stream::unfold(state, move |(mut frames, mut joiner)| {
-            let (engine, what) = (engine.clone(), what.clone());
+        // For an error, which is told of once: no line pays for it.
+        let state = (frames.boxed(), Joiner::default(), (self.clone(), what));
+        let joined = stream::unfold(state, move |(mut frames, mut joiner, asked)| {
             async move {
                 loop {
                     let line = match frames.next().await {
@@ -52,11 +51,11 @@ impl Engine {
                         },
                         // It has been removed, or is about to be.
                         Some(Err(e)) if matches!(status(&e), Some(404 | 409)) => return None,
-                        Some(Err(e)) => Err(engine.refused(&what, &e)),
+                        Some(Err(e)) => Err(asked.0.refused(&asked.1, &e)),
                         // Without its end, a line is one all the same.
                         None => Ok(joiner.rest()?),
                     };
-                    return Some((line, (frames, joiner)));
+                    return Some((line, (frames, joiner, asked)));
                 }
             }
         });

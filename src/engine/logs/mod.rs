@@ -96,8 +96,7 @@ const ROTATED: usize = 500;
 /// What a scan of the beginning of a container's current run came across.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Scanned {
-    pub(crate) lines: usize,
-    /// There are more than these.
+    /// There are more lines than were shown.
     pub(crate) partial: bool,
     /// What was looked for is there.
     pub(crate) found: bool,
@@ -212,7 +211,6 @@ impl Engine {
                 break;
             }
         }
-        scanned.lines = seen.lines;
         scanned.start_lost = match scanned.partial {
             true => seen.kept.is_some(),
             false => seen.was_rotated(),

@@ -10,8 +10,7 @@ use rdkafka::{
 };
 
 use super::{
-    PRODUCER_MAX_BYTES, client,
-    context::log,
+    ClientLog, PRODUCER_MAX_BYTES, client,
     lost::{Brokers, STATISTICS_EVERY_MS},
 };
 use crate::RunError;
@@ -108,16 +107,16 @@ fn create(config: &ClientConfig) -> Result<Current, KafkaError> {
     Ok(Current { client, brokers })
 }
 
-/// Hears librdkafka's log lines, and what it says of its brokers.
+/// A [`ClientLog`] that hears, too, what librdkafka says of its brokers.
 pub(crate) struct Context(Arc<Brokers>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        ClientLog.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka client");
+        ClientLog.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
