@@ -13,11 +13,13 @@ use crate::{
     fleet::{ADMIN, Fleet, PAYMENT, Process, Trap, WORKERS, end_all},
     history::{Declared, History, Topics, disagreements, lags, wrong_rows_are_found},
     load::Load,
-    support::{eventually, pipeline::Pipeline},
+    support::pipeline::Pipeline,
 };
 
 /// From the end of a load until all of it is done, redelivery and a session timeout included.
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+/// From a member's end, by its session timeout at the latest, until the group is at rest.
+const REBALANCED_WITHIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What all rounds share.
@@ -128,19 +130,27 @@ impl<'a> Scene<'a> {
 
     /// Waits until each worker's group has this many members, and is at rest.
     pub(crate) fn wait_for_members(&self, roles: &[&str], members: usize) {
-        let what = format!("groups of {members}: {roles:?}");
-        eventually(&what, Duration::from_secs(60), || {
+        let began = Instant::now();
+        loop {
             let listed = self.fleet.pipeline.caravan(&["groups", "-o", "json"]);
             let listed = listed.expect(0).json();
-            let has = |role: &&str| {
-                let groups = listed["groups"].as_array().unwrap();
+            let groups = listed["groups"].as_array().unwrap();
+            let is_as_waited_for = |role: &&&str| {
                 let group = groups.iter().find(|g| g["group"] == **role);
                 group.is_some_and(|g| {
                     g["state"] == "Stable" && g["members"].as_array().unwrap().len() == members
                 })
             };
-            roles.iter().all(has).then_some(())
-        });
+            let not_yet: Vec<_> = roles.iter().filter(|r| !is_as_waited_for(r)).collect();
+            if not_yet.is_empty() {
+                return;
+            }
+            assert!(
+                began.elapsed() < REBALANCED_WITHIN,
+                "no groups of {members} after {REBALANCED_WITHIN:?}: {not_yet:?} of {groups:#?}"
+            );
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// What a worker that was stopped has committed is what it has processed.

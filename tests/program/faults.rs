@@ -208,6 +208,7 @@ fn errors_in_a_log(pipeline: &Pipeline) {
     );
     let evidence = finding["evidence"].to_string();
     assert!(evidence.contains("3 times, the last: "), "{evidence}");
+    told("a worker logs errors", &ran, &[]);
     pipeline.caravan(&["verify", "--strict"]).expect(1);
     let shown = pipeline.shell(finding["hint"].as_str().unwrap()).expect(0);
     assert!(shown.stdout.contains("page 3"), "{}", shown.stdout);
