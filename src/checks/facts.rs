@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::OnceCell;
 
-use super::{broker::Broker, groups::Groups, logs};
+use super::{broker::Broker, dead_letters, groups::Groups, logs};
 use crate::{
     clients::{TIMEOUT, kafka::admin::TopicSettings, postgres::Postgres, redis::Redis},
+    dead_letters::survey::Survey,
     engine::{Drifted, Engine, observed::Container},
     error::Result,
     invocation::Invocation,
@@ -27,6 +28,7 @@ pub(crate) struct Facts<'a> {
     postgres: OnceCell<Result<Vec<Postgres>, String>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, String>>,
     redis: OnceCell<Result<Redis, String>>,
+    letters: OnceCell<Result<Survey, String>>,
 }
 
 impl<'a> Facts<'a> {
@@ -51,6 +53,7 @@ impl<'a> Facts<'a> {
             postgres: OnceCell::new(),
             missing_tables: OnceCell::new(),
             redis: OnceCell::new(),
+            letters: OnceCell::new(),
         }
     }
 
@@ -153,6 +156,13 @@ impl<'a> Facts<'a> {
             Redis::connect(&endpoint.address, TIMEOUT).await
         };
         self.redis.get_or_init(connect).await
+    }
+
+    /// What stands in the dead-letter topic, where one is declared.
+    pub(super) async fn letters(&self) -> Option<&Result<Survey, String>> {
+        self.pipeline.dead_letters.as_ref()?;
+        let survey = || dead_letters::survey(self);
+        Some(self.letters.get_or_init(survey).await)
     }
 
     /// A `caravan` command line for this pipeline.

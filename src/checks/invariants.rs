@@ -58,6 +58,7 @@ fn explained_by(pipeline: &Pipeline, rule: &Invariant) -> Vec<String> {
         explained.push(ids::deployed(pipeline, service));
         explained.push(format!("groups.{}.assigned", service.name));
         explained.push(format!("groups.{}.lag", service.name));
+        explained.push(format!("groups.{}.effects", service.name));
     }
     explained
 }

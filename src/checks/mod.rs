@@ -28,6 +28,7 @@
 //! | `groups.SERVICE.assigned` | a partition is not held by a running container of the service |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
 //! | `groups.SERVICE.lag` | stuck: there is work, and nothing is committed for 5 s (passes with the number; warns when nobody is there to work it off) |
+//! | `groups.SERVICE.effects` | the last three events that it has committed left no row in its tables, though the payments have rows before (warns of fewer, where there are no more) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line since this start |
 //! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |

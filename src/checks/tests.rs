@@ -52,6 +52,7 @@ fn what_fails_of_a_service_may_be_for_its_drift() {
         "groups.allocation-worker.assigned",
         "groups.allocation-worker.lag",
         "groups.allocation-worker.committed",
+        "groups.allocation-worker.effects",
     ];
     assert_eq!(suspicious, expected);
 }

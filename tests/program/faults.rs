@@ -324,6 +324,7 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
         &[
             "groups.session-worker.assigned",
             "groups.session-worker.committed",
+            "groups.session-worker.effects",
             "groups.session-worker.lag",
             "topics.trainer-allocated.exists",
             "topics.trainer-allocated.partitions",

@@ -167,7 +167,7 @@ fn expect_red(shop: &Shop, scene: &[Fault]) -> Vec<Red> {
             return red;
         }
         assert!(
-            began.elapsed() < Duration::from_secs(40),
+            began.elapsed() < Duration::from_secs(60),
             "{names:?}: expected {expected:#?}\nbut saw {red:#?}"
         );
     }

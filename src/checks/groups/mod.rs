@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod commits;
+mod effects;
 mod judge;
 mod lag;
 
@@ -81,6 +82,16 @@ fn of_service<'a>(
         facts.remedied(outcome, &service.name).await
     };
     let lagging = named("lag");
+    let effects = effects::Tables::of(pipeline, service).map(|tables| {
+        let named_tables: Vec<_> = tables.names().map(ids::table).collect();
+        let effects = async move |facts: &Facts<'_>| effects::check(facts, service, &tables).await;
+        Check::new(named("effects"), "rows for what is committed", effects)
+            .needs([ids::KAFKA, ids::DATABASE, &there])
+            .needs(topics.clone())
+            .needs(named_tables)
+            .follows([&deployed])
+            .follows(works_on.clone())
+    });
     let checks = [
         Check::new(&there, "exists", exists)
             .needs([ids::KAFKA])
@@ -114,7 +125,8 @@ fn of_service<'a>(
         .follows(works_on),
     ];
     let drift = || [ids::as_declared(&service.name)];
-    checks.map(|check| check.suspects(drift())).into()
+    let checks = checks.into_iter().chain(effects);
+    checks.map(|check| check.suspects(drift())).collect()
 }
 
 /// What `judge` makes of a service's group.

@@ -132,7 +132,10 @@ pub(super) static SCENES: [&[Fault]; 10] = [
         seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
         heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
         roots: &["database.mails.exists"],
-        follow: &[("database.invoice-is-mailed.holds", "database.mails.exists")],
+        follow: &[
+            ("database.invoice-is-mailed.holds", "database.mails.exists"),
+            ("groups.mailer.effects", "database.mails.exists"),
+        ],
         ..NONE
     }],
     &[Fault {
@@ -186,12 +189,16 @@ pub(super) static SCENES: [&[Fault]; 10] = [
         name: "a worker logs, but does not write",
         seed: |shop| {
             shop.up_with("billing", &[("DRY_RUN", "true")]);
-            let order = shop.order("unbilled");
-            shop.expect_mailed(&order);
+            // As many as are no accident.
+            for _ in 0..3 {
+                let order = shop.order("unbilled");
+                shop.expect_mailed(&order);
+            }
             // Older than what may be in flight.
-            shop.sql(&format!(
-                "UPDATE reservations SET reserved_at = reserved_at - interval '1 hour' WHERE order_id = '{order}'"
-            ));
+            shop.sql(
+                "UPDATE reservations SET reserved_at = reserved_at - interval '1 hour'
+                 WHERE order_id IN (SELECT id FROM orders WHERE customer = 'unbilled')",
+            );
         },
         heal: |shop| {
             up(shop);
@@ -202,11 +209,14 @@ pub(super) static SCENES: [&[Fault]; 10] = [
             }
             shop.sql("DELETE FROM orders WHERE customer = 'unbilled'");
         },
-        roots: &[
-            "containers.billing.as-declared",
-            "database.reservation-is-billed.holds",
+        roots: &["containers.billing.as-declared"],
+        follow: &[
+            ("groups.billing.effects", "containers.billing.as-declared"),
+            (
+                "database.reservation-is-billed.holds",
+                "containers.billing.as-declared",
+            ),
         ],
-        follow: &[],
         ..NONE
     }],
     &[
@@ -223,6 +233,7 @@ pub(super) static SCENES: [&[Fault]; 10] = [
                 ("groups.stock.assigned", "groups.stock.exists"),
                 ("groups.stock.lag", "groups.stock.exists"),
                 ("groups.stock.committed", "groups.stock.exists"),
+                ("groups.stock.effects", "groups.stock.exists"),
             ],
             ..NONE
         },
