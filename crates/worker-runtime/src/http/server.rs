@@ -1,6 +1,10 @@
 //! The HTTP server of a process: its own routes, measured, beside health and metrics.
 
-use std::time::Instant;
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -9,7 +13,17 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +34,14 @@ use crate::{
 /// The route of a request to a path that there is not: whatever was asked for stays out of the
 /// metrics' labels.
 const NO_ROUTE: &str = "none";
+
+/// Open at once; more wait to be accepted. What each is given to do is bounded elsewhere.
+const MAX_CONNECTIONS: usize = 1024;
+/// Until a request's head has come whole, and how long a connection is kept without one: longer than
+/// clients keep theirs for the next.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// When nothing can be accepted, for want of file descriptors for instance.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves `/live`, `/ready`, `/metrics` and `routes` on all interfaces until `shutdown`, then
 /// finishes the requests that are under way. The handle ends with the server.
@@ -39,12 +61,68 @@ pub(crate) async fn serve(
         ))
     })?;
     let app = app(health, metrics, routes);
-    Ok(tokio::spawn(async move {
-        let server = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());
-        if let Err(e) = server.await {
-            tracing::error!(error = %e, "HTTP server ended");
+    Ok(tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown)))
+}
+
+/// As `axum::serve`, which bounds neither the number of connections nor how long a head may take.
+async fn accept(
+    listener: TcpListener,
+    app: Router,
+    head_timeout: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = GracefulShutdown::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            next = next(&listener, &places) => next,
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "HTTP connection failed");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// A connection, and its place among those that are open.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.unwrap_or_else(|_| unreachable!("nobody closes it"));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) if is_of_the_caller(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-    }))
+    }
+}
+
+/// It went away before it was accepted.
+fn is_of_the_caller(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// Only a service's own routes are measured: probes and scrapes are no work.

@@ -12,7 +12,8 @@ async fn ask_all(health: Health, routes: Router, requests: &[&str]) -> Vec<Strin
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let app = app(health.clone(), Metrics::new(health), routes);
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let shutdown = CancellationToken::new();
+    tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown));
     let mut answers = Vec::new();
     for request in requests {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -85,4 +86,67 @@ async fn a_stall_turns_both_answers_red() {
         assert!(answer.contains("topic/0: no progress for 180s"), "{answer}");
     }
     assert!(answers[2].contains("\ncaravan_live 0\n"));
+}
+
+/// Till the server closes it, for at most ten seconds.
+async fn read_all(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    let read = stream.read_to_end(&mut all);
+    let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+    // Reset rather than closed where bytes of the request were not read.
+    let _reset = read.expect("it is closed");
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[tokio::test]
+async fn half_a_head_and_a_connection_without_any_are_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let app = Router::new().route("/", get(async || "here"));
+    let patience = Duration::from_millis(200);
+    tokio::spawn(accept(listener, app, patience, CancellationToken::new()));
+    let connect = async |bytes: &str| {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(bytes.as_bytes()).await.expect("sent");
+        stream
+    };
+    assert!(
+        !read_all(connect("GET / HTTP/1.1\r\nHost: te").await)
+            .await
+            .contains("200")
+    );
+    assert_eq!(read_all(connect("").await).await, "");
+    let answered = read_all(connect("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await).await;
+    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_answered_before_it_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let shutdown = CancellationToken::new();
+    let asked = CancellationToken::new();
+    let app = Router::new().route("/", {
+        let (shutdown, asked) = (shutdown.clone(), asked.clone());
+        get(async move || {
+            asked.cancel();
+            shutdown.cancelled().await;
+            "late"
+        })
+    });
+    let served = tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown.clone()));
+    let idle = TcpStream::connect(address).await.expect("it listens");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    stream.write_all(head).await.expect("sent");
+    asked.cancelled().await;
+    shutdown.cancel();
+    assert!(read_all(stream).await.ends_with("late"));
+    assert_eq!(read_all(idle).await, "");
+    let served = tokio::time::timeout(Duration::from_secs(10), served).await;
+    served.expect("it ends").expect("no panic");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "it listens no more"
+    );
 }
