@@ -89,7 +89,12 @@ impl Command {
     /// Threads of the async runtime, where not one for each core: a role waits for others most of
     /// the time, and what a core could do more is its siblings' (docs/performance.md).
     pub(crate) fn threads(&self) -> Option<usize> {
-        matches!(self, Self::Run(_)).then_some(1)
+        self.is_role().then_some(1)
+    }
+
+    /// A role of the pipeline, which logs by itself.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(self, Self::Run(_))
     }
 
     /// Leaves things in order, and says how, when it is cancelled.

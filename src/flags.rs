@@ -65,6 +65,18 @@ pub(crate) struct Global {
     /// Results and errors only
     #[arg(short, long, env = "CARAVAN_QUIET", global = true)]
     pub(crate) quiet: bool,
+    /// Show what is asked of Docker, Kafka and the rest, and how long each takes to answer
+    ///
+    /// On stderr, in place of live progress. Twice: what the Kafka library says of it, too.
+    #[arg(
+        short,
+        long,
+        action = clap::ArgAction::Count,
+        env = "CARAVAN_VERBOSE",
+        global = true,
+        conflicts_with = "quiet"
+    )]
+    pub(crate) verbose: u8,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,7 @@
 //! `output`. `vantage` runs the same command inside the pipeline's network where it has to be there.
 //! docs/architecture.md tells more.
 
+mod asked;
 mod checks;
 mod cli;
 mod clients;
@@ -77,6 +78,9 @@ fn execute(
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = cli.command.threads() {
         runtime.worker_threads(threads);
+    }
+    if cli.global.verbose > 0 && !cli.command.is_role() {
+        output::listen(cli.global.verbose, &console);
     }
     let runtime = runtime
         .enable_all()

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, Response};
 
+use crate::asked::asked;
+
 /// As much of an answer as is read.
 const BODY_LIMIT: usize = 64 * 1024;
 
@@ -33,12 +35,7 @@ pub(crate) fn client(timeout: Duration) -> Result<Client, String> {
 /// # Errors
 /// Why there was no answer.
 pub(crate) async fn get(url: &str, timeout: Duration) -> Result<Answer, String> {
-    let answer = client(timeout)?
-        .get(url)
-        .send()
-        .await
-        .map_err(|e| describe(&e))?;
-    read(answer).await
+    send(&client(timeout)?, "GET", url, &[], None).await
 }
 
 /// A request with headers and, perhaps, a JSON body; a string alone is sent as it is.
@@ -52,6 +49,7 @@ pub(crate) async fn send(
     headers: &[(String, String)],
     body: Option<&serde_json::Value>,
 ) -> Result<Answer, String> {
+    let what = method;
     let method = Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?;
     let request = client.request(method, url);
     let mut request = match body {
@@ -62,7 +60,8 @@ pub(crate) async fn send(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    read(request.send().await.map_err(|e| describe(&e))?).await
+    let answer = async { read(request.send().await.map_err(|e| describe(&e))?).await };
+    asked("http", format!("{what} {url}"), answer).await
 }
 
 async fn read(mut answer: Response) -> Result<Answer, String> {

@@ -12,6 +12,7 @@ use super::{
     TIMEOUT,
     redact::{place, redact},
 };
+use crate::asked::asked;
 
 pub(crate) mod batches;
 pub(crate) mod lookup;
@@ -61,7 +62,8 @@ impl Postgres {
     }
 
     async fn with_options(url: &str, options: &PgConnectOptions) -> Result<Self, String> {
-        let connecting = bounded(url, TIMEOUT, options.connect());
+        let connecting = asked("postgres", "connect", Box::pin(options.connect()));
+        let connecting = bounded(url, TIMEOUT, connecting);
         Ok(Self {
             connection: Mutex::new(connecting.await?),
             url: url.to_owned(),

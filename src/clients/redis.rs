@@ -8,6 +8,7 @@ use redis::{
 };
 
 use super::redact::{place, redact};
+use crate::asked::asked;
 
 /// What a Redis holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,8 @@ impl Redis {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connection = asked("redis", "connect", connecting)
             .await
             .map_err(|e| describe(&e, url))?;
         Ok(Self {
@@ -61,7 +62,7 @@ impl Redis {
     /// Why there was no answer.
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let mut connection = self.connection.clone();
-        let answer: Result<String, RedisError> = connection.ping().await;
+        let answer: Result<String, RedisError> = asked("redis", "PING", connection.ping()).await;
         answer.map(drop).map_err(|e| describe(&e, &self.url))
     }
 
@@ -71,8 +72,9 @@ impl Redis {
     /// Redis' own, or an answer without these figures.
     pub(crate) async fn memory(&self) -> Result<Memory, String> {
         let mut connection = self.connection.clone();
-        let info: Result<InfoDict, RedisError> =
-            redis::cmd("INFO").query_async(&mut connection).await;
+        let command = redis::cmd("INFO");
+        let info = command.query_async(&mut connection);
+        let info: Result<InfoDict, RedisError> = asked("redis", "INFO", info).await;
         let info = info.map_err(|e| describe(&e, &self.url))?;
         let lacks = |name: &str| format!("redis at {}: INFO has no {name}", place(&self.url));
         let number = |name: &str| info.get::<u64>(name).ok_or_else(|| lacks(name));
@@ -90,8 +92,8 @@ impl Redis {
     /// Redis' own.
     pub(crate) async fn set(&self, key: &str, value: &str, expiry: Duration) -> Result<(), String> {
         let mut connection = self.connection.clone();
-        let answer: Result<(), RedisError> =
-            connection.set_ex(key, value, expiry.as_secs().max(1)).await;
+        let setting = connection.set_ex(key, value, expiry.as_secs().max(1));
+        let answer: Result<(), RedisError> = asked("redis", format!("SETEX {key}"), setting).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 
@@ -101,7 +103,8 @@ impl Redis {
     /// Redis' own.
     pub(crate) async fn existing(&self, keys: &[String]) -> Result<usize, String> {
         let mut connection = self.connection.clone();
-        let answer: Result<usize, RedisError> = connection.exists(keys).await;
+        let answer: Result<usize, RedisError> =
+            asked("redis", "EXISTS", connection.exists(keys)).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 
@@ -111,7 +114,7 @@ impl Redis {
     /// Redis' own.
     pub(crate) async fn delete(&self, keys: &[String]) -> Result<usize, String> {
         let mut connection = self.connection.clone();
-        let answer: Result<usize, RedisError> = connection.del(keys).await;
+        let answer: Result<usize, RedisError> = asked("redis", "DEL", connection.del(keys)).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 }

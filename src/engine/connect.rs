@@ -8,6 +8,7 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 
 use crate::{
+    asked::asked,
     error::{Error, Kind, Result},
     invocation::quote,
 };
@@ -100,7 +101,7 @@ impl Engine {
         what: &str,
         call: impl Future<Output = Result<T, DockerError>>,
     ) -> Result<T> {
-        match tokio::time::timeout(limit, call).await {
+        match tokio::time::timeout(limit, asked("docker", what, Box::pin(call))).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(e)) => Err(self.refused(what, &e)),
             Err(_) => {

@@ -91,7 +91,8 @@ impl Engine {
                 answer => answer.map(Some),
             }
         };
-        self.call("inspect a container", inspect).await
+        let what = format!("inspect container {id:.12}");
+        self.call(&what, inspect).await
     }
 
     /// Names of the project's volumes.

@@ -72,7 +72,8 @@ impl Console {
             terminal,
             stdout_color: color(terminal.stdout),
             stderr_color: color(terminal.stderr),
-            live: terminal.stderr && !global.no_progress && !global.quiet,
+            // Lines of `-v` and what is drawn anew would tear each other apart.
+            live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
             quiet: global.quiet,
             secrets: Mutex::new(Vec::new()),
         }

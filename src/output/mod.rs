@@ -7,7 +7,7 @@
 //! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
 //! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `past`: those of a past one; `load`: many
 //!   payments' figures; `adverse`: what bad days did to them; `listing`: plain tables;
-//! - `json`: the machine's form of those.
+//! - `json`: the machine's form of those; `verbose`: what is asked of others meanwhile (`-v`).
 
 mod adverse;
 mod console;
@@ -23,7 +23,9 @@ mod progress;
 pub(crate) mod report;
 mod terminal;
 pub(crate) mod timeline;
+mod verbose;
 
 pub(crate) use console::{Console, Paint};
 pub(crate) use progress::{Progress, word};
 pub(crate) use terminal::Terminal;
+pub(crate) use verbose::listen;

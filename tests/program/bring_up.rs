@@ -370,6 +370,21 @@ fn listings_show_what_is_there(pipeline: &Pipeline) {
         let table = pipeline.caravan(&[command]).expect(0).stdout;
         assert!(table.lines().count() > 4, "{table}");
     }
+    what_was_asked_is_told_beside_the_result(pipeline);
+}
+
+fn what_was_asked_is_told_beside_the_result(pipeline: &Pipeline) {
+    let silent = pipeline.caravan(&["status", "-o", "json"]).expect(0);
+    let told = pipeline.caravan(&["status", "-v", "-o", "json"]).expect(0);
+    assert_eq!(silent.json()["project"], told.json()["project"]);
+    assert!(!silent.stderr.contains(" ms "), "{}", silent.stderr);
+    let asked = " ms  docker    list containers\n";
+    assert!(told.stderr.contains(asked), "{}", told.stderr);
+    let verified = pipeline.caravan(&["verify", "-vv"]).expect(0);
+    for of in ["docker", "kafka", "postgres", "redis", "http"] {
+        let line = format!(" ms  {of:<9} ");
+        assert!(verified.stderr.contains(&line), "{of}: {}", verified.stderr);
+    }
 }
 
 async fn a_deleted_topic_comes_back(pipeline: &Pipeline) {
@@ -386,7 +401,7 @@ fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
         &["up"],
         &["status"],
         &["status", "-o", "json"],
-        &["verify"],
+        &["verify", "-vv"],
         &["verify", "-o", "json"],
         &["test-flow"],
         &["logs"],

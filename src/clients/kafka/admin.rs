@@ -17,6 +17,7 @@ use super::{
     client::{Silent, describe},
     offsets::Offsets,
 };
+use crate::asked::asked;
 
 /// What a change may take: the broker carries it out before it answers.
 const CHANGE: Duration = Duration::from_secs(10);
@@ -146,8 +147,8 @@ impl Kafka {
         let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
         let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        let described = admin
-            .describe_configs(wanted.iter(), &options)
+        let described = admin.describe_configs(wanted.iter(), &options);
+        let described = asked("kafka", "settings of topics", described)
             .await
             .map_err(|e| self.failed(&e))?;
         let mut topics = BTreeMap::new();
@@ -179,7 +180,9 @@ impl Kafka {
         let new = settings
             .iter()
             .fold(new, |new, (setting, value)| new.set(setting, value));
-        let results = admin.create_topics([&new], &change()).await;
+        let options = change();
+        let results = admin.create_topics([&new], &options);
+        let results = asked("kafka", format!("make topic {name}"), results).await;
         for result in results.map_err(|e| self.failed(&e))? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -201,7 +204,9 @@ impl Kafka {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .map_err(|e| self.failed(&e))?;
         }
-        let deleted = admin.delete_records(&list, &change()).await;
+        let options = change();
+        let deleted = admin.delete_records(&list, &options);
+        let deleted = asked("kafka", "delete records", deleted).await;
         super::offsets::absolute(&deleted.map_err(|e| self.failed(&e))?)
             .map_err(|why| super::at(&self.bootstrap, &why))
     }

@@ -55,7 +55,7 @@ impl Kafka {
     async fn without_messages(&self, mut from: Offsets, to: &Offsets) -> Result<Offsets, String> {
         let to: Offsets = to.clone();
         let bootstrap = self.bootstrap.clone();
-        ask(&self.bootstrap, move || {
+        ask(&self.bootstrap, "messages up to the end", move || {
             let client = Client::assigned(&bootstrap, &from, Ends::Told)?;
             let consumer = client.consumer();
             let deadline = Instant::now() + PATIENCE;

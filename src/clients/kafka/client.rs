@@ -13,13 +13,20 @@ use uuid::Uuid;
 
 use super::offsets::Offsets;
 
-/// Says nothing: whatever matters comes back as an error of the call.
+/// The target of librdkafka's own lines.
+pub(crate) const LIBRDKAFKA: &str = "librdkafka";
+
+/// Whatever matters comes back as an error of the call; the rest is for `-vv`.
 pub(super) struct Silent;
 
 impl ClientContext for Silent {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: LIBRDKAFKA, "{facility} {message}");
+    }
 
-    fn error(&self, _: KafkaError, _: &str) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: LIBRDKAFKA, "{error}: {reason}");
+    }
 }
 
 impl ConsumerContext for Silent {}

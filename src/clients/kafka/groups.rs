@@ -34,7 +34,8 @@ impl Kafka {
     /// # Errors
     /// Why there was no answer.
     pub(crate) async fn groups(&self) -> Result<Vec<GroupState>, String> {
-        self.ask(|client| described(client, &listed(client)?)).await
+        let all = |client: &Client| described(client, &listed(client)?);
+        self.ask("all groups", all).await
     }
 
     /// Those of `declared` that exist; of groups that begin alike all.
@@ -43,7 +44,7 @@ impl Kafka {
     /// Why there was no answer.
     pub(crate) async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>, String> {
         let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
-        self.ask(move |client| {
+        self.ask("groups", move |client| {
             let named = declared.iter().map(|group| group.name().map(str::to_owned));
             // A name need not be looked for.
             let mut names = match named.collect::<Option<Vec<_>>>() {

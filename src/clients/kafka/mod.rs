@@ -30,9 +30,11 @@ pub(crate) mod tail;
 pub(crate) mod topics;
 
 use client::Client;
+pub(crate) use client::LIBRDKAFKA;
 use tokio::net::TcpStream;
 
 use super::TIMEOUT;
+use crate::asked::asked;
 
 /// A topic's name and a partition's number.
 pub(crate) type Partition = (String, i32);
@@ -84,17 +86,18 @@ impl Kafka {
             }
             Ok(())
         };
-        kafka.ask(brokers).await?;
+        kafka.ask("brokers", brokers).await?;
         Ok(kafka)
     }
 
     /// Runs a question, which blocks, off the runtime.
     async fn ask<T: Send + 'static>(
         &self,
+        what: &str,
         question: impl FnOnce(&Client) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         let client = Arc::clone(&self.client);
-        ask(&self.bootstrap, move || question(&client)).await
+        ask(&self.bootstrap, what, move || question(&client)).await
     }
 }
 
@@ -103,8 +106,17 @@ pub(super) async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), Stri
     Kafka::answering(bootstrap, timeout).await.map(drop)
 }
 
-/// Runs what blocks off the runtime; errors say which Kafka.
+/// Runs a question, which blocks, off the runtime; errors say which Kafka.
 async fn ask<T: Send + 'static>(
+    bootstrap: &str,
+    what: &str,
+    question: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    asked("kafka", what, wait_for(bootstrap, question)).await
+}
+
+/// As [`ask`], for what is no question: it waits for what may never come.
+async fn wait_for<T: Send + 'static>(
     bootstrap: &str,
     question: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {

@@ -41,7 +41,8 @@ impl Kafka {
             return Ok(Offsets::new());
         }
         let partitions = partitions.to_vec();
-        self.ask(move |client| ends(client, &partitions, end)).await
+        let ends = move |client: &Client| ends(client, &partitions, end);
+        self.ask("ends of partitions", ends).await
     }
 
     /// The first offset of each partition that was written at `at` (milliseconds since the epoch)
@@ -56,7 +57,7 @@ impl Kafka {
     ) -> Result<Offsets, String> {
         // Negative numbers mean the ends.
         let asked = list(partitions, Offset::Offset(at.max(0)))?;
-        self.ask(move |client| {
+        self.ask("offsets by time", move |client| {
             let answered = client
                 .consumer()
                 .offsets_for_times(asked, TIMEOUT)
@@ -133,7 +134,7 @@ impl GroupOffsets {
         for client in &self.clients {
             let client = Arc::clone(client);
             let list = list(partitions, Offset::Invalid)?;
-            let committed = ask(&self.bootstrap, move || {
+            let committed = ask(&self.bootstrap, "committed offsets", move || {
                 let committed = client
                     .consumer()
                     .committed_offsets(list, TIMEOUT)

@@ -16,6 +16,7 @@ use super::{
     Kafka, Partition, ask,
     client::{Client, Ends, describe},
     offsets::{End, Offsets, lag},
+    wait_for,
 };
 
 /// The longest wait for one message: a broker that went away is no reason to wait longer.
@@ -117,7 +118,7 @@ impl Kafka {
             return Ok((state, true));
         }
         let bootstrap = self.bootstrap.clone();
-        ask(&self.bootstrap, move || {
+        ask(&self.bootstrap, "messages", move || {
             let client = Client::assigned(&bootstrap, &span.from, Ends::Told)?;
             while !span.to.is_empty() {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -142,7 +143,7 @@ impl Kafka {
     pub(crate) async fn reader(&self, span: Span) -> Result<Reader, String> {
         let span = span.trimmed();
         let (bootstrap, from) = (self.bootstrap.clone(), span.from.clone());
-        let client = ask(&self.bootstrap, move || {
+        let client = ask(&self.bootstrap, "a reader", move || {
             Client::assigned(&bootstrap, &from, Ends::Told)
         })
         .await?;
@@ -175,7 +176,7 @@ impl Reader {
     ) -> Result<Vec<OwnedMessage>, String> {
         let client = Arc::clone(&self.client);
         let mut span = std::mem::take(&mut self.left);
-        let (messages, span) = ask(&self.bootstrap, move || {
+        let (messages, span) = wait_for(&self.bootstrap, move || {
             let mut messages = Vec::new();
             let mut held = 0;
             while messages.len() < count && held < bytes && !span.to.is_empty() {

@@ -49,10 +49,12 @@ impl Kafka {
     /// Why there was no answer.
     pub(crate) async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail, String> {
         let from = self
-            .ask(move |client| ends(client, &partitions, End::Latest))
+            .ask("ends of partitions", move |client| {
+                ends(client, &partitions, End::Latest)
+            })
             .await?;
         let bootstrap = self.bootstrap.clone();
-        super::ask(&self.bootstrap, move || {
+        super::ask(&self.bootstrap, "a tail", move || {
             Ok(Tail {
                 client: Arc::new(Client::assigned(&bootstrap, &from, Ends::Silent)?),
                 bootstrap,
@@ -69,7 +71,7 @@ impl Tail {
     /// librdkafka's own; the tail stays usable.
     pub(crate) async fn next(&self, patience: Duration) -> Result<Option<Record>, String> {
         let client = Arc::clone(&self.client);
-        super::ask(&self.bootstrap, move || next(&client, patience)).await
+        super::wait_for(&self.bootstrap, move || next(&client, patience)).await
     }
 }
 

@@ -23,7 +23,7 @@ impl Kafka {
     /// # Errors
     /// Why there was no answer.
     pub(crate) async fn topics(&self) -> Result<Vec<TopicState>, String> {
-        self.ask(|client| {
+        self.ask("topics", |client| {
             let metadata = client
                 .fetch_metadata(None, TIMEOUT)
                 .map_err(|e| describe(&e))?;

@@ -133,6 +133,7 @@ impl Engine {
                 answer => answer.map(Some),
             }
         };
-        self.call("inspect an image", inspect).await
+        self.call(&format!("inspect image {reference}"), inspect)
+            .await
     }
 }
