@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Broker {
     pub(super) kafka: Kafka,
     pub(super) topics: BTreeMap<String, TopicState>,
-    /// By group; made first, so that each finds its coordinator while the topics are asked for.
+    /// By group.
     pub(super) offsets: BTreeMap<Group, Result<GroupOffsets, String>>,
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clients::kafka::{
         Partition,
-        offsets::{End, GroupOffsets},
+        offsets::End,
         read::{Reader, Span},
         send::{Outgoing, Sender},
     },
@@ -115,7 +115,6 @@ impl DeadLetters {
             lease,
             seen,
             items: Arc::new(items),
-            groups: BTreeMap::new(),
             cursor,
             patience,
             cancel,
@@ -182,7 +181,6 @@ struct Run<'a> {
     seen: Vec<i64>,
     /// By where they stand on the dead-letter topic.
     items: Arc<HashMap<(i32, i64), Item>>,
-    groups: BTreeMap<String, GroupOffsets>,
     /// Up to where the dead-letter topic was looked through for letters that came back.
     cursor: crate::clients::kafka::offsets::Offsets,
     patience: Duration,
@@ -355,11 +353,7 @@ impl Run<'_> {
         due: &BTreeMap<Partition, i64>,
         deadline: Instant,
     ) -> Result<()> {
-        if !self.groups.contains_key(group) {
-            let offsets = self.letters.kafka.group(group).map_err(unreachable)?;
-            self.groups.insert(group.to_owned(), offsets);
-        }
-        let offsets = &self.groups[group];
+        let offsets = self.letters.kafka.group(group);
         let partitions: Vec<_> = due.keys().cloned().collect();
         loop {
             let committed = offsets.committed(&partitions).await.map_err(unreachable)?;

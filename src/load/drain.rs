@@ -353,7 +353,7 @@ mod tests {
         let group = |service: &str, topic: &str| Group {
             service: service.to_owned(),
             topics: vec![topic.to_owned()],
-            offsets: kafka.group(service).expect("a client"),
+            offsets: kafka.group(service),
         };
         let topic = |name: &str, first, fed_by| Topic {
             name: name.to_owned(),

@@ -1,13 +1,13 @@
 //! What librdkafka hands out and wants back: each in a value that gives it back.
 
 use std::{
-    ffi::{CStr, c_char},
+    ffi::{CStr, CString, c_char},
     ptr::NonNull,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    bindings as ffi,
+    TopicPartitionList, bindings as ffi,
     client::{Client, ClientContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -94,6 +94,33 @@ impl Drop for Operation {
             ffi::rd_kafka_queue_destroy(self.queue.as_ptr());
             ffi::rd_kafka_AdminOptions_destroy(self.options.as_ptr());
         }
+    }
+}
+
+/// Which offsets are asked for: a group's, of some partitions.
+pub(super) struct Wanted(NonNull<ffi::rd_kafka_ListConsumerGroupOffsets_t>);
+
+impl Wanted {
+    /// # Errors
+    /// The name has a NUL in it, or librdkafka had no memory.
+    pub(super) fn new(group: &str, partitions: &TopicPartitionList) -> Result<Self, KafkaError> {
+        let group = CString::new(group).map_err(KafkaError::Nul)?;
+        // SAFETY: both are alive, and copied before it returns.
+        let wanted =
+            unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr()) };
+        let wanted = NonNull::new(wanted).ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
+        Ok(Self(wanted))
+    }
+
+    pub(super) fn pointer(&self) -> *mut ffi::rd_kafka_ListConsumerGroupOffsets_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        // SAFETY: it is this value's own, and given back once.
+        unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_destroy(self.0.as_ptr()) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Consumer groups of both of Kafka's protocols, the classic one and that of KIP-848, as librdkafka
-//! lists and describes them. The crate `rdkafka` wraps neither call, and the one that it does wrap takes
-//! a group of the new protocol for a dead one (docs/decisions/0036).
+//! lists and describes them, and what they have committed. The crate `rdkafka` wraps none of these calls;
+//! of those that it wraps one takes a group of the new protocol for a dead one, and the other wants a
+//! client for each group (docs/decisions/0036).
 //!
 //! Here alone is foreign code called by hand. What has to be so for that to be sound is kept small:
 //! - each handle ([`handle`]) is owned by one value, which is what frees it, also when a call fails;
 //! - answers come on a queue of the call's own, polled up to a deadline: there are no callbacks;
 //! - what librdkafka lends out of an answer is copied before that answer is freed.
 //!
-//! Both calls block; the client stays borrowed, and so alive, until they return.
+//! All calls block; the client stays borrowed, and so alive, until they return.
 
 #![allow(unsafe_code, reason = "what this crate is for")]
 
@@ -17,14 +18,14 @@ use std::{
 };
 
 use rdkafka::{
-    bindings as ffi,
+    TopicPartitionList, bindings as ffi,
     client::{Client, ClientContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
 mod handle;
 
-use handle::{Operation, code, slice, text};
+use handle::{Operation, Wanted, code, slice, text};
 
 /// Which protocol the members of a group speak with its coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,9 @@ pub struct Group {
 
 /// A group's description; None: there is no such group.
 pub type Described = Result<Option<Group>, KafkaError>;
+
+/// Topic, partition, and the offset of the next message that the group is to take.
+pub type Committed = (String, i32, i64);
 
 /// A member of a group. A static one is listed until its session times out, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +181,70 @@ pub fn describe<C: ClientContext>(
     Ok(groups.collect())
 }
 
+/// What a group has committed for some of `partitions`: topic, partition and offset; the others have no
+/// commit, as has any partition of a group that does not exist. One question to its coordinator.
+///
+/// The client needs a `group.id`, whichever: without one librdkafka 2.12.1 crashes when the coordinator
+/// refuses to tell (its issue 5040).
+///
+/// # Errors
+/// librdkafka's, for the group or for one partition.
+pub fn committed<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    partitions: &TopicPartitionList,
+    timeout: Duration,
+) -> Result<Vec<Committed>, KafkaError> {
+    use ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
+    if partitions.count() == 0 {
+        return Ok(Vec::new());
+    }
+    let wanted = Wanted::new(group, partitions)?;
+    let mut pointers = [wanted.pointer()];
+    let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout)?;
+    // SAFETY: as in `list`; there is one, as is said.
+    unsafe {
+        ffi::rd_kafka_ListConsumerGroupOffsets(
+            client.native_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            operation.options(),
+            operation.queue(),
+        );
+    }
+    let answer = operation.answer(timeout)?;
+    // SAFETY: the event is alive; NULL unless it is of this type.
+    let result = unsafe { ffi::rd_kafka_event_ListConsumerGroupOffsets_result(answer.event()) };
+    if result.is_null() {
+        return Err(unexpected());
+    }
+    // SAFETY: the result is not NULL, and the array has as many elements as is written to the count.
+    let groups = unsafe {
+        let mut count = 0;
+        let groups = ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+        slice(&answer, groups.cast_const(), count)
+    };
+    let group = *groups.first().ok_or_else(unexpected)?;
+    // SAFETY: a group of the answer, which is alive, and so is what it lends.
+    unsafe {
+        let error = ffi::rd_kafka_group_result_error(group);
+        if !error.is_null() {
+            return Err(failed(code(error)));
+        }
+        let elements = elements(ffi::rd_kafka_group_result_partitions(group));
+        let offsets = elements.filter_map(|element| match element.err {
+            ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR if element.offset < 0 => None,
+            ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Some(Ok((
+                text(element.topic)?,
+                element.partition,
+                element.offset,
+            ))),
+            error => Some(Err(failed(error.into()))),
+        });
+        offsets.collect()
+    }
+}
+
 /// None: it does not exist.
 ///
 /// # Safety
@@ -245,16 +313,24 @@ unsafe fn partitions(assignment: *const ffi::rd_kafka_MemberAssignment_t) -> Vec
     if assignment.is_null() {
         return Vec::new();
     }
-    // SAFETY: the list is as long as it says, and lives as long as the assignment.
+    // SAFETY: the list lives as long as the assignment.
     unsafe {
-        let list = ffi::rd_kafka_MemberAssignment_partitions(assignment);
-        let Some(list) = list.as_ref() else {
-            return Vec::new();
-        };
-        let count = usize::try_from(list.cnt).unwrap_or(0);
-        let elements = (0..count).map(|n| &*list.elems.add(n));
+        let elements = elements(ffi::rd_kafka_MemberAssignment_partitions(assignment));
         let partitions = elements.map(|e| Some((text(e.topic)?, e.partition)));
         partitions.flatten().collect()
+    }
+}
+
+/// # Safety
+/// `list` is NULL, or alive for `'a`.
+unsafe fn elements<'a>(
+    list: *const ffi::rd_kafka_topic_partition_list_t,
+) -> impl Iterator<Item = &'a ffi::rd_kafka_topic_partition_t> {
+    // SAFETY: as said above; the list is as long as it says.
+    unsafe {
+        let list = list.as_ref();
+        let count = list.map_or(0, |list| usize::try_from(list.cnt).unwrap_or(0));
+        (0..count).filter_map(move |n| list.map(|list| &*list.elems.add(n)))
     }
 }
 

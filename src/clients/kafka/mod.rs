@@ -53,7 +53,7 @@ impl Kafka {
     /// # Errors
     /// librdkafka could not be set up.
     pub(crate) fn new(bootstrap: &str) -> Result<Self, String> {
-        let client = Client::new(bootstrap, None).map_err(|why| at(bootstrap, &why))?;
+        let client = Client::new(bootstrap).map_err(|why| at(bootstrap, &why))?;
         Ok(Self {
             client: Arc::new(client),
             bootstrap: bootstrap.to_owned(),

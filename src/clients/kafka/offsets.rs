@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, types::RDKafkaErrorCode};
+use rdkafka::{
+    Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode,
+};
 
 use super::{
-    Kafka, Partition, TIMEOUT, ask,
+    Kafka, Partition, TIMEOUT,
     client::{Client, describe},
     groups::meant,
 };
@@ -76,14 +77,11 @@ impl Kafka {
         group: &str,
         partitions: &[Partition],
     ) -> Result<Offsets, String> {
-        self.group(group)?.committed(partitions).await
+        self.group(group).committed(partitions).await
     }
 
-    /// A client that reads `group`'s offsets: for asking again and again.
-    ///
-    /// # Errors
-    /// librdkafka could not be set up.
-    pub(crate) fn group(&self, group: &str) -> Result<GroupOffsets, String> {
+    /// Reads `group`'s offsets, again and again.
+    pub(crate) fn group(&self, group: &str) -> GroupOffsets {
         self.group_offsets([group])
     }
 
@@ -91,34 +89,30 @@ impl Kafka {
     /// now.
     ///
     /// # Errors
-    /// Kafka does not tell its groups, or librdkafka could not be set up.
+    /// Kafka does not tell its groups.
     pub(crate) async fn declared_group(&self, group: &Group) -> Result<GroupOffsets, String> {
         match group.name() {
-            Some(name) => self.group(name),
+            Some(name) => Ok(self.group(name)),
             None => {
                 let groups = self.groups_of(&[group]).await?;
-                self.group_offsets(meant(group, &groups).iter().map(|g| g.name.as_str()))
+                Ok(self.group_offsets(meant(group, &groups).iter().map(|g| g.name.as_str())))
             }
         }
     }
 
-    fn group_offsets<'g>(
-        &self,
-        names: impl IntoIterator<Item = &'g str>,
-    ) -> Result<GroupOffsets, String> {
-        let client = |name| Client::new(&self.bootstrap, Some(name)).map(Arc::new);
-        Ok(GroupOffsets {
-            clients: names.into_iter().map(client).collect::<Result<_, _>>()?,
-            bootstrap: self.bootstrap.clone(),
-        })
+    fn group_offsets<'g>(&self, names: impl IntoIterator<Item = &'g str>) -> GroupOffsets {
+        GroupOffsets {
+            kafka: self.clone(),
+            names: names.into_iter().map(str::to_owned).collect(),
+        }
     }
 }
 
-/// A consumer with a group's id that never joins it: the coordinator tells it the offsets. Several,
-/// where several groups are declared as one: then the one that is furthest behind counts.
+/// What a group's coordinator knows of its offsets. Of several groups, where they are declared as one:
+/// then the one that is furthest behind counts.
 pub(crate) struct GroupOffsets {
-    clients: Vec<Arc<Client>>,
-    bootstrap: String,
+    kafka: Kafka,
+    names: Vec<String>,
 }
 
 impl GroupOffsets {
@@ -131,23 +125,46 @@ impl GroupOffsets {
         if partitions.is_empty() {
             return Ok(all);
         }
-        for client in &self.clients {
-            let client = Arc::clone(client);
-            let list = list(partitions, Offset::Invalid)?;
-            let committed = ask(&self.bootstrap, "committed offsets", move || {
-                let committed = client
-                    .consumer()
-                    .committed_offsets(list, TIMEOUT)
-                    .map_err(|e| describe(&e))?;
-                absolute(&committed)
-            });
-            for (partition, offset) in committed.await? {
+        for name in &self.names {
+            let (name, list) = (name.clone(), list(partitions, Offset::Invalid)?);
+            let ask = move |client: &Client| committed(client, &name, &list);
+            for (partition, offset) in self.kafka.ask("committed offsets", ask).await? {
                 let least = all.entry(partition).or_insert(offset);
                 *least = offset.min(*least);
             }
         }
         Ok(all)
     }
+}
+
+/// Asks again while the coordinator is only just taking office, as after a broker's start.
+fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets, String> {
+    let began = Instant::now();
+    loop {
+        let passing = match kafka_admin::committed(client, group, list, TIMEOUT) {
+            Ok(offsets) => {
+                let offsets = offsets.into_iter();
+                return Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect());
+            }
+            Err(error) if is_taking_office(&error) => error,
+            Err(error) => return Err(describe(&error)),
+        };
+        if began.elapsed() > TIMEOUT {
+            return Err(describe(&passing));
+        }
+        thread::sleep(LEADER);
+    }
+}
+
+fn is_taking_office(error: &KafkaError) -> bool {
+    let passing = [
+        RDKafkaErrorCode::CoordinatorLoadInProgress,
+        RDKafkaErrorCode::CoordinatorNotAvailable,
+        RDKafkaErrorCode::NotCoordinator,
+    ];
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| passing.contains(&code))
 }
 
 /// Offsets between what a group has committed and the end, over all `latest`: as many messages, but for
@@ -240,12 +257,32 @@ pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets, String> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::{
+        mocking::MockCluster,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+
     use super::*;
 
     fn offsets<const N: usize>(values: [(i32, i64); N]) -> Offsets {
         values
             .map(|(p, offset)| (("t".to_owned(), p), offset))
             .into()
+    }
+
+    /// In a client without a group of its own librdkafka 2.12.1 crashes on it (its issue 5040).
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_coordinator_that_is_only_just_taking_office_is_asked_again() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let refusals = [
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        ];
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refusals);
+        let kafka = Kafka::new(&cluster.bootstrap_servers()).expect("a client");
+        let committed = kafka.committed("nobody", &[("t".to_owned(), 0)]).await;
+        assert_eq!(committed, Ok(Offsets::new()));
     }
 
     #[test]
