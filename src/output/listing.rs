@@ -1,16 +1,26 @@
 //! Plain tables, as `kubectl get` writes them: a header, aligned columns, no frame.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::Console;
 
+/// Between two columns.
+const GAP: u16 = 2;
+
 /// A table of `header` and `rows`; fits a terminal, never wraps elsewhere.
 pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) -> String {
+    arranged(console.width(), header, rows)
+}
+
+fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let names: Vec<_> = (0..header.len())
+        .map(|n| width_of_names(&rows, n))
+        .collect();
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_header(header.to_vec());
-    match console.width() {
+    match width {
         Some(width) => {
             table
                 .set_content_arrangement(ContentArrangement::Dynamic)
@@ -21,12 +31,26 @@ pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) 
         }
     }
     table.add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for (column, name) in table.column_iter_mut().zip(names) {
+        column.set_padding((0, GAP));
+        // Names are there to be copied: rather than one of them the texts beside it are broken.
+        let name = name.filter(|name| width.is_some_and(|width| *name <= width / 2));
+        if let Some(name) = name {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(name + GAP)));
+        }
     }
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n")
+}
+
+/// How wide column `n` is, where each of its cells is one word; None, too, of one that is painted.
+fn width_of_names(rows: &[Vec<String>], n: usize) -> Option<u16> {
+    let cells = || rows.iter().filter_map(|row| row.get(n));
+    let is_name = |cell: &String| !cell.contains(|c: char| c.is_whitespace() || c.is_control());
+    let are_names = cells().all(is_name);
+    let longest = cells().map(|cell| cell.chars().count()).max()?;
+    are_names.then(|| u16::try_from(longest).ok()).flatten()
 }
 
 /// `3 topics`, `1 topic`.
@@ -56,6 +80,31 @@ pub(crate) fn duration(duration: std::time::Duration) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    #[test]
+    fn names_stay_whole_as_long_as_there_is_room_for_texts() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = vec![
+            row([
+                "groups.session-worker.assigned",
+                "every partition held by a running container",
+                "3 of 3",
+            ]),
+            row(["groups.cache-worker.lag", "worked off", "0"]),
+        ];
+        let shown = |width| super::arranged(width, &["CHECK", "EXPECTED", "SEEN"], rows.clone());
+        assert_eq!(
+            shown(Some(62)),
+            "CHECK                           EXPECTED              SEEN
+groups.session-worker.assigned  every partition held  3 of 3
+                                by a running
+                                container
+groups.cache-worker.lag         worked off            0"
+        );
+        let longest = |text: &str| text.lines().map(str::len).max();
+        assert!(longest(&shown(Some(40))) <= Some(40));
+        assert!(shown(None).contains("held by a running container  3 of 3"));
+    }
 
     #[test]
     fn durations_read_well() {
