@@ -122,10 +122,14 @@ impl Postgres {
         let answer = patience + Duration::from_secs(1);
         let rows = async {
             bound.execute(&mut *connection).await?;
-            match query.fetch_all(&mut *connection).await {
+            let rows = match query.fetch_all(&mut *connection).await {
                 Err(e) if is_canceled(&e) => Ok(None),
                 rows => rows.map(Some),
-            }
+            };
+            // Others ask on this connection, too.
+            let unbound = sqlx::query("RESET statement_timeout");
+            let unbound = unbound.execute(&mut *connection).await;
+            rows.and_then(|rows| unbound.map(|_| rows))
         };
         let Some(rows) = bounded(&self.url, answer, rows).await? else {
             return Ok(None);

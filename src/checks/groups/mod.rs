@@ -1,4 +1,5 @@
-//! Consumer groups: there, at rest, every partition held by a running container, worked off.
+//! Consumer groups: there, at rest, every partition held by a running container, worked off, and with
+//! rows for what is committed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
