@@ -150,10 +150,13 @@ async fn read(
     Ok(events)
 }
 
-fn event(correlation: &Correlation, message: &BorrowedMessage<'_>) -> Option<Event> {
+fn event(correlation: &Correlation, message: &impl Message) -> Option<Event> {
     let mut ids = Vec::new();
     let note = |id: &str| {
-        ids.push(id.to_owned());
+        // A key and an envelope mostly say the same.
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
         None::<()>
     };
     let _none_is_the_one = correlation.find_in(message, note);
@@ -244,6 +247,8 @@ fn judge(tables: &Tables<'_>, without: &[&Event], found: bool, now: DateTime<Utc
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::{Timestamp, message::OwnedMessage};
+
     use super::*;
     use crate::{checks::finding::Status, pipeline::tests::shipped};
 
@@ -274,6 +279,21 @@ mod tests {
         assert_eq!(of("session-worker"), Some((own("tutoring_sessions"), 4)));
         assert_eq!(of("cache-worker"), None, "it writes to none");
         assert_eq!(of("payment-service"), None, "nothing comes before it");
+    }
+
+    #[test]
+    fn an_event_has_each_id_that_it_may_be_of_once() {
+        let of = |key: &str, timestamp| {
+            let value = br#"{"correlationId":"p-1"}"#.to_vec();
+            let (key, at) = (key.as_bytes().to_vec(), timestamp);
+            let message = OwnedMessage::new(Some(value), Some(key), "t".to_owned(), at, 0, 7, None);
+            super::event(&Correlation::default(), &message)
+        };
+        let made = Timestamp::CreateTime(1_000);
+        let ids = |key| of(key, made).expect("an event").ids;
+        assert_eq!(ids("p-1"), ["p-1"]);
+        assert_eq!(ids("customer-7"), ["customer-7", "p-1"]);
+        assert_eq!(of("p-1", Timestamp::NotAvailable), None);
     }
 
     #[test]
