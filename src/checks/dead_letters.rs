@@ -27,9 +27,8 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         return Vec::new();
     };
     let empty = async move |facts: &Facts<'_>| match facts.letters().await {
-        Some(Ok(survey)) => judge(facts, survey),
-        Some(Err(why)) => Outcome::fail(why.clone()),
-        None => Outcome::pass("none"),
+        Ok(survey) => judge(facts, survey),
+        Err(why) => Outcome::fail(why.clone()),
     };
     let room = async move |facts: &Facts<'_>| match limits(facts).await {
         Ok(limits) => judge_room(facts, topic, &limits),

@@ -158,11 +158,10 @@ impl<'a> Facts<'a> {
         self.redis.get_or_init(connect).await
     }
 
-    /// What stands in the dead-letter topic, where one is declared.
-    pub(super) async fn letters(&self) -> Option<&Result<Survey, String>> {
-        self.pipeline.dead_letters.as_ref()?;
+    /// What stands in the dead-letter topic, if one is declared.
+    pub(super) async fn letters(&self) -> &Result<Survey, String> {
         let survey = || dead_letters::survey(self);
-        Some(self.letters.get_or_init(survey).await)
+        self.letters.get_or_init(survey).await
     }
 
     /// A `caravan` command line for this pipeline.

@@ -116,7 +116,7 @@ impl Search<'_> {
     ) -> Result<(i64, Reading<T>), String> {
         let mut size = FIRST;
         while left.messages() > 0 && reading.found.is_empty() {
-            let piece = last(&left, size);
+            let piece = left.last(size);
             let start = piece.from.clone();
             let whole;
             (reading, whole) = self.read(topic, piece, reading, pick).await?;
@@ -204,16 +204,6 @@ fn parts(span: &Span, likely: Option<i32>) -> [Span; 2] {
     [part(true), part(false)]
 }
 
-/// The last `size` messages of each partition.
-fn last(span: &Span, size: i64) -> Span {
-    let mut piece = span.clone();
-    for (partition, from) in &mut piece.from {
-        let end = span.to.get(partition).copied().unwrap_or(*from);
-        *from = (end - size).max(*from);
-    }
-    piece
-}
-
 /// From when on all is there, where `first` says that something was deleted: as long ago as the
 /// oldest message of that partition of which the oldest is youngest.
 fn kept_since(first: &Offsets, oldest: &BTreeMap<i32, i64>) -> Option<DateTime<Utc>> {
@@ -244,7 +234,7 @@ mod tests {
 
     #[test]
     fn pieces_are_taken_from_the_end_and_never_beyond_the_beginning() {
-        let piece = last(&span([(0, 10, 100), (1, 95, 100)]), 20);
+        let piece = span([(0, 10, 100), (1, 95, 100)]).last(20);
         assert_eq!(piece, span([(0, 80, 100), (1, 95, 100)]));
         assert_eq!(piece.messages(), 25);
     }

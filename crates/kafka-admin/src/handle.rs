@@ -142,13 +142,29 @@ impl Drop for Answer {
 
 /// What an answer lends, for as long as that lives.
 ///
+/// # Errors
+/// It is an answer to another question. That cannot be; if it is, nothing is read that is not there.
+///
 /// # Safety
-/// `first` is NULL, or the first of `count` elements that live as long as the answer.
-pub(super) unsafe fn slice<T>(_: &Answer, first: *const T, count: usize) -> &[T] {
+/// Both are librdkafka's: `result` gives NULL unless the event is of its type, and `elements` an array
+/// with as many elements as it writes to the count, which live as long as the event.
+pub(super) unsafe fn lent<R, T>(
+    answer: &Answer,
+    result: unsafe extern "C" fn(*mut ffi::rd_kafka_event_t) -> *const R,
+    elements: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const T,
+) -> Result<&[*const T], KafkaError> {
+    // SAFETY: the event is alive.
+    let result = unsafe { result(answer.event()) };
+    if result.is_null() {
+        return Err(failed(RDKafkaErrorCode::Fail));
+    }
+    let mut count = 0;
+    // SAFETY: the result is not NULL.
+    let first = unsafe { elements(result, &raw mut count) };
     match first.is_null() {
-        true => &[],
+        true => Ok(&[]),
         // SAFETY: as said above.
-        false => unsafe { std::slice::from_raw_parts(first, count) },
+        false => Ok(unsafe { std::slice::from_raw_parts(first, count) }),
     }
 }
 

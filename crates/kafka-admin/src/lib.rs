@@ -25,7 +25,7 @@ use rdkafka::{
 
 mod handle;
 
-use handle::{Operation, Wanted, code, slice, text};
+use handle::{Operation, Wanted, code, lent, text};
 
 /// Which protocol the members of a group speak with its coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +105,20 @@ pub fn list<C: ClientContext>(
         );
     }
     let answer = operation.answer(timeout)?;
-    // SAFETY: the event is alive; NULL unless it is of this type.
-    let result = unsafe { ffi::rd_kafka_event_ListConsumerGroups_result(answer.event()) };
-    if result.is_null() {
-        return Err(unexpected());
-    }
-    // SAFETY: the result is not NULL, and both arrays have as many elements as is written to the count.
+    let result = ffi::rd_kafka_event_ListConsumerGroups_result;
+    // SAFETY: librdkafka's, for this event.
     let (errors, groups) = unsafe {
-        let mut count = 0;
-        let errors = ffi::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut count);
-        let errors = slice(&answer, errors.cast_const(), count);
-        let groups = ffi::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut count);
-        (errors, slice(&answer, groups.cast_const(), count))
+        let errors = lent(
+            &answer,
+            result,
+            ffi::rd_kafka_ListConsumerGroups_result_errors,
+        )?;
+        let groups = lent(
+            &answer,
+            result,
+            ffi::rd_kafka_ListConsumerGroups_result_valid,
+        )?;
+        (errors, groups)
     };
     if let Some(error) = errors.first() {
         // SAFETY: an error of the answer, which is alive.
@@ -163,16 +165,14 @@ pub fn describe<C: ClientContext>(
         );
     }
     let answer = operation.answer(timeout)?;
-    // SAFETY: the event is alive; NULL unless it is of this type.
-    let result = unsafe { ffi::rd_kafka_event_DescribeConsumerGroups_result(answer.event()) };
-    if result.is_null() {
-        return Err(unexpected());
-    }
-    // SAFETY: the result is not NULL, and the array has as many elements as is written to the count.
+    let result = ffi::rd_kafka_event_DescribeConsumerGroups_result;
+    // SAFETY: librdkafka's, for this event.
     let described = unsafe {
-        let mut count = 0;
-        let groups = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-        slice(&answer, groups.cast_const(), count)
+        lent(
+            &answer,
+            result,
+            ffi::rd_kafka_DescribeConsumerGroups_result_groups,
+        )?
     };
     let groups = described.iter().map(|group| {
         // SAFETY: a group of the answer, which is alive.
@@ -213,18 +213,18 @@ pub fn committed<C: ClientContext>(
         );
     }
     let answer = operation.answer(timeout)?;
-    // SAFETY: the event is alive; NULL unless it is of this type.
-    let result = unsafe { ffi::rd_kafka_event_ListConsumerGroupOffsets_result(answer.event()) };
-    if result.is_null() {
-        return Err(unexpected());
-    }
-    // SAFETY: the result is not NULL, and the array has as many elements as is written to the count.
+    let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result;
+    // SAFETY: librdkafka's, for this event.
     let groups = unsafe {
-        let mut count = 0;
-        let groups = ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-        slice(&answer, groups.cast_const(), count)
+        lent(
+            &answer,
+            result,
+            ffi::rd_kafka_ListConsumerGroupOffsets_result_groups,
+        )?
     };
-    let group = *groups.first().ok_or_else(unexpected)?;
+    let group = *groups
+        .first()
+        .ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
     // SAFETY: a group of the answer, which is alive, and so is what it lends.
     unsafe {
         let error = ffi::rd_kafka_group_result_error(group);
@@ -336,9 +336,4 @@ unsafe fn elements<'a>(
 
 fn failed(code: RDKafkaErrorCode) -> KafkaError {
     KafkaError::GroupListFetch(code)
-}
-
-/// An answer to another question cannot be; if it is, that is no reason to read what is not there.
-fn unexpected() -> KafkaError {
-    failed(RDKafkaErrorCode::Fail)
 }

@@ -14,7 +14,10 @@ use worker_runtime::kafka::is_synthetic;
 use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
     clients::{
-        kafka::{offsets::Offsets, read::Span},
+        kafka::{
+            offsets::{Offsets, next},
+            read::Span,
+        },
         postgres::{Postgres, lookup::Lookup},
     },
     dead_letters::{Letter, Place},
@@ -120,16 +123,10 @@ async fn judged(
 
 /// The last offsets of a topic's partitions that are committed.
 fn last(topic: &str, earliest: &Offsets, committed: &Offsets) -> Span {
-    let own = || earliest.iter().filter(|((t, _), _)| t == topic);
-    let end = |partition, first: i64| committed.get(partition).copied().unwrap_or(first);
-    Span {
-        from: own()
-            .map(|(p, first)| (p.clone(), (end(p, *first) - LAST).max(*first)))
-            .collect(),
-        to: own()
-            .map(|(p, first)| (p.clone(), end(p, *first)))
-            .collect(),
-    }
+    let own = earliest.iter().filter(|((t, _), _)| t == topic);
+    let from: Offsets = own.map(|(p, first)| (p.clone(), *first)).collect();
+    let to = next(committed, &from, &from);
+    Span { from, to }.last(LAST)
 }
 
 /// Those of no test that stand there and say whose they are.
@@ -200,7 +197,7 @@ async fn any_row(postgres: &Postgres, tables: &[&Table], event: &Event) -> Resul
 /// Whether it is known to have had no effect: it is a dead letter. One that does not say of which
 /// event it is may be of any that came before it.
 async fn given_up(facts: &Facts<'_>, service: &Service, event: &Event) -> bool {
-    let Some(Ok(survey)) = facts.letters().await else {
+    let Ok(survey) = facts.letters().await else {
         return false;
     };
     let group = service.group.as_ref().and_then(|group| group.name());

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::pipeline::Group;
 
-/// Between two questions while a partition has no leader.
-const LEADER: Duration = Duration::from_millis(100);
+/// Between two questions while a partition has no leader, or a group no coordinator.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An offset for each partition.
 pub(crate) type Offsets = BTreeMap<Partition, i64>;
@@ -137,22 +137,23 @@ impl GroupOffsets {
     }
 }
 
-/// Asks again while the coordinator is only just taking office, as after a broker's start.
+/// Also of a coordinator that is only just taking office, as after a broker's start.
 fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets, String> {
+    let ask = || kafka_admin::committed(client, group, list, TIMEOUT);
+    let answer = patiently(ask, |answer| answer.as_ref().is_err_and(is_taking_office));
+    let offsets = answer.map_err(|e| describe(&e))?.into_iter();
+    Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect())
+}
+
+/// The first answer that is no passing state of the broker's, or the last one in time.
+fn patiently<T>(ask: impl Fn() -> T, is_passing: impl Fn(&T) -> bool) -> T {
     let began = Instant::now();
     loop {
-        let passing = match kafka_admin::committed(client, group, list, TIMEOUT) {
-            Ok(offsets) => {
-                let offsets = offsets.into_iter();
-                return Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect());
-            }
-            Err(error) if is_taking_office(&error) => error,
-            Err(error) => return Err(describe(&error)),
-        };
-        if began.elapsed() > TIMEOUT {
-            return Err(describe(&passing));
+        let answer = ask();
+        if !is_passing(&answer) || began.elapsed() > TIMEOUT {
+            return answer;
         }
-        thread::sleep(LEADER);
+        thread::sleep(PAUSE);
     }
 }
 
@@ -203,17 +204,9 @@ pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Resul
             End::Latest => Offset::End,
         },
     )?;
-    let began = Instant::now();
-    loop {
-        let answered = client
-            .consumer()
-            .offsets_for_times(asked.clone(), TIMEOUT)
-            .map_err(|e| describe(&e))?;
-        if !has_no_leader(&answered) || began.elapsed() > TIMEOUT {
-            return absolute(&answered);
-        }
-        thread::sleep(LEADER);
-    }
+    let ask = || client.consumer().offsets_for_times(asked.clone(), TIMEOUT);
+    let answer = patiently(ask, |answer| answer.as_ref().is_ok_and(has_no_leader));
+    absolute(&answer.map_err(|e| describe(&e))?)
 }
 
 /// Whether a partition's leader is just being found: for some moments after a broker's start.

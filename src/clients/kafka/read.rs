@@ -35,6 +35,16 @@ impl Span {
         lag(&Offsets::new(), &self.from, &self.to)
     }
 
+    /// The last `size` messages of each partition.
+    pub(crate) fn last(&self, size: i64) -> Self {
+        let mut piece = self.clone();
+        for (partition, from) in &mut piece.from {
+            let end = self.to.get(partition).copied().unwrap_or(*from);
+            *from = (end - size).max(*from);
+        }
+        piece
+    }
+
     /// Without the partitions in which nothing stands.
     fn trimmed(mut self) -> Self {
         let from = &self.from;
