@@ -65,7 +65,6 @@ pub(crate) use graph::with_dependencies;
 pub(crate) use logs::{Filter, LogOptions, Logs};
 pub(crate) use plan::Action;
 pub(crate) use preview::{Absent, Planned, Preview, Taken};
-pub(crate) use published::Published;
 pub(crate) use report::{ServiceReport, UpReport};
 pub(crate) use up::Goal;
 pub(crate) use vantage::Vantage;

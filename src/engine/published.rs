@@ -7,19 +7,7 @@ use bollard::{
 use futures_util::future::try_join_all;
 
 use super::{connect::Engine, labels};
-use crate::error::Result;
-
-/// A host port that a container has, or gets as soon as it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Published {
-    pub(crate) number: u16,
-    /// `tcp` or `udp`
-    pub(crate) protocol: String,
-    /// The container's name.
-    pub(crate) container: String,
-    /// The Compose project that it belongs to.
-    pub(crate) project: Option<String>,
-}
+use crate::{error::Result, pipeline::PortBinding};
 
 impl Engine {
     /// The host ports of all containers that run, or that are about to: created, or between two
@@ -27,7 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub(crate) async fn published(&self) -> Result<Vec<Published>> {
+    pub(crate) async fn published(&self) -> Result<Vec<PortBinding>> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let list = self.docker.list_containers(Some(options));
         let containers = self.call("list containers", list).await?;
@@ -38,7 +26,7 @@ impl Engine {
                 ) => self.bindings(container).await?,
                 _ => ports(container),
             };
-            let named = |(number, protocol)| Published {
+            let named = |(number, protocol)| PortBinding {
                 number,
                 protocol,
                 container: name(container),

@@ -22,7 +22,6 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{correlation::Correlation, pattern::Pattern, yaml::Position};
-use crate::engine::images::TEMPLATES;
 
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -299,6 +298,10 @@ impl Service {
     }
 }
 
+/// Images that Caravan can build from its own templates (`templates/images/NAME`): what
+/// `image-from` may say, besides `self`.
+pub(crate) const TEMPLATES: &[&str] = &["kafka", "postgres", "redis"];
+
 /// Where a service's image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ImageFrom {
@@ -360,6 +363,19 @@ pub(crate) enum Effect {
     Topics,
     /// The declared migrations.
     Migrations,
+}
+
+/// A host port that a container of the engine has, or will have as soon as it runs, whichever
+/// project it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PortBinding {
+    pub(crate) number: u16,
+    /// `tcp` or `udp`
+    pub(crate) protocol: String,
+    /// The container's name.
+    pub(crate) container: String,
+    /// The Compose project of the container.
+    pub(crate) project: Option<String>,
 }
 
 /// A published TCP or UDP port.

@@ -1,9 +1,8 @@
 //! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
-//! `dotenv` (reading `.env`) and `file` (writing it), `secrets` (the generated ones), `ports` (the
+//! `file` (writing `.env`), `secrets` (the generated ones), `ports` (the
 //! chosen ones), `files` (secrets and configs that containers are given), `lock` (one `up` at a
 //! time).
 
-pub(crate) mod dotenv;
 mod file;
 mod files;
 mod lock;

@@ -13,9 +13,8 @@ use std::{
 
 use super::file;
 use crate::{
-    engine::Published,
     error::{Error, Kind, Result},
-    pipeline::{HostPorts, Port, Set, Source, VariablePort},
+    pipeline::{HostPorts, Port, PortBinding, Set, Source, VariablePort},
 };
 
 /// A port that was chosen in a default's place.
@@ -32,7 +31,7 @@ pub(crate) struct Chosen {
 /// What of the host can be asked.
 pub(crate) struct Host<'a> {
     /// By the engine's containers.
-    pub(crate) published: &'a [Published],
+    pub(crate) published: &'a [PortBinding],
     /// Whether the engine runs here, so that trying a port tells whether it is free.
     pub(crate) local: bool,
 }
@@ -176,7 +175,7 @@ impl Choice<'_> {
             let mut published = self.host.published.iter();
             published.find(|p| p.number == number && p.protocol == port.protocol)
         };
-        let ours = |p: &&Published| p.project.as_deref() == Some(self.source.project());
+        let ours = |p: &&PortBinding| p.project.as_deref() == Some(self.source.project());
         let ports = ports.iter().map(|p| &p.port);
         if let Some(holder) = ports.clone().filter_map(published).find(|p| !ours(p)) {
             return Ok(Some(named(holder)));
@@ -232,7 +231,7 @@ impl Choice<'_> {
     }
 }
 
-fn named(holder: &Published) -> String {
+fn named(holder: &PortBinding) -> String {
     match &holder.project {
         Some(project) => format!("{} of the project {project}", holder.container),
         None => format!("the container {}", holder.container),

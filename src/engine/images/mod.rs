@@ -34,7 +34,6 @@ pub(crate) use needed::{Needed, Present, Provenance};
 pub(crate) use pack::architecture;
 pub(super) use pack::packed_reference;
 pub(super) use resolve::Images;
-pub(crate) use template::TEMPLATES;
 pub(crate) use unfinished::Unfinished;
 
 /// Names of what is made here; never an official one.

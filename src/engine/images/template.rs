@@ -8,9 +8,6 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Names of `templates/images/`: what `image-from` may say, besides `self`.
-pub(crate) const TEMPLATES: &[&str] = &["kafka", "postgres", "redis"];
-
 /// A template: the files of an image's build context.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -87,7 +84,7 @@ const REDIS: Template = Template {
     upstream: None,
 };
 
-/// A template by its name in [`TEMPLATES`].
+/// A template by its name in [`crate::pipeline::TEMPLATES`].
 ///
 /// # Errors
 /// There is none of that name: the declaration's parser let through what it should not.
@@ -173,14 +170,14 @@ mod tests {
 
     #[test]
     fn every_name_has_its_template() {
-        for name in TEMPLATES {
+        for name in crate::pipeline::TEMPLATES {
             assert!(template(name).is_ok(), "{name}");
         }
     }
 
     #[test]
     fn nothing_is_left_to_fill_in() {
-        for name in TEMPLATES {
+        for name in crate::pipeline::TEMPLATES {
             for base in [None, Some("official:1")] {
                 let rendered = template(name).expect("exists").render("4.1.1", base);
                 for (file, text) in rendered.files {

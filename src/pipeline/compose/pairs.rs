@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    pipeline::{
-        problem::Problem,
-        read::Context,
-        yaml::{Fields, View},
-    },
-    state::dotenv,
+use crate::pipeline::{
+    problem::Problem,
+    read::Context,
+    source::dotenv,
+    yaml::{Fields, View},
 };
 
 /// Names, each with its value if it has one.

@@ -1,8 +1,7 @@
 //! `x-caravan` of a service: how it proves that it works, and its part in the flow.
 
-use crate::{
-    engine::images::TEMPLATES,
-    pipeline::{Effect, Group, Http, ImageFrom, Pattern, Ready, problem::Problem, yaml::View},
+use crate::pipeline::{
+    Effect, Group, Http, ImageFrom, Pattern, Ready, TEMPLATES, problem::Problem, yaml::View,
 };
 
 use super::{http::http, patterns::pattern};

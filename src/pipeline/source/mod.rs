@@ -1,6 +1,8 @@
 //! Which declaration this is: `files` (where it is written), `project` (what it is called), and
-//! what lies beside it (`.env`, the state directory); `ports`: which host ports variables decide.
+//! what lies beside it (`.env`, read by `dotenv`; the state directory); `ports`: which host ports
+//! variables decide.
 
+pub(super) mod dotenv;
 mod files;
 mod ports;
 mod project;
@@ -24,7 +26,6 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     invocation::Invocation,
-    state::dotenv,
 };
 
 /// Active profiles, with commas.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Source;
+use super::{Source, dotenv};
 use crate::{
     error::Result,
     pipeline::{
@@ -14,7 +14,6 @@ use crate::{
         interpolate::{self, Seen, Variables},
         yaml::{Node, Value},
     },
-    state::dotenv,
 };
 
 /// The host ports of a declaration, by who decides them.

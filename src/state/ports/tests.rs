@@ -27,8 +27,8 @@ fn declared() -> Place {
     place
 }
 
-fn held(number: u16, project: &str) -> Published {
-    Published {
+fn held(number: u16, project: &str) -> PortBinding {
+    PortBinding {
         number,
         protocol: "tcp".to_owned(),
         container: format!("{project}-db"),
@@ -37,14 +37,14 @@ fn held(number: u16, project: &str) -> Published {
 }
 
 /// On an engine of another host: which ports of this one are free is not the tests' business.
-fn choose(source: &Source, wanted: &[&str], published: &[Published]) -> Result<Vec<Chosen>> {
+fn choose(source: &Source, wanted: &[&str], published: &[PortBinding]) -> Result<Vec<Chosen>> {
     claiming(source, wanted, published).map(|(chosen, _)| chosen)
 }
 
 fn claiming(
     source: &Source,
     wanted: &[&str],
-    published: &[Published],
+    published: &[PortBinding],
 ) -> Result<(Vec<Chosen>, Claims)> {
     let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
     let host = Host {
