@@ -8,8 +8,8 @@ use crate::{
         schema, status, test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
-    pipeline::Needs,
 };
+use declaration::Needs;
 
 /// Deploys an event-driven pipeline and proves, end to end, that it works.
 #[derive(Debug, Parser)]
@@ -178,6 +178,6 @@ mod tests {
                         holds for all of them.\n"
                 .to_owned();
         describe(&cli, "caravan", &mut text);
-        crate::published::expect("reference.md", &text);
+        declaration::testing::expect_generated("reference.md", &text);
     }
 }

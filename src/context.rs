@@ -13,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::Engine,
-    error::{Error, Kind, Result},
     flags::Global,
-    invocation::Invocation,
     output::Console,
-    pipeline::{self, Pipeline, Source},
     vantage::{Handover, INSIDE},
 };
+use declaration::{Pipeline, Source};
+use diagnostics::{Error, Invocation, Kind, Result};
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -27,7 +26,7 @@ pub(crate) struct Context {
     /// Cancelled by the first Ctrl-C, where a command stops cleanly.
     pub(crate) cancel: CancellationToken,
     pub(crate) invocation: Invocation,
-    request: pipeline::Request,
+    request: declaration::Request,
     host: Option<String>,
     /// Once it is known; where this process runs inside, from the beginning.
     pipeline: OnceLock<Pipeline>,
@@ -79,7 +78,7 @@ impl Context {
             .host
             .clone()
             .or_else(|| env.get("DOCKER_HOST").cloned());
-        let request = pipeline::Request {
+        let request = declaration::Request {
             files: global.file,
             project: global.project,
             env_file: global.env_file,
@@ -114,7 +113,7 @@ impl Context {
 
     /// The declaration's text, found but not yet resolved.
     pub(crate) fn source(&self) -> Result<Source> {
-        pipeline::locate(&self.request)
+        declaration::locate(&self.request)
     }
 
     /// The Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its
@@ -125,14 +124,14 @@ impl Context {
     pub(crate) fn compose_file(&self) -> Result<Source> {
         let mut request = self.request.clone();
         if request.files.is_empty() {
-            let Some(found) = pipeline::compose_file(&request.cwd) else {
+            let Some(found) = declaration::compose_file(&request.cwd) else {
                 return Err(Error::new(Kind::Usage, "there is no Compose file here")
                     .because("neither under one of its usual names, nor named with -f")
                     .hint("caravan init --default writes the shipped pipeline's out for editing"));
             };
             request.files.push(found);
         }
-        pipeline::locate(&request)
+        declaration::locate(&request)
     }
 
     /// A path of the command line, from where Caravan was started.

@@ -5,7 +5,6 @@
 //! `output`. `vantage` runs the same command inside the pipeline's network where it has to be there.
 //! docs/architecture.md tells more.
 
-mod asked;
 mod checks;
 mod cli;
 mod clients;
@@ -13,18 +12,13 @@ mod commands;
 mod context;
 mod dead_letters;
 mod engine;
-mod error;
 mod flags;
-mod invocation;
 mod jobs;
 mod load;
 mod output;
 mod past;
-mod pipeline;
 mod probe;
 mod proposal;
-#[cfg(test)]
-mod published;
 mod state;
 mod vantage;
 
@@ -36,10 +30,10 @@ use crate::{
     cli::{Cli, Command},
     commands::Verdict,
     context::Context,
-    error::{Error, Kind},
     output::{Console, Terminal},
     vantage::Handover,
 };
+use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -73,7 +67,7 @@ fn execute(
     console: Arc<Console>,
     env: std::collections::BTreeMap<String, String>,
     handover: Option<Handover>,
-) -> error::Result<Verdict> {
+) -> diagnostics::Result<Verdict> {
     let defect = |what: &str, e: std::io::Error| Error::new(Kind::Defect, format!("{what}: {e}"));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = cli.command.threads() {

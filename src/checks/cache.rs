@@ -1,10 +1,8 @@
 //! Redis answers, and has room.
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{
-    clients::redis::{Memory, Redis},
-    pipeline::Pipeline,
-};
+use crate::clients::redis::{Memory, Redis};
+use declaration::Pipeline;
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let gone_keys = pipeline.flow.as_ref().and_then(|f| f.gone_keys.as_ref());

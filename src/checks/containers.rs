@@ -9,10 +9,8 @@ use super::{
     finding::{Outcome, Status},
     health, ids,
 };
-use crate::{
-    engine::observed::{Container, State, replicas},
-    pipeline::{Pipeline, Service},
-};
+use crate::engine::observed::{Container, State, replicas};
+use declaration::{Pipeline, Service};
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let services = dependencies_first(pipeline).into_iter();

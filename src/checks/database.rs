@@ -1,10 +1,8 @@
 //! Postgres: reachable, migrated, its tables there; the invariants have a file of their own.
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{
-    clients,
-    pipeline::{Effect, Migrations, Pipeline, Table},
-};
+use crate::clients;
+use declaration::{Effect, Migrations, Pipeline, Table};
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.postgres.is_none() && !asks(pipeline) {

@@ -12,8 +12,8 @@ use crate::{
         journal::Status,
         survey::{MAX_LISTED, Request, Survey},
     },
-    pipeline::{Pipeline, units},
 };
+use declaration::{Pipeline, units};
 
 /// How long letters are looked at; a very full topic is reported by its size and a part of it.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! What runs is what is declared, and of the image that is there (docs/decisions/0034).
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{engine::Drifted, pipeline::Service};
+use crate::engine::Drifted;
+use declaration::Service;
 
 /// As many differences are named.
 const SHOWN: usize = 10;

@@ -9,10 +9,9 @@ use crate::{
     clients::{TIMEOUT, kafka::admin::TopicSettings, postgres::Postgres, redis::Redis},
     dead_letters::survey::Survey,
     engine::{Drifted, Engine, observed::Container},
-    error::Result,
-    invocation::Invocation,
-    pipeline::{Pipeline, Service},
 };
+use declaration::{Pipeline, Service};
+use diagnostics::{Invocation, Result};
 
 /// A pipeline as it is now.
 pub(crate) struct Facts<'a> {

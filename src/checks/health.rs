@@ -5,10 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::finding::Outcome;
-use crate::{
-    engine::observed::{Container, Health},
-    pipeline::Healthcheck,
-};
+use crate::engine::observed::{Container, Health};
+use declaration::Healthcheck;
 
 /// Docker's defaults for what a health check leaves out.
 const INTERVAL: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! Ids that one layer names in another: `layer.subject.aspect`, a contract.
 
-use crate::pipeline::{Effect, Pipeline, Service};
+use declaration::{Effect, Pipeline, Service};
 
 /// Kafka answers.
 pub(super) const KAFKA: &str = "kafka.reachable";

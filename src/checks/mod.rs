@@ -75,8 +75,10 @@ pub(crate) use selection::Selection;
 
 use std::collections::HashSet;
 
-use crate::{engine::Engine, error::Result, invocation::Invocation, pipeline::Pipeline};
+use crate::engine::Engine;
 use check::Check;
+use declaration::Pipeline;
+use diagnostics::{Invocation, Result};
 use facts::Facts;
 use finding::{Finding, Outcome};
 

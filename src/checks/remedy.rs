@@ -4,13 +4,11 @@ use super::{
     facts::Facts,
     finding::{Outcome, Status},
 };
-use crate::{
-    engine::{
-        labels,
-        observed::{State, replicas},
-    },
-    pipeline::Endpoint,
+use crate::engine::{
+    labels,
+    observed::{State, replicas},
 };
+use declaration::Endpoint;
 
 impl Facts<'_> {
     /// As [`Self::remedy`], of what `x-caravan.KEY` declares; that may be no service of this

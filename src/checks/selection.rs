@@ -6,7 +6,7 @@ use super::{
     check::Check,
     finding::{Finding, Status},
 };
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// Which checks a person asked for: all, unless said otherwise.
 #[derive(Debug, Clone, Default)]
@@ -117,7 +117,7 @@ mod tests {
     use crate::checks::plan;
 
     fn chosen(only: &[&str], skip: &[&str]) -> Result<Vec<String>> {
-        let pipeline = crate::pipeline::tests::shipped();
+        let pipeline = declaration::testing::shipped();
         let plan = plan(&pipeline);
         let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let selection = Selection::new(&plan, &owned(only), &owned(skip))?;
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_a_chosen_check_needs_is_made_too() {
-        let pipeline = crate::pipeline::tests::shipped();
+        let pipeline = declaration::testing::shipped();
         let only = ["groups.session-worker.lag".to_owned()];
         let selection = Selection::new(&plan(&pipeline), &only, &[]).expect("is one");
         let made = selection.of(plan(&pipeline));

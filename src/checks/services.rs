@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{
-    clients::http,
-    pipeline::{Http, HttpRequest, Pipeline, Service},
-};
+use crate::clients::http;
+use declaration::{Http, HttpRequest, Pipeline, Service};
 
 /// What a service on loopback may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);

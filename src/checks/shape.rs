@@ -1,7 +1,7 @@
 //! Tables are made of what is declared: columns and indexes.
 
 use super::{check::Check, database::migrate, facts::Facts, finding::Outcome, ids};
-use crate::pipeline::{Pipeline, Table};
+use declaration::{Pipeline, Table};
 
 /// `columns` and `indexes` of each table, as far as they are declared.
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::plan;
-use crate::pipeline::tests::shipped;
+use declaration::testing::shipped;
 
 mod kinds;
 

@@ -6,8 +6,8 @@ use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
 use crate::{
     clients::kafka::{admin::TopicSettings, topics::TopicState},
     dead_letters::journal_of,
-    pipeline::{Effect, Pipeline, Topic},
 };
+use declaration::{Effect, Pipeline, Topic};
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.topics.is_empty() {

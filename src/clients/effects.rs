@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use worker_runtime::kafka::DEAD_LETTER_HEADER_BYTES;
 
 use super::{kafka::Kafka, postgres::Postgres};
-use crate::pipeline::{Endpoint, Migrations, Pipeline};
+use declaration::{Endpoint, Migrations, Pipeline};
 
 /// Declared topics that do not exist, have too few partitions, or no room for dead letters.
 pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>, String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, Response};
 
-use crate::asked::asked;
+use diagnostics::instrument_call;
 
 /// As much of an answer as is read.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -61,7 +61,7 @@ pub(crate) async fn send(
         request = request.header(name, value);
     }
     let answer = async { read(request.send().await.map_err(|e| describe(&e))?).await };
-    asked("http", format!("{what} {url}"), answer).await
+    instrument_call("http", format!("{what} {url}"), answer).await
 }
 
 async fn read(mut answer: Response) -> Result<Answer, String> {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::pipeline::{Effect, Pipeline, Ready};
+use declaration::{Effect, Pipeline, Ready};
 
 mod effects;
 pub(crate) mod http;

@@ -12,7 +12,7 @@ use super::{
     TIMEOUT,
     redact::{place, redact},
 };
-use crate::asked::asked;
+use diagnostics::instrument_call;
 
 pub(crate) mod batches;
 pub(crate) mod lookup;
@@ -62,7 +62,7 @@ impl Postgres {
     }
 
     async fn with_options(url: &str, options: &PgConnectOptions) -> Result<Self, String> {
-        let connecting = asked("postgres", "connect", Box::pin(options.connect()));
+        let connecting = instrument_call("postgres", "connect", Box::pin(options.connect()));
         let connecting = bounded(url, TIMEOUT, connecting);
         Ok(Self {
             connection: Mutex::new(connecting.await?),

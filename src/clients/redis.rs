@@ -8,7 +8,7 @@ use redis::{
 };
 
 use super::redact::{place, redact};
-use crate::asked::asked;
+use diagnostics::instrument_call;
 
 /// What a Redis holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Redis {
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = asked("redis", "connect", connecting)
+        let connection = instrument_call("redis", "connect", connecting)
             .await
             .map_err(|e| describe(&e, url))?;
         Ok(Self {
@@ -62,7 +62,8 @@ impl Redis {
     /// Why there was no answer.
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let mut connection = self.connection.clone();
-        let answer: Result<String, RedisError> = asked("redis", "PING", connection.ping()).await;
+        let answer: Result<String, RedisError> =
+            instrument_call("redis", "PING", connection.ping()).await;
         answer.map(drop).map_err(|e| describe(&e, &self.url))
     }
 
@@ -74,7 +75,7 @@ impl Redis {
         let mut connection = self.connection.clone();
         let command = redis::cmd("INFO");
         let info = command.query_async(&mut connection);
-        let info: Result<InfoDict, RedisError> = asked("redis", "INFO", info).await;
+        let info: Result<InfoDict, RedisError> = instrument_call("redis", "INFO", info).await;
         let info = info.map_err(|e| describe(&e, &self.url))?;
         let lacks = |name: &str| format!("redis at {}: INFO has no {name}", place(&self.url));
         let number = |name: &str| info.get::<u64>(name).ok_or_else(|| lacks(name));
@@ -93,7 +94,8 @@ impl Redis {
     pub(crate) async fn set(&self, key: &str, value: &str, expiry: Duration) -> Result<(), String> {
         let mut connection = self.connection.clone();
         let setting = connection.set_ex(key, value, expiry.as_secs().max(1));
-        let answer: Result<(), RedisError> = asked("redis", format!("SETEX {key}"), setting).await;
+        let answer: Result<(), RedisError> =
+            instrument_call("redis", format!("SETEX {key}"), setting).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 
@@ -104,7 +106,7 @@ impl Redis {
     pub(crate) async fn existing(&self, keys: &[String]) -> Result<usize, String> {
         let mut connection = self.connection.clone();
         let answer: Result<usize, RedisError> =
-            asked("redis", "EXISTS", connection.exists(keys)).await;
+            instrument_call("redis", "EXISTS", connection.exists(keys)).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 
@@ -114,7 +116,8 @@ impl Redis {
     /// Redis' own.
     pub(crate) async fn delete(&self, keys: &[String]) -> Result<usize, String> {
         let mut connection = self.connection.clone();
-        let answer: Result<usize, RedisError> = asked("redis", "DEL", connection.del(keys)).await;
+        let answer: Result<usize, RedisError> =
+            instrument_call("redis", "DEL", connection.del(keys)).await;
         answer.map_err(|e| describe(&e, &self.url))
     }
 }

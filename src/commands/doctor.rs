@@ -4,10 +4,10 @@ use super::Verdict;
 use crate::{
     checks::doctor::{self, Patient},
     context::Context,
-    error::{Error, Kind, Result},
     flags::ReportArgs,
     output::report::{self, Report},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// Examine this machine and its Docker, and say what keeps the pipeline from coming up
 ///

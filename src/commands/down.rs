@@ -1,10 +1,10 @@
 use super::Verdict;
 use crate::{
     context::{Context, Question},
-    error::Result,
     output::Progress,
     state,
 };
+use diagnostics::Result;
 
 /// Stop and remove the pipeline's containers and network; data volumes stay
 #[derive(Debug, clap::Args)]

@@ -11,11 +11,11 @@ use crate::{
         topics::TopicState,
     },
     context::Context,
-    error::Result,
     flags::{Format, OutputArgs},
     output::{json, listing},
-    pipeline::Pipeline,
 };
+use declaration::Pipeline;
+use diagnostics::Result;
 
 /// List the consumer groups, and those that are declared but missing
 #[derive(Debug, clap::Args)]

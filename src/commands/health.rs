@@ -2,7 +2,7 @@
 
 use worker_runtime::health;
 
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// Ask the role that runs in this container whether it is ready
 #[derive(Debug, clap::Args)]

@@ -7,10 +7,10 @@ use std::{
 use super::Verdict;
 use crate::{
     context::Context,
-    error::{Error, Kind, Result},
-    pipeline::{self, SHIPPED},
     proposal::{self, Stack},
 };
+use declaration::SHIPPED;
+use diagnostics::{Error, Kind, Result};
 
 /// Propose an `x-caravan` for a Compose file that has none, or write the shipped pipeline out
 ///
@@ -81,7 +81,7 @@ fn shipped(context: &Context, args: &Args) -> Result<Verdict> {
         return Ok(Verdict::Right);
     }
     write(context, &out, SHIPPED.trim_end())?;
-    let next = match pipeline::is_found(&out) {
+    let next = match declaration::is_found(&out) {
         true => "caravan up".to_owned(),
         false => format!("caravan -f {} up", out.display()),
     };

@@ -11,10 +11,10 @@ use crate::{
         Engine, Filter, LogOptions,
         observed::{Container, LogLine},
     },
-    error::{Error, Kind, Result},
     output::{Console, Paint},
-    pipeline::{Pipeline, correlation::Correlation},
 };
+use declaration::{Pipeline, correlation::Correlation};
+use diagnostics::{Error, Kind, Result};
 
 /// As many lines as are ready, up to so many, are written at once.
 const AT_ONCE: usize = 128;

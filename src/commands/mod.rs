@@ -21,13 +21,9 @@ pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
 
-use crate::{
-    cli::Command,
-    context::Context,
-    error::Result,
-    pipeline::{self, Pipeline},
-    vantage,
-};
+use crate::{cli::Command, context::Context, vantage};
+use declaration::Pipeline;
+use diagnostics::Result;
 
 /// How a command that did its work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +73,6 @@ pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Ver
 fn resolve_services(pipeline: &Pipeline, given: &[String]) -> Result<Vec<String>> {
     given
         .iter()
-        .map(|name| pipeline::find_service(pipeline, name).map(|s| s.name.clone()))
+        .map(|name| declaration::find_service(pipeline, name).map(|s| s.name.clone()))
         .collect()
 }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::{Verdict, resolve_services};
-use crate::{context::Context, error::Result, output::Progress, state};
+use crate::{context::Context, output::Progress, state};
+use diagnostics::Result;
 
 /// Restart the pipeline, or the services named, and wait until they are ready again
 #[derive(Debug, clap::Args)]

@@ -5,12 +5,8 @@ use clap::ValueEnum;
 use serde_json::json;
 use worker_runtime::{RunError, database, settings, settings::SettingsError, telemetry};
 
-use crate::{
-    error::{Error, Kind, Result},
-    jobs,
-    output::Console,
-    vantage,
-};
+use crate::{jobs, output::Console, vantage};
+use diagnostics::{Error, Kind, Result};
 
 /// Run one part of the pipeline in this process, in the foreground
 ///

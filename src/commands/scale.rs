@@ -4,11 +4,11 @@ use super::{Verdict, up};
 use crate::{
     context::Context,
     engine::{Goal, observed::Container},
-    error::{Error, Kind, Result},
     flags::OutputArgs,
-    pipeline::{self, Pipeline, Service},
     state,
 };
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Kind, Result};
 
 /// Run more or fewer replicas of services, until they are scaled again
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let containers = engine.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {
-        let service = pipeline::find_service(&pipeline, name)?;
+        let service = declaration::find_service(&pipeline, name)?;
         check(context, &containers, &pipeline, service, *number)?;
         scale.insert(service.name.clone(), *number);
     }
@@ -123,7 +123,7 @@ fn idle(pipeline: &Pipeline, name: &str, number: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::tests::shipped;
+    use declaration::testing::shipped;
 
     #[test]
     fn a_service_and_a_number() {

@@ -1,5 +1,6 @@
 use super::Verdict;
-use crate::{context::Context, error::Result, output::json, pipeline};
+use crate::{context::Context, output::json};
+use diagnostics::Result;
 
 /// Print the JSON Schema of the declaration, for editors
 ///
@@ -11,6 +12,6 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context) -> Result<Verdict> {
     context
         .console
-        .result(&json::document(&pipeline::schema()?));
+        .result(&json::document(&declaration::schema()?));
     Ok(Verdict::Right)
 }

@@ -7,11 +7,11 @@ use super::{Verdict, up};
 use crate::{
     context::Context,
     engine::observed::Container,
-    error::Result,
     flags::{Format, OutputArgs},
     output::{json, listing},
-    pipeline::Pipeline,
 };
+use declaration::Pipeline;
+use diagnostics::Result;
 
 /// Show each service's containers: state, health, restarts, addresses
 #[derive(Debug, clap::Args)]

@@ -5,12 +5,12 @@ use tokio::sync::mpsc;
 use super::Verdict;
 use crate::{
     context::Context,
-    error::{Kind, Result},
     flags::{Format, OutputArgs},
     load,
     output::{self, json, timeline},
     probe::{self, Cleanup},
 };
+use diagnostics::{Kind, Result};
 
 /// Send synthetic payments through: one, followed hop by hop, or many, timed and all accounted for
 #[derive(Debug, clap::Args)]

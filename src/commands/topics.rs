@@ -6,11 +6,11 @@ use super::Verdict;
 use crate::{
     clients::kafka::{Kafka, offsets::End, topics::TopicState},
     context::Context,
-    error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
     output::{json, listing},
-    pipeline::Pipeline,
 };
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// List the topics, and those that are declared but missing
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 use super::{Verdict, logs::parse_when};
 use crate::{
     context::Context,
-    error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
     output::{self, json},
     past::{self, Next, Past},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// Follow a past payment: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
@@ -139,7 +139,7 @@ fn next(context: &Context, past: &Past, next: &Next) -> String {
         }
         Next::Groups => invocation.command("groups"),
         Next::Logs(service) => {
-            let id = crate::invocation::quote(&past.id);
+            let id = diagnostics::quote(&past.id);
             invocation.command(&format!("logs {service} --correlation-id {id}"))
         }
     }

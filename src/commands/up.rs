@@ -6,12 +6,12 @@ use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     engine::{Engine, Goal, ServiceReport, UpReport, with_dependencies},
-    error::Result,
     flags::{Format, OutputArgs},
     output::{Paint, Progress, json, listing, plan},
-    pipeline::{HostPorts, Origin, Pipeline, Source},
     state,
 };
+use declaration::{HostPorts, Origin, Pipeline, Source};
+use diagnostics::Result;
 
 /// Bring the pipeline up, or the services named with all that they depend on
 #[derive(Debug, clap::Args)]

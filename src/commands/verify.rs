@@ -13,11 +13,11 @@ use crate::{
     },
     context::Context,
     engine::Engine,
-    error::{Error, Kind, Result},
     flags::{ReportArgs, ReportFormat},
     output::report::{self, Report},
-    pipeline::{EVER, Pipeline},
 };
+use declaration::{EVER, Pipeline};
+use diagnostics::{Error, Kind, Result};
 
 /// Prove that every part of the pipeline works
 ///

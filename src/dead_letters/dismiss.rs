@@ -15,10 +15,8 @@ use super::{
     lease::Lease,
     unreachable,
 };
-use crate::{
-    clients::kafka::offsets::End,
-    error::{Error, Kind, Result},
-};
+use crate::clients::kafka::offsets::End;
+use diagnostics::{Error, Kind, Result};
 
 /// How long another run at work is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -5,10 +5,8 @@ use std::{ops::ControlFlow, time::Duration};
 use rdkafka::message::OwnedMessage;
 
 use super::{DeadLetters, Letter, Place, Progress, Tell, journal::Status, too_slow};
-use crate::{
-    clients::kafka::read::Span,
-    error::{Error, Kind, Result},
-};
+use crate::clients::kafka::read::Span;
+use diagnostics::{Error, Kind, Result};
 
 /// Further letters of the same place are named, so many at most.
 const MAX_OTHERS: usize = 20;

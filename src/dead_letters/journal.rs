@@ -18,15 +18,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Letter, Place, Progress, lease::Leases, unreachable};
-use crate::{
-    clients::kafka::{
-        Kafka,
-        offsets::End,
-        read::Span,
-        send::{Outgoing, Sender},
-    },
-    error::{Error, Kind, Result},
+use crate::clients::kafka::{
+    Kafka,
+    offsets::End,
+    read::Span,
+    send::{Outgoing, Sender},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// The journal is small; whoever cannot read it must not send.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,10 +20,8 @@ use super::{
     Event, Tell,
     journal::{Claim, History, Journal, Key, json},
 };
-use crate::{
-    clients::kafka::send::{DELIVERY, Sender},
-    error::{Error, Kind, Result},
-};
+use crate::clients::kafka::send::{DELIVERY, Sender};
+use diagnostics::{Error, Kind, Result};
 
 /// A holder that was silent for so long, by the broker's clock, has lost the lease.
 const HELD: Duration = Duration::from_secs(20);

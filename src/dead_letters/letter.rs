@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rdkafka::{Message, message::Headers};
 
 use super::Place;
-use crate::pipeline::LetterHeaders;
+use declaration::LetterHeaders;
 
 /// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
 /// program may have put anything there.
@@ -93,7 +93,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A message on the dead-letter topic `dead`.
-    pub(in crate::dead_letters) fn message(
+    pub(crate) fn message(
         (partition, offset): (i32, i64),
         headers: &[(&str, &str)],
     ) -> OwnedMessage {

@@ -36,13 +36,11 @@ pub(crate) use letter::Letter;
 pub(crate) use place::Place;
 pub(crate) use selection::Selection;
 
-use crate::{
-    clients::kafka::{
-        Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
-    },
-    error::{Error, Kind, Result},
-    pipeline::{Group, LetterHeaders, Pipeline},
+use crate::clients::kafka::{
+    Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
 };
+use declaration::{Group, LetterHeaders, Pipeline};
+use diagnostics::{Error, Kind, Result};
 pub(crate) use journal::journal_of;
 use journal::{History, Journal};
 

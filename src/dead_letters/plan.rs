@@ -17,10 +17,8 @@ use super::{
     selection::Choices,
     too_slow, unreachable,
 };
-use crate::{
-    clients::kafka::{offsets::End, read::Span},
-    error::Result,
-};
+use crate::clients::kafka::{offsets::End, read::Span};
+use diagnostics::Result;
 
 /// So many places are named of those that are left out for one reason.
 const NAMED: usize = 5;

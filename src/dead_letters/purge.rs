@@ -14,10 +14,8 @@ use super::{
     selection::Choices,
     too_slow, unreachable,
 };
-use crate::{
-    clients::kafka::offsets::Offsets,
-    error::{Error, Kind, Result},
-};
+use crate::clients::kafka::offsets::Offsets;
+use diagnostics::{Error, Kind, Result};
 
 /// What would be deleted.
 #[derive(Debug, Default)]

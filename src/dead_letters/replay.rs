@@ -26,16 +26,14 @@ use super::{
     plan::{Item, Plan},
     unreachable,
 };
-use crate::{
-    clients::kafka::{
-        Partition,
-        offsets::End,
-        read::{Reader, Span},
-        send::{Outgoing, Sender},
-    },
-    error::{Error, Kind, Result},
-    pipeline::LetterHeaders,
+use crate::clients::kafka::{
+    Partition,
+    offsets::End,
+    read::{Reader, Span},
+    send::{Outgoing, Sender},
 };
+use declaration::LetterHeaders;
+use diagnostics::{Error, Kind, Result};
 
 /// The first round is one letter; each next one is ten times as large, up to this.
 const MAX_ROUND: usize = 1_000;

@@ -54,7 +54,7 @@ impl Selection {
             ("--topic", &self.topics),
             ("--group", &self.groups),
         ] {
-            let quoted = values.iter().map(|v| crate::invocation::quote(v));
+            let quoted = values.iter().map(|v| diagnostics::quote(v));
             words.extend(quoted.map(|value| format!("{flag} {value}")));
         }
         for (flag, value) in [

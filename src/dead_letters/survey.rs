@@ -13,7 +13,7 @@ use super::{
     journal::{History, Status},
     selection::Choices,
 };
-use crate::error::Result;
+use diagnostics::Result;
 
 /// More different groups than this are counted together: another program may give each letter a
 /// reason of its own.

@@ -16,11 +16,8 @@ use super::{
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
-use crate::{
-    error::{Error, Result},
-    invocation::Invocation,
-    pipeline::{Pipeline, Service},
-};
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Invocation, Result};
 
 /// One `up` (or `restart`) under way.
 pub(super) struct Apply<'a> {

@@ -4,11 +4,9 @@
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{connect::Engine, vantage::Vantage};
-use crate::{
-    error::{Error, Kind, Result},
-    jobs::ask::{self, Answer, Question},
-    pipeline::{Needs, Pipeline},
-};
+use crate::jobs::ask::{self, Answer, Question};
+use declaration::{Needs, Pipeline};
+use diagnostics::{Error, Kind, Result};
 
 impl Engine {
     /// Asks a question whose answer is at `address`.

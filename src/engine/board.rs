@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::pipeline::{Condition, Service};
+use declaration::{Condition, Service};
 
 /// How far a service has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

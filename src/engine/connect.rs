@@ -7,11 +7,7 @@ use std::{
 
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 
-use crate::{
-    asked::asked,
-    error::{Error, Kind, Result},
-    invocation::quote,
-};
+use diagnostics::{Error, Kind, Result, instrument_call, quote};
 
 /// The oldest engine API that Caravan speaks: Docker 20.10.
 pub(crate) const OLDEST_API: (usize, usize) = (1, 41);
@@ -101,7 +97,7 @@ impl Engine {
         what: &str,
         call: impl Future<Output = Result<T, DockerError>>,
     ) -> Result<T> {
-        match tokio::time::timeout(limit, asked("docker", what, Box::pin(call))).await {
+        match tokio::time::timeout(limit, instrument_call("docker", what, Box::pin(call))).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(e)) => Err(self.refused(what, &e)),
             Err(_) => {

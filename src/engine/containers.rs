@@ -14,7 +14,7 @@ use super::{
     connect::{Engine, status},
     spec::Spec,
 };
-use crate::error::Result;
+use diagnostics::Result;
 
 /// Many containers created and started at once keep an engine busy.
 const WORK: Duration = Duration::from_secs(120);

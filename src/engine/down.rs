@@ -12,7 +12,7 @@ use super::{
     observed::{Container, State},
     stopping::Stopping,
 };
-use crate::error::{Error, Result};
+use diagnostics::{Error, Result};
 
 impl Engine {
     /// Takes a project down, in the order that the labels of its containers tell: it needs no

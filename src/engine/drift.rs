@@ -12,10 +12,8 @@ use super::{
     plan::{self, Wanted},
     spec::Spec,
 };
-use crate::{
-    error::Result,
-    pipeline::{ImageFrom, Pipeline, Service},
-};
+use declaration::{ImageFrom, Pipeline, Service};
+use diagnostics::Result;
 
 /// A container that is not as declared: `up` would make it anew.
 #[derive(Debug, Clone, PartialEq, Eq)]

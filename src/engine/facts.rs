@@ -1,7 +1,7 @@
 //! What the engine tells of itself.
 
 use super::connect::Engine;
-use crate::error::Result;
+use diagnostics::Result;
 
 /// An engine's version and what it can do. What it does not tell is left empty.
 #[derive(Debug, Clone, Default)]

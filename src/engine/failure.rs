@@ -10,10 +10,8 @@ use super::{
     refusal::{Refusal, is_disk_full, is_foreign_format},
     wait::NotReady,
 };
-use crate::{
-    error::{Error, Kind},
-    pipeline::{Mount, MountSource, Origin, Service, Volume},
-};
+use declaration::{Mount, MountSource, Origin, Service, Volume};
+use diagnostics::{Error, Kind};
 
 /// How many of its last lines are shown.
 const LAST_LINES: usize = 10;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::pipeline::{Pipeline, Service};
+use declaration::{Pipeline, Service};
 
 /// The named services with all that they depend on, in the declaration's order; all services when
 /// none is named.

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::{apply::Apply, event::Event, labels, observed::Container, plan::Step};
-use crate::{clients::kafka::departed::Departed, jobs::ask::Question, pipeline::Service};
+use crate::{clients::kafka::departed::Departed, jobs::ask::Question};
+use declaration::Service;
 
 /// Longer than the sessions of any client's defaults (45 s).
 const PATIENCE: Duration = Duration::from_secs(60);

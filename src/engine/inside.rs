@@ -22,11 +22,9 @@ use super::{
     logs::LogOptions,
     observed::Container,
 };
-use crate::{
-    error::{Error, Kind, Result},
-    jobs::doctor::Inside,
-    pipeline::Pipeline,
-};
+use crate::jobs::doctor::Inside;
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// From the network's creation to what was seen; a second is the rule.
 const LIMIT: Duration = Duration::from_secs(30);

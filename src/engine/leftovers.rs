@@ -15,7 +15,8 @@ use super::{
     images::{caravan_repository, packed_reference},
     labels, plan,
 };
-use crate::{error::Result, pipeline::Pipeline};
+use declaration::Pipeline;
+use diagnostics::Result;
 
 /// A `doctor` that looks inside is done in this time: what is older was left behind.
 const DOCTOR: chrono::TimeDelta = chrono::TimeDelta::minutes(10);

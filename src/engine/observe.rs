@@ -24,7 +24,7 @@ use super::{
     observed::{Container, Health, State},
     settings,
 };
-use crate::error::Result;
+use diagnostics::Result;
 
 /// Inspections under way at once.
 const CONCURRENCY: usize = 16;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::{labels, settings::Settings};
-use crate::pipeline::Service;
 use chrono::{DateTime, TimeDelta, Utc};
+use declaration::Service;
 
 /// A container as `inspect` shows it.
 #[derive(Debug, Clone)]

@@ -3,11 +3,9 @@
 use std::convert::Infallible;
 
 use super::{apply::Apply, event::Outcome, observed::State, wait::NotReady};
-use crate::{
-    error::Result,
-    jobs::ask::Question,
-    pipeline::{Effect, Service},
-};
+use crate::jobs::ask::Question;
+use declaration::{Effect, Service};
+use diagnostics::Result;
 
 impl Apply<'_> {
     /// Sees a one-shot's container through to exit code 0. One that was kept is run again if its

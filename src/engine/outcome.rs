@@ -3,10 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{apply::Trouble, report::ServiceReport};
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::Service,
-};
+use declaration::Service;
+use diagnostics::{Error, Kind, Result};
 
 /// The failure that holds up most with all its evidence, the others in a line each, then who is
 /// held up by whom.

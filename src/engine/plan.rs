@@ -7,7 +7,7 @@ use super::{
     settings::{self, Settings},
     spec::Spec,
 };
-use crate::pipeline::{Pipeline, Service};
+use declaration::{Pipeline, Service};
 
 /// What is to be done about one container.
 #[derive(Debug, Clone, PartialEq, Eq)]

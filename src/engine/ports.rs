@@ -6,7 +6,7 @@ use bollard::{
 };
 
 use super::{connect::Engine, published};
-use crate::pipeline::Service;
+use declaration::Service;
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,11 +14,8 @@ use super::{
     up::Goal,
     vacancy::Vacancy,
 };
-use crate::{
-    error::Result,
-    invocation::Invocation,
-    pipeline::{Pipeline, Port, Service},
-};
+use declaration::{Pipeline, Port, Service};
+use diagnostics::{Invocation, Result};
 
 /// What `up` would do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use bollard::{
 use futures_util::future::try_join_all;
 
 use super::{connect::Engine, labels};
-use crate::{error::Result, pipeline::PortBinding};
+use declaration::PortBinding;
+use diagnostics::Result;
 
 impl Engine {
     /// The host ports of all containers that run, or that are about to: created, or between two

@@ -12,10 +12,8 @@ use super::{
     images::Image,
     labels,
 };
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::{MountSource, Network, Pipeline, Service, Subnet, Volume},
-};
+use declaration::{MountSource, Network, Pipeline, Service, Subnet, Volume};
+use diagnostics::{Error, Kind, Result};
 
 impl Engine {
     /// Makes the networks that these services use, where they are missing; says which.

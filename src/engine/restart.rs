@@ -14,11 +14,8 @@ use super::{
     report::{ServiceReport, UpReport},
     stopping::Stopping,
 };
-use crate::{
-    error::{Error, Kind, Result},
-    invocation::Invocation,
-    pipeline::{Pipeline, Service},
-};
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Invocation, Kind, Result};
 
 impl Engine {
     /// Restarts the named services (all when none is named), containers as they are, and waits

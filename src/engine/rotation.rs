@@ -11,7 +11,7 @@ use super::{
     observe::time,
     observed::{Container, LogLine},
 };
-use crate::error::Result;
+use diagnostics::Result;
 
 /// What json-file adds to a line: its keys, the stream's name and the time.
 const LINE_OVERHEAD: u64 = 70;

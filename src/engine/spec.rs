@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{images::Image, labels};
-use crate::pipeline::{
+use declaration::{
     Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
 };
 
@@ -344,7 +344,7 @@ fn compose_labels(
 
 /// `kafka:service_healthy:false`; last, whether a restart of the dependency restarts the service.
 fn depends_on(service: &Service) -> String {
-    let one = |d: &crate::pipeline::Dependency| {
+    let one = |d: &declaration::Dependency| {
         let condition = match d.condition {
             Condition::Started => "service_started",
             Condition::Healthy => "service_healthy",

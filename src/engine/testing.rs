@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::observed::{Container, State};
-use crate::pipeline::{
+use declaration::{
     Condition, Dependency, ImageFrom, LetterHeaders, Origin, Pipeline, PullPolicy, Restart,
     Runtime, Service,
 };

@@ -17,11 +17,8 @@ use super::{
     graph, outcome, plan,
     report::{ServiceReport, UpReport},
 };
-use crate::{
-    error::{Error, Kind, Result},
-    invocation::Invocation,
-    pipeline::{Pipeline, Service},
-};
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Invocation, Kind, Result};
 
 /// What `up` or `scale` is to bring about.
 pub(crate) struct Goal<'a> {

@@ -12,7 +12,8 @@ use super::{
     ports::{self, Holder},
     published,
 };
-use crate::{error::Result, pipeline::Port};
+use declaration::Port;
+use diagnostics::Result;
 
 /// Whose a host port is.
 #[derive(Debug, Clone, PartialEq, Eq)]

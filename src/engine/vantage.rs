@@ -36,10 +36,8 @@ use super::{
     images::caravan_repository,
     labels,
 };
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::{Declared, Pipeline, Place},
-};
+use declaration::{Declared, Pipeline, Place};
+use diagnostics::{Error, Kind, Result};
 
 /// Bytes that a command may take: each Kafka client queues up to 64 MB, `test-flow` holds some 200
 /// bytes a payment.

@@ -12,11 +12,9 @@ use super::{
     observed::{Container, LogLine, State},
     refusal::is_disk_full,
 };
-use crate::{
-    error::Error,
-    jobs::ask::Question,
-    pipeline::{Endpoint, Pattern, Pipeline, Ready, Restart, Service},
-};
+use crate::jobs::ask::Question;
+use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
+use diagnostics::Error;
 
 /// Restarts by Docker's policy after which a container is not going to make it. Docker waits
 /// 100 ms before the first and twice as long each time, so that a dependency had 3 s to appear.

@@ -14,11 +14,9 @@ use tokio::{
     net::unix::pipe,
 };
 
-use crate::{
-    clients::{self, kafka::departed::Departed},
-    error::{Error, Kind, Result},
-    pipeline::{Effect, Pipeline, Ready},
-};
+use crate::clients::{self, kafka::departed::Departed};
+use declaration::{Effect, Pipeline, Ready};
+use diagnostics::{Error, Kind, Result};
 
 /// Between two protocol probes.
 const INTERVAL: Duration = Duration::from_millis(75);

@@ -13,7 +13,7 @@ use sqlx::{
 use tokio::time::timeout;
 use worker_runtime::{Failure, backoff::Backoff};
 
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// The files of `migrations/`, as they were when this executable was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

@@ -18,13 +18,13 @@ use crate::{
         },
         postgres::Postgres,
     },
-    error::{Error, Kind, Result},
-    pipeline::Pipeline,
     probe::{
         expected::{self, Step},
         sources,
     },
 };
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// What was collected.
 #[derive(Debug, Clone, PartialEq, Eq)]

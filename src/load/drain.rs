@@ -19,10 +19,10 @@ use crate::{
         Kafka, Partition,
         offsets::{End, Offsets, next},
     },
-    error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline, correlation::Correlation},
     probe::sources::{self, Group},
 };
+use declaration::{Flow, Pipeline, correlation::Correlation};
+use diagnostics::{Error, Kind, Result};
 
 /// Between two looks.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);

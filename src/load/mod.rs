@@ -31,11 +31,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::Pipeline,
-    probe::{self, expected, expected::Start},
-};
+use crate::probe::{self, expected, expected::Start};
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 use drain::Path;
 use ledger::Ledger;
 use poison::Bad;

@@ -19,10 +19,10 @@ use crate::{
         send::Outgoing,
     },
     dead_letters::{DeadLetters, Letter, Place},
-    error::{Error, Kind, Result},
-    pipeline::{FirstEvent, Flow, LetterHeaders, Pipeline, Poison},
     probe::{beginning::fill, template::Values},
 };
+use declaration::{FirstEvent, Flow, LetterHeaders, Pipeline, Poison};
+use diagnostics::{Error, Kind, Result};
 
 /// Good events on either side.
 const NEIGHBOURS: usize = 2;

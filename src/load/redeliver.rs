@@ -17,14 +17,12 @@ use super::{
     run::Run,
     topics,
 };
-use crate::{
-    clients::kafka::{
-        offsets::Offsets,
-        read::Span,
-        send::{Outgoing, Sender},
-    },
-    pipeline::FirstEvent,
+use crate::clients::kafka::{
+    offsets::Offsets,
+    read::Span,
+    send::{Outgoing, Sender},
 };
+use declaration::FirstEvent;
 
 /// Events in memory at one time.
 const CHUNK: (usize, usize) = (1_000, 8 << 20);

@@ -19,10 +19,8 @@ pub(crate) use super::{
     redeliver::{Change, Redelivery, Renamed},
     send::Outcome,
 };
-use crate::{
-    pipeline::Pipeline,
-    probe::{Cleanup, expected, hop::Place, kept},
-};
+use crate::probe::{Cleanup, expected, hop::Place, kept};
+use declaration::Pipeline;
 
 /// As many payments are named of those that are not right.
 const NAMED: usize = 20;
@@ -236,9 +234,9 @@ mod tests {
     use super::*;
     use crate::{
         load::{ledger::Payment, rows::Uneven},
-        pipeline::tests::shipped,
         probe::expected::{Start, steps},
     };
+    use declaration::testing::shipped;
 
     fn ledger(pipeline: &Pipeline, payments: usize) -> Ledger {
         let flow = pipeline.flow.as_ref().expect("a flow");

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     clients::postgres::{Postgres, batches::Rows},
-    error::{Error, Kind, Result},
-    pipeline::{Pipeline, Table},
     probe::hop::Place,
 };
+use declaration::{Pipeline, Table};
+use diagnostics::{Error, Kind, Result};
 
 /// Payments in a statement.
 pub(super) const BATCH: usize = 1_000;

@@ -16,12 +16,9 @@ use super::{
     send::{self, Outcome, Sender},
     topics, unreachable,
 };
-use crate::{
-    clients::kafka::offsets::Offsets,
-    error::{Error, Kind, Result},
-    pipeline::Pipeline,
-    probe::Cleanup,
-};
+use crate::{clients::kafka::offsets::Offsets, probe::Cleanup};
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// What stays the same throughout.
 pub(super) struct Run {

@@ -18,14 +18,14 @@ use super::{
 };
 use crate::{
     clients::http,
-    error::{Error, Kind, Result},
-    pipeline::{FirstEvent, Flow, Pipeline},
     probe::{
         beginning,
         entry::{Request, TIMEOUT},
         template::Values,
     },
 };
+use declaration::{FirstEvent, Flow, Pipeline};
+use diagnostics::{Error, Kind, Result};
 
 /// Requests that wait for an answer at one time: without a rate as many as keep the entry service
 /// busy, with one as many as it may be behind before payments are sent late.
@@ -225,7 +225,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::pipeline::tests::shipped;
+    use declaration::testing::shipped;
 
     /// An entry service that takes its time, and sees how many ask it at once.
     #[tokio::test]

@@ -12,10 +12,8 @@ use rdkafka::{
 };
 
 use super::ledger::{Ledger, Payment, Track};
-use crate::{
-    clients::kafka::{Kafka, offsets::Offsets, read::Span},
-    pipeline::correlation::Correlation,
-};
+use crate::clients::kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
+use declaration::correlation::Correlation;
 
 /// Within which one topic has to be read.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -77,5 +75,5 @@ pub(super) fn payment(
     payments: &[Payment],
     message: &impl Message,
 ) -> Option<usize> {
-    correlation.find_in(message, |id| Ledger::find(payments, id))
+    find_correlation(correlation, message, |id| Ledger::find(payments, id))
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json, report};
-use crate::{error::Error, flags::ReportFormat};
+use crate::flags::ReportFormat;
+use diagnostics::Error;
 
 impl Console {
     /// What failed, why, and the next command; on stdout where a machine asked.

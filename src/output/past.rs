@@ -189,7 +189,7 @@ mod tests {
                 hop(
                     Place::Log {
                         service: service(),
-                        stage: crate::pipeline::Pattern::Literal("received".to_owned()),
+                        stage: declaration::Pattern::Literal("received".to_owned()),
                     },
                     "lesson-worker",
                     Found::Unknown("its log begins at 2026-02-02T03:00:00Z".to_owned()),

@@ -18,14 +18,16 @@ use tracing_subscriber::{
 };
 
 use super::{Console, Paint};
-use crate::{asked, clients::kafka::LIBRDKAFKA};
+use diagnostics::CALLS;
+
+use crate::clients::kafka::LIBRDKAFKA;
 
 /// sqlx's target for statements.
 const STATEMENTS: &str = "sqlx::query";
 
 /// From now on each answer is a line on stderr. `level`: how often `-v` was said.
 pub(crate) fn listen(level: u8, console: &Arc<Console>) {
-    let heard = [asked::TARGET, STATEMENTS, LIBRDKAFKA];
+    let heard = [CALLS, STATEMENTS, LIBRDKAFKA];
     let heard = heard.into_iter().take(if level > 1 { 3 } else { 2 });
     let heard: Targets = heard.map(|target| (target, LevelFilter::DEBUG)).collect();
     let lines = Lines(Arc::clone(console)).with_filter(heard);
@@ -40,7 +42,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut told = Told::default();
         event.record(&mut told);
         let of = match event.metadata().target() {
-            asked::TARGET => told.of.as_str(),
+            CALLS => told.of.as_str(),
             STATEMENTS => "postgres",
             other => other,
         };

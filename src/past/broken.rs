@@ -21,10 +21,10 @@ use crate::{
         Engine,
         observed::{Container, State},
     },
-    error::Result,
-    pipeline::{Pipeline, Service},
     probe::{describe, hop::Place},
 };
+use declaration::{Pipeline, Service};
+use diagnostics::Result;
 
 /// How long dead letters are read at least.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -305,8 +305,8 @@ mod tests {
     use crate::{
         engine::testing::container,
         past::{Found, Hop},
-        pipeline::tests::shipped,
     };
+    use declaration::testing::shipped;
 
     fn past() -> Past {
         let topic = "purchase-created".to_owned();

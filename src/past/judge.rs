@@ -5,12 +5,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{Event, Found, Hop, Past, Sighting, lines::Lines, rows::Answers, topics::Topics};
 use crate::{
     clients::postgres::lookup::Lookup,
-    pipeline::Pipeline,
     probe::{
         expected::{self, Step},
         hop::Place,
     },
 };
+use declaration::Pipeline;
 
 /// All that was looked at.
 pub(super) struct Evidence<'a> {

@@ -15,10 +15,10 @@ use crate::{
         Engine, Filter, LogOptions, Logs,
         observed::{Container, LogLine},
     },
-    error::{Error, Result},
-    pipeline::{Pipeline, correlation::Correlation},
     probe::{self, expected::Step, hop::Place},
 };
+use declaration::{Pipeline, correlation::Correlation};
+use diagnostics::{Error, Result};
 
 /// A service may have logged that long before the first row was committed.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);

@@ -26,10 +26,10 @@ pub(crate) use broken::{Broken, Next};
 use crate::{
     dead_letters::{Letter, Place as Offset},
     engine::Engine,
-    error::Result,
-    pipeline::Pipeline,
     probe::{self, expected, expected::Step, hop::Place},
 };
+use declaration::Pipeline;
+use diagnostics::Result;
 
 /// How far to look.
 #[derive(Debug, Clone, Copy)]

@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use super::search::Window;
 use crate::{
     clients::postgres::{Postgres, lookup::Lookup},
-    pipeline::Pipeline,
     probe::{expected::Step, hop::Place},
 };
+use declaration::Pipeline;
 
 /// Each table's answer, by the step.
 pub(super) type Answers = Vec<(usize, Lookup)>;

@@ -11,13 +11,13 @@ use super::{
     search::{Looked, Pick, Search, Window},
 };
 use crate::{
-    clients::kafka::{Kafka, topics::TopicState},
+    clients::kafka::{Kafka, identity::find_correlation, topics::TopicState},
     dead_letters::Place as Offset,
-    pipeline::{
-        Pipeline,
-        correlation::{self, Correlation},
-    },
     probe::{expected::Step, hop::Place},
+};
+use declaration::{
+    Pipeline,
+    correlation::{self, Correlation},
 };
 
 /// What each topic on the way has, by the step; None: it does not exist.
@@ -106,7 +106,7 @@ pub(super) fn pick<T: 'static>(
             |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| contains(bytes, id.as_bytes()));
         let maybe = in_headers || holds(message.key()) || holds(message.payload());
         let own = |found: &str| (found == id).then_some(());
-        (maybe && correlation.find_in(message, own).is_some()).then(|| make(message))
+        (maybe && find_correlation(&correlation, message, own).is_some()).then(|| make(message))
     })
 }
 

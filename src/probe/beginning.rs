@@ -10,11 +10,9 @@ use super::{
     expected::Start,
     template::Values,
 };
-use crate::{
-    clients::http,
-    error::{Error, Kind, Result},
-    pipeline::{FirstEvent, Flow, Pipeline},
-};
+use crate::clients::http;
+use declaration::{FirstEvent, Flow, Pipeline};
+use diagnostics::{Error, Kind, Result};
 
 /// What is about to be sent.
 pub(super) enum Beginning<'a> {
@@ -138,7 +136,7 @@ mod tests {
     use rdkafka::message::Headers;
 
     use super::*;
-    use crate::pipeline::{IdSource, tests::shipped};
+    use declaration::{IdSource, testing::shipped};
 
     /// What the shipped workers would read.
     #[test]

@@ -1,10 +1,8 @@
 //! Takes a payment's rows and keys away again.
 
 use super::{Cleanup, sources::Sources};
-use crate::{
-    clients::postgres::Postgres,
-    pipeline::{Pipeline, Table},
-};
+use crate::clients::postgres::Postgres;
+use declaration::{Pipeline, Table};
 
 /// Deletes the rows of the payment as far as its tables are declared to be cleaned up, last table
 /// first (its `find` may look at rows of the tables before it), unless something is still `under way`: what is yet to be taken would

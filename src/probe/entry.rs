@@ -6,11 +6,9 @@ use reqwest::Client;
 use serde_json::Value;
 
 use super::template::Values;
-use crate::{
-    clients::http,
-    error::{Error, Kind, Result},
-    pipeline::{Entry, Flow, IdSource, Pipeline, correlation::scalar},
-};
+use crate::clients::http;
+use declaration::{Entry, Flow, IdSource, Pipeline, correlation::scalar};
+use diagnostics::{Error, Kind, Result};
 
 /// What the entry service may take to answer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

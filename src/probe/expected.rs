@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::hop::Place;
-use crate::pipeline::{Flow, Pipeline, Service};
+use declaration::{Flow, Pipeline, Service};
 
 /// A hop that is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::tests::shipped;
+    use declaration::testing::shipped;
 
     /// The shipped pipeline's steps as `service: place`.
     fn short(start: Start<'_>) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::pipeline::Pattern;
+use declaration::Pattern;
 
 /// Where a hop can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,11 @@
 use futures_util::StreamExt;
 
 use super::{Missing, ledger::Ledger};
-use crate::{
-    engine::{
-        Engine, LogOptions,
-        observed::{Container, State},
-    },
-    pipeline::Pipeline,
+use crate::engine::{
+    Engine, LogOptions,
+    observed::{Container, State},
 };
+use declaration::Pipeline;
 
 /// How many of the service's last log lines are evidence.
 const LINES: usize = 10;

@@ -26,12 +26,10 @@ mod watch;
 pub(crate) use missing::describe;
 pub(crate) use watch::stage;
 
-use crate::{
-    engine::Engine,
-    error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline, Table},
-};
+use crate::engine::Engine;
 use beginning::Beginning;
+use declaration::{Flow, Pipeline, Table};
+use diagnostics::{Error, Kind, Result};
 use expected::Step;
 use hop::{Hop, Place, Seen};
 use ledger::Ledger;

@@ -11,9 +11,9 @@ use crate::{
         redis::Redis,
     },
     engine::{Engine, observed::Container},
-    error::{Error, Kind, Result},
-    pipeline::{Flow, Pipeline},
 };
+use declaration::{Flow, Pipeline};
+use diagnostics::{Error, Kind, Result};
 
 /// How long keys outlive the probe, should it die before it deletes them.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);

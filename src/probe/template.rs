@@ -6,10 +6,8 @@ use caravan_events::ids;
 use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
 
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::{IdSource, correlation::scalar},
-};
+use declaration::{IdSource, correlation::scalar};
+use diagnostics::{Error, Kind, Result};
 
 /// One run's values by name.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use crate::{
         postgres::Postgres,
     },
     engine::{Engine, observed::LogLine},
-    pipeline::{
-        Pipeline,
-        correlation::{Correlation, Event},
-    },
+};
+use declaration::{
+    Pipeline,
+    correlation::{Correlation, Event},
 };
 
 /// Between two looks at tables or keys: at first, and at most.

@@ -6,7 +6,8 @@ use super::{
     stack::{Role, Stack},
     yaml::{inline, raw, word},
 };
-use crate::{clients::postgres::shape::TableShape, pipeline::Service};
+use crate::clients::postgres::shape::TableShape;
+use declaration::Service;
 
 /// Where a client finds Kafka by default.
 const KAFKA_PORT: u16 = 9092;

@@ -19,9 +19,9 @@ use crate::{
         Engine,
         observed::{Container, State},
     },
-    error::Result,
-    pipeline::Service,
 };
+use declaration::Service;
+use diagnostics::Result;
 
 /// What a service may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
     let asked = async {
         let engine = engine?;
         let containers = engine.containers(project).await?;
-        Ok::<_, crate::error::Error>((engine, containers))
+        Ok::<_, diagnostics::Error>((engine, containers))
     };
     let (engine, mut containers) = match asked.await {
         Ok(asked) => asked,

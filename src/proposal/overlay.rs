@@ -75,7 +75,7 @@ fn flow(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
         "  # flow:".to_owned(),
         "  #   values: {id: uuid, moment: now}".to_owned(),
     ];
-    let has_port = |service: &&crate::pipeline::Service| !service.ports.is_empty();
+    let has_port = |service: &&declaration::Service| !service.ports.is_empty();
     if let Some(entry) = stack.of(Role::Own).find(has_port) {
         lines.extend([
             "  #   entry:".to_owned(),

@@ -6,7 +6,7 @@ use super::{
     stack::{Role, Stack},
     yaml::{list, raw, word},
 };
-use crate::pipeline::Service;
+use declaration::Service;
 
 /// The lines of one service, below `services:`; none for what has nothing to promise.
 pub(super) fn lines(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The parts of a Compose file, recognised by image and environment.
 
-use crate::pipeline::{Pipeline, Service, Source};
+use declaration::{Pipeline, Service, Source};
 
 /// A Compose file: what it means, and how it is written where variables matter.
 pub(crate) struct Stack<'a> {

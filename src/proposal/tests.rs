@@ -7,10 +7,8 @@ use super::{
     seen::{GroupSeen, KafkaSeen, TopicSeen},
     text,
 };
-use crate::{
-    clients::postgres::shape::TableShape,
-    pipeline::{Column, Pipeline, tests::Place},
-};
+use crate::clients::postgres::shape::TableShape;
+use declaration::{Column, Pipeline, testing::Place};
 
 const SHOP: &str = "\
 name: shop

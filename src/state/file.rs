@@ -8,7 +8,7 @@ use std::{
     process,
 };
 
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// Adds lines below a header to a file, which is replaced as a whole and readable by its owner
 /// alone.

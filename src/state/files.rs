@@ -5,10 +5,8 @@
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
 use super::file::{make_directory, replace};
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::{Pipeline, Source},
-};
+use declaration::{Pipeline, Source};
+use diagnostics::{Error, Kind, Result};
 
 /// Whoever the container runs as can read it; the directory keeps the host's others out.
 const READABLE: u32 = 0o444;

@@ -8,10 +8,8 @@ use std::{
 };
 
 use super::file::make_directory;
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::Source,
-};
+use declaration::Source;
+use diagnostics::{Error, Kind, Result};
 
 /// Held as long as it lives. The file stays: removing it would let a third process lock a new
 /// one while a second still waits for the old.

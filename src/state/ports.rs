@@ -12,10 +12,8 @@ use std::{
 };
 
 use super::file;
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::{HostPorts, Port, PortBinding, Set, Source, VariablePort},
-};
+use declaration::{HostPorts, Port, PortBinding, Set, Source, VariablePort};
+use diagnostics::{Error, Kind, Result};
 
 /// A port that was chosen in a default's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,7 +220,7 @@ impl Choice<'_> {
         .because("stop that; or drop the line, and another port is chosen")
         .hint(format!(
             "sed -i '/^{variable}=/d' {} && {up}",
-            crate::invocation::quote(&path)
+            diagnostics::quote(&path)
         ))
     }
 

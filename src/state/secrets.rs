@@ -3,10 +3,8 @@
 use uuid::Uuid;
 
 use super::file;
-use crate::{
-    error::{Error, Kind, Result},
-    pipeline::Source,
-};
+use declaration::Source;
+use diagnostics::{Error, Kind, Result};
 
 const HEADER: &str = "\
 # Written by `caravan up`: the secrets of this pipeline, drawn at random. Whoever can read them can

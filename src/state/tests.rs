@@ -1,10 +1,8 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::{ensure_secrets, lock, remove_files, write_files};
-use crate::{
-    error::Kind,
-    pipeline::{Pipeline, tests::Place},
-};
+use declaration::{Pipeline, testing::Place};
+use diagnostics::Kind;
 
 const DECLARATION: &str = "\
 x-caravan:

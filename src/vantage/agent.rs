@@ -15,7 +15,7 @@ use super::{
     link::{Opener, Stream},
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// Where the command finds Docker: no other container sees this one's files.
 const SOCKET: &str = "/run/docker.sock";

@@ -7,11 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::{Error, Kind, Result},
-    output::Terminal,
-    pipeline::Pipeline,
-};
+use crate::output::Terminal;
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// Set for a command that runs inside, to the engine's address there; its stdin begins with a
 /// [`Handover`], a line of JSON.

@@ -21,10 +21,10 @@ use crate::{
     context::Context,
     dead_letters::this_process,
     engine::{Engine, Vantage},
-    error::{Error, Kind, Result},
     output::Console,
-    pipeline::Pipeline,
 };
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 /// From the container's start to its first word; a second is the rule.
 const GREETING: Duration = Duration::from_secs(30);

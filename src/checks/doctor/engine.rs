@@ -3,10 +3,8 @@
 use std::time::Instant;
 
 use super::{Asked, Finding};
-use crate::{
-    engine::{OLDEST_API, facts::Facts, images::architecture},
-    pipeline::{ImageFrom, Pipeline},
-};
+use crate::engine::{OLDEST_API, facts::Facts, images::architecture};
+use declaration::{ImageFrom, Pipeline};
 
 pub(super) fn judge(
     began: Instant,

@@ -10,11 +10,10 @@ use crate::{
         images::Needed,
         observed::{Container, State},
     },
-    error::Result,
-    invocation::Invocation,
     jobs::doctor::Inside,
-    pipeline::{Logging, Pipeline, Service, units, units::size},
 };
+use declaration::{Logging, Pipeline, Service, units, units::size};
+use diagnostics::{Invocation, Result};
 
 /// For data, beyond images and logs.
 const ROOM: u64 = 1 << 30;

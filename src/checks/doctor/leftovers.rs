@@ -5,10 +5,9 @@ use std::time::Instant;
 use super::{Asked, Finding, Patient, failed};
 use crate::{
     engine::{Engine, leftovers::Leftovers},
-    error::Result,
-    invocation::Invocation,
     state,
 };
+use diagnostics::{Invocation, Result};
 
 pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
     let began = Instant::now();

@@ -39,12 +39,9 @@ use tokio_util::sync::CancellationToken;
 use super::finding::{Finding, Status};
 use asked::Asked;
 
-use crate::{
-    engine::{Engine, images::Needed},
-    error::{Error, Result},
-    invocation::Invocation,
-    pipeline::{Pipeline, Source},
-};
+use crate::engine::{Engine, images::Needed};
+use declaration::{Pipeline, Source};
+use diagnostics::{Error, Invocation, Result};
 
 /// What is examined.
 #[derive(Clone, Copy)]

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{Asked, Finding, failed};
-use crate::{error::Result, invocation::Invocation, jobs::doctor::Inside};
+use crate::jobs::doctor::Inside;
+use diagnostics::{Invocation, Result};
 
 pub(super) const ID: &str = "network.dns";
 

@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use super::{Asked, Finding, failed};
-use crate::{
-    engine::{Engine, vacancy::Vacancy},
-    error::Result,
-    pipeline::{Pipeline, Port},
-};
+use crate::engine::{Engine, vacancy::Vacancy};
+use declaration::{Pipeline, Port};
+use diagnostics::Result;
 
 /// Services and the ports that they want on the host.
 fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &Port)> {

@@ -5,14 +5,11 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::{Asked, Finding, failed};
-use crate::{
-    engine::{
-        Engine,
-        images::{Needed, Provenance},
-    },
-    error::Result,
-    invocation::Invocation,
+use crate::engine::{
+    Engine,
+    images::{Needed, Provenance},
 };
+use diagnostics::{Invocation, Result};
 
 /// An image that is not here.
 struct Missing {

@@ -8,10 +8,10 @@ use crate::{
         facts::Facts, leftovers::Leftovers, observed::State, ports::Holder, testing,
         vacancy::Vacancy,
     },
-    error::Kind,
     jobs::doctor::Inside,
-    pipeline::{Logging, tests as declared},
 };
+use declaration::{Logging, testing as declared};
+use diagnostics::Kind;
 
 /// Findings as far as they do not depend on the clock.
 fn shown(findings: &[Finding]) -> String {

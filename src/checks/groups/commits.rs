@@ -4,8 +4,8 @@ use super::{committed, consumed, lag::APART};
 use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
     clients::kafka::{Partition, offsets::Offsets},
-    pipeline::Service,
 };
+use declaration::Service;
 
 /// Offsets are committed: without any a consumer begins anew, at one end or the other, each time.
 ///

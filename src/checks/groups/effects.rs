@@ -15,14 +15,15 @@ use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
     clients::{
         kafka::{
+            identity::find_correlation,
             offsets::{Offsets, next},
             read::Span,
         },
         postgres::{Postgres, lookup::Lookup},
     },
     dead_letters::{Letter, Place},
-    pipeline::{Pipeline, Service, Table, correlation::Correlation},
 };
+use declaration::{Pipeline, Service, Table, correlation::Correlation};
 
 /// Of each partition, how many of the last offsets before the committed one are read.
 const LAST: i64 = 5;
@@ -156,7 +157,7 @@ fn event(correlation: &Correlation, message: &impl Message) -> Option<Event> {
         }
         None::<()>
     };
-    let _none_is_the_one = correlation.find_in(message, note);
+    let _none_is_the_one = find_correlation(correlation, message, note);
     let millis = message.timestamp().to_millis()?;
     (!ids.is_empty()).then_some(Event {
         place: Place::new(message.topic(), message.partition(), message.offset()),
@@ -247,7 +248,8 @@ mod tests {
     use rdkafka::{Timestamp, message::OwnedMessage};
 
     use super::*;
-    use crate::{checks::finding::Status, pipeline::tests::shipped};
+    use crate::checks::finding::Status;
+    use declaration::testing::shipped;
 
     fn event(id: &str, offset: i64, age: i64, now: DateTime<Utc>) -> Event {
         Event {

@@ -9,8 +9,8 @@ use crate::{
         Partition,
         groups::{self, GroupState, Member},
     },
-    pipeline::{Group, Service},
 };
+use declaration::{Group, Service};
 
 /// A service that consumes, and what it should hold.
 pub(super) struct Worker<'a> {
@@ -115,7 +115,8 @@ mod tests {
     use kafka_admin::{Protocol, State};
 
     use super::*;
-    use crate::{checks::finding::Status, pipeline::tests::shipped};
+    use crate::checks::finding::Status;
+    use declaration::testing::shipped;
 
     const TOPIC: &str = "purchase-created";
 

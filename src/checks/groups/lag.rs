@@ -7,8 +7,8 @@ use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
     clients::kafka::offsets::{End, Offsets, lag, next},
     engine::observed::State,
-    pipeline::Service,
 };
+use declaration::Service;
 
 /// Between two looks: a worker commits a few times a second.
 pub(super) const APART: Duration = Duration::from_millis(1_200);

@@ -19,9 +19,9 @@ use crate::{
         labels,
         observed::{Container, State},
     },
-    error::Result,
-    pipeline::{Group, Pipeline, Service},
 };
+use declaration::{Group, Pipeline, Service};
+use diagnostics::Result;
 
 mod commits;
 mod effects;

@@ -8,8 +8,8 @@ use super::{WIDTH, level};
 use crate::{
     checks::{facts::Facts, finding::Outcome},
     engine::observed::LogLine,
-    pipeline::Service,
 };
+use declaration::Service;
 
 /// So far back is looked, and not beyond the start.
 pub(super) const SPAN: Duration = Duration::from_secs(300);

@@ -14,9 +14,9 @@ use crate::{
         LogOptions,
         observed::{Container, LogLine, State},
     },
-    error::Result,
-    pipeline::{Pattern, Pipeline, Service},
 };
+use declaration::{Pattern, Pipeline, Service};
+use diagnostics::Result;
 
 /// Of a longer log, so many lines at its beginning are read, and so many at its end: Docker takes
 /// as long over two thousand as over all other questions of `verify`.

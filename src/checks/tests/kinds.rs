@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::plan;
-use crate::pipeline::{
+use declaration::{
     Pipeline,
-    tests::{Place, corpus, shipped},
+    testing::{Place, corpus, shipped},
 };
 
 /// `groups.lag` of `groups.billing.lag`; a subject may have dots of its own.
@@ -134,5 +134,5 @@ fn the_page_lists_every_kind_with_a_fault() {
     let (head, rest) = page.split_once(MARK).expect("its mark");
     let (_, tail) = rest.split_once("<!-- end -->").expect("its end");
     let now = format!("{head}{MARK}{table}<!-- end -->{tail}");
-    crate::published::expect("faults.md", &now);
+    declaration::testing::expect_generated("faults.md", &now);
 }

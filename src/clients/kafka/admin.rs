@@ -17,7 +17,7 @@ use super::{
     client::{Silent, describe},
     offsets::Offsets,
 };
-use crate::asked::asked;
+use diagnostics::instrument_call;
 
 /// What a change may take: the broker carries it out before it answers.
 const CHANGE: Duration = Duration::from_secs(10);
@@ -148,7 +148,7 @@ impl Kafka {
         let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let described = admin.describe_configs(wanted.iter(), &options);
-        let described = asked("kafka", "settings of topics", described)
+        let described = instrument_call("kafka", "settings of topics", described)
             .await
             .map_err(|e| self.failed(&e))?;
         let mut topics = BTreeMap::new();
@@ -182,7 +182,7 @@ impl Kafka {
             .fold(new, |new, (setting, value)| new.set(setting, value));
         let options = change();
         let results = admin.create_topics([&new], &options);
-        let results = asked("kafka", format!("make topic {name}"), results).await;
+        let results = instrument_call("kafka", format!("make topic {name}"), results).await;
         for result in results.map_err(|e| self.failed(&e))? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -206,7 +206,7 @@ impl Kafka {
         }
         let options = change();
         let deleted = admin.delete_records(&list, &options);
-        let deleted = asked("kafka", "delete records", deleted).await;
+        let deleted = instrument_call("kafka", "delete records", deleted).await;
         super::offsets::absolute(&deleted.map_err(|e| self.failed(&e))?)
             .map_err(|why| super::at(&self.bootstrap, &why))
     }

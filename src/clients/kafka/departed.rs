@@ -12,7 +12,7 @@ use super::{
     Kafka,
     groups::{GroupState, Member},
 };
-use crate::pipeline::Group;
+use declaration::Group;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@ use super::{
     Kafka, Partition, TIMEOUT,
     client::{Client, describe},
 };
-use crate::pipeline::Group;
+use declaration::Group;
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

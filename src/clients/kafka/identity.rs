@@ -1,28 +1,25 @@
-//! Which payment a message is of.
+//! The correlation id of a record.
 
+use declaration::correlation::{Correlation, Event};
 use rdkafka::{Message, message::Headers};
 
-use crate::pipeline::correlation::{Correlation, Event};
-
-impl Correlation {
-    /// As [`Correlation::find`], of a message as it was read.
-    pub(crate) fn find_in<T>(
-        &self,
-        message: &impl Message,
-        known: impl FnMut(&str) -> Option<T>,
-    ) -> Option<T> {
-        let event = Event {
-            key: message.key(),
-            value: message.payload(),
-            header: &|name| header(message, name),
-        };
-        self.find(&event, known)
-    }
+/// As [`Correlation::find`], in a record.
+pub(crate) fn find_correlation<T>(
+    correlation: &Correlation,
+    record: &impl Message,
+    known: impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
+    let event = Event {
+        key: record.key(),
+        value: record.payload(),
+        header: &|name| header(record, name),
+    };
+    correlation.find(&event, known)
 }
 
 /// The last value of a header.
-fn header<'m>(message: &'m impl Message, name: &str) -> Option<&'m [u8]> {
-    let headers = message.headers()?;
+fn header<'m>(record: &'m impl Message, name: &str) -> Option<&'m [u8]> {
+    let headers = record.headers()?;
     let named = headers.iter().filter(|header| header.key == name);
     named.last()?.value
 }

@@ -20,7 +20,7 @@ mod backlog;
 mod client;
 pub(crate) mod departed;
 pub(crate) mod groups;
-mod identity;
+pub(crate) mod identity;
 pub(crate) mod offsets;
 pub(crate) mod partitioner;
 pub(crate) mod read;
@@ -34,7 +34,7 @@ pub(crate) use client::LIBRDKAFKA;
 use tokio::net::TcpStream;
 
 use super::TIMEOUT;
-use crate::asked::asked;
+use diagnostics::instrument_call;
 
 /// A topic's name and a partition's number.
 pub(crate) type Partition = (String, i32);
@@ -112,7 +112,7 @@ async fn ask<T: Send + 'static>(
     what: &str,
     question: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    asked("kafka", what, wait_for(bootstrap, question)).await
+    instrument_call("kafka", what, wait_for(bootstrap, question)).await
 }
 
 /// As [`ask`], for what is no question: it waits for what may never come.

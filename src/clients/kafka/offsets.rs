@@ -15,7 +15,7 @@ use super::{
     client::{Client, describe},
     groups::meant,
 };
-use crate::pipeline::Group;
+use declaration::Group;
 
 /// Between two questions while a partition has no leader, or a group no coordinator.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! What tables are made of, beside what is declared of them.
 
 use super::{ANSWER, Postgres, bounded, quote};
-use crate::pipeline::Column;
+use declaration::Column;
 
 /// A table as it is.
 #[derive(Debug, Clone)]

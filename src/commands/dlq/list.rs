@@ -4,10 +4,10 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::Context,
     dead_letters::survey::Request,
-    error::Result,
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
+use diagnostics::Result;
 
 /// List dead letters, grouped by source, reason and age
 #[derive(Debug, clap::Args)]

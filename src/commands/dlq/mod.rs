@@ -6,11 +6,11 @@ use super::{Verdict, topics};
 use crate::{
     context::Context,
     dead_letters::{DeadLetters, Place, Selection, Tell, selection::Choices},
-    error::{Error, Kind, Result},
     flags::Format,
     output::dead_letters as output,
-    pipeline::Pipeline,
 };
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
 
 mod list;
 mod purge;

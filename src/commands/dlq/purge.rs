@@ -4,10 +4,10 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
     dead_letters::{Place, purge::Cuts},
-    error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// Delete dead letters for ever, from the front of each partition
 ///

@@ -4,10 +4,10 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
     dead_letters::plan::Plan,
-    error::{Error, Kind, Result},
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// Send dead letters back to the topics and partitions that they came from
 ///

@@ -4,10 +4,10 @@ use super::{Verdict, open, remedied, teller};
 use crate::{
     context::Context,
     dead_letters::Place,
-    error::Result,
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
+use diagnostics::Result;
 
 /// Show one dead letter: why it was given up, its headers and its payload
 #[derive(Debug, clap::Args)]

@@ -2,9 +2,9 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
-    error::Result,
     output::{Progress, images},
 };
+use diagnostics::Result;
 
 /// Fetch or build what `up` would, side by side, and start nothing
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,10 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
-    error::Result,
     flags::{Format, OutputArgs},
     output::{images, json},
 };
+use diagnostics::Result;
 
 /// List the images that the pipeline's services run from, and whether they are here
 #[derive(Debug, clap::Args)]

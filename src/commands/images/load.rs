@@ -9,9 +9,9 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
-    error::{Error, Kind, Result},
     output::{Progress, images},
 };
+use diagnostics::{Error, Kind, Result};
 
 /// Load a file that `images save` wrote, and say what of the pipeline is still missing
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,9 @@
 //! `caravan images`: a file per verb.
 
 use super::Verdict;
-use crate::{context::Context, error::Result, flags::Format, pipeline::Pipeline};
+use crate::{context::Context, flags::Format};
+use declaration::Pipeline;
+use diagnostics::Result;
 
 mod build;
 mod list;

@@ -10,11 +10,10 @@ use crate::{
     commands::Verdict,
     context::Context,
     engine::{Engine, images::Unfinished},
-    error::{Error, Kind, Result},
-    invocation::quote,
     output::{Progress, listing},
-    pipeline::{Pipeline, units},
 };
+use declaration::{Pipeline, units};
+use diagnostics::{Error, Kind, Result, quote};
 
 /// Write all images of the pipeline into one file, for a host without a network
 ///

@@ -11,10 +11,10 @@ use crate::{
         labels,
         observed::{Container, State},
     },
-    error::Result,
     flags::Format,
     output::{json, listing},
 };
+use diagnostics::Result;
 
 /// What the containers of one project tell together.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,10 +14,8 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{
-    engine::{Engine, connect::timed_out},
-    error::{Error, Kind, Result},
-};
+use crate::engine::{Engine, connect::timed_out};
+use diagnostics::{Error, Kind, Result};
 
 /// What the templates' Dockerfiles are FROM.
 pub(super) const DEBIAN: &str = "caravan.local/debian:bookworm";

@@ -21,15 +21,13 @@ use super::{
     pack::append,
     template::Rendered,
 };
-use crate::{
-    engine::{
-        Engine,
-        connect::timed_out,
-        event::{Event, Events},
-        labels,
-    },
-    error::{Error, Kind, Result},
+use crate::engine::{
+    Engine,
+    connect::timed_out,
+    event::{Event, Events},
+    labels,
 };
+use diagnostics::{Error, Kind, Result};
 
 /// How long one step may be silent: packages may come over a slow line.
 pub(super) const STALL: Duration = Duration::from_secs(600);

@@ -14,10 +14,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{certificates, ignore::Ignore};
-use crate::{
-    engine::spec::hex,
-    pipeline::{Build, Dockerfile},
-};
+use crate::engine::spec::hex;
+use declaration::{Build, Dockerfile};
 
 /// What the Dockerfile is called in the context where it does not lie there itself.
 const OWN_DOCKERFILE: &str = ".caravan.Dockerfile";

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bollard::models::{ImageConfig, ImageInspect};
 
-use crate::pipeline::{ImageFrom, Pipeline, Service};
+use declaration::{ImageFrom, Pipeline, Service};
 
 mod base;
 mod build;

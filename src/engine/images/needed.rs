@@ -13,14 +13,12 @@ use super::{
     resolve::stand_in,
     template::template,
 };
-use crate::{
-    engine::{
-        Engine,
-        event::{Event, Events},
-    },
-    error::Result,
-    pipeline::{ImageFrom, Pipeline, Service},
+use crate::engine::{
+    Engine,
+    event::{Event, Events},
 };
+use declaration::{ImageFrom, Pipeline, Service};
+use diagnostics::Result;
 
 /// What an image that nothing is known of is taken for.
 const FROM_REGISTRY: u64 = 500_000_000;

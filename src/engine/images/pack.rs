@@ -17,10 +17,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::{Image, elf};
-use crate::{
-    engine::{Engine, spec::hex},
-    error::{Error, Kind, Result},
-};
+use crate::engine::{Engine, spec::hex};
+use diagnostics::{Error, Kind, Result};
 
 /// Where Linux shows the file that this process runs from, even if it was replaced since.
 pub(super) const RUNNING: &str = "/proc/self/exe";
@@ -35,7 +33,7 @@ struct Content {
 }
 
 /// What the running executable's image is called. It is read once a process.
-pub(in crate::engine) async fn packed_reference(repository: &str) -> Result<String> {
+pub(crate) async fn packed_reference(repository: &str) -> Result<String> {
     static TAG: OnceCell<String> = OnceCell::const_new();
     let tag = TAG.get_or_try_init(|| blocking(tag));
     Ok(format!("{repository}:{}", tag.await?))
@@ -100,7 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// The executable cannot run in an empty image; the engine refuses the load.
-    pub(in crate::engine) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
+    pub(crate) async fn pack(&self, repository: &str) -> Result<(Image, bool)> {
         let reference = packed_reference(repository).await?;
         if let Some(image) = self.local_image(&reference).await? {
             return Ok((image, false));

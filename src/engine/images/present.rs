@@ -10,15 +10,13 @@ use super::{
     resolve::{Images, stand_in},
     template::{Template, template},
 };
-use crate::{
-    engine::{Engine, connect::status, labels, observed::Container},
-    error::Result,
-    pipeline::{ImageFrom, MountSource, Service},
-};
+use crate::engine::{Engine, connect::status, labels, observed::Container};
+use declaration::{ImageFrom, MountSource, Service};
+use diagnostics::Result;
 
 impl Images<'_> {
     /// The image that a service runs from, if the engine has it: nothing is fetched or made.
-    pub(in crate::engine) async fn present(&self, service: &Service) -> Result<Option<Image>> {
+    pub(crate) async fn present(&self, service: &Service) -> Result<Option<Image>> {
         if let Some(build) = &service.build {
             return self.present_declared(service, build).await;
         }
@@ -110,7 +108,7 @@ impl Images<'_> {
 
 impl Engine {
     /// A local image; None when there is none.
-    pub(in crate::engine) async fn local_image(&self, reference: &str) -> Result<Option<Image>> {
+    pub(crate) async fn local_image(&self, reference: &str) -> Result<Option<Image>> {
         let found = self.image(reference).await?;
         Ok(found.and_then(|found| Image::new(reference, found)))
     }

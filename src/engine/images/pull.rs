@@ -6,7 +6,11 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use bollard::{errors::Error as DockerError, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
 
-use crate::engine::{Engine, connect::reason, event::Event, event::Events};
+use crate::engine::{
+    Engine,
+    connect::reason,
+    event::{Event, Events},
+};
 
 /// How long a registry may take to say its first word.
 const FIRST_WORD: Duration = Duration::from_secs(5);

@@ -16,20 +16,18 @@ use super::{
     pull::{OutOfReach, split_tag},
     template::{Rendered, Template, template},
 };
-use crate::{
-    engine::{
-        Engine,
-        event::{Event, Events, Outcome},
-        observed::Container,
-    },
-    error::{Error, Kind, Result},
-    pipeline::{ImageFrom, Pipeline, PullPolicy, Service},
+use crate::engine::{
+    Engine,
+    event::{Event, Events, Outcome},
+    observed::Container,
 };
+use declaration::{ImageFrom, Pipeline, PullPolicy, Service};
+use diagnostics::{Error, Kind, Result};
 
 type Shared<T> = Arc<OnceCell<Result<T>>>;
 
 /// The images of one `up`: each is looked for once, however many services run from it.
-pub(in crate::engine) struct Images<'a> {
+pub(crate) struct Images<'a> {
     pub(super) engine: &'a Engine,
     pub(super) pipeline: &'a Pipeline,
     pub(super) observed: &'a [Container],
@@ -40,7 +38,7 @@ pub(in crate::engine) struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    pub(in crate::engine) fn new(
+    pub(crate) fn new(
         engine: &'a Engine,
         pipeline: &'a Pipeline,
         observed: &'a [Container],
@@ -61,7 +59,7 @@ impl<'a> Images<'a> {
     ///
     /// # Errors
     /// It can be had nowhere.
-    pub(in crate::engine) async fn of(&self, service: &Service) -> Result<Image> {
+    pub(crate) async fn of(&self, service: &Service) -> Result<Image> {
         // What a service is bound to by its volumes is its own affair; all else is shared.
         let key = match service.image_from {
             ImageFrom::Caravan | ImageFrom::Registry => service.image.clone(),

@@ -3,10 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    engine::spec::hex,
-    error::{Error, Kind, Result},
-};
+use crate::engine::spec::hex;
+use diagnostics::{Error, Kind, Result};
 
 /// A template: the files of an image's build context.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ const REDIS: Template = Template {
     upstream: None,
 };
 
-/// A template by its name in [`crate::pipeline::TEMPLATES`].
+/// A template by its name in [`declaration::TEMPLATES`].
 ///
 /// # Errors
 /// There is none of that name: the declaration's parser let through what it should not.
@@ -170,14 +168,14 @@ mod tests {
 
     #[test]
     fn every_name_has_its_template() {
-        for name in crate::pipeline::TEMPLATES {
+        for name in declaration::TEMPLATES {
             assert!(template(name).is_ok(), "{name}");
         }
     }
 
     #[test]
     fn nothing_is_left_to_fill_in() {
-        for name in crate::pipeline::TEMPLATES {
+        for name in declaration::TEMPLATES {
             for base in [None, Some("official:1")] {
                 let rendered = template(name).expect("exists").render("4.1.1", base);
                 for (file, text) in rendered.files {
@@ -199,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_shipped_version_has_its_checksums() {
-        let shipped = crate::pipeline::tests::shipped();
+        let shipped = declaration::testing::shipped();
         let (_, version) = split_tag(&shipped.service("kafka").expect("there").image);
         let rendered = KAFKA.render(version, None);
         let name = format!("libs-{version}.sha256");

@@ -16,15 +16,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
 };
 
-use crate::{
-    engine::{
-        Engine,
-        connect::{failed, timed_out},
-        event::{Event, Events, Outcome},
-    },
-    error::{Error, Kind, Result},
-    pipeline::units::size,
+use crate::engine::{
+    Engine,
+    connect::{failed, timed_out},
+    event::{Event, Events, Outcome},
 };
+use declaration::units::size;
+use diagnostics::{Error, Kind, Result};
 
 /// The engine collects all images before it sends the first byte, and unpacks them after it has
 /// the last one.

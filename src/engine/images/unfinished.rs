@@ -6,7 +6,7 @@ use std::{
     process,
 };
 
-use crate::error::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result};
 
 /// A file under another name until it is complete; one that never is goes away with this.
 #[derive(Debug)]

@@ -21,14 +21,12 @@ use super::{
     merge::{Merge, Merged},
     shown::Shown,
 };
-use crate::{
-    engine::{
-        connect::Engine,
-        labels,
-        observed::{Container, LogLine, State},
-    },
-    error::Result,
+use crate::engine::{
+    connect::Engine,
+    labels,
+    observed::{Container, LogLine, State},
 };
+use diagnostics::Result;
 
 /// What Docker is asked for all the time.
 const STARTS: &str = "tell which containers start";

@@ -9,13 +9,11 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use crate::{
-    engine::{
-        connect::{CALL, Engine, status, timed_out},
-        observed::{Container, LogLine},
-    },
-    error::Result,
+use crate::engine::{
+    connect::{CALL, Engine, status, timed_out},
+    observed::{Container, LogLine},
 };
+use diagnostics::Result;
 
 /// Lines of one container, or of several.
 pub(super) type Lines = BoxStream<'static, Result<LogLine>>;

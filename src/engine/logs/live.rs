@@ -14,11 +14,11 @@ use super::{
     lines::{Lines, bounded, whole_seconds},
     shown::Shown,
 };
-use crate::{
-    engine::observed::LogLine,
-    engine::{connect::Engine, observed::Container},
-    error::Result,
+use crate::engine::{
+    connect::Engine,
+    observed::{Container, LogLine},
 };
+use diagnostics::Result;
 
 /// What is written within this time is read at once.
 const GATHERS: Duration = Duration::from_millis(50);

@@ -12,7 +12,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::Sleep;
 
 use super::lines::Lines;
-use crate::{engine::observed::LogLine, error::Result};
+use crate::engine::observed::LogLine;
+use diagnostics::Result;
 
 /// How long a line may be held up for an older one of a log that is silent just now.
 const PATIENCE: Duration = Duration::from_millis(200);

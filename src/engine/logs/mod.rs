@@ -27,7 +27,7 @@ use super::{
     observed::{Container, LogLine},
     rotation,
 };
-use crate::error::Result;
+use diagnostics::Result;
 
 /// Which lines are wanted.
 #[derive(Clone, Default)]

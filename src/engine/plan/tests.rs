@@ -1,8 +1,6 @@
 use super::*;
-use crate::{
-    engine::{labels, testing},
-    pipeline::{Effect, Pipeline},
-};
+use crate::engine::{labels, testing};
+use declaration::{Effect, Pipeline};
 
 const AS_DECLARED: &str = "h1";
 

@@ -12,10 +12,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{Image, Spec, labels};
-use crate::{
-    error::Error,
-    pipeline::{Dependency, Pipeline, Request, Service, locate},
-};
+use declaration::{Dependency, Pipeline, Request, Service, locate};
+use diagnostics::Error;
 
 #[test]
 fn every_stack_is_read_in_full_or_refused_by_name() {
@@ -104,7 +102,7 @@ fn service_lines(pipeline: &Pipeline, service: &Service) -> Vec<String> {
     if let Some(build) = &service.build {
         add("build", format!("{build:?}"));
     }
-    if service.pull_policy != crate::pipeline::PullPolicy::Missing {
+    if service.pull_policy != declaration::PullPolicy::Missing {
         add("pull", format!("{:?}", service.pull_policy));
     }
     for grant in &service.grants {

@@ -4,7 +4,8 @@ use bollard::models::{Mount, MountType};
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::{engine::labels, pipeline::Service};
+use crate::engine::labels;
+use declaration::Service;
 
 /// As mounts, not as binds: Docker would make a directory of a bind whose file is missing.
 pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {

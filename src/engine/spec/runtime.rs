@@ -3,7 +3,7 @@
 use bollard::models::{ContainerCreateBody, DeviceMapping, HostConfig, ResourcesUlimits};
 
 use super::{non_empty, non_empty_map};
-use crate::pipeline::{Device, Runtime, Ulimit};
+use declaration::{Device, Runtime, Ulimit};
 
 /// The container's part; all else is unset.
 pub(super) fn body(runtime: &Runtime) -> ContainerCreateBody {

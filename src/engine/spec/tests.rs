@@ -1,10 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{
-    engine::testing::{depending, pipeline},
-    pipeline::{Group, Logging, Mount as DeclaredMount, Network, NetworkUse, Volume},
-};
+use crate::engine::testing::{depending, pipeline};
+use declaration::{Group, Logging, Mount as DeclaredMount, Network, NetworkUse, Volume};
 
 fn image(id: &str) -> Image {
     Image {

@@ -15,7 +15,8 @@ use rdkafka::{
 };
 
 use super::plan::{Existing, Step, Wanted, millis};
-use crate::{clients::kafka::Kafka, pipeline::Topic};
+use crate::clients::kafka::Kafka;
+use declaration::Topic;
 
 const RETENTION: &str = "retention.ms";
 const MESSAGE_BYTES: &str = "max.message.bytes";

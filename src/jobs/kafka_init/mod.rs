@@ -22,11 +22,9 @@ use self::{
     broker::{Broker, Refusal},
     plan::{Existing, Step, Wanted},
 };
-use crate::{
-    clients::{self, kafka::Kafka},
-    error::{Error, Kind, Result},
-    pipeline::{Topic, topic_spec},
-};
+use crate::clients::{self, kafka::Kafka};
+use declaration::{Topic, topic_spec};
+use diagnostics::{Error, Kind, Result};
 
 /// For a broker that is still starting.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use humantime::format_duration;
 
-use crate::pipeline::Topic;
+use declaration::Topic;
 
 /// A topic as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +165,7 @@ fn retention_text(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::topic_spec;
+    use declaration::topic_spec;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 

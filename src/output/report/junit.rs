@@ -4,10 +4,8 @@ use chrono::Utc;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::Report;
-use crate::{
-    checks::finding::{Finding, Severity, Status},
-    error::Error,
-};
+use crate::checks::finding::{Finding, Severity, Status};
+use diagnostics::Error;
 
 pub(super) fn text(report: Report<'_>) -> String {
     let mut document = quick_junit::Report::new(format!("caravan verify {}", report.project));

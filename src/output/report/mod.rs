@@ -15,9 +15,9 @@ use std::time::Duration;
 use super::{Console, json};
 use crate::{
     checks::finding::{Finding, Status},
-    error::Error,
     flags::ReportFormat,
 };
+use diagnostics::Error;
 
 /// How many findings ended in each way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

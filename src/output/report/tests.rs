@@ -5,7 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::*;
-use crate::{checks::finding::Severity, error::Kind, output::Console};
+use crate::{checks::finding::Severity, output::Console};
+use diagnostics::Kind;
 
 fn finding(id: &str, status: Status) -> Finding {
     Finding {
@@ -114,7 +115,7 @@ fn the_published_schemas_are_those_of_what_is_written() {
     fn published<T: JsonSchema>(name: &str) {
         let schema = schemars::schema_for!(T);
         let text = format!("{:#}\n", schema.as_value());
-        crate::published::expect(&format!("schemas/{name}"), &text);
+        declaration::testing::expect_generated(&format!("schemas/{name}"), &text);
     }
     published::<document::Document<'static>>("report.json");
     published::<document::Line<'static>>("report-line.json");

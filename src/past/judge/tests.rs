@@ -7,9 +7,9 @@ use crate::{
     clients::{kafka::Kafka, postgres::batches::Rows},
     dead_letters::Place as Offset,
     past::{search::Looked, steps},
-    pipeline::tests::shipped,
     probe::expected,
 };
+use declaration::testing::shipped;
 
 /// Seconds after the payment began.
 fn at(second: i64) -> DateTime<Utc> {

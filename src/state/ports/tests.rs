@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::pipeline::tests::Place;
+use declaration::testing::Place;
 
 const DECLARATION: &str = r#"
 x-caravan:

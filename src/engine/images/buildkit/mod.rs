@@ -22,14 +22,12 @@ use uuid::Uuid;
 pub(super) use session::{Secrets, Session};
 
 use super::build::{STALL, not_built, tell};
-use crate::{
-    engine::{
-        Engine,
-        connect::{CALL, timed_out},
-        event::Events,
-    },
-    error::Result,
+use crate::engine::{
+    Engine,
+    connect::{CALL, timed_out},
+    event::Events,
 };
+use diagnostics::Result;
 
 /// A line of what the engine answers with.
 #[derive(Debug, Deserialize)]

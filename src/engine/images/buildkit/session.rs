@@ -27,11 +27,11 @@ const UNIMPLEMENTED: &str = "12";
 const LARGEST: usize = 64 << 10;
 
 /// What builds may be given that no image keeps, by id.
-pub(in crate::engine::images) type Secrets = BTreeMap<String, Vec<u8>>;
+pub(crate) type Secrets = BTreeMap<String, Vec<u8>>;
 
 /// Answers until it is dropped, or the engine hangs up.
 #[derive(Debug)]
-pub(in crate::engine::images) struct Session {
+pub(crate) struct Session {
     /// The build's request names it.
     pub(super) id: String,
     _answers: AbortOnDropHandle<()>,

@@ -4,13 +4,13 @@
 const DOCKERS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
 
 /// The image that a Dockerfile's `# syntax=` names. Directives stand before all else.
-pub(in crate::engine::images) fn frontend(dockerfile: &str) -> Option<&str> {
+pub(crate) fn frontend(dockerfile: &str) -> Option<&str> {
     line(dockerfile).map(|(_, frontend)| frontend)
 }
 
 /// The Dockerfile without its `# syntax=`, every line in its place: for the reader that the engine
 /// has inside.
-pub(in crate::engine::images) fn without_frontend(dockerfile: &str) -> String {
+pub(crate) fn without_frontend(dockerfile: &str) -> String {
     let Some((number, _)) = line(dockerfile) else {
         return dockerfile.to_owned();
     };
@@ -23,14 +23,14 @@ pub(in crate::engine::images) fn without_frontend(dockerfile: &str) -> String {
 }
 
 /// Whether that image reads nothing but Dockerfiles, as the engine does.
-pub(in crate::engine::images) fn is_dockers(frontend: &str) -> bool {
+pub(crate) fn is_dockers(frontend: &str) -> bool {
     let name = frontend.strip_prefix("docker.io/").unwrap_or(frontend);
     let name = name.split(['@', ':']).next().unwrap_or(name);
     DOCKERS.contains(&name)
 }
 
 /// Whether a Dockerfile may have what the classic builder does not know.
-pub(in crate::engine::images) fn may_need_buildkit(dockerfile: &str) -> bool {
+pub(crate) fn may_need_buildkit(dockerfile: &str) -> bool {
     const NEW: [&str; 6] = [
         "--mount=",
         "--chmod=",

@@ -7,7 +7,7 @@ use super::{
     super::build::LastLines,
     proto::{StatusResponse, Vertex, VertexLog},
 };
-use crate::error::Error;
+use diagnostics::Error;
 
 /// Of a step's output, bytes that are kept: its end.
 const KEPT: usize = 16 << 10;
@@ -108,7 +108,7 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::{super::proto::Time, *};
-    use crate::error::Kind;
+    use diagnostics::Kind;
 
     fn of(vertexes: &[Vertex]) -> Vec<u8> {
         let vertexes = vertexes.to_vec();

@@ -11,17 +11,14 @@ use super::{
     },
     Images,
 };
-use crate::{
-    engine::{
-        event::{Event, Outcome},
-        images::Image,
-        labels,
-        refusal::is_disk_full,
-    },
-    error::{Error, Kind, Result},
-    invocation::quote,
-    pipeline::{Build, Dockerfile, Service},
+use crate::engine::{
+    event::{Event, Outcome},
+    images::Image,
+    labels,
+    refusal::is_disk_full,
 };
+use declaration::{Build, Dockerfile, Service};
+use diagnostics::{Error, Kind, Result, quote};
 
 /// Beside a Compose file it has the pipeline's secrets, which an image need not have.
 const ENV: &str = ".env";
@@ -164,7 +161,7 @@ impl Images<'_> {
     ///
     /// # Errors
     /// The context cannot be read.
-    pub(in crate::engine::images) async fn present_declared(
+    pub(crate) async fn present_declared(
         &self,
         service: &Service,
         build: &Build,

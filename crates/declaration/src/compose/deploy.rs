@@ -1,0 +1,143 @@
+//! `deploy`: replicas, limits and the restart policy; the rest of it is for Swarm.
+
+use super::notes::Notes;
+use crate::{
+    Restart,
+    problem::Problem,
+    units,
+    yaml::{Fields, View},
+};
+
+/// What `deploy` says; the service's own keys may say the same.
+#[derive(Default)]
+pub(super) struct Deploy {
+    replicas: Option<u32>,
+    restart: Option<Restart>,
+    nano_cpus: Option<i64>,
+    memory: Option<i64>,
+    pids: Option<i64>,
+    mem_reservation: Option<i64>,
+}
+
+/// Keys that only Swarm heeds, as Compose has it.
+const SWARM: [&str; 5] = [
+    "endpoint_mode",
+    "labels",
+    "placement",
+    "rollback_config",
+    "update_config",
+];
+
+impl Deploy {
+    pub(super) fn read(view: &View<'_>, notes: &mut Notes) -> Result<Self, Problem> {
+        let mut fields = view.fields()?;
+        let mut deploy = Self {
+            replicas: fields.read("replicas", replicas)?,
+            restart: fields.read("restart_policy", |v| restart(v, notes))?,
+            ..Self::default()
+        };
+        if let Some(resources) = fields.take("resources") {
+            deploy.resources(&resources, notes)?;
+        }
+        fields.read("mode", |v| v.word(&[("replicated", ())]))?;
+        notes.swarm(view, &mut fields, &SWARM);
+        fields.finish_compose(&[])?;
+        Ok(deploy)
+    }
+
+    fn resources(&mut self, view: &View<'_>, notes: &mut Notes) -> Result<(), Problem> {
+        let mut fields = view.fields()?;
+        if let Some(limits) = fields.take("limits") {
+            let mut fields = limits.fields()?;
+            self.nano_cpus = fields.read("cpus", nano_cpus)?;
+            self.memory = fields.read("memory", View::bytes)?;
+            self.pids = fields.read("pids", |v| v.number("a number of processes"))?;
+            fields.finish_compose(&["devices", "generic_resources"])?;
+        }
+        if let Some(reservations) = fields.take("reservations") {
+            let mut fields = reservations.fields()?;
+            self.mem_reservation = fields.read("memory", View::bytes)?;
+            if let Some(cpus) = fields.take("cpus") {
+                notes.no_effect(&cpus, "Docker reserves no cores");
+            }
+            fields.finish_compose(&["devices", "generic_resources"])?;
+        }
+        fields.finish_compose(&[])
+    }
+
+    pub(super) fn replicas(&self, fields: &mut Fields<'_>) -> Result<u32, Problem> {
+        let number = agreed(fields, "scale", "replicas", replicas, self.replicas)?;
+        Ok(number.unwrap_or(1))
+    }
+
+    pub(super) fn restart(&self, fields: &mut Fields<'_>) -> Result<Restart, Problem> {
+        let own = fields.read("restart", super::lifecycle::restart)?;
+        Ok(own.or(self.restart).unwrap_or(Restart::No))
+    }
+
+    pub(super) fn nano_cpus(&self, fields: &mut Fields<'_>) -> Result<Option<i64>, Problem> {
+        let says = "resources.limits.cpus";
+        agreed(fields, "cpus", says, nano_cpus, self.nano_cpus)
+    }
+
+    pub(super) fn mem_limit(&self, fields: &mut Fields<'_>) -> Result<Option<i64>, Problem> {
+        let says = "resources.limits.memory";
+        agreed(fields, "mem_limit", says, View::bytes, self.memory)
+    }
+
+    pub(super) fn mem_reservation(&self, fields: &mut Fields<'_>) -> Result<Option<i64>, Problem> {
+        let (key, says) = ("mem_reservation", "resources.reservations.memory");
+        agreed(fields, key, says, View::bytes, self.mem_reservation)
+    }
+
+    pub(super) fn pids_limit(&self, fields: &mut Fields<'_>) -> Result<Option<i64>, Problem> {
+        let (key, says) = ("pids_limit", "resources.limits.pids");
+        let number = |v: &View<'_>| v.number("a number of processes");
+        agreed(fields, key, says, number, self.pids)
+    }
+}
+
+/// What a service's own key says, else `deploy`; both may say it, if it is the same.
+fn agreed<'a, T: Copy + PartialEq>(
+    fields: &mut Fields<'a>,
+    key: &'static str,
+    deploys_key: &str,
+    read: impl FnOnce(&View<'a>) -> Result<T, Problem>,
+    deployed: Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(view) = fields.take(key) else {
+        return Ok(deployed);
+    };
+    let own = read(&view)?;
+    match deployed {
+        Some(deployed) if deployed != own => {
+            Err(view.problem(format!("`deploy.{deploys_key}` says something else")))
+        }
+        Some(_) | None => Ok(Some(own)),
+    }
+}
+
+fn replicas(view: &View<'_>) -> Result<u32, Problem> {
+    view.number("a number of replicas")
+}
+
+/// `0.5` cores, in billionths.
+fn nano_cpus(view: &View<'_>) -> Result<i64, Problem> {
+    view.parse("a number of cores such as 0.5", units::nano_cpus)
+}
+
+/// Swarm's policy, as Compose applies it to a lone engine.
+fn restart(view: &View<'_>, notes: &mut Notes) -> Result<Restart, Problem> {
+    let mut fields = view.fields()?;
+    let attempts = fields.read("max_attempts", |v| v.number("a number of attempts"))?;
+    let condition = fields.read("condition", |v| {
+        v.word(&[
+            ("any", Restart::Always),
+            ("none", Restart::No),
+            ("on-failure", Restart::OnFailure(attempts)),
+        ])
+    })?;
+    notes.swarm(view, &mut fields, &["delay", "window"]);
+    fields.finish_compose(&[])?;
+    Ok(condition.unwrap_or(Restart::Always))
+}

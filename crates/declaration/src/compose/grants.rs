@@ -1,0 +1,403 @@
+//! `secrets` and `configs`: what the top level defines, and what a service is given of it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{checked_name, mounts::host_path, notes::Notes};
+use crate::{
+    Grant, Written,
+    problem::{Problem, did_you_mean},
+    read::{Context, Problems},
+    yaml::{Fields, Key, View},
+};
+
+/// Which of the two: they differ in where they come from and where they are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Secret,
+    Config,
+}
+
+impl Kind {
+    /// The key, at the top level and in a service.
+    fn section(self) -> &'static str {
+        match self {
+            Self::Secret => "secrets",
+            Self::Config => "configs",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+
+    /// What a relative target is relative to.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Secret => "/run/secrets/",
+            Self::Config => "/",
+        }
+    }
+}
+
+/// What the top level defines, by kind and name; what is wrong with one is told once.
+#[derive(Default)]
+pub(super) struct Definitions<'a>(Vec<(Kind, String, Result<Definition<'a>, Problem>)>);
+
+struct Definition<'a> {
+    kind: Kind,
+    name: String,
+    source: Source,
+    /// Where `source` is written.
+    view: View<'a>,
+}
+
+enum Source {
+    /// Absolute.
+    File(PathBuf),
+    /// The same, and `up` writes it out of a variable of Caravan's own.
+    Drawn(PathBuf, String),
+    /// A variable of Caravan's own.
+    Environment(String),
+    /// The text itself.
+    Content(String),
+}
+
+impl<'a> Definitions<'a> {
+    /// Takes `secrets` and `configs` from the top level.
+    pub(super) fn read(
+        root: &mut Fields<'a>,
+        context: &Context<'_>,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut all = Vec::new();
+        for kind in [Kind::Secret, Kind::Config] {
+            let Some(view) = root.take(kind.section()) else {
+                continue;
+            };
+            for (key, view) in problems.keep(view.entries()).unwrap_or_default() {
+                let definition = definition(kind, key, &view, context);
+                if let Err(problem) = &definition {
+                    problems.add(problem.clone());
+                }
+                all.push((kind, key.name.clone(), definition));
+            }
+        }
+        Self(all)
+    }
+
+    fn find(&self, kind: Kind, name: &str, view: &View<'_>) -> Result<&Definition<'a>, Problem> {
+        let known = || self.0.iter().filter(|(k, ..)| *k == kind);
+        if let Some((_, _, found)) = known().find(|(_, n, _)| n == name) {
+            return found.as_ref().map_err(Problem::clone);
+        }
+        let near = did_you_mean(name, known().map(|(_, name, _)| name.as_str()));
+        let (word, section) = (kind.word(), kind.section());
+        Err(view
+            .problem(format!("there is no {word} `{name}`{near}"))
+            .hint(format!("define it under `{section}` at the top level")))
+    }
+}
+
+impl Definitions<'_> {
+    /// The secrets that a build is given, by the id that its Dockerfile knows.
+    pub(super) fn for_build(
+        &self,
+        view: &View<'_>,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+        let mut secrets = BTreeMap::new();
+        for item in view.items()? {
+            let reference = Reference::read(Kind::Secret, &item, notes)?;
+            let definition = self.find(Kind::Secret, &reference.source, &reference.view)?;
+            let id = reference.target.unwrap_or(reference.source);
+            secrets.insert(id, definition.content(context, notes)?);
+        }
+        Ok(secrets)
+    }
+}
+
+fn definition<'a>(
+    kind: Kind,
+    key: &Key,
+    view: &View<'a>,
+    context: &Context<'_>,
+) -> Result<Definition<'a>, Problem> {
+    let name = checked_name(key, view)?;
+    let mut fields = view.fields()?;
+    if name.starts_with('.') {
+        return Err(fields.problem("a name does not begin with a dot"));
+    }
+    if let Some(external) = fields.take("external")
+        && external.bool()?
+    {
+        let message = "`external` is not supported: what Swarm or a vault keeps cannot be read";
+        return Err(external
+            .problem(message)
+            .hint("name a `file`, or an `environment` variable"));
+    }
+    let mut sources = Vec::new();
+    let file = fields.take("file");
+    let from = fields.read("x-caravan", from)?;
+    if let Some(view) = file {
+        let path = view.parse("a path", |path| host_path(path, context))?;
+        sources.push(match &from {
+            None => (Source::File(path), view),
+            Some(from) if is_ours(&path, context) => {
+                (Source::Drawn(path, from.filled()?), from.clone())
+            }
+            Some(_) => return Err(not_ours(&name, &view)),
+        });
+    } else if let Some(from) = from {
+        let message = "`from` says what a `file` is written out of, and there is no `file`";
+        return Err(from.problem(message).hint(file_hint(&name)));
+    }
+    if let Some(view) = fields.take("environment") {
+        sources.push((Source::Environment(view.filled()?), view));
+    }
+    if kind == Kind::Config
+        && let Some(view) = fields.take("content")
+    {
+        sources.push((Source::Content(view.text()?), view));
+    }
+    // Swarm's name of it.
+    fields.read("name", View::text)?;
+    let count = sources.len();
+    let wrong = fields.problem(format!("it has {count} sources, and needs one"));
+    fields.finish_compose(&["driver", "driver_opts", "labels", "template_driver"])?;
+    match (sources.pop(), count) {
+        (Some((source, view)), 1) => Ok(Definition {
+            kind,
+            name,
+            source,
+            view,
+        }),
+        _ => {
+            let content = if kind == Kind::Config {
+                ", `content`"
+            } else {
+                ""
+            };
+            Err(wrong.hint(format!("give it one of `file`, `environment`{content}")))
+        }
+    }
+}
+
+/// `x-caravan` of a definition: the variable out of which `up` writes the file.
+fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
+    let mut fields = view.fields()?;
+    let from = fields.require("from")?;
+    fields.finish()?;
+    Ok(from)
+}
+
+/// Whether `up` may write there: nowhere but in the directory that is this project's alone, and not
+/// over the directories in which it keeps what no file is named for.
+fn is_ours(path: &Path, context: &Context<'_>) -> bool {
+    let taken = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
+    path.parent() == Some(context.files_dir) && !taken.iter().any(|taken| taken == path)
+}
+
+fn not_ours(name: &str, view: &View<'_>) -> Problem {
+    let message = "`up` writes this file, and it writes into the project's own directory alone";
+    view.problem(message).hint(file_hint(name))
+}
+
+fn file_hint(name: &str) -> String {
+    format!("file: .caravan-${{COMPOSE_PROJECT_NAME}}/{name}")
+}
+
+/// Takes a service's `secrets` and `configs`; of one that is not active nothing is looked at.
+pub(super) fn grants(
+    fields: &mut Fields<'_>,
+    active: bool,
+    definitions: &Definitions<'_>,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Result<Vec<Grant>, Problem> {
+    let mut grants: Vec<(usize, Grant)> = Vec::new();
+    for kind in [Kind::Secret, Kind::Config] {
+        let Some(view) = fields.take(kind.section()).filter(|_| active) else {
+            continue;
+        };
+        for item in view.items()? {
+            let reference = Reference::read(kind, &item, notes)?;
+            let definition = definitions.find(kind, &reference.source, &reference.view)?;
+            let grant = definition.grant(&reference, context, notes)?;
+            // A later file may put something else there.
+            let file = item.at().file;
+            match grants.iter().position(|(_, g)| g.target == grant.target) {
+                Some(index) if grants[index].0 != file => grants[index] = (file, grant),
+                Some(_) => {
+                    let message = format!("{} is given twice", grant.target);
+                    return Err(item.problem(message));
+                }
+                None => grants.push((file, grant)),
+            }
+        }
+    }
+    Ok(grants.into_iter().map(|(_, grant)| grant).collect())
+}
+
+/// `NAME`, or the long form.
+struct Reference<'a> {
+    source: String,
+    view: View<'a>,
+    target: Option<String>,
+    executable: bool,
+}
+
+impl<'a> Reference<'a> {
+    fn read(kind: Kind, item: &View<'a>, notes: &mut Notes) -> Result<Self, Problem> {
+        if !item.is_mapping() {
+            return Ok(Self {
+                source: item.filled()?,
+                view: item.clone(),
+                target: None,
+                executable: false,
+            });
+        }
+        let mut fields = item.fields()?;
+        let view = fields.require("source")?;
+        for key in ["uid", "gid"] {
+            if let Some(ignored) = fields.take(key) {
+                let why = format!("every user of the container can read a {}", kind.word());
+                notes.no_effect(&ignored, &why);
+            }
+        }
+        let reference = Self {
+            source: view.filled()?,
+            view,
+            target: fields.read("target", View::filled)?,
+            executable: fields
+                .read("mode", |v| v.parse("a mode such as 0444", mode))?
+                .is_some_and(|mode| mode & 0o111 != 0),
+        };
+        fields.finish_compose(&[])?;
+        Ok(reference)
+    }
+}
+
+/// Octal, as YAML and people write it: `0440`, `0o440`, `440`.
+fn mode(text: &str) -> Result<u32, std::num::ParseIntError> {
+    u32::from_str_radix(text.trim_start_matches("0o"), 8)
+}
+
+impl Definition<'_> {
+    fn grant(
+        &self,
+        reference: &Reference<'_>,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Result<Grant, Problem> {
+        let target = match &reference.target {
+            Some(target) if target.starts_with('/') => target.clone(),
+            Some(target) => format!("{}{target}", self.kind.directory()),
+            None => format!("{}{}", self.kind.directory(), self.name),
+        };
+        let (path, content, written) = match &self.source {
+            Source::File(path) => (path.clone(), self.read_file(path)?, None),
+            Source::Drawn(path, name) => {
+                let content = self.variable(name, context)?;
+                let bytes = content.clone().into_bytes();
+                let written = Written {
+                    content,
+                    executable: false,
+                };
+                (path.clone(), bytes, Some(written))
+            }
+            Source::Environment(name) => {
+                self.write(self.variable(name, context)?, reference, context)
+            }
+            Source::Content(text) => self.write(text.clone(), reference, context),
+        };
+        if self.kind == Kind::Secret
+            && let Ok(text) = std::str::from_utf8(&content)
+        {
+            notes.secret(text);
+        }
+        Ok(Grant {
+            target,
+            path,
+            written,
+            digest: Sha256::digest(&content).into(),
+        })
+    }
+
+    /// What it says.
+    fn content(&self, context: &Context<'_>, notes: &mut Notes) -> Result<Vec<u8>, Problem> {
+        let content = match &self.source {
+            Source::File(path) => self.read_file(path)?,
+            Source::Drawn(_, name) | Source::Environment(name) => {
+                self.variable(name, context)?.into_bytes()
+            }
+            Source::Content(text) => text.clone().into_bytes(),
+        };
+        if self.kind == Kind::Secret
+            && let Ok(text) = std::str::from_utf8(&content)
+        {
+            notes.secret(text);
+        }
+        Ok(content)
+    }
+
+    /// What Caravan writes, and where.
+    fn write(
+        &self,
+        content: String,
+        reference: &Reference<'_>,
+        context: &Context<'_>,
+    ) -> (PathBuf, Vec<u8>, Option<Written>) {
+        let executable = reference.executable;
+        let directory = context.files_dir.join(self.kind.section());
+        let suffix = if executable { ".x" } else { "" };
+        let path = directory.join(format!("{}{suffix}", self.name));
+        let bytes = content.clone().into_bytes();
+        let written = Written {
+            content,
+            executable,
+        };
+        (path, bytes, Some(written))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>, Problem> {
+        let word = self.kind.word();
+        match std::fs::read(path) {
+            Ok(content) => Ok(content),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(self
+                .view
+                .problem("there is no such file")
+                .hint(format!("write the {word} into {}", path.display()))),
+            Err(error) => Err(self.view.problem(format!("cannot read it: {error}"))),
+        }
+    }
+
+    fn variable(&self, name: &str, context: &Context<'_>) -> Result<String, Problem> {
+        let value = context.variables.get(name).map(str::to_owned);
+        value.ok_or_else(|| {
+            self.view
+                .problem(format!("the variable {name} is not set"))
+                .hint(format!("export {name}=…, or set it in .env"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mode;
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("0440"), Ok(0o440));
+        assert_eq!(mode("0o555"), Ok(0o555));
+        assert!(mode("rw").is_err() && mode("0888").is_err());
+    }
+}

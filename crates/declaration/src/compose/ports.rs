@@ -1,0 +1,169 @@
+//! Published and exposed ports: `[IP:][HOST:]CONTAINER[/PROTOCOL]`, or the long form.
+
+use std::ops::RangeInclusive;
+
+use crate::{Port, problem::Problem, yaml::View};
+
+/// Compose's default: every address of the host.
+const ANYWHERE: &str = "0.0.0.0";
+
+pub(super) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
+    let mut ports = Vec::new();
+    for item in view.items()? {
+        if item.is_mapping() {
+            ports.push(long(&item)?);
+        } else {
+            ports.extend(item.parse("[IP:][HOST:]CONTAINER[/PROTOCOL]", short)?);
+        }
+    }
+    Ok(ports)
+}
+
+/// `expose`: `80/tcp` each.
+pub(super) fn exposed(view: &View<'_>) -> Result<Vec<String>, Problem> {
+    let mut ports = Vec::new();
+    for item in view.items()? {
+        ports.extend(item.parse("CONTAINER[/PROTOCOL]", |text| {
+            let (text, protocol) = split_protocol(text)?;
+            let named = range(text)?.map(|port| format!("{port}/{protocol}"));
+            Ok::<Vec<_>, String>(named.collect())
+        })?);
+    }
+    Ok(ports)
+}
+
+fn short(text: &str) -> Result<Vec<Port>, String> {
+    let (text, protocol) = split_protocol(text)?;
+    let (host, container) = match text.rsplit_once(':') {
+        Some((host, container)) => (Some(host), container),
+        None => (None, text),
+    };
+    let (host_ip, host_ports) = match host.map(|host| (host, host.rsplit_once(':'))) {
+        None => (ANYWHERE, ""),
+        Some((port, None)) => (ANYWHERE, port),
+        Some((_, Some((ip, port)))) => (ip.trim_matches(['[', ']']), port),
+    };
+    if host_ip.parse::<std::net::IpAddr>().is_err() {
+        return Err(format!("{host_ip:?} is not an IP address"));
+    }
+    let containers = range(container)?;
+    let hosts = match host_ports {
+        "" => None,
+        ports => Some(range(ports)?),
+    };
+    if let Some(hosts) = &hosts
+        && hosts.len() != containers.len()
+    {
+        return Err(format!(
+            "{} ports of the host for {} of the container",
+            hosts.len(),
+            containers.len()
+        ));
+    }
+    let port = |(index, container_port)| Port {
+        host_ip: host_ip.to_owned(),
+        host_port: hosts.clone().and_then(|mut hosts| hosts.nth(index)),
+        container_port,
+        protocol: protocol.to_owned(),
+    };
+    Ok(containers.enumerate().map(port).collect())
+}
+
+fn split_protocol(text: &str) -> Result<(&str, &str), String> {
+    let (text, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+    match protocol {
+        "tcp" | "udp" => Ok((text, protocol)),
+        _ => Err(format!("{protocol:?} is not tcp or udp")),
+    }
+}
+
+/// `80`, `80-90`.
+fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    match first <= last {
+        true => Ok(first..=last),
+        false => Err(format!("{text:?} is no range: it runs backwards")),
+    }
+}
+
+fn number(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a port from 1 to 65535")),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn long(view: &View<'_>) -> Result<Port, Problem> {
+    let mut fields = view.fields()?;
+    let port = |view: &View<'_>| view.parse("a port", number);
+    let ip = |view: &View<'_>| {
+        view.parse("an IP address", |text| {
+            text.parse::<std::net::IpAddr>().map(|_| text.to_owned())
+        })
+    };
+    let protocols = [("tcp", "tcp"), ("udp", "udp")];
+    let read = Port {
+        container_port: port(&fields.require("target")?)?,
+        host_port: fields.read("published", port)?,
+        host_ip: fields
+            .read("host_ip", ip)?
+            .unwrap_or_else(|| ANYWHERE.to_owned()),
+        protocol: fields
+            .read("protocol", |v| v.word(&protocols))?
+            .unwrap_or("tcp")
+            .to_owned(),
+    };
+    // For people, and for Swarm: they have no effect.
+    for key in ["name", "app_protocol", "mode"] {
+        fields.read(key, View::text)?;
+    }
+    fields.finish_compose(&[])?;
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_form() {
+        let port = |ip: &str, host, container, protocol: &str| Port {
+            host_ip: ip.to_owned(),
+            host_port: host,
+            container_port: container,
+            protocol: protocol.to_owned(),
+        };
+        for (text, expected) in [
+            ("80", port("0.0.0.0", None, 80, "tcp")),
+            ("8080:80", port("0.0.0.0", Some(8080), 80, "tcp")),
+            (
+                "127.0.0.1:8080:80/udp",
+                port("127.0.0.1", Some(8080), 80, "udp"),
+            ),
+            ("127.0.0.1::80", port("127.0.0.1", None, 80, "tcp")),
+            ("[::1]:8080:80", port("::1", Some(8080), 80, "tcp")),
+        ] {
+            assert_eq!(short(text), Ok(vec![expected]), "{text}");
+        }
+        assert_eq!(
+            short("9000-9001:80-81/udp"),
+            Ok(vec![
+                port("0.0.0.0", Some(9000), 80, "udp"),
+                port("0.0.0.0", Some(9001), 81, "udp")
+            ])
+        );
+        for text in [
+            "",
+            "0",
+            "70000",
+            "x:80",
+            "host:80:80",
+            "80/sctp",
+            "80-90:80",
+            "90-80",
+        ] {
+            assert!(short(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Networks and volumes, and a service's use of networks.
+
+use std::collections::BTreeMap;
+
+use super::{checked_name, pairs::Pairs};
+use crate::{
+    Network, NetworkUse, Service, Subnet, Volume,
+    problem::Problem,
+    read::{Context, Problems},
+    yaml::{Fields, Key, Position, View},
+};
+
+/// Where drivers are named, by their names.
+pub(super) type Drivers = BTreeMap<String, Position>;
+
+/// The network of every service that names none.
+const DEFAULT: &str = "default";
+
+/// A service's `networks`: a list, or a mapping with aliases.
+pub(super) fn uses(view: Option<View<'_>>) -> Result<Vec<NetworkUse>, Problem> {
+    let alone = |network| NetworkUse {
+        network,
+        aliases: Vec::new(),
+        ipv4_address: None,
+        ipv6_address: None,
+    };
+    let Some(view) = view else {
+        return Ok(vec![alone(DEFAULT.to_owned())]);
+    };
+    if view.is_sequence() {
+        return Ok(view.names()?.into_iter().map(alone).collect());
+    }
+    let mut uses = Vec::new();
+    for (key, view) in view.entries()? {
+        let mut used = alone(key.name.clone());
+        if !view.is_null() {
+            let mut fields = view.fields()?;
+            used.aliases = fields.read_or_default("aliases", View::names)?;
+            used.ipv4_address = fields.read("ipv4_address", address)?;
+            used.ipv6_address = fields.read("ipv6_address", address)?;
+            fields.finish_compose(&[
+                "driver_opts",
+                "gw_priority",
+                "interface_name",
+                "link_local_ips",
+                "mac_address",
+                "priority",
+            ])?;
+        }
+        uses.push(used);
+    }
+    Ok(uses)
+}
+
+fn address(view: &View<'_>) -> Result<String, Problem> {
+    view.parse("an IP address", |text| {
+        text.parse::<std::net::IpAddr>().map(|_| text.to_owned())
+    })
+}
+
+/// The declared networks, and the default one where it is used.
+pub(super) fn networks(
+    view: Option<View<'_>>,
+    services: &[Service],
+    context: &Context<'_>,
+    problems: &mut Problems,
+    drivers: &mut Drivers,
+) -> Result<Vec<Network>, Problem> {
+    let entries = match &view {
+        Some(view) => view.entries()?,
+        None => Vec::new(),
+    };
+    let mut networks: Vec<Network> = entries
+        .iter()
+        .filter_map(|(key, view)| problems.keep(network(key, view, context, drivers)))
+        .collect();
+    let declared = networks.iter().any(|network| network.key == DEFAULT);
+    let mut used = services.iter().flat_map(|service| &service.networks);
+    if !declared && used.any(|used| used.network == DEFAULT) {
+        networks.push(plain_network(DEFAULT, context));
+    }
+    Ok(networks)
+}
+
+fn plain_network(key: &str, context: &Context<'_>) -> Network {
+    Network {
+        key: key.to_owned(),
+        name: format!("{}_{key}", context.project),
+        external: false,
+        driver: None,
+        driver_opts: BTreeMap::new(),
+        internal: false,
+        attachable: false,
+        enable_ipv6: false,
+        subnets: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn network(
+    key: &Key,
+    view: &View<'_>,
+    context: &Context<'_>,
+    drivers: &mut Drivers,
+) -> Result<Network, Problem> {
+    let mut network = plain_network(&checked_name(key, view)?, context);
+    if view.is_null() {
+        return Ok(network);
+    }
+    let mut fields = view.fields()?;
+    network.external = fields.read_or_default("external", View::bool)?;
+    network.name = name(&mut fields, &key.name, network.external, network.name)?;
+    network.driver = driver(&mut fields, drivers)?;
+    network.driver_opts = fields.read_or_default("driver_opts", options)?;
+    network.internal = fields.read_or_default("internal", View::bool)?;
+    network.attachable = fields.read_or_default("attachable", View::bool)?;
+    network.enable_ipv6 = fields.read_or_default("enable_ipv6", View::bool)?;
+    network.subnets = fields.read_or_default("ipam", subnets)?;
+    network.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
+    if network.external && (network.driver.is_some() || network.internal) {
+        return Err(fields.problem("an external network is what it is: only `name` goes with it"));
+    }
+    fields.finish_compose(&["enable_ipv4"])?;
+    Ok(network)
+}
+
+/// `ipam`, with Docker's own driver.
+fn subnets(view: &View<'_>) -> Result<Vec<Subnet>, Problem> {
+    let mut fields = view.fields()?;
+    fields.read("driver", |v| v.word(&[("default", ())]))?;
+    let subnet = |view: View<'_>| {
+        let mut fields = view.fields()?;
+        let subnet = Subnet {
+            subnet: fields.read("subnet", View::filled)?,
+            ip_range: fields.read("ip_range", View::filled)?,
+            gateway: fields.read("gateway", View::filled)?,
+        };
+        fields.finish_compose(&["aux_addresses"])?;
+        Ok(subnet)
+    };
+    let subnets =
+        fields.read_or_default("config", |v| v.items()?.into_iter().map(subnet).collect())?;
+    fields.finish_compose(&["options"])?;
+    Ok(subnets)
+}
+
+/// A driver; where it is named is kept for who finds that the engine has no such driver.
+fn driver(fields: &mut Fields<'_>, drivers: &mut Drivers) -> Result<Option<String>, Problem> {
+    let Some(view) = fields.take("driver") else {
+        return Ok(None);
+    };
+    let driver = view.filled()?;
+    drivers.entry(driver.clone()).or_insert_with(|| view.at());
+    Ok(Some(driver))
+}
+
+/// A driver's options.
+fn options(view: &View<'_>) -> Result<BTreeMap<String, String>, Problem> {
+    let option = |(key, value): (&Key, View<'_>)| Ok((key.name.clone(), value.text()?));
+    view.entries()?.into_iter().map(option).collect()
+}
+
+pub(super) fn volumes(
+    view: Option<View<'_>>,
+    context: &Context<'_>,
+    problems: &mut Problems,
+    drivers: &mut Drivers,
+) -> Result<Vec<Volume>, Problem> {
+    let entries = match &view {
+        Some(view) => view.entries()?,
+        None => Vec::new(),
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|(key, view)| problems.keep(volume(key, view, context, drivers)))
+        .collect())
+}
+
+fn volume(
+    key: &Key,
+    view: &View<'_>,
+    context: &Context<'_>,
+    drivers: &mut Drivers,
+) -> Result<Volume, Problem> {
+    let key_name = checked_name(key, view)?;
+    let mut volume = Volume {
+        name: format!("{}_{key_name}", context.project),
+        key: key_name,
+        external: false,
+        driver: None,
+        driver_opts: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    };
+    if view.is_null() {
+        return Ok(volume);
+    }
+    let mut fields = view.fields()?;
+    volume.external = fields.read_or_default("external", View::bool)?;
+    volume.name = name(&mut fields, &key.name, volume.external, volume.name)?;
+    volume.driver = driver(&mut fields, drivers)?;
+    volume.driver_opts = fields.read_or_default("driver_opts", options)?;
+    volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
+    if volume.external && volume.driver.is_some() {
+        return Err(fields.problem("an external volume is what it is: only `name` goes with it"));
+    }
+    fields.finish_compose(&[])?;
+    Ok(volume)
+}
+
+/// Docker's name: as given, else the key alone where it is somebody else's, else the project's.
+fn name(
+    fields: &mut Fields<'_>,
+    key: &str,
+    external: bool,
+    own: String,
+) -> Result<String, Problem> {
+    let given = fields.read("name", View::filled)?;
+    Ok(match given {
+        Some(name) => name,
+        None if external => key.to_owned(),
+        None => own,
+    })
+}

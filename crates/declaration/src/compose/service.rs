@@ -1,0 +1,207 @@
+//! One service.
+
+use super::{
+    build, checked_name, depends,
+    deploy::Deploy,
+    grants::{Definitions, grants},
+    lifecycle::{healthcheck, logging},
+    mounts::mounts,
+    notes::Notes,
+    pairs::{Pairs, environment},
+    ports::ports,
+    resources::uses,
+    runtime::runtime,
+    words::words,
+};
+use crate::{
+    Build, ImageFrom, NetworkUse, PullPolicy, Service,
+    extension::ServiceExtension,
+    problem::Problem,
+    read::Context,
+    yaml::{Fields, Key, View},
+};
+
+/// What Compose knows and Caravan does not do.
+#[rustfmt::skip]
+const UNSUPPORTED: &[&str] = &[
+    "annotations", "blkio_config", "cgroup", "cgroup_parent", "cpu_count", "cpu_percent",
+    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "credential_spec",
+    "device_cgroup_rules", "extends", "external_links", "gpus", "isolation", "label_file", "links",
+    "mac_address", "mem_swappiness", "models", "oom_kill_disable", "post_start", "pre_stop",
+    "provider", "storage_opt", "use_api_socket", "userns_mode", "uts", "volume_driver",
+    "volumes_from",
+];
+
+/// Keys of commands that Caravan does not have.
+const NO_EFFECT: [(&str, &str); 2] = [
+    ("attach", "`caravan logs` shows what services write"),
+    ("develop", "Caravan does not watch sources"),
+];
+
+/// A service, and whether one of its profiles is active.
+pub(super) fn read(
+    key: &Key,
+    view: &View<'_>,
+    definitions: &Definitions<'_>,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Result<(Service, bool), Problem> {
+    let mut fields = view.fields()?;
+    let profiles = fields.read_or_default("profiles", View::names)?;
+    let active = context.activates(&profiles);
+    let extension = fields.read_or_default("x-caravan", ServiceExtension::read)?;
+    let deploy = match fields.take("deploy") {
+        Some(view) => Deploy::read(&view, notes)?,
+        None => Deploy::default(),
+    };
+    let runtime = runtime(&mut fields, &deploy)?;
+    let platform = runtime.platform.clone();
+    let build = match fields.take("build") {
+        Some(view) if active => {
+            let build = build::build(&view, platform, definitions, context, notes)?;
+            Some((build, view))
+        }
+        Some(_) | None => None,
+    };
+    let (image, build) = image(&mut fields, key, build, &extension, context)?;
+    let mut tmpfs = fields.read_or_default("tmpfs", View::text_or_texts)?;
+    let service = Service {
+        name: checked_name(key, view)?,
+        profiles,
+        pull_policy: pull_policy(&mut fields, build.is_some() || !active)?,
+        image,
+        build,
+        container_name: fields.read("container_name", container_name)?,
+        entrypoint: words(&mut fields, "entrypoint")?,
+        command: words(&mut fields, "command")?,
+        environment: environment(&mut fields, context)?,
+        ports: fields.read_or_default("ports", ports)?,
+        mounts: fields.read_or_default("volumes", |v| mounts(v, &mut tmpfs, context))?,
+        grants: grants(&mut fields, active, definitions, context, notes)?,
+        networks: networks(&mut fields, runtime.network_mode.is_some())?,
+        depends_on: fields.read_or_default("depends_on", depends::on)?,
+        healthcheck: fields.read("healthcheck", healthcheck)?,
+        restart: deploy.restart(&mut fields)?,
+        replicas: deploy.replicas(&mut fields)?,
+        user: fields.read("user", View::filled)?,
+        working_dir: fields.read("working_dir", View::filled)?,
+        hostname: fields.read("hostname", View::filled)?,
+        read_only: fields.read_or_default("read_only", View::bool)?,
+        init: fields.read_or_default("init", View::bool)?,
+        tmpfs,
+        cap_add: fields.read_or_default("cap_add", View::names)?,
+        cap_drop: fields.read_or_default("cap_drop", View::names)?,
+        security_opt: fields.read_or_default("security_opt", View::names)?,
+        labels: fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?,
+        logging: fields.read("logging", logging)?,
+        stop_grace_period: fields.read("stop_grace_period", View::duration)?,
+        stop_signal: fields.read("stop_signal", View::filled)?,
+        mem_limit: deploy.mem_limit(&mut fields)?,
+        pids_limit: deploy.pids_limit(&mut fields)?,
+        shm_size: fields.read("shm_size", View::bytes)?,
+        extra_hosts: fields.read_or_default("extra_hosts", extra_hosts)?,
+        runtime,
+        image_from: extension.image_from,
+        ready: extension.ready,
+        startup: extension.startup,
+        effect: extension.effect,
+        http: extension.http,
+        group: extension.group,
+        consumes: extension.consumes,
+        emits: extension.emits,
+        writes: extension.writes,
+        calls: extension.calls,
+        stages: extension.stages,
+    };
+    for (key, why) in NO_EFFECT {
+        if let Some(ignored) = fields.take(key) {
+            notes.no_effect(&ignored, why);
+        }
+    }
+    let no_image = fields.problem("neither `image` nor `build` says what it runs from");
+    fields.finish_compose(UNSUPPORTED)?;
+    if active && service.image.is_empty() {
+        return Err(no_image);
+    }
+    Ok((service, active))
+}
+
+/// The image's name; of what is built, and has none, the one that Compose gives it. Empty where
+/// nothing says it: what stands in its place may be told of first.
+fn image(
+    fields: &mut Fields<'_>,
+    key: &Key,
+    build: Option<(Build, View<'_>)>,
+    extension: &ServiceExtension,
+    context: &Context<'_>,
+) -> Result<(String, Option<Build>), Problem> {
+    let image = fields.read("image", View::filled)?;
+    match build {
+        Some((_, view)) if extension.image_from != ImageFrom::Registry => {
+            Err(view.problem("`x-caravan.image-from` says otherwise"))
+        }
+        Some((build, _)) => {
+            let derived = || format!("{}-{}", context.project, key.name);
+            Ok((image.unwrap_or_else(derived), Some(build)))
+        }
+        None => Ok((image.unwrap_or_default(), None)),
+    }
+}
+
+fn pull_policy(fields: &mut Fields<'_>, built: bool) -> Result<PullPolicy, Problem> {
+    let Some(view) = fields.take("pull_policy") else {
+        return Ok(PullPolicy::default());
+    };
+    if !built && view.str()? == "build" {
+        return Err(view.problem("there is no `build`"));
+    }
+    view.word(&[
+        ("missing", PullPolicy::Missing),
+        ("if_not_present", PullPolicy::Missing),
+        ("build", PullPolicy::Missing),
+        ("always", PullPolicy::Always),
+        ("never", PullPolicy::Never),
+    ])
+}
+
+/// None for what has a network mode of its own.
+fn networks(fields: &mut Fields<'_>, has_mode: bool) -> Result<Vec<NetworkUse>, Problem> {
+    let view = fields.take("networks");
+    match (view, has_mode) {
+        (Some(view), true) => Err(view.problem("`network_mode` takes the place of networks")),
+        (None, true) => Ok(Vec::new()),
+        (view, false) => uses(view),
+    }
+}
+
+fn container_name(view: &View<'_>) -> Result<String, Problem> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    view.parse("a container's name", |text| {
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if starts_well && text.len() > 1 && text.chars().all(plain) {
+            Ok(text.to_owned())
+        } else {
+            Err("it has letters, digits, `.`, `_` and `-`, at least two")
+        }
+    })
+}
+
+/// `HOST:IP` or `HOST=IP` each, or a mapping; as Docker takes them, with a colon.
+fn extra_hosts(view: &View<'_>) -> Result<Vec<String>, Problem> {
+    if view.is_mapping() {
+        let host = |(key, value): (&Key, View<'_>)| Ok(format!("{}:{}", key.name, value.str()?));
+        return view.entries()?.into_iter().map(host).collect();
+    }
+    let host = |item: &View<'_>| {
+        item.parse("HOST:IP", |text| {
+            // The address may be IPv6: only the first separator counts.
+            match text.split_once(['=', ':']) {
+                Some((host, ip)) if !host.is_empty() && !ip.is_empty() => {
+                    Ok(format!("{host}:{ip}"))
+                }
+                _ => Err("it has no separator"),
+            }
+        })
+    };
+    view.items()?.iter().map(host).collect()
+}

@@ -1,0 +1,183 @@
+//! How a payment is known again: where an event and a log line have its correlation id. Whoever
+//! looks for a payment asks here, be it one that is followed or thousands that are counted.
+
+use std::cell::OnceCell;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where the correlation id stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Correlation {
+    /// In an event: the first of these that holds an id which is looked for.
+    pub event: Vec<Place>,
+    pub log: InLine,
+}
+
+/// A part of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    Key,
+    /// By its name.
+    Header(String),
+    /// A JSON pointer (RFC 6901) into its value: a string or a number.
+    Body(String),
+}
+
+/// How a log line is known to be about a payment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum InLine {
+    /// It has this text, with the id for `{{id}}`.
+    Text(String),
+    /// What the first group of the expression matches is the id.
+    Captured(#[serde(with = "super::pattern::as_text")] Regex),
+}
+
+/// What stands for the id in [`InLine::Text`].
+pub const ID: &str = "{{id}}";
+
+/// What identifies an event, borrowed from whoever has read it.
+pub struct Event<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    /// A header's value by its name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+}
+
+/// The message key, else the envelope; a line that has the id anywhere.
+impl Default for Correlation {
+    fn default() -> Self {
+        Self {
+            event: vec![Place::Key, Place::Body("/correlationId".to_owned())],
+            log: InLine::Text(ID.to_owned()),
+        }
+    }
+}
+
+impl Correlation {
+    /// The first id in `event` for which `known` has an answer.
+    pub fn find<T>(
+        &self,
+        event: &Event<'_>,
+        mut known: impl FnMut(&str) -> Option<T>,
+    ) -> Option<T> {
+        // Parsed once, and only when nothing before it has told.
+        let json = OnceCell::new();
+        self.event.iter().find_map(|place| match place {
+            Place::Key => known(str::from_utf8(event.key?).ok()?),
+            Place::Header(name) => known(str::from_utf8((event.header)(name)?).ok()?),
+            Place::Body(pointer) => {
+                let json: &Option<Value> =
+                    json.get_or_init(|| serde_json::from_slice(event.value?).ok());
+                known(&scalar(json.as_ref()?.pointer(pointer)?)?)
+            }
+        })
+    }
+
+    /// Whether an event is of the payment `id`.
+    pub fn is_of(&self, event: &Event<'_>, id: &str) -> bool {
+        self.find(event, |found| (found == id).then_some(()))
+            .is_some()
+    }
+
+    /// Whether a log line is about the payment `id`.
+    pub fn is_about(&self, line: &str, id: &str) -> bool {
+        match &self.log {
+            InLine::Text(text) => line.contains(&text.replace(ID, id)),
+            InLine::Captured(regex) => {
+                let mut found = regex.captures_iter(line);
+                found.any(|captures| captures.get(1).is_some_and(|m| m.as_str() == id))
+            }
+        }
+    }
+}
+
+/// A string or number, as text.
+pub fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_of(correlation: &Correlation, key: Option<&str>, value: Option<&str>, id: &str) -> bool {
+        let event = Event {
+            key: key.map(str::as_bytes),
+            value: value.map(str::as_bytes),
+            header: &|name| (name == "trace-id").then_some(b"h-1"),
+        };
+        correlation.is_of(&event, id)
+    }
+
+    #[test]
+    fn by_default_an_event_is_known_by_its_key_or_its_envelope() {
+        let default = Correlation::default();
+        let envelope = Some(r#"{"correlationId":"p-1"}"#);
+        assert!(is_of(&default, Some("p-1"), None, "p-1"));
+        assert!(is_of(&default, Some("other"), envelope, "p-1"));
+        assert!(is_of(&default, None, envelope, "p-1"));
+        assert!(!is_of(&default, None, envelope, "p-3"));
+        assert!(!is_of(&default, Some("p-3"), Some("not json p-1"), "p-1"));
+        assert!(!is_of(&default, None, None, "p-1"));
+        assert!(!is_of(&default, None, None, "h-1"), "no header by default");
+    }
+
+    #[test]
+    fn otherwise_where_it_is_declared_and_nowhere_else() {
+        let declared = Correlation {
+            event: vec![
+                Place::Header("trace-id".to_owned()),
+                Place::Body("/order/no".to_owned()),
+            ],
+            ..Correlation::default()
+        };
+        assert!(is_of(&declared, None, None, "h-1"));
+        let body = Some(r#"{"order":{"no":17},"correlationId":"p-1"}"#);
+        assert!(is_of(&declared, None, body, "17"));
+        assert!(!is_of(&declared, Some("p-1"), body, "p-1"));
+        let other = Correlation {
+            event: vec![Place::Header("x".to_owned()), Place::Key],
+            ..Correlation::default()
+        };
+        assert!(
+            is_of(&other, Some("p-1"), None, "p-1"),
+            "a header that is not there leaves the rest to tell"
+        );
+    }
+
+    #[test]
+    fn of_many_ids_the_first_known_one_is_found() {
+        let event = Event {
+            key: Some(b"k"),
+            value: Some(br#"{"correlationId":"p-2"}"#),
+            header: &|_| None,
+        };
+        let ids = ["p-1", "p-2"];
+        let known = |id: &str| ids.iter().position(|known| *known == id);
+        assert_eq!(Correlation::default().find(&event, known), Some(1));
+    }
+
+    #[test]
+    fn a_line_has_the_id_as_declared() {
+        let log = |log| Correlation {
+            log,
+            ..Correlation::default()
+        };
+        assert!(Correlation::default().is_about("paid p-1 twice", "p-1"));
+        assert!(!Correlation::default().is_about("paid", "p-1"));
+        let text = log(InLine::Text("order={{id}} ".to_owned()));
+        assert!(text.is_about("order=17 done", "17"));
+        assert!(!text.is_about("order=171 done, 17 ms", "17"));
+        let captured = log(InLine::Captured(
+            Regex::new(r"order=(\d+)").expect("an expression"),
+        ));
+        assert!(captured.is_about("order=17, then order=18", "18"));
+        assert!(!captured.is_about("order=17 in 18 ms", "18"));
+    }
+}

@@ -1,0 +1,46 @@
+//! `dead-letters`: the topic, and what its messages' headers are called.
+
+use crate::{LetterHeaders, problem::Problem, yaml::View};
+
+/// Where dead letters go.
+#[derive(Default)]
+pub(super) struct DeadLetters {
+    pub(super) topic: Option<String>,
+    pub(super) headers: LetterHeaders,
+}
+
+pub(super) fn letters(view: &View<'_>) -> Result<DeadLetters, Problem> {
+    if !view.is_mapping() {
+        return Ok(DeadLetters {
+            topic: Some(view.filled()?),
+            headers: LetterHeaders::default(),
+        });
+    }
+    let mut fields = view.fields()?;
+    let letters = DeadLetters {
+        topic: Some(fields.require("topic")?.filled()?),
+        headers: fields.read_or_default("headers", headers)?,
+    };
+    fields.finish()?;
+    Ok(letters)
+}
+
+fn headers(view: &View<'_>) -> Result<LetterHeaders, Problem> {
+    let usual = LetterHeaders::default();
+    let mut fields = view.fields()?;
+    let source = fields.read("source", View::filled)?;
+    let mut name = |key, usual| Ok(fields.read(key, View::filled)?.unwrap_or(usual));
+    let headers = LetterHeaders {
+        source,
+        topic: name("topic", usual.topic)?,
+        partition: name("partition", usual.partition)?,
+        offset: name("offset", usual.offset)?,
+        group: name("group", usual.group)?,
+        reason: name("reason", usual.reason)?,
+        error: name("error", usual.error)?,
+        attempts: name("attempts", usual.attempts)?,
+        failed_at: name("failed-at", usual.failed_at)?,
+    };
+    fields.finish()?;
+    Ok(headers)
+}

@@ -1,0 +1,42 @@
+//! What log lines are known by: a text, or `{regex: "…"}`.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use crate::{Pattern, problem::Problem, yaml::View};
+
+pub(super) fn pattern(view: &View<'_>) -> Result<Pattern, Problem> {
+    if !view.is_mapping() {
+        return view.filled().map(Pattern::Literal);
+    }
+    let mut fields = view.fields()?;
+    let regex = regex(&fields.require("regex")?)?;
+    fields.finish()?;
+    Ok(Pattern::Regex(regex))
+}
+
+/// An expression that says something.
+pub(super) fn regex(view: &View<'_>) -> Result<Regex, Problem> {
+    view.filled()?;
+    view.parse("a regular expression", |text| {
+        Regex::new(text).map_err(|error| reason(&error))
+    })
+}
+
+/// The library's own sentence draws the place over several lines.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or(&text);
+    last.trim_start_matches("error: ").to_owned()
+}
+
+pub(super) fn list(view: &View<'_>) -> Result<Vec<Pattern>, Problem> {
+    view.items()?.iter().map(pattern).collect()
+}
+
+pub(super) fn named(view: &View<'_>) -> Result<BTreeMap<String, Pattern>, Problem> {
+    let named =
+        |(key, view): (&crate::yaml::Key, View<'_>)| Ok((key.name.clone(), pattern(&view)?));
+    view.entries()?.into_iter().map(named).collect()
+}

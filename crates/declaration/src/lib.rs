@@ -1,0 +1,37 @@
+//! A Compose file with `x-caravan`, from text to [`Pipeline`], in this order:
+//! `source` (which files, which project), `yaml` (text to a tree with positions), `interpolate`
+//! (`${VAR}`), `compose` and `extension` (tree to typed values), `references` (names that must
+//! exist) -> `model`. `place` says from where its addresses are reached, `schema` is what editors are
+//! told of all this. `find` is how a person names a service; `problem` how a fault is shown.
+
+mod compose;
+pub mod correlation;
+mod extension;
+mod find;
+pub mod interpolate;
+mod model;
+mod pattern;
+mod place;
+mod problem;
+mod read;
+mod references;
+mod schema;
+mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod topic_spec;
+pub mod units;
+mod yaml;
+
+pub use find::find_service;
+pub use model::*;
+pub use pattern::Pattern;
+pub use place::{Declared, Needs, Place};
+pub use schema::schema;
+pub use source::{
+    HostPorts, Request, SHIPPED, Set, Source, VariablePort, compose_file, is_found, locate,
+};
+
+use source::clean_path;

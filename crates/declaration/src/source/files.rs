@@ -1,0 +1,199 @@
+//! Where the declaration is written: `-f`, a Compose file here, or the one that Caravan ships.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Read},
+    path::{Component, Path, PathBuf},
+};
+
+use super::Request;
+use crate::{
+    Origin,
+    problem::{self, File},
+    yaml::{self, Node},
+};
+use diagnostics::{Error, Kind, Result};
+
+/// The pipeline that Caravan ships.
+pub const EMBEDDED: &str = include_str!("../../../../compose/compose.yaml");
+/// What messages call it.
+const EMBEDDED_NAME: &str = "embedded:compose.yaml";
+/// Compose's usual names, in its order.
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+];
+const EXTENSION: &str = "x-caravan";
+/// A larger file is no declaration (bytes).
+const MAX_SIZE: u64 = 4 << 20;
+
+/// A declaration's files, parsed and laid over one another.
+pub(super) struct Found {
+    pub(super) origin: Origin,
+    /// Of the first file; none for the embedded pipeline.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) files: Vec<File>,
+    pub(super) tree: Node,
+}
+
+pub(super) fn find(request: &Request) -> Result<Found> {
+    if !request.files.is_empty() {
+        return named(request);
+    }
+    for name in usual_names() {
+        let Some(text) = read(&request.cwd.join(&name))? else {
+            continue;
+        };
+        // Another Compose file is none of Caravan's business, not even if it is broken.
+        if !text.contains(EXTENSION) {
+            continue;
+        }
+        let found = parsed(request, &[name], vec![text])?;
+        if found.tree.get(EXTENSION).is_some() {
+            return Ok(found);
+        }
+    }
+    let file = File {
+        name: EMBEDDED_NAME.to_owned(),
+        text: EMBEDDED.to_owned(),
+    };
+    let (files, tree) = overlaid(vec![file])?;
+    Ok(Found {
+        origin: Origin::Embedded,
+        directory: None,
+        files,
+        tree,
+    })
+}
+
+/// In the order in which they are looked for.
+fn usual_names() -> impl Iterator<Item = PathBuf> {
+    let directories = ["", "compose"].into_iter();
+    directories.flat_map(|directory| NAMES.map(|name| Path::new(directory).join(name)))
+}
+
+/// The first Compose file by its usual names, with `x-caravan` or without.
+pub fn compose_file(directory: &Path) -> Option<PathBuf> {
+    usual_names().find(|name| directory.join(name).is_file())
+}
+
+/// Whether a file of this name is found where none is named.
+pub fn is_found(name: &Path) -> bool {
+    usual_names().any(|usual| usual == name)
+}
+
+fn named(request: &Request) -> Result<Found> {
+    let mut texts = Vec::new();
+    for path in &request.files {
+        let text = read(&request.cwd.join(path))?.ok_or_else(|| {
+            Error::new(
+                Kind::Usage,
+                format!("no such Compose file: {}", path.display()),
+            )
+        })?;
+        texts.push(text);
+    }
+    parsed(request, &request.files, texts)
+}
+
+fn parsed(request: &Request, paths: &[PathBuf], texts: Vec<String>) -> Result<Found> {
+    let absolute: Vec<PathBuf> = paths
+        .iter()
+        .map(|p| clean_path(&request.cwd.join(p)))
+        .collect();
+    let names = paths.iter().map(|path| path.display().to_string());
+    let files = names
+        .zip(texts)
+        .map(|(name, text)| File { name, text })
+        .collect();
+    let (files, tree) = overlaid(files)?;
+    Ok(Found {
+        directory: absolute
+            .first()
+            .and_then(|path| path.parent())
+            .map(Path::to_path_buf),
+        origin: Origin::Files(absolute),
+        files,
+        tree,
+    })
+}
+
+fn overlaid(files: Vec<File>) -> Result<(Vec<File>, Node)> {
+    let mut tree: Option<Node> = None;
+    for (index, file) in files.iter().enumerate() {
+        let above = yaml::parse(&file.text, index);
+        let merged = match (tree, above) {
+            (Some(below), Ok(above)) => yaml::overlay(below, above),
+            (_, above) => above,
+        };
+        tree = Some(merged.map_err(|p| problem::error(vec![p], &files))?);
+    }
+    match tree {
+        Some(tree) => Ok((files, tree)),
+        None => Err(Error::new(Kind::Defect, "a declaration without a file")),
+    }
+}
+
+/// A file's text; none where there is no file of that name.
+fn read(path: &Path) -> Result<Option<String>> {
+    let failed = |why: String| {
+        Error::new(Kind::Usage, format!("cannot read {}", path.display())).because(why)
+    };
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let mut text = String::new();
+    file.take(MAX_SIZE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > MAX_SIZE {
+        return Err(failed("it is larger than 4 MiB".to_owned()));
+    }
+    // A byte order mark is no character of the first line.
+    let text = text
+        .strip_prefix('\u{feff}')
+        .map(str::to_owned)
+        .unwrap_or(text);
+    Ok(Some(text))
+}
+
+/// Without `.` and `..`, as Compose writes paths into its labels.
+pub(crate) fn clean_path(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                clean.push(component);
+            }
+        }
+    }
+    clean
+}
+
+/// Where this user's programs keep their state (XDG Base Directory Specification).
+pub(super) fn user_state(env: &BTreeMap<String, String>) -> Result<PathBuf> {
+    let absolute = |name: &str| {
+        env.get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .ok_or_else(|| {
+            Error::new(Kind::Usage, "there is no place for the pipeline's secrets")
+                .because("neither XDG_STATE_HOME nor HOME is an absolute path")
+                .hint("export XDG_STATE_HOME=/var/lib")
+        })?;
+    Ok(state.join("caravan"))
+}

@@ -1,0 +1,328 @@
+//! Which declaration this is: `files` (where it is written), `project` (what it is called), and
+//! what lies beside it (`.env`, read by `dotenv`; the state directory); `ports`: which host ports
+//! variables decide.
+
+pub(super) mod dotenv;
+mod files;
+mod ports;
+mod project;
+
+pub(super) use files::clean_path;
+pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
+pub use ports::{HostPorts, Set, VariablePort};
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Origin, Pipeline,
+    interpolate::Variables,
+    problem::{self, File, Problem},
+    read::{self, Context},
+    yaml::{Node, View},
+};
+use diagnostics::{Error, Invocation, Kind, Result};
+
+/// Active profiles, with commas.
+const PROFILES: &str = "COMPOSE_PROFILES";
+/// What stands in for a secret that is set nowhere where its value is not needed.
+const PLACEHOLDER: &str = "unset";
+
+/// What the command line and the environment say about the declaration.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// `-f`: later ones overlay earlier ones.
+    pub files: Vec<PathBuf>,
+    /// `-p`.
+    pub project: Option<String>,
+    /// `--env-file`.
+    pub env_file: Option<PathBuf>,
+    /// `--profile`.
+    pub profiles: Vec<String>,
+    /// `-H`, for hints alone.
+    pub host: Option<String>,
+    pub cwd: PathBuf,
+    /// The environment's variables.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// How what was asked for is named on a command line.
+    pub fn invocation(&self) -> Invocation {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        Invocation {
+            files: self.files.iter().map(text).collect(),
+            project: self.project.clone(),
+            env_file: self.env_file.as_ref().map(text),
+            profiles: self.profiles.clone(),
+            host: self.host.clone(),
+        }
+    }
+}
+
+/// A declaration that was found and parsed; its variables are not replaced yet. It holds secrets,
+/// so that it has no `Debug`.
+pub struct Source {
+    project: String,
+    pub(super) origin: Origin,
+    /// What relative paths in the declaration are relative to.
+    directory: PathBuf,
+    state_dir: PathBuf,
+    env_path: PathBuf,
+    ports_path: PathBuf,
+    claims_dir: PathBuf,
+    env: BTreeMap<String, String>,
+    files: Vec<File>,
+    tree: Node,
+    secret_names: Vec<String>,
+    /// As asked for; where none is, [`PROFILES`] has them.
+    profiles: Vec<String>,
+    /// Those of services that were named.
+    activated: Vec<String>,
+    invocation: Invocation,
+}
+
+/// Finds the declaration that `request` means, and parses it.
+///
+/// # Errors
+/// No such file, a file that is not YAML, an unusable project name or `.env`.
+pub fn locate(request: &Request) -> Result<Source> {
+    let found = files::find(request)?;
+    let env_file = request.env_file.as_ref().map(|path| request.cwd.join(path));
+    // Only beside a Compose file can `.env` name the project: the embedded pipeline's is filed
+    // under that name.
+    let early = env_file
+        .clone()
+        .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
+    let variables = match &early {
+        Some(path) => variables(path, &request.env)?,
+        None => request.env.clone(),
+    };
+    let project = project::name(request, &variables, &found)?;
+    let state_dir = match &found.directory {
+        Some(directory) => directory.clone(),
+        None => files::user_state(&request.env)?.join(&project),
+    };
+    if let Some(path) = env_file.as_ref().filter(|path| !path.exists()) {
+        return Err(
+            Error::new(Kind::Usage, format!("{} does not exist", path.display()))
+                .because("--env-file names it")
+                .hint(format!("touch {}", path.display())),
+        );
+    }
+    let ports_path = match (&env_file, &found.directory) {
+        (None, None) => state_dir.join(".env"),
+        (Some(file), _) => ports::beside(file, &project),
+        (None, Some(directory)) => ports::beside(&directory.join(".env"), &project),
+    };
+    let user_state = files::user_state(&request.env);
+    let secret_names =
+        secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
+    Ok(Source {
+        project,
+        origin: found.origin,
+        directory: found.directory.unwrap_or_else(|| state_dir.clone()),
+        env_path: env_file.unwrap_or_else(|| state_dir.join(".env")),
+        ports_path,
+        // No project's name begins with a dot.
+        claims_dir: user_state
+            .unwrap_or_else(|_| state_dir.clone())
+            .join(".ports"),
+        state_dir,
+        env: request.env.clone(),
+        files: found.files,
+        tree: found.tree,
+        secret_names,
+        profiles: named_profiles(request),
+        activated: Vec::new(),
+        invocation: request.invocation(),
+    })
+}
+
+impl Source {
+    /// The Compose project's name.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// The declaration as it is written, its variables not replaced.
+    pub fn tree(&self) -> &Node {
+        &self.tree
+    }
+
+    /// Where Caravan keeps what it must remember; it may not exist yet.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The file of variables; it may not exist yet.
+    pub fn env_path(&self) -> &Path {
+        &self.env_path
+    }
+
+    /// The file with the host ports that were chosen for this project; it may not exist yet. For the
+    /// embedded pipeline it is [`Self::env_path`]; elsewhere several projects share that.
+    pub fn ports_path(&self) -> &Path {
+        &self.ports_path
+    }
+
+    /// Where every project of this user claims host ports.
+    pub fn claims_dir(&self) -> &Path {
+        &self.claims_dir
+    }
+
+    /// How this declaration is named on a command line.
+    pub fn invocation(&self) -> &Invocation {
+        &self.invocation
+    }
+
+    /// Where `up` writes secrets and configs that are no files yet; it may not exist.
+    pub fn files_dir(&self) -> PathBuf {
+        self.state_dir.join(format!(".caravan-{}", self.project))
+    }
+
+    /// Activates the profiles of those services that are named in full, as Docker Compose does.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, missing secrets apart.
+    pub fn activate(&mut self, services: &[String]) -> Result<()> {
+        if services.is_empty() {
+            return Ok(());
+        }
+        let inactive = self.resolve_without_secrets()?.inactive;
+        let named = inactive.into_iter().filter(|s| services.contains(&s.name));
+        self.activated = named.flat_map(|service| service.profiles).collect();
+        Ok(())
+    }
+
+    /// Docker's names of the volumes that belong to the project.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, missing secrets apart.
+    pub fn volume_names(&self) -> Result<Vec<String>> {
+        let pipeline = self.resolve_without_secrets()?;
+        Ok(pipeline
+            .volumes
+            .into_iter()
+            .filter(|volume| !volume.external)
+            .map(|volume| volume.name)
+            .collect())
+    }
+
+    /// The pipeline.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, and secrets that are set nowhere.
+    pub fn resolve(&self) -> Result<Pipeline> {
+        let missing = self.missing_secrets()?;
+        if !missing.is_empty() {
+            return Err(self.lacking(&missing));
+        }
+        self.read(self.variables()?)
+    }
+
+    /// The pipeline for taking it down: a secret that is set nowhere does not matter.
+    ///
+    /// # Errors
+    /// Whatever else is wrong with the declaration.
+    pub fn resolve_without_secrets(&self) -> Result<Pipeline> {
+        let missing = self.missing_secrets()?;
+        let mut variables = self.variables()?;
+        for name in &missing {
+            variables.insert(name.clone(), PLACEHOLDER.to_owned());
+        }
+        let mut pipeline = self.read(variables)?;
+        if !missing.is_empty() {
+            pipeline.secrets.retain(|value| value != PLACEHOLDER);
+        }
+        Ok(pipeline)
+    }
+
+    /// Declared secrets without a value.
+    pub fn missing_secrets(&self) -> Result<Vec<String>> {
+        let variables = self.variables()?;
+        let unset = |name: &&String| variables.get(*name).is_none_or(String::is_empty);
+        Ok(self.secret_names.iter().filter(unset).cloned().collect())
+    }
+
+    /// Whether the environment itself says something about a variable, be it that it is empty.
+    pub fn is_set_outside(&self, name: &str) -> bool {
+        self.env.contains_key(name)
+    }
+
+    /// The environment over the project's ports over the file of variables, as they are now.
+    fn variables(&self) -> Result<BTreeMap<String, String>> {
+        let mut variables = variables(&self.env_path, &self.env)?;
+        let ports = dotenv::read(&self.ports_path, &self.env)?.unwrap_or_default();
+        let chosen = |name: &String| !self.env.contains_key(name);
+        variables.extend(ports.into_iter().filter(|(name, _)| chosen(name)));
+        variables.insert(project::VARIABLE.to_owned(), self.project.clone());
+        Ok(variables)
+    }
+
+    fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
+        let profiles = self.active_profiles(&variables);
+        let context = Context {
+            project: &self.project,
+            origin: &self.origin,
+            directory: &self.directory,
+            variables: &Variables::new(variables, self.secret_names.iter().cloned()),
+            secret_names: &self.secret_names,
+            profiles: &profiles,
+            files_dir: &self.files_dir(),
+        };
+        read::pipeline(&self.tree, &context)
+            .map_err(|problems| problem::error(problems, &self.files))
+    }
+
+    fn active_profiles(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+        let mut profiles = self.profiles.clone();
+        if let (true, Some(names)) = (profiles.is_empty(), variables.get(PROFILES)) {
+            profiles.extend(names.split(',').map(|name| name.trim().to_owned()));
+        }
+        profiles.extend_from_slice(&self.activated);
+        profiles
+    }
+
+    fn lacking(&self, missing: &[String]) -> Error {
+        let path = self.env_path.display();
+        let note = if self.env_path.exists() {
+            ""
+        } else {
+            " (there is no such file)"
+        };
+        let at = self.tree.find(&["x-caravan", "secrets", &missing[0]]);
+        let declared = Problem::new(at, "x-caravan.secrets", "a secret by declaration");
+        let mut error = Error::new(Kind::Usage, format!("{} is not set", missing.join(", ")))
+            .because(format!("neither in the environment nor in {path}{note}"));
+        let shown = problem::error(vec![declared], &self.files);
+        for line in std::iter::once(shown.what).chain(shown.evidence) {
+            error = error.because(line);
+        }
+        error.hint(self.invocation.command("up"))
+    }
+}
+
+/// An empty variable is a flag that is not there.
+fn named_profiles(request: &Request) -> Vec<String> {
+    let named = request.profiles.iter().filter(|name| !name.is_empty());
+    named.cloned().collect()
+}
+
+/// The environment's variables over those of a file.
+fn variables(path: &Path, env: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut variables = dotenv::read(path, env)?.unwrap_or_default();
+    variables.extend(env.clone());
+    Ok(variables)
+}
+
+/// The one part of `x-caravan` that must be known before variables are replaced.
+fn secret_names(tree: &Node) -> Result<Vec<String>, Problem> {
+    let mut root = View::root(tree).fields()?;
+    let Some(extension) = root.take("x-caravan").filter(View::is_mapping) else {
+        return Ok(Vec::new());
+    };
+    extension.fields()?.read_or_default("secrets", View::names)
+}

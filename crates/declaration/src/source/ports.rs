@@ -1,0 +1,138 @@
+//! Host ports that a variable with a default decides, as in `"127.0.0.1:${DB_PORT:-5432}:5432"`:
+//! where such a variable is set nowhere, the port is Caravan's to choose.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Source, dotenv};
+use crate::{
+    Pipeline, Port,
+    interpolate::{self, Seen, Variables},
+    yaml::{Node, Value},
+};
+use diagnostics::Result;
+
+/// The host ports of a declaration, by who decides them.
+pub struct HostPorts {
+    /// Those that variables with a default decide.
+    pub variable: Vec<VariablePort>,
+    /// The declaration; each of the variables stands for a port that nothing else has in it.
+    pub marked: Pipeline,
+}
+
+/// A host port that a variable with a default decides.
+#[derive(Debug, Clone)]
+pub struct VariablePort {
+    pub variable: String,
+    pub service: String,
+    /// As the marked declaration has it.
+    pub port: Port,
+    /// The default's number, or what the variable is set to.
+    pub number: u16,
+    pub set: Set,
+}
+
+/// Where a variable is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    Nowhere,
+    /// In [`Source::ports_path`].
+    Remembered,
+    /// By the user, anywhere else.
+    Elsewhere,
+}
+
+impl Source {
+    /// Which host ports variables decide. That is found by giving each variable a number of its
+    /// own and looking where that comes out, so that every way to write a port is understood.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the declaration, missing secrets apart; two variables with one default
+    /// are not wrong.
+    pub fn host_ports(&self) -> Result<HostPorts> {
+        let texts = port_texts(&self.tree);
+        let mut marks = (1..=u16::MAX).rev().filter(|mark| {
+            let mark = mark.to_string();
+            !texts.iter().any(|text| text.contains(&mark))
+        });
+        let defaults = defaults(&texts);
+        let mut variables = self.variables()?;
+        let set = variables.clone();
+        for name in self.missing_secrets()? {
+            variables.insert(name, super::PLACEHOLDER.to_owned());
+        }
+        let mut by_mark = BTreeMap::new();
+        for ((variable, default), mark) in defaults.into_iter().zip(&mut marks) {
+            variables.insert(variable.clone(), mark.to_string());
+            by_mark.insert(mark, (variable, default));
+        }
+        let marked = self.read(variables)?;
+        let remembered = dotenv::read(&self.ports_path, &self.env)?.unwrap_or_default();
+        let mut found = Vec::new();
+        for service in &marked.services {
+            for port in &service.ports {
+                let Some((variable, default)) = port.host_port.and_then(|p| by_mark.get(&p)) else {
+                    continue;
+                };
+                let value = set.get(variable).filter(|value| !value.is_empty());
+                found.push(VariablePort {
+                    variable: variable.clone(),
+                    service: service.name.clone(),
+                    port: port.clone(),
+                    // What is set to something else is a fault that reading it will name.
+                    number: value.and_then(|v| v.parse().ok()).unwrap_or(*default),
+                    set: match set.contains_key(variable) {
+                        false => Set::Nowhere,
+                        true if self.env.contains_key(variable) => Set::Elsewhere,
+                        true if remembered.contains_key(variable) => Set::Remembered,
+                        true => Set::Elsewhere,
+                    },
+                });
+            }
+        }
+        Ok(HostPorts {
+            variable: found,
+            marked,
+        })
+    }
+}
+
+/// What services publish, as written.
+fn port_texts(tree: &Node) -> Vec<&str> {
+    let Some(Value::Mapping(services)) = tree.get("services").map(|node| &node.value) else {
+        return Vec::new();
+    };
+    let ports = services
+        .iter()
+        .filter_map(|(_, service)| match &service.get("ports")?.value {
+            Value::Sequence(items) => Some(items),
+            Value::Null | Value::Scalar(_) | Value::Mapping(_) => None,
+        });
+    ports
+        .flatten()
+        .filter_map(|item| item.get("published").unwrap_or(item).text())
+        .collect()
+}
+
+/// The variables that stand for a port where they are set nowhere.
+fn defaults(texts: &[&str]) -> BTreeMap<String, u16> {
+    let mut seen = Seen::default();
+    for text in texts {
+        // A text that needs a variable, or is wrong, is read and judged later.
+        drop(interpolate::text(text, &Variables::default(), &mut seen));
+    }
+    let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+    let ports = seen.defaults.into_iter();
+    ports
+        .filter_map(|(name, default)| Some((name, port(&default)?)))
+        .collect()
+}
+
+/// The file beside `.env` that is one project's alone.
+pub(super) fn beside(env_file: &Path, project: &str) -> PathBuf {
+    let mut name = env_file.as_os_str().to_owned();
+    name.push(format!(".{project}"));
+    PathBuf::from(name)
+}

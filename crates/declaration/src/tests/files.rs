@@ -1,0 +1,152 @@
+//! Where a declaration is found, what it is called, and what lies beside it.
+
+use crate::Origin;
+use crate::testing::{Place, shown};
+
+const PLAIN: &str = "services: {app: {image: app}}\n";
+const OURS: &str = "x-caravan: {}\nservices: {app: {image: ours}}\n";
+
+fn image(place: &Place) -> String {
+    place.pipeline().services[0].image.clone()
+}
+
+#[test]
+fn the_first_usual_name_with_our_extension_is_taken() {
+    let place = Place::new();
+    place.write("compose.yaml", PLAIN);
+    place.write("docker-compose.yml", &OURS.replace("ours", "last"));
+    assert_eq!(image(&place), "last");
+    place.write("compose/compose.yaml", OURS);
+    assert_eq!(
+        image(&place),
+        "last",
+        "what lies here goes before what lies below"
+    );
+    place.write("compose.yml", &OURS.replace("ours", "second"));
+    assert_eq!(image(&place), "second");
+    let path = place.path("compose.yml");
+    assert_eq!(place.source().origin, Origin::Files(vec![path]));
+}
+
+#[test]
+fn other_peoples_compose_files_are_passed_over_even_broken_ones() {
+    let place = Place::new();
+    place.write("compose.yaml", "services: [broken\n");
+    place.write("docker-compose.yaml", "# no x-caravan here\nservices: {}\n");
+    assert_eq!(place.source().origin, Origin::Embedded);
+}
+
+#[test]
+fn our_own_broken_file_is_an_error() {
+    let place = Place::new();
+    place.write("compose.yaml", "x-caravan: [broken\nservices: {}\n");
+    let error = place.locate().err().expect("a broken file");
+    assert!(error.what.starts_with("compose.yaml:"), "{}", error.what);
+}
+
+#[test]
+fn named_files_overlay_one_another_and_need_no_extension() {
+    let mut place = Place::new();
+    place.write(
+        "base.yaml",
+        "services: {app: {image: a, ports: ['1:1'], labels: {x: '1'}}}\n",
+    );
+    place.write(
+        "over/over.yaml",
+        "services: {app: {image: b, ports: ['2:2']}, more: {image: c}}\n",
+    );
+    place.request.files = vec!["base.yaml".into(), "over/../over/over.yaml".into()];
+    let pipeline = place.pipeline();
+    let app = &pipeline.services[0];
+    assert_eq!((app.image.as_str(), app.ports.len()), ("b", 2));
+    assert_eq!(app.labels["x"], "1");
+    assert_eq!(pipeline.services[1].name, "more");
+    let files = vec![place.path("base.yaml"), place.path("over/over.yaml")];
+    assert_eq!(pipeline.origin, Origin::Files(files));
+    assert_eq!(place.source().state_dir(), place.request.cwd);
+}
+
+#[test]
+fn an_error_in_an_overlay_names_the_overlay() {
+    let mut place = Place::new();
+    place.write("base.yaml", PLAIN);
+    place.write("over.yaml", "services:\n  app:\n    prots: []\n");
+    place.request.files = vec!["base.yaml".into(), "over.yaml".into()];
+    let error = place.error();
+    assert!(error.what.starts_with("over.yaml:3:5: "), "{}", error.what);
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_an_error() {
+    let mut place = Place::new();
+    place.request.files = vec!["nowhere.yaml".into()];
+    assert_eq!(place.error().what, "no such Compose file: nowhere.yaml");
+}
+
+#[test]
+fn the_projects_name_comes_from_flag_environment_file_directory_in_this_order() {
+    let mut place = Place::new();
+    place.write("compose.yaml", OURS);
+    assert_eq!(place.source().project(), "shop2");
+    place.write("compose.yaml", &format!("name: ${{NAME:-filed}}\n{OURS}"));
+    assert_eq!(place.source().project(), "filed");
+    place.write(".env", "COMPOSE_PROJECT_NAME=dotted\n");
+    assert_eq!(place.source().project(), "dotted");
+    place.set("COMPOSE_PROJECT_NAME", "exported");
+    assert_eq!(place.source().project(), "exported");
+    place.request.project = Some("flagged".to_owned());
+    assert_eq!(place.source().project(), "flagged");
+    place.request.project = Some("Not A Name".to_owned());
+    assert!(shown(&place.error()).contains("-p/--project"));
+}
+
+#[test]
+fn the_embedded_pipelines_state_lies_in_the_users_by_project() {
+    let mut place = Place::new();
+    let expected = place.home().join(".local/state/caravan/kodingcaravan");
+    assert_eq!(place.source().state_dir(), expected);
+    assert_eq!(place.source().env_path(), expected.join(".env"));
+    place.set("XDG_STATE_HOME", "/var/lib/states");
+    place.request.project = Some("other".to_owned());
+    assert_eq!(
+        place.source().state_dir().display().to_string(),
+        "/var/lib/states/caravan/other"
+    );
+    place.request.env.clear();
+    assert!(shown(&place.locate().err().expect("no home")).contains("XDG_STATE_HOME"));
+}
+
+#[test]
+fn the_environment_goes_before_the_file_of_variables() {
+    let mut place = Place::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\nservices: {app: {image: 'a:${TAG:-0}'}}\n",
+    );
+    assert_eq!(image(&place), "a:0");
+    place.write(".env", "TAG=1\n");
+    assert_eq!(image(&place), "a:1");
+    place.write("other.env", "TAG=2\n");
+    place.request.env_file = Some("other.env".into());
+    assert_eq!(image(&place), "a:2");
+    place.set("TAG", "3");
+    assert_eq!(image(&place), "a:3");
+    place.request.env_file = Some("none.env".into());
+    assert!(place.error().what.ends_with("none.env does not exist"));
+}
+
+#[test]
+fn an_unset_variable_stands_for_nothing_and_is_warned_of_once() {
+    let place = Place::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\nx-shared: &shared {A: '$MISSING'}\n\
+         services:\n  a: {image: a, environment: *shared}\n  b: {image: 'b$MISSING', environment: *shared}\n",
+    );
+    let pipeline = place.pipeline();
+    assert_eq!(
+        pipeline.warnings,
+        ["the variable MISSING is not set: it stands for nothing"]
+    );
+    assert_eq!(pipeline.services[1].image, "b");
+}

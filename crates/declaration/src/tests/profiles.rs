@@ -1,0 +1,52 @@
+//! Which services belong to a pipeline.
+
+use crate::Pipeline;
+use crate::testing::Place;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\nservices:\n  app: {image: a}\n  debug: {image: a, profiles: [debug]}\n  \
+         load: {image: a, profiles: [load, test]}\n",
+    );
+    place
+}
+
+fn active(pipeline: &Pipeline) -> Vec<&str> {
+    pipeline.services.iter().map(|s| s.name.as_str()).collect()
+}
+
+#[test]
+fn flags_go_before_the_variable_and_a_star_is_all() {
+    let mut place = place();
+    assert_eq!(active(&place.pipeline()), ["app"]);
+    place.write(".env", "COMPOSE_PROFILES=debug, test\n");
+    assert_eq!(active(&place.pipeline()), ["app", "debug", "load"]);
+    place.set("COMPOSE_PROFILES", "debug");
+    assert_eq!(active(&place.pipeline()), ["app", "debug"]);
+    place.request.profiles = vec![String::new()];
+    assert_eq!(active(&place.pipeline()), ["app", "debug"]);
+    place.request.profiles = vec!["load".to_owned()];
+    assert_eq!(active(&place.pipeline()), ["app", "load"]);
+    assert_eq!(
+        place.source().invocation().command("up"),
+        "caravan --profile load up"
+    );
+    place.request.profiles = vec!["*".to_owned()];
+    assert_eq!(active(&place.pipeline()), ["app", "debug", "load"]);
+}
+
+#[test]
+fn who_is_named_in_full_is_activated() {
+    let place = place();
+    let mut source = place.source();
+    source.activate(&["app".to_owned()]).expect("well declared");
+    assert_eq!(active(&source.resolve().expect("resolves")), ["app"]);
+    source
+        .activate(&["load".to_owned()])
+        .expect("well declared");
+    let pipeline = source.resolve().expect("resolves");
+    assert_eq!(active(&pipeline), ["app", "load"]);
+    assert_eq!(pipeline.inactive[0].name, "debug");
+}

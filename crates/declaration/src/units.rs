@@ -1,0 +1,180 @@
+//! Compose's durations and sizes.
+
+use std::time::Duration;
+
+/// Units of Go's `time.ParseDuration`, and days.
+const DURATIONS: [(&str, f64); 8] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86_400.0),
+];
+
+/// `10s`, `1m30s`, `1.5h`, `0`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (number, after) = split_number(rest)?;
+        let end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
+            return Err(if unit.is_empty() {
+                "a number needs its unit (ms, s, m, h, d)".to_owned()
+            } else {
+                format!("{unit:?} is not a unit of time (ms, s, m, h, d)")
+            });
+        };
+        seconds += number * factor;
+        rest = after;
+    }
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".to_owned())
+}
+
+/// `1024`, `256m`, `1gb`, `1.5GiB`, in bytes.
+pub fn bytes(text: &str) -> Result<i64, String> {
+    let (number, unit) = split_number(text)?;
+    let power = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        other => return Err(format!("{other:?} is not a unit (b, k, m, g)")),
+    };
+    let bytes = number * 1024_f64.powi(power);
+    // Far below the range in which a double skips integers.
+    if bytes < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+        Ok(bytes as i64)
+    } else {
+        Err("it is too large".to_owned())
+    }
+}
+
+/// `5%`, `0.5%`: up to a hundred.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').ok_or("it does not end with %")?;
+    let plain = |c: char| c.is_ascii_digit() || c == '.';
+    let number = number.trim_end();
+    match number.parse::<f64>() {
+        Ok(share) if number.chars().all(plain) && share <= 100.0 => Ok(share),
+        Ok(_) => Err("it is not between 0 and 100".to_owned()),
+        Err(_) => Err(format!("{number:?} is not a number")),
+    }
+}
+
+/// For people, what is past: `40 s`, `12 m`, `5 h`, `3 d`.
+pub fn coarse(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ ..3_600 => format!("{} m", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// For people: `812 MiB`, `2.1 GiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    // Tenths of the unit.
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    match tenths {
+        1..100 if unit > 0 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        _ => format!("{} {}", tenths / 10, UNITS[unit]),
+    }
+}
+
+/// `0.5`, `2`: cores, in billionths of one.
+pub fn nano_cpus(text: &str) -> Result<i64, String> {
+    let (cores, rest) = split_number(text)?;
+    // More than any machine has.
+    if !rest.is_empty() || cores > 1e6 {
+        return Err("it is not a number of cores".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "just checked")]
+    Ok((cores * 1e9).round() as i64)
+}
+
+/// The unsigned decimal number at the start, and what follows.
+fn split_number(text: &str) -> Result<(f64, &str), String> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    match number.parse() {
+        Ok(value) => Ok((value, rest)),
+        Err(_) => Err("there is no number where one should be".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(size(0), "0 KiB");
+        assert_eq!(size(32_100_000), "30 MiB");
+        assert_eq!(size(1 << 30), "1.0 GiB");
+        assert_eq!(size(20 << 40), "20 TiB");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for bad in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1x",
+            "1m 30s",
+            "99999999999999999999d",
+        ] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cores() {
+        assert_eq!(nano_cpus("0.1"), Ok(100_000_000));
+        assert_eq!(nano_cpus("2"), Ok(2_000_000_000));
+        for bad in ["", "-1", "half", "1x", "1e9999999"] {
+            assert!(nano_cpus(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("1024"), Ok(1024));
+        assert_eq!(bytes("256m"), Ok(256 << 20));
+        assert_eq!(bytes("1gb"), Ok(1 << 30));
+        assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
+        for bad in ["", "m", "-1", "1x", "99999999t"] {
+            assert!(bytes(bad).is_err(), "{bad:?}");
+        }
+    }
+}

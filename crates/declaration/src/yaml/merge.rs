@@ -1,0 +1,154 @@
+//! A later Compose file over an earlier one: mappings are merged key by key, lists appended,
+//! everything else replaced; a command is replaced as a whole. What Compose lets be written in two
+//! forms (`alike`) may be written in one here and in the other there.
+
+mod alike;
+
+use super::{Key, Node, Value};
+use crate::problem::Problem;
+
+/// Keys whose list is one thing.
+const REPLACED: [&str; 3] = ["command", "entrypoint", "test"];
+
+/// `over` laid over `base`.
+///
+/// # Errors
+/// A key that is a list in one file and a mapping in the other: which is meant to win is a guess.
+pub(crate) fn overlay(base: Node, over: Node) -> Result<Node, Problem> {
+    merge(base, over, "")
+}
+
+fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
+    let at = over.at;
+    let value = match (base.value, over.value) {
+        // A key without a value (`data:` under `volumes`) adds nothing to the one below it.
+        (below, Value::Null) => {
+            return Ok(Node {
+                value: below,
+                at: base.at,
+            });
+        }
+        (Value::Mapping(below), Value::Mapping(above)) => {
+            Value::Mapping(merged(below, above, path)?)
+        }
+        (Value::Sequence(below), Value::Sequence(above)) => Value::Sequence(appended(below, above)),
+        (below @ (Value::Sequence(_) | Value::Mapping(_)), above) => {
+            let message = format!(
+                "this is {} here and {} in the file below: write both in the same way",
+                above.describe(),
+                below.describe()
+            );
+            return Err(Problem::new(at, path, message));
+        }
+        (Value::Null | Value::Scalar(_), above) => above,
+    };
+    Ok(Node { value, at })
+}
+
+type Entries = Vec<(Key, Node)>;
+
+fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, Problem> {
+    for (key, value) in above {
+        let dot = if path.is_empty() { "" } else { "." };
+        let path = format!("{path}{dot}{}", key.name);
+        match entries.iter().position(|(k, _)| k.name == key.name) {
+            Some(index) if REPLACED.contains(&key.name.as_str()) => entries[index] = (key, value),
+            Some(index) => {
+                let (first, below) = entries.remove(index);
+                let (below, value) = alike::alike(&key.name, below, value);
+                entries.insert(index, (first, merge(below, value, &path)?));
+            }
+            None => entries.push((key, value)),
+        }
+    }
+    Ok(entries)
+}
+
+/// What both say stands there once.
+fn appended(mut items: Vec<Node>, above: Vec<Node>) -> Vec<Node> {
+    for item in above {
+        let same = |earlier: &Node| earlier.text().is_some_and(|t| Some(t) == item.text());
+        if !items.iter().any(same) {
+            items.push(item);
+        }
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn overlaid(base: &str, over: &str) -> Result<Node, Problem> {
+        overlay(
+            parse(base, 0).expect("the base"),
+            parse(over, 1).expect("the overlay"),
+        )
+    }
+
+    #[test]
+    fn mappings_merge_lists_append_commands_are_replaced() {
+        let merged = overlaid(
+            "s: {image: a, ports: ['1:1'], command: [a, b], environment: {A: 1, B: 2}}",
+            "s: {image: b, ports: ['1:1', '2:2'], command: c, environment: {B: 3}}",
+        )
+        .expect("no conflict");
+        let service = merged.get("s").expect("s");
+        assert_eq!(service.get("image").and_then(Node::text), Some("b"));
+        assert_eq!(service.get("command").and_then(Node::text), Some("c"));
+        let Some(Value::Sequence(ports)) = service.get("ports").map(|p| &p.value) else {
+            panic!("a list of ports")
+        };
+        assert_eq!(ports.len(), 2);
+        assert_eq!(ports[1].at.file, 1);
+        let environment = service.get("environment").expect("environment");
+        assert_eq!(environment.get("A").and_then(Node::text), Some("1"));
+        assert_eq!(environment.get("B").and_then(Node::text), Some("3"));
+    }
+
+    #[test]
+    fn what_has_two_forms_merges_in_either() {
+        let text = |node: &Node, path: &[&str]| {
+            let found = path.iter().try_fold(node, |node, key| node.get(key));
+            found.and_then(Node::text).map(str::to_owned)
+        };
+        let merged = overlaid(
+            "s: {environment: [A=1, B=x=y], depends_on: [db], build: ./app, env_file: a.env}",
+            "s: {environment: {A: 2}, depends_on: {db: {restart: true}}, build: {target: dev}, env_file: [b.env]}",
+        )
+        .expect("no conflict");
+        assert_eq!(
+            text(&merged, &["s", "environment", "A"]).as_deref(),
+            Some("2")
+        );
+        assert_eq!(
+            text(&merged, &["s", "environment", "B"]).as_deref(),
+            Some("x=y")
+        );
+        let condition = text(&merged, &["s", "depends_on", "db", "condition"]);
+        assert_eq!(condition.as_deref(), Some("service_started"));
+        assert_eq!(
+            text(&merged, &["s", "build", "context"]).as_deref(),
+            Some("./app")
+        );
+        assert_eq!(
+            text(&merged, &["s", "build", "target"]).as_deref(),
+            Some("dev")
+        );
+        let Some(Value::Sequence(files)) = merged
+            .get("s")
+            .and_then(|s| s.get("env_file"))
+            .map(|f| &f.value)
+        else {
+            panic!("a list of files")
+        };
+        assert_eq!(files.len(), 2);
+    }
+
+    #[test]
+    fn a_list_over_a_mapping_is_refused() {
+        let problem = overlaid("a: {b: {c: 1}}", "a: {b: [c=1]}").expect_err("a conflict");
+        assert_eq!((problem.path.as_str(), problem.at.file), ("a.b", 1));
+    }
+}

@@ -1,0 +1,291 @@
+//! Text to tree. serde-saphyr expands aliases and merge keys, refuses duplicate keys and bounds
+//! the work; what serde's data model would lose of a scalar is cut out of the text by its span.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_yaml::{
+    Location, Options, RenderOptions, SnippetMode, Spanned, UserMessageFormatter,
+    localizer::Localizer,
+};
+
+use super::{Key, Kind, Node, Position, Scalar, Value};
+use crate::problem::Problem;
+
+/// More than any declaration needs, and little enough to fail at once on an alias bomb.
+const MAX_NODES: usize = 50_000;
+const MAX_TEXT: usize = 4 << 20;
+
+/// Parses the one document in `text`, the declaration's file number `file`.
+///
+/// # Errors
+/// The first syntax error, duplicate key, unknown tag or exceeded bound.
+pub(crate) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
+    if text.len() > MAX_TEXT {
+        let at = start_of(file);
+        return Err(Problem::new(at, "", "the file is larger than 4 MiB"));
+    }
+    let raw: Option<Raw> = serde_yaml::from_str_with_options(text, options())
+        .map_err(|error| syntax_problem(&error, file))?;
+    Ok(match raw {
+        Some(raw) => raw.into_node(text, file),
+        None => Node {
+            value: Value::Null,
+            at: start_of(file),
+        },
+    })
+}
+
+fn start_of(file: usize) -> Position {
+    Position {
+        file,
+        line: 1,
+        column: 1,
+        length: 1,
+    }
+}
+
+fn options() -> Options {
+    serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_nodes: MAX_NODES,
+            max_documents: 1,
+            max_total_scalar_bytes: MAX_TEXT,
+        },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: 2 * MAX_NODES,
+        },
+        emit_comments: false,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        non_finite_float_policy: serde_yaml::NonFiniteFloatPolicy::AsString,
+        with_snippet: false,
+    }
+}
+
+/// The library's sentence without its own rendering of the place.
+fn syntax_problem(error: &serde_yaml::Error, file: usize) -> Problem {
+    struct NoPlace;
+    impl Localizer for NoPlace {
+        fn attach_location<'a>(&self, base: Cow<'a, str>, _: Location) -> Cow<'a, str> {
+            base
+        }
+    }
+    let formatter = UserMessageFormatter.with_localizer(&NoPlace);
+    let mut render = RenderOptions::new(&formatter);
+    render.snippets = SnippetMode::Off;
+    let message = error.render_with_options(render);
+    let at = match error.location() {
+        Some(location) if location != Location::UNKNOWN => position(location, file),
+        _ => start_of(file),
+    };
+    Problem::new(at, "", message)
+}
+
+fn position(location: Location, file: usize) -> Position {
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Position {
+        file,
+        line: count(location.line()),
+        column: count(location.column()),
+        length: count(location.span().len()).max(1),
+    }
+}
+
+/// A node as serde-saphyr hands it over.
+struct Raw(Spanned<RawValue>);
+
+enum RawValue {
+    Null,
+    Text(String),
+    /// An unquoted number or boolean; the text is only a fallback for the one in the file.
+    Literal(Kind, String),
+    Sequence(Vec<Raw>),
+    Mapping(Vec<(Spanned<String>, Raw)>),
+}
+
+impl Raw {
+    fn into_node(self, text: &str, file: usize) -> Node {
+        let Spanned { value, defined, .. } = self.0;
+        let scalar = |text: String, kind| {
+            Value::Scalar(Scalar {
+                text,
+                kind,
+                secret: false,
+            })
+        };
+        let value = match value {
+            RawValue::Null => Value::Null,
+            RawValue::Text(text) => scalar(text, Kind::String),
+            RawValue::Literal(kind, fallback) => {
+                scalar(slice(text, defined).map_or(fallback, str::to_owned), kind)
+            }
+            RawValue::Sequence(items) => Value::Sequence(
+                items
+                    .into_iter()
+                    .map(|item| item.into_node(text, file))
+                    .collect(),
+            ),
+            RawValue::Mapping(entries) => Value::Mapping(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let at = position(key.defined, file);
+                        let name = key.value;
+                        (Key { name, at }, value.into_node(text, file))
+                    })
+                    .collect(),
+            ),
+        };
+        Node {
+            value,
+            at: position(defined, file),
+        }
+    }
+}
+
+/// The text under a location.
+fn slice(text: &str, location: Location) -> Option<&str> {
+    let start = usize::try_from(location.span().byte_offset()?).ok()?;
+    let length = usize::try_from(location.span().byte_len()?).ok()?;
+    text.get(start..start.checked_add(length)?)
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Literal(Kind::Bool, value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Literal(Kind::Number, value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<RawValue, E> {
+        Ok(RawValue::Literal(Kind::Number, value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Literal(Kind::Number, value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<RawValue, E> {
+        Ok(RawValue::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(item) = items.next_element()? {
+            sequence.push(item);
+        }
+        Ok(RawValue::Sequence(sequence))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<RawValue, A::Error> {
+        let mut mapping = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            mapping.push(entry);
+        }
+        Ok(RawValue::Mapping(mapping))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Node {
+        parse(text, 0).expect("valid YAML")
+    }
+
+    fn place(node: &Node) -> (usize, usize) {
+        (node.at.line, node.at.column)
+    }
+
+    #[test]
+    fn scalars_keep_their_text_and_their_place() {
+        let node = tree("a: 1.10\nb: \"x\"\nc: [0x1F, true, ~, 007, no]\nd:\n");
+        assert_eq!(node.get("a").and_then(Node::text), Some("1.10"));
+        assert_eq!(place(node.get("a").expect("a")), (1, 4));
+        assert_eq!(place(node.get("b").expect("b")), (2, 4));
+        let Value::Sequence(items) = &node.get("c").expect("c").value else {
+            panic!("a list")
+        };
+        let texts: Vec<_> = items.iter().map(Node::text).collect();
+        assert_eq!(
+            texts,
+            [Some("0x1F"), Some("true"), None, Some("007"), Some("no")]
+        );
+        assert!(matches!(node.get("d").expect("d").value, Value::Null));
+    }
+
+    #[test]
+    fn aliases_and_merges_point_at_what_they_repeat() {
+        let node = tree(
+            "base: &base\n  one: 1\n  two: 2\nmore: &more {three: 3}\n\
+             both:\n  <<: [*base, *more]\n  two: 22\nalias: *more\n",
+        );
+        let both = node.get("both").expect("both");
+        assert_eq!(both.get("two").and_then(Node::text), Some("22"));
+        assert_eq!(both.get("three").and_then(Node::text), Some("3"));
+        let (key, value) = both.entry("one").expect("one");
+        assert_eq!((key.at.line, key.at.column), (2, 3));
+        assert_eq!(place(value), (2, 8));
+        assert_eq!(place(node.get("alias").expect("alias")), (4, 13));
+    }
+
+    #[test]
+    fn a_duplicate_key_is_an_error_with_its_place() {
+        let problem = parse("a: 1\nb:\n  c: 1\n  c: 2\n", 0).expect_err("a duplicate");
+        assert_eq!((problem.at.line, problem.at.column), (4, 3), "{problem:?}");
+        assert!(problem.message.contains("duplicate"), "{problem:?}");
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let alias = format!("*a{}, ", level - 1).repeat(10);
+            bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+        }
+        let started = std::time::Instant::now();
+        parse(&bomb, 0).expect_err("a bomb");
+        assert!(started.elapsed().as_secs() < 30);
+    }
+
+    #[test]
+    fn tags_and_second_documents_are_refused() {
+        parse("a: !reset []\n", 0).expect_err("a tag");
+        parse("a: 1\n---\nb: 2\n", 0).expect_err("a second document");
+    }
+}

@@ -1,0 +1,95 @@
+//! The one error of the CLI: what failed, why, and what to do next. `main` turns its kind into
+//! the exit code of docs/cli.md; `output` renders it.
+
+use std::fmt;
+
+/// Which promise was broken; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The pipeline is not right: a service would not start, a hop is missing.
+    NotRight,
+    /// The command line or the declaration is wrong.
+    Usage,
+    /// The work could not be done at all: no Docker, no Kafka, no database.
+    Unreachable,
+    /// A deadline passed while waiting.
+    Deadline,
+    /// Ctrl-C.
+    Interrupted,
+    /// A defect in Caravan itself.
+    Defect,
+}
+
+impl Kind {
+    /// The exit code of docs/cli.md.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::NotRight => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Deadline => 4,
+            Self::Defect => 70,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// A stable word for machine formats.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotRight => "not-right",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Deadline => "deadline",
+            Self::Defect => "defect",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A failure, ready to be shown.
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub kind: Kind,
+    /// One sentence: what failed.
+    pub what: String,
+    /// Why, with evidence: a line each (state, exit code, last log lines, source excerpt).
+    pub evidence: Vec<String>,
+    /// The exact next command, or what to change.
+    pub hint: Option<String>,
+}
+
+/// Shorthand within the CLI.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            evidence: Vec::new(),
+            hint: None,
+        }
+    }
+
+    pub fn because(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence.push(evidence.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        for line in &self.evidence {
+            write!(f, ": {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

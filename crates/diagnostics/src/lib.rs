@@ -1,0 +1,11 @@
+//! How the crates of the CLI report: [`Error`] says what failed, why, and what to do next;
+//! [`Invocation`] makes command lines for hints; [`instrument_call`] emits an event for each remote
+//! call, for `-v`.
+
+mod error;
+mod instrument;
+mod invocation;
+
+pub use error::{Error, Kind, Result};
+pub use instrument::{CALLS, instrument_call};
+pub use invocation::{Invocation, quote};
