@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::clients::kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState};
 use declaration::{Group, Pipeline};
 use diagnostics::Result;
+use kafka::{Kafka, Partition, offsets::GroupOffsets, topics::TopicState};
 
 /// A Kafka that answered.
 pub(super) struct Broker {

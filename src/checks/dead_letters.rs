@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids, topics};
 use crate::{
-    clients::{kafka::admin::TopicSettings, lacking_room},
+    clients::lacking_room,
     dead_letters::{
         DeadLetters, Letter, Selection,
         journal::Status,
@@ -14,6 +14,7 @@ use crate::{
     },
 };
 use declaration::{Pipeline, units};
+use kafka::admin::TopicSettings;
 
 /// How long letters are looked at; a very full topic is reported by its size and a part of it.
 const PATIENCE: Duration = Duration::from_secs(2);

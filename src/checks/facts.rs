@@ -6,12 +6,13 @@ use tokio::sync::OnceCell;
 
 use super::{broker::Broker, dead_letters, groups::Groups, logs};
 use crate::{
-    clients::{TIMEOUT, kafka::admin::TopicSettings, postgres::Postgres, redis::Redis},
+    clients::{TIMEOUT, postgres::Postgres, redis::Redis},
     dead_letters::survey::Survey,
     engine::{Drifted, Engine, observed::Container},
 };
 use declaration::{Pipeline, Service};
 use diagnostics::{Invocation, Result};
+use kafka::admin::TopicSettings;
 
 /// A pipeline as it is now.
 pub(crate) struct Facts<'a> {

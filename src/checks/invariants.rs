@@ -9,11 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::clients::{
-    kafka::scan::Found,
-    postgres::{Counterexample, Postgres},
-};
+use crate::clients::postgres::{Counterexample, Postgres};
 use declaration::{EVER, Invariant, Pipeline, RULE_PATIENCE, Replay};
+use kafka::scan::Found;
 
 /// How many counterexamples are shown.
 const SHOWN: usize = 10;

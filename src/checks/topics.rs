@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{
-    clients::kafka::{admin::TopicSettings, topics::TopicState},
-    dead_letters::journal_of,
-};
+use crate::dead_letters::journal_of;
 use declaration::{Effect, Pipeline, Topic};
+use kafka::{admin::TopicSettings, topics::TopicState};
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.topics.is_empty() {

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use worker_runtime::kafka::DEAD_LETTER_HEADER_BYTES;
+use declaration::DEAD_LETTER_HEADER_BYTES;
 
-use super::{kafka::Kafka, postgres::Postgres};
+use super::postgres::Postgres;
 use declaration::{Endpoint, Migrations, Pipeline};
+use kafka::Kafka;
 
 /// Declared topics that do not exist, have too few partitions, or no room for dead letters.
 pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>, String> {

@@ -1,4 +1,4 @@
-//! Thin access to Kafka, Postgres, Redis and HTTP for the engine, the checks and the probe.
+//! Thin access to Postgres, Redis and HTTP for the engine, the checks and the probe.
 //!
 //! Every call has a timeout, every answer a bound; errors are texts for a person and never hold a
 //! password. Nothing here decides whether what it reads is right.
@@ -9,7 +9,6 @@ use declaration::{Effect, Pipeline, Ready};
 
 mod effects;
 pub(crate) mod http;
-pub(crate) mod kafka;
 pub(crate) mod postgres;
 mod redact;
 pub(crate) mod redis;

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::{Verdict, topics};
 use crate::{
-    clients::kafka::{
-        Kafka, Partition,
-        groups::{self, GroupState},
-        offsets::{self, End},
-        topics::TopicState,
-    },
     context::Context,
     flags::{Format, OutputArgs},
     output::{json, listing},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
+use kafka::{
+    Kafka, Partition,
+    groups::{self, GroupState},
+    offsets::{self, End},
+    topics::TopicState,
+};
 
 /// List the consumer groups, and those that are declared but missing
 #[derive(Debug, clap::Args)]

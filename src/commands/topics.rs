@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::Verdict;
 use crate::{
-    clients::kafka::{Kafka, offsets::End, topics::TopicState},
     context::Context,
     flags::{Format, OutputArgs},
     output::{json, listing},
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use kafka::{Kafka, offsets::End, topics::TopicState};
 
 /// List the topics, and those that are declared but missing
 #[derive(Debug, clap::Args)]

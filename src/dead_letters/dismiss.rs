@@ -15,8 +15,8 @@ use super::{
     lease::Lease,
     unreachable,
 };
-use crate::clients::kafka::offsets::End;
 use diagnostics::{Error, Kind, Result};
+use kafka::offsets::End;
 
 /// How long another run at work is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ impl DeadLetters {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
-        let sender = Arc::new(self.kafka.sender().map_err(unreachable)?);
+        let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
         let tell: Tell = Arc::new(|_| {});
         let deadline = Instant::now() + PATIENCE;
         let (lease, _) = loop {

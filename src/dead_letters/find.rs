@@ -2,11 +2,11 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use rdkafka::message::OwnedMessage;
+use kafka::record::OwnedMessage;
 
 use super::{DeadLetters, Letter, Place, Progress, Tell, journal::Status, too_slow};
-use crate::clients::kafka::read::Span;
 use diagnostics::{Error, Kind, Result};
+use kafka::read::Span;
 
 /// Further letters of the same place are named, so many at most.
 const MAX_OTHERS: usize = 20;

@@ -13,18 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{Message, message::OwnedHeaders};
+use kafka::record::{Message, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Letter, Place, Progress, lease::Leases, unreachable};
-use crate::clients::kafka::{
+use diagnostics::{Error, Kind, Result};
+use kafka::{
     Kafka,
     offsets::End,
     read::Span,
-    send::{Outgoing, Sender},
+    send::{Producer, ProducerRecord},
 };
-use diagnostics::{Error, Kind, Result};
 
 /// The journal is small; whoever cannot read it must not send.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -307,14 +307,14 @@ impl Journal {
     /// Writes records; all are there when this returns.
     pub(super) async fn write(
         &self,
-        sender: &Sender,
+        sender: &Producer,
         records: impl IntoIterator<Item = (Key, Option<String>)>,
     ) -> Result<()> {
         let records: Vec<_> = records
             .into_iter()
-            .map(|(key, value)| Outgoing {
+            .map(|(key, value)| ProducerRecord {
                 topic: self.topic.clone(),
-                partition: 0,
+                partition: Some(0),
                 key: Some(key.to_string().into_bytes()),
                 value: value.map(String::into_bytes),
                 headers: OwnedHeaders::new(),
@@ -334,7 +334,7 @@ impl Journal {
     /// Writes down how far replays have come.
     pub(super) async fn note(
         &self,
-        sender: &Sender,
+        sender: &Producer,
         replays: impl IntoIterator<Item = (Place, Replay)>,
     ) -> Result<()> {
         let records = replays

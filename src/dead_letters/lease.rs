@@ -20,8 +20,8 @@ use super::{
     Event, Tell,
     journal::{Claim, History, Journal, Key, json},
 };
-use crate::clients::kafka::send::{DELIVERY, Sender};
 use diagnostics::{Error, Kind, Result};
+use kafka::send::{DELIVERY, Producer};
 
 /// A holder that was silent for so long, by the broker's clock, has lost the lease.
 const HELD: Duration = Duration::from_secs(20);
@@ -71,7 +71,7 @@ impl Leases {
 pub(super) struct Lease {
     run: Uuid,
     journal: Journal,
-    sender: Arc<Sender>,
+    sender: Arc<Producer>,
     lost: Arc<AtomicBool>,
     renewed: Arc<Mutex<Instant>>,
     renewing: JoinHandle<()>,
@@ -85,7 +85,7 @@ impl Lease {
     /// Another run lives, or Kafka does not answer.
     pub(super) async fn take(
         journal: Journal,
-        sender: Arc<Sender>,
+        sender: Arc<Producer>,
         mut history: History,
         tell: &Tell,
     ) -> Result<(Self, History)> {
@@ -119,7 +119,7 @@ impl Lease {
         }
     }
 
-    fn held(run: Uuid, journal: Journal, sender: Arc<Sender>, asked: Instant) -> Self {
+    fn held(run: Uuid, journal: Journal, sender: Arc<Producer>, asked: Instant) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let renewed = Arc::new(Mutex::new(asked));
         let renewing = {

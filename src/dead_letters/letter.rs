@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rdkafka::{Message, message::Headers};
+use kafka::record::{Headers, Message};
 
 use super::Place;
 use declaration::LetterHeaders;
@@ -85,10 +85,7 @@ pub(super) fn cut(text: &str, max: usize) -> &str {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use rdkafka::{
-        Timestamp,
-        message::{Header, OwnedHeaders, OwnedMessage},
-    };
+    use kafka::record::{Header, OwnedHeaders, OwnedMessage, Timestamp};
 
     use super::*;
 

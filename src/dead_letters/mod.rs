@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::message::BorrowedMessage;
+use kafka::record::BorrowedMessage;
 
 mod dismiss;
 pub(crate) mod find;
@@ -36,13 +36,11 @@ pub(crate) use letter::Letter;
 pub(crate) use place::Place;
 pub(crate) use selection::Selection;
 
-use crate::clients::kafka::{
-    Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState,
-};
 use declaration::{Group, LetterHeaders, Pipeline};
 use diagnostics::{Error, Kind, Result};
 pub(crate) use journal::journal_of;
 use journal::{History, Journal};
+use kafka::{Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState};
 
 /// What a long command tells while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use caravan_events::names::dlq;
 use chrono::{DateTime, Utc};
-use rdkafka::{Message, message::Headers};
+use kafka::record::{Headers, Message};
 
 use super::{
     DeadLetters, Letter, Place, Progress, Selection, Tell,
@@ -17,8 +16,8 @@ use super::{
     selection::Choices,
     too_slow, unreachable,
 };
-use crate::clients::kafka::{offsets::End, read::Span};
 use diagnostics::Result;
+use kafka::{offsets::End, read::Span};
 
 /// So many places are named of those that are left out for one reason.
 const NAMED: usize = 5;
@@ -221,7 +220,7 @@ impl DeadLetters {
 /// The place that a message on a source topic says to be a replay of.
 fn replay_of(message: &impl Message) -> Option<Place> {
     let headers = message.headers()?;
-    let header = headers.iter().find(|h| h.key == dlq::REPLAY_OF)?;
+    let header = headers.iter().find(|h| h.key == declaration::REPLAY_OF)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
 }
 

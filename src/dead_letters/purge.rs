@@ -14,8 +14,8 @@ use super::{
     selection::Choices,
     too_slow, unreachable,
 };
-use crate::clients::kafka::offsets::Offsets;
 use diagnostics::{Error, Kind, Result};
+use kafka::offsets::Offsets;
 
 /// What would be deleted.
 #[derive(Debug, Default)]
@@ -142,7 +142,7 @@ impl DeadLetters {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
-        let sender = Arc::new(self.kafka.sender().map_err(unreachable)?);
+        let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
         let start = History::default();
         let (lease, history) =
             Lease::take(journal.clone(), Arc::clone(&sender), start, tell).await?;

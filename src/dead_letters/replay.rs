@@ -12,11 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use caravan_events::names::dlq;
-use rdkafka::{
-    Message,
-    message::{Header, Headers, OwnedHeaders, OwnedMessage},
-};
+use kafka::record::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,14 +22,14 @@ use super::{
     plan::{Item, Plan},
     unreachable,
 };
-use crate::clients::kafka::{
+use declaration::LetterHeaders;
+use diagnostics::{Error, Kind, Result};
+use kafka::{
     Partition,
     offsets::End,
     read::{Reader, Span},
-    send::{Outgoing, Sender},
+    send::{Producer, ProducerRecord},
 };
-use declaration::LetterHeaders;
-use diagnostics::{Error, Kind, Result};
 
 /// The first round is one letter; each next one is ten times as large, up to this.
 const MAX_ROUND: usize = 1_000;
@@ -82,7 +78,7 @@ impl DeadLetters {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
-        let sender = Arc::new(self.kafka.sender().map_err(unreachable)?);
+        let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
         let Plan {
             send,
             settled,
@@ -174,13 +170,13 @@ fn so_far(outcome: &Outcome) -> String {
 struct Run<'a> {
     letters: &'a DeadLetters,
     journal: Journal,
-    sender: Arc<Sender>,
+    sender: Arc<Producer>,
     lease: Lease,
     seen: Vec<i64>,
     /// By where they stand on the dead-letter topic.
     items: Arc<HashMap<(i32, i64), Item>>,
     /// Up to where the dead-letter topic was looked through for letters that came back.
-    cursor: crate::clients::kafka::offsets::Offsets,
+    cursor: kafka::offsets::Offsets,
     patience: Duration,
     cancel: &'a CancellationToken,
     tell: Tell,
@@ -420,7 +416,7 @@ impl Run<'_> {
 }
 
 /// The message as it was, and the mark of a replay.
-fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> Outgoing {
+fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> ProducerRecord {
     let mut headers = OwnedHeaders::new();
     if let Some(all) = letter.headers() {
         for header in all.iter().filter(|h| !called.has(h.key)) {
@@ -429,12 +425,12 @@ fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> Outgo
     }
     let source = item.source.to_string();
     headers = headers.insert(Header {
-        key: dlq::REPLAY_OF,
+        key: declaration::REPLAY_OF,
         value: Some(&source),
     });
-    Outgoing {
+    ProducerRecord {
         topic: item.source.topic.to_string(),
-        partition: item.source.partition,
+        partition: Some(item.source.partition),
         key: letter.key().map(<[u8]>::to_vec),
         value: letter.payload().map(<[u8]>::to_vec),
         headers,
@@ -464,7 +460,10 @@ mod tests {
             reason: None,
         };
         let record = outgoing(&item, &letter, &LetterHeaders::default());
-        assert_eq!((record.topic.as_str(), record.partition), ("orders", 2));
+        assert_eq!(
+            (record.topic.as_str(), record.partition),
+            ("orders", Some(2))
+        );
         assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
         assert_eq!(record.value.as_deref(), Some(b"v".as_slice()));
         let headers: Vec<_> = record

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use super::{apply::Apply, event::Event, labels, observed::Container, plan::Step};
-use crate::{clients::kafka::departed::Departed, jobs::ask::Question};
+use crate::jobs::ask::Question;
 use declaration::Service;
+use kafka::departed::Departed;
 
 /// Longer than the sessions of any client's defaults (45 s).
 const PATIENCE: Duration = Duration::from_secs(60);

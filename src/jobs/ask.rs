@@ -14,9 +14,10 @@ use tokio::{
     net::unix::pipe,
 };
 
-use crate::clients::{self, kafka::departed::Departed};
+use crate::clients::{self};
 use declaration::{Effect, Pipeline, Ready};
 use diagnostics::{Error, Kind, Result};
+use kafka::departed::Departed;
 
 /// Between two protocol probes.
 const INTERVAL: Duration = Duration::from_millis(75);

@@ -11,13 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{drain, unreachable};
 use crate::{
-    clients::{
-        kafka::{
-            Kafka,
-            offsets::{End, lag, next},
-        },
-        postgres::Postgres,
-    },
+    clients::postgres::Postgres,
     probe::{
         expected::{self, Step},
         sources,
@@ -25,6 +19,10 @@ use crate::{
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka,
+    offsets::{End, lag, next},
+};
 
 /// What was collected.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,15 +14,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::{Progress, ledger::Ledger, unreachable};
-use crate::{
-    clients::kafka::{
-        Kafka, Partition,
-        offsets::{End, Offsets, next},
-    },
-    probe::sources::{self, Group},
-};
+use crate::probe::sources::{self, Group};
 use declaration::{Flow, Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka, Partition,
+    offsets::{End, Offsets, next},
+};
 
 /// Between two looks.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);

@@ -6,23 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{Message, message::BorrowedMessage};
+use kafka::record::{BorrowedMessage, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::{drain, ledger::Payment, send::Epoch};
 use crate::{
-    clients::kafka::{
-        Kafka, Partition,
-        offsets::{End, Offsets},
-        partitioner,
-        read::Span,
-        send::Outgoing,
-    },
     dead_letters::{DeadLetters, Letter, Place},
     probe::{beginning::fill, template::Values},
 };
 use declaration::{FirstEvent, Flow, LetterHeaders, Pipeline, Poison};
 use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka, Partition,
+    offsets::{End, Offsets},
+    partitioner,
+    read::Span,
+    send::ProducerRecord,
+};
 
 /// Good events on either side.
 const NEIGHBOURS: usize = 2;
@@ -134,12 +134,12 @@ impl<'a> Bad<'a> {
             ids.push(id);
             records.push(record);
         }
-        let bad = self.bad(home.unwrap_or_default())?;
+        let partition = home.unwrap_or_default() % self.partitions.1.max(1);
+        let bad = self.bad(partition)?;
         let (key, value) = (bad.key.clone(), bad.value.clone());
         let topic = bad.topic.clone();
-        let partition = bad.partition;
         records.insert(NEIGHBOURS, bad);
-        let sender = self.kafka.sender().map_err(super::unreachable)?;
+        let sender = self.kafka.producer().map_err(super::unreachable)?;
         let sent = Instant::now();
         let delivered = sender.send(&records).await.into_iter();
         let offsets = delivered.collect::<Result<Vec<i64>, String>>();
@@ -160,29 +160,23 @@ impl<'a> Bad<'a> {
     }
 
     /// A good event whose key lands on the partition of the others, or else is put there.
-    fn neighbour(&self, home: &mut Option<i32>) -> Result<(String, Outgoing)> {
+    fn neighbour(&self, home: &mut Option<i32>) -> Result<(String, ProducerRecord)> {
         let mut draws = DRAWS;
         loop {
             let values = Values::draw(&self.flow.values);
-            let (id, record) = fill(self.event, &values)?;
+            let (id, mut record) = fill(self.event, &values)?;
             let key = record.key.as_deref().unwrap_or_default();
             let lands = partitioner::partition(key, self.partitions.0).unwrap_or_default();
             let home = *home.get_or_insert(lands);
             draws -= 1;
             if lands == home || draws == 0 {
-                let record = Outgoing {
-                    topic: record.topic,
-                    partition: home,
-                    key: record.key,
-                    value: record.value,
-                    headers: record.headers,
-                };
+                record.partition = Some(home);
                 return Ok((id, record));
             }
         }
     }
 
-    fn bad(&self, home: i32) -> Result<Outgoing> {
+    fn bad(&self, partition: i32) -> Result<ProducerRecord> {
         let values = Values::draw(&self.flow.values);
         let (_, good) = fill(self.event, &values)?;
         let (topic, key, value) = match self.poison {
@@ -199,9 +193,9 @@ impl<'a> Bad<'a> {
                 (poison.topic.clone(), key, value.into_bytes())
             }
         };
-        Ok(Outgoing {
+        Ok(ProducerRecord {
             topic,
-            partition: home % self.partitions.1.max(1),
+            partition: Some(partition),
             key,
             value: Some(value),
             headers: good.headers,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{Message, message::OwnedMessage};
+use kafka::record::{Message, OwnedMessage};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -17,12 +17,12 @@ use super::{
     run::Run,
     topics,
 };
-use crate::clients::kafka::{
+use declaration::FirstEvent;
+use kafka::{
     offsets::Offsets,
     read::Span,
-    send::{Outgoing, Sender},
+    send::{Producer, ProducerRecord},
 };
-use declaration::FirstEvent;
 
 /// Events in memory at one time.
 const CHUNK: (usize, usize) = (1_000, 8 << 20);
@@ -107,7 +107,7 @@ impl Run {
     ) -> Result<Redelivery, String> {
         let before = self.quiet(payments).await?;
         let to = self.path.ends().await?;
-        let sender = self.path.kafka.sender()?;
+        let sender = self.path.kafka.producer()?;
         let mut sent = Vec::new();
         let mut renamed = (0, 0);
         for topic in self.path.names() {
@@ -149,7 +149,7 @@ impl Run {
     /// a new id at the pointer `id`.
     async fn send_again(
         &self,
-        sender: &Sender,
+        sender: &Producer,
         span: Span,
         payments: &[Payment],
         id: Option<&str>,
@@ -243,10 +243,10 @@ impl Print {
 }
 
 /// The same key, headers and partition, so that it comes where the first one came.
-fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> Outgoing {
-    Outgoing {
+fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
+    ProducerRecord {
         topic: message.topic().to_owned(),
-        partition: message.partition(),
+        partition: Some(message.partition()),
         key: message.key().map(<[u8]>::to_vec),
         value,
         headers: message.headers().cloned().unwrap_or_default(),

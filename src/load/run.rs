@@ -16,9 +16,10 @@ use super::{
     send::{self, Outcome, Sender},
     topics, unreachable,
 };
-use crate::{clients::kafka::offsets::Offsets, probe::Cleanup};
+use crate::probe::Cleanup;
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use kafka::offsets::Offsets;
 
 /// What stays the same throughout.
 pub(super) struct Run {

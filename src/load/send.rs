@@ -9,7 +9,6 @@ use futures_util::StreamExt;
 use reqwest::Client;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
-use worker_runtime::kafka::{Producer, send_all};
 
 use super::{
     Options, Progress,
@@ -26,6 +25,7 @@ use crate::{
 };
 use declaration::{FirstEvent, Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
+use kafka::send::Producer;
 
 /// Requests that wait for an answer at one time: without a rate as many as keep the entry service
 /// busy, with one as many as it may be behind before payments are sent late.
@@ -115,8 +115,8 @@ impl<'a> Sender<'a> {
                 producer,
             } => {
                 let (id, record) = beginning::fill(event, &Values::draw(&flow.values))?;
-                let sent = send_all(producer, vec![record]).await;
-                sent.map_err(|e| Error::new(Kind::Unreachable, e.to_string()))?;
+                let sent = producer.send_one(&record).await;
+                sent.map_err(|why| Error::new(Kind::Unreachable, why))?;
                 Ok(id)
             }
         }

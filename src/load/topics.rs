@@ -6,14 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Message,
-    message::{BorrowedMessage, Timestamp},
-};
+use kafka::record::{BorrowedMessage, Message, Timestamp};
 
 use super::ledger::{Ledger, Payment, Track};
-use crate::clients::kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 use declaration::correlation::Correlation;
+use kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 
 /// Within which one topic has to be read.
 const PATIENCE: Duration = Duration::from_secs(120);

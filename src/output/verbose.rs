@@ -20,7 +20,7 @@ use tracing_subscriber::{
 use super::{Console, Paint};
 use diagnostics::CALLS;
 
-use crate::clients::kafka::LIBRDKAFKA;
+use kafka::LIBRDKAFKA;
 
 /// sqlx's target for statements.
 const STATEMENTS: &str = "sqlx::query";

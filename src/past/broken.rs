@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::message::BorrowedMessage;
+use kafka::record::BorrowedMessage;
 
 use super::{
     Past, Tell,
@@ -15,7 +15,6 @@ use super::{
     topics,
 };
 use crate::{
-    clients::kafka::offsets::Offsets,
     dead_letters::{Letter, Place as Offset},
     engine::{
         Engine,
@@ -25,6 +24,7 @@ use crate::{
 };
 use declaration::{Pipeline, Service};
 use diagnostics::Result;
+use kafka::offsets::Offsets;
 
 /// How long dead letters are read at least.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -5,12 +5,10 @@
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rdkafka::{Message, message::BorrowedMessage};
+use kafka::record::{BorrowedMessage, Message};
 
 use super::{Progress, Tell};
-use crate::clients::kafka::{
-    Kafka, Partition, offsets::Offsets, partitioner, read::Span, topics::TopicState,
-};
+use kafka::{Kafka, Partition, offsets::Offsets, partitioner, read::Span, topics::TopicState};
 
 /// Of each partition, how many messages are read first; then four times as many, and so on.
 const FIRST: i64 = 5_000;

@@ -3,15 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
-use rdkafka::{Message, message::BorrowedMessage};
-use worker_runtime::kafka::is_synthetic;
+use kafka::record::is_synthetic;
+use kafka::record::{BorrowedMessage, Message};
 
 use super::{
     Event, Tell,
     search::{Looked, Pick, Search, Window},
 };
 use crate::{
-    clients::kafka::{Kafka, identity::find_correlation, topics::TopicState},
     dead_letters::Place as Offset,
     probe::{expected::Step, hop::Place},
 };
@@ -19,6 +18,7 @@ use declaration::{
     Pipeline,
     correlation::{self, Correlation},
 };
+use kafka::{Kafka, identity::find_correlation, topics::TopicState};
 
 /// What each topic on the way has, by the step; None: it does not exist.
 pub(super) struct Topics {

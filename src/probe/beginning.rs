@@ -1,9 +1,8 @@
 //! How the payment begins: with the request to the entry service or, where that is left out, with
 //! its first event, produced in that service's place.
 
-use rdkafka::message::{Header, OwnedHeaders};
+use kafka::record::{Header, OwnedHeaders};
 use reqwest::Client;
-use worker_runtime::kafka::{Producer, Record, producer, send_all};
 
 use super::{
     entry::{Request, TIMEOUT},
@@ -13,6 +12,10 @@ use super::{
 use crate::clients::http;
 use declaration::{FirstEvent, Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka,
+    send::{Producer, ProducerRecord},
+};
 
 /// What is about to be sent.
 pub(super) enum Beginning<'a> {
@@ -20,7 +23,7 @@ pub(super) enum Beginning<'a> {
     Event {
         event: &'a FirstEvent,
         id: String,
-        record: Record,
+        record: ProducerRecord,
         producer: Producer,
     },
 }
@@ -75,10 +78,10 @@ impl<'a> Beginning<'a> {
                 record,
                 producer,
             } => {
-                let sent = send_all(&producer, vec![record]).await;
+                let sent = producer.send_one(&record).await;
                 sent.map_err(|e| {
                     let what = format!("the first event could not be sent to {}", event.topic);
-                    Error::new(Kind::Unreachable, what).because(e.to_string())
+                    Error::new(Kind::Unreachable, what).because(e)
                 })?;
                 Ok(Begun {
                     correlation_id: id,
@@ -98,14 +101,15 @@ pub(crate) fn open(pipeline: &Pipeline) -> Result<Producer> {
         let what = "the declaration does not say where Kafka is";
         return Err(Error::new(Kind::Usage, what));
     };
-    producer(&kafka.address).map_err(|e| Error::new(Kind::Defect, e.to_string()))
+    let producer = Kafka::new(&kafka.address).and_then(|kafka| kafka.producer());
+    producer.map_err(|why| Error::new(Kind::Defect, why))
 }
 
 /// The first event of one payment, and its correlation id.
 ///
 /// # Errors
 /// `Usage`: a `{{name}}` that is not declared.
-pub(crate) fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Record)> {
+pub(crate) fn fill(event: &FirstEvent, values: &Values) -> Result<(String, ProducerRecord)> {
     let body = values.fill_json(&event.body)?;
     let id = values.id(&event.correlation_id, Some(&body))?;
     let id = id.unwrap_or_else(|| unreachable!("the declaration was checked"));
@@ -122,8 +126,9 @@ pub(crate) fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Recor
         serde_json::Value::String(text) => text,
         json => json.to_string(),
     };
-    let record = Record {
+    let record = ProducerRecord {
         topic: event.topic.clone(),
+        partition: None,
         key: key.map(String::into_bytes),
         value: Some(text.into_bytes()),
         headers,
@@ -133,7 +138,7 @@ pub(crate) fn fill(event: &FirstEvent, values: &Values) -> Result<(String, Recor
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::message::Headers;
+    use kafka::record::Headers;
 
     use super::*;
     use declaration::{IdSource, testing::shipped};
@@ -151,7 +156,7 @@ mod tests {
         assert_eq!(read.payload.payment_id, read.correlation_id);
         assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
         assert_eq!(record.topic, "purchase-confirmed");
-        assert!(worker_runtime::kafka::is_synthetic(Some(&record.headers)));
+        assert!(kafka::record::is_synthetic(Some(&record.headers)));
         assert_eq!(record.headers.count(), 1);
         let (other, _) = fill(event, &Values::draw(&flow.values)).expect("is right");
         assert_ne!(id, other);

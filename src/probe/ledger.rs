@@ -9,7 +9,7 @@ use super::{
     expected::Step,
     hop::{Hop, Place, Seen},
 };
-use crate::clients::kafka::Partition;
+use kafka::Partition;
 
 /// What a watcher tells.
 #[derive(Debug)]

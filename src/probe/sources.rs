@@ -4,16 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{expected::Step, hop::Place, template::Values};
 use crate::{
-    clients::{
-        TIMEOUT,
-        kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail},
-        postgres::Postgres,
-        redis::Redis,
-    },
+    clients::{TIMEOUT, postgres::Postgres, redis::Redis},
     engine::{Engine, observed::Container},
 };
 use declaration::{Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
+use kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail};
 
 /// How long keys outlive the probe, should it die before it deletes them.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);

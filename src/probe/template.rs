@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use caravan_events::ids;
 use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
+use uuid::Uuid;
 
 use declaration::{IdSource, correlation::scalar};
 use diagnostics::{Error, Kind, Result};
@@ -18,7 +18,7 @@ impl Values {
     /// microseconds); anything else stands for itself.
     pub(crate) fn draw(declared: &BTreeMap<String, String>) -> Self {
         let draw = |value: &String| match value.as_str() {
-            "uuid" => ids::time_ordered().to_string(),
+            "uuid" => Uuid::now_v7().to_string(),
             "now" => Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             literal => literal.to_owned(),
         };

@@ -14,16 +14,14 @@ use super::{
     sources::{Keys, Sources},
 };
 use crate::{
-    clients::{
-        kafka::tail::{Record, Tail},
-        postgres::Postgres,
-    },
+    clients::postgres::Postgres,
     engine::{Engine, observed::LogLine},
 };
 use declaration::{
     Pipeline,
     correlation::{Correlation, Event},
 };
+use kafka::tail::{Record, Tail};
 
 /// Between two looks at tables or keys: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

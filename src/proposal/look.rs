@@ -12,7 +12,6 @@ use super::{
 use crate::{
     clients::{
         http,
-        kafka::{Kafka, groups::GroupState},
         postgres::{Postgres, shape::TableShape},
     },
     engine::{
@@ -22,6 +21,7 @@ use crate::{
 };
 use declaration::Service;
 use diagnostics::Result;
+use kafka::{Kafka, groups::GroupState};
 
 /// What a service may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);

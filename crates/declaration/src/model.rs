@@ -13,7 +13,7 @@ pub use build::{Build, Dockerfile};
 pub use grant::{Grant, Written};
 pub use group::Group;
 pub use http::{Http, HttpRequest};
-pub use letters::LetterHeaders;
+pub use letters::{DEAD_LETTER_HEADER_BYTES, LetterHeaders, REPLAY_OF};
 pub use runtime::{Device, Runtime, Ulimit};
 pub use table::{Column, Removal, Table};
 

@@ -1,11 +1,9 @@
 //! What a group has committed: something, where there was anything to take.
 
 use super::{committed, consumed, lag::APART};
-use crate::{
-    checks::{broker::Broker, facts::Facts, finding::Outcome},
-    clients::kafka::{Partition, offsets::Offsets},
-};
+use crate::checks::{broker::Broker, facts::Facts, finding::Outcome};
 use declaration::Service;
+use kafka::{Partition, offsets::Offsets};
 
 /// Offsets are committed: without any a consumer begins anew, at one end or the other, each time.
 ///

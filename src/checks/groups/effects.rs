@@ -8,22 +8,20 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rdkafka::{Message, message::BorrowedMessage};
-use worker_runtime::kafka::is_synthetic;
+use kafka::record::is_synthetic;
+use kafka::record::{BorrowedMessage, Message};
 
 use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
-    clients::{
-        kafka::{
-            identity::find_correlation,
-            offsets::{Offsets, next},
-            read::Span,
-        },
-        postgres::{Postgres, lookup::Lookup},
-    },
+    clients::postgres::{Postgres, lookup::Lookup},
     dead_letters::{Letter, Place},
 };
 use declaration::{Pipeline, Service, Table, correlation::Correlation};
+use kafka::{
+    identity::find_correlation,
+    offsets::{Offsets, next},
+    read::Span,
+};
 
 /// Of each partition, how many of the last offsets before the committed one are read.
 const LAST: i64 = 5;
@@ -245,7 +243,7 @@ fn judge(tables: &Tables<'_>, without: &[&Event], found: bool, now: DateTime<Utc
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::{Timestamp, message::OwnedMessage};
+    use kafka::record::{OwnedMessage, Timestamp};
 
     use super::*;
     use crate::checks::finding::Status;

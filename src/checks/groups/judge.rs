@@ -3,14 +3,12 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::SETTLES;
-use crate::{
-    checks::finding::Outcome,
-    clients::kafka::{
-        Partition,
-        groups::{self, GroupState, Member},
-    },
-};
+use crate::checks::finding::Outcome;
 use declaration::{Group, Service};
+use kafka::{
+    Partition,
+    groups::{self, GroupState, Member},
+};
 
 /// A service that consumes, and what it should hold.
 pub(super) struct Worker<'a> {
@@ -112,7 +110,7 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use kafka_admin::{Protocol, State};
+    use kafka::{Protocol, State};
 
     use super::*;
     use crate::checks::finding::Status;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::{committed, consumed};
 use crate::{
     checks::{broker::Broker, facts::Facts, finding::Outcome},
-    clients::kafka::offsets::{End, Offsets, lag, next},
     engine::observed::State,
 };
 use declaration::Service;
+use kafka::offsets::{End, Offsets, lag, next};
 
 /// Between two looks: a worker commits a few times a second.
 pub(super) const APART: Duration = Duration::from_millis(1_200);

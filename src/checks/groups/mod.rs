@@ -9,19 +9,17 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
-use crate::{
-    clients::kafka::{
-        Partition,
-        groups::{GroupState, as_one},
-        offsets::{End, Offsets},
-    },
-    engine::{
-        labels,
-        observed::{Container, State},
-    },
+use crate::engine::{
+    labels,
+    observed::{Container, State},
 };
 use declaration::{Group, Pipeline, Service};
 use diagnostics::Result;
+use kafka::{
+    Partition,
+    groups::{GroupState, as_one},
+    offsets::{End, Offsets},
+};
 
 mod commits;
 mod effects;

@@ -5,9 +5,6 @@
 //! dead letters lets larger messages in than the others: a dead letter is a source message and its
 //! headers.
 
-mod broker;
-mod plan;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -18,13 +15,13 @@ use worker_runtime::{
     kafka::{DEAD_LETTER_HEADER_BYTES, SOURCE_MAX_BYTES},
 };
 
-use self::{
-    broker::{Broker, Refusal},
-    plan::{Existing, Step, Wanted},
-};
-use crate::clients::{self, kafka::Kafka};
+use crate::clients::{self};
 use declaration::{Topic, topic_spec};
 use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka,
+    provision::{Broker, Existing, Refusal, Step, Wanted},
+};
 
 /// For a broker that is still starting.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);

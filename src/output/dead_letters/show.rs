@@ -1,4 +1,4 @@
-use rdkafka::{Message, message::Headers};
+use kafka::record::{Headers, Message};
 use serde_json::{Value, json};
 
 use super::{

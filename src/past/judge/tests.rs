@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    clients::{kafka::Kafka, postgres::batches::Rows},
+    clients::postgres::batches::Rows,
     dead_letters::Place as Offset,
     past::{search::Looked, steps},
     probe::expected,
 };
 use declaration::testing::shipped;
+use kafka::Kafka;
 
 /// Seconds after the payment began.
 fn at(second: i64) -> DateTime<Utc> {

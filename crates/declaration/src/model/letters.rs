@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 /// What the default names begin with.
 const PREFIX: &str = "dlq-";
+/// On a record that `dlq replay` sent back to its topic: the record that it repeats,
+/// `TOPIC/PARTITION/OFFSET`. Workers ignore it.
+pub const REPLAY_OF: &str = "dlq-replay-of";
+/// What the headers of a dead letter may take, in bytes.
+pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
 
 /// Names of headers; Caravan's own where nothing else is declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,28 +8,28 @@ use declaration::Topic;
 
 /// A topic as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) topic: Topic,
+pub struct Wanted {
+    pub topic: Topic,
     /// The least that `max.message.bytes` has to be, where the broker's default will not do.
-    pub(super) message_bytes: Option<i64>,
+    pub message_bytes: Option<i64>,
 }
 
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Existing {
-    pub(super) partitions: i32,
+pub struct Existing {
+    pub partitions: i32,
     /// `retention.ms`; -1 keeps for ever.
-    pub(super) retention_ms: i64,
+    pub retention_ms: i64,
     /// `max.message.bytes`
-    pub(super) message_bytes: i64,
+    pub message_bytes: i64,
     /// Settings of the topic's own, those above among them where they are. Kafka's `AlterConfigs`
     /// resets whatever it is not handed, so that they are handed back.
-    pub(super) overrides: BTreeMap<String, String>,
+    pub overrides: BTreeMap<String, String>,
 }
 
 /// The way from what is there to what is wanted, for one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     Create(Wanted),
     /// Already there; each change that it needs, if any.
     Adjust {
@@ -42,7 +42,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn of(wanted: &Wanted, existing: Option<&Existing>) -> Self {
+    pub fn of(wanted: &Wanted, existing: Option<&Existing>) -> Self {
         let wanted = wanted.clone();
         let retention = wanted.topic.retention;
         match existing {
@@ -58,13 +58,13 @@ impl Step {
     }
 
     /// What it leads to.
-    pub(super) fn wanted(&self) -> &Wanted {
+    pub fn wanted(&self) -> &Wanted {
         match self {
             Self::Create(wanted) | Self::Adjust { wanted, .. } => wanted,
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         match self {
             Self::Create(_) => false,
             Self::Adjust {
@@ -77,7 +77,7 @@ impl Step {
     }
 
     /// Whether there is more than declared: Kafka cannot take partitions away.
-    pub(super) fn has_too_many(&self) -> bool {
+    pub fn has_too_many(&self) -> bool {
         match self {
             Self::Create(_) => false,
             Self::Adjust {

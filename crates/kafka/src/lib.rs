@@ -15,33 +15,39 @@
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) mod admin;
+pub mod admin;
 mod backlog;
 mod client;
-pub(crate) mod departed;
-pub(crate) mod groups;
-pub(crate) mod identity;
-pub(crate) mod offsets;
-pub(crate) mod partitioner;
-pub(crate) mod read;
-pub(crate) mod scan;
-pub(crate) mod send;
-pub(crate) mod tail;
-pub(crate) mod topics;
+pub mod departed;
+pub mod groups;
+pub mod identity;
+mod native;
+pub mod offsets;
+pub mod partitioner;
+pub mod provision;
+pub mod read;
+pub mod record;
+pub mod scan;
+pub mod send;
+pub mod tail;
+pub mod topics;
 
 use client::Client;
-pub(crate) use client::LIBRDKAFKA;
+pub use client::LIBRDKAFKA;
+pub use native::{Protocol, State};
 use tokio::net::TcpStream;
 
-use super::TIMEOUT;
 use diagnostics::instrument_call;
 
+/// What one call may take, unless its caller says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A topic's name and a partition's number.
-pub(crate) type Partition = (String, i32);
+pub type Partition = (String, i32);
 
 /// One client for metadata, groups and offsets; clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Kafka {
+pub struct Kafka {
     client: Arc<Client>,
     bootstrap: String,
 }
@@ -52,7 +58,7 @@ impl Kafka {
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub(crate) fn new(bootstrap: &str) -> Result<Self, String> {
+    pub fn new(bootstrap: &str) -> Result<Self, String> {
         let client = Client::new(bootstrap).map_err(|why| at(bootstrap, &why))?;
         Ok(Self {
             client: Arc::new(client),
@@ -65,7 +71,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Nothing listens there.
-    pub(crate) async fn connect(bootstrap: &str) -> Result<Self, String> {
+    pub async fn connect(bootstrap: &str) -> Result<Self, String> {
         listening(bootstrap, TIMEOUT).await?;
         Self::new(bootstrap)
     }
@@ -74,7 +80,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why it does not (yet).
-    pub(crate) async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self, String> {
+    pub async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self, String> {
         listening(bootstrap, timeout).await?;
         let kafka = Self::new(bootstrap)?;
         let brokers = move |client: &Client| {
@@ -101,8 +107,11 @@ impl Kafka {
     }
 }
 
-/// See [`super::ready`].
-pub(super) async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
+/// Asks for the brokers once.
+///
+/// # Errors
+/// Why there is no answer (yet).
+pub async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
     Kafka::answering(bootstrap, timeout).await.map(drop)
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::offsets::Offsets;
 
 /// The target of librdkafka's own lines.
-pub(crate) const LIBRDKAFKA: &str = "librdkafka";
+pub const LIBRDKAFKA: &str = "librdkafka";
 
 /// Whatever matters comes back as an error of the call; the rest is for `-vv`.
 pub(super) struct Silent;

@@ -15,21 +15,21 @@ use super::{
 
 /// A message, copied out of librdkafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+pub struct Record {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
     /// Milliseconds since the epoch, of the producer or the broker.
-    pub(crate) timestamp: Option<i64>,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
     /// In their order; those without a value are left out.
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Record {
     /// The last value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
         let mut headers = self.headers.iter().rev();
         let (_, value) = headers.find(|(key, _)| key == name)?;
         Some(value)
@@ -37,7 +37,7 @@ impl Record {
 }
 
 /// Reads partitions outside of any group, from offsets that were fixed when it was made.
-pub(crate) struct Tail {
+pub struct Tail {
     client: Arc<Client>,
     bootstrap: String,
 }
@@ -47,7 +47,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail, String> {
+    pub async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail, String> {
         let from = self
             .ask("ends of partitions", move |client| {
                 ends(client, &partitions, End::Latest)
@@ -69,7 +69,7 @@ impl Tail {
     ///
     /// # Errors
     /// librdkafka's own; the tail stays usable.
-    pub(crate) async fn next(&self, patience: Duration) -> Result<Option<Record>, String> {
+    pub async fn next(&self, patience: Duration) -> Result<Option<Record>, String> {
         let client = Arc::clone(&self.client);
         super::wait_for(&self.bootstrap, move || next(&client, patience)).await
     }
@@ -85,7 +85,7 @@ pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>
 }
 
 /// A message, copied.
-pub(crate) fn record(message: &BorrowedMessage<'_>) -> Record {
+pub fn record(message: &BorrowedMessage<'_>) -> Record {
     Record {
         topic: message.topic().to_owned(),
         partition: message.partition(),

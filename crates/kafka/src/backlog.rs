@@ -28,11 +28,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn ends_of_messages(
-        &self,
-        from: &Offsets,
-        to: &Offsets,
-    ) -> Result<Offsets, String> {
+    pub async fn ends_of_messages(&self, from: &Offsets, to: &Offsets) -> Result<Offsets, String> {
         let mut ends = to.clone();
         // The end of a partition is told without its topic's name.
         let mut topics: BTreeMap<&str, Offsets> = BTreeMap::new();

@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::plan::{Existing, Step, Wanted, millis};
-use crate::clients::kafka::Kafka;
+use crate::Kafka;
 use declaration::Topic;
 
 const RETENTION: &str = "retention.ms";
@@ -25,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a change was not made.
 #[derive(Debug, Clone)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// Somebody else made it first: look again.
     Raced,
     /// Not now: a broker that is still starting, a lost connection.
@@ -35,7 +35,7 @@ pub(super) enum Refusal {
 }
 
 /// A broker to look at and to change.
-pub(super) struct Broker {
+pub struct Broker {
     kafka: Kafka,
     admin: AdminClient<DefaultClientContext>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Broker {
 impl Broker {
     /// # Errors
     /// librdkafka could not be set up.
-    pub(super) fn new(brokers: &str, kafka: Kafka) -> Result<Self, String> {
+    pub fn new(brokers: &str, kafka: Kafka) -> Result<Self, String> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("client.id", "kafka-init")
@@ -59,10 +59,7 @@ impl Broker {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(super) async fn existing(
-        &self,
-        topics: &[Topic],
-    ) -> Result<BTreeMap<String, Existing>, String> {
+    pub async fn existing(&self, topics: &[Topic]) -> Result<BTreeMap<String, Existing>, String> {
         let states = self.kafka.topics().await?;
         let partitions: BTreeMap<&str, i32> = states
             .iter()
@@ -104,7 +101,7 @@ impl Broker {
     }
 
     /// Makes the changes of all steps, side by side; an outcome for each, in their order.
-    pub(super) async fn apply(&self, steps: &[Step]) -> Vec<Result<(), Refusal>> {
+    pub async fn apply(&self, steps: &[Step]) -> Vec<Result<(), Refusal>> {
         let new = |step: &Step| matches!(step, Step::Create(_));
         let made = steps.iter().filter(|s| new(s)).map(Step::wanted).collect();
         let adjusted = steps.iter().filter(|s| !new(s)).map(|s| self.adjust(s));

@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Replicas that were removed from a group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Departed {
-    pub(crate) group: Group,
+pub struct Departed {
+    pub group: Group,
     /// Where they ran.
-    pub(crate) hosts: Vec<IpAddr>,
+    pub hosts: Vec<IpAddr>,
     /// Their names as static members; such a one may have joined from somewhere else.
-    pub(crate) instances: Vec<String>,
+    pub instances: Vec<String>,
 }
 
 impl Departed {
@@ -32,7 +32,7 @@ impl Departed {
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub(crate) async fn taken_over(
+    pub async fn taken_over(
         &self,
         bootstrap: &str,
         patience: Duration,
@@ -68,7 +68,7 @@ impl Departed {
 
 #[cfg(test)]
 mod tests {
-    use kafka_admin::{Protocol, State};
+    use crate::native::{Protocol, State};
 
     use super::*;
 

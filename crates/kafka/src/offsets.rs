@@ -21,11 +21,11 @@ use declaration::Group;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// An offset for each partition.
-pub(crate) type Offsets = BTreeMap<Partition, i64>;
+pub type Offsets = BTreeMap<Partition, i64>;
 
 /// Which end of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// The first offset that is still there.
     Earliest,
     /// One past the last offset.
@@ -37,7 +37,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer, for one partition or for all.
-    pub(crate) async fn ends(&self, partitions: &[Partition], end: End) -> Result<Offsets, String> {
+    pub async fn ends(&self, partitions: &[Partition], end: End) -> Result<Offsets, String> {
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
@@ -51,11 +51,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn offsets_at(
-        &self,
-        partitions: &[Partition],
-        at: i64,
-    ) -> Result<Offsets, String> {
+    pub async fn offsets_at(&self, partitions: &[Partition], at: i64) -> Result<Offsets, String> {
         // Negative numbers mean the ends.
         let asked = list(partitions, Offset::Offset(at.max(0)))?;
         self.ask("offsets by time", move |client| {
@@ -72,7 +68,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn committed(
+    pub async fn committed(
         &self,
         group: &str,
         partitions: &[Partition],
@@ -81,7 +77,7 @@ impl Kafka {
     }
 
     /// Reads `group`'s offsets, again and again.
-    pub(crate) fn group(&self, group: &str) -> GroupOffsets {
+    pub fn group(&self, group: &str) -> GroupOffsets {
         self.group_offsets([group])
     }
 
@@ -90,7 +86,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Kafka does not tell its groups.
-    pub(crate) async fn declared_group(&self, group: &Group) -> Result<GroupOffsets, String> {
+    pub async fn declared_group(&self, group: &Group) -> Result<GroupOffsets, String> {
         match group.name() {
             Some(name) => Ok(self.group(name)),
             None => {
@@ -110,7 +106,7 @@ impl Kafka {
 
 /// What a group's coordinator knows of its offsets. Of several groups, where they are declared as one:
 /// then the one that is furthest behind counts.
-pub(crate) struct GroupOffsets {
+pub struct GroupOffsets {
     kafka: Kafka,
     names: Vec<String>,
 }
@@ -120,7 +116,7 @@ impl GroupOffsets {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn committed(&self, partitions: &[Partition]) -> Result<Offsets, String> {
+    pub async fn committed(&self, partitions: &[Partition]) -> Result<Offsets, String> {
         let mut all = Offsets::new();
         if partitions.is_empty() {
             return Ok(all);
@@ -139,7 +135,7 @@ impl GroupOffsets {
 
 /// Also of a coordinator that is only just taking office, as after a broker's start.
 fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets, String> {
-    let ask = || kafka_admin::committed(client, group, list, TIMEOUT);
+    let ask = || crate::native::committed(client, group, list, TIMEOUT);
     let answer = patiently(ask, |answer| answer.as_ref().is_err_and(is_taking_office));
     let offsets = answer.map_err(|e| describe(&e))?.into_iter();
     Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect())
@@ -170,7 +166,7 @@ fn is_taking_office(error: &KafkaError) -> bool {
 
 /// Offsets between what a group has committed and the end, over all `latest`: as many messages, but for
 /// those that [`Kafka::ends_of_messages`] knows of.
-pub(crate) fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
+pub fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
     let next = next(committed, earliest, latest);
     let behind = |(partition, end): (&Partition, &i64)| {
         let at = next.get(partition).copied().unwrap_or(*end);
@@ -181,7 +177,7 @@ pub(crate) fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> 
 
 /// Where a group goes on in each partition of `latest`. One without a commit is to be read from its
 /// earliest offset; what retention deleted is not to be read any more.
-pub(crate) fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offsets {
+pub fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offsets {
     let next = |partition: &Partition| {
         let earliest = earliest.get(partition).copied().unwrap_or(0);
         let committed = committed.get(partition);

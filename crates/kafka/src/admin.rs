@@ -28,12 +28,12 @@ const MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TopicSettings {
+pub struct TopicSettings {
     /// None is for ever.
-    pub(crate) retention: Option<Duration>,
-    pub(crate) min_insync: Option<i64>,
+    pub retention: Option<Duration>,
+    pub min_insync: Option<i64>,
     /// `max.message.bytes`
-    pub(crate) message_bytes: Option<i64>,
+    pub message_bytes: Option<i64>,
 }
 
 /// An admin client; its teardown waits for its own polling thread, so nobody waits for it.
@@ -74,7 +74,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn retentions(
+    pub async fn retentions(
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, Option<Duration>>, String> {
@@ -90,7 +90,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn topic_settings(
+    pub async fn topic_settings(
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, TopicSettings>, String> {
@@ -115,10 +115,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn message_limits(
-        &self,
-        topics: &[String],
-    ) -> Result<BTreeMap<String, i64>, String> {
+    pub async fn message_limits(&self, topics: &[String]) -> Result<BTreeMap<String, i64>, String> {
         self.numbers(topics, MESSAGE_BYTES).await
     }
 
@@ -169,7 +166,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why it could not be made.
-    pub(crate) async fn create_topic(
+    pub async fn create_topic(
         &self,
         name: &str,
         replicas: i32,
@@ -197,7 +194,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why it could not be done, for one partition or for all: then some may be cut.
-    pub(crate) async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets, String> {
+    pub async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets, String> {
         let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for ((topic, partition), offset) in offsets {

@@ -6,7 +6,7 @@ const M: u32 = 0x5bd1_e995;
 
 /// The partition of `key` among `partitions`; None where there is none. Another producer may have
 /// put it elsewhere.
-pub(crate) fn partition(key: &[u8], partitions: i32) -> Option<i32> {
+pub fn partition(key: &[u8], partitions: i32) -> Option<i32> {
     let count = u32::try_from(partitions).ok().filter(|n| *n > 0)?;
     // Java's `toPositive`.
     i32::try_from((murmur2(key) & 0x7fff_ffff) % count).ok()

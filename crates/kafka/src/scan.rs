@@ -18,9 +18,9 @@ const LIMIT: usize = 200_000;
 
 /// Where an event stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+pub struct Found {
+    pub partition: i32,
+    pub offset: i64,
 }
 
 impl Kafka {
@@ -28,7 +28,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn find_keys(
+    pub async fn find_keys(
         &self,
         partitions: &[Partition],
         keys: BTreeSet<String>,

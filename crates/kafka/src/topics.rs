@@ -6,15 +6,15 @@ use super::{Kafka, TIMEOUT, client::describe};
 
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicState {
-    pub(crate) name: String,
-    pub(crate) partitions: i32,
+pub struct TopicState {
+    pub name: String,
+    pub partitions: i32,
     /// Partitions that no broker leads: nothing can be read from or written to them.
-    pub(crate) leaderless: Vec<i32>,
+    pub leaderless: Vec<i32>,
     /// Copies of its first partition.
-    pub(crate) replicas: i32,
+    pub replicas: i32,
     /// Partitions of which a copy is not in sync: one broker less holds what was acknowledged.
-    pub(crate) behind: Vec<i32>,
+    pub behind: Vec<i32>,
 }
 
 impl Kafka {
@@ -22,7 +22,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn topics(&self) -> Result<Vec<TopicState>, String> {
+    pub async fn topics(&self) -> Result<Vec<TopicState>, String> {
         self.ask("topics", |client| {
             let metadata = client
                 .fetch_metadata(None, TIMEOUT)

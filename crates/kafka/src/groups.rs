@@ -1,6 +1,6 @@
 //! Consumer groups and their members, whichever of Kafka's two protocols they speak.
 
-use kafka_admin::{Protocol, State};
+use crate::native::{Protocol, State};
 
 use super::{
     Kafka, Partition, TIMEOUT,
@@ -10,22 +10,22 @@ use declaration::Group;
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupState {
-    pub(crate) name: String,
-    pub(crate) protocol: Protocol,
-    pub(crate) state: State,
-    pub(crate) members: Vec<Member>,
+pub struct GroupState {
+    pub name: String,
+    pub protocol: Protocol,
+    pub state: State,
+    pub members: Vec<Member>,
 }
 
 /// A member of a group. A static one is listed until its session times out, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) client_id: String,
+pub struct Member {
+    pub client_id: String,
     /// Its name as a static member.
-    pub(crate) instance: Option<String>,
+    pub instance: Option<String>,
     /// Address that it connects from, as text.
-    pub(crate) host: String,
-    pub(crate) partitions: Vec<Partition>,
+    pub host: String,
+    pub partitions: Vec<Partition>,
 }
 
 impl Kafka {
@@ -33,7 +33,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn groups(&self) -> Result<Vec<GroupState>, String> {
+    pub async fn groups(&self) -> Result<Vec<GroupState>, String> {
         let all = |client: &Client| described(client, &listed(client)?);
         self.ask("all groups", all).await
     }
@@ -42,7 +42,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>, String> {
+    pub async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>, String> {
         let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
         self.ask("groups", move |client| {
             let named = declared.iter().map(|group| group.name().map(str::to_owned));
@@ -64,11 +64,11 @@ impl Kafka {
 }
 
 fn listed(client: &Client) -> Result<Vec<String>, String> {
-    kafka_admin::list(client, TIMEOUT).map_err(|e| describe(&e))
+    crate::native::list(client, TIMEOUT).map_err(|e| describe(&e))
 }
 
 fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>, String> {
-    let groups = kafka_admin::describe(client, names, TIMEOUT).map_err(|e| describe(&e))?;
+    let groups = crate::native::describe(client, names, TIMEOUT).map_err(|e| describe(&e))?;
     let groups = names.iter().zip(groups).filter_map(|(name, group)| {
         let group = group.map_err(|e| format!("group {name}: {}", describe(&e)));
         Some(group.transpose()?.map(GroupState::from))
@@ -77,7 +77,7 @@ fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>, Strin
 }
 
 /// Kafka's word for a state.
-pub(crate) fn word(state: State) -> &'static str {
+pub fn word(state: State) -> &'static str {
     match state {
         State::Empty => "Empty",
         State::PreparingRebalance => "PreparingRebalance",
@@ -88,7 +88,7 @@ pub(crate) fn word(state: State) -> &'static str {
 }
 
 /// Kafka's word for a protocol, as in `group.protocol`.
-pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+pub fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Classic => "classic",
         Protocol::Consumer => "consumer",
@@ -97,14 +97,14 @@ pub(crate) fn protocol(protocol: Protocol) -> &'static str {
 
 impl GroupState {
     /// Neither rebalancing nor about to.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         matches!(self.state, State::Stable | State::Empty)
     }
 }
 
 /// Those of `groups` that are declared as `group`. Of several that begin alike those without a
 /// member were left by earlier starts, unless none has one.
-pub(crate) fn meant<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a GroupState> {
+pub fn meant<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a GroupState> {
     let mut meant: Vec<_> = groups.iter().filter(|g| group.is(&g.name)).collect();
     if meant.iter().any(|g| !g.members.is_empty()) {
         meant.retain(|g| !g.members.is_empty());
@@ -114,7 +114,7 @@ pub(crate) fn meant<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a Grou
 
 /// What is declared as `group`, as one: all members, and the state of the first that is not at
 /// rest. None: there is no such group.
-pub(crate) fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState> {
+pub fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState> {
     let meant = meant(group, groups);
     let restless = meant.iter().find(|g| !g.is_at_rest());
     let told = restless.or_else(|| meant.first())?;
@@ -126,8 +126,8 @@ pub(crate) fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState>
     })
 }
 
-impl From<kafka_admin::Group> for GroupState {
-    fn from(group: kafka_admin::Group) -> Self {
+impl From<crate::native::Group> for GroupState {
+    fn from(group: crate::native::Group) -> Self {
         Self {
             name: group.name,
             protocol: group.protocol,
@@ -137,8 +137,8 @@ impl From<kafka_admin::Group> for GroupState {
     }
 }
 
-impl From<kafka_admin::Member> for Member {
-    fn from(member: kafka_admin::Member) -> Self {
+impl From<crate::native::Member> for Member {
+    fn from(member: crate::native::Member) -> Self {
         Self {
             // Java prints an address as `host/address`, mostly with no host.
             host: member

@@ -4,7 +4,7 @@ use declaration::correlation::{Correlation, Event};
 use rdkafka::{Message, message::Headers};
 
 /// As [`Correlation::find`], in a record.
-pub(crate) fn find_correlation<T>(
+pub fn find_correlation<T>(
     correlation: &Correlation,
     record: &impl Message,
     known: impl FnMut(&str) -> Option<T>,

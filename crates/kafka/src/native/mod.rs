@@ -66,10 +66,10 @@ pub struct Group {
 }
 
 /// A group's description; None: there is no such group.
-pub type Described = Result<Option<Group>, KafkaError>;
+pub(crate) type Described = Result<Option<Group>, KafkaError>;
 
 /// Topic, partition, and the offset of the next message that the group is to take.
-pub type Committed = (String, i32, i64);
+pub(crate) type Committed = (String, i32, i64);
 
 /// A member of a group. A static one is listed until its session times out, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub struct Member {
 ///
 /// # Errors
 /// librdkafka's: a broker did not answer in time, for instance.
-pub fn list<C: ClientContext>(
+pub(crate) fn list<C: ClientContext>(
     client: &Client<C>,
     timeout: Duration,
 ) -> Result<Vec<String>, KafkaError> {
@@ -141,7 +141,7 @@ pub fn list<C: ClientContext>(
 ///
 /// # Errors
 /// librdkafka's, for one group or for all.
-pub fn describe<C: ClientContext>(
+pub(crate) fn describe<C: ClientContext>(
     client: &Client<C>,
     names: &[String],
     timeout: Duration,
@@ -189,7 +189,7 @@ pub fn describe<C: ClientContext>(
 ///
 /// # Errors
 /// librdkafka's, for the group or for one partition.
-pub fn committed<C: ClientContext>(
+pub(crate) fn committed<C: ClientContext>(
     client: &Client<C>,
     group: &str,
     partitions: &TopicPartitionList,

@@ -1,4 +1,4 @@
-//! Records to partitions of the caller's choice.
+//! Producing records.
 
 use std::time::Duration;
 
@@ -15,27 +15,28 @@ use super::{
 };
 
 /// How long a record may be under way; then it is not known whether it arrived.
-pub(crate) const DELIVERY: Duration = Duration::from_secs(8);
+pub const DELIVERY: Duration = Duration::from_secs(8);
 
-/// A record to send. Key and value may be absent.
+/// A record to produce. Key and value may be absent.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: OwnedHeaders,
+pub struct ProducerRecord {
+    pub topic: String,
+    /// None: the partitioner chooses by the key, as Java's and KafkaJS' do.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: OwnedHeaders,
 }
 
 /// A producer: acknowledged by all replicas, in order, doubled by no retry.
-pub(crate) struct Sender(FutureProducer<Silent>);
+pub struct Producer(FutureProducer<Silent>);
 
 impl Kafka {
     /// A producer; it connects with the first record.
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub(crate) fn sender(&self) -> Result<Sender, String> {
+    pub fn producer(&self) -> Result<Producer, String> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", "caravan")
@@ -47,23 +48,34 @@ impl Kafka {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "1")
+            .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
             // The topic's own limit decides.
             .set("message.max.bytes", "1000000000")
             .set_log_level(RDKafkaLogLevel::Emerg)
             .create_with_context(Silent)
-            .map(Sender)
+            .map(Producer)
             .map_err(|e| super::at(&self.bootstrap, &describe(&e)))
     }
 }
 
-impl Sender {
+impl Producer {
+    /// Sends one record; its offset.
+    ///
+    /// # Errors
+    /// Why it is not known to have arrived.
+    pub async fn send_one(&self, record: &ProducerRecord) -> Result<i64, String> {
+        let sent = self.send(std::slice::from_ref(record)).await;
+        let first = sent.into_iter().next();
+        first.unwrap_or_else(|| Err("nothing was sent".to_owned()))
+    }
+
     /// Sends all records, in order; for each its offset, or why it is not known to have arrived.
-    pub(crate) async fn send(&self, records: &[Outgoing]) -> Vec<Result<i64, String>> {
+    pub async fn send(&self, records: &[ProducerRecord]) -> Vec<Result<i64, String>> {
         let deliveries = records.iter().map(|record| {
             let message = FutureRecord {
                 topic: &record.topic,
-                partition: Some(record.partition),
+                partition: record.partition,
                 payload: record.value.as_deref(),
                 key: record.key.as_deref(),
                 timestamp: None,

@@ -24,19 +24,19 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// From an offset to before another, for partitions of one topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) from: Offsets,
-    pub(crate) to: Offsets,
+pub struct Span {
+    pub from: Offsets,
+    pub to: Offsets,
 }
 
 impl Span {
     /// How many messages stand there, those that compaction took out included.
-    pub(crate) fn messages(&self) -> i64 {
+    pub fn messages(&self) -> i64 {
         lag(&Offsets::new(), &self.from, &self.to)
     }
 
     /// The last `size` messages of each partition.
-    pub(crate) fn last(&self, size: i64) -> Self {
+    pub fn last(&self, size: i64) -> Self {
         let mut piece = self.clone();
         for (partition, from) in &mut piece.from {
             let end = self.to.get(partition).copied().unwrap_or(*from);
@@ -103,7 +103,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn span(&self, partitions: &[Partition]) -> Result<Span, String> {
+    pub async fn span(&self, partitions: &[Partition]) -> Result<Span, String> {
         let (from, to) = tokio::try_join!(
             self.ends(partitions, End::Earliest),
             self.ends(partitions, End::Latest)
@@ -116,7 +116,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static>(
         &self,
         span: Span,
         deadline: Instant,
@@ -150,7 +150,7 @@ impl Kafka {
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub(crate) async fn reader(&self, span: Span) -> Result<Reader, String> {
+    pub async fn reader(&self, span: Span) -> Result<Reader, String> {
         let span = span.trimmed();
         let (bootstrap, from) = (self.bootstrap.clone(), span.from.clone());
         let client = ask(&self.bootstrap, "a reader", move || {
@@ -166,7 +166,7 @@ impl Kafka {
 }
 
 /// See [`Kafka::reader`].
-pub(crate) struct Reader {
+pub struct Reader {
     client: Arc<Client>,
     bootstrap: String,
     left: Span,
@@ -178,7 +178,7 @@ impl Reader {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn next(
+    pub async fn next(
         &mut self,
         wanted: impl Fn(i32, i64) -> bool + Send + 'static,
         (count, bytes): (usize, usize),
