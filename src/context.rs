@@ -12,13 +12,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::Engine,
     flags::Global,
+    jobs::ask::FromHere,
     output::Console,
     vantage::{Handover, INSIDE},
 };
 use declaration::{Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
+use docker::Engine;
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -198,14 +199,16 @@ impl Context {
 
     /// Docker, however old: what is wrong with it is for the caller to say.
     pub(crate) async fn any_engine(&self) -> Result<Engine> {
-        Engine::greet(self.host.as_deref()).await
+        Engine::greet(self.host.as_deref(), Arc::new(FromHere)).await
     }
 
     /// Docker.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         match &self.inside {
-            Some(Inside { host, endpoint, .. }) => Engine::connect_through(host, endpoint).await,
-            None => Engine::connect(self.host.as_deref()).await,
+            Some(Inside { host, endpoint, .. }) => {
+                Engine::connect_through(host, endpoint, Arc::new(FromHere)).await
+            }
+            None => Engine::connect(self.host.as_deref(), Arc::new(FromHere)).await,
         }
     }
 }

@@ -5,19 +5,13 @@
 //! `output`. `vantage` runs the same command inside the pipeline's network where it has to be there.
 //! docs/architecture.md tells more.
 
-mod checks;
 mod cli;
-mod clients;
 mod commands;
 mod context;
-mod dead_letters;
-mod engine;
+mod doctor;
 mod flags;
 mod jobs;
-mod load;
 mod output;
-mod past;
-mod probe;
 mod proposal;
 mod state;
 mod vantage;

@@ -2,8 +2,8 @@ use std::time::Instant;
 
 use super::Verdict;
 use crate::{
-    checks::doctor::{self, Patient},
     context::Context,
+    doctor::{self, Patient},
     flags::ReportArgs,
     output::report::{self, Report},
 };

@@ -7,14 +7,12 @@ use regex::Regex;
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::{
-        Engine, Filter, LogOptions,
-        observed::{Container, LogLine},
-    },
     output::{Console, Paint},
 };
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
+use docker::Engine;
+use platform::{Container, Filter, LogLine, LogOptions};
 
 /// As many lines as are ready, up to so many, are written at once.
 const AT_ONCE: usize = 128;
@@ -95,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if shown == 0 && options.filter.is_some() {
         context.console.note("no line matches");
     }
-    for (container, first) in engine.cut_off(&logs).await? {
+    for (container, first) in logs.cut_off().await? {
         let first = first.format("%Y-%m-%dT%H:%M:%SZ");
         context.console.warn(&format!(
             "{container}: log rotation may have eaten lines older than {first}"

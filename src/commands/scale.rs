@@ -1,14 +1,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Verdict, up};
-use crate::{
-    context::Context,
-    engine::{Goal, observed::Container},
-    flags::OutputArgs,
-    state,
-};
+use crate::{context::Context, flags::OutputArgs, state};
 use declaration::{Pipeline, Service};
 use diagnostics::{Error, Kind, Result};
+use platform::{Container, Goal};
 
 /// Run more or fewer replicas of services, until they are scaled again
 #[derive(Debug, clap::Args)]

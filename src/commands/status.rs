@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::{Verdict, up};
 use crate::{
     context::Context,
-    engine::observed::Container,
     flags::{Format, OutputArgs},
     output::{json, listing},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
+use platform::Container;
 
 /// Show each service's containers: state, health, restarts, addresses
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,13 @@ use super::Verdict;
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    load,
     output::{self, json, timeline},
-    probe::{self, Cleanup},
 };
 use diagnostics::{Kind, Result};
+use proof::{
+    load,
+    probe::{self, Cleanup},
+};
 
 /// Send synthetic payments through: one, followed hop by hop, or many, timed and all accounted for
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,10 @@ use crate::{
     context::Context,
     flags::{Format, OutputArgs},
     output::{self, json},
-    past::{self, Next, Past},
 };
 use diagnostics::{Error, Kind, Result};
+use platform::Platform;
+use proof::past::{self, Next, Past};
 
 /// Follow a past payment: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
@@ -52,7 +53,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         since: args.since,
         timeout: args.timeout,
     };
-    let looked = past::look(&pipeline, engine, &args.id, options, progress).await;
+    let platform = engine.as_ref().map(|engine| engine as &dyn Platform);
+    let platform = platform.map_err(Clone::clone);
+    let looked = past::look(&pipeline, platform, &args.id, options, progress).await;
     // Ends with its channel; a panic in it would have been reported by the hook.
     drop(live.await);
     let past = looked?;
@@ -148,7 +151,7 @@ fn next(context: &Context, past: &Past, next: &Next) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use proof::{
         past::{Found, Hop},
         probe::hop::Place,
     };

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    engine::{Engine, Goal, ServiceReport, UpReport, with_dependencies},
     flags::{Format, OutputArgs},
     output::{Paint, Progress, json, listing, plan},
     state,
 };
 use declaration::{HostPorts, Origin, Pipeline, Source};
 use diagnostics::Result;
+use docker::Engine;
+use platform::{Goal, ServiceReport, UpReport, with_dependencies};
 
 /// Bring the pipeline up, or the services named with all that they depend on
 #[derive(Debug, clap::Args)]

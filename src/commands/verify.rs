@@ -7,17 +7,17 @@ use chrono::Local;
 
 use super::Verdict;
 use crate::{
-    checks::{
-        self, Selection,
-        finding::{Finding, Status},
-    },
     context::Context,
-    engine::Engine,
     flags::{ReportArgs, ReportFormat},
     output::report::{self, Report},
 };
 use declaration::{EVER, Pipeline};
 use diagnostics::{Error, Kind, Result};
+use docker::Engine;
+use proof::checks::{
+    self, Selection,
+    finding::{Finding, Status},
+};
 
 /// Prove that every part of the pipeline works
 ///

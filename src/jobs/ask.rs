@@ -8,59 +8,54 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use futures_util::{FutureExt, future::BoxFuture};
+use platform::{Answer, Answers, Question};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe,
 };
 
-use crate::clients::{self};
-use declaration::{Effect, Pipeline, Ready};
 use diagnostics::{Error, Kind, Result};
 use kafka::departed::Departed;
+use proof::stores;
 
 /// Between two protocol probes.
 const INTERVAL: Duration = Duration::from_millis(75);
 /// What one protocol probe may take.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// Comes over stdin, for it may hold a password.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Question {
-    /// Answered once that answers.
-    Ready { kind: Ready, address: String },
-    /// Answered by what is missing.
-    Effect {
-        pipeline: Box<Pipeline>,
-        effect: Effect,
-    },
-    /// Answered once a group at `address` rests on the members that are left; by who is still listed,
-    /// where that takes longer than `patience`.
-    TakenOver {
-        address: String,
-        departed: Departed,
-        patience: Duration,
-    },
+/// Answers from where this process runs.
+#[derive(Debug)]
+pub(crate) struct FromHere;
+
+impl Answers for FromHere {
+    fn answer<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
+        ask(question).boxed()
+    }
 }
 
-/// In words; why it could not be found out, else.
-pub(crate) type Answer = Result<Option<String>, String>;
-
 /// Asks, wherever this process is.
-pub(crate) async fn ask(question: &Question) -> Answer {
+async fn ask(question: &Question) -> Answer {
     match question {
         Question::Ready { kind, address } => {
-            while clients::ready(*kind, address, PROBE).await.is_err() {
+            while stores::ready(*kind, address, PROBE).await.is_err() {
                 tokio::time::sleep(INTERVAL).await;
             }
             Ok(None)
         }
-        Question::Effect { pipeline, effect } => clients::effect_missing(pipeline, *effect).await,
+        Question::Effect { pipeline, effect } => stores::effect_missing(pipeline, *effect).await,
         Question::TakenOver {
             address,
             departed,
             patience,
-        } => departed.taken_over(address, *patience).await,
+        } => {
+            let departed = Departed {
+                group: departed.group.clone(),
+                hosts: departed.hosts.clone(),
+                instances: departed.instances.clone(),
+            };
+            departed.taken_over(address, *patience).await
+        }
     }
 }
 

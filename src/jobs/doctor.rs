@@ -3,23 +3,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use platform::Inside;
 
 /// Docker's own DNS answers in milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// What was seen; None where it cannot be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Inside {
-    /// The name's addresses, else why there are none.
-    pub(crate) resolved: Result<Vec<IpAddr>, String>,
-    /// Bytes free for containers: their root lies where the engine keeps its data.
-    pub(crate) disk_free: Option<u64>,
-    /// Bytes of the machine.
-    pub(crate) memory_total: Option<u64>,
-    /// Bytes that a new process could have without anything else being pushed out.
-    pub(crate) memory_available: Option<u64>,
-}
 
 /// Looks around.
 pub(crate) async fn run(name: &str) -> Inside {

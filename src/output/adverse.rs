@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing};
-use crate::{
+use proof::{
     dead_letters::Letter,
     load::report::{Change, Poisoned, Redelivery, Renamed},
 };
@@ -177,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::dead_letters::Place;
+    use proof::dead_letters::Place;
 
     fn named(name: &str, count: usize) -> (String, usize) {
         (name.to_owned(), count)

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, listing};
-use crate::engine::images::{Needed, Present, Provenance};
 use declaration::units;
+use docker::images::{Needed, Present, Provenance};
 
 /// For a person.
 pub(crate) fn text(console: &Console, needed: &[Needed]) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, adverse, json::milliseconds, listing, timeline};
-use crate::{
+use proof::{
     load::{
         Progress,
         collect::Collected,
@@ -301,7 +301,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
+    use proof::{
         load::report::{Lateness, Outcome, Throughput},
         probe::hop::Place,
     };

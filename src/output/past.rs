@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing, timeline};
-use crate::past::{Found, Hop, Past, Progress, Sighting};
+use proof::past::{Found, Hop, Past, Progress, Sighting};
 
 /// What is going on, in a line.
 pub(crate) fn line(progress: &Progress) -> String {
@@ -155,7 +155,7 @@ fn hop_value(past: &Past, hop: &Hop) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use proof::{
         past::{Broken, Next},
         probe::hop::Place,
     };

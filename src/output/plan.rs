@@ -3,11 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json};
-use crate::{
-    engine::{Absent, Action, Planned, Preview, Taken},
-    flags::Format,
-    state::Chosen,
-};
+use crate::{flags::Format, state::Chosen};
+use platform::{Absent, Action, Planned, Preview, Taken};
 
 /// What happens to an image that is not here.
 const FETCH: &str = "fetch";

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Console, Paint, console::style_spinner, listing};
-use crate::engine::event::{Event, Events, Outcome};
+use platform::{Event, Events, Outcome};
 
 /// Shows events until [`Progress::finish`].
 pub(crate) struct Progress {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing};
-use crate::probe::{
+use proof::probe::{
     Cleanup, Trace,
     hop::{Hop, Place},
 };

@@ -6,8 +6,8 @@ use super::{
     stack::{Role, Stack},
     yaml::{inline, raw, word},
 };
-use crate::clients::postgres::shape::TableShape;
 use declaration::Service;
+use proof::stores::postgres::shape::TableShape;
 
 /// Where a client finds Kafka by default.
 const KAFKA_PORT: u16 = 9092;

@@ -9,19 +9,15 @@ use super::{
     stack::{Role, Stack},
     startup,
 };
-use crate::{
-    clients::{
-        http,
-        postgres::{Postgres, shape::TableShape},
-    },
-    engine::{
-        Engine,
-        observed::{Container, State},
-    },
-};
 use declaration::Service;
 use diagnostics::Result;
+use docker::Engine;
 use kafka::{Kafka, groups::GroupState};
+use platform::{Container, LogLine, State};
+use proof::stores::{
+    http,
+    postgres::{Postgres, shape::TableShape},
+};
 
 /// What a service may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -200,10 +196,11 @@ impl Scene<'_> {
     async fn startup(&self, service: &Service) -> Option<String> {
         let container = self.containers_of(service).next()?;
         let mut found = None;
-        let scanned = self.engine.scan_beginning(container, 0, |line| {
+        let mut look = |line: LogLine| {
             found = startup::constant(&line.text);
             found.is_some()
-        });
+        };
+        let scanned = self.engine.scan_beginning(container, 0, &mut look);
         scanned.await.ok()?;
         found
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::clients::postgres::shape::TableShape;
+use proof::stores::postgres::shape::TableShape;
 
 /// Nothing, where nothing runs or nothing can be reached.
 #[derive(Debug, Default, Clone)]

@@ -7,8 +7,8 @@ use super::{
     seen::{GroupSeen, KafkaSeen, TopicSeen},
     text,
 };
-use crate::clients::postgres::shape::TableShape;
 use declaration::{Column, Pipeline, testing::Place};
+use proof::stores::postgres::shape::TableShape;
 
 const SHOP: &str = "\
 name: shop

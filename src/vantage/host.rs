@@ -15,16 +15,11 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{
-    cli::Command,
-    commands::Verdict,
-    context::Context,
-    dead_letters::this_process,
-    engine::{Engine, Vantage},
-    output::Console,
-};
+use crate::{cli::Command, commands::Verdict, context::Context, output::Console};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use docker::{Engine, Vantage};
+use proof::dead_letters::this_process;
 
 /// From the container's start to its first word; a second is the rule.
 const GREETING: Duration = Duration::from_secs(30);

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Kafka,
     groups::{GroupState, Member},
@@ -18,7 +16,7 @@ use declaration::Group;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Replicas that were removed from a group.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Departed {
     pub group: Group,
     /// Where they ran.

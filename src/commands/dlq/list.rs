@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::Context,
-    dead_letters::survey::Request,
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
 use diagnostics::Result;
+use proof::dead_letters::survey::Request;
 
 /// List dead letters, grouped by source, reason and age
 #[derive(Debug, clap::Args)]

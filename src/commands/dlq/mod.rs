@@ -3,14 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Verdict, topics};
-use crate::{
-    context::Context,
-    dead_letters::{DeadLetters, Place, Selection, Tell, selection::Choices},
-    flags::Format,
-    output::dead_letters as output,
-};
+use crate::{context::Context, flags::Format, output::dead_letters as output};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use proof::dead_letters::{DeadLetters, Place, Selection, Tell, selection::Choices};
 
 mod list;
 mod purge;

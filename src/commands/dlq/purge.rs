@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
-    dead_letters::{Place, purge::Cuts},
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
 use diagnostics::{Error, Kind, Result};
+use proof::dead_letters::{Place, purge::Cuts};
 
 /// Delete dead letters for ever, from the front of each partition
 ///

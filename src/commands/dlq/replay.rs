@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
-    dead_letters::plan::Plan,
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
 use diagnostics::{Error, Kind, Result};
+use proof::dead_letters::plan::Plan;
 
 /// Send dead letters back to the topics and partitions that they came from
 ///

@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::{Verdict, open, remedied, teller};
 use crate::{
     context::Context,
-    dead_letters::Place,
     flags::{Format, OutputArgs},
     output::{dead_letters as output, json},
 };
 use diagnostics::Result;
+use proof::dead_letters::Place;
 
 /// Show one dead letter: why it was given up, its headers and its payload
 #[derive(Debug, clap::Args)]

@@ -9,11 +9,11 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
-    engine::{Engine, images::Unfinished},
     output::{Progress, listing},
 };
 use declaration::{Pipeline, units};
 use diagnostics::{Error, Kind, Result, quote};
+use docker::{Engine, images::Unfinished};
 
 /// Write all images of the pipeline into one file, for a host without a network
 ///

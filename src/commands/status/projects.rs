@@ -7,14 +7,11 @@ use serde_json::{Value, json};
 use crate::{
     commands::Verdict,
     context::Context,
-    engine::{
-        labels,
-        observed::{Container, State},
-    },
     flags::Format,
     output::{json, listing},
 };
 use diagnostics::Result;
+use platform::{Container, State, labels};
 
 /// What the containers of one project tell together.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,7 +135,7 @@ fn value(project: &Project) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{observed::Health, testing::container};
+    use platform::{Health, testing::container};
 
     #[test]
     fn a_projects_containers_are_summed_up() {

@@ -15,13 +15,13 @@ use worker_runtime::{
     kafka::{DEAD_LETTER_HEADER_BYTES, SOURCE_MAX_BYTES},
 };
 
-use crate::clients::{self};
 use declaration::{Topic, topic_spec};
 use diagnostics::{Error, Kind, Result};
 use kafka::{
     Kafka,
     provision::{Broker, Existing, Refusal, Step, Wanted},
 };
+use proof::stores;
 
 /// For a broker that is still starting.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let mut told = false;
     loop {
-        let why = match Kafka::answering(brokers, clients::TIMEOUT).await {
+        let why = match Kafka::answering(brokers, stores::TIMEOUT).await {
             Ok(kafka) => return Ok(kafka),
             Err(why) => why,
         };

@@ -1,13 +1,11 @@
 use serde_json::{Value, json};
 
 use super::text::{line, state, time, word};
-use crate::{
-    dead_letters::{
-        Letter,
-        journal::Status,
-        survey::{Age, Kind, MAX_LISTED, Survey, Tally},
-    },
-    output::{Console, listing},
+use crate::output::{Console, listing};
+use proof::dead_letters::{
+    Letter,
+    journal::Status,
+    survey::{Age, Kind, MAX_LISTED, Survey, Tally},
 };
 
 /// Of an error, in a table.

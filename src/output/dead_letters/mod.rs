@@ -7,7 +7,7 @@ mod replay;
 mod show;
 mod text;
 
-use crate::dead_letters::Event;
+use proof::dead_letters::Event;
 
 pub(crate) use list::{survey, survey_value};
 pub(crate) use purge::{cuts, cuts_value, lost};

@@ -1,9 +1,7 @@
 use serde_json::{Value, json};
 
-use crate::{
-    dead_letters::{journal::Status, purge::Cuts},
-    output::listing,
-};
+use crate::output::listing;
+use proof::dead_letters::{journal::Status, purge::Cuts};
 
 /// What a purge loses.
 pub(crate) fn lost(cuts: &Cuts) -> String {

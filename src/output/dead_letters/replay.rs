@@ -1,12 +1,10 @@
 use serde_json::{Value, json};
 
 use super::text::{line, word};
-use crate::{
-    dead_letters::{
-        plan::{Left, LeftOut, Plan},
-        replay::Outcome,
-    },
-    output::{Console, Paint, listing},
+use crate::output::{Console, Paint, listing};
+use proof::dead_letters::{
+    plan::{Left, LeftOut, Plan},
+    replay::Outcome,
 };
 
 /// Letters that came back are named, so many at most.

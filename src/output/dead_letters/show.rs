@@ -5,10 +5,8 @@ use super::{
     list::summary_value,
     text::{bytes, line, state, time, word},
 };
-use crate::{
-    dead_letters::find::Found,
-    output::{Console, Paint, listing},
-};
+use crate::output::{Console, Paint, listing};
+use proof::dead_letters::find::Found;
 
 /// Of a payload, and of each header, no more is shown.
 const MAX_VALUE: usize = 64 * 1024;

@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::{dead_letters::journal::Status, output::Console};
+use crate::output::Console;
+use proof::dead_letters::journal::Status;
 
 pub(super) fn state(status: Status) -> &'static str {
     match status {

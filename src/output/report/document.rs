@@ -6,10 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Report;
-use crate::{
-    checks::finding::{Finding, Severity, Status},
-    output::json::milliseconds,
-};
+use crate::output::json::milliseconds;
+use proof::checks::finding::{Finding, Severity, Status};
 
 /// What `caravan verify -o json` and `caravan doctor -o json` write.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -4,8 +4,8 @@ use chrono::Utc;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::Report;
-use crate::checks::finding::{Finding, Severity, Status};
 use diagnostics::Error;
+use proof::checks::finding::{Finding, Severity, Status};
 
 pub(super) fn text(report: Report<'_>) -> String {
     let mut document = quick_junit::Report::new(format!("caravan verify {}", report.project));

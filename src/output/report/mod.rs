@@ -13,11 +13,9 @@ mod table;
 use std::time::Duration;
 
 use super::{Console, json};
-use crate::{
-    checks::finding::{Finding, Status},
-    flags::ReportFormat,
-};
+use crate::flags::ReportFormat;
 use diagnostics::Error;
+use proof::checks::finding::{Finding, Status};
 
 /// How many findings ended in each way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A line a finding, in words alone: for `grep`, `awk` and logs.
 
 use super::{Report, summary};
-use crate::checks::finding::Finding;
+use proof::checks::finding::Finding;
 
 /// `STATUS`, a tab, the id, a tab, what was seen; evidence, cause and next command below it, indented.
 pub(super) fn text(report: Report<'_>) -> String {

@@ -1,10 +1,8 @@
 //! For a person: all checks, then each root with its evidence, the next command, and what follows from it.
 
 use super::{Report, summary};
-use crate::{
-    checks::finding::{Finding, Status},
-    output::{Console, Paint, listing},
-};
+use crate::output::{Console, Paint, listing};
+use proof::checks::finding::{Finding, Status};
 
 pub(super) fn text(console: &Console, report: Report<'_>) -> String {
     let rows = report.findings.iter().map(|f| row(console, f)).collect();

@@ -5,8 +5,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::*;
-use crate::{checks::finding::Severity, output::Console};
+use crate::output::Console;
 use diagnostics::Kind;
+use proof::checks::finding::Severity;
 
 fn finding(id: &str, status: Status) -> Finding {
     Finding {

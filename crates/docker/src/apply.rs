@@ -1,0 +1,418 @@
+//! Brings one service up: its image, its containers, its dependencies, its start, its readiness.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use futures_util::future::try_join_all;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::{
+    board::{Board, Stage},
+    connect::Engine,
+    images::{Image, Images},
+    plan::{self, Step, Wanted},
+    spec::{self, Spec},
+    wait::{NotReady, Waiting},
+};
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Invocation, Result};
+use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
+
+/// One `up` (or `restart`) under way.
+pub(super) struct Apply<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) invocation: &'a Invocation,
+    pub(super) events: &'a Events,
+    /// As it was before.
+    pub(super) observed: &'a [Container],
+    pub(super) services: Vec<&'a Service>,
+    pub(super) board: Board<'a>,
+    pub(super) images: Images<'a>,
+    pub(super) networks: OnceCell<Result<()>>,
+    /// Replicas where neither the declaration nor what is there says how many.
+    pub(super) scale: BTreeMap<String, u32>,
+    /// Held while a container is replaced: one after the other, and no more once one of them, which
+    /// is named here, did not come up. A change that breaks what it touches breaks one.
+    replacing: Mutex<Option<String>>,
+}
+
+/// Why a service did not come up.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Failed(Error),
+    /// Another one did not, on which it depends.
+    Blocked {
+        by: String,
+    },
+}
+
+impl From<Error> for Trouble {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+impl Trouble {
+    /// In a line.
+    fn why(&self) -> String {
+        match self {
+            Self::Failed(e) => e.what.clone(),
+            Self::Blocked { by } => format!("needs {by}"),
+        }
+    }
+}
+
+/// A replica on its way.
+pub(super) struct Replica {
+    pub(super) step: Step,
+    spec: Spec,
+    /// Created ahead, before its dependencies were ready.
+    created: Option<String>,
+}
+
+impl<'a> Apply<'a> {
+    /// `observed` is what there is of the project, `services` what is to be brought up.
+    pub(super) fn new(
+        engine: &'a Engine,
+        pipeline: &'a Pipeline,
+        invocation: &'a Invocation,
+        events: &'a Events,
+        observed: &'a [Container],
+        services: Vec<&'a Service>,
+    ) -> Self {
+        Self {
+            engine,
+            pipeline,
+            invocation,
+            events,
+            observed,
+            board: Board::new(&services),
+            images: Images::new(engine, pipeline, observed, events),
+            networks: OnceCell::new(),
+            scale: BTreeMap::new(),
+            replacing: Mutex::default(),
+            services,
+        }
+    }
+}
+
+impl Apply<'_> {
+    /// Brings a service up as declared.
+    ///
+    /// # Errors
+    /// See [`Trouble`]; dependants have been told.
+    pub(super) async fn service(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let brought = Box::pin(self.bring_up(service)).await;
+        self.conclude(service, brought).await
+    }
+
+    /// Explains what failed, and tells dependants and listeners how a service fared.
+    pub(super) async fn conclude(
+        &self,
+        service: &Service,
+        brought: Result<ServiceReport, Trouble>,
+    ) -> Result<ServiceReport, Trouble> {
+        let brought = match brought {
+            Err(Trouble::Failed(e)) => Err(self.explain_refusal(service, e).await.into()),
+            brought => brought,
+        };
+        let part = service.name.clone();
+        let (stage, event) = match &brought {
+            Ok(report) => {
+                let (outcome, took) = (report.outcome, report.took);
+                (
+                    Stage::Ready,
+                    Event::Done {
+                        part,
+                        outcome,
+                        took,
+                    },
+                )
+            }
+            Err(trouble) => {
+                let why = trouble.why();
+                let why = why.strip_prefix(&format!("{part} ")).unwrap_or(&why);
+                let why = why.to_owned();
+                self.board.note(&part, &why);
+                (Stage::Failed, Event::Failed { part, why })
+            }
+        };
+        self.board.set(&service.name, stage);
+        self.send(event);
+        brought
+    }
+
+    async fn bring_up(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        self.doing(service, "looking for its image");
+        let image = self.images.of(service).await?;
+        let (replicas, surplus) = self.plan(service, &image);
+        let replicas = self.create_ahead(service, &image, replicas).await?;
+        self.doing(service, &waiting_for(service));
+        let ready = self.board.dependencies(service).await;
+        ready.map_err(|by| Trouble::Blocked { by })?;
+        let began = Instant::now();
+        let replicas = self.follow(service, replicas);
+        for step in &surplus {
+            self.remove_surplus(service, step).await?;
+        }
+        let brought = replicas.into_iter().map(|r| self.replica(service, r));
+        let outcomes = try_join_all(brought).await?;
+        self.hand_over(service, &surplus).await;
+        Ok(ServiceReport {
+            name: service.name.clone(),
+            outcome: outcomes
+                .into_iter()
+                .max_by_key(weight)
+                .unwrap_or(Outcome::Kept),
+            took: began.elapsed(),
+            addresses: addresses(service),
+        })
+    }
+
+    /// How many there are to be.
+    pub(super) fn replicas(&self, service: &Service) -> u32 {
+        let scaled = self.scale.get(&service.name).copied();
+        scaled.unwrap_or_else(|| platform::replicas(service, self.observed))
+    }
+
+    /// What is to be done about each replica, and which are too many.
+    pub(super) fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
+        let specs: Vec<Spec> = (1..=self.replicas(service))
+            .map(|replica| Spec::new(self.pipeline, service, replica, image))
+            .collect();
+        let wanted: Vec<_> = specs.iter().map(|spec| Wanted::of(spec, image)).collect();
+        let mut steps = plan::steps(self.pipeline, service, &wanted, self.observed);
+        let surplus = steps.split_off(specs.len());
+        let replicas = steps.into_iter().zip(specs);
+        let replicas = replicas.map(|(step, spec)| Replica {
+            step,
+            spec,
+            created: None,
+        });
+        (replicas.collect(), surplus)
+    }
+
+    /// Creates what does not exist yet while its dependencies still boot. What exists is replaced
+    /// only once they are ready: should they fail, it goes on as it was.
+    async fn create_ahead(
+        &self,
+        service: &Service,
+        image: &Image,
+        replicas: Vec<Replica>,
+    ) -> Result<Vec<Replica>> {
+        self.doing(service, "looking for its networks and volumes");
+        let networks = self.networks.get_or_init(|| async {
+            let made = self
+                .engine
+                .ensure_networks(self.pipeline, &self.services)
+                .await?;
+            let made = made
+                .into_iter()
+                .map(|name| format!("created the network {name}"));
+            made.for_each(|note| self.send(Event::Note(note)));
+            Ok(())
+        });
+        networks.await.clone()?;
+        let engine = self.engine;
+        engine.ensure_volumes(self.pipeline, service, image).await?;
+        let create = replicas.into_iter().map(|mut replica| async move {
+            if replica.step.action == Action::Create {
+                self.doing(service, "creating");
+                replica.created = Some(engine.create(&replica.spec).await?);
+            }
+            Ok(replica)
+        });
+        try_join_all(create).await
+    }
+
+    /// What runs as declared starts anew where a dependency says so and is not what it was.
+    fn follow(&self, service: &Service, mut replicas: Vec<Replica>) -> Vec<Replica> {
+        if let Some(cause) = plan::follows(service, |on| self.board.is_renewed(on)) {
+            for replica in &mut replicas {
+                if replica.step.action == Action::Keep {
+                    let cause = cause.clone();
+                    replica.step.action = Action::Restart { cause };
+                }
+            }
+        }
+        replicas
+    }
+
+    async fn remove_surplus(&self, service: &Service, step: &Step) -> Result<()> {
+        let Some(id) = &step.container else {
+            return Ok(());
+        };
+        let name = spec::container_name(self.pipeline, service, step.replica);
+        self.doing(service, &format!("removing {name}, a replica too many"));
+        self.engine.stop(id, &name).await?;
+        self.engine.remove(id, &name, false).await?;
+        self.send(Event::Note(format!("removed {name}, a replica too many")));
+        Ok(())
+    }
+
+    async fn replica(&self, service: &Service, replica: Replica) -> Result<Outcome, Trouble> {
+        let Replica {
+            step,
+            spec,
+            created,
+        } = replica;
+        let name = spec.name.clone();
+        let existing = step.container.unwrap_or_default();
+        let (id, outcome) = match step.action {
+            Action::Keep | Action::Remove => (existing, Outcome::Kept),
+            Action::Create => {
+                let id = created.unwrap_or_default();
+                self.start(service, &id, &name).await?;
+                (id, Outcome::Created)
+            }
+            Action::Recreate { causes } => {
+                return Box::pin(self.recreate(service, &existing, spec, &causes)).await;
+            }
+            Action::Start { cause } => {
+                self.doing(service, &format!("starting: {cause}"));
+                self.start(service, &existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+            Action::Restart { cause } => {
+                self.doing(service, &format!("stopping: {cause}"));
+                self.engine.stop(&existing, &name).await?;
+                self.doing(service, &format!("starting: {cause}"));
+                self.start(service, &existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+            Action::Unpause => {
+                self.doing(service, "unpausing");
+                self.engine.unpause(&existing, &name).await?;
+                (existing, Outcome::Started)
+            }
+        };
+        Ok(self.see_through(service, &id, &name, outcome).await?)
+    }
+
+    /// Replaces a container, when it is its turn.
+    async fn recreate(
+        &self,
+        service: &Service,
+        existing: &str,
+        spec: Spec,
+        causes: &[String],
+    ) -> Result<Outcome, Trouble> {
+        self.doing(service, "waiting until others are recreated");
+        let mut failed = self.replacing.lock().await;
+        if let Some(by) = failed.clone() {
+            return Err(Trouble::Blocked { by });
+        }
+        self.doing(service, &format!("recreating: {}", in_short(causes)));
+        let name = spec.name.clone();
+        let recreated = async {
+            let id = self.engine.replace(existing, spec).await?;
+            self.start(service, &id, &name).await?;
+            self.see_through(service, &id, &name, Outcome::Recreated)
+                .await
+        };
+        let recreated = recreated.await;
+        if recreated.is_err() {
+            *failed = Some(service.name.clone());
+        }
+        Ok(recreated?)
+    }
+
+    /// Waits until what runs is ready, or, a one-shot, is through.
+    async fn see_through(
+        &self,
+        service: &Service,
+        id: &str,
+        name: &str,
+        outcome: Outcome,
+    ) -> Result<Outcome> {
+        if outcome != Outcome::Kept {
+            self.board.renew(&service.name);
+        }
+        self.board.set(&service.name, Stage::Started);
+        if service.is_one_shot(self.pipeline) {
+            return self.complete(service, id, name, outcome).await;
+        }
+        Box::pin(self.ready(service, id, outcome != Outcome::Kept)).await?;
+        Ok(outcome)
+    }
+
+    /// Starts a container.
+    pub(super) async fn start(&self, service: &Service, id: &str, name: &str) -> Result<()> {
+        self.doing(service, "starting");
+        self.engine.start(id, name).await
+    }
+
+    /// Waits until a started container is ready.
+    pub(super) async fn ready(&self, service: &Service, id: &str, fresh: bool) -> Result<()> {
+        let waited = async {
+            let container = self.engine.inspect(id).await?.ok_or(NotReady::Gone)?;
+            let waiting = Waiting {
+                pipeline: self.pipeline,
+                service,
+                container: &container,
+                fresh,
+                doing: &|what| self.doing(service, what),
+            };
+            Box::pin(self.engine.until_ready(&waiting)).await
+        };
+        match waited.await {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.explain(service, why).await),
+        }
+    }
+
+    pub(super) fn doing(&self, service: &Service, what: &str) {
+        self.board.note(&service.name, what);
+        let (part, what) = (service.name.clone(), what.to_owned());
+        self.send(Event::Doing { part, what });
+    }
+
+    pub(super) fn send(&self, event: Event) {
+        // Nobody listening is no reason to stop.
+        drop(self.events.send(event));
+    }
+}
+
+/// The first cause, and how many more there are.
+fn in_short(causes: &[String]) -> String {
+    match causes {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    }
+}
+
+fn waiting_for(service: &Service) -> String {
+    let names: Vec<_> = service
+        .depends_on
+        .iter()
+        .map(|d| d.service.as_str())
+        .collect();
+    match names.is_empty() {
+        true => "ready to start".to_owned(),
+        false => format!("waiting for {}", names.join(", ")),
+    }
+}
+
+/// Of several replicas' outcomes the service is said to have the heaviest.
+fn weight(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Kept => 0,
+        Outcome::Started | Outcome::Restarted => 1,
+        Outcome::Completed => 2,
+        Outcome::Created => 3,
+        Outcome::Recreated => 4,
+        Outcome::Removed | Outcome::Pulled | Outcome::Built | Outcome::Saved | Outcome::Loaded => 0,
+    }
+}
+
+/// Where the host reaches a service: its URL, else its published ports.
+pub(super) fn addresses(service: &Service) -> Vec<String> {
+    if let Some(http) = &service.http {
+        return vec![http.url.clone()];
+    }
+    let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
+    published
+        .map(|(p, port)| format!("{}:{port}", p.host_ip))
+        .collect()
+}

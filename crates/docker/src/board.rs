@@ -1,0 +1,127 @@
+//! How far each service has come, for those that wait for it, and for the one who must say what
+//! was left as it was.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
+
+use tokio::sync::watch;
+
+use declaration::{Condition, Service};
+
+/// How far a service has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waiting,
+    /// Its containers run.
+    Started,
+    /// It is ready; a one-shot has completed.
+    Ready,
+    /// It will not come up, for its own or for another's reasons.
+    Failed,
+}
+
+/// The services of one `up`.
+pub(super) struct Board<'a> {
+    stages: HashMap<&'a str, watch::Sender<Stage>>,
+    /// What is being done about each, in a few words.
+    doing: Mutex<HashMap<String, String>>,
+    /// Those whose containers are not the same processes as before.
+    renewed: Mutex<HashSet<String>>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn new(services: &[&'a Service]) -> Self {
+        let stage = |s: &&'a Service| (s.name.as_str(), watch::Sender::new(Stage::Waiting));
+        Self {
+            stages: services.iter().map(stage).collect(),
+            doing: Mutex::default(),
+            renewed: Mutex::default(),
+        }
+    }
+
+    pub(super) fn set(&self, service: &str, stage: Stage) {
+        if let Some(sender) = self.stages.get(service) {
+            sender.send_replace(stage);
+        }
+    }
+
+    pub(super) fn stage(&self, service: &str) -> Option<Stage> {
+        self.stages.get(service).map(|sender| *sender.borrow())
+    }
+
+    /// To be told before its dependants go on.
+    pub(super) fn renew(&self, service: &str) {
+        if let Ok(mut renewed) = self.renewed.lock() {
+            renewed.insert(service.to_owned());
+        }
+    }
+
+    pub(super) fn is_renewed(&self, service: &str) -> bool {
+        let renewed = self.renewed.lock();
+        renewed.is_ok_and(|renewed| renewed.contains(service))
+    }
+
+    pub(super) fn note(&self, service: &str, what: &str) {
+        if let Ok(mut doing) = self.doing.lock() {
+            doing.insert(service.to_owned(), what.to_owned());
+        }
+    }
+
+    pub(super) fn doing(&self, service: &str) -> String {
+        let doing = self.doing.lock().ok();
+        doing
+            .and_then(|d| d.get(service).cloned())
+            .unwrap_or_default()
+    }
+
+    /// Waits until all that a service depends on is as it needs it. What is not on the board is
+    /// not waited for.
+    ///
+    /// # Errors
+    /// The name of a dependency that will not come up, and is required.
+    pub(super) async fn dependencies(&self, service: &Service) -> Result<(), String> {
+        for dependency in &service.depends_on {
+            let Some(sender) = self.stages.get(dependency.service.as_str()) else {
+                continue;
+            };
+            let enough = |stage: &Stage| match (dependency.condition, *stage) {
+                (_, Stage::Ready | Stage::Failed) | (Condition::Started, Stage::Started) => true,
+                (_, Stage::Waiting | Stage::Started) => false,
+            };
+            let mut stage = sender.subscribe();
+            // The sender lives as long as this board.
+            let reached = stage.wait_for(enough).await.map(|stage| *stage);
+            if dependency.required && !reached.is_ok_and(|stage| stage != Stage::Failed) {
+                return Err(dependency.service.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform::testing::depending;
+
+    #[tokio::test]
+    async fn a_dependency_is_waited_for_until_it_is_ready_or_fails() {
+        let (db, worker) = (
+            depending("db", &[]),
+            depending("worker", &["db", "elsewhere"]),
+        );
+        let board = Board::new(&[&db, &worker]);
+        let mut waiting = std::pin::pin!(board.dependencies(&worker));
+        board.set("db", Stage::Started);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        board.set("db", Stage::Ready);
+        assert_eq!(waiting.await, Ok(()));
+        board.set("db", Stage::Failed);
+        assert_eq!(board.dependencies(&worker).await, Err("db".to_owned()));
+        let mut patient = depending("worker", &["db"]);
+        patient.depends_on[0].required = false;
+        assert_eq!(board.dependencies(&patient).await, Ok(()));
+    }
+}

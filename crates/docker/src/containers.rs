@@ -1,0 +1,119 @@
+//! What is done to single containers: create, start, stop, remove, unpause.
+
+use std::time::Duration;
+
+use bollard::{
+    models::{ContainerInspectResponse, NetworkConnectRequest},
+    query_parameters::{
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptions,
+    },
+};
+
+use crate::{
+    connect::{Engine, status},
+    spec::Spec,
+};
+use diagnostics::Result;
+
+/// Many containers created and started at once keep an engine busy.
+const WORK: Duration = Duration::from_secs(120);
+/// A stop may take a container's whole grace period; this is for daemons that hang.
+const STOP: Duration = Duration::from_secs(300);
+/// A container may be created on several networks from this API on.
+const SEVERAL_NETWORKS: (usize, usize) = (1, 44);
+
+impl Engine {
+    /// Creates a container, on all its networks; returns its id.
+    ///
+    /// # Errors
+    /// The name is taken, or Docker refuses.
+    pub(super) async fn create(&self, spec: &Spec) -> Result<String> {
+        let mut spec = spec.clone();
+        let rest = match self.api < SEVERAL_NETWORKS {
+            true => spec.split_networks(),
+            false => Vec::new(),
+        };
+        let mut options = CreateContainerOptionsBuilder::new().name(&spec.name);
+        if let Some(platform) = &spec.platform {
+            options = options.platform(platform);
+        }
+        let create = self
+            .docker
+            .create_container(Some(options.build()), spec.body);
+        let created = self
+            .call_within(WORK, &format!("create {}", spec.name), create)
+            .await?;
+        for (network, endpoint) in rest {
+            let request = NetworkConnectRequest {
+                container: created.id.clone(),
+                endpoint_config: Some(endpoint),
+            };
+            let connect = self.docker.connect_network(&network, request);
+            self.call(&format!("connect {} to {network}", spec.name), connect)
+                .await?;
+        }
+        Ok(created.id)
+    }
+
+    pub(super) async fn start(&self, id: &str, name: &str) -> Result<()> {
+        let start = self
+            .docker
+            .start_container(id, None::<StartContainerOptions>);
+        self.call_within(WORK, &format!("start {name}"), start)
+            .await
+    }
+
+    pub(super) async fn unpause(&self, id: &str, name: &str) -> Result<()> {
+        let unpause = self.docker.unpause_container(id);
+        self.call(&format!("unpause {name}"), unpause).await
+    }
+
+    /// Stops a container, killed only after its grace period. One that is gone is stopped.
+    pub(super) async fn stop(&self, id: &str, name: &str) -> Result<()> {
+        let stop = async {
+            match self
+                .docker
+                .stop_container(id, None::<StopContainerOptions>)
+                .await
+            {
+                Err(e) if status(&e) == Some(404) => Ok(()),
+                answer => answer,
+            }
+        };
+        self.call_within(STOP, &format!("stop {name}"), stop).await
+    }
+
+    /// Removes a stopped container, with its anonymous volumes if so told. One that is gone, or
+    /// about to be, is removed.
+    pub(super) async fn remove(&self, id: &str, name: &str, volumes: bool) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::new().v(volumes).build();
+        let remove = async {
+            match self.docker.remove_container(id, Some(options)).await {
+                Err(e) if matches!(status(&e), Some(404 | 409)) => Ok(()),
+                answer => answer,
+            }
+        };
+        self.call_within(STOP, &format!("remove {name}"), remove)
+            .await
+    }
+
+    /// Replaces a container by one as declared; volumes that only it knows move on to the new one.
+    pub(super) async fn replace(&self, old: &str, mut spec: Spec) -> Result<String> {
+        if let Some(raw) = self.inspect_raw(old).await? {
+            spec.carry_over(volumes(&raw));
+        }
+        self.stop(old, &spec.name).await?;
+        self.remove(old, &spec.name, false).await?;
+        self.create(&spec).await
+    }
+}
+
+/// A container's volumes: path and name.
+fn volumes(raw: &ContainerInspectResponse) -> Vec<(String, String)> {
+    let mounts = raw.mounts.iter().flatten();
+    mounts
+        .filter(|m| m.typ.as_deref() == Some("volume"))
+        .filter_map(|m| Some((m.destination.clone()?, m.name.clone()?)))
+        .collect()
+}

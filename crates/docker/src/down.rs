@@ -1,0 +1,144 @@
+//! `down`: containers stopped before what they depend on, then removed, with the project's
+//! networks and, only when asked, its volumes. Only what carries the project's label is touched.
+
+use std::{collections::HashMap, time::Instant};
+
+use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
+use futures_util::future::try_join_all;
+
+use crate::{
+    connect::{Engine, status},
+    stopping::Stopping,
+};
+use diagnostics::{Error, Result};
+use platform::{Container, Event, Events, Outcome, State};
+
+impl Engine {
+    /// Takes a project down, in the order that the labels of its containers tell: it needs no
+    /// declaration.
+    ///
+    /// # Errors
+    /// Docker refuses; what was removed until then is gone.
+    pub async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
+        let containers = self.containers(project).await?;
+        let containers: Vec<_> = containers.iter().collect();
+        self.take_all_down(&containers, volumes, events).await?;
+        self.remove_vantages(project).await?;
+        let networks = self.networks(project).await?;
+        try_join_all(
+            networks
+                .iter()
+                .map(|name| self.remove_network(name, events)),
+        )
+        .await?;
+        if volumes {
+            let volumes = self.volumes(project).await?;
+            try_join_all(volumes.iter().map(|name| self.remove_volume(name, events))).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops and removes containers, each before what it depends on.
+    pub(super) async fn take_all_down(
+        &self,
+        containers: &[&Container],
+        volumes: bool,
+        events: &Events,
+    ) -> Result<()> {
+        let order = Stopping::new(containers);
+        let down = containers.iter();
+        let down = down.map(|c| self.take_down(c, &order, volumes, events));
+        try_join_all(down).await?;
+        Ok(())
+    }
+
+    /// Stops a container when it is its turn. Its removal holds nobody up but the networks.
+    async fn take_down(
+        &self,
+        c: &Container,
+        order: &Stopping<'_>,
+        volumes: bool,
+        events: &Events,
+    ) -> Result<()> {
+        order.turn(&c.service).await;
+        let began = Instant::now();
+        let part = || match c.replica {
+            0 | 1 => c.service.clone(),
+            n => format!("{}-{n}", c.service),
+        };
+        if !matches!(c.state, State::Exited | State::Created) {
+            let what = "stopping".to_owned();
+            drop(events.send(Event::Doing { part: part(), what }));
+            self.stop(&c.id, &c.name).await?;
+        }
+        order.stopped(&c.service);
+        self.remove(&c.id, &c.name, volumes).await?;
+        removed(events, part(), began);
+        Ok(())
+    }
+
+    async fn remove_network(&self, name: &str, events: &Events) -> Result<()> {
+        let began = Instant::now();
+        let remove = async {
+            match self.docker.remove_network(name).await {
+                Err(e) if status(&e) == Some(404) => Ok(()),
+                answer => answer,
+            }
+        };
+        let what = format!("remove the network {name}");
+        if let Err(e) = self.call(&what, remove).await {
+            return Err(self.name_users(name, e).await);
+        }
+        removed(events, format!("network {name}"), began);
+        Ok(())
+    }
+
+    /// Names the containers that hold a network: those of `docker compose run`, or of somebody else.
+    async fn name_users(&self, network: &str, error: Error) -> Error {
+        let inspect = self
+            .docker
+            .inspect_network(network, None::<InspectNetworkOptions>);
+        let inspected = self.call("inspect a network", inspect).await.ok();
+        let users = inspected.and_then(|network| network.containers);
+        let mut names: Vec<String> = users
+            .into_iter()
+            .flat_map(HashMap::into_values)
+            .filter_map(|user| user.name)
+            .collect();
+        if names.is_empty() {
+            return error;
+        }
+        names.sort();
+        error
+            .because(format!("in use by {}", names.join(", ")))
+            .hint(format!("docker stop {}", names.join(" ")))
+    }
+
+    async fn remove_volume(&self, name: &str, events: &Events) -> Result<()> {
+        let began = Instant::now();
+        let remove = async {
+            match self
+                .docker
+                .remove_volume(name, None::<RemoveVolumeOptions>)
+                .await
+            {
+                Err(e) if status(&e) == Some(404) => Ok(()),
+                answer => answer,
+            }
+        };
+        self.call(&format!("remove the volume {name}"), remove)
+            .await?;
+        removed(events, format!("volume {name}"), began);
+        Ok(())
+    }
+}
+
+fn removed(events: &Events, part: String, began: Instant) {
+    let (outcome, took) = (Outcome::Removed, began.elapsed());
+    // Nobody listening is no reason to stop.
+    drop(events.send(Event::Done {
+        part,
+        outcome,
+        took,
+    }));
+}

@@ -1,0 +1,57 @@
+//! What removed replicas held of a consumer group is taken over by those that are left: `up` and `scale`
+//! are not done before. A static member's partitions are nobody's until its session has ended, and
+//! `verify` would be right to say so.
+
+use std::time::Duration;
+
+use crate::{apply::Apply, plan::Step};
+use declaration::Service;
+use platform::{Container, Event, labels};
+use platform::{Departed, Question};
+
+/// Longer than the sessions of any client's defaults (45 s).
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Apply<'_> {
+    /// Waits until the group of `service` rests without the replicas of these steps, which were removed.
+    pub(super) async fn hand_over(&self, service: &Service, removed: &[Step]) {
+        let (Some(group), Some(kafka)) = (&service.group, &self.pipeline.kafka) else {
+            return;
+        };
+        // With nobody left there is nobody to take over.
+        if removed.is_empty() || self.replicas(service) == 0 {
+            return;
+        }
+        let ids: Vec<_> = removed
+            .iter()
+            .filter_map(|s| s.container.as_ref())
+            .collect();
+        let is_removed = |c: &&Container| ids.contains(&&c.id);
+        let gone: Vec<_> = self.observed.iter().filter(is_removed).collect();
+        let numbered = gone.iter().filter(|c| c.labels.contains_key(labels::HASH));
+        let departed = Departed {
+            group: group.clone(),
+            hosts: gone.iter().flat_map(|c| c.addresses.clone()).collect(),
+            instances: group.name().map_or_else(Vec::new, |name| {
+                numbered.map(|c| format!("{name}-{}", c.replica)).collect()
+            }),
+        };
+        let names: Vec<_> = gone.iter().map(|c| c.name.as_str()).collect();
+        let names = names.join(", ");
+        let held = format!("what {names} held of group {group}");
+        self.doing(service, &format!("waiting until {held} is taken over"));
+        let address = kafka.address.clone();
+        let question = Question::TakenOver {
+            address: address.clone(),
+            departed,
+            patience: PATIENCE,
+        };
+        let asked = self.engine.ask(self.pipeline, &address, &question).await;
+        let note = match asked.unwrap_or_else(|e| Err(e.to_string())) {
+            Ok(None) => return,
+            Ok(Some(lingering)) => format!("{held} is not taken over yet: {lingering}"),
+            Err(why) => format!("whether {held} is taken over cannot be told: {why}"),
+        };
+        self.send(Event::Note(note));
+    }
+}

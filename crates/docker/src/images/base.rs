@@ -1,0 +1,176 @@
+//! The Debian base of everything built from packages, made where no registry has one.
+
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bollard::{body_try_stream, query_parameters::CreateImageOptionsBuilder};
+use futures_util::{Stream, TryStreamExt, stream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+
+use crate::{Engine, connect::timed_out};
+use diagnostics::{Error, Kind, Result};
+
+/// What the templates' Dockerfiles are FROM.
+pub(super) const DEBIAN: &str = "caravan.local/debian:bookworm";
+/// Of what it says: why it failed stands some lines before its end.
+const LAST_WORDS: usize = 12;
+/// Debian's packages may come over a slow line.
+const LIMIT: Duration = Duration::from_secs(900);
+
+impl Engine {
+    /// Makes [`DEBIAN`] with `mmdebstrap`.
+    ///
+    /// # Errors
+    /// No `mmdebstrap`, or it fails: with its last words.
+    pub(super) async fn make_debian(&self) -> Result<()> {
+        let mut child = Command::new("mmdebstrap")
+            .args([
+                "--variant=minbase",
+                "--include=ca-certificates",
+                "bookworm",
+                "-",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| cannot_run(&e))?;
+        let (Some(root), Some(log)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::new(
+                Kind::Defect,
+                "mmdebstrap was started without its pipes",
+            ));
+        };
+        let words = tokio::spawn(last_words(log));
+        let (image, tag) = super::pull::split_tag(DEBIAN);
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(image)
+            .tag(tag)
+            .changes(vec!["CMD [\"bash\"]".to_owned()])
+            .build();
+        let failed = Arc::<OnceLock<ExitStatus>>::default();
+        let archive = archive(child, root, Arc::clone(&failed));
+        let body = body_try_stream(archive.map_ok(Into::into));
+        let import = self.docker.create_image(Some(options), Some(body), None);
+        let import = import.try_for_each(|_| async { Ok(()) });
+        let what = "import the Debian base";
+        let imported = match tokio::time::timeout(LIMIT, import).await {
+            Ok(imported) => imported.map_err(|e| self.refused(what, &e)),
+            Err(_) => Err(timed_out(what, LIMIT)),
+        };
+        let words = words.await.unwrap_or_default();
+        imported.map_err(|e| {
+            // What Docker says of half a body is no news.
+            let e = failed.get().map_or(e, |status| not_made(*status));
+            words.into_iter().fold(e, Error::because)
+        })
+    }
+}
+
+impl Engine {
+    /// Whether the Debian base is here, or could be made.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub async fn can_build_from_packages(&self) -> Result<bool> {
+        if self.local_image(DEBIAN).await?.is_some() {
+            return Ok(true);
+        }
+        let version = Command::new("mmdebstrap").arg("--version").output().await;
+        Ok(version.is_ok_and(|version| version.status.success()))
+    }
+}
+
+/// What the child writes, as an error in the end if it failed: half a root filesystem must not
+/// become an image.
+fn archive(
+    child: Child,
+    root: impl AsyncRead + Unpin + Send + 'static,
+    failed: Arc<OnceLock<ExitStatus>>,
+) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
+    stream::try_unfold((child, root), move |(mut child, mut root)| {
+        let failed = Arc::clone(&failed);
+        async move {
+            let mut chunk = vec![0; 1 << 18];
+            let read = root.read(&mut chunk).await?;
+            if read > 0 {
+                chunk.truncate(read);
+                return Ok(Some((chunk, (child, root))));
+            }
+            let status = child.wait().await?;
+            if status.success() {
+                return Ok(None);
+            }
+            // It ends once.
+            failed.get_or_init(|| status);
+            Err(io::Error::other(format!("mmdebstrap ended with {status}")))
+        }
+    })
+}
+
+fn not_made(status: ExitStatus) -> Error {
+    let what = format!("the Debian base cannot be made: mmdebstrap ended with {status}");
+    Error::new(Kind::NotRight, what)
+        .hint("sudo mmdebstrap --variant=minbase bookworm /dev/null, which says more")
+}
+
+/// The last lines of what the child logs.
+async fn last_words(mut log: impl AsyncRead + Unpin) -> Vec<String> {
+    let mut text = Vec::new();
+    // Whatever was read is better than nothing.
+    drop(log.read_to_end(&mut text).await);
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..]
+        .iter()
+        .map(|l| (*l).to_owned())
+        .collect()
+}
+
+fn cannot_run(e: &io::Error) -> Error {
+    let what = "no image, no registry, and the Debian base cannot be made: mmdebstrap cannot run";
+    let error = Error::new(Kind::Unreachable, what).because(e.to_string());
+    match e.kind() {
+        io::ErrorKind::NotFound => error.hint("sudo apt-get install mmdebstrap"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stream of what `script` writes, to its end.
+    async fn streamed(script: &str) -> (io::Result<Vec<Vec<u8>>>, Option<ExitStatus>) {
+        let mut command = Command::new("sh");
+        let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("a shell");
+        let root = child.stdout.take().expect("a pipe");
+        let failed = Arc::<OnceLock<ExitStatus>>::default();
+        let chunks = archive(child, root, Arc::clone(&failed)).try_collect();
+        (chunks.await, failed.get().copied())
+    }
+
+    #[tokio::test]
+    async fn half_a_root_filesystem_is_an_error_that_says_whose() {
+        let (chunks, failed) = streamed("printf whole").await;
+        assert_eq!(chunks.expect("all of it").concat(), b"whole");
+        assert_eq!(failed, None);
+        let (chunks, failed) = streamed("printf half; exit 25").await;
+        assert!(chunks.is_err());
+        let error = not_made(failed.expect("its status"));
+        assert_eq!(
+            error.what,
+            "the Debian base cannot be made: mmdebstrap ended with exit status: 25"
+        );
+    }
+}

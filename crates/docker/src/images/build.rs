@@ -1,0 +1,235 @@
+//! Builds: a rendered template, or any other context, with BuildKit (`buildkit`) where the engine has
+//! it, else with its classic builder.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    time::Duration,
+};
+
+use bollard::{
+    body_try_stream,
+    errors::Error as DockerError,
+    models::BuildInfo,
+    query_parameters::{BuildImageOptions, BuildImageOptionsBuilder},
+};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+
+use super::{
+    buildkit::{Secrets, Session},
+    certificates,
+    pack::append,
+    template::Rendered,
+};
+use crate::{Engine, connect::timed_out};
+use diagnostics::{Error, Kind, Result};
+use platform::{Event, Events, labels};
+
+/// How long one step may be silent: packages may come over a slow line.
+pub(super) const STALL: Duration = Duration::from_secs(600);
+/// How much of a failing step's output is shown.
+const LAST_LINES: usize = 15;
+
+impl Engine {
+    /// Builds `reference` from a template and labels it with its content.
+    ///
+    /// # Errors
+    /// A step fails: with the last lines of its output.
+    pub(super) async fn build(
+        &self,
+        reference: &str,
+        rendered: &Rendered,
+        events: &Events,
+    ) -> Result<()> {
+        let context = context(rendered).map_err(|e| {
+            Error::new(Kind::Defect, "cannot pack a build context").because(e.to_string())
+        })?;
+        let labels = HashMap::from([(labels::CONTENT, rendered.content.as_str())]);
+        let options = BuildImageOptionsBuilder::new()
+            .t(reference)
+            .labels(&labels)
+            .rm(true)
+            .forcerm(true)
+            .build();
+        let context = stream::once(async { Ok(context) });
+        let session = self.session(Secrets::new()).await?;
+        self.run_build(reference, options, context, session, events)
+            .await
+    }
+
+    /// Runs a build of a context, a tar, and tells its steps: with BuildKit, if there is a session.
+    ///
+    /// # Errors
+    /// A step fails: with the last lines of its output.
+    pub(super) async fn run_build(
+        &self,
+        reference: &str,
+        options: BuildImageOptions,
+        context: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
+        session: Option<Session>,
+        events: &Events,
+    ) -> Result<()> {
+        if let Some(session) = session {
+            let build = self.run_buildkit(reference, options, context, session, events);
+            return build.await;
+        }
+        let context = body_try_stream(context.map_ok(Into::into));
+        let steps = self.docker.build_image(options, None, Some(context));
+        let mut steps = std::pin::pin!(steps);
+        let what = format!("build {reference}");
+        let mut log = Log::default();
+        loop {
+            let info = match tokio::time::timeout(STALL, steps.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(info)) => info,
+                Err(_) => return Err(log.explain(timed_out(&what, STALL))),
+            };
+            let info = info.map_err(|e| log.explain(self.broken_off(reference, &e)))?;
+            if let Some(error) = error_of(&info) {
+                return Err(log.explain(not_built(reference, &error)));
+            }
+            if let Some(step) = log.add(&info.stream.unwrap_or_default()) {
+                tell(reference, &format!("step {step}"), events);
+            }
+        }
+    }
+
+    /// A step that fails is the pipeline's fault and not the engine's.
+    fn broken_off(&self, reference: &str, e: &DockerError) -> Error {
+        match e {
+            DockerError::DockerStreamError { error } => not_built(reference, error),
+            e => self.refused(&format!("build {reference}"), e),
+        }
+    }
+}
+
+/// A build that failed, by the builder's own words.
+pub(super) fn not_built(reference: &str, error: &str) -> Error {
+    let what = format!("Docker could not build {reference}");
+    Error::new(Kind::NotRight, what).because(error.trim())
+}
+
+/// What a build is at.
+pub(super) fn tell(reference: &str, at: &str, events: &Events) {
+    let part = reference.to_owned();
+    let what = format!("building ({at})");
+    // Nobody listening is no reason to stop.
+    drop(events.send(Event::Doing { part, what }));
+}
+
+fn error_of(info: &BuildInfo) -> Option<String> {
+    info.error_detail.as_ref()?.message.clone()
+}
+
+/// The step under way and the last lines of its output.
+#[derive(Debug, Default)]
+struct Log {
+    step: String,
+    lines: LastLines,
+}
+
+impl Log {
+    /// Takes a piece of output; says `3/7` when it begins that step.
+    fn add(&mut self, text: &str) -> Option<String> {
+        let mut begun = None;
+        for line in text.lines() {
+            let line = without_colours(line);
+            // What the builder itself does between steps tells nothing.
+            if line.starts_with(" ---> ") || line.starts_with("Removing inter") {
+                continue;
+            }
+            match line.strip_prefix("Step ").and_then(|l| l.split_once(" : ")) {
+                Some((number, _)) => {
+                    begun = Some(number.to_owned());
+                    line.trim().clone_into(&mut self.step);
+                    self.lines = LastLines::default();
+                }
+                None => self.lines.add(&line),
+            }
+        }
+        begun
+    }
+
+    /// Adds to an error what was going on.
+    fn explain(&self, error: Error) -> Error {
+        let step = (!self.step.is_empty()).then(|| self.step.clone());
+        step.into_iter()
+            .chain(self.lines.0.iter().cloned())
+            .fold(error, Error::because)
+    }
+}
+
+/// The last lines of an output, as a person reads them.
+#[derive(Debug, Default)]
+pub(super) struct LastLines(pub(super) VecDeque<String>);
+
+impl LastLines {
+    pub(super) fn add(&mut self, text: &str) {
+        for line in text.lines().map(without_colours) {
+            // Of a line that is written over and over, the last.
+            let line = line.trim().rsplit('\r').next().unwrap_or_default();
+            if line.is_empty() {
+                continue;
+            }
+            if self.0.len() == LAST_LINES {
+                drop(self.0.pop_front());
+            }
+            self.0.push_back(line.to_owned());
+        }
+    }
+}
+
+/// The builder paints what a step writes to stderr.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // `[91m`: the letter ends it.
+        let end = part.find(|c: char| c.is_ascii_alphabetic());
+        plain.push_str(end.map_or("", |end| &part[end + 1..]));
+    }
+    plain
+}
+
+/// The build context as a tar; from packages with the host's certificates in `ca/`.
+fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
+    let mut context = tar::Builder::new(Vec::new());
+    for (name, text) in &rendered.files {
+        append(&mut context, name, 0o644, text.as_bytes())?;
+    }
+    if rendered.from_packages {
+        // A host without a bundle hands nothing on; the folder is there all the same.
+        let bundle = certificates::bundle().unwrap_or_default();
+        append(&mut context, "ca/.keep", 0o644, b"")?;
+        for (number, certificate) in certificates::split(&bundle).enumerate() {
+            append(
+                &mut context,
+                &format!("ca/{number:03}.crt"),
+                0o644,
+                certificate.as_bytes(),
+            )?;
+        }
+    }
+    context.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_the_failing_steps_last_lines() {
+        let mut log = Log::default();
+        assert_eq!(log.add("Step 1/2 : FROM base\n").as_deref(), Some("1/2"));
+        assert_eq!(log.add(" ---> abc\n"), None);
+        assert_eq!(log.add("Step 2/2 : RUN false\n").as_deref(), Some("2/2"));
+        log.add(" ---> Running in abc\n");
+        for n in 0..20 {
+            log.add(&format!("\u{1b}[91mline {n}\u{1b}[0m\n"));
+        }
+        let error = log.explain(Error::new(Kind::NotRight, "no"));
+        assert_eq!(error.evidence[0], "Step 2/2 : RUN false");
+        assert_eq!(error.evidence[1], "line 5");
+        assert_eq!(error.evidence.len(), 1 + LAST_LINES);
+    }
+}

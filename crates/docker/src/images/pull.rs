@@ -1,0 +1,160 @@
+//! Registries: asked briefly, and not again in the same `up` once one was out of reach. A
+//! firewall that drops packets costs seconds, not minutes.
+
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+
+use bollard::{errors::Error as DockerError, query_parameters::CreateImageOptionsBuilder};
+use futures_util::StreamExt;
+
+use crate::{Engine, connect::reason};
+use platform::{Event, Events};
+
+/// How long a registry may take to say its first word.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long a pull may stand still.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Registries that did not answer.
+#[derive(Debug, Default)]
+pub(super) struct OutOfReach(Mutex<BTreeSet<String>>);
+
+impl OutOfReach {
+    fn has(&self, registry: &str) -> bool {
+        self.0
+            .lock()
+            .is_ok_and(|registries| registries.contains(registry))
+    }
+
+    fn add(&self, registry: &str) {
+        if let Ok(mut registries) = self.0.lock() {
+            registries.insert(registry.to_owned());
+        }
+    }
+}
+
+impl Engine {
+    /// Pulls an image; `part` is what it is pulled for, in what is told.
+    ///
+    /// # Errors
+    /// Why it could not be had, in a line.
+    pub(super) async fn pull(
+        &self,
+        reference: &str,
+        part: &str,
+        platform: Option<&str>,
+        out_of_reach: &OutOfReach,
+        events: &Events,
+    ) -> Result<(), String> {
+        let registry = registry(reference);
+        if out_of_reach.has(registry) {
+            return Err("its registry is out of reach".to_owned());
+        }
+        let doing = |what: String| {
+            let part = part.to_owned();
+            // Nobody listening is no reason to stop.
+            drop(events.send(Event::Doing { part, what }));
+        };
+        doing(format!("pulling {reference}"));
+        let (image, tag) = split_tag(reference);
+        let mut options = CreateImageOptionsBuilder::new().from_image(image).tag(tag);
+        if let Some(platform) = platform {
+            options = options.platform(platform);
+        }
+        let pull = self.docker.create_image(Some(options.build()), None, None);
+        let mut progress = std::pin::pin!(pull);
+        let mut limit = FIRST_WORD;
+        loop {
+            let step = match tokio::time::timeout(limit, progress.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(step))) => step,
+                Ok(Some(Err(e))) => {
+                    if !is_answer(&e) {
+                        out_of_reach.add(registry);
+                    }
+                    return Err(reason(&e));
+                }
+                Err(_) => {
+                    out_of_reach.add(registry);
+                    let limit = humantime::format_duration(limit);
+                    return Err(format!("its registry did not answer within {limit}"));
+                }
+            };
+            limit = STALL;
+            if let (Some(status), Some(layer)) = (step.status, step.id) {
+                let status = status.to_lowercase();
+                doing(format!("pulling {reference} ({layer} {status})"));
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Whether a registry has an image: the engine asks it, and fetches nothing.
+    ///
+    /// # Errors
+    /// Why it could not be had, in a line.
+    pub async fn registry_has(&self, reference: &str) -> Result<(), String> {
+        let ask = self.docker.inspect_registry_image(reference, None);
+        match tokio::time::timeout(FIRST_WORD, ask).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(reason(&e)),
+            Err(_) => {
+                let limit = humantime::format_duration(FIRST_WORD);
+                Err(format!("its registry did not answer within {limit}"))
+            }
+        }
+    }
+}
+
+/// Whether the registry answered: it has no such image, or not for us.
+fn is_answer(e: &DockerError) -> bool {
+    let text = reason(e);
+    ["manifest", "not found", "denied", "unauthorized"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// The registry's host; Docker Hub where none is named.
+fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "",
+    }
+}
+
+/// Image and tag (`latest` where none is given); a digest stays with the image.
+pub(super) fn split_tag(reference: &str) -> (&str, &str) {
+    if reference.contains('@') {
+        return (reference, "");
+    }
+    match reference.rsplit_once(':') {
+        Some((image, tag)) if !tag.contains('/') => (image, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        assert_eq!(split_tag("postgres:15"), ("postgres", "15"));
+        assert_eq!(split_tag("postgres"), ("postgres", "latest"));
+        assert_eq!(
+            split_tag("host:5000/shop/db"),
+            ("host:5000/shop/db", "latest")
+        );
+        assert_eq!(split_tag("db@sha256:1"), ("db@sha256:1", ""));
+        assert_eq!(registry("host:5000/shop/db:1"), "host:5000");
+        assert_eq!(registry("apache/kafka:4"), "");
+    }
+
+    #[test]
+    fn a_registry_out_of_reach_is_remembered() {
+        let out_of_reach = OutOfReach::default();
+        assert!(!out_of_reach.has(""));
+        out_of_reach.add("");
+        assert!(out_of_reach.has("") && !out_of_reach.has("other.example"));
+    }
+}

@@ -1,0 +1,205 @@
+//! What containers wrote, of several of them by time. `lines`: whole lines out of Docker's frames;
+//! `merge`: several logs as one; `shown`, `live` and `follow`: new lines, each once, whatever
+//! becomes of the logs and the containers.
+
+mod follow;
+mod lines;
+mod live;
+mod merge;
+mod shown;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::query_parameters::LogsOptionsBuilder;
+use diagnostics::Result;
+use futures_util::{FutureExt, StreamExt, future};
+use platform::{Container, CutOff, EachLine, LogLine, LogOptions, Logs, Scanned};
+
+use self::{
+    lines::{Lines, bounded, last, whole_seconds},
+    merge::{Merge, Merged},
+};
+use crate::{connect::Engine, rotation};
+
+/// The lines that are wanted, as far as Docker can tell which they are.
+fn request(options: &LogOptions) -> LogsOptionsBuilder {
+    let mut request = LogsOptionsBuilder::new();
+    if let Some(since) = options.since {
+        request = request.since(whole_seconds(since));
+    }
+    if let Some(until) = options.until {
+        request = request.until(whole_seconds(until).saturating_add(1));
+    }
+    if let Some(tail) = options.tail.filter(|_| !narrows(options)) {
+        // Where none is wanted, the last one still tells from where on a log is new.
+        request = request.tail(&tail.max(1).to_string());
+    }
+    request
+}
+
+/// The last so many, where Docker cannot tell which they are.
+fn own_tail(options: &LogOptions) -> Option<usize> {
+    options.tail.filter(|tail| *tail == 0 || narrows(options))
+}
+
+/// Whether Docker's last lines may not be among the wanted.
+fn narrows(options: &LogOptions) -> bool {
+    options.filter.is_some() || options.until.is_some()
+}
+
+fn narrow(options: &LogOptions, lines: Lines) -> Lines {
+    let options = options.clone();
+    let wanted = move |line: &Result<LogLine>| {
+        let wanted = line.as_ref().map_or(true, |line| options.wants(line));
+        future::ready(wanted)
+    };
+    lines.filter(wanted).boxed()
+}
+
+/// Where a startup line is looked for: who says more before it has started is not known by one.
+const BEGINNING: usize = 5_000;
+/// The same where the log rotates, and what is left of it begins long after the start.
+const ROTATED: usize = 500;
+
+impl Engine {
+    /// Lines of several containers, by time.
+    pub fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
+        let mut merge = Merge::new(false);
+        // What was read of each; none where only last lines were asked for.
+        let mut read: Vec<(Container, Arc<Mutex<rotation::Seen>>)> = Vec::new();
+        for container in containers {
+            let mut lines = bounded(self.lines(container, request(options)));
+            if options.tail.is_none() {
+                let seen = Arc::<Mutex<rotation::Seen>>::default();
+                read.push((container.clone(), Arc::clone(&seen)));
+                let count = move |line: &Result<LogLine>| {
+                    if let Ok(line) = line {
+                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        seen.add(line);
+                    }
+                };
+                lines = lines.inspect(count).boxed();
+            }
+            lines = narrow(options, lines);
+            if let Some(tail) = own_tail(options) {
+                lines = last(lines, tail);
+            }
+            merge.add(container.id.clone(), lines);
+        }
+        let lines = merge.filter_map(|merged| {
+            future::ready(match merged {
+                Merged::Line(line) => Some(line),
+                Merged::Ended(_) => None,
+            })
+        });
+        let (engine, since) = (self.clone(), options.since);
+        let cut_off = async move {
+            let mut lost = CutOff::new();
+            for (container, seen) in &read {
+                let seen = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(first) = engine.beginning(container, seen, since).await? {
+                    lost.push((container.name.clone(), first));
+                }
+            }
+            Ok(lost)
+        };
+        Logs::new(lines.boxed(), cut_off.boxed())
+    }
+
+    /// Shows the first lines of a container's current run (or of its last one) to `each`, by time:
+    /// `least` of them, and on to the one that `each` was looking for (true); where it does not
+    /// come, to the end of the beginning. However long the log is, this takes no longer.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub async fn scan_beginning(
+        &self,
+        container: &Container,
+        least: usize,
+        each: EachLine<'_>,
+    ) -> Result<Scanned> {
+        let mut scanned = Scanned::default();
+        let Some(began) = container.run_began() else {
+            return Ok(scanned);
+        };
+        let mut seen = rotation::Seen::default();
+        let mut bound = BEGINNING;
+        let request = LogsOptionsBuilder::new().since(whole_seconds(began));
+        let mut lines = bounded(self.lines(container, request));
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if line.at < began {
+                continue;
+            }
+            seen.add(&line);
+            if seen.lines == 1 && seen.is_late(began) {
+                seen.kept = self.kept_after_rotation(container).await?;
+                bound = seen.kept.map_or(BEGINNING, |_| ROTATED);
+            }
+            scanned.found |= each(line);
+            if seen.lines >= bound || (scanned.found && seen.lines >= least) {
+                scanned.partial = true;
+                break;
+            }
+        }
+        scanned.start_lost = match scanned.partial {
+            true => seen.kept.is_some(),
+            false => seen.was_rotated(),
+        };
+        Ok(scanned)
+    }
+
+    /// The last `count` lines of the current run; for error messages, so a failure to read is a
+    /// line itself.
+    pub(super) async fn last_lines(&self, container: &Container, count: usize) -> Vec<String> {
+        let Some(began) = container.run_began() else {
+            return Vec::new();
+        };
+        let request = LogsOptionsBuilder::new()
+            .since(whole_seconds(began))
+            .tail(&count.to_string());
+        let lines = bounded(self.lines(container, request)).collect::<Vec<_>>();
+        let lines = lines.await.into_iter().filter_map(|line| match line {
+            Ok(line) if line.at < began => None,
+            Ok(line) => Some(line.text),
+            Err(e) => Some(format!("(its log cannot be read: {e})")),
+        });
+        lines.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use platform::Filter;
+
+    use super::*;
+
+    pub(super) fn line(service: &str, second: u32) -> Result<LogLine> {
+        Ok(LogLine {
+            service: service.to_owned(),
+            container: format!("shop-{service}").into(),
+            at: DateTime::from_timestamp(i64::from(second), 0).expect("in range"),
+            text: second.to_string(),
+        })
+    }
+
+    pub(super) async fn texts(lines: Lines) -> Vec<String> {
+        let lines = lines.map(|line| line.expect("a line").text);
+        lines.collect().await
+    }
+
+    #[tokio::test]
+    async fn lines_are_narrowed_by_time_and_text() {
+        let at = |second| DateTime::from_timestamp(second, 0);
+        let options = LogOptions {
+            tail: None,
+            since: at(2),
+            until: at(13),
+            filter: Some(Filter(Arc::new(|text| text.contains('1')))),
+        };
+        let lines = futures_util::stream::iter((1..20).map(|n| line("a", n))).boxed();
+        let narrowed = texts(narrow(&options, lines)).await;
+        assert_eq!(narrowed, ["10", "11", "12", "13"]);
+    }
+}

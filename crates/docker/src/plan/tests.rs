@@ -1,0 +1,167 @@
+use super::*;
+use declaration::{Effect, Pipeline};
+use platform::{labels, testing};
+
+const AS_DECLARED: &str = "h1";
+
+fn wanted(replicas: usize) -> Vec<Wanted> {
+    let one = Wanted {
+        hash: AS_DECLARED.to_owned(),
+        image_id: "sha256:1".to_owned(),
+        settings: settings(&[("user", "1"), ("environment.LOG_FORMAT", "json")]),
+    };
+    vec![one; replicas]
+}
+
+fn pipeline(effect: Option<Effect>) -> Pipeline {
+    let mut service = testing::depending("a", &[]);
+    service.effect = effect;
+    testing::pipeline(vec![service])
+}
+
+fn container(replica: u32, change: impl FnOnce(&mut Container)) -> Container {
+    let mut container = testing::container("a", replica);
+    container
+        .labels
+        .insert(labels::HASH.to_owned(), AS_DECLARED.to_owned());
+    change(&mut container);
+    container
+}
+
+/// What is done about a single replica.
+fn action_on(effect: Option<Effect>, change: impl FnOnce(&mut Container)) -> Action {
+    let pipeline = pipeline(effect);
+    let observed = [container(1, change)];
+    let mut steps = steps(&pipeline, &pipeline.services[0], &wanted(1), &observed);
+    assert_eq!(steps.len(), 1);
+    steps.remove(0).action
+}
+
+fn started(cause: &str) -> Action {
+    Action::Start {
+        cause: cause.to_owned(),
+    }
+}
+
+fn recreated(causes: &[&str]) -> Action {
+    Action::Recreate {
+        causes: causes.iter().map(|&cause| cause.to_owned()).collect(),
+    }
+}
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+#[test]
+fn what_is_right_is_kept() {
+    assert_eq!(action_on(None, |_| {}), Action::Keep);
+    assert_eq!(
+        action_on(None, |c| c.state = State::Restarting),
+        Action::Keep
+    );
+}
+
+#[test]
+fn drift_recreates_and_is_named() {
+    let hash = |c: &mut Container, hash: &str| {
+        c.labels.insert(labels::HASH.to_owned(), hash.to_owned());
+    };
+    let changed = |c: &mut Container| {
+        hash(c, "h0");
+        c.settings = settings(&[("user", "1"), ("environment.LOG_FORMAT", "human")]);
+    };
+    assert_eq!(
+        action_on(None, changed),
+        recreated(&["environment.LOG_FORMAT: human -> json"])
+    );
+    let in_what_is_not_compared = |c: &mut Container| {
+        hash(c, "h0");
+        c.settings = wanted(1).remove(0).settings;
+    };
+    assert_eq!(
+        action_on(None, in_what_is_not_compared),
+        recreated(&["its declaration changed"])
+    );
+    let image = |c: &mut Container| c.image_id = "sha256:0".to_owned();
+    assert_eq!(action_on(None, image), recreated(&["its image changed"]));
+    let dead = |c: &mut Container| c.state = State::Dead;
+    assert_eq!(action_on(None, dead), recreated(&["its container is dead"]));
+}
+
+#[test]
+fn what_others_made_as_declared_is_kept() {
+    let as_declared = |c: &mut Container| {
+        c.labels.clear();
+        c.settings = wanted(1).remove(0).settings;
+    };
+    assert_eq!(action_on(None, as_declared), Action::Keep);
+    let otherwise = |c: &mut Container| {
+        as_declared(c);
+        c.settings.remove("user");
+    };
+    assert_eq!(action_on(None, otherwise), recreated(&["user: new, 1"]));
+}
+
+#[test]
+fn what_stands_still_is_set_going() {
+    let ended = |c: &mut Container| {
+        c.state = State::Exited;
+        c.exit_code = Some(0);
+    };
+    assert_eq!(
+        action_on(None, ended),
+        started("it had ended with exit code 0")
+    );
+    assert_eq!(
+        action_on(None, |c| c.state = State::Created),
+        started("it was never started")
+    );
+    assert_eq!(
+        action_on(None, |c| c.state = State::Paused),
+        Action::Unpause
+    );
+}
+
+#[test]
+fn a_one_shot_is_done_when_it_ended_well() {
+    let ended = |code| {
+        move |c: &mut Container| {
+            c.state = State::Exited;
+            c.exit_code = Some(code);
+        }
+    };
+    assert_eq!(action_on(Some(Effect::Topics), ended(0)), Action::Keep);
+    let again = started("it had ended with exit code 1");
+    assert_eq!(action_on(Some(Effect::Topics), ended(1)), again);
+}
+
+#[test]
+fn replicas_are_filled_up_and_cut_down() {
+    let pipeline = pipeline(None);
+    let observed = [
+        container(1, |_| {}),
+        container(4, |_| {}),
+        testing::container("b", 1),
+    ];
+    let steps = steps(&pipeline, &pipeline.services[0], &wanted(2), &observed);
+    let actions: Vec<_> = steps
+        .iter()
+        .map(|s| (s.replica, s.action.clone()))
+        .collect();
+    assert_eq!(
+        actions,
+        [(1, Action::Keep), (2, Action::Create), (4, Action::Remove)]
+    );
+    assert_eq!(steps[2].container.as_deref(), Some("a-4"));
+}
+
+#[test]
+fn containers_of_no_declared_service_are_orphans() {
+    let pipeline = pipeline(None);
+    let observed = [container(1, |_| {}), testing::container("gone", 1)];
+    let orphans = orphans(&pipeline, &observed);
+    assert_eq!(orphans.len(), 1);
+    assert_eq!(orphans[0].name, "shop-gone");
+}

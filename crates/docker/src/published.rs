@@ -1,0 +1,80 @@
+//! Which host ports the engine's containers have, whichever project they belong to.
+
+use bollard::{
+    models::{ContainerSummary, ContainerSummaryStateEnum},
+    query_parameters::ListContainersOptionsBuilder,
+};
+use futures_util::future::try_join_all;
+
+use crate::connect::Engine;
+use declaration::PortBinding;
+use diagnostics::Result;
+use platform::labels;
+
+impl Engine {
+    /// The host ports of all containers that run, or that are about to: created, or between two
+    /// restarts. One that has ended holds nothing.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub async fn published(&self) -> Result<Vec<PortBinding>> {
+        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let list = self.docker.list_containers(Some(options));
+        let containers = self.call("list containers", list).await?;
+        let published = containers.iter().map(|container| async move {
+            let ports = match container.state {
+                Some(
+                    ContainerSummaryStateEnum::CREATED | ContainerSummaryStateEnum::RESTARTING,
+                ) => self.bindings(container).await?,
+                _ => ports(container),
+            };
+            let named = |(number, protocol)| PortBinding {
+                number,
+                protocol,
+                container: name(container),
+                project: project(container),
+            };
+            Ok(ports.into_iter().map(named).collect::<Vec<_>>())
+        });
+        Ok(try_join_all(published).await?.concat())
+    }
+
+    /// What a container that does not run publishes when it does.
+    async fn bindings(&self, container: &ContainerSummary) -> Result<Vec<(u16, String)>> {
+        let id = container.id.as_deref().unwrap_or_default();
+        let raw = self.inspect_raw(id).await?;
+        let bindings = raw
+            .and_then(|raw| raw.host_config)
+            .and_then(|config| config.port_bindings);
+        let one = |(inside, on): (String, Option<Vec<bollard::models::PortBinding>>)| {
+            let protocol = inside.rsplit_once('/').map_or("tcp", |(_, p)| p).to_owned();
+            let numbers = on.into_iter().flatten().filter_map(|b| b.host_port);
+            let numbers: Vec<u16> = numbers.filter_map(|n| n.parse().ok()).collect();
+            numbers.into_iter().map(move |n| (n, protocol.clone()))
+        };
+        Ok(bindings.into_iter().flatten().flat_map(one).collect())
+    }
+}
+
+/// What a running container publishes.
+fn ports(container: &ContainerSummary) -> Vec<(u16, String)> {
+    let ports = container.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let protocol = port.typ.map(|typ| typ.to_string());
+            Some((port.public_port?, protocol.unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// Without the leading slash.
+pub(super) fn name(container: &ContainerSummary) -> String {
+    let name = container.names.iter().flatten().next();
+    name.map(|name| name.trim_start_matches('/').to_owned())
+        .unwrap_or_default()
+}
+
+/// The Compose project that a container belongs to.
+pub(super) fn project(container: &ContainerSummary) -> Option<String> {
+    container.labels.as_ref()?.get(labels::PROJECT).cloned()
+}

@@ -1,0 +1,153 @@
+//! `restart`: stopped from the leaves to the root, started from the root to the leaves.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::{Apply, Trouble, addresses},
+    board::Stage,
+    connect::Engine,
+    stopping::Stopping,
+};
+use declaration::{Pipeline, Service};
+use diagnostics::{Error, Invocation, Kind, Result};
+use platform::{Container, Event, Events, Outcome, ServiceReport, State, UpReport};
+
+impl Engine {
+    /// Restarts the named services (all when none is named), containers as they are, and waits
+    /// until they are ready. One-shots that completed run again only when named.
+    ///
+    /// # Errors
+    /// A service is not deployed, or does not come up again; see [`Engine::up`] for the rest.
+    pub async fn restart(
+        &self,
+        pipeline: &Pipeline,
+        services: &[String],
+        invocation: &Invocation,
+        deadline: Duration,
+        events: &Events,
+        cancel: CancellationToken,
+    ) -> Result<UpReport> {
+        let began = Instant::now();
+        let observed = self.containers(&pipeline.project).await?;
+        let chosen = choose(pipeline, services);
+        for service in &chosen {
+            if !observed.iter().any(|c| c.service == service.name) {
+                let name = &service.name;
+                let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
+                return Err(error.hint(invocation.command(&format!("up {name}"))));
+            }
+        }
+        let apply = Apply::new(self, pipeline, invocation, events, &observed, chosen);
+        let all = async {
+            if let Err(e) = apply.stop_all().await {
+                return vec![Err(Trouble::Failed(e))];
+            }
+            let services = apply.services.iter();
+            join_all(services.map(|s| Box::pin(apply.start_again(s)))).await
+        };
+        let services = apply.finish(Box::pin(all), deadline, &cancel).await?;
+        Ok(UpReport {
+            services,
+            took: began.elapsed(),
+        })
+    }
+}
+
+/// The named services, and those that follow them (`restart: true`); else all that run for good.
+fn choose<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
+    let mut names = names.to_vec();
+    let mut next = 0;
+    while let Some(name) = names.get(next).cloned() {
+        let follows = |s: &&Service| {
+            s.depends_on
+                .iter()
+                .any(|on| on.restart && on.service == name)
+        };
+        for service in pipeline.services.iter().filter(follows) {
+            if !names.contains(&service.name) {
+                names.push(service.name.clone());
+            }
+        }
+        next += 1;
+    }
+    let chosen = |s: &&Service| match names.is_empty() {
+        true => !s.is_one_shot(pipeline),
+        false => names.contains(&s.name),
+    };
+    pipeline.services.iter().filter(chosen).collect()
+}
+
+impl Apply<'_> {
+    async fn stop_all(&self) -> Result<()> {
+        let chosen = |c: &&Container| self.services.iter().any(|s| s.name == c.service);
+        let containers: Vec<_> = self.observed.iter().filter(chosen).collect();
+        let order = Stopping::new(&containers);
+        let stop = containers.iter().map(|c| async {
+            order.turn(&c.service).await;
+            if c.state != State::Exited {
+                let (part, what) = (c.service.clone(), "stopping".to_owned());
+                self.send(Event::Doing { part, what });
+                self.engine.stop(&c.id, &c.name).await?;
+            }
+            order.stopped(&c.service);
+            Ok(())
+        });
+        try_join_all(stop).await.map(drop)
+    }
+
+    async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let started = Box::pin(self.start_replicas(service)).await;
+        self.conclude(service, started).await
+    }
+
+    async fn start_replicas(&self, service: &Service) -> Result<ServiceReport, Trouble> {
+        let ready = self.board.dependencies(service).await;
+        ready.map_err(|by| Trouble::Blocked { by })?;
+        let began = Instant::now();
+        let replicas: Vec<_> = self
+            .observed
+            .iter()
+            .filter(|c| c.service == service.name)
+            .collect();
+        let started = replicas.iter().map(|c| async {
+            self.start(service, &c.id, &c.name).await?;
+            self.board.set(&service.name, Stage::Started);
+            if service.is_one_shot(self.pipeline) {
+                let outcome = self
+                    .complete(service, &c.id, &c.name, Outcome::Restarted)
+                    .await?;
+                return Ok::<_, Error>(outcome);
+            }
+            Box::pin(self.ready(service, &c.id, true)).await?;
+            Ok(Outcome::Restarted)
+        });
+        let outcomes = try_join_all(started).await?;
+        Ok(ServiceReport {
+            name: service.name.clone(),
+            outcome: outcomes.first().copied().unwrap_or(Outcome::Restarted),
+            took: began.elapsed(),
+            addresses: addresses(service),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform::testing::{depending, pipeline};
+
+    #[test]
+    fn what_follows_a_dependency_is_restarted_with_it() {
+        let (mut api, mut web) = (depending("api", &["db"]), depending("web", &["api"]));
+        api.depends_on[0].restart = true;
+        web.depends_on[0].restart = true;
+        let other = depending("other", &["db"]);
+        let pipeline = pipeline(vec![depending("db", &[]), api, web, other]);
+        let chosen = choose(&pipeline, &["db".to_owned()]);
+        let names: Vec<_> = chosen.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["db", "api", "web"]);
+    }
+}

@@ -1,0 +1,149 @@
+//! Whether log rotation has eaten the beginning of a container's current run. Docker does not
+//! tell; its logging options, the first line left and the amount left do.
+
+use std::collections::HashMap;
+
+use bollard::models::ContainerInspectResponse;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{connect::Engine, observe::time};
+use diagnostics::Result;
+use platform::{Container, LogLine};
+
+/// What json-file adds to a line: its keys, the stream's name and the time.
+const LINE_OVERHEAD: u64 = 70;
+
+/// What was read of the current run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub(super) lines: usize,
+    /// About as many as they take in Docker's file.
+    bytes: u64,
+    first: Option<DateTime<Utc>>,
+    /// Where its log rotates: [`kept_after_rotation`].
+    pub(super) kept: Option<u64>,
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, line: &LogLine) {
+        self.lines += 1;
+        self.bytes += line.text.len() as u64 + LINE_OVERHEAD;
+        self.first.get_or_insert(line.at);
+    }
+
+    /// Whether the first line left came so late that lines before it may be gone.
+    pub(super) fn is_late(&self, began: DateTime<Utc>) -> bool {
+        self.first
+            .is_some_and(|first| first - began > TimeDelta::seconds(2))
+    }
+
+    /// Whether as much is left as after a rotation, all of it having been read.
+    pub(super) fn was_rotated(&self) -> bool {
+        self.kept.is_some_and(|kept| self.bytes >= kept)
+    }
+}
+
+impl Engine {
+    /// The time of the first line that is left, if a rotation may have eaten those before it, be it
+    /// since then or since the container was made.
+    pub(super) async fn beginning(
+        &self,
+        container: &Container,
+        seen: Seen,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let Some(raw) = self.inspect_raw(&container.id).await? else {
+            return Ok(None);
+        };
+        let made = time(raw.created.as_deref()).max(since);
+        let late = made.is_some_and(|made| seen.is_late(made));
+        let kept = kept_after_rotation(raw);
+        Ok(seen
+            .first
+            .filter(|_| late && Seen { kept, ..seen }.was_rotated()))
+    }
+
+    /// See [`kept_after_rotation`].
+    pub(super) async fn kept_after_rotation(&self, container: &Container) -> Result<Option<u64>> {
+        let raw = self.inspect_raw(&container.id).await?;
+        Ok(raw.and_then(kept_after_rotation))
+    }
+}
+
+/// Bytes that are certainly left after a rotation: every file but the one being written is full.
+/// None: this log never rotates.
+fn kept_after_rotation(container: ContainerInspectResponse) -> Option<u64> {
+    let log = container.host_config?.log_config?;
+    kept_by(
+        &log.typ.unwrap_or_default(),
+        &log.config.unwrap_or_default(),
+    )
+}
+
+fn kept_by(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
+    let (default_size, default_files) = match driver {
+        "local" => (Some(20 << 20), 5),
+        _ => (None, 1),
+    };
+    let size = options.get("max-size").and_then(|text| bytes(text));
+    let files = options.get("max-file").and_then(|text| text.parse().ok());
+    let files: u64 = files.unwrap_or(default_files);
+    // Compressed files and rough counting: half of it is evidence enough.
+    Some(size.or(default_size)? * files.saturating_sub(1) / 2)
+}
+
+/// `50m`, as Docker writes sizes.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim_end_matches('b') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return None,
+    };
+    Some(digits.parse::<u64>().ok()? * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn a_log_without_a_size_never_rotates() {
+        assert_eq!(kept_by("json-file", &options(&[])), None);
+        assert_eq!(kept_by("json-file", &options(&[("max-file", "4")])), None);
+    }
+
+    #[test]
+    fn full_files_stay_after_a_rotation() {
+        let four = options(&[("max-size", "50m"), ("max-file", "4")]);
+        assert_eq!(kept_by("json-file", &four), Some(75 << 20));
+        let one = options(&[("max-size", "20k")]);
+        assert_eq!(kept_by("json-file", &one), Some(0));
+        assert_eq!(kept_by("local", &options(&[])), Some(40 << 20));
+    }
+
+    #[test]
+    fn only_a_late_first_line_raises_the_question() {
+        let began = DateTime::UNIX_EPOCH;
+        let line = |second| LogLine {
+            service: "a".to_owned(),
+            container: "shop-a".into(),
+            at: began + TimeDelta::seconds(second),
+            text: "x".to_owned(),
+        };
+        let (mut soon, mut late) = (Seen::default(), Seen::default());
+        soon.add(&line(1));
+        soon.add(&line(60));
+        late.add(&line(60));
+        assert!(!soon.is_late(began) && late.is_late(began));
+        assert!(!Seen::default().is_late(began));
+    }
+}

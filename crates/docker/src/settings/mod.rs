@@ -1,0 +1,181 @@
+//! What a container is set to, key by key, in Compose's words: as wanted, and as `inspect` shows
+//! it. So whatever made a container, with whatever labels, it is compared in the same way.
+
+mod config;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, ImageConfig,
+};
+
+use platform::Settings;
+
+/// One key that is not as wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub key: String,
+    pub seen: Option<String>,
+    pub wanted: Option<String>,
+}
+
+/// Digest of the content of secrets and configs, which Docker is not handed.
+const GRANTS: &str = "secrets and configs";
+
+/// What the engine chooses where nobody does: such a key is a difference only if it is wanted.
+const ENGINES_CHOICE: &[&str] = &[
+    "cgroup",
+    "hostname",
+    "ipc",
+    "isolation",
+    "logging",
+    "mem_swappiness",
+    "memswap_limit",
+    "oom_kill_disable",
+    "oom_score_adj",
+    "runtime",
+    "shm_size",
+];
+
+/// What a container made from `body` will be set to; where `body` says nothing, its image does.
+pub(super) fn wanted(body: &ContainerCreateBody, image: &ImageConfig) -> Settings {
+    let mut settings = Settings::new();
+    config::put(&mut settings, config::effective(body, image));
+    if let Some(host) = &body.host_config {
+        host::put(&mut settings, host);
+        host::put_mounts_wanted(&mut settings, host);
+    }
+    let endpoints = body.networking_config.as_ref();
+    let endpoints = endpoints.and_then(|c| c.endpoints_config.as_ref());
+    for (name, endpoint) in endpoints.into_iter().flatten() {
+        put_network(&mut settings, name, endpoint, |_| true);
+    }
+    settings
+}
+
+/// What a container is set to.
+pub(super) fn seen(raw: &ContainerInspectResponse) -> Settings {
+    let mut settings = Settings::new();
+    let id = raw.id.as_deref().unwrap_or_default();
+    let name = raw.name.as_deref().unwrap_or_default();
+    let name = name.trim_start_matches('/');
+    if let Some(config) = &raw.config {
+        let mut config = config.clone();
+        // Docker's own choice is the beginning of the id.
+        config.hostname = config.hostname.filter(|h| !id.starts_with(h.as_str()));
+        config::put(&mut settings, config);
+    }
+    if let Some(host) = &raw.host_config {
+        host::put(&mut settings, host);
+    }
+    host::put_mounts_seen(&mut settings, raw.mounts.iter().flatten());
+    let networks = raw.network_settings.as_ref();
+    let networks = networks.and_then(|s| s.networks.as_ref());
+    for (network, endpoint) in networks.into_iter().flatten() {
+        // The engine adds the id, Compose the container's name.
+        let declared = |alias: &str| !id.starts_with(alias) && alias != name;
+        put_network(&mut settings, network, endpoint, declared);
+    }
+    settings
+}
+
+fn put_network(
+    settings: &mut Settings,
+    name: &str,
+    endpoint: &EndpointSettings,
+    declared: impl Fn(&str) -> bool,
+) {
+    let aliases: BTreeSet<&str> = endpoint
+        .aliases
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|alias| declared(alias))
+        .collect();
+    let aliases: Vec<_> = aliases.into_iter().collect();
+    settings.insert(format!("networks.{name}"), aliases.join(", "));
+}
+
+/// Every key whose values differ, in order.
+pub(super) fn differences(wanted: &Settings, seen: &Settings) -> Vec<Difference> {
+    let keys: BTreeSet<&String> = wanted.keys().chain(seen.keys()).collect();
+    let difference = |key: &String| Difference {
+        key: key.clone(),
+        seen: seen.get(key).cloned(),
+        wanted: wanted.get(key).cloned(),
+    };
+    keys.into_iter()
+        .map(difference)
+        .filter(|d| d.seen != d.wanted && !d.is_of_no_account())
+        .collect()
+}
+
+impl Difference {
+    fn is_of_no_account(&self) -> bool {
+        // Volumes that only the image declares.
+        let volume = self.seen.as_deref() == Some(host::ANONYMOUS);
+        let engines = volume || ENGINES_CHOICE.contains(&self.key.as_str());
+        // Caravan's own. A worker that was started without its number is no static member, and
+        // works; what others mount as secrets is compared as mounts.
+        let ours = ["environment.CARAVAN_REPLICA", GRANTS].contains(&self.key.as_str());
+        (engines && self.wanted.is_none()) || (ours && self.seen.is_none())
+    }
+
+    /// `environment.LOG_FORMAT: human -> json`. A value that is or may hold a secret is not shown:
+    /// what it was before is known to nobody as a secret any more.
+    pub fn describe(&self, secrets: &[String]) -> String {
+        let hidden = self.is_secret(secrets);
+        let change = match (&self.seen, &self.wanted) {
+            (Some(_), None) => "not declared any more".to_owned(),
+            (None, Some(_)) if hidden => "new".to_owned(),
+            (None, Some(wanted)) => format!("new, {}", brief(wanted)),
+            _ if hidden => "changed".to_owned(),
+            (seen, wanted) => {
+                let word = |value: &Option<String>| brief(value.as_deref().unwrap_or_default());
+                format!("{} -> {}", word(seen), word(wanted))
+            }
+        };
+        format!("{}: {change}", self.key)
+    }
+
+    fn is_secret(&self, secrets: &[String]) -> bool {
+        const WORDS: [&str; 6] = ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH"];
+        let key = self.key.to_ascii_uppercase();
+        let values = || self.seen.iter().chain(&self.wanted);
+        // An address may hold a password before its `@`.
+        let address = |value: &String| value.contains("://") && value.contains('@');
+        let known = |value: &String| {
+            let holds = |secret: &String| !secret.is_empty() && value.contains(secret.as_str());
+            secrets.iter().any(holds)
+        };
+        WORDS.iter().any(|word| key.contains(word))
+            || values().any(|value| address(value) || known(value))
+    }
+}
+
+/// One line, and no more than fits beside another one.
+fn brief(value: &str) -> String {
+    const MOST: usize = 60;
+    let line = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.is_empty() => "nothing".to_owned(),
+        None => line,
+    }
+}
+
+/// Sets a key, unless its value is as good as none.
+fn put(settings: &mut Settings, key: impl Into<String>, value: Option<String>) {
+    if let Some(value) = value.filter(|value| !value.is_empty()) {
+        settings.insert(key.into(), value);
+    }
+}
+
+/// Whether a label is a person's: not Compose's or Caravan's own, nor an engine's.
+fn is_declared(label: &str) -> bool {
+    let tools = ["com.docker.", "caravan.", "desktop.docker.io/"];
+    !tools.iter().any(|prefix| label.starts_with(prefix))
+}

@@ -1,0 +1,33 @@
+//! Secrets and configs: files of the host, mounted read-only.
+
+use bollard::models::{Mount, MountType};
+use sha2::{Digest, Sha256};
+
+use super::hex;
+use declaration::Service;
+use platform::labels;
+
+/// As mounts, not as binds: Docker would make a directory of a bind whose file is missing.
+pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {
+    service.grants.iter().map(|grant| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(grant.path.display().to_string()),
+        target: Some(grant.target.clone()),
+        read_only: Some(true),
+        ..Mount::default()
+    })
+}
+
+/// By which a change of their content is known.
+pub(super) fn label(service: &Service) -> Option<(String, String)> {
+    if service.grants.is_empty() {
+        return None;
+    }
+    let mut hasher = Sha256::new();
+    for grant in &service.grants {
+        hasher.update(&grant.target);
+        hasher.update([0]);
+        hasher.update(grant.digest);
+    }
+    Some((labels::GRANTS.to_owned(), hex(&hasher.finalize())))
+}

@@ -1,0 +1,129 @@
+//! `up`: every service at once, each as soon as its own dependencies allow; and what is said when
+//! some do not come up, time runs out, or somebody presses Ctrl-C. `scale` is the same for a few.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::{Apply, Trouble},
+    board::Stage,
+    connect::Engine,
+    outcome, plan,
+};
+use declaration::Service;
+use diagnostics::{Error, Invocation, Kind, Result};
+use platform::{Event, Events, Goal, ServiceReport, UpReport};
+
+impl Engine {
+    /// Brings a goal about and waits until its services are ready. What is right already is left
+    /// alone.
+    ///
+    /// # Errors
+    /// A service does not come up (its independent neighbours do); the deadline passes; cancelled.
+    /// Containers stay as they are then, failed ones included.
+    pub async fn up(
+        &self,
+        goal: &Goal<'_>,
+        invocation: &Invocation,
+        deadline: Duration,
+        events: &Events,
+        cancel: CancellationToken,
+    ) -> Result<UpReport> {
+        let began = Instant::now();
+        let pipeline = goal.pipeline;
+        let observed = self.containers(&pipeline.project).await?;
+        let services = goal.services();
+        let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
+        apply.scale.clone_from(&goal.scale);
+        let orphans = plan::orphans(pipeline, &observed);
+        if goal.remove_orphans {
+            self.take_all_down(&orphans, false, events).await?;
+        } else {
+            for orphan in orphans {
+                let name = &orphan.name;
+                let note =
+                    format!("{name} belongs to this project, but is not declared: left as it is");
+                apply.send(Event::Note(note));
+            }
+        }
+        let all = apply.services.iter().map(|s| apply.service(s));
+        let services = apply
+            .finish(Box::pin(join_all(all)), deadline, &cancel)
+            .await?;
+        Ok(UpReport {
+            services,
+            took: began.elapsed(),
+        })
+    }
+}
+
+impl Apply<'_> {
+    /// Sees all services through, within the deadline and unless cancelled.
+    ///
+    /// # Errors
+    /// See [`Engine::up`].
+    pub(super) async fn finish(
+        &self,
+        all: impl Future<Output = Vec<Result<ServiceReport, Trouble>>>,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<ServiceReport>> {
+        let outcomes = tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                return Err(self.left_as_it_was(Error::new(Kind::Interrupted, "interrupted")));
+            }
+            outcomes = all => outcomes,
+            () = tokio::time::sleep(deadline) => return Err(self.too_late(deadline).await),
+        };
+        outcome::sum_up(&self.services, outcomes)
+    }
+
+    /// The deadline passed: who was waited for, and what they wrote last.
+    async fn too_late(&self, deadline: Duration) -> Error {
+        let unready = self.in_stage(|stage| matches!(stage, Stage::Started | Stage::Waiting));
+        // Those that run and are not ready hold the others up.
+        let culprits = self.in_stage(|stage| stage == Stage::Started);
+        let late = if culprits.is_empty() {
+            &unready
+        } else {
+            &culprits
+        };
+        let names: Vec<_> = late.iter().map(|s| s.name.as_str()).collect();
+        let within = humantime::format_duration(deadline);
+        let what = format!("not ready within {within}: {}", names.join(", "));
+        let mut error = self.left_as_it_was(Error::new(Kind::Deadline, what));
+        let containers = self.engine.containers(&self.pipeline.project).await;
+        for container in containers.unwrap_or_default() {
+            if culprits.iter().any(|s| s.name == container.service) {
+                error = self.engine.evidence(error, &container).await;
+            }
+        }
+        match culprits.first() {
+            Some(culprit) => error.hint(self.invocation.command(&format!("logs {}", culprit.name))),
+            None => error,
+        }
+    }
+
+    /// Adds what each service that is not ready was about; the next command goes on with it.
+    fn left_as_it_was(&self, error: Error) -> Error {
+        let unready = self.in_stage(|stage| stage != Stage::Ready);
+        let ready = self.services.len() - unready.len();
+        let error = error.because(format!(
+            "{ready} of {} services are ready; containers stay as they are",
+            self.services.len()
+        ));
+        let about = |name: &str| format!("{name}: {}", self.board.doing(name));
+        let about = unready.iter().map(|s| about(&s.name));
+        about
+            .fold(error, Error::because)
+            .hint(self.invocation.command("up"))
+    }
+
+    fn in_stage(&self, is: impl Fn(Stage) -> bool) -> Vec<&Service> {
+        let chosen = |s: &&&Service| self.board.stage(&s.name).is_some_and(&is);
+        self.services.iter().filter(chosen).copied().collect()
+    }
+}

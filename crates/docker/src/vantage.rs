@@ -1,0 +1,324 @@
+//! A short-lived container of Caravan's own image inside the pipeline's networks, attached to:
+//! what `vantage` runs commands in. Nothing of it stays.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bollard::{
+    container::{AttachContainerResults, LogOutput},
+    errors::Error as DockerError,
+    models::{
+        ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig,
+        NetworkConnectRequest, NetworkingConfig,
+    },
+    query_parameters::{
+        AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    },
+};
+use futures_util::StreamExt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Join},
+    net::{TcpStream, UnixStream},
+    task::JoinHandle,
+};
+use tokio_util::io::StreamReader;
+use uuid::Uuid;
+
+use crate::{
+    connect::{Engine, status},
+    exit_code,
+    images::caravan_repository,
+};
+use declaration::{Declared, Pipeline, Place};
+use diagnostics::{Error, Kind, Result};
+use platform::labels;
+
+/// Bytes that a command may take: each Kafka client queues up to 64 MB, `test-flow` holds some 200
+/// bytes a payment.
+const MEMORY: i64 = 512 << 20;
+/// Threads: the runtime has one for each core, each Kafka client a few.
+const THREADS: i64 = 1024;
+/// How long the end of a container is waited for that hung up.
+const PARTING: Duration = Duration::from_secs(2);
+/// Of what the container says beside the connection, so many lines are kept.
+const LINES: usize = 20;
+
+/// Bytes both ways.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+type Reading = Pin<Box<dyn AsyncRead + Send>>;
+type Writing = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// A started container, attached to.
+pub struct Vantage {
+    /// Its stdout and stdin.
+    pub socket: Join<Reading, Writing>,
+    pub end: End,
+}
+
+/// How the container ended, once it has.
+pub struct End {
+    /// The last lines of its stderr.
+    said: Arc<Mutex<VecDeque<String>>>,
+    code: JoinHandle<Option<i64>>,
+}
+
+impl End {
+    /// In words, a line each.
+    pub async fn told(self) -> Vec<String> {
+        let code = tokio::time::timeout(PARTING, self.code).await;
+        let ended = code.ok().and_then(Result::ok).flatten().map(|code| {
+            let meaning = exit_code::meaning(code);
+            let meaning = meaning.map_or_else(String::new, |meaning| format!(" ({meaning})"));
+            format!("it ended with exit code {code}{meaning}")
+        });
+        let said = self.said.lock().map(|said| said.clone());
+        ended.into_iter().chain(said.unwrap_or_default()).collect()
+    }
+}
+
+impl Engine {
+    /// Those of these networks that exist.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub async fn existing_networks(&self, names: &[String]) -> Result<Vec<String>> {
+        let mut there = Vec::new();
+        for name in names {
+            let inspect = async {
+                match self.docker.inspect_network(name, None).await {
+                    Err(e) if status(&e) == Some(404) => Ok(false),
+                    Ok(_) => Ok(true),
+                    Err(e) => Err(e),
+                }
+            };
+            if self.call("inspect a network", inspect).await? {
+                there.push(name.clone());
+            }
+        }
+        Ok(there)
+    }
+
+    /// A name for a container of [`Self::step_inside`].
+    pub fn vantage_name(pipeline: &Pipeline) -> String {
+        let id = Uuid::new_v4().simple().to_string();
+        format!("{}-caravan-{}", pipeline.project, &id[..8])
+    }
+
+    /// Starts a container that runs `command` of Caravan's own image in these networks; without
+    /// one, in none of the pipeline's.
+    ///
+    /// # Errors
+    /// The image cannot be packed; Docker refuses. What was made by then is for
+    /// [`Self::remove_vantage`].
+    pub async fn step_inside(
+        &self,
+        pipeline: &Pipeline,
+        name: &str,
+        networks: &[String],
+        command: &[&str],
+    ) -> Result<Vantage> {
+        let (image, _) = self.pack(&caravan_repository(pipeline)).await?;
+        let body = body(&image.reference, pipeline, networks, command);
+        let (engine, name, networks) = (self.clone(), name.to_owned(), networks.to_vec());
+        // To its end, also when nobody waits for it any more: a container that was started goes
+        // when its stdin does, one that was only created would stay.
+        let entering = tokio::spawn(async move { engine.enter(&name, body, &networks).await });
+        let entered = entering.await;
+        entered.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
+    }
+
+    async fn enter(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+        networks: &[String],
+    ) -> Result<Vantage> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let create = self.docker.create_container(Some(options), body);
+        self.call("create a container", create).await?;
+        // Engines below API 1.44 create a container on one network alone.
+        for network in networks.iter().skip(1) {
+            let request = NetworkConnectRequest {
+                container: name.to_owned(),
+                endpoint_config: None,
+            };
+            let connect = self.docker.connect_network(network, request);
+            let what = format!("connect a container to the network {network}");
+            self.call(&what, connect).await?;
+        }
+        let options = AttachContainerOptionsBuilder::new()
+            .stream(true)
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let attach = self.docker.attach_container(name, Some(options));
+        let attached = self.call("attach to a container", attach).await?;
+        let code = tokio::spawn(self.clone().exit_code(name.to_owned()));
+        self.start(name, name).await?;
+        Ok(Vantage::over(attached, code))
+    }
+
+    /// Of its next end.
+    async fn exit_code(self, name: String) -> Option<i64> {
+        let options = WaitContainerOptionsBuilder::new()
+            .condition("next-exit")
+            .build();
+        let mut ends = self.docker.wait_container(&name, Some(options));
+        match ends.next().await? {
+            Ok(end) => Some(end.status_code),
+            Err(DockerError::DockerContainerWaitError { code, .. }) => Some(code),
+            Err(_) => None,
+        }
+    }
+
+    /// Removes a container of [`Self::step_inside`], running or not, if it is there.
+    ///
+    /// # Errors
+    /// Docker refuses.
+    pub async fn remove_vantage(&self, name: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let remove = async {
+            match self.docker.remove_container(name, Some(options)).await {
+                // Gone, or going by itself.
+                Err(e) if matches!(status(&e), Some(404 | 409)) => Ok(()),
+                answer => answer,
+            }
+        };
+        self.call("remove a container", remove).await
+    }
+
+    /// Removes what commands that were killed have left inside a project's networks.
+    ///
+    /// # Errors
+    /// Docker refuses.
+    pub(super) async fn remove_vantages(&self, project: &str) -> Result<()> {
+        let label = format!("{}={project}", labels::INSIDE);
+        let filters = HashMap::from([("label", vec![label.as_str()])]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let list = self.docker.list_containers(Some(options));
+        for container in self.call("list containers", list).await? {
+            if let Some(id) = container.id {
+                self.remove_vantage(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection to the engine itself, as its client makes them.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn connection(&self) -> io::Result<Box<dyn Connection>> {
+        if let Some(path) = self.endpoint.strip_prefix("unix://") {
+            return Ok(Box::new(UnixStream::connect(path).await?));
+        }
+        let (_, rest) = self.endpoint.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let port = authority.rsplit_once(':').map(|(_, port)| port);
+        let has_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+        let address = match has_port {
+            true => authority.to_owned(),
+            false => format!("{authority}:2375"),
+        };
+        Ok(Box::new(TcpStream::connect(address).await?))
+    }
+}
+
+impl Vantage {
+    fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Self {
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&said);
+        let bytes = attached.output.filter_map(move |output| {
+            let bytes = match output {
+                Ok(LogOutput::StdErr { message }) => {
+                    keep(&kept, &message);
+                    None
+                }
+                Ok(output) => Some(Ok(output.into_bytes())),
+                Err(e) => Some(Err(io::Error::other(e))),
+            };
+            std::future::ready(bytes)
+        });
+        let reading: Reading = Box::pin(StreamReader::new(bytes));
+        Self {
+            socket: tokio::io::join(reading, attached.input),
+            end: End { said, code },
+        }
+    }
+}
+
+fn keep(said: &Mutex<VecDeque<String>>, message: &[u8]) {
+    if let Ok(mut said) = said.lock() {
+        said.extend(String::from_utf8_lossy(message).lines().map(str::to_owned));
+        let surplus = said.len().saturating_sub(LINES);
+        said.drain(..surplus);
+    }
+}
+
+fn body(
+    image: &str,
+    pipeline: &Pipeline,
+    networks: &[String],
+    command: &[&str],
+) -> ContainerCreateBody {
+    let first = networks.first();
+    // What is elsewhere is reached all the same; what is inside must not be: there is no network.
+    let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
+    let outside = match pipeline.addresses().iter().any(elsewhere) {
+        true => "bridge",
+        false => "none",
+    };
+    let endpoint =
+        |network: &String| HashMap::from([(network.clone(), EndpointSettings::default())]);
+    let label = (labels::INSIDE.to_owned(), pipeline.project.clone());
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
+        labels: Some(HashMap::from([label])),
+        open_stdin: Some(true),
+        // Whoever holds its stdin open keeps it alive, and nobody else.
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(HostConfig {
+            auto_remove: Some(true),
+            network_mode: Some(first.map_or(outside, String::as_str).to_owned()),
+            memory: Some(MEMORY),
+            pids_limit: Some(THREADS),
+            readonly_rootfs: Some(true),
+            tmpfs: Some(HashMap::from([(
+                "/run".to_owned(),
+                "mode=1777,size=64k,noexec,nosuid,nodev".to_owned(),
+            )])),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+            // What goes over its stdout is nobody's to keep.
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("none".to_owned()),
+                config: None,
+            }),
+            ..HostConfig::default()
+        }),
+        networking_config: first.map(|network| NetworkingConfig {
+            endpoints_config: Some(endpoint(network)),
+        }),
+        ..ContainerCreateBody::default()
+    }
+}

@@ -1,0 +1,185 @@
+//! Containers: there, running, healthy, not restarting; one-shots completed.
+
+use chrono::Utc;
+
+use super::{
+    check::Check,
+    drift,
+    facts::Facts,
+    finding::{Outcome, Status},
+    health, ids,
+};
+use declaration::{Pipeline, Service};
+use platform::{Container, State, replicas};
+
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = dependencies_first(pipeline).into_iter();
+    services.flat_map(|s| of_service(pipeline, s)).collect()
+}
+
+/// Services in the file's order, but each after those that it waits for.
+fn dependencies_first(pipeline: &Pipeline) -> Vec<&Service> {
+    fn visit<'a>(pipeline: &'a Pipeline, service: &'a Service, ordered: &mut Vec<&'a Service>) {
+        if ordered.iter().any(|s| s.name == service.name) {
+            return;
+        }
+        let before = service.depends_on.iter();
+        // Declarations with a circle are refused.
+        for service in before.filter_map(|d| pipeline.service(&d.service)) {
+            visit(pipeline, service, ordered);
+        }
+        ordered.push(service);
+    }
+    let mut ordered = Vec::new();
+    for service in &pipeline.services {
+        visit(pipeline, service, &mut ordered);
+    }
+    ordered
+}
+
+fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>> {
+    let deployed = ids::deployed(pipeline, service);
+    let required = service.depends_on.iter().filter(|d| d.required);
+    let before = ids::deployed_of(pipeline, required.map(|d| d.service.as_str()));
+    if service.is_one_shot(pipeline) {
+        let completed = async move |facts: &Facts<'_>| completed(facts, service).await;
+        let expected = "completed with exit code 0";
+        let completed = Check::new(&deployed, expected, completed).follows(before);
+        return vec![completed, drift::check(service, &deployed)];
+    }
+    let running = async move |facts: &Facts<'_>| running(facts, service).await;
+    let running = Check::new(&deployed, expected(service), running).follows(before);
+    let mut checks = vec![running, drift::check(service, &deployed)];
+    let named = |aspect: &str| format!("containers.{}.{aspect}", service.name);
+    let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
+    if let Some(declared) = service.healthcheck.as_ref().filter(|h| probed(&h.test)) {
+        let health = async move |facts: &Facts<'_>| {
+            let own = facts.of(service).await;
+            let up: Vec<_> = own.into_iter().filter(is_running).collect();
+            let outcome = health::judge(declared, &up, Utc::now());
+            facts.remedied(outcome, &service.name).await
+        };
+        let health = Check::new(named("health"), "healthy", health).needs([&deployed]);
+        checks.push(health.suspects([ids::as_declared(&service.name)]));
+    }
+    let restarts = async move |facts: &Facts<'_>| restarts(facts, service).await;
+    let restarts = Check::new(named("restarts"), "no restarts", restarts);
+    checks.push(restarts.warning().needs([&deployed]));
+    checks
+}
+
+fn is_running(container: &&Container) -> bool {
+    container.state == State::Running
+}
+
+fn expected(service: &Service) -> String {
+    match service.replicas {
+        1 => "running".to_owned(),
+        n => format!("{n} running"),
+    }
+}
+
+/// All replicas that are wanted are there and running.
+async fn running(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let wanted = replicas(service, facts.all_containers().await) as usize;
+    let own = facts.of(service).await;
+    let mut outcome = judge_running(wanted, &own);
+    if outcome.status != Status::Pass {
+        // It may be why: no other check can say so before this one.
+        outcome = outcome.evidence(drift::lines(facts, service).await);
+    }
+    facts.remedied(outcome, &service.name).await
+}
+
+fn judge_running(wanted: usize, own: &[&Container]) -> Outcome {
+    if own.is_empty() {
+        return Outcome::fail("not deployed");
+    }
+    let running = own.iter().copied().filter(is_running).count();
+    // One that is broken counts even where enough others run: it takes part in the group.
+    let broken: Vec<_> = own.iter().filter(|c| c.state != State::Running).collect();
+    match (running >= wanted && broken.is_empty(), wanted) {
+        (true, 1) => Outcome::pass("running"),
+        (true, _) => Outcome::pass(format!("{running} running")),
+        (false, 1) if broken.len() == 1 => Outcome::fail(describe(broken[0]))
+            .evidence(broken.iter().filter_map(|c| docker_error(c)))
+            .evidence(broken.iter().filter_map(|c| restarted(c))),
+        (false, _) => Outcome::fail(format!("{running} of {wanted} running"))
+            .evidence(
+                broken
+                    .iter()
+                    .map(|c| format!("{}: {}", c.name, describe(c))),
+            )
+            .evidence(broken.iter().filter_map(|c| docker_error(c))),
+    }
+}
+
+/// `exited (137, out of memory)`, `paused`.
+fn describe(container: &Container) -> String {
+    let state = container.state.name();
+    let ended = matches!(
+        container.state,
+        State::Exited | State::Dead | State::Restarting
+    );
+    match container.exit_code.filter(|_| ended) {
+        Some(code) if container.oom_killed => format!("{state} ({code}, out of memory)"),
+        Some(code) => format!("{state} ({code})"),
+        None => state.to_owned(),
+    }
+}
+
+fn docker_error(container: &Container) -> Option<String> {
+    let error = container.error.as_ref().filter(|e| !e.is_empty())?;
+    Some(format!("{}: {error}", container.name))
+}
+
+/// A crash loop.
+fn restarted(container: &Container) -> Option<String> {
+    let times = container.restart_count;
+    (times > 0).then(|| format!("{}: restarted {times} times", container.name))
+}
+
+/// Docker's restarts since a person (or `up`) last started it.
+async fn restarts(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let own = facts.of(service).await;
+    match own.iter().map(|c| c.restart_count).sum::<i64>() {
+        0 => Outcome::pass("0"),
+        n => {
+            let evidence = own.iter().filter(|c| c.restart_count > 0).map(|c| {
+                let started = c.started_at.map(|at| at.to_rfc3339()).unwrap_or_default();
+                let killed = match c.oom_killed {
+                    true => ", out of memory",
+                    false => "",
+                };
+                let times = c.restart_count;
+                format!("{}: {times} times, last at {started}{killed}", c.name)
+            });
+            Outcome::warn(format!("{n} since it was started"))
+                .evidence(evidence)
+                .hint(facts.command(&format!("logs {}", service.name)))
+        }
+    }
+}
+
+/// A one-shot ran, and ended well.
+async fn completed(facts: &Facts<'_>, service: &Service) -> Outcome {
+    let up = facts.remedy(&service.name).await;
+    let logs = facts.command(&format!("logs {}", service.name));
+    let own = facts.of(service).await;
+    let Some(last) = own.iter().max_by_key(|c| c.started_at) else {
+        return Outcome::fail("never ran").hint(up);
+    };
+    match (last.state, last.exit_code) {
+        (State::Exited, Some(0)) => Outcome::pass("completed"),
+        (State::Exited | State::Dead, _) => Outcome::fail(describe(last))
+            .evidence(docker_error(last))
+            .evidence([format!("its log: {logs}")])
+            .hint(up),
+        (State::Running | State::Restarting, _) => {
+            Outcome::fail(format!("still {}", last.state.name())).hint(logs)
+        }
+        _ => Outcome::fail(describe(last))
+            .evidence(docker_error(last))
+            .hint(up),
+    }
+}

@@ -1,0 +1,250 @@
+//! Dead letters: none should be waiting, and there should be room for the largest.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{check::Check, facts::Facts, finding::Outcome, ids, topics};
+use crate::{
+    dead_letters::{
+        DeadLetters, Letter, Selection,
+        journal::Status,
+        survey::{MAX_LISTED, Request, Survey},
+    },
+    stores::lacking_room,
+};
+use declaration::{Pipeline, units};
+use kafka::admin::TopicSettings;
+
+/// How long letters are looked at; a very full topic is reported by its size and a part of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// As many letters are named, the newest.
+const SHOWN: usize = 3;
+/// What is younger is new.
+const NEW: Duration = Duration::from_secs(600);
+
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let Some(topic) = &pipeline.dead_letters else {
+        return Vec::new();
+    };
+    let empty = async move |facts: &Facts<'_>| match facts.letters().await {
+        Ok(survey) => judge(facts, survey),
+        Err(why) => Outcome::fail(why.clone()),
+    };
+    let room = async move |facts: &Facts<'_>| match limits(facts).await {
+        Ok(limits) => judge_room(facts, topic, &limits),
+        Err(why) => Outcome::fail(why),
+    };
+    let needs = [ids::KAFKA.to_owned(), ids::topic(topic)];
+    vec![
+        Check::new("dead-letters.empty", "no dead letters", empty).needs(needs.clone()),
+        Check::new("dead-letters.room", "room for the largest message", room).needs(needs),
+    ]
+}
+
+/// See [`Facts::letters`].
+pub(super) async fn survey(facts: &Facts<'_>) -> Result<Survey, String> {
+    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
+    let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
+    let letters = DeadLetters::with(facts.pipeline, kafka, topics).await;
+    let request = Request {
+        selection: Selection::default(),
+        each: true,
+        patience: PATIENCE,
+    };
+    let survey = letters
+        .map_err(|e| e.to_string())?
+        .survey(request, Arc::new(|_| {}))
+        .await;
+    survey.map_err(|e| e.to_string())
+}
+
+/// `max.message.bytes` of all declared topics that exist.
+async fn limits(facts: &Facts<'_>) -> Result<BTreeMap<String, i64>, String> {
+    let settings = facts
+        .topic_settings()
+        .await
+        .as_ref()
+        .map_err(Clone::clone)?;
+    let limit = |(topic, is): (&String, &TopicSettings)| Some((topic.clone(), is.message_bytes?));
+    Ok(settings.iter().filter_map(limit).collect())
+}
+
+fn judge(facts: &Facts<'_>, survey: &Survey) -> Outcome {
+    let all = &survey.all;
+    let waiting = all.count(Status::Waiting);
+    let in_flight = all.count(Status::InFlight);
+    let interrupted = all.count(Status::Interrupted);
+    let command = |rest: &str| facts.command(rest);
+    if survey.incomplete {
+        let seen = format!("about {}, not all read in time", survey.total);
+        return Outcome::warn(format!("{seen}; of {}: {waiting} waiting", all.letters))
+            .evidence(reasons(survey))
+            .hint(command("dlq list"));
+    }
+    if waiting > 0 {
+        let now = Utc::now();
+        let seen = format!(
+            "{}: {}",
+            with_new(survey, waiting, now),
+            reasons(survey).join(", ")
+        );
+        let next = match named(survey, Status::Waiting).next() {
+            Some(letter) if waiting == 1 => format!("dlq show {}", letter.id()),
+            _ => "dlq list".to_owned(),
+        };
+        return Outcome::warn(seen)
+            .evidence(
+                named(survey, Status::Waiting)
+                    .take(SHOWN)
+                    .map(|l| text(l, now)),
+            )
+            .evidence((in_flight > 0).then(|| format!("{in_flight} replayed, and in flight")))
+            .hint(format!(
+                "{}, then {}",
+                command(&next),
+                command("dlq replay --all --dry-run")
+            ));
+    }
+    if interrupted > 0 {
+        let letters = named(survey, Status::Interrupted).take(SHOWN);
+        return Outcome::warn(format!("{interrupted} replays were interrupted"))
+            .evidence(letters.map(|l| text(l, Utc::now())))
+            .hint(command("dlq replay --all"));
+    }
+    if in_flight > 0 {
+        return Outcome::warn(format!(
+            "{in_flight} replayed, not yet passed by their groups"
+        ))
+        .evidence(
+            named(survey, Status::InFlight)
+                .take(SHOWN)
+                .map(|l| text(l, Utc::now())),
+        )
+        .hint(command("groups"));
+    }
+    match (all.count(Status::Replayed), all.count(Status::Dismissed)) {
+        (0, 0) => Outcome::pass("none"),
+        (replayed, 0) => Outcome::pass(format!("none waiting ({replayed} replayed)")),
+        (0, tests) => Outcome::pass(format!("none waiting ({tests} of tests)")),
+        (replayed, tests) => Outcome::pass(format!(
+            "none waiting ({replayed} replayed, {tests} of tests)"
+        )),
+    }
+}
+
+/// How many wait, and how many of them are new: `3, 2 of them in 10 m`.
+fn with_new(survey: &Survey, waiting: u64, now: DateTime<Utc>) -> String {
+    let mut ages = named(survey, Status::Waiting).filter_map(|letter| letter.age(now));
+    let newest = ages.clone().next();
+    let new = ages.by_ref().take_while(|age| *age <= NEW).count() as u64;
+    let span = units::coarse(NEW);
+    match (new, newest) {
+        (0, Some(age)) => format!("{waiting}, the newest {} ago", units::coarse(age)),
+        (0, None) => waiting.to_string(),
+        (new, _) if new == waiting => format!("{waiting} in {span}"),
+        // The older ones are not named one by one.
+        (new, _) if new >= MAX_LISTED as u64 => {
+            format!("{waiting}, {new} of them or more in {span}")
+        }
+        (new, _) => format!("{waiting}, {new} of them in {span}"),
+    }
+}
+
+/// How many wait for each reason, that of the newest letter first.
+fn reasons(survey: &Survey) -> Vec<String> {
+    let mut reasons: BTreeMap<&str, (u64, Option<DateTime<Utc>>)> = BTreeMap::new();
+    for (kind, tally) in &survey.kinds {
+        let waiting = tally.count(Status::Waiting);
+        if waiting > 0 {
+            let reason = kind.reason.as_deref().unwrap_or("without a reason");
+            let (count, newest) = reasons.entry(reason).or_default();
+            *count += waiting;
+            *newest = (*newest).max(tally.newest);
+        }
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (_, newest))| std::cmp::Reverse(*newest));
+    let reasons = reasons.into_iter();
+    reasons
+        .map(|(reason, (n, _))| format!("{n} {}", reason.escape_debug()))
+        .collect()
+}
+
+/// Newest first.
+fn named(survey: &Survey, status: Status) -> impl Iterator<Item = &Letter> + Clone {
+    let letters = survey
+        .listed
+        .iter()
+        .rev()
+        .filter(move |(_, s)| *s == status);
+    letters.map(|(letter, _)| letter)
+}
+
+fn text(letter: &Letter, now: DateTime<Utc>) -> String {
+    let error = letter.error.as_deref().or(letter.reason.as_deref());
+    let error = error.unwrap_or("no reason is given");
+    let error = &error[..error.floor_char_boundary(200)];
+    let ago = letter.age(now);
+    let ago = ago.map_or_else(String::new, |age| format!(", {} ago", units::coarse(age)));
+    format!("{}{ago}: {}", letter.id(), error.escape_debug())
+}
+
+/// One that does not fit is refused, and its partition stalls.
+fn judge_room(facts: &Facts<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
+    let Some(limit) = limits.get(topic) else {
+        return Outcome::fail(format!("the broker tells no max.message.bytes of {topic}"));
+    };
+    let Some(lack) = lacking_room(facts.pipeline, limits) else {
+        return Outcome::pass(format!("{limit} bytes"));
+    };
+    Outcome::warn(format!("{} of {} bytes", lack.limit, lack.needed))
+        .evidence([lack.to_string()])
+        .hint(facts.command(&topics::make(facts.pipeline)))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::dead_letters::Place;
+
+    /// Letters of so many seconds ago, the oldest first.
+    fn of_ages(now: DateTime<Utc>, ages: &[i64]) -> Survey {
+        let letter = |(n, age): (i64, &i64)| Letter {
+            own: Place::new("dead", 0, n),
+            source: None,
+            group: None,
+            reason: None,
+            error: None,
+            attempts: None,
+            at: Some(now - TimeDelta::seconds(*age)),
+        };
+        let letters = (0..).zip(ages).map(letter);
+        Survey {
+            listed: letters.map(|letter| (letter, Status::Waiting)).collect(),
+            ..Survey::default()
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_told() {
+        let now = Utc::now();
+        let told = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
+        assert_eq!(told(&[7_300, 20, 3]), "3, 2 of them in 10 m");
+        assert_eq!(told(&[20, 3]), "2 in 10 m");
+        assert_eq!(told(&[90_000, 7_300]), "2, the newest 2 h ago");
+        let survey = of_ages(now, &[90_000, 70]);
+        let texts: Vec<_> = named(&survey, Status::Waiting)
+            .map(|l| text(l, now))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "dead/0/1, 1 m ago: no reason is given",
+                "dead/0/0, 25 h ago: no reason is given",
+            ]
+        );
+    }
+}

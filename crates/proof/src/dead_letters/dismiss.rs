@@ -1,0 +1,78 @@
+//! Letters that nobody has to look at: a test has provoked them.
+//!
+//! They stay where they are, as Kafka deletes only from the front; the journal remembers that they
+//! are done with (docs/decisions/0030-a-letter-that-a-test-provoked.md).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    DeadLetters, Letter, Place, Tell,
+    journal::{History, Replay, State},
+    lease::Lease,
+    unreachable,
+};
+use diagnostics::{Error, Kind, Result};
+use kafka::offsets::End;
+
+/// How long another run at work is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl DeadLetters {
+    /// Marks letters as done with.
+    ///
+    /// # Errors
+    /// They do not say where their message stood; another run is at work; Kafka does not answer.
+    pub async fn dismiss(&self, letters: &[Letter]) -> Result<()> {
+        let mut groups: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
+        for letter in letters {
+            let Some(source) = &letter.source else {
+                let what = format!("{} does not say where its message stood", letter.own);
+                return Err(Error::new(Kind::NotRight, what));
+            };
+            let groups = groups.entry(source.clone()).or_default();
+            groups.extend(letter.group.clone());
+        }
+        let journal = self.journal();
+        let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
+        journal.create(replicas).await?;
+        let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
+        let tell: Tell = Arc::new(|_| {});
+        let deadline = Instant::now() + PATIENCE;
+        let (lease, _) = loop {
+            let start = History::default();
+            match Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await {
+                Ok(taken) => break taken,
+                Err(error) if error.kind == Kind::Unreachable || Instant::now() > deadline => {
+                    return Err(error);
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        };
+        let outcome = async {
+            let ends = self.kafka.ends(&self.partitions(), End::Latest).await;
+            // By partition, in order, as the partitions of one topic are sorted.
+            let seen: Vec<i64> = ends.map_err(unreachable)?.into_values().collect();
+            let dismissed = groups.into_iter().map(|(source, groups)| {
+                let seen = seen.clone();
+                let state = State::Dismissed;
+                let replay = Replay {
+                    seen,
+                    groups,
+                    state,
+                };
+                (source, replay)
+            });
+            lease.check().await?;
+            journal.note(&sender, dismissed).await
+        }
+        .await;
+        lease.release().await;
+        outcome
+    }
+}

@@ -1,0 +1,493 @@
+//! What was sent back, remembered on a compacted topic of one partition, `<dead letters>.replays`.
+//!
+//! A letter is written down twice: before it is sent, with the end of its target partition
+//! (`intent`), and once the broker has it, with its new offset (`sent`). A run that ends between
+//! the two leaves an intent of which the next one finds out, by looking from that end on, whether
+//! it was carried out. There are no Kafka transactions: their markers would stand in the source
+//! topics, and look like lag that never goes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka::record::{Message, OwnedHeaders};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Letter, Place, Progress, lease::Leases, unreachable};
+use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka,
+    offsets::End,
+    read::Span,
+    send::{Producer, ProducerRecord},
+};
+
+/// The journal is small; whoever cannot read it must not send.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many records are under way at once.
+const CHUNK: usize = 10_000;
+
+/// One letter's replay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Where each partition of the dead-letter topic ended when it was planned: it speaks for the
+    /// letters of its place that stand before that, copies included, and for no later one.
+    pub seen: Vec<i64>,
+    /// Groups that gave it up.
+    pub groups: BTreeSet<String>,
+    #[serde(flatten)]
+    pub state: State,
+}
+
+/// How far a replay has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum State {
+    /// About to be sent to its partition, which ended at `from`.
+    Intent { from: i64 },
+    /// It stands there.
+    Sent { offset: i64 },
+    /// It was not sent, and is not to be: a test has provoked it.
+    Dismissed,
+}
+
+impl Replay {
+    fn speaks_for(&self, letter: &Letter) -> bool {
+        let seen = usize::try_from(letter.own.partition).ok();
+        let seen = seen.and_then(|p| self.seen.get(p));
+        seen.is_some_and(|end| letter.own.offset < *end)
+    }
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Nobody sent it back.
+    Waiting,
+    /// Sending it was begun; whether it was sent is not known yet.
+    Interrupted,
+    /// Sent back; its group has not passed it yet.
+    InFlight,
+    /// Sent back, and its group has passed it. (If it was given up again, that is a letter of its
+    /// own.)
+    Replayed,
+    /// Done with without: a test has provoked it.
+    Dismissed,
+}
+
+/// The journal, read.
+#[derive(Debug, Default)]
+pub struct History {
+    replays: HashMap<Place, Replay>,
+    pub(super) leases: Leases,
+    /// The offset from which on it was not read.
+    next: i64,
+}
+
+impl History {
+    /// All replays, by where their messages stood.
+    pub fn replays(&self) -> impl Iterator<Item = (&Place, &Replay)> {
+        self.replays.iter()
+    }
+
+    /// The replay that speaks for this letter.
+    pub fn of(&self, letter: &Letter) -> Option<&Replay> {
+        let replay = self.replays.get(letter.source.as_ref()?)?;
+        replay.speaks_for(letter).then_some(replay)
+    }
+
+    pub(super) fn at(&self, source: &Place) -> Option<&Replay> {
+        self.replays.get(source)
+    }
+
+    /// What became of a letter, groups having come as far as `progress` says.
+    pub fn status(&self, letter: &Letter, progress: &Progress) -> Status {
+        let (Some(source), Some(replay)) = (&letter.source, self.of(letter)) else {
+            return Status::Waiting;
+        };
+        let offset = match replay.state {
+            State::Intent { .. } => return Status::Interrupted,
+            State::Dismissed => return Status::Dismissed,
+            State::Sent { offset } => offset,
+        };
+        let partition = source.partition();
+        let passed = |group: &String| {
+            let committed = progress.get(group).and_then(|c| c.get(&partition));
+            committed.is_some_and(|committed| *committed > offset)
+        };
+        let own = letter.group.as_ref().filter(|g| progress.contains_key(*g));
+        let passed = match own {
+            Some(group) => passed(group),
+            None => replay.groups.iter().all(passed),
+        };
+        if passed {
+            Status::Replayed
+        } else {
+            Status::InFlight
+        }
+    }
+
+    /// Places of which every letter that their replay speaks for is gone, the dead-letter topic
+    /// beginning at `first`.
+    pub(super) fn outlived(&self, first: &BTreeMap<i32, i64>) -> Vec<Place> {
+        let gone = |replay: &Replay| {
+            replay
+                .seen
+                .iter()
+                .zip(0..)
+                .all(|(end, partition)| first.get(&partition).is_none_or(|first| first >= end))
+        };
+        let gone = self.replays.iter().filter(|(_, replay)| gone(replay));
+        gone.map(|(source, _)| source.clone()).collect()
+    }
+
+    /// Takes a record in. `at`: when the broker wrote it, in milliseconds since the epoch.
+    pub(super) fn apply(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        at: i64,
+    ) -> std::result::Result<(), String> {
+        match (key.parse()?, value) {
+            (Key::Letter(source), None) => drop(self.replays.remove(&source)),
+            (Key::Letter(source), Some(value)) => {
+                let replay = serde_json::from_slice(value).map_err(|e| e.to_string())?;
+                self.replays.insert(source, replay);
+            }
+            (Key::Run(run), None) => self.leases.release(run),
+            (Key::Run(run), Some(value)) => {
+                let by = serde_json::from_slice::<Claim>(value).map_err(|e| e.to_string())?;
+                self.leases.claim(run, &by.by, at);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a record is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    Letter(Place),
+    Run(Uuid),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Letter(source) => write!(f, "letter:{source}"),
+            Self::Run(run) => write!(f, "run:{run}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(':') {
+            Some(("letter", place)) => Ok(Self::Letter(place.parse()?)),
+            Some(("run", run)) => Ok(Self::Run(run.parse().map_err(|e| format!("{e}"))?)),
+            _ => Err("it is about nothing that is known".to_owned()),
+        }
+    }
+}
+
+/// A run claims the lease, or renews it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claim {
+    /// Who, for a person.
+    pub(super) by: String,
+}
+
+/// The topic.
+#[derive(Clone)]
+pub(super) struct Journal {
+    kafka: Kafka,
+    topic: String,
+    who: Arc<str>,
+}
+
+/// The topic that remembers what was sent back of a topic of dead letters.
+pub fn journal_of(dead_letters: &str) -> String {
+    format!("{dead_letters}.replays")
+}
+
+impl Journal {
+    /// `who` writes it, for a person.
+    pub(super) fn new(kafka: Kafka, dead_letters: &str, who: Arc<str>) -> Self {
+        Self {
+            kafka,
+            topic: journal_of(dead_letters),
+            who,
+        }
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(super) fn who(&self) -> &str {
+        &self.who
+    }
+
+    /// Makes the topic where it is not there.
+    pub(super) async fn create(&self, replicas: i32) -> Result<()> {
+        let settings = [
+            ("cleanup.policy", "compact"),
+            // The lease goes by the broker's clock, the only one that all runs share.
+            ("message.timestamp.type", "LogAppendTime"),
+        ];
+        let created = self.kafka.create_topic(&self.topic, replicas, &settings);
+        created.await.map_err(|why| {
+            let what = format!("the topic {} cannot be made", self.topic);
+            Error::new(Kind::Unreachable, what).because(why)
+        })
+    }
+
+    /// `history` and what was written since.
+    pub(super) async fn catch_up(&self, history: History) -> Result<History> {
+        let at = (self.topic.clone(), 0);
+        let ends = async |end| {
+            let ends = self.kafka.ends(std::slice::from_ref(&at), end).await;
+            Ok::<_, Error>(ends.map_err(unreachable)?.get(&at).copied().unwrap_or(0))
+        };
+        let (first, end) = tokio::try_join!(ends(End::Earliest), ends(End::Latest))?;
+        let span = Span {
+            from: [(at.clone(), history.next.max(first))].into(),
+            to: [(at, end)].into(),
+        };
+        let (state, whole) = self
+            .kafka
+            .read(
+                span,
+                Instant::now() + PATIENCE,
+                (history, None),
+                |(history, wrong), message| {
+                    let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+                    let at = message.timestamp().to_millis().unwrap_or_default();
+                    match history.apply(&key, message.payload(), at) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(why) => {
+                            *wrong = Some((message.offset(), why));
+                            ControlFlow::Break(())
+                        }
+                    }
+                },
+            )
+            .await
+            .map_err(unreachable)?;
+        match state {
+            (_, Some((offset, why))) => Err(self.not_ours(offset, &why)),
+            (_, None) if !whole => Err(Error::new(
+                Kind::Deadline,
+                format!("the topic {} could not be read in time", self.topic),
+            )),
+            (mut history, None) => {
+                history.next = end;
+                Ok(history)
+            }
+        }
+    }
+
+    fn not_ours(&self, offset: i64, why: &str) -> Error {
+        let topic = &self.topic;
+        Error::new(
+            Kind::NotRight,
+            format!("{topic}/0/{offset} is not a record of this Caravan's"),
+        )
+        .because(why.to_owned())
+        .because("without it nobody knows what was sent back already")
+        .hint("use the Caravan that wrote it, or delete the topic if nothing was ever replayed")
+    }
+
+    /// Writes records; all are there when this returns.
+    pub(super) async fn write(
+        &self,
+        sender: &Producer,
+        records: impl IntoIterator<Item = (Key, Option<String>)>,
+    ) -> Result<()> {
+        let records: Vec<_> = records
+            .into_iter()
+            .map(|(key, value)| ProducerRecord {
+                topic: self.topic.clone(),
+                partition: Some(0),
+                key: Some(key.to_string().into_bytes()),
+                value: value.map(String::into_bytes),
+                headers: OwnedHeaders::new(),
+            })
+            .collect();
+        for chunk in records.chunks(CHUNK) {
+            for outcome in sender.send(chunk).await {
+                outcome.map_err(|why| {
+                    let what = format!("cannot write to the topic {}", self.topic);
+                    Error::new(Kind::Unreachable, what).because(why)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how far replays have come.
+    pub(super) async fn note(
+        &self,
+        sender: &Producer,
+        replays: impl IntoIterator<Item = (Place, Replay)>,
+    ) -> Result<()> {
+        let records = replays
+            .into_iter()
+            .map(|(source, replay)| (Key::Letter(source), Some(json(&replay))));
+        self.write(sender, records).await
+    }
+}
+
+/// Of a type of ours, which cannot fail.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|e| unreachable!("{e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(own: (i32, i64), group: Option<&str>) -> Letter {
+        Letter {
+            own: Place::new("dead", own.0, own.1),
+            source: Some(Place::new("orders", 2, 17)),
+            group: group.map(str::to_owned),
+            reason: None,
+            error: None,
+            attempts: None,
+            at: None,
+        }
+    }
+
+    fn history(state: &str) -> History {
+        let mut history = History::default();
+        let value = format!(r#"{{"seen":[10,0],"groups":["billing"],{state}}}"#);
+        history
+            .apply("letter:orders/2/17", Some(value.as_bytes()), 0)
+            .expect("a record");
+        history
+    }
+
+    fn progress(group: &str, committed: i64) -> Progress {
+        let at = ("orders".to_owned(), 2);
+        [(group.to_owned(), [(at, committed)].into())].into()
+    }
+
+    #[test]
+    fn a_letter_is_through_once_its_group_has_passed_it() {
+        let sent = history(r#""state":"sent","offset":40"#);
+        for (letter, progress, status) in [
+            (
+                letter((0, 9), Some("billing")),
+                progress("billing", 41),
+                Status::Replayed,
+            ),
+            (
+                letter((0, 9), Some("billing")),
+                progress("billing", 40),
+                Status::InFlight,
+            ),
+            (
+                letter((0, 9), Some("billing")),
+                Progress::new(),
+                Status::InFlight,
+            ),
+            // Two groups gave it up: each goes by its own offset.
+            (
+                letter((0, 9), Some("stock")),
+                progress("stock", 40),
+                Status::InFlight,
+            ),
+            // A group that nobody asked for: the replay's own.
+            (
+                letter((0, 9), Some("foreign")),
+                progress("billing", 41),
+                Status::Replayed,
+            ),
+            (
+                letter((0, 9), None),
+                progress("billing", 41),
+                Status::Replayed,
+            ),
+            // Written after the replay was planned: it was given up again from the same place.
+            (
+                letter((0, 10), Some("billing")),
+                progress("billing", 41),
+                Status::Waiting,
+            ),
+            (
+                letter((1, 0), Some("billing")),
+                progress("billing", 41),
+                Status::Waiting,
+            ),
+        ] {
+            assert_eq!(sent.status(&letter, &progress), status, "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn an_intent_alone_is_an_interrupted_replay() {
+        let history = history(r#""state":"intent","from":39"#);
+        let status = history.status(&letter((0, 9), None), &progress("billing", 99));
+        assert_eq!(status, Status::Interrupted);
+    }
+
+    #[test]
+    fn a_dismissed_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
+        let history = history(r#""state":"dismissed""#);
+        let status = |offset| history.status(&letter((0, offset), None), &Progress::new());
+        assert_eq!(status(9), Status::Dismissed);
+        assert_eq!(status(10), Status::Waiting);
+    }
+
+    #[test]
+    fn a_replay_is_forgotten_when_all_it_speaks_for_is_gone() {
+        let history = history(r#""state":"sent","offset":40"#);
+        assert!(history.outlived(&[(0, 9), (1, 0)].into()).is_empty());
+        assert_eq!(history.outlived(&[(0, 10), (1, 0)].into()).len(), 1);
+    }
+
+    #[test]
+    fn records_are_read_as_they_are_written() {
+        let replay = Replay {
+            seen: vec![10, 0],
+            groups: ["billing".to_owned()].into(),
+            state: State::Intent { from: 3 },
+        };
+        let text = json(&replay);
+        assert_eq!(
+            text,
+            r#"{"seen":[10,0],"groups":["billing"],"state":"intent","from":3}"#
+        );
+        assert_eq!(serde_json::from_str::<Replay>(&text).expect("ours"), replay);
+        let key = Key::Letter(Place::new("orders", 2, 17));
+        assert_eq!(key.to_string().parse(), Ok(key));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_told() {
+        let mut history = History::default();
+        for (key, value) in [
+            ("", "{}"),
+            ("letter:orders", "{}"),
+            ("letter:orders/1/2", "{}"),
+            (
+                "letter:orders/1/2",
+                r#"{"seen":[],"groups":[],"state":"lost"}"#,
+            ),
+            ("run:1", "{}"),
+            ("vote:1", "{}"),
+        ] {
+            let applied = history.apply(key, Some(value.as_bytes()), 0);
+            assert!(applied.is_err(), "{key} {value}");
+        }
+        let gone = history.apply("letter:orders/1/2", None, 0);
+        assert_eq!(gone, Ok(()));
+    }
+}

@@ -1,0 +1,186 @@
+//! What the headers of a dead letter say.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kafka::record::{Headers, Message};
+
+use super::Place;
+use declaration::LetterHeaders;
+
+/// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
+/// program may have put anything there.
+const MAX_WORD: usize = 120;
+
+/// A dead letter without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Where it stands in the dead-letter topic.
+    pub own: Place,
+    /// Where the message stood that was given up. None: whoever wrote it does not say.
+    pub source: Option<Place>,
+    /// The consumer group that gave it up.
+    pub group: Option<String>,
+    /// A short word.
+    pub reason: Option<String>,
+    /// The reason in words.
+    pub error: Option<String>,
+    pub attempts: Option<String>,
+    /// When it was given up; else when the letter was written.
+    pub at: Option<DateTime<Utc>>,
+}
+
+impl Letter {
+    /// Out of the headers, as they are called, and the place of a message on the dead-letter topic.
+    pub fn of(message: &impl Message, called: &LetterHeaders) -> Self {
+        let text = |name: &str| {
+            let headers = message.headers()?;
+            let header = headers.iter().filter(|h| h.key == name).last()?;
+            Some(String::from_utf8_lossy(header.value?).into_owned())
+        };
+        let word = |name: &str| text(name).map(|text| cut(&text, MAX_WORD).to_owned());
+        let parts = || {
+            Some(format!(
+                "{}/{}/{}",
+                text(&called.topic)?,
+                text(&called.partition)?,
+                text(&called.offset)?
+            ))
+        };
+        let source = match &called.source {
+            Some(name) => text(name),
+            None => parts(),
+        };
+        let source = source.and_then(|place| place.parse().ok());
+        let failed_at = text(&called.failed_at)
+            .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
+            .map(|at| at.to_utc());
+        let written_at = || DateTime::from_timestamp_millis(message.timestamp().to_millis()?);
+        Self {
+            own: Place::new(message.topic(), message.partition(), message.offset()),
+            source,
+            group: word(&called.group),
+            reason: word(&called.reason),
+            error: text(&called.error),
+            attempts: word(&called.attempts),
+            at: failed_at.or_else(written_at),
+        }
+    }
+
+    /// What it is known by: where its message stood, else where it stands itself.
+    pub fn id(&self) -> &Place {
+        self.source.as_ref().unwrap_or(&self.own)
+    }
+
+    /// None: not known. A letter from the future, by another clock, is just written.
+    pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        Some((now - self.at?).to_std().unwrap_or_default())
+    }
+}
+
+/// At most `max` bytes of `text`.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use kafka::record::{Header, OwnedHeaders, OwnedMessage, Timestamp};
+
+    use super::*;
+
+    /// A message on the dead-letter topic `dead`.
+    pub(crate) fn message(
+        (partition, offset): (i32, i64),
+        headers: &[(&str, &str)],
+    ) -> OwnedMessage {
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| {
+                let value = Some(*value);
+                all.insert(Header { key, value })
+            });
+        let (value, key) = (Some(b"v".to_vec()), Some(b"k".to_vec()));
+        let written = Timestamp::CreateTime(1_000);
+        OwnedMessage::new(
+            value,
+            key,
+            "dead".to_owned(),
+            written,
+            partition,
+            offset,
+            Some(headers),
+        )
+    }
+
+    fn of(message: &OwnedMessage) -> Letter {
+        Letter::of(message, &LetterHeaders::default())
+    }
+
+    #[test]
+    fn headers_may_have_other_names() {
+        let called = LetterHeaders {
+            source: Some("x-source".to_owned()),
+            reason: "x-reason".to_owned(),
+            ..LetterHeaders::default()
+        };
+        let headers = [("x-source", "orders/2/17"), ("x-reason", "out of stock")];
+        let letter = Letter::of(&message((1, 5), &headers), &called);
+        assert_eq!(letter.id(), &Place::new("orders", 2, 17));
+        assert_eq!(letter.reason.as_deref(), Some("out of stock"));
+        assert_eq!(letter.group, None);
+        assert!(called.has("x-source") && called.has("dlq-replay-of") && !called.has("trace"));
+    }
+
+    #[test]
+    fn a_letter_is_known_by_where_its_message_stood() {
+        let letter = of(&message(
+            (1, 5),
+            &[
+                ("dlq-topic", "orders"),
+                ("dlq-partition", "2"),
+                ("dlq-offset", "17"),
+                ("dlq-group", "billing"),
+                ("dlq-error-kind", "not-json"),
+                ("dlq-failed-at", "1970-01-01T00:01:00Z"),
+            ],
+        ));
+        assert_eq!(letter.id(), &Place::new("orders", 2, 17));
+        assert_eq!(letter.own, Place::new("dead", 1, 5));
+        assert_eq!(letter.group.as_deref(), Some("billing"));
+        assert_eq!(letter.reason.as_deref(), Some("not-json"));
+        let now = DateTime::from_timestamp(90, 0).expect("a time");
+        assert_eq!(letter.age(now), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_letter_of_another_program_is_known_by_its_own_place() {
+        for headers in [
+            vec![("x-death", "1")],
+            vec![
+                ("dlq-topic", "orders"),
+                ("dlq-partition", "2"),
+                ("dlq-offset", "many"),
+            ],
+        ] {
+            let letter = of(&message((1, 5), &headers));
+            assert_eq!(letter.source, None);
+            assert_eq!(letter.id(), &Place::new("dead", 1, 5));
+            assert_eq!(letter.at, DateTime::from_timestamp(1, 0));
+        }
+    }
+
+    #[test]
+    fn absurd_words_are_cut_and_the_future_is_no_age() {
+        let long = "é".repeat(200);
+        let letter = of(&message(
+            (0, 0),
+            &[
+                ("dlq-error-kind", &long),
+                ("dlq-failed-at", "2999-01-01T00:00:00Z"),
+            ],
+        ));
+        assert_eq!(letter.reason.as_deref().map(str::len), Some(MAX_WORD));
+        assert_eq!(letter.age(DateTime::UNIX_EPOCH), Some(Duration::ZERO));
+    }
+}

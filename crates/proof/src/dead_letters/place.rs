@@ -1,0 +1,89 @@
+//! Where a message stands, or stood: what a dead letter is known by.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use kafka::Partition;
+
+/// `TOPIC/PARTITION/OFFSET`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Shared by the places of one topic, where there are many.
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl Place {
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+            offset,
+        }
+    }
+
+    /// Its topic and partition.
+    pub fn partition(&self) -> Partition {
+        (self.topic.to_string(), self.partition)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "a place is TOPIC/PARTITION/OFFSET, for instance orders/2/17".to_owned();
+        let mut parts = text.rsplitn(3, '/');
+        let (offset, partition, topic) = (parts.next(), parts.next(), parts.next());
+        let number = |part: Option<&str>| part.and_then(|p| p.parse::<u64>().ok());
+        match (topic, number(partition), number(offset)) {
+            (Some(topic), Some(partition), Some(offset))
+                if !topic.is_empty() && !topic.contains('/') =>
+            {
+                Ok(Self {
+                    topic: topic.into(),
+                    partition: i32::try_from(partition).map_err(|_| wrong())?,
+                    offset: i64::try_from(offset).map_err(|_| wrong())?,
+                })
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_written_as_it_is_read() {
+        let place: Place = "a.b_c-d/2/17".parse().expect("a place");
+        assert_eq!(place, Place::new("a.b_c-d", 2, 17));
+        assert_eq!(place.to_string(), "a.b_c-d/2/17");
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in [
+            "",
+            "orders",
+            "orders/1",
+            "/1/2",
+            "orders/x/2",
+            "orders/1/-2",
+            "orders/-1/2",
+            "a/b/1/2",
+            "orders/99999999999/1",
+            "orders/1/99999999999999999999",
+        ] {
+            let why = text.parse::<Place>().expect_err(text);
+            assert!(why.contains("TOPIC/PARTITION/OFFSET"), "{text}: {why}");
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Sending letters back to their own topics and partitions, in rounds of growing size.
+//!
+//! A round is written down as intended, sent, written down as sent, and awaited until the groups
+//! that gave the letters up have passed them. A worker commits an offset only after the dead
+//! letter for it is written: so once a group has passed, a letter that came straight back is there
+//! to be seen, and nothing more is sent.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka::record::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    DeadLetters, Event, Letter, Place, Tell,
+    journal::{Journal, Key, Replay, State},
+    lease::Lease,
+    plan::{Item, Plan},
+    unreachable,
+};
+use declaration::LetterHeaders;
+use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Partition,
+    offsets::End,
+    read::{Reader, Span},
+    send::{Producer, ProducerRecord},
+};
+
+/// The first round is one letter; each next one is ten times as large, up to this.
+const MAX_ROUND: usize = 1_000;
+/// What a round may hold in memory, besides its last letter.
+const MAX_ROUND_BYTES: usize = 8 * 1024 * 1024;
+/// Between two looks at how far the groups have come.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A letter that was sent back and given up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// Where it stood at first.
+    pub was: Place,
+    /// What it is known by now, and why it was given up.
+    pub letter: Letter,
+}
+
+/// How a replay ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Were to be sent.
+    pub planned: usize,
+    pub sent: usize,
+    /// Passed by the groups that had given them up, and not given up again.
+    pub passed: usize,
+    /// Why no more was sent, if so.
+    pub returned: Vec<Returned>,
+    /// Could not be sent: gone from the dead-letter topic, or sent by another run, since planned.
+    pub gone: usize,
+}
+
+impl DeadLetters {
+    /// Carries a plan out. `patience`: how long each round may take to be passed.
+    ///
+    /// # Errors
+    /// Another run is at work, a group does not pass in time, or Kafka does not answer. What was
+    /// sent is written down, and said.
+    pub async fn replay(
+        &self,
+        plan: Plan,
+        patience: Duration,
+        cancel: &CancellationToken,
+        tell: Tell,
+    ) -> Result<Outcome> {
+        self.expect_readers(&plan).await?;
+        let journal = self.journal();
+        let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
+        journal.create(replicas).await?;
+        let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
+        let Plan {
+            send,
+            settled,
+            seen,
+            history: before,
+            ..
+        } = plan;
+        let start = super::journal::History::default();
+        let (lease, history) =
+            Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await?;
+        // What another run has touched since the plan was made is no longer as it was shown.
+        let untouched = |source: &Place| before.at(source) == history.at(source);
+        let planned = send.len();
+        let items: HashMap<(i32, i64), Item> = send
+            .into_iter()
+            .filter(|item| untouched(&item.source))
+            .map(|item| (item.own, item))
+            .collect();
+        let first = self.kafka.ends(&self.partitions(), End::Earliest).await;
+        let first = first.map_err(unreachable)?;
+        let first = first.into_iter().map(|((_, p), offset)| (p, offset));
+        let outlived = history.outlived(&first.collect());
+        let cursor = self.span().await?.to;
+        let mut run = Run {
+            letters: self,
+            journal,
+            sender,
+            lease,
+            seen,
+            items: Arc::new(items),
+            cursor,
+            patience,
+            cancel,
+            tell,
+            outcome: Outcome {
+                planned,
+                ..Outcome::default()
+            },
+        };
+        let settled = settled.into_iter().filter(|(source, _)| untouched(source));
+        let settled = settled.filter_map(|(source, offset)| {
+            let replay = history.at(&source)?.clone();
+            let state = State::Sent { offset };
+            Some((source, Replay { state, ..replay }))
+        });
+        let outcome = run.all(settled.collect(), outlived).await;
+        let Run {
+            lease,
+            outcome: told,
+            ..
+        } = run;
+        lease.release().await;
+        match outcome {
+            Ok(()) => Ok(told),
+            Err(error) => Err(error.because(so_far(&told))),
+        }
+    }
+
+    /// Nothing is sent where nobody is there to process it.
+    async fn expect_readers(&self, plan: &Plan) -> Result<()> {
+        let groups = self.kafka.groups().await.map_err(unreachable)?;
+        let needed: HashSet<&String> = plan
+            .send
+            .iter()
+            .flat_map(|item| item.groups.iter())
+            .collect();
+        let idle = needed.into_iter().filter(|name| {
+            let group = groups.iter().find(|g| g.name == **name);
+            group.is_none_or(|g| g.members.is_empty())
+        });
+        let mut idle: Vec<_> = idle.map(String::as_str).collect();
+        idle.sort_unstable();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let what = format!("nobody is in group {}: nothing was sent", idle.join(", "));
+        Err(Error::new(Kind::NotRight, what)
+            .because("what is sent back is processed by the group that gave it up"))
+    }
+}
+
+fn so_far(outcome: &Outcome) -> String {
+    format!(
+        "sent so far: {} of {}, of which {} went through; the others may be replayed again",
+        outcome.sent, outcome.planned, outcome.passed
+    )
+}
+
+struct Run<'a> {
+    letters: &'a DeadLetters,
+    journal: Journal,
+    sender: Arc<Producer>,
+    lease: Lease,
+    seen: Vec<i64>,
+    /// By where they stand on the dead-letter topic.
+    items: Arc<HashMap<(i32, i64), Item>>,
+    /// Up to where the dead-letter topic was looked through for letters that came back.
+    cursor: kafka::offsets::Offsets,
+    patience: Duration,
+    cancel: &'a CancellationToken,
+    tell: Tell,
+    outcome: Outcome,
+}
+
+/// A letter that was sent: where to, and who is to pass it.
+struct Sent {
+    source: Place,
+    target: Place,
+    own: (i32, i64),
+}
+
+impl Run<'_> {
+    async fn all(&mut self, settled: Vec<(Place, Replay)>, outlived: Vec<Place>) -> Result<()> {
+        self.journal.note(&self.sender, settled).await?;
+        let forgotten = outlived
+            .into_iter()
+            .map(|source| (Key::Letter(source), None));
+        self.journal.write(&self.sender, forgotten).await?;
+        let mut reader = self
+            .letters
+            .kafka
+            .reader(self.span())
+            .await
+            .map_err(unreachable)?;
+        let mut size = 1;
+        loop {
+            let messages = self.read(&mut reader, size).await?;
+            if messages.is_empty() {
+                self.outcome.gone = self.outcome.planned - self.outcome.sent;
+                return Ok(());
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Error::new(Kind::Interrupted, "interrupted"));
+            }
+            let sent = self.send(&messages).await?;
+            self.wait(&sent).await?;
+            self.look_back(&sent).await?;
+            let (passed, of) = (self.outcome.passed, self.outcome.planned);
+            (self.tell)(Event::Passed { passed, of });
+            if !self.outcome.returned.is_empty() || self.outcome.sent == self.items.len() {
+                self.outcome.gone = self.outcome.planned - self.items.len();
+                return Ok(());
+            }
+            size = (size * 10).min(MAX_ROUND);
+        }
+    }
+
+    /// From the first to the last letter that is to be sent.
+    fn span(&self) -> Span {
+        let mut span = Span::default();
+        for (partition, offset) in self.items.keys() {
+            let at = (self.letters.topic.clone(), *partition);
+            let from = span.from.entry(at.clone()).or_insert(*offset);
+            *from = (*from).min(*offset);
+            let to = span.to.entry(at).or_insert(offset + 1);
+            *to = (*to).max(offset + 1);
+        }
+        span
+    }
+
+    async fn read(&self, reader: &mut Reader, size: usize) -> Result<Vec<OwnedMessage>> {
+        let items = Arc::clone(&self.items);
+        let wanted = move |partition, offset| items.contains_key(&(partition, offset));
+        let deadline = Instant::now() + self.patience;
+        let round = reader.next(wanted, (size, MAX_ROUND_BYTES), deadline).await;
+        round.map_err(unreachable)
+    }
+
+    /// Sends one round.
+    async fn send(&mut self, messages: &[OwnedMessage]) -> Result<Vec<Sent>> {
+        let mut round: Vec<(&Item, &OwnedMessage)> = messages
+            .iter()
+            .filter_map(|m| Some((self.items.get(&(m.partition(), m.offset()))?, m)))
+            .collect();
+        // As they stood before, as far as that is up to us.
+        round.sort_by(|(a, _), (b, _)| a.source.cmp(&b.source));
+        let targets: HashSet<Partition> = round
+            .iter()
+            .map(|(item, _)| item.source.partition())
+            .collect();
+        let targets: Vec<_> = targets.into_iter().collect();
+        let ends = self.letters.kafka.ends(&targets, End::Latest).await;
+        let ends = ends.map_err(unreachable)?;
+        let replay = |item: &Item, state| Replay {
+            seen: self.seen.clone(),
+            groups: (*item.groups).clone(),
+            state,
+        };
+        let intents = round.iter().map(|(item, _)| {
+            let at = item.source.partition();
+            let from = ends.get(&at).copied().unwrap_or(0);
+            (item.source.clone(), replay(item, State::Intent { from }))
+        });
+        self.lease.check().await?;
+        self.journal.note(&self.sender, intents).await?;
+        let called = &self.letters.called;
+        let records: Vec<_> = round
+            .iter()
+            .map(|(item, m)| outgoing(item, m, called))
+            .collect();
+        self.lease.check().await?;
+        let outcomes = self.sender.send(&records).await;
+        let mut sent = Vec::new();
+        let mut failed = None;
+        for ((item, _), outcome) in round.iter().zip(outcomes) {
+            match outcome {
+                Ok(offset) => sent.push((*item, offset)),
+                Err(why) => failed = failed.or_else(|| Some((item.source.clone(), why))),
+            }
+        }
+        let dones = sent.iter().map(|(item, offset)| {
+            (
+                item.source.clone(),
+                replay(item, State::Sent { offset: *offset }),
+            )
+        });
+        self.journal.note(&self.sender, dones).await?;
+        let sent = sent.into_iter().map(|(item, offset)| Sent {
+            source: item.source.clone(),
+            target: Place::new(
+                Arc::clone(&item.source.topic),
+                item.source.partition,
+                offset,
+            ),
+            own: item.own,
+        });
+        let sent: Vec<_> = sent.collect();
+        self.outcome.sent += sent.len();
+        let of = self.outcome.planned;
+        (self.tell)(Event::Sent {
+            sent: self.outcome.sent,
+            of,
+        });
+        match failed {
+            None => Ok(sent),
+            Some((source, why)) => {
+                let what = format!("the dead letter of {source} is not known to be sent");
+                Err(Error::new(Kind::Unreachable, what)
+                    .because(why)
+                    .because("the next replay looks whether it was, before it sends it"))
+            }
+        }
+    }
+
+    /// Until the groups have passed what was sent.
+    async fn wait(&mut self, sent: &[Sent]) -> Result<()> {
+        let mut due: BTreeMap<String, BTreeMap<Partition, i64>> = BTreeMap::new();
+        for sent in sent {
+            let item = self.items.get(&sent.own).into_iter();
+            for group in item.flat_map(|item| item.groups.iter()) {
+                let partitions = due.entry(group.clone()).or_default();
+                let last = partitions.entry(sent.target.partition()).or_default();
+                *last = (*last).max(sent.target.offset);
+            }
+        }
+        let deadline = Instant::now() + self.patience;
+        for (group, partitions) in due {
+            self.wait_for(&group, &partitions, deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for(
+        &mut self,
+        group: &str,
+        due: &BTreeMap<Partition, i64>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let offsets = self.letters.kafka.group(group);
+        let partitions: Vec<_> = due.keys().cloned().collect();
+        loop {
+            let committed = offsets.committed(&partitions).await.map_err(unreachable)?;
+            let late = due
+                .iter()
+                .find(|(p, last)| committed.get(*p).is_none_or(|at| at <= *last));
+            let Some(((topic, partition), last)) = late else {
+                return Ok(());
+            };
+            if self.cancel.is_cancelled() {
+                return Err(Error::new(Kind::Interrupted, "interrupted"));
+            }
+            if Instant::now() >= deadline {
+                let within = humantime::format_duration(self.patience);
+                let what = format!("group {group} has not passed what was sent within {within}");
+                let at = committed.get(&(topic.clone(), *partition));
+                let at = at.map_or_else(|| "nothing yet".to_owned(), |at| format!("up to {at}"));
+                return Err(Error::new(Kind::Deadline, what)
+                    .because(format!("sent: {topic}/{partition}/{last}; committed: {at}")));
+            }
+            self.lease.check().await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Looks for letters of what was sent among those that were written since.
+    async fn look_back(&mut self, sent: &[Sent]) -> Result<()> {
+        let to = self.letters.span().await?.to;
+        let from = std::mem::replace(&mut self.cursor, to.clone());
+        let span = Span { from, to };
+        let mut targets: HashMap<Place, Place> = sent
+            .iter()
+            .map(|s| (s.target.clone(), s.source.clone()))
+            .collect();
+        let mut returned: Vec<Returned> = Vec::new();
+        if span.messages() > 0 {
+            let tell: Tell = Arc::new(|_| {});
+            let see = move |returned: &mut Vec<Returned>, letter: Letter| {
+                if let Some(was) = letter.source.as_ref().and_then(|s| targets.remove(s)) {
+                    returned.push(Returned { was, letter });
+                }
+            };
+            let mut see = see;
+            let (found, whole) = self
+                .letters
+                .each(
+                    span.clone(),
+                    self.patience,
+                    tell,
+                    returned,
+                    move |returned, letter, _| {
+                        see(returned, letter);
+                        ControlFlow::Continue(())
+                    },
+                )
+                .await?;
+            if !whole {
+                return Err(super::too_slow(&span, self.patience));
+            }
+            returned = found;
+        }
+        self.outcome.passed += sent.len() - returned.len();
+        self.outcome.returned = returned;
+        Ok(())
+    }
+}
+
+/// The message as it was, and the mark of a replay.
+fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> ProducerRecord {
+    let mut headers = OwnedHeaders::new();
+    if let Some(all) = letter.headers() {
+        for header in all.iter().filter(|h| !called.has(h.key)) {
+            headers = headers.insert(header);
+        }
+    }
+    let source = item.source.to_string();
+    headers = headers.insert(Header {
+        key: declaration::REPLAY_OF,
+        value: Some(&source),
+    });
+    ProducerRecord {
+        topic: item.source.topic.to_string(),
+        partition: Some(item.source.partition),
+        key: letter.key().map(<[u8]>::to_vec),
+        value: letter.payload().map(<[u8]>::to_vec),
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letters::letter::tests::message;
+
+    #[test]
+    fn a_letter_goes_back_as_it_came_with_the_mark_of_a_replay() {
+        let letter = message(
+            (1, 5),
+            &[
+                ("trace", "t1"),
+                ("dlq-topic", "orders"),
+                ("dlq-error", "no"),
+                ("synthetic", "true"),
+            ],
+        );
+        let item = Item {
+            source: Place::new("orders", 2, 17),
+            own: (1, 5),
+            groups: Arc::new(["billing".to_owned()].into()),
+            reason: None,
+        };
+        let record = outgoing(&item, &letter, &LetterHeaders::default());
+        assert_eq!(
+            (record.topic.as_str(), record.partition),
+            ("orders", Some(2))
+        );
+        assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
+        assert_eq!(record.value.as_deref(), Some(b"v".as_slice()));
+        let headers: Vec<_> = record
+            .headers
+            .iter()
+            .map(|h| (h.key, h.value.unwrap_or_default()))
+            .collect();
+        let expected: [(&str, &[u8]); 3] = [
+            ("trace", b"t1"),
+            ("synthetic", b"true"),
+            ("dlq-replay-of", b"orders/2/17"),
+        ];
+        assert_eq!(headers, expected);
+    }
+}

@@ -1,0 +1,271 @@
+//! What there is, grouped by reason, source and age, in memory that does not grow with it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    journal::{History, Status},
+    selection::Choices,
+};
+use diagnostics::Result;
+
+/// More different groups than this are counted together: another program may give each letter a
+/// reason of its own.
+const MAX_GROUPS: usize = 500;
+/// As many letters are named one by one, the newest.
+pub const MAX_LISTED: usize = 1_000;
+
+/// How long ago letters were given up, in steps that `--older-than` and `--newer-than` can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Age {
+    Hour,
+    Day,
+    Week,
+    Older,
+    Unknown,
+}
+
+impl Age {
+    fn of(age: Option<Duration>) -> Self {
+        const HOUR: u64 = 60 * 60;
+        match age.map(|age| age.as_secs()) {
+            None => Self::Unknown,
+            Some(..HOUR) => Self::Hour,
+            Some(..86_400) => Self::Day,
+            Some(..604_800) => Self::Week,
+            Some(_) => Self::Older,
+        }
+    }
+}
+
+/// What letters are grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    pub topic: Option<String>,
+    pub group: Option<String>,
+    pub reason: Option<String>,
+    pub age: Age,
+}
+
+/// Letters of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub letters: u64,
+    pub by_status: BTreeMap<Status, u64>,
+    pub oldest: Option<DateTime<Utc>>,
+    pub newest: Option<DateTime<Utc>>,
+    /// The oldest that waits, if any does; else the oldest.
+    pub example: Option<Place>,
+    /// What the example was chosen by.
+    example_rank: Option<(bool, Option<DateTime<Utc>>)>,
+}
+
+impl Tally {
+    pub fn count(&self, status: Status) -> u64 {
+        self.by_status.get(&status).copied().unwrap_or(0)
+    }
+
+    fn note(&mut self, letter: &Letter, status: Status) {
+        self.letters += 1;
+        *self.by_status.entry(status).or_default() += 1;
+        self.newest = self.newest.max(letter.at);
+        if self.oldest.is_none() || letter.at.is_some_and(|at| Some(at) < self.oldest) {
+            self.oldest = letter.at;
+        }
+        let rank = (status != Status::Waiting, letter.at);
+        if self.example_rank.is_none_or(|best| rank < best) {
+            self.example_rank = Some(rank);
+            self.example = Some(letter.id().clone());
+        }
+    }
+}
+
+/// What there is.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub all: Tally,
+    pub kinds: BTreeMap<Kind, Tally>,
+    /// Counted in `all` alone: there were too many kinds.
+    pub unsorted: u64,
+    /// The newest letters, oldest first, where they were asked for.
+    pub listed: Vec<(Letter, Status)>,
+    pub choices: Choices,
+    /// Letters that stand there, chosen or not; about, where the topic has gaps.
+    pub total: i64,
+    /// Not all of them were read in time.
+    pub incomplete: bool,
+}
+
+/// What a survey is to look at.
+pub struct Request {
+    pub selection: Selection,
+    /// Name letters one by one, too.
+    pub each: bool,
+    pub patience: Duration,
+}
+
+impl DeadLetters {
+    /// # Errors
+    /// Kafka does not answer.
+    pub async fn survey(&self, request: Request, tell: Tell) -> Result<Survey> {
+        let span = self.span().await?;
+        let total = span.messages();
+        if total == 0 {
+            return Ok(Survey::default());
+        }
+        let history = self.history().await?;
+        let progress = self.progress(&history).await?;
+        let mut surveyor = Surveyor {
+            history,
+            progress,
+            now: Utc::now(),
+            kinds: HashMap::new(),
+            listed: BTreeMap::new(),
+            survey: Survey {
+                total,
+                ..Survey::default()
+            },
+            request,
+        };
+        let patience = surveyor.request.patience;
+        surveyor.survey.total = total;
+        let (surveyor, whole) = self
+            .each(span, patience, tell, surveyor, |surveyor, letter, _| {
+                surveyor.note(letter);
+                ControlFlow::Continue(())
+            })
+            .await?;
+        let mut survey = surveyor.survey;
+        survey.incomplete = !whole;
+        survey.kinds = surveyor.kinds.into_iter().collect();
+        survey.listed = surveyor.listed.into_values().collect();
+        Ok(survey)
+    }
+}
+
+/// When a letter was given up, and where it stands.
+type ByTime = (Option<DateTime<Utc>>, Place);
+
+struct Surveyor {
+    history: History,
+    progress: Progress,
+    now: DateTime<Utc>,
+    request: Request,
+    kinds: HashMap<Kind, Tally>,
+    listed: BTreeMap<ByTime, (Letter, Status)>,
+    survey: Survey,
+}
+
+impl Surveyor {
+    fn note(&mut self, letter: Letter) {
+        self.survey.choices.note(&letter, &self.request.selection);
+        if !self.request.selection.chooses(&letter, self.now) {
+            return;
+        }
+        let status = self.history.status(&letter, &self.progress);
+        self.survey.all.note(&letter, status);
+        let kind = Kind {
+            topic: letter.source.as_ref().map(|s| s.topic.to_string()),
+            group: letter.group.clone(),
+            reason: letter.reason.clone(),
+            age: Age::of(letter.age(self.now)),
+        };
+        if self.kinds.len() < MAX_GROUPS || self.kinds.contains_key(&kind) {
+            self.kinds.entry(kind).or_default().note(&letter, status);
+        } else {
+            self.survey.unsorted += 1;
+        }
+        if self.request.each {
+            let key = (letter.at, letter.own.clone());
+            self.listed.insert(key, (letter, status));
+            if self.listed.len() > MAX_LISTED {
+                self.listed.pop_first();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_steps_that_the_flags_can_say() {
+        let age = |secs| Age::of(Some(Duration::from_secs(secs)));
+        assert_eq!(age(3_599), Age::Hour);
+        assert_eq!(age(3_600), Age::Day);
+        assert_eq!(age(86_400), Age::Week);
+        assert_eq!(age(604_800), Age::Older);
+        assert_eq!(Age::of(None), Age::Unknown);
+    }
+
+    #[test]
+    fn the_example_is_the_oldest_that_waits() {
+        let mut tally = Tally::default();
+        for (n, status) in [
+            (3, Status::Waiting),
+            (1, Status::Replayed),
+            (2, Status::Waiting),
+            (4, Status::Waiting),
+        ] {
+            let letter = Letter {
+                own: Place::new("dead", 0, n),
+                source: None,
+                group: None,
+                reason: None,
+                error: None,
+                attempts: None,
+                at: DateTime::from_timestamp(n, 0),
+            };
+            tally.note(&letter, status);
+        }
+        assert_eq!(tally.example, Some(Place::new("dead", 0, 2)));
+        assert_eq!(tally.oldest, DateTime::from_timestamp(1, 0));
+        assert_eq!(tally.newest, DateTime::from_timestamp(4, 0));
+        assert_eq!((tally.letters, tally.count(Status::Waiting)), (4, 3));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_letters() {
+        let mut surveyor = Surveyor {
+            history: History::default(),
+            progress: Progress::new(),
+            now: Utc::now(),
+            request: Request {
+                selection: Selection::default(),
+                each: true,
+                patience: Duration::ZERO,
+            },
+            kinds: HashMap::new(),
+            listed: BTreeMap::new(),
+            survey: Survey::default(),
+        };
+        for n in 0..2_000 {
+            surveyor.note(Letter {
+                own: Place::new("dead", 0, n),
+                source: None,
+                group: None,
+                reason: Some(format!("reason {n}")),
+                error: None,
+                attempts: None,
+                at: DateTime::from_timestamp(n, 0),
+            });
+        }
+        assert_eq!(surveyor.survey.all.letters, 2_000);
+        assert_eq!(surveyor.kinds.len(), MAX_GROUPS);
+        assert_eq!(surveyor.survey.unsorted, 1_500);
+        assert_eq!(surveyor.listed.len(), MAX_LISTED);
+        let (first, _) = surveyor.listed.first_key_value().expect("listed");
+        assert_eq!(
+            first.0,
+            DateTime::from_timestamp(1_000, 0),
+            "the newest are kept"
+        );
+    }
+}

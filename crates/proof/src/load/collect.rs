@@ -1,0 +1,140 @@
+//! Deletes what earlier runs had to leave: rows marked synthetic whose payments have gone through
+//! since, or never will.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::{drain, unreachable};
+use crate::{
+    probe::{
+        expected::{self, Step},
+        sources,
+    },
+    stores::postgres::Postgres,
+};
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka,
+    offsets::{End, lag, next},
+};
+
+/// What was collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Rows of each table, in the order of their deletion.
+    pub rows: Vec<(String, u64)>,
+    /// None: the database does not remember how old rows are, and all were deleted.
+    pub older_than: Option<DateTime<Utc>>,
+}
+
+/// Waits until every group on the flow's way has taken all that is there now, then deletes all rows
+/// that are marked synthetic and of that `age`.
+///
+/// # Errors
+/// `Usage`: no flow, Kafka or Postgres is declared. `Unreachable`: they do not answer. `Deadline`:
+/// a group has not come that far; nothing is deleted. `Interrupted`: nor then.
+pub async fn collect(
+    pipeline: &Pipeline,
+    age: Duration,
+    timeout: Duration,
+    cancel: &CancellationToken,
+) -> Result<Collected> {
+    let nowhere = |what: &str| {
+        let what = format!("the declaration does not say where {what} is");
+        Error::new(Kind::Usage, what)
+    };
+    let kafka = pipeline.kafka.as_ref().ok_or_else(|| nowhere("Kafka"))?;
+    let postgres = pipeline
+        .postgres
+        .as_ref()
+        .ok_or_else(|| nowhere("Postgres"))?;
+    let began = Utc::now();
+    let kafka = Kafka::connect(&kafka.address).await.map_err(unreachable)?;
+    taken(pipeline, &kafka, Instant::now() + timeout, cancel).await?;
+    let connecting = Postgres::connect_for_batches(&postgres.address);
+    let postgres = connecting.await.map_err(unreachable)?;
+    let timed = postgres.keeps_commit_times().await.map_err(unreachable)?;
+    let earliest = chrono::TimeDelta::from_std(age).ok();
+    let earliest = earliest.and_then(|age| began.checked_sub_signed(age));
+    let older_than = timed.then(|| earliest.unwrap_or(DateTime::UNIX_EPOCH));
+    let tables: Vec<_> = pipeline
+        .tables
+        .iter()
+        .rev()
+        .map(|t| t.name.clone())
+        .collect();
+    let deleted = postgres.delete_all_synthetic(&tables, older_than).await;
+    Ok(Collected {
+        rows: tables
+            .into_iter()
+            .zip(deleted.map_err(unreachable)?)
+            .collect(),
+        older_than,
+    })
+}
+
+/// Waits until what stands on the topics now is taken.
+async fn taken(
+    pipeline: &Pipeline,
+    kafka: &Kafka,
+    deadline: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let flow = crate::probe::flow(pipeline)?;
+    let steps = expected::steps(pipeline, flow, expected::Start::Entry);
+    let topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
+    let there = kafka.topics().await.map_err(unreachable)?;
+    let partitions_of = |names: &[String]| -> Vec<_> {
+        let own = there.iter().filter(|t| names.contains(&t.name));
+        own.flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p)))
+            .collect()
+    };
+    for group in sources::groups(pipeline, kafka, &topics)
+        .await
+        .map_err(unreachable)?
+    {
+        let partitions = partitions_of(&group.topics);
+        let (first, ends) = tokio::try_join!(
+            kafka.ends(&partitions, End::Earliest),
+            kafka.ends(&partitions, End::Latest)
+        )
+        .map_err(unreachable)?;
+        let mut before = None;
+        loop {
+            let committed = group.offsets.committed(&partitions).await;
+            let committed = committed.map_err(unreachable)?;
+            let mut behind = lag(&committed, &first, &ends);
+            if before == Some(behind) {
+                // It stands still: perhaps before what is no message.
+                let from = next(&committed, &first, &ends);
+                let last = kafka.ends_of_messages(&from, &ends).await;
+                behind = lag(&committed, &first, &last.map_err(unreachable)?);
+            }
+            if behind == 0 {
+                break;
+            }
+            before = Some(behind);
+            if cancel.is_cancelled() {
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    "interrupted; nothing is deleted",
+                ));
+            }
+            if Instant::now() > deadline {
+                let what = format!(
+                    "{} has yet to take {behind} events; nothing is deleted",
+                    group.service
+                );
+                return Err(Error::new(Kind::Deadline, what));
+            }
+            tokio::time::sleep(drain::PAUSE).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! How latencies are spread, in steps that double.
+
+use std::time::Duration;
+
+/// The first step's bound, microseconds.
+const FIRST: i64 = 500;
+
+/// How many values there are in each step: up to 0.5 ms, 1 ms, 2 ms and so on, and all that is
+/// longer (than 35 minutes) in the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Histogram([u32; Self::STEPS]);
+
+impl Histogram {
+    pub const STEPS: usize = 24;
+
+    /// Of microseconds.
+    pub(super) fn of(micros: &[i64]) -> Self {
+        let mut histogram = Self::default();
+        for value in micros {
+            let longer = |step: &usize| *value > FIRST << step;
+            let step = (0..Self::STEPS - 1).take_while(longer).count();
+            histogram.0[step] = histogram.0[step].saturating_add(1);
+        }
+        histogram
+    }
+
+    /// The longest that step `step` takes; None: there is no bound.
+    pub fn bound(step: usize) -> Option<Duration> {
+        let micros = u64::try_from(FIRST).unwrap_or_default();
+        (step + 1 < Self::STEPS).then(|| Duration::from_micros(micros << step))
+    }
+
+    /// How many values each step has.
+    pub fn counts(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// The steps that have any.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, u32)> {
+        let counts = self.0.iter().copied().enumerate();
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_in_the_first_step_that_takes_it() {
+        let histogram = Histogram::of(&[-5, 0, 500, 501, 1_000, 2_001, i64::MAX]);
+        let filled: Vec<_> = histogram.filled().collect();
+        assert_eq!(filled, [(0, 3), (1, 2), (3, 1), (23, 1)]);
+        let sum: u32 = histogram.counts().iter().sum();
+        assert_eq!(sum, 7, "none is lost");
+    }
+
+    #[test]
+    fn steps_double_and_the_last_has_no_end() {
+        assert_eq!(Histogram::bound(0), Some(Duration::from_micros(500)));
+        assert_eq!(Histogram::bound(2), Some(Duration::from_millis(2)));
+        assert_eq!(
+            Histogram::bound(22),
+            Some(Duration::from_micros(2_097_152_000))
+        );
+        assert_eq!(Histogram::bound(23), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Many synthetic payments at once, timed and accounted for one by one.
+//!
+//! In the order in which data passes: `pace` says when each is due; `send` posts the request or
+//! produces the first event; `drain` waits until every consumer group has passed them; `topics`
+//! and `rows` look, afterwards, at what each left on its way; `redeliver` sends it all again;
+//! `poison` puts a bad event between good ones; `ledger` holds what was seen, and
+//! `report` makes figures of it; `cleanup` takes the rows away again,
+//! `collect` those that earlier runs had to leave.
+//!
+//! While payments are under way nothing but offsets is asked, four times a second: the pipeline
+//! shares the machine. Kafka and Postgres remember when each event and each row was written
+//! (docs/decisions/0014-timed-by-what-is-stored.md).
+
+mod cleanup;
+pub mod collect;
+mod drain;
+mod histogram;
+mod ledger;
+mod pace;
+mod percentiles;
+pub mod poison;
+pub mod redeliver;
+pub mod report;
+mod rows;
+mod run;
+mod send;
+mod topics;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::probe::{self, expected, expected::Start};
+use declaration::Pipeline;
+use diagnostics::{Error, Kind, Result};
+use drain::Path;
+use ledger::Ledger;
+use poison::Bad;
+use report::Report;
+use rows::Tables;
+use run::{Run, Way};
+use send::Sender;
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many payments.
+    pub count: usize,
+    /// Payments per second; None is as fast as they are taken.
+    pub rate: Option<f64>,
+    /// How many may wait for their answer at one time; None: as many as suit the way in.
+    pub concurrency: Option<usize>,
+    /// Produce the first events instead of asking the entry service.
+    pub direct: bool,
+    /// Send everything again once it is through, and compare the rows.
+    pub redeliver: bool,
+    /// Instead of so many payments, a few, and a bad event between them.
+    pub poison: bool,
+    /// Leave the rows where they are.
+    pub keep: bool,
+    /// For the last effect, after the last payment was sent.
+    pub timeout: Duration,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    Sending {
+        sent: usize,
+        of: usize,
+    },
+    Sent {
+        sent: usize,
+        took: Duration,
+    },
+    /// Events on each topic since the start, in the order of the flow.
+    Passing {
+        topics: Vec<(String, i64)>,
+    },
+    /// By all consumer groups.
+    Passed {
+        payments: usize,
+        took: Duration,
+    },
+    Checking {
+        table: String,
+        done: usize,
+        of: usize,
+    },
+    Cleaning {
+        done: usize,
+        of: usize,
+    },
+}
+
+/// Sends the payments and accounts for them.
+///
+/// # Errors
+/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or
+/// Postgres do not answer, or no payment at all was accepted. `Interrupted`: with what was left.
+/// What is missing is no error: the report says so.
+pub async fn run(
+    pipeline: &Pipeline,
+    options: Options,
+    cancel: CancellationToken,
+    progress: UnboundedSender<Progress>,
+) -> Result<Report> {
+    let flow = probe::flow(pipeline)?;
+    let options = match options.poison {
+        true => Options {
+            count: poison::GOOD,
+            direct: true,
+            ..options
+        },
+        false => Options {
+            direct: options.direct || flow.entry.is_none(),
+            ..options
+        },
+    };
+    let start = match (&flow.event, options.direct) {
+        (_, false) => Start::Entry,
+        (Some(event), true) => Start::Event(&event.topic),
+        (None, true) => {
+            let what = "the declaration does not say what the first event is";
+            let flag = if options.poison {
+                "--poison"
+            } else {
+                "--direct"
+            };
+            let hint = format!("declare x-caravan.flow.event, or leave {flag} out");
+            return Err(Error::new(Kind::Usage, what).hint(hint));
+        }
+    };
+    let ledger = Ledger::new(expected::steps(pipeline, flow, start));
+    let sender = Sender::open(pipeline, flow, options.direct)?;
+    let path = Path::open(pipeline, flow, &ledger).await?;
+    let way = match options.poison {
+        true => Way::Poison(Box::new(Bad::open(pipeline, flow, &path.kafka).await?)),
+        false => Way::Payments(sender),
+    };
+    let run = Run {
+        path,
+        tables: Tables::open(pipeline, &ledger).await?,
+        options,
+        cancel,
+        progress,
+    };
+    run.send_and_account(pipeline, way, ledger).await
+}
+
+/// A part of the pipeline that has to be looked at does not answer.
+fn unreachable(why: String) -> Error {
+    Error::new(Kind::Unreachable, "the payments could not be followed").because(why)
+}

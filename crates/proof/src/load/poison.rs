@@ -1,0 +1,302 @@
+//! A bad event between good neighbours: it is to be given up with its reason, and they are to pass.
+
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka::record::{BorrowedMessage, Message};
+use tokio_util::sync::CancellationToken;
+
+use super::{drain, ledger::Payment, send::Epoch};
+use crate::{
+    dead_letters::{DeadLetters, Letter, Place},
+    probe::{beginning::fill, template::Values},
+};
+use declaration::{FirstEvent, Flow, LetterHeaders, Pipeline, Poison};
+use diagnostics::{Error, Kind, Result};
+use kafka::{
+    Kafka, Partition,
+    offsets::{End, Offsets},
+    partitioner,
+    read::Span,
+    send::ProducerRecord,
+};
+
+/// Good events on either side.
+const NEIGHBOURS: usize = 2;
+/// All of them.
+pub(super) const GOOD: usize = 2 * NEIGHBOURS;
+
+/// How often values are drawn anew for a key that lands beside the others'.
+const DRAWS: usize = 2_000;
+
+/// Within which the new dead letters have to be read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is no event of any pipeline.
+const NOT_JSON: &str = "caravan test-flow --poison: this is not JSON";
+
+/// A bad event, ready to be sent.
+pub(super) struct Bad<'a> {
+    flow: &'a Flow,
+    event: &'a FirstEvent,
+    poison: Option<&'a Poison>,
+    letters: DeadLetters,
+    /// What the letters' headers are called.
+    called: LetterHeaders,
+    kafka: Kafka,
+    /// Where the dead-letter topic ended before.
+    before: Offsets,
+    /// Partitions of the topics of the good and of the bad event.
+    partitions: (i32, i32),
+}
+
+/// The bad event, where it stood, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Poisoned {
+    pub place: Place,
+    /// The reason that was declared.
+    pub expected: Option<String>,
+    /// One for each group that gave it up.
+    pub letters: Vec<Letter>,
+    /// From its sending to its first letter.
+    pub took: Duration,
+    /// Why its letters could not be dismissed.
+    pub left: Option<String>,
+}
+
+impl Poisoned {
+    /// It was given up, with a reason, which is the one that was declared.
+    pub fn is_right(&self) -> bool {
+        let right = |letter: &Letter| match (&letter.reason, &self.expected) {
+            (Some(reason), Some(expected)) => reason == expected,
+            (Some(reason), None) => !reason.is_empty(),
+            (None, _) => false,
+        };
+        !self.letters.is_empty() && self.letters.iter().all(right) && self.left.is_none()
+    }
+}
+
+/// The bad event as it was sent.
+pub(super) struct Sent {
+    place: Place,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    at: Instant,
+}
+
+impl<'a> Bad<'a> {
+    /// # Errors
+    /// `Usage`: the declaration lacks the first event or the dead-letter topic. `Unreachable`:
+    /// Kafka.
+    pub(super) async fn open(pipeline: &Pipeline, flow: &'a Flow, kafka: &Kafka) -> Result<Self> {
+        let Some(event) = &flow.event else {
+            let what = "the declaration does not say what the first event is";
+            return Err(Error::new(Kind::Usage, what));
+        };
+        let poison = flow.poison.as_ref();
+        let letters = DeadLetters::open(pipeline, kafka.clone()).await?;
+        let there = kafka.topics().await.map_err(super::unreachable)?;
+        let count = |topic: &str| {
+            let topic = there.iter().find(|t| t.name == topic);
+            topic.map_or(0, |topic| topic.partitions)
+        };
+        let bad = poison.map_or(&event.topic, |poison| &poison.topic);
+        let dead: Vec<Partition> = (0..count(letters.topic()))
+            .map(|partition| (letters.topic().to_owned(), partition))
+            .collect();
+        let before = kafka.ends(&dead, End::Latest).await;
+        Ok(Self {
+            flow,
+            event,
+            poison,
+            kafka: kafka.clone(),
+            called: pipeline.letter_headers.clone(),
+            before: before.map_err(super::unreachable)?,
+            partitions: (count(&event.topic), count(bad)),
+            letters,
+        })
+    }
+
+    /// Sends the neighbours and, between them, the bad event, all to one partition.
+    ///
+    /// # Errors
+    /// The declaration, or Kafka does not take one.
+    pub(super) async fn send(&self) -> Result<(Vec<Payment>, Sent)> {
+        let epoch = Epoch::now();
+        let mut records = Vec::new();
+        let mut ids = Vec::new();
+        let mut home = None;
+        for _ in 0..GOOD {
+            let (id, record) = self.neighbour(&mut home)?;
+            ids.push(id);
+            records.push(record);
+        }
+        let partition = home.unwrap_or_default() % self.partitions.1.max(1);
+        let bad = self.bad(partition)?;
+        let (key, value) = (bad.key.clone(), bad.value.clone());
+        let topic = bad.topic.clone();
+        records.insert(NEIGHBOURS, bad);
+        let sender = self.kafka.producer().map_err(super::unreachable)?;
+        let sent = Instant::now();
+        let delivered = sender.send(&records).await.into_iter();
+        let offsets = delivered.collect::<Result<Vec<i64>, String>>();
+        let offsets = offsets.map_err(super::unreachable)?;
+        let (due, taken) = (epoch.micros(sent), epoch.micros(Instant::now()));
+        let payment = |id: String| Payment {
+            id: id.into_boxed_str(),
+            due,
+            taken,
+        };
+        let bad = Sent {
+            place: Place::new(topic, partition, offsets[NEIGHBOURS]),
+            key: key.unwrap_or_default(),
+            value: value.unwrap_or_default(),
+            at: sent,
+        };
+        Ok((ids.into_iter().map(payment).collect(), bad))
+    }
+
+    /// A good event whose key lands on the partition of the others, or else is put there.
+    fn neighbour(&self, home: &mut Option<i32>) -> Result<(String, ProducerRecord)> {
+        let mut draws = DRAWS;
+        loop {
+            let values = Values::draw(&self.flow.values);
+            let (id, mut record) = fill(self.event, &values)?;
+            let key = record.key.as_deref().unwrap_or_default();
+            let lands = partitioner::partition(key, self.partitions.0).unwrap_or_default();
+            let home = *home.get_or_insert(lands);
+            draws -= 1;
+            if lands == home || draws == 0 {
+                record.partition = Some(home);
+                return Ok((id, record));
+            }
+        }
+    }
+
+    fn bad(&self, partition: i32) -> Result<ProducerRecord> {
+        let values = Values::draw(&self.flow.values);
+        let (_, good) = fill(self.event, &values)?;
+        let (topic, key, value) = match self.poison {
+            None => (good.topic, good.key, NOT_JSON.as_bytes().to_vec()),
+            Some(poison) => {
+                let key = match &poison.key {
+                    Some(key) => Some(values.fill(key)?.into_bytes()),
+                    None => good.key,
+                };
+                let value = match &poison.body {
+                    serde_json::Value::String(text) => values.fill(text)?,
+                    body => values.fill_json(body)?.to_string(),
+                };
+                (poison.topic.clone(), key, value.into_bytes())
+            }
+        };
+        Ok(ProducerRecord {
+            topic,
+            partition: Some(partition),
+            key,
+            value: Some(value),
+            headers: good.headers,
+        })
+    }
+
+    /// Waits for the bad event's letters, till `deadline`, then dismisses them.
+    ///
+    /// # Errors
+    /// Kafka does not answer.
+    pub(super) async fn letters(
+        &self,
+        sent: Sent,
+        deadline: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<Poisoned, String> {
+        let place = sent.place.clone();
+        let mut poisoned = Poisoned {
+            place: sent.place.clone(),
+            expected: self.poison.and_then(|poison| poison.reason.clone()),
+            letters: Vec::new(),
+            took: Duration::ZERO,
+            left: None,
+        };
+        let at = sent.at;
+        let sent = Arc::new(sent);
+        loop {
+            poisoned.letters = self.read(Arc::clone(&sent)).await?;
+            poisoned.took = at.elapsed();
+            let found = !poisoned.letters.is_empty();
+            if found || Instant::now() > deadline || cancel.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(drain::PAUSE).await;
+        }
+        let written = poisoned.letters.iter().filter_map(|letter| letter.at).min();
+        if let Some(took) = written.and_then(|at| (chrono::Utc::now() - at).to_std().ok()) {
+            poisoned.took = poisoned.took.saturating_sub(took);
+        }
+        if !poisoned.letters.is_empty() {
+            let dismissed = self.letters.dismiss(&poisoned.letters).await;
+            poisoned.left = dismissed.err().map(|why| format!("{place}: {why}"));
+        }
+        Ok(poisoned)
+    }
+
+    async fn read(&self, sent: Arc<Sent>) -> Result<Vec<Letter>, String> {
+        let partitions: Vec<Partition> = self.before.keys().cloned().collect();
+        let span = Span {
+            from: self.before.clone(),
+            to: self.kafka.ends(&partitions, End::Latest).await?,
+        };
+        let called = self.called.clone();
+        let see = move |letters: &mut Vec<Letter>, message: &BorrowedMessage<'_>| {
+            let letter = Letter::of(message, &called);
+            let own = match &letter.source {
+                Some(source) => *source == sent.place,
+                // Another program's, which does not say where its message stood.
+                None => message.key() == Some(&sent.key) && message.payload() == Some(&sent.value),
+            };
+            letters.extend(own.then_some(letter));
+            ControlFlow::Continue(())
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let (letters, _) = self.kafka.read(span, deadline, Vec::new(), see).await?;
+        Ok(letters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poisoned(reasons: &[Option<&str>], expected: Option<&str>) -> Poisoned {
+        let letter = |reason: &Option<&str>| Letter {
+            own: Place::new("dead", 0, 3),
+            source: Some(Place::new("paid", 0, 7)),
+            group: None,
+            reason: reason.map(str::to_owned),
+            error: None,
+            attempts: None,
+            at: None,
+        };
+        Poisoned {
+            place: Place::new("paid", 0, 7),
+            expected: expected.map(str::to_owned),
+            letters: reasons.iter().map(letter).collect(),
+            took: Duration::ZERO,
+            left: None,
+        }
+    }
+
+    #[test]
+    fn poison_is_to_be_given_up_with_its_reason() {
+        assert!(poisoned(&[Some("not-json")], None).is_right());
+        assert!(poisoned(&[Some("not-json")], Some("not-json")).is_right());
+        assert!(!poisoned(&[], None).is_right());
+        assert!(!poisoned(&[None], None).is_right());
+        assert!(!poisoned(&[Some("not-json"), Some("late")], Some("not-json")).is_right());
+        let mut left = poisoned(&[Some("not-json")], None);
+        left.left = Some("another run is at work".to_owned());
+        assert!(!left.is_right());
+    }
+}

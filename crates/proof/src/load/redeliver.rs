@@ -1,0 +1,395 @@
+//! Sends the payments' events again, and their first ones under new ids, and asserts that no row
+//! changes: what at-least-once delivery does on a bad day, done on purpose.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use kafka::record::{Message, OwnedMessage};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    drain::{self, Until},
+    ledger::Payment,
+    rows::BATCH,
+    run::Run,
+    topics,
+};
+use declaration::FirstEvent;
+use kafka::{
+    offsets::Offsets,
+    read::Span,
+    send::{Producer, ProducerRecord},
+};
+
+/// Events in memory at one time.
+const CHUNK: (usize, usize) = (1_000, 8 << 20);
+
+/// Within which one topic has to be read.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long rows may go on changing by themselves before they are compared.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Of as many payments the rows themselves are kept, so that a difference can be shown.
+const KEPT: usize = 1_000;
+
+/// As many changed payments are named.
+const NAMED: usize = 20;
+
+/// What was sent again, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redelivery {
+    /// Events of each topic, as they stood there.
+    pub sent: Vec<(String, usize)>,
+    pub renamed: Renamed,
+    /// Rows of each table, of all payments together.
+    pub compared: Vec<(String, usize)>,
+    /// Payments whose rows of a table are not what they were.
+    pub changes: usize,
+    /// The first of them.
+    pub named: Vec<Change>,
+    /// What of it was not taken in time, in words.
+    pub pending: Option<String>,
+}
+
+/// The first events under new ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renamed {
+    Sent(usize),
+    /// Why they were not sent.
+    Skipped(String),
+}
+
+/// One payment's rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub correlation_id: String,
+    pub table: String,
+    pub before: usize,
+    pub after: usize,
+    /// JSON of rows that are there no more, and of those that are new; None where there are too
+    /// many payments to keep rows.
+    pub rows: Option<(Vec<String>, Vec<String>)>,
+}
+
+impl Redelivery {
+    /// Nothing changed, and everything was taken.
+    pub fn is_right(&self) -> bool {
+        self.changes == 0 && self.pending.is_none()
+    }
+}
+
+/// One payment's rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Print {
+    count: usize,
+    /// SHA-256 of all of them.
+    sum: [u8; 32],
+    kept: Option<Vec<String>>,
+}
+
+/// By table, then by payment.
+type Prints = Vec<Vec<Print>>;
+
+impl Run {
+    /// Sends again all that the payments' events left between `from` and now.
+    ///
+    /// # Errors
+    /// Kafka or Postgres do not answer.
+    pub(super) async fn redeliver(
+        &self,
+        event: Option<&FirstEvent>,
+        payments: &[Payment],
+        from: &Offsets,
+    ) -> Result<Redelivery, String> {
+        let before = self.quiet(payments).await?;
+        let to = self.path.ends().await?;
+        let sender = self.path.kafka.producer()?;
+        let mut sent = Vec::new();
+        let mut renamed = (0, 0);
+        for topic in self.path.names() {
+            let of_topic = |offsets: &Offsets| {
+                let own = offsets.iter().filter(|((name, _), _)| name == topic);
+                own.map(|(p, at)| (p.clone(), *at)).collect()
+            };
+            let span = Span {
+                from: of_topic(from),
+                to: of_topic(&to),
+            };
+            let own = event.filter(|event| event.topic == topic);
+            let id = own.and_then(|event| event.id.as_deref());
+            let again = self.send_again(&sender, span, payments, id).await?;
+            sent.push((topic.to_owned(), again.sent));
+            renamed = (renamed.0 + again.renamed, renamed.1 + again.without_id);
+        }
+        let until = Until::Deadline(Instant::now() + self.options.timeout, &self.cancel);
+        let drained = self.path.drain(&to, payments.len(), until, &self.progress);
+        let pending = drained.await?.pending;
+        let after = self.prints(payments).await?;
+        let names: Vec<&str> = self.tables.names().collect();
+        let (changes, named) = compare(payments, &names, &before, &after);
+        Ok(Redelivery {
+            sent,
+            renamed: outcome(event, renamed),
+            compared: names
+                .iter()
+                .zip(&before)
+                .map(|(t, prints)| total(t, prints))
+                .collect(),
+            changes,
+            named,
+            pending,
+        })
+    }
+
+    /// Sends the payments' events of a span, which is one topic's, as they are; and once more with
+    /// a new id at the pointer `id`.
+    async fn send_again(
+        &self,
+        sender: &Producer,
+        span: Span,
+        payments: &[Payment],
+        id: Option<&str>,
+    ) -> Result<Again, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut reader = self.path.kafka.reader(span).await?;
+        let mut again = Again::default();
+        loop {
+            let messages = reader.next(|_, _| true, CHUNK, deadline).await?;
+            if messages.is_empty() {
+                break;
+            }
+            let own = messages.iter().filter(|message| {
+                topics::payment(&self.path.correlation, payments, *message).is_some()
+            });
+            let mut records = Vec::new();
+            for message in own {
+                records.push(record(message, message.payload().map(<[u8]>::to_vec)));
+                again.sent += 1;
+                let Some(id) = id else {
+                    continue;
+                };
+                match rename(message.payload().unwrap_or_default(), id) {
+                    Some(value) => {
+                        records.push(record(message, Some(value)));
+                        again.renamed += 1;
+                    }
+                    None => again.without_id += 1,
+                }
+            }
+            for delivered in sender.send(&records).await {
+                delivered.map_err(|why| format!("an event could not be sent again: {why}"))?;
+            }
+        }
+        Ok(again)
+    }
+
+    /// The rows, once they have stopped changing by themselves.
+    async fn quiet(&self, payments: &[Payment]) -> Result<Prints, String> {
+        let deadline = Instant::now() + QUIET;
+        let mut prints = self.prints(payments).await?;
+        loop {
+            tokio::time::sleep(drain::PAUSE).await;
+            let next = self.prints(payments).await?;
+            if next == prints || Instant::now() > deadline {
+                return Ok(next);
+            }
+            prints = next;
+        }
+    }
+
+    async fn prints(&self, payments: &[Payment]) -> Result<Prints, String> {
+        let keep = payments.len() <= KEPT;
+        let mut prints = Prints::new();
+        for name in self.tables.names() {
+            let mut of_table = Vec::with_capacity(payments.len());
+            for chunk in payments.chunks(BATCH) {
+                let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
+                let rows = self.tables.rows(name, &ids).await?;
+                of_table.extend(rows.into_iter().map(|rows| Print::of(rows, keep)));
+            }
+            prints.push(of_table);
+        }
+        Ok(prints)
+    }
+}
+
+/// What was sent again of one topic.
+#[derive(Debug, Default)]
+struct Again {
+    sent: usize,
+    renamed: usize,
+    without_id: usize,
+}
+
+impl Print {
+    fn of(rows: Vec<String>, keep: bool) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut sum = Sha256::new();
+        for row in &rows {
+            // JSON has no zero byte: rows do not run together.
+            sum.update(row);
+            sum.update([0]);
+        }
+        Self {
+            count: rows.len(),
+            sum: sum.finalize().into(),
+            kept: keep.then_some(rows),
+        }
+    }
+}
+
+/// The same key, headers and partition, so that it comes where the first one came.
+fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
+    ProducerRecord {
+        topic: message.topic().to_owned(),
+        partition: Some(message.partition()),
+        key: message.key().map(<[u8]>::to_vec),
+        value,
+        headers: message.headers().cloned().unwrap_or_default(),
+    }
+}
+
+/// The event with another id at `pointer`; None where it has none there.
+fn rename(event: &[u8], pointer: &str) -> Option<Vec<u8>> {
+    let mut event: Value = serde_json::from_slice(event).ok()?;
+    let id = event.pointer_mut(pointer).filter(|id| id.is_string())?;
+    *id = Uuid::new_v4().to_string().into();
+    Some(event.to_string().into_bytes())
+}
+
+fn outcome(event: Option<&FirstEvent>, (renamed, without_id): (usize, usize)) -> Renamed {
+    let skipped = |why: &str| Renamed::Skipped(why.to_owned());
+    match event.map(|event| event.id.as_deref()) {
+        None => skipped("x-caravan.flow.event does not say what the first event is"),
+        Some(None) => skipped("x-caravan.flow.event.id does not say where an event's id stands"),
+        Some(Some(pointer)) if without_id > 0 => {
+            Renamed::Skipped(format!("{without_id} first events have no id at {pointer}"))
+        }
+        Some(Some(_)) => Renamed::Sent(renamed),
+    }
+}
+
+fn total(table: &str, prints: &[Print]) -> (String, usize) {
+    (
+        table.to_owned(),
+        prints.iter().map(|print| print.count).sum(),
+    )
+}
+
+/// How many payments' tables differ, and the first of them.
+fn compare(
+    payments: &[Payment],
+    tables: &[&str],
+    before: &Prints,
+    after: &Prints,
+) -> (usize, Vec<Change>) {
+    let mut changes = 0;
+    let mut named = Vec::new();
+    for ((table, before), after) in tables.iter().zip(before).zip(after) {
+        for ((payment, before), after) in payments.iter().zip(before).zip(after) {
+            if before == after {
+                continue;
+            }
+            changes += 1;
+            if named.len() < NAMED {
+                named.push(Change {
+                    correlation_id: payment.id.to_string(),
+                    table: (*table).to_owned(),
+                    before: before.count,
+                    after: after.count,
+                    rows: before
+                        .kept
+                        .as_deref()
+                        .zip(after.kept.as_deref())
+                        .map(differing),
+                });
+            }
+        }
+    }
+    (changes, named)
+}
+
+/// Rows that are on one side only.
+fn differing((before, after): (&[String], &[String])) -> (Vec<String>, Vec<String>) {
+    let mut balance: BTreeMap<&String, i64> = BTreeMap::new();
+    before
+        .iter()
+        .for_each(|row| *balance.entry(row).or_default() -= 1);
+    after
+        .iter()
+        .for_each(|row| *balance.entry(row).or_default() += 1);
+    let only = |sign: i64| {
+        let rows = balance.iter().filter(|(_, n)| n.signum() == sign);
+        rows.map(|(row, _)| (*row).clone()).collect()
+    };
+    (only(-1), only(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payments() -> Vec<Payment> {
+        let payment = |id: &str| Payment {
+            id: id.into(),
+            due: 0,
+            taken: 0,
+        };
+        ["p-1", "p-2"].map(payment).into()
+    }
+
+    fn print(rows: &[&str]) -> Print {
+        Print::of(rows.iter().map(|row| (*row).to_owned()).collect(), true)
+    }
+
+    #[test]
+    fn a_changed_an_added_and_a_lost_row_are_shown() {
+        let before = vec![vec![print(&["a", "b"]), print(&["c"])]];
+        assert_eq!(compare(&payments(), &["t"], &before, &before), (0, vec![]));
+        let after = vec![vec![print(&["a", "B", "d"]), print(&["c"])]];
+        let (changes, named) = compare(&payments(), &["t"], &before, &after);
+        assert_eq!((changes, named[0].correlation_id.as_str()), (1, "p-1"));
+        assert_eq!((named[0].before, named[0].after), (2, 3));
+        let (gone, come) = named[0].rows.clone().expect("kept");
+        assert_eq!(
+            (gone, come),
+            (vec!["b".to_owned()], vec!["B".to_owned(), "d".to_owned()])
+        );
+    }
+
+    #[test]
+    fn rows_do_not_run_together_and_copies_count() {
+        assert_ne!(print(&["ab", "c"]).sum, print(&["a", "bc"]).sum);
+        let rows = |rows: &[&str]| rows.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>();
+        let (gone, come) = differing((&rows(&["a"]), &rows(&["a", "a"])));
+        assert_eq!((gone, come), (vec![], rows(&["a"])));
+    }
+
+    #[test]
+    fn without_their_rows_changes_are_still_counted() {
+        let sum = |rows: &[&str]| Print::of(rows.iter().map(|r| (*r).to_owned()).collect(), false);
+        let (before, after) = (vec![vec![sum(&["a"])]], vec![vec![sum(&["b"])]]);
+        let (changes, named) = compare(&payments(), &["t"], &before, &after);
+        assert_eq!((changes, &named[0].rows), (1, &None));
+    }
+
+    #[test]
+    fn an_event_gets_a_new_id_and_keeps_the_rest() {
+        let event = br#"{"eventId":"e-1","payload":{"n":1}}"#;
+        let renamed = rename(event, "/eventId").expect("has one");
+        let renamed: Value = serde_json::from_slice(&renamed).expect("JSON");
+        assert_ne!(renamed["eventId"], "e-1");
+        assert!(
+            renamed["eventId"]
+                .as_str()
+                .is_some_and(|id| id.parse::<Uuid>().is_ok())
+        );
+        assert_eq!(renamed["payload"]["n"], 1);
+        assert_eq!(rename(event, "/id"), None);
+        assert_eq!(rename(b"not json", "/eventId"), None);
+    }
+}

@@ -1,0 +1,332 @@
+//! What a load came to, in figures.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use super::pace::Lateness;
+use super::{
+    Options,
+    drain::Drained,
+    ledger::{Ledger, NEVER, Track, is_timed},
+    rows::Effects,
+};
+pub use super::{
+    histogram::Histogram,
+    percentiles::Spread,
+    poison::Poisoned,
+    redeliver::{Change, Redelivery, Renamed},
+    send::Outcome,
+};
+use crate::probe::{Cleanup, expected, hop::Place, kept};
+use declaration::Pipeline;
+
+/// As many payments are named of those that are not right.
+const NAMED: usize = 20;
+
+/// A load, accounted for.
+#[derive(Debug)]
+pub struct Report {
+    /// Payments that were to be sent.
+    pub count: usize,
+    pub rate: Option<f64>,
+    pub direct: bool,
+    pub sent: Outcome,
+    /// None where nothing tells when effects were there.
+    pub throughput: Option<Throughput>,
+    /// In the expected order.
+    pub hops: Vec<Passed>,
+    /// A payment that was not seen at a hop, or has too few rows there.
+    pub missing: Amiss,
+    /// A payment that has too many rows in a table.
+    pub surplus: Amiss,
+    /// What the consumer groups had not taken at the deadline, in words.
+    pub pending: Option<String>,
+    /// What became of the bad event, where one was sent.
+    pub poisoned: Option<Poisoned>,
+    /// What came of sending all again, or why that was not done, where it was asked for.
+    pub redelivery: Option<Result<Redelivery, String>>,
+    pub cleanup: Cleanup,
+    /// Tables in which rows stay, as declared.
+    pub kept: Vec<String>,
+}
+
+/// From the first effect to the last.
+#[derive(Debug, Clone, Copy)]
+pub struct Throughput {
+    /// Payments that came through, a second.
+    pub per_second: f64,
+    pub took: Duration,
+    pub source: Source,
+}
+
+/// What the first and the last effect are known by.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// The database remembers when it committed the first row of the first table and the last
+    /// row of the last one.
+    Commits {
+        first: DateTime<Utc>,
+        last: DateTime<Utc>,
+    },
+    /// A look at the consumer groups' offsets four times a second.
+    Offsets,
+}
+
+/// How many payments passed a hop, and how fast.
+#[derive(Debug)]
+pub struct Passed {
+    pub place: Place,
+    pub seen: usize,
+    /// Events beyond one a payment: redeliveries, which consumers drop.
+    pub copies: usize,
+    /// Since the payment was due.
+    pub since_due: Option<Spread>,
+    /// Since the event that this hop's service consumes was written; since the payment was due
+    /// where it consumes none.
+    pub since_input: Option<Spread>,
+}
+
+/// Payments that are not as declared at some hop.
+#[derive(Debug, Default)]
+pub struct Amiss {
+    /// Payments and hops, all of them.
+    pub total: usize,
+    /// The first of them.
+    pub named: Vec<Named>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Named {
+    pub correlation_id: String,
+    pub place: Place,
+    /// Rows that are there; None for an event.
+    pub rows: Option<i64>,
+}
+
+impl Report {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        options: Options,
+        ledger: &Ledger,
+        sent: Outcome,
+        effects: &Effects,
+        drained: &Drained,
+        cleanup: Cleanup,
+    ) -> Self {
+        let (missing, surplus) = amiss(ledger, effects);
+        let passed = |step| passed(pipeline, ledger, step);
+        Self {
+            count: options.count,
+            rate: options.rate,
+            direct: options.direct,
+            sent,
+            throughput: throughput(ledger.payments.len(), effects, drained),
+            hops: (0..ledger.steps.len()).map(passed).collect(),
+            missing,
+            surplus,
+            pending: drained.pending.clone(),
+            poisoned: None,
+            redelivery: None,
+            kept: match &cleanup {
+                Cleanup::Deleted(_) | Cleanup::Nothing => kept(pipeline, &ledger.steps),
+                Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
+            },
+            cleanup,
+        }
+    }
+
+    /// All payments were taken, seen everywhere and are cleaned up.
+    pub fn is_right(&self) -> bool {
+        self.sent.accepted == self.count
+            && self.missing.total == 0
+            && self.surplus.total == 0
+            && self.pending.is_none()
+            && self.poisoned.as_ref().is_none_or(Poisoned::is_right)
+            && self
+                .redelivery
+                .as_ref()
+                .is_none_or(|r| r.as_ref().is_ok_and(Redelivery::is_right))
+            && !matches!(self.cleanup, Cleanup::Failed(_))
+    }
+}
+
+fn throughput(payments: usize, effects: &Effects, drained: &Drained) -> Option<Throughput> {
+    let (took, source) = match (effects.first, effects.last, drained.first, drained.last) {
+        (Some(first), Some(last), _, _) => {
+            let took = (last - first).to_std().ok()?;
+            (took, Source::Commits { first, last })
+        }
+        (_, _, Some(first), Some(last)) => (last - first, Source::Offsets),
+        _ => return None,
+    };
+    let seconds = took.as_secs_f64();
+    (seconds > 0.0).then(|| Throughput {
+        per_second: payments as f64 / seconds,
+        took,
+        source,
+    })
+}
+
+fn passed(pipeline: &Pipeline, ledger: &Ledger, step: usize) -> Passed {
+    let track = &ledger.tracks[step];
+    let due: Vec<i64> = ledger.payments.iter().map(|p| p.due).collect();
+    let input = expected::input(pipeline, &ledger.steps, step).map(|i| &ledger.tracks[i].at);
+    Passed {
+        place: ledger.steps[step].place.clone(),
+        seen: track.seen(),
+        copies: track.copies,
+        since_due: since(track, &due),
+        since_input: since(track, input.unwrap_or(&due)),
+    }
+}
+
+fn since(track: &Track, from: &[i64]) -> Option<Spread> {
+    let both = track.at.iter().zip(from);
+    let seen = both.filter(|(at, from)| is_timed(**at) && is_timed(**from));
+    Spread::of(seen.map(|(at, from)| at - from).collect())
+}
+
+/// Too little, and too much.
+fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
+    let mut missing = Amiss::default();
+    let mut surplus = Amiss::default();
+    for (step, _) in ledger.topics() {
+        let at = ledger.tracks[step].at.iter().enumerate();
+        for (payment, _) in at.filter(|(_, at)| **at == NEVER) {
+            missing.note(ledger, step, payment, None);
+        }
+    }
+    for uneven in &effects.uneven {
+        let expected = match ledger.steps[uneven.step].place {
+            Place::Table { rows, .. } => rows,
+            Place::Entry { .. } | Place::Topic { .. } | Place::Log { .. } | Place::Cache { .. } => {
+                0
+            }
+        };
+        let list = if uneven.rows < expected {
+            &mut missing
+        } else {
+            &mut surplus
+        };
+        list.note(ledger, uneven.step, uneven.payment, Some(uneven.rows));
+    }
+    (missing, surplus)
+}
+
+impl Amiss {
+    fn note(&mut self, ledger: &Ledger, step: usize, payment: usize, rows: Option<i64>) {
+        self.total += 1;
+        if self.named.len() < NAMED {
+            self.named.push(Named {
+                correlation_id: ledger.payments[payment].id.to_string(),
+                place: ledger.steps[step].place.clone(),
+                rows,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        load::{ledger::Payment, rows::Uneven},
+        probe::expected::{Start, steps},
+    };
+    use declaration::testing::shipped;
+
+    fn ledger(pipeline: &Pipeline, payments: usize) -> Ledger {
+        let flow = pipeline.flow.as_ref().expect("a flow");
+        let mut ledger = Ledger::new(steps(pipeline, flow, Start::Event("purchase-confirmed")));
+        let payment = |n: usize| Payment {
+            id: format!("p-{n:03}").into(),
+            due: 1_000_000,
+            taken: 1_000_500,
+        };
+        ledger.enter((0..payments).map(payment).collect());
+        ledger
+    }
+
+    fn name(step: &expected::Step) -> &str {
+        match &step.place {
+            Place::Topic { topic } => topic,
+            Place::Table { table, .. } => table,
+            Place::Entry { .. } | Place::Log { .. } | Place::Cache { .. } => "-",
+        }
+    }
+
+    /// What a hop is measured against follows from the declaration.
+    #[test]
+    fn a_hop_takes_as_long_as_since_the_event_that_it_consumes() {
+        let pipeline = shipped();
+        let ledger = ledger(&pipeline, 1);
+        let inputs: Vec<_> = (0..ledger.steps.len())
+            .map(|step| {
+                let input = expected::input(&pipeline, &ledger.steps, step);
+                (
+                    name(&ledger.steps[step]),
+                    input.map_or("-", |i| name(&ledger.steps[i])),
+                )
+            })
+            .collect();
+        assert_eq!(
+            inputs,
+            [
+                ("purchase-confirmed", "-"),
+                ("student_course_purchases", "purchase-confirmed"),
+                ("purchase-created", "purchase-confirmed"),
+                ("trainer_allocations", "purchase-created"),
+                ("trainer-allocated", "purchase-created"),
+                ("tutoring_sessions", "trainer-allocated"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_counted_and_the_first_are_named() {
+        let pipeline = shipped();
+        let mut ledger = ledger(&pipeline, 30);
+        for track in &mut ledger.tracks {
+            for payment in 0..30 {
+                track.saw(payment, 2_000_000);
+            }
+        }
+        ledger.tracks[2].at[7] = NEVER;
+        let last = ledger.steps.len() - 1;
+        let uneven = |payment, rows| Uneven {
+            step: last,
+            payment,
+            rows,
+        };
+        let six = (0..25).map(|n| uneven(n, 6));
+        let effects = Effects {
+            uneven: six.chain([uneven(29, 8)]).collect(),
+            ..Effects::default()
+        };
+        let (missing, surplus) = amiss(&ledger, &effects);
+        assert_eq!((missing.total, missing.named.len()), (26, NAMED));
+        assert_eq!(missing.named[0].correlation_id, "p-007");
+        assert_eq!(missing.named[1].rows, Some(6));
+        assert_eq!((surplus.total, surplus.named[0].rows), (1, Some(8)));
+        let passed = passed(&pipeline, &ledger, 0);
+        assert_eq!(
+            passed.since_due.map(|s| s.p50),
+            Some(Duration::from_secs(1))
+        );
+    }
+
+    #[test]
+    fn throughput_is_from_the_first_commit_to_the_last() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().ok();
+        let effects = Effects {
+            first: at("2026-01-01T00:00:00Z"),
+            last: at("2026-01-01T00:00:02Z"),
+            ..Effects::default()
+        };
+        let throughput = throughput(1000, &effects, &Drained::default()).expect("both known");
+        assert!((throughput.per_second - 500.0).abs() < 1e-9);
+        assert!(super::throughput(1000, &Effects::default(), &Drained::default()).is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! Looks every payment's rows up, table by table, in batches.
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Progress,
+    ledger::{Ledger, UNTIMED},
+    unreachable,
+};
+use crate::{
+    probe::hop::Place,
+    stores::postgres::{Postgres, batches::Rows},
+};
+use declaration::{Pipeline, Table};
+use diagnostics::{Error, Kind, Result};
+
+/// Payments in a statement.
+pub(super) const BATCH: usize = 1_000;
+
+/// The tables on the flow's way.
+pub(super) struct Tables {
+    pub(super) postgres: Option<Postgres>,
+    /// Each with its step, in the order of the flow.
+    tables: Vec<(usize, Table)>,
+    /// Of all that are declared, the last one first: which rows are deleted again.
+    pub(super) deletions: Vec<(String, String)>,
+    timed: bool,
+}
+
+/// A payment whose rows are not as many as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Uneven {
+    pub(super) step: usize,
+    /// Index among the payments.
+    pub(super) payment: usize,
+    pub(super) rows: i64,
+}
+
+/// What the tables hold of the payments.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Too few or too many.
+    pub(super) uneven: Vec<Uneven>,
+    /// Commit of the first row of the first table, and of the last row of the last one.
+    pub(super) first: Option<DateTime<Utc>>,
+    pub(super) last: Option<DateTime<Utc>>,
+}
+
+impl Tables {
+    /// # Errors
+    /// `Usage`: no Postgres is declared. `Unreachable`: it does not answer.
+    pub(super) async fn open(pipeline: &Pipeline, ledger: &Ledger) -> Result<Self> {
+        let steps = ledger.steps.iter().enumerate();
+        let tables: Vec<_> = steps
+            .filter_map(|(index, step)| match &step.place {
+                Place::Table { table, .. } => Some((index, pipeline.table(table)?.clone())),
+                Place::Entry { .. }
+                | Place::Topic { .. }
+                | Place::Log { .. }
+                | Place::Cache { .. } => None,
+            })
+            .collect();
+        let mut postgres = None;
+        let mut timed = false;
+        if !tables.is_empty() {
+            let Some(endpoint) = &pipeline.postgres else {
+                let what = "the declaration does not say where Postgres is";
+                return Err(Error::new(Kind::Usage, what));
+            };
+            let connecting = Postgres::connect_for_batches(&endpoint.address);
+            let connected = connecting.await.map_err(unreachable)?;
+            timed = connected.keeps_commit_times().await.map_err(unreachable)?;
+            postgres = Some(connected);
+        }
+        let declared = pipeline.tables.iter().rev();
+        Ok(Self {
+            postgres,
+            tables,
+            deletions: declared.filter_map(Table::deletion).collect(),
+            timed,
+        })
+    }
+
+    /// Their names, in the order of the flow.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|(_, table)| table.name.as_str())
+    }
+
+    /// The rows of one of them, as JSON and sorted, of each of `ids`.
+    ///
+    /// # Errors
+    /// Postgres' own.
+    pub(super) async fn rows(&self, name: &str, ids: &[&str]) -> Result<Vec<Vec<String>>, String> {
+        let table = self.tables.iter().find(|(_, table)| table.name == name);
+        match (&self.postgres, table) {
+            (Some(postgres), Some((_, table))) => {
+                postgres.rows_each(&table.name, &table.find, ids).await
+            }
+            _ => Ok(vec![Vec::new(); ids.len()]),
+        }
+    }
+
+    /// Counts the rows of every payment, till `cancel`.
+    ///
+    /// # Errors
+    /// Postgres' own.
+    pub(super) async fn check(
+        &self,
+        ledger: &mut Ledger,
+        cancel: &CancellationToken,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<Effects, String> {
+        let mut effects = Effects::default();
+        let Some(postgres) = &self.postgres else {
+            return Ok(effects);
+        };
+        let payments = std::sync::Arc::clone(&ledger.payments);
+        let (opening, closing) = (self.tables.first(), self.tables.last());
+        for (step, table) in &self.tables {
+            let is = |t: Option<&(usize, Table)>| t.is_some_and(|(s, _)| s == step);
+            for (batch, chunk) in payments.chunks(BATCH).enumerate() {
+                if cancel.is_cancelled() {
+                    return Ok(effects);
+                }
+                let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
+                let found = postgres.find_each(&table.name, &table.find, &ids, self.timed);
+                for (n, rows) in found.await?.into_iter().enumerate() {
+                    let payment = batch * BATCH + n;
+                    effects.take(ledger, (*step, payment), table.rows, rows);
+                    if is(opening) {
+                        effects.first = [effects.first, rows.first].into_iter().flatten().min();
+                    }
+                    if is(closing) {
+                        effects.last = effects.last.max(rows.last);
+                    }
+                }
+                let _unwatched = progress.send(Progress::Checking {
+                    table: table.name.clone(),
+                    done: (batch * BATCH + chunk.len()),
+                    of: payments.len(),
+                });
+            }
+        }
+        Ok(effects)
+    }
+}
+
+impl Effects {
+    fn take(&mut self, ledger: &mut Ledger, at: (usize, usize), expected: i64, rows: Rows) {
+        let (step, payment) = at;
+        if rows.count != expected {
+            self.uneven.push(Uneven {
+                step,
+                payment,
+                rows: rows.count,
+            });
+        }
+        if rows.count >= expected {
+            let at = rows.last.map_or(UNTIMED, |last| last.timestamp_micros());
+            ledger.tracks[step].saw(payment, at);
+        }
+    }
+}

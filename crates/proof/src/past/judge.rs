@@ -1,0 +1,272 @@
+//! What the evidence comes to, hop by hop.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Event, Found, Hop, Past, Sighting, lines::Lines, rows::Answers, topics::Topics};
+use crate::{
+    probe::{
+        expected::{self, Step},
+        hop::Place,
+    },
+    stores::postgres::lookup::Lookup,
+};
+use declaration::Pipeline;
+
+/// All that was looked at.
+pub(super) struct Evidence<'a> {
+    pub(super) steps: &'a [Step],
+    pub(super) rows: Result<Answers, String>,
+    pub(super) topics: Result<Topics, String>,
+    pub(super) lines: Result<Lines, String>,
+    pub(super) since: Option<DateTime<Utc>>,
+}
+
+impl Evidence<'_> {
+    /// The payment's events on the topic of a step.
+    pub(super) fn events(&self, step: usize) -> &[Event] {
+        let looked = self.topics.iter().flat_map(|t| &t.looked);
+        let mut own = looked.filter(|(index, _)| *index == step);
+        own.find_map(|(_, looked)| looked.as_ref())
+            .map_or(&[], |looked| &looked.found)
+    }
+
+    /// The step of the topic that the service of `step`, or one that calls it, consumes.
+    pub(super) fn input(&self, pipeline: &Pipeline, step: usize) -> Option<usize> {
+        expected::input(pipeline, self.steps, step)
+    }
+
+    /// Where it was looked, what could not be read and what does not answer.
+    pub(super) fn tell(&self, past: &mut Past) {
+        match &self.topics {
+            Err(why) => past.unreachable.push(why.clone()),
+            Ok(topics) => {
+                for (step, looked) in &topics.looked {
+                    let Place::Topic { topic } = &self.steps[*step].place else {
+                        continue;
+                    };
+                    let Some(looked) = looked else {
+                        past.looked.push(format!("topic {topic}: does not exist"));
+                        continue;
+                    };
+                    past.note_read(topic, looked.read, looked.unread, looked.kept_since);
+                }
+            }
+        }
+        match &self.lines {
+            Err(why) => past.unreachable.push(why.clone()),
+            Ok(lines) => {
+                for (service, since) in &lines.whole_since {
+                    let since = time(lines.since.max(Some(*since)).unwrap_or(*since));
+                    past.looked
+                        .push(format!("logs of {service}: since {since}"));
+                }
+                if lines.late {
+                    past.unread.push("logs: not all of them".to_owned());
+                }
+            }
+        }
+        match &self.rows {
+            Err(why) => past.unreachable.push(why.clone()),
+            Ok(rows) => {
+                for (step, answer) in rows {
+                    let Place::Table { table, .. } = &self.steps[*step].place else {
+                        continue;
+                    };
+                    past.looked.push(match answer {
+                        Lookup::Rows(_) => format!("table {table}"),
+                        Lookup::NotAnId => format!("table {table}: for it, that is no id"),
+                        Lookup::Refused(why) => format!("table {table}: {why}"),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Past {
+    /// That so many messages of a topic were read, and so many not.
+    pub(super) fn note_read(
+        &mut self,
+        topic: &str,
+        read: u64,
+        unread: i64,
+        kept_since: Option<DateTime<Utc>>,
+    ) {
+        let since = kept_since.map(|since| format!(", since {}", time(since)));
+        let since = since.unwrap_or_default();
+        let messages = if read == 1 { "message" } else { "messages" };
+        self.looked
+            .push(format!("topic {topic}: {read} {messages} read{since}"));
+        if unread > 0 {
+            self.unread
+                .push(format!("topic {topic}: about {unread} messages"));
+        }
+    }
+}
+
+/// Makes the hops.
+pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, past: &mut Past) {
+    let steps = evidence.steps.iter().enumerate();
+    let mut found: Vec<_> = steps.map(|(index, _)| seen(evidence, index)).collect();
+    past.began = found.iter().filter_map(first).min();
+    let events = || (0..found.len()).flat_map(|step| evidence.events(step));
+    past.synthetic = events().count() > 0 && events().all(|event| event.synthetic);
+    let deleted = past.synthetic && no_rows(evidence, |_| true);
+    // `test-flow --direct` produces the first event itself.
+    let entry = entry(evidence).filter(|_| past.synthetic);
+    let skipped = entry.filter(|entry| no_rows(evidence, |service| service == *entry));
+    for index in 0..found.len() {
+        if !matches!(found[index], Found::Missing(_)) {
+            continue;
+        }
+        let came = evidence
+            .input(pipeline, index)
+            .and_then(|input| first(&found[input]))
+            .or(past.began);
+        if let Some(why) = forgotten(evidence, index, came) {
+            found[index] = Found::Unknown(why);
+        } else if let Place::Table { .. } = evidence.steps[index].place {
+            let service = &evidence.steps[index].service;
+            if deleted {
+                found[index] = Found::Unknown("deleted: a test payment".to_owned());
+            } else if skipped.is_some_and(|entry| entry == service) {
+                found[index] = Found::Unknown(format!("a test event, not made by {service}"));
+            }
+        }
+    }
+    past.hops = evidence
+        .steps
+        .iter()
+        .zip(found)
+        .map(|(step, found)| Hop {
+            place: step.place.clone(),
+            service: step.service.clone(),
+            found,
+        })
+        .collect();
+}
+
+fn first(found: &Found) -> Option<DateTime<Utc>> {
+    match found {
+        Found::Seen(sightings) => sightings.iter().filter_map(|s| s.at).min(),
+        Found::Missing(_) | Found::Unknown(_) => None,
+    }
+}
+
+/// Who announces a payment.
+fn entry<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
+    let topic = |step: &&Step| matches!(step.place, Place::Topic { .. });
+    let first = evidence.steps.iter().find(topic)?;
+    Some(&first.service)
+}
+
+/// Whether the tables of the services that are `of` interest have nothing at all.
+fn no_rows(evidence: &Evidence<'_>, of: impl Fn(&str) -> bool) -> bool {
+    let none = |(step, answer): &(usize, Lookup)| {
+        !of(&evidence.steps[*step].service) || matches!(answer, Lookup::Rows(r) if r.count == 0)
+    };
+    evidence
+        .rows
+        .as_ref()
+        .is_ok_and(|rows| rows.iter().all(none))
+}
+
+/// What there is, whether or not what lacks can still be known.
+fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
+    let step = &evidence.steps[index];
+    match &step.place {
+        Place::Topic { .. } => {
+            if let Err(why) = &evidence.topics {
+                return Found::Unknown(why.clone());
+            }
+            let sighting = |event: &Event| Sighting {
+                at: event.at,
+                detail: format!(
+                    "partition {} offset {}",
+                    event.place.partition, event.place.offset
+                ),
+            };
+            let sightings: Vec<_> = evidence.events(index).iter().map(sighting).collect();
+            any(sightings)
+        }
+        Place::Log { .. } => match &evidence.lines {
+            Err(why) => Found::Unknown(why.clone()),
+            Ok(lines) => any(lines.seen.get(&index).cloned().unwrap_or_default()),
+        },
+        Place::Table { rows, .. } => match &evidence.rows {
+            Err(why) => Found::Unknown(why.clone()),
+            Ok(answers) => {
+                let answer = answers.iter().find(|(step, _)| *step == index);
+                table(*rows, answer.map(|(_, answer)| answer))
+            }
+        },
+        // Left out by `steps`.
+        Place::Entry { .. } | Place::Cache { .. } => Found::Unknown("leaves no trace".to_owned()),
+    }
+}
+
+fn any(sightings: Vec<Sighting>) -> Found {
+    match sightings.is_empty() {
+        true => Found::Missing(None),
+        false => Found::Seen(sightings),
+    }
+}
+
+fn table(expected: i64, answer: Option<&Lookup>) -> Found {
+    match answer {
+        Some(Lookup::Rows(rows)) if rows.count == expected => {
+            let plural = if expected == 1 { "" } else { "s" };
+            Found::Seen(vec![Sighting {
+                at: rows.last,
+                detail: format!("{expected} row{plural}"),
+            }])
+        }
+        Some(Lookup::Rows(rows)) if rows.count > 0 => {
+            Found::Missing(Some(format!("{} of {expected} rows", rows.count)))
+        }
+        Some(Lookup::Rows(_) | Lookup::NotAnId) | None => Found::Missing(None),
+        Some(Lookup::Refused(why)) => Found::Unknown(why.clone()),
+    }
+}
+
+/// Why nobody can tell whether what is not there ever was; `came`: when the service had cause.
+fn forgotten(evidence: &Evidence<'_>, index: usize, came: Option<DateTime<Utc>>) -> Option<String> {
+    let before = |since: Option<DateTime<Utc>>| {
+        let since = since?;
+        came.is_none_or(|came| came < since).then_some(since)
+    };
+    match &evidence.steps[index].place {
+        Place::Topic { .. } => {
+            let topics = evidence.topics.as_ref().ok()?;
+            let (_, looked) = topics.looked.iter().find(|(step, _)| *step == index)?;
+            let looked = looked.as_ref()?;
+            if looked.unread > 0 {
+                return Some("not all could be read in time".to_owned());
+            }
+            let since = before(looked.kept_since.max(evidence.since))?;
+            Some(format!("looked at since {}", time(since)))
+        }
+        Place::Log { service, .. } => {
+            let lines = evidence.lines.as_ref().ok()?;
+            if lines.late {
+                return Some("not all could be read in time".to_owned());
+            }
+            let Some(whole) = lines.whole_since.get(service) else {
+                return Some("no container: its log is gone".to_owned());
+            };
+            let since = before(lines.since.max(Some(*whole)))?;
+            Some(match since == *whole {
+                true => format!("its log begins at {}", time(since)),
+                false => format!("looked at since {}", time(since)),
+            })
+        }
+        Place::Table { .. } | Place::Entry { .. } | Place::Cache { .. } => None,
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests;

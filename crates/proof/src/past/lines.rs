@@ -1,0 +1,209 @@
+//! What the services have logged of a payment, in every replica, before restarts and rotations.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+
+use super::{Progress, Sighting, Tell, search::Window};
+use crate::probe::{self, expected::Step, hop::Place};
+use declaration::{Pipeline, correlation::Correlation};
+use diagnostics::{Error, Result};
+use platform::Platform;
+use platform::{Container, Filter, LogLine, LogOptions, Logs};
+
+/// A service may have logged that long before the first row was committed.
+const MARGIN: TimeDelta = TimeDelta::minutes(10);
+
+/// Most have logged within so much of the first and the last row.
+const NEAR: TimeDelta = TimeDelta::seconds(5);
+
+/// So many last lines of each container are looked at first: Docker reads some 100,000 a second,
+/// and finds the last ones at once, but any others only by reading all before them.
+const TAILS: [usize; 2] = [5_000, 50_000];
+
+/// What the logs tell.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// By step, in the order of time.
+    pub(super) seen: BTreeMap<usize, Vec<Sighting>>,
+    /// The containers that were looked at.
+    pub(super) containers: Vec<Container>,
+    /// From when on the logs of a service are whole; none of a service that has no container.
+    pub(super) whole_since: BTreeMap<String, DateTime<Utc>>,
+    /// Older lines were not looked at.
+    pub(super) since: Option<DateTime<Utc>>,
+    /// The deadline passed before all was read.
+    pub(super) late: bool,
+}
+
+/// Reads the logs of all services whose lines are hops.
+///
+/// # Errors
+/// Docker does not answer.
+pub(super) async fn look(
+    pipeline: &Pipeline,
+    engine: &Result<&dyn Platform>,
+    steps: &[Step],
+    (correlation, id): (&Correlation, &str),
+    (since, near): (Option<DateTime<Utc>>, Option<Window>),
+    deadline: Instant,
+    tell: &Tell,
+) -> Result<Lines, String> {
+    let text = |error: &Error| error.to_string();
+    let engine = *engine.as_ref().map_err(text)?;
+    let containers = engine.containers(&pipeline.project).await;
+    let mut lines = Lines {
+        containers: containers.map_err(|e| text(&e))?,
+        // The rows tell about when it was; so does whoever asks.
+        since: since.max(near.map(|(first, _)| first - MARGIN)),
+        ..Lines::default()
+    };
+    let logs = |container: &&Container| {
+        let of = |step: &Step| matches!(&step.place, Place::Log { service, .. } if *service == container.service);
+        steps.iter().any(of)
+    };
+    let containers: Vec<_> = lines.containers.iter().filter(logs).cloned().collect();
+    let reading = Reading {
+        engine,
+        containers: &containers,
+        steps,
+        correlation,
+        id,
+        deadline,
+        tell,
+    };
+    let mut cut = BTreeMap::new();
+    let complete = match near {
+        None => false,
+        Some((first, last)) => {
+            let from = lines.since.max(Some(first - NEAR)).unwrap_or(first);
+            let (mut complete, mut reached) = (false, false);
+            for tail in TAILS {
+                reached = reading.read_last(tail, from, &mut lines).await?;
+                complete = reading.is_complete(&lines);
+                if complete || reached || lines.late {
+                    break;
+                }
+            }
+            if !complete && !reached && !lines.late {
+                let window = (Some(from), Some(last + NEAR));
+                reading.read(window, &mut lines).await?;
+                complete = !lines.late && reading.is_complete(&lines);
+            }
+            complete
+        }
+    };
+    if !complete && !lines.late {
+        let logs = reading.read((lines.since, None), &mut lines).await?;
+        if !lines.late {
+            cut.extend(logs.cut_off().await.map_err(|e| text(&e))?);
+        }
+    }
+    for container in &containers {
+        let begins = container.created_at.max(cut.get(&container.name).copied());
+        if let Some(begins) = begins {
+            let whole = lines.whole_since.entry(container.service.clone());
+            let whole = whole.or_insert(begins);
+            *whole = begins.max(*whole);
+        }
+    }
+    Ok(lines)
+}
+
+struct Reading<'a> {
+    engine: &'a dyn Platform,
+    containers: &'a [Container],
+    steps: &'a [Step],
+    correlation: &'a Correlation,
+    id: &'a str,
+    deadline: Instant,
+    tell: &'a Tell,
+}
+
+impl Reading<'_> {
+    /// Reads the last lines of each container into `lines`, in place of what is there; whether they
+    /// reach back to `from` in each.
+    async fn read_last(
+        &self,
+        count: usize,
+        from: DateTime<Utc>,
+        lines: &mut Lines,
+    ) -> Result<bool, String> {
+        let options = LogOptions {
+            tail: Some(count),
+            ..LogOptions::default()
+        };
+        let mut reached = BTreeSet::new();
+        self.take(self.engine.logs(self.containers, &options), lines, |line| {
+            if line.at <= from && !reached.contains(&*line.container) {
+                reached.insert(line.container.to_string());
+            }
+        })
+        .await?;
+        Ok(self.containers.iter().all(|c| reached.contains(&c.name)))
+    }
+
+    /// Reads from one time to another into `lines`, in place of what is there.
+    async fn read(
+        &self,
+        (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        lines: &mut Lines,
+    ) -> Result<Logs, String> {
+        let wanted = self.id.to_owned();
+        let options = LogOptions {
+            since,
+            until,
+            filter: Some(Filter(Arc::new(move |text: &str| text.contains(&wanted)))),
+            ..LogOptions::default()
+        };
+        self.take(self.engine.logs(self.containers, &options), lines, |_| {})
+            .await
+    }
+
+    /// Notes the payment's lines of `logs`, in place of what is there, and shows each to `each`.
+    async fn take(
+        &self,
+        mut logs: Logs,
+        lines: &mut Lines,
+        mut each: impl FnMut(&LogLine),
+    ) -> Result<Logs, String> {
+        lines.seen.clear();
+        let mut count = 0;
+        loop {
+            let next = tokio::time::timeout_at(self.deadline.into(), logs.next()).await;
+            let line = match next {
+                Ok(Some(line)) => line.map_err(|e| e.to_string())?,
+                Ok(None) => return Ok(logs),
+                Err(_) => {
+                    lines.late = true;
+                    return Ok(logs);
+                }
+            };
+            each(&line);
+            if lines.since.is_some_and(|since| line.at < since) {
+                continue;
+            }
+            if let Some(step) = probe::stage(self.correlation, self.steps, self.id, &line) {
+                count += 1;
+                (self.tell)(Progress::Lines(count));
+                lines.seen.entry(step).or_default().push(Sighting {
+                    at: Some(line.at),
+                    detail: line.container.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Whether each stage was seen at least once.
+    fn is_complete(&self, lines: &Lines) -> bool {
+        let mut steps = self.steps.iter().enumerate();
+        steps.all(|(index, step)| {
+            !matches!(step.place, Place::Log { .. }) || lines.seen.contains_key(&index)
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! The hops of one payment, derived from the declaration.
+//!
+//! Breadth first along the graph: the entry service's tables and topics (or the first event's
+//! topic, where that is produced without the entry service); then, topic by topic,
+//! the services that consume it: their log stages, the tables that they (or services they call)
+//! write, the keys they delete, and the topics they emit in turn.
+
+use std::collections::VecDeque;
+
+use super::hop::Place;
+use declaration::{Flow, Pipeline, Service};
+
+/// A hop that is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub place: Place,
+    /// Whose work it is.
+    pub service: String,
+}
+
+impl Step {
+    /// The topic that it is an event on.
+    pub fn topic(&self) -> Option<&str> {
+        match &self.place {
+            Place::Topic { topic } => Some(topic),
+            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// The step of the topic that the service of `step`, or one that calls it, consumes.
+pub fn input(pipeline: &Pipeline, steps: &[Step], step: usize) -> Option<usize> {
+    let service = &steps[step].service;
+    let own = pipeline.service(service).into_iter();
+    let callers = pipeline
+        .services
+        .iter()
+        .filter(|s| s.calls.contains(service));
+    let mut consumed = own.chain(callers).flat_map(|s| &s.consumes);
+    consumed.find_map(|topic| {
+        let mut earlier = steps[..step].iter();
+        earlier.position(|s| s.topic() == Some(topic))
+    })
+}
+
+/// Where a payment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// With the request to the entry service.
+    Entry,
+    /// With its first event, on this topic.
+    Event(&'a str),
+}
+
+pub fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
+    let mut walk = Walk {
+        pipeline,
+        flow,
+        steps: Vec::new(),
+        topics: VecDeque::new(),
+    };
+    let entry = flow.maker().to_owned();
+    match start {
+        Start::Entry => {
+            let service = entry.clone();
+            walk.add(&entry, Place::Entry { service });
+            if let Some(service) = pipeline.service(&entry) {
+                walk.log(service);
+                walk.leave(service);
+            }
+        }
+        Start::Event(topic) => {
+            let topic = topic.to_owned();
+            walk.topics.push_back(topic.clone());
+            walk.add(&entry, Place::Topic { topic });
+        }
+    }
+    while let Some(topic) = walk.topics.pop_front() {
+        let consumes = |s: &&Service| s.consumes.contains(&topic);
+        for service in pipeline.services.iter().filter(consumes) {
+            walk.log(service);
+            walk.leave(service);
+        }
+    }
+    walk.steps
+}
+
+struct Walk<'a> {
+    pipeline: &'a Pipeline,
+    flow: &'a Flow,
+    steps: Vec<Step>,
+    topics: VecDeque<String>,
+}
+
+impl Walk<'_> {
+    /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
+    fn add(&mut self, service: &str, place: Place) {
+        if !self.steps.iter().any(|step| step.place == place) {
+            self.steps.push(Step {
+                place,
+                service: service.to_owned(),
+            });
+        }
+    }
+
+    fn log(&mut self, service: &Service) {
+        for stage in &service.stages {
+            let pattern = self.pipeline.stages.get(stage);
+            let place = Place::Log {
+                service: service.name.clone(),
+                stage: pattern.map_or_else(|| stage.as_str().into(), Clone::clone),
+            };
+            self.add(&service.name, place);
+        }
+    }
+
+    /// What a service leaves behind: rows, its own and those of services it calls, keys gone, and
+    /// events.
+    fn leave(&mut self, service: &Service) {
+        self.tables(service);
+        for called in &service.calls {
+            if let Some(called) = self.pipeline.service(called) {
+                self.tables(called);
+            }
+        }
+        if let Some(gone) = &self.flow.gone_keys
+            && gone.service == service.name
+        {
+            let place = Place::Cache {
+                service: service.name.clone(),
+                keys: gone.keys.len(),
+            };
+            self.add(&service.name, place);
+        }
+        for topic in &service.emits {
+            let place = Place::Topic {
+                topic: topic.clone(),
+            };
+            if !self.steps.iter().any(|step| step.place == place) {
+                self.topics.push_back(topic.clone());
+            }
+            self.add(&service.name, place);
+        }
+    }
+
+    fn tables(&mut self, service: &Service) {
+        for table in service
+            .writes
+            .iter()
+            .filter_map(|name| self.pipeline.table(name))
+            .filter(|table| table.is_followed())
+        {
+            let place = Place::Table {
+                table: table.name.clone(),
+                rows: table.rows,
+            };
+            self.add(&service.name, place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use declaration::testing::shipped;
+
+    /// The shipped pipeline's steps as `service: place`.
+    fn short(start: Start<'_>) -> Vec<String> {
+        let pipeline = shipped();
+        let flow = pipeline.flow.clone().expect("has a flow");
+        let short = |step: Step| {
+            let place = match step.place {
+                Place::Entry { .. } => "entry".to_owned(),
+                Place::Topic { topic } => format!("topic {topic}"),
+                Place::Log { stage, .. } => format!("log {stage}"),
+                Place::Table { table, rows } => format!("{rows} in {table}"),
+                Place::Cache { keys, .. } => format!("{keys} keys gone"),
+            };
+            format!("{}: {place}", step.service)
+        };
+        let steps = steps(&pipeline, &flow, start);
+        steps.into_iter().map(short).collect()
+    }
+
+    #[test]
+    fn a_first_event_leaves_the_entry_out() {
+        let all = short(Start::Entry);
+        assert_eq!(short(Start::Event("purchase-confirmed")), all[3..]);
+        assert_eq!(short(Start::Event("trainer-allocated"))[1..], all[22..]);
+    }
+
+    #[test]
+    fn the_hops_follow_the_graph_breadth_first() {
+        assert_eq!(
+            short(Start::Entry),
+            [
+                "payment-service: entry",
+                "payment-service: 1 in payments",
+                "payment-service: 1 in outbox",
+                "payment-service: topic purchase-confirmed",
+                "purchase-worker: log message received",
+                "purchase-worker: log processing started",
+                "purchase-worker: log database write completed",
+                "purchase-worker: log event emitted",
+                "purchase-worker: log message processed successfully",
+                "purchase-worker: 1 in student_course_purchases",
+                "purchase-worker: topic purchase-created",
+                "allocation-worker: log message received",
+                "allocation-worker: log processing started",
+                "allocation-worker: log database write completed",
+                "allocation-worker: log event emitted",
+                "allocation-worker: log message processed successfully",
+                "admin-service: 1 in trainer_allocations",
+                "allocation-worker: topic trainer-allocated",
+                "cache-worker: log message received",
+                "cache-worker: log processing started",
+                "cache-worker: log message processed successfully",
+                "cache-worker: 2 keys gone",
+                "session-worker: log message received",
+                "session-worker: log processing started",
+                "session-worker: log database write completed",
+                "session-worker: log message processed successfully",
+                "session-worker: 7 in tutoring_sessions",
+            ]
+        );
+    }
+}

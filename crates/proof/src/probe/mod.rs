@@ -1,0 +1,244 @@
+//! One synthetic payment, followed hop by hop.
+//!
+//! In the order in which data passes: `expected` derives the hops from the declaration;
+//! `template` fills the request in; `beginning` sends it (`entry`), or the first event; `watch` looks at topics, logs, tables and
+//! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
+//! `cleanup` takes its rows away again.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+pub mod beginning;
+mod cleanup;
+pub mod entry;
+pub mod expected;
+pub mod hop;
+mod ledger;
+mod missing;
+mod settle;
+pub mod sources;
+pub mod template;
+mod watch;
+
+pub use missing::describe;
+pub use watch::stage;
+
+use beginning::Beginning;
+use declaration::{Flow, Pipeline, Table};
+use diagnostics::{Error, Kind, Result};
+use expected::Step;
+use hop::{Hop, Place, Seen};
+use ledger::Ledger;
+use platform::Platform;
+use sources::Sources;
+use template::Values;
+
+/// How to probe.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Leave the payment's rows where they are.
+    pub keep: bool,
+    /// For the last hop to be seen.
+    pub timeout: Duration,
+}
+
+/// A payment's way, as far as it came.
+#[derive(Debug)]
+pub struct Trace {
+    /// What the entry service called it.
+    pub correlation_id: Option<String>,
+    pub posted_at: DateTime<Utc>,
+    /// All that are expected, in the expected order.
+    pub hops: Vec<Hop>,
+    /// From the request to the last hop that was seen, or the deadline.
+    pub took: Duration,
+    /// The first hop that was not seen.
+    pub missing: Option<Missing>,
+    pub cleanup: Cleanup,
+    /// Tables in which its rows stay, as declared.
+    pub kept: Vec<String>,
+}
+
+/// Where a payment got stuck.
+#[derive(Debug)]
+pub struct Missing {
+    /// Index into [`Trace::hops`].
+    pub hop: usize,
+    /// Whose work it is.
+    pub service: String,
+    /// What Docker says of that service's containers, and what was seen instead.
+    pub state: String,
+    /// Of this start, oldest first.
+    pub last_log_lines: Vec<String>,
+}
+
+/// What became of the payment's rows and keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cleanup {
+    /// The payment was not made, or left no trace that can be deleted.
+    Nothing,
+    /// As asked.
+    Kept,
+    /// Rows for each table, in the order of their deletion.
+    Deleted(Vec<(String, u64)>),
+    /// What is still there, and why.
+    Failed(String),
+}
+
+/// Sends one payment through and follows it; each hop is sent to `hops` when it is seen.
+///
+/// # Errors
+/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry
+/// service do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: with
+/// what became of the rows. A hop that is missing is no error: the trace says so.
+pub async fn run(
+    pipeline: &Pipeline,
+    engine: &dyn Platform,
+    options: Options,
+    cancel: CancellationToken,
+    hops: UnboundedSender<Hop>,
+) -> Result<Trace> {
+    let flow = flow(pipeline)?;
+    let values = Values::draw(&flow.values);
+    let beginning = Beginning::new(pipeline, flow, &values)?;
+    let steps = expected::steps(pipeline, flow, beginning.start());
+    let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
+
+    if cancel.is_cancelled() {
+        let left = sources.delete_keys().await.err();
+        let error = Error::new(
+            Kind::Interrupted,
+            "interrupted before the payment was posted",
+        );
+        return Err(left.into_iter().fold(error, Error::because));
+    }
+    let posted = Posted::now();
+    // Not to be interrupted: a payment that nobody knows the id of could not be cleaned up.
+    let begun = match beginning.begin().await {
+        Ok(begun) => begun,
+        Err(e) => {
+            let left = sources.delete_keys().await.err();
+            return Err(left.into_iter().fold(e, Error::because));
+        }
+    };
+    let mut ledger = Ledger::new(steps.clone(), posted, hops);
+    if let Some(answer) = begun.answer {
+        ledger.entered(answer);
+    }
+    let id = begun.correlation_id;
+
+    let (sightings, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let payment = watch::Payment {
+        pipeline,
+        steps: &steps,
+        posted,
+        id: &id,
+        correlation: &flow.correlation,
+    };
+    let mut watching = Box::pin(watch::all(payment, engine, &sources, sightings));
+    let deadline = posted.instant + options.timeout;
+    tokio::select! {
+        () = watching.as_mut() => {}
+        () = ledger.fill(&mut seen, deadline) => {}
+        () = cancel.cancelled() => {}
+    }
+    ledger.drain(&mut seen);
+    ledger.close();
+    let took = ledger.took(deadline);
+    let cleanup = if options.keep {
+        Cleanup::Kept
+    } else {
+        let settled = settle::settle(&sources, &mut ledger, &mut watching, &mut seen).await;
+        cleanup::clean(pipeline, &sources, &id, settled).await
+    };
+    if cancel.is_cancelled() {
+        return Err(interrupted(&ledger, &id, &cleanup));
+    }
+    let missing = missing::first(engine, pipeline, &ledger).await;
+    let kept = match &cleanup {
+        Cleanup::Deleted(_) | Cleanup::Nothing => kept(pipeline, &steps),
+        Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
+    };
+    Ok(Trace {
+        correlation_id: Some(id.clone()),
+        posted_at: posted.at,
+        hops: ledger.into_hops(),
+        took,
+        missing,
+        cleanup,
+        kept,
+    })
+}
+
+/// The tables on the way in which, as declared, rows stay whatever is cleaned up.
+pub fn kept(pipeline: &Pipeline, steps: &[Step]) -> Vec<String> {
+    let on_the_way = |table: &&Table| {
+        let mut places = steps.iter().map(|step| &step.place);
+        places.any(|p| matches!(p, Place::Table { table: name, .. } if *name == table.name))
+    };
+    let tables = pipeline.tables.iter().filter(|table| table.keeps());
+    tables.filter(on_the_way).map(|t| t.name.clone()).collect()
+}
+
+/// The declared flow.
+///
+/// # Errors
+/// `Usage`: there is none.
+pub fn flow(pipeline: &Pipeline) -> Result<&Flow> {
+    pipeline.flow.as_ref().ok_or_else(|| {
+        Error::new(Kind::Usage, "the declaration has no flow to follow")
+            .hint("declare x-caravan.flow: how a payment enters the pipeline")
+    })
+}
+
+/// When the payment was posted, by both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Posted {
+    at: DateTime<Utc>,
+    instant: Instant,
+}
+
+impl Posted {
+    fn now() -> Self {
+        Self {
+            at: Utc::now(),
+            instant: Instant::now(),
+        }
+    }
+
+    /// Seen at `at`, by the clock of the place itself.
+    fn seen_at(self, at: DateTime<Utc>, detail: String) -> Seen {
+        Seen {
+            at,
+            // Another machine's clock may be behind.
+            after: (at - self.at).to_std().unwrap_or_default(),
+            detail,
+        }
+    }
+
+    /// Seen just now.
+    fn seen_now(self, detail: String) -> Seen {
+        Seen {
+            at: Utc::now(),
+            after: self.instant.elapsed(),
+            detail,
+        }
+    }
+}
+
+fn interrupted(ledger: &Ledger, id: &str, cleanup: &Cleanup) -> Error {
+    let what = format!("interrupted: payment {id}, {}", ledger.summary());
+    let error = Error::new(Kind::Interrupted, what);
+    match cleanup {
+        Cleanup::Nothing => error,
+        Cleanup::Kept => error.because("its rows are kept"),
+        Cleanup::Deleted(tables) => {
+            let rows: u64 = tables.iter().map(|(_, rows)| rows).sum();
+            error.because(format!("its {rows} rows were deleted"))
+        }
+        Cleanup::Failed(why) => error.because(format!("not cleaned up: {why}")),
+    }
+}

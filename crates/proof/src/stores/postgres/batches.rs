@@ -1,0 +1,227 @@
+//! One question about many payments at once: a declared `find` beside a list of ids.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, Connection, Row};
+
+use super::{Postgres, bounded, options, quote};
+
+/// What a statement about one batch may take; deleting is the slow one.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// The list of ids within a statement.
+const IDS: &str = "caravan_payments";
+
+/// The rows of one payment in a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rows {
+    pub count: i64,
+    /// When the first and the last of them were committed, where the server remembers it.
+    pub first: Option<DateTime<Utc>>,
+    pub last: Option<DateTime<Utc>>,
+}
+
+impl Postgres {
+    /// A writable connection for large batches: each id is looked up by index. Statistics that
+    /// lag behind a table which just grew from nothing would have every batch read all of it.
+    ///
+    /// # Errors
+    /// Why not, without the password.
+    pub async fn connect_for_batches(url: &str) -> Result<Self, String> {
+        let lookups = [
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("jit", "off"),
+            ("statement_timeout", "120s"),
+        ];
+        Self::with_options(url, &options(url)?.options(lookups)).await
+    }
+
+    /// Whether the server remembers when transactions were committed
+    /// (`track_commit_timestamp`).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn keeps_commit_times(&self) -> Result<bool, String> {
+        let query = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')::boolean");
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
+    }
+
+    /// The rows of `table` that `find` (`$1` is the id, text) has for each of `ids`, in their
+    /// order. `timed`: with the times of their commits.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn find_each(
+        &self,
+        table: &str,
+        find: &str,
+        ids: &[&str],
+        timed: bool,
+    ) -> Result<Vec<Rows>, String> {
+        let times = match timed {
+            true => {
+                "min(pg_xact_commit_timestamp(xmin)) AS first, \
+                 max(pg_xact_commit_timestamp(xmin)) AS last"
+            }
+            false => "NULL::timestamptz AS first, NULL::timestamptz AS last",
+        };
+        let sql = format!(
+            "SELECT r.count, r.first, r.last \
+             FROM unnest($1::text[]) WITH ORDINALITY AS {IDS} (id, n) \
+             CROSS JOIN LATERAL (SELECT count(*) AS count, {times} FROM {} WHERE {}) r ORDER BY n",
+            quote(table),
+            of_list(find)
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
+        let mut connection = self.connection.lock().await;
+        let rows = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Rows {
+                    count: row.try_get(0)?,
+                    first: row.try_get(1)?,
+                    last: row.try_get(2)?,
+                })
+            })
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(|e| super::describe(&e, &self.url))
+    }
+
+    /// The rows themselves, as JSON and sorted, of each of `ids`, in their order.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn rows_each(
+        &self,
+        table: &str,
+        find: &str,
+        ids: &[&str],
+    ) -> Result<Vec<Vec<String>>, String> {
+        let sql = format!(
+            "SELECT ARRAY(SELECT row_to_json(r)::text FROM \
+             (SELECT * FROM {} WHERE {}) r ORDER BY 1) \
+             FROM unnest($1::text[]) WITH ORDINALITY AS {IDS} (id, n) ORDER BY n",
+            quote(table),
+            of_list(find)
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(ids);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+
+    /// As [`Postgres::delete_rows`], for all of `ids` in one transaction.
+    ///
+    /// # Errors
+    /// The database's own; then nothing is deleted.
+    pub async fn delete_rows_each(
+        &self,
+        tables: &[(String, String)],
+        ids: &[&str],
+    ) -> Result<Vec<u64>, String> {
+        let mut connection = self.connection.lock().await;
+        let work = async {
+            let mut transaction = connection.begin().await?;
+            let mut deleted = Vec::new();
+            for (table, predicate) in tables {
+                let sql = deletion(table, predicate);
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
+                deleted.push(query.execute(&mut *transaction).await?.rows_affected());
+            }
+            transaction.commit().await?;
+            Ok(deleted)
+        };
+        bounded(&self.url, ANSWER, work).await
+    }
+
+    /// Deletes all rows that are marked synthetic, of `tables` in their order, in one transaction;
+    /// `older_than`: only those that were committed, or last changed, before. Says how many of each.
+    ///
+    /// # Errors
+    /// The database's own; then nothing is deleted.
+    pub async fn delete_all_synthetic(
+        &self,
+        tables: &[String],
+        older_than: Option<DateTime<Utc>>,
+    ) -> Result<Vec<u64>, String> {
+        let mut connection = self.connection.lock().await;
+        let work = async {
+            let mut transaction = connection.begin().await?;
+            let mut deleted = Vec::new();
+            for table in tables {
+                // What is so old that its time is forgotten is older, too.
+                let age = match older_than {
+                    Some(_) => "coalesce(pg_xact_commit_timestamp(xmin), '-infinity') < $1",
+                    None => "$1::timestamptz IS NULL",
+                };
+                let sql = format!("DELETE FROM {} WHERE synthetic AND {age}", quote(table));
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(older_than);
+                deleted.push(query.execute(&mut *transaction).await?.rows_affected());
+            }
+            transaction.commit().await?;
+            Ok(deleted)
+        };
+        bounded(&self.url, ANSWER, work).await
+    }
+}
+
+/// Finds the rows first and deletes them by their place, because a predicate that joins other tables
+/// would, as a condition of the deletion itself, be tried on every pair of row and id. A place is
+/// unique within a table's partition only, therefore both.
+fn deletion(table: &str, predicate: &str) -> String {
+    let (table, predicate) = (quote(table), of_list(predicate));
+    format!(
+        "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
+         CROSS JOIN LATERAL (SELECT tableoid AS part, ctid AS place FROM {table} \
+         WHERE {predicate}) AS found \
+         WHERE t.ctid = found.place AND t.tableoid = found.part"
+    )
+}
+
+/// A predicate about `$1` as one about the list's ids. What is quoted stays as it is.
+fn of_list(find: &str) -> String {
+    let mut text = String::with_capacity(find.len() + 32);
+    let mut quoted = None;
+    let mut rest = find;
+    while let Some(c) = rest.chars().next() {
+        let parameter = rest.strip_prefix("$1").filter(|_| quoted.is_none());
+        if let Some(after) =
+            parameter.filter(|after| !after.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            text.push_str(&format!("{IDS}.id"));
+            rest = after;
+            continue;
+        }
+        match (quoted, c) {
+            (None, '\'' | '"') => quoted = Some(c),
+            (Some(open), c) if open == c => quoted = None,
+            (None | Some(_), _) => {}
+        }
+        text.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameter_becomes_the_lists_id() {
+        assert_eq!(of_list("id = $1::uuid"), "id = caravan_payments.id::uuid");
+        assert_eq!(
+            of_list("a = $1 OR (b = $1 AND c = '$1' AND \"$1\" = 'it''s $1') OR d = $11"),
+            "a = caravan_payments.id OR (b = caravan_payments.id AND c = '$1' AND \"$1\" = \
+             'it''s $1') OR d = $11"
+        );
+        assert_eq!(
+            of_list("name = 'ä' || $1"),
+            "name = 'ä' || caravan_payments.id"
+        );
+        assert_eq!(of_list(""), "");
+    }
+}

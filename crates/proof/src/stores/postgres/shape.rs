@@ -1,0 +1,115 @@
+//! What tables are made of, beside what is declared of them.
+
+use super::{ANSWER, Postgres, bounded, quote};
+use declaration::Column;
+
+/// A table as it is.
+#[derive(Debug, Clone)]
+pub struct TableShape {
+    /// With its schema, unless that is `public`.
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub indexes: Vec<String>,
+}
+
+/// A table's name, its columns, their types, its indexes.
+type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
+
+impl Postgres {
+    /// All tables but Postgres' own, by name; partitions are parts of theirs.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn tables(&self) -> Result<Vec<TableShape>, String> {
+        let sql = "\
+            SELECT CASE n.nspname WHEN 'public' THEN c.relname \
+            ELSE n.nspname || '.' || c.relname END, \
+            ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid \
+            AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
+            ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
+            ARRAY(SELECT i.relname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
+            WHERE x.indrelid = c.oid AND x.indisvalid ORDER BY 1) \
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition \
+            AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1";
+        let query = sqlx::query_as(sql);
+        let mut connection = self.connection.lock().await;
+        let rows: Vec<TableRow> =
+            bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        let table = |(name, columns, kinds, indexes): TableRow| TableShape {
+            name,
+            columns: columns
+                .into_iter()
+                .zip(kinds)
+                .map(|(name, kind)| Column {
+                    name,
+                    kind: Some(kind),
+                })
+                .collect(),
+            indexes,
+        };
+        Ok(rows.into_iter().map(table).collect())
+    }
+
+    /// Those of `columns` that `table` does not have as declared, and what it has instead, in words.
+    ///
+    /// # Errors
+    /// The database's own; what is declared as a type and is none.
+    pub async fn unlike_columns(
+        &self,
+        table: &str,
+        columns: &[Column],
+    ) -> Result<Vec<String>, String> {
+        let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+        let kinds: Vec<Option<&str>> = columns.iter().map(|c| c.kind.as_deref()).collect();
+        // A type is compared as Postgres spells it; its modifier, `(10,2)`, only if one is declared.
+        let sql = "\
+            SELECT d.name, d.kind, format_type(a.atttypid, a.atttypmod) \
+            FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS d (name, kind, n) \
+            LEFT JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attname = d.name \
+            AND a.attnum > 0 AND NOT a.attisdropped \
+            WHERE a.attname IS NULL OR NOT coalesce(CASE \
+            WHEN d.kind IS NULL THEN true \
+            WHEN d.kind LIKE '%(%' THEN replace(format_type(a.atttypid, a.atttypmod), ' ', '') = \
+            replace(to_regtype(regexp_replace(d.kind, '\\(.*\\)', ''))::text, ' ', '') \
+            || replace(substring(d.kind FROM '\\(.*\\)'), ' ', '') \
+            ELSE to_regtype(d.kind) = a.atttypid END, false) ORDER BY d.n";
+        let query = sqlx::query_as(sql)
+            .bind(quote(table))
+            .bind(names)
+            .bind(kinds);
+        let mut connection = self.connection.lock().await;
+        let rows: Vec<(String, Option<String>, Option<String>)> =
+            bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
+        Ok(rows.into_iter().map(unlike).collect())
+    }
+
+    /// Those of `indexes` that `table` does not have, or not in a usable state.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn missing_indexes(
+        &self,
+        table: &str,
+        indexes: &[String],
+    ) -> Result<Vec<String>, String> {
+        let sql = "\
+            SELECT d.name FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
+            WHERE NOT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+            WHERE i.indrelid = to_regclass($1) AND c.relname = d.name AND i.indisvalid) \
+            ORDER BY d.n";
+        let query = sqlx::query_scalar(sql).bind(quote(table)).bind(indexes);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+}
+
+fn unlike((name, declared, is): (String, Option<String>, Option<String>)) -> String {
+    match (declared, is) {
+        (_, None) => format!("{name} is missing"),
+        (declared, Some(is)) => {
+            format!("{name} is {is}, not {}", declared.unwrap_or_default())
+        }
+    }
+}

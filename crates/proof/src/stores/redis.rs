@@ -1,0 +1,135 @@
+//! Redis: whether it answers, and single keys.
+
+use std::time::Duration;
+
+use redis::{
+    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, InfoDict, RedisError,
+    aio::MultiplexedConnection,
+};
+
+use super::redact::{place, redact};
+use diagnostics::instrument_call;
+
+/// What a Redis holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes.
+    pub used: u64,
+    /// Bytes; None: as much as there is.
+    pub limit: Option<u64>,
+    /// At its limit it gives keys up, instead of refusing writes.
+    pub evicts: bool,
+    /// Keys that it has given up since it was started.
+    pub evicted: u64,
+}
+
+/// One connection to the Redis of a `redis://` URL.
+#[derive(Clone)]
+pub struct Redis {
+    connection: MultiplexedConnection,
+    url: String,
+}
+
+impl Redis {
+    /// Connects and authenticates.
+    ///
+    /// # Errors
+    /// Why not, without the password.
+    pub async fn connect(url: &str, timeout: Duration) -> Result<Self, String> {
+        let client = Client::open(url).map_err(|e| describe(&e, url))?;
+        if !matches!(
+            client.get_connection_info().addr(),
+            ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)
+        ) {
+            return Err(format!("{} needs TLS, which is not supported", place(url)));
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connection = instrument_call("redis", "connect", connecting)
+            .await
+            .map_err(|e| describe(&e, url))?;
+        Ok(Self {
+            connection,
+            url: url.to_owned(),
+        })
+    }
+
+    /// `PING`.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn ping(&self) -> Result<(), String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<String, RedisError> =
+            instrument_call("redis", "PING", connection.ping()).await;
+        answer.map(drop).map_err(|e| describe(&e, &self.url))
+    }
+
+    /// Its memory and what it evicted (`INFO`).
+    ///
+    /// # Errors
+    /// Redis' own, or an answer without these figures.
+    pub async fn memory(&self) -> Result<Memory, String> {
+        let mut connection = self.connection.clone();
+        let command = redis::cmd("INFO");
+        let info = command.query_async(&mut connection);
+        let info: Result<InfoDict, RedisError> = instrument_call("redis", "INFO", info).await;
+        let info = info.map_err(|e| describe(&e, &self.url))?;
+        let lacks = |name: &str| format!("redis at {}: INFO has no {name}", place(&self.url));
+        let number = |name: &str| info.get::<u64>(name).ok_or_else(|| lacks(name));
+        Ok(Memory {
+            used: number("used_memory")?,
+            limit: Some(number("maxmemory")?).filter(|limit| *limit > 0),
+            evicts: info.get::<String>("maxmemory_policy").as_deref() != Some("noeviction"),
+            evicted: number("evicted_keys")?,
+        })
+    }
+
+    /// Sets `key`, to expire by itself after `expiry`.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub async fn set(&self, key: &str, value: &str, expiry: Duration) -> Result<(), String> {
+        let mut connection = self.connection.clone();
+        let setting = connection.set_ex(key, value, expiry.as_secs().max(1));
+        let answer: Result<(), RedisError> =
+            instrument_call("redis", format!("SETEX {key}"), setting).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+
+    /// How many of `keys` exist.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub async fn existing(&self, keys: &[String]) -> Result<usize, String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<usize, RedisError> =
+            instrument_call("redis", "EXISTS", connection.exists(keys)).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+
+    /// Deletes `keys`; says how many there were.
+    ///
+    /// # Errors
+    /// Redis' own.
+    pub async fn delete(&self, keys: &[String]) -> Result<usize, String> {
+        let mut connection = self.connection.clone();
+        let answer: Result<usize, RedisError> =
+            instrument_call("redis", "DEL", connection.del(keys)).await;
+        answer.map_err(|e| describe(&e, &self.url))
+    }
+}
+
+/// See [`super::ready`].
+pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), String> {
+    Redis::connect(url, timeout).await?.ping().await
+}
+
+fn describe(error: &RedisError, url: &str) -> String {
+    if error.is_timeout() {
+        return format!("redis at {}: no answer in time", place(url));
+    }
+    redact(&format!("redis at {}: {error}", place(url)), url)
+}

@@ -1,0 +1,116 @@
+//! The engine: its version, its platform, how it stores, whether it keeps to limits.
+
+use std::time::Instant;
+
+use super::{Finding, PendingFinding};
+use declaration::{ImageFrom, Pipeline};
+use docker::{OLDEST_API, facts::Facts, images::architecture};
+
+pub(super) fn judge(
+    began: Instant,
+    facts: &Facts,
+    api: (usize, usize),
+    pipeline: &Pipeline,
+) -> Vec<Finding> {
+    let mut findings = vec![version(began, facts, api)];
+    let own = |from| from == ImageFrom::Caravan;
+    if pipeline.services.iter().any(|s| own(s.image_from)) {
+        findings.push(platform(began, facts));
+    }
+    findings.push(storage(began, facts));
+    findings.push(cgroup(began, facts, pipeline));
+    findings
+}
+
+fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
+    let (major, minor) = OLDEST_API;
+    let expected = format!("{major}.{minor} or newer");
+    let check = PendingFinding::new(began, "engine.api-version", expected);
+    let seen = format!("{}.{}", api.0, api.1);
+    if api >= OLDEST_API {
+        return check.pass(seen);
+    }
+    let finding = check.fail(format!("{seen} (Docker {})", facts.version));
+    finding.hint("install Docker 20.10 or newer: sudo apt-get install docker.io")
+}
+
+fn platform(began: Instant, facts: &Facts) -> Finding {
+    let expected = format!("linux/{}", architecture());
+    let check = PendingFinding::new(began, "engine.platform", expected.clone());
+    let seen = facts.platform.clone();
+    if seen == expected {
+        return check.pass(seen);
+    }
+    let hint = "cargo build --release in Caravan's repository, on a machine of that platform";
+    check.fail(seen).hint(hint)
+}
+
+/// Drivers that work as well as they should.
+const GOOD: [&str; 6] = [
+    "overlay2",
+    "overlayfs",
+    "btrfs",
+    "zfs",
+    "fuse-overlayfs",
+    "stargz",
+];
+
+fn storage(began: Instant, facts: &Facts) -> Finding {
+    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json, then: sudo systemctl restart docker";
+    let check = PendingFinding::new(began, "engine.storage", "overlay2, or one as good");
+    let driver = facts.storage_driver.as_str();
+    let says = |key: &str, value: &str| {
+        let mut details = facts.storage.iter();
+        details.any(|(k, v)| k == key && v == value)
+    };
+    if says("Supports d_type", "false") {
+        return check
+            .fail(format!("{driver} on a file system without d_type"))
+            .evidence(["files that an image removes would still be there".to_owned()])
+            .hint("move Docker's data to ext4, or to XFS made with ftype=1: \"data-root\" in /etc/docker/daemon.json");
+    }
+    match driver {
+        "" => check.fail("none is told").hint("docker info"),
+        _ if GOOD.contains(&driver) => check.pass(driver),
+        "vfs" => check.warn("vfs: every layer is a full copy").hint(INSTEAD),
+        _ => check
+            .warn(format!("{driver}: abandoned or unknown"))
+            .hint(INSTEAD),
+    }
+}
+
+fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
+    let (mut expected, mut lacking) = (Vec::new(), Vec::new());
+    let services = &pipeline.services;
+    let limits = [
+        (
+            "memory",
+            services.iter().any(|s| s.mem_limit.is_some()),
+            facts.limits_memory,
+        ),
+        (
+            "pids",
+            services.iter().any(|s| s.pids_limit.is_some()),
+            facts.limits_pids,
+        ),
+    ];
+    for (what, declared, kept) in limits {
+        if declared {
+            expected.push(what);
+            if !kept {
+                lacking.push(what);
+            }
+        }
+    }
+    let expected = match expected.is_empty() {
+        true => "no limits are declared".to_owned(),
+        false => format!("limits: {}", expected.join(", ")),
+    };
+    let check = PendingFinding::new(began, "engine.cgroup", expected);
+    if lacking.is_empty() {
+        return check.pass(facts.cgroup.clone());
+    }
+    check
+        .fail(format!("{} without {}", facts.cgroup, lacking.join(", ")))
+        .hint("add cgroup_enable=memory swapaccount=1 to the kernel's command line, then: sudo reboot")
+}

@@ -1,0 +1,169 @@
+//! Free disk and memory of the engine's machine, against what the declaration says that the
+//! pipeline takes.
+
+use std::time::Instant;
+
+use super::{Finding, Patient, PendingFinding, network};
+use declaration::{Logging, Pipeline, Service, units, units::size};
+use diagnostics::{Invocation, Result};
+use docker::{Engine, images::Needed};
+use platform::{Container, Inside, State};
+
+/// For data, beyond images and logs.
+const ROOM: u64 = 1 << 30;
+const DISK: &str = "host.disk";
+const MEMORY: &str = "host.memory";
+
+pub(super) async fn check(
+    engine: &Engine,
+    began: Instant,
+    patient: Patient<'_>,
+    inside: &Result<Inside>,
+    needed: &Result<Vec<Needed>>,
+) -> [Finding; 2] {
+    let pipeline = patient.pipeline;
+    let Ok(inside) = inside else {
+        return [DISK, MEMORY].map(|id| {
+            let check = PendingFinding::new(began, id, "enough");
+            check.skip("no container could be asked", network::ID)
+        });
+    };
+    let images = needed.iter().flatten().map(Needed::takes).sum();
+    // Containers that cannot be asked for count as not running: more memory is asked for then.
+    let observed = engine.containers(&pipeline.project).await;
+    let memory = Memory::of(pipeline, &observed.unwrap_or_default());
+    [
+        disk(
+            began,
+            inside.disk_free,
+            images,
+            &Logs::of(pipeline),
+            patient.invocation,
+        ),
+        memory.judge(began, inside, patient.invocation),
+    ]
+}
+
+/// What containers' logs may grow to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Logs {
+    bytes: u64,
+    /// Services whose logs have no bound.
+    unbounded: Vec<String>,
+}
+
+impl Logs {
+    pub(super) fn of(pipeline: &Pipeline) -> Self {
+        let mut logs = Self::default();
+        for service in &pipeline.services {
+            match service.logging.as_ref().and_then(bound) {
+                Some(bytes) => logs.bytes += bytes * u64::from(service.replicas),
+                None => logs.unbounded.push(service.name.clone()),
+            }
+        }
+        logs
+    }
+}
+
+fn bound(logging: &Logging) -> Option<u64> {
+    let size = units::bytes(logging.options.get("max-size")?).ok()?;
+    let files = logging.options.get("max-file");
+    let files = files.map_or(Some(1), |n| n.parse::<u64>().ok())?;
+    Some(u64::try_from(size).ok()? * files)
+}
+
+pub(super) fn disk(
+    began: Instant,
+    free: Option<u64>,
+    images: u64,
+    logs: &Logs,
+    invocation: &Invocation,
+) -> Finding {
+    let wanted = images + logs.bytes + ROOM;
+    let check = PendingFinding::new(began, DISK, format!("{} free", size(wanted)));
+    let evidence = [
+        format!("images that are not here: {}", size(images)),
+        format!("logs, at most: {}", size(logs.bytes)),
+        format!("for data, to begin with: {}", size(ROOM)),
+    ];
+    let what_takes_it = invocation.docker("system df");
+    let Some(free) = free else {
+        return check.fail("it cannot be told").hint(what_takes_it);
+    };
+    let seen = format!("{} free", size(free));
+    match free {
+        _ if free < images => check.fail(seen).evidence(evidence).hint(what_takes_it),
+        _ if free < wanted => check.warn(seen).evidence(evidence).hint(what_takes_it),
+        _ if logs.unbounded.is_empty() => check.pass(seen),
+        _ => check
+            .warn(format!("{seen}, and logs without a bound"))
+            .evidence([logs.unbounded.join(", ")])
+            .hint(
+                "declare logging: {driver: json-file, options: {max-size: 50m, max-file: \"4\"}}",
+            ),
+    }
+}
+
+/// What containers may take, by their limits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    all: u64,
+    /// Of those that do not run yet.
+    to_come: u64,
+    unlimited: Vec<String>,
+}
+
+impl Memory {
+    /// One-shots are gone before the rest is under load.
+    pub(super) fn of(pipeline: &Pipeline, observed: &[Container]) -> Self {
+        let mut memory = Self::default();
+        let services = pipeline.services.iter();
+        for service in services.filter(|s| !s.is_one_shot(pipeline)) {
+            let Some(limit) = service.mem_limit.and_then(|l| u64::try_from(l).ok()) else {
+                memory.unlimited.push(service.name.clone());
+                continue;
+            };
+            let replicas = u64::from(service.replicas);
+            let running = running(service, observed).min(replicas);
+            memory.all += limit * replicas;
+            memory.to_come += limit * (replicas - running);
+        }
+        memory
+    }
+
+    pub(super) fn judge(&self, began: Instant, seen: &Inside, invocation: &Invocation) -> Finding {
+        let expected = match self.all {
+            0 => "no limits are declared".to_owned(),
+            _ => format!("{} available", size(self.to_come)),
+        };
+        let check = PendingFinding::new(began, MEMORY, expected);
+        let who_takes_it = invocation.docker("stats --no-stream");
+        let (Some(total), Some(available)) = (seen.memory_total, seen.memory_available) else {
+            return check.fail("it cannot be told").hint(who_takes_it);
+        };
+        let seen = format!("{} of {}", size(available), size(total));
+        let mut evidence = vec![format!(
+            "limits of all services (mem_limit): {}, of those that do not run yet: {}",
+            size(self.all),
+            size(self.to_come)
+        )];
+        if !self.unlimited.is_empty() {
+            evidence.push(format!("without a limit: {}", self.unlimited.join(", ")));
+        }
+        match () {
+            () if total < self.all => check
+                .fail(seen)
+                .evidence(evidence)
+                .hint("declare lower limits, or take a machine with more memory"),
+            () if available < self.to_come => {
+                check.warn(seen).evidence(evidence).hint(who_takes_it)
+            }
+            () => check.pass(seen),
+        }
+    }
+}
+
+fn running(service: &Service, observed: &[Container]) -> u64 {
+    let runs = |c: &&Container| c.service == service.name && c.state == State::Running;
+    observed.iter().filter(runs).count() as u64
+}

@@ -1,0 +1,138 @@
+//! What earlier runs left: harmless mostly, and each with the command that removes it.
+
+use std::time::Instant;
+
+use super::{Finding, Patient, PendingFinding, failed};
+use crate::state;
+use diagnostics::{Invocation, Result};
+use docker::{Engine, leftovers::Leftovers};
+
+pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
+    let began = Instant::now();
+    let lost = lost_secrets(engine, patient).await;
+    let mut findings = vec![
+        secrets(began, lost, patient),
+        lock(began, state::lock_holder(patient.source)),
+    ];
+    match engine.leftovers(patient.pipeline).await {
+        Ok(left) => findings.extend(judge(began, &left, patient.invocation)),
+        Err(e) => {
+            let check = PendingFinding::new(began, "leftovers.containers", "none");
+            findings.push(failed(check, &e));
+        }
+    }
+    findings
+}
+
+/// Data volumes that are there, and secrets that are not.
+pub(super) type Lost = (Vec<String>, Vec<String>);
+
+async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
+    let missing = patient.source.missing_secrets()?;
+    let volumes = patient.source.volume_names()?;
+    Ok((engine.existing_volumes(&volumes).await?, missing))
+}
+
+pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) -> Finding {
+    let check = PendingFinding::new(began, "leftovers.secrets", "no data without its secrets");
+    match lost {
+        Err(e) => failed(check, &e),
+        Ok((volumes, missing)) if volumes.is_empty() || missing.is_empty() => check.pass("none"),
+        Ok((volumes, missing)) => {
+            let path = patient.source.env_path().display();
+            let down = patient.invocation.command("down --volumes");
+            check
+                .fail(format!(
+                    "{} without {}",
+                    volumes.join(", "),
+                    missing.join(", ")
+                ))
+                .hint(format!("restore {path}, or give up the data: {down}"))
+        }
+    }
+}
+
+pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
+    let check = PendingFinding::new(began, "leftovers.lock", "nobody changes the project");
+    match holder {
+        None => check.pass("nobody"),
+        Some(pid) => check
+            .warn(format!("another caravan does (process {pid})"))
+            .hint(format!("ps -fp {pid}")),
+    }
+}
+
+pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -> Vec<Finding> {
+    let one = |what: &str, expected: &str, names: &[&[String]], remove: String| {
+        let check = PendingFinding::new(began, format!("leftovers.{what}"), expected);
+        match names.concat().as_slice() {
+            [] => check.pass("none"),
+            names => check.warn(names.join(", ")).hint(remove),
+        }
+    };
+    let docker = |command: &str, names: &[String]| {
+        invocation.docker(&format!("{command} {}", names.join(" ")))
+    };
+    let doctor = {
+        let remove = [
+            ("rm -f", &left.doctor_containers),
+            ("network rm", &left.doctor_networks),
+        ];
+        let remove = remove.into_iter().filter(|(_, names)| !names.is_empty());
+        let remove: Vec<_> = remove.map(|(what, names)| docker(what, names)).collect();
+        remove.join(" && ")
+    };
+    vec![
+        one(
+            "containers",
+            "none that nothing declares",
+            &[&left.containers],
+            docker("rm -f", &left.containers),
+        ),
+        one(
+            "networks",
+            "none that nothing declares",
+            &[&left.networks],
+            docker("network rm", &left.networks),
+        ),
+        one(
+            "volumes",
+            "none that nothing declares",
+            &[&left.volumes],
+            format!(
+                "if what they hold is not needed any more: {}",
+                docker("volume rm", &left.volumes)
+            ),
+        ),
+        one(
+            "dead",
+            "no dead containers",
+            &[&left.dead],
+            docker("rm -f", &left.dead),
+        ),
+        one(
+            "doctor",
+            "none of an interrupted doctor",
+            &[&left.doctor_containers, &left.doctor_networks],
+            doctor,
+        ),
+        one(
+            "inside",
+            "none of commands that were killed",
+            &[&left.visitors],
+            docker("rm -f", &left.visitors),
+        ),
+        one(
+            "images",
+            "none of other executables",
+            &[&left.images],
+            docker("rmi", &left.images),
+        ),
+        one(
+            "builds",
+            "none that were replaced",
+            &[&left.builds],
+            docker("rmi", &left.builds),
+        ),
+    ]
+}

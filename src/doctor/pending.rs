@@ -1,0 +1,60 @@
+//! A check of the machine that is under way, and the finding that it ends with.
+
+use std::time::Instant;
+
+use proof::checks::finding::{Finding, Severity, Status};
+
+/// What is expected is said before anything is seen.
+#[derive(Debug, Clone)]
+pub(super) struct PendingFinding {
+    id: String,
+    expected: String,
+    began: Instant,
+}
+
+impl PendingFinding {
+    /// `began`: when the call was made whose answer decides this check, perhaps with others.
+    pub(super) fn new(began: Instant, id: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            expected: expected.into(),
+            began,
+        }
+    }
+
+    pub(super) fn pass(self, seen: impl Into<String>) -> Finding {
+        self.ends(Status::Pass, seen)
+    }
+
+    pub(super) fn warn(self, seen: impl Into<String>) -> Finding {
+        self.ends(Status::Warn, seen)
+    }
+
+    pub(super) fn fail(self, seen: impl Into<String>) -> Finding {
+        self.ends(Status::Fail, seen)
+    }
+
+    /// Could not be made because of what another check, `cause`, has found.
+    pub(super) fn skip(self, why: &str, cause: &str) -> Finding {
+        let mut finding = self.ends(Status::Skip, format!("skipped: {why}"));
+        finding.cause = Some(cause.to_owned());
+        finding
+    }
+
+    fn ends(self, status: Status, seen: impl Into<String>) -> Finding {
+        Finding {
+            id: self.id,
+            status,
+            severity: match status {
+                Status::Warn => Severity::Warning,
+                Status::Pass | Status::Fail | Status::Skip => Severity::Error,
+            },
+            expected: self.expected,
+            seen: seen.into(),
+            evidence: Vec::new(),
+            hint: None,
+            cause: None,
+            took: self.began.elapsed(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Whether the images that are not here can be had: from a registry, else from packages.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+
+use super::{Finding, PendingFinding, failed};
+use diagnostics::{Invocation, Result};
+use docker::{
+    Engine,
+    images::{Needed, Provenance},
+};
+
+/// An image that is not here.
+struct Missing {
+    image: Needed,
+    /// What a registry was asked for, and its answer; None: none is asked.
+    asked: Option<(String, Result<(), String>)>,
+}
+
+pub(super) async fn check(
+    engine: &Engine,
+    needed: &Result<Vec<Needed>>,
+    invocation: &Invocation,
+) -> Finding {
+    let check = PendingFinding::new(
+        Instant::now(),
+        "registry.reachable",
+        "every image can be had",
+    );
+    let seen = async {
+        let needed = needed.clone()?.into_iter();
+        let (here, missing): (Vec<_>, Vec<_>) = needed.partition(|n| !n.needs_network());
+        let can_build = missing.is_empty() || engine.can_build_from_packages().await?;
+        let missing = missing.into_iter().map(|image| ask(engine, image));
+        Ok((here.len(), join_all(missing).await, can_build))
+    };
+    match seen.await {
+        Ok((here, missing, can_build)) => judge(check, here, &missing, can_build, invocation),
+        Err(e) => failed(check, &e),
+    }
+}
+
+async fn ask(engine: &Engine, image: Needed) -> Missing {
+    let asked = match image.asks_for() {
+        Some(reference) => {
+            let answer = engine.registry_has(&reference).await;
+            Some((reference, answer))
+        }
+        None => None,
+    };
+    Missing { image, asked }
+}
+
+fn judge(
+    check: PendingFinding,
+    here: usize,
+    missing: &[Missing],
+    can_build: bool,
+    invocation: &Invocation,
+) -> Finding {
+    if missing.is_empty() {
+        return check.pass(format!("not needed: all {here} are here"));
+    }
+    let (mut lacking, mut stand_ins) = (Vec::new(), Vec::new());
+    let mut evidence = Vec::new();
+    for Missing { image, asked } in missing {
+        let refused = match asked {
+            Some((_, Ok(()))) => continue,
+            Some((reference, Err(why))) => {
+                evidence.push(format!("{reference}: {why}"));
+                reference
+            }
+            None => &image.reference,
+        };
+        match image.from {
+            Provenance::Registry | Provenance::Local => lacking.push(refused.as_str()),
+            Provenance::Template(_) | Provenance::RegistryOrTemplate(_) => {
+                stand_ins.push(image.reference.as_str());
+            }
+            // Not asked for: `needs_network` says no.
+            Provenance::Caravan | Provenance::Declared => {}
+        }
+    }
+    let elsewhere = "images load FILE";
+    if !lacking.is_empty() {
+        let seen = format!("cannot be had: {}", lacking.join(", "));
+        let finding = check.fail(seen).evidence(evidence);
+        return finding.hint(invocation.command(elsewhere));
+    }
+    if stand_ins.is_empty() {
+        return check.pass(format!(
+            "a registry has all {} that are not here",
+            missing.len()
+        ));
+    }
+    let names = stand_ins.join(", ");
+    if can_build {
+        let seen = format!("to be built from packages: {names}");
+        let finding = check.warn(seen).evidence(evidence);
+        return finding.hint(invocation.command("images build"));
+    }
+    evidence.push("mmdebstrap, which makes the base of what is built here, cannot run".to_owned());
+    check
+        .fail(format!("neither pulled nor built: {names}"))
+        .evidence(evidence)
+        .hint("sudo apt-get install mmdebstrap")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proof::checks::finding::Status;
+
+    fn missing(from: Provenance, asked: Option<Result<(), &str>>) -> Missing {
+        Missing {
+            image: Needed {
+                services: vec!["db".to_owned()],
+                reference: "db:1".to_owned(),
+                from,
+                present: None,
+            },
+            asked: asked.map(|answer| ("db:1".to_owned(), answer.map_err(str::to_owned))),
+        }
+    }
+
+    fn judged(missing: &[Missing], can_build: bool) -> (Status, String) {
+        let check = PendingFinding::new(Instant::now(), "registry.reachable", "");
+        let finding = judge(check, 3, missing, can_build, &Invocation::default());
+        (finding.status, finding.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn it_matters_only_for_what_is_neither_here_nor_can_be_built() {
+        let no_route = || Some(Err("no route to host"));
+        let template = Provenance::RegistryOrTemplate("postgres");
+        assert_eq!(judged(&[], false).0, Status::Pass);
+        assert_eq!(
+            judged(&[missing(Provenance::Registry, Some(Ok(())))], false).0,
+            Status::Pass
+        );
+        let (status, hint) = judged(&[missing(Provenance::Registry, no_route())], true);
+        assert_eq!(
+            (status, hint.as_str()),
+            (Status::Fail, "caravan images load FILE")
+        );
+        assert_eq!(
+            judged(&[missing(template, no_route())], true).0,
+            Status::Warn
+        );
+        let (status, hint) = judged(&[missing(template, no_route())], false);
+        assert_eq!(status, Status::Fail);
+        assert_eq!(hint, "sudo apt-get install mmdebstrap");
+        let outdated = missing(Provenance::Template("redis"), None);
+        assert_eq!(judged(&[outdated], true).0, Status::Warn);
+    }
+}

@@ -1,0 +1,238 @@
+//! Each check with a fault in what was seen: what it says then, and what is to be done.
+
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
+
+use super::*;
+use declaration::{Logging, testing as declared};
+use diagnostics::Kind;
+use docker::{facts::Facts, leftovers::Leftovers, ports::Holder, vacancy::Vacancy};
+use platform::{Inside, State, testing};
+
+/// Findings as far as they do not depend on the clock.
+fn shown(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let Finding {
+            id,
+            status,
+            expected,
+            seen,
+            ..
+        } = finding;
+        writeln!(text, "{status:?} {id}: expected {expected}, seen {seen}").expect("written");
+        for line in &finding.evidence {
+            writeln!(text, "    {line}").expect("written");
+        }
+        if let Some(hint) = &finding.hint {
+            writeln!(text, "  next: {hint}").expect("written");
+        }
+    }
+    text
+}
+
+fn invocation() -> Invocation {
+    Invocation {
+        project: Some("shop".to_owned()),
+        ..Invocation::default()
+    }
+}
+
+/// A look that told nothing else.
+fn inside(resolved: Result<Vec<IpAddr>, String>) -> Inside {
+    Inside {
+        resolved,
+        disk_free: None,
+        memory_total: None,
+        memory_available: None,
+    }
+}
+
+fn good_facts() -> Facts {
+    Facts {
+        version: "20.10.24".to_owned(),
+        platform: format!("linux/{}", docker::images::architecture()),
+        storage_driver: "overlay2".to_owned(),
+        storage: vec![("Supports d_type".to_owned(), "true".to_owned())],
+        cgroup: "v2 (systemd)".to_owned(),
+        limits_memory: true,
+        limits_pids: true,
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_fit() {
+    let pipeline = declared::shipped();
+    let judge = |facts: &Facts, api| engine::judge(Instant::now(), facts, api, &pipeline);
+    let good = judge(&good_facts(), (1, 41));
+    assert!(good.iter().all(|f| f.status == Status::Pass), "{good:?}");
+    let bad = Facts {
+        version: "19.3".to_owned(),
+        platform: "linux/riscv64".to_owned(),
+        storage_driver: "vfs".to_owned(),
+        limits_pids: false,
+        ..good_facts()
+    };
+    let mut text = shown(&judge(&bad, (1, 40)));
+    let no_d_type = Facts {
+        storage: vec![("Supports d_type".to_owned(), "false".to_owned())],
+        ..good_facts()
+    };
+    let storage = judge(&no_d_type, (1, 41));
+    text.push_str(&shown(&storage[2..3]));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn names_that_do_not_resolve() {
+    let refused = Error::new(Kind::NotRight, "Docker could not create a network")
+        .because("could not find an available address pool");
+    let seen = [
+        Ok(inside(Ok(vec![[10, 0, 0, 2].into()]))),
+        Ok(inside(Err(
+            "Temporary failure in name resolution".to_owned()
+        ))),
+        Ok(inside(Ok(Vec::new()))),
+        Err(refused),
+    ];
+    let judge = |seen: &_| network::judge(Instant::now(), seen, &invocation());
+    let findings: Vec<_> = seen.iter().map(judge).collect();
+    insta::assert_snapshot!(shown(&findings));
+}
+
+#[test]
+fn a_disk_that_is_too_small() {
+    let mut pipeline = testing::pipeline(vec![testing::depending("db", &[])]);
+    let options = [("max-size", "50m"), ("max-file", "4")];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pipeline.services[0].replicas = 2;
+    pipeline.services[0].logging = Some(Logging {
+        driver: "json-file".to_owned(),
+        options: BTreeMap::from(options),
+    });
+    let bounded = host::Logs::of(&pipeline);
+    pipeline.services[0].logging = None;
+    let unbounded = host::Logs::of(&pipeline);
+    let judge = |free, logs| host::disk(Instant::now(), free, 600 << 20, logs, &invocation());
+    insta::assert_snapshot!(shown(&[
+        judge(Some(4 << 30), &bounded),
+        judge(Some(1 << 30), &bounded),
+        judge(Some(1 << 28), &bounded),
+        judge(Some(4 << 30), &unbounded),
+        judge(None, &bounded),
+    ]));
+}
+
+#[test]
+fn memory_that_does_not_suffice() {
+    let mut limited = testing::depending("db", &["migrate"]);
+    limited.mem_limit = Some(1 << 30);
+    limited.replicas = 2;
+    let pipeline = testing::pipeline(vec![limited, testing::depending("web", &[])]);
+    let paused = platform::Container {
+        state: State::Paused,
+        ..testing::container("db", 2)
+    };
+    let idle = host::Memory::of(&pipeline, &[]);
+    let half = host::Memory::of(&pipeline, &[testing::container("db", 1), paused]);
+    let judge = |memory: &host::Memory, total: u64, available: u64| {
+        let inside = Inside {
+            memory_total: Some(total << 30),
+            memory_available: Some(available << 30),
+            ..inside(Ok(Vec::new()))
+        };
+        memory.judge(Instant::now(), &inside, &invocation())
+    };
+    let unknown = inside(Ok(Vec::new()));
+    insta::assert_snapshot!(shown(&[
+        judge(&idle, 4, 3),
+        judge(&half, 4, 1),
+        judge(&idle, 4, 1),
+        judge(&idle, 1, 1),
+        idle.judge(Instant::now(), &unknown, &invocation()),
+        judge(&host::Memory::default(), 4, 3),
+    ]));
+}
+
+#[test]
+fn ports_that_somebody_else_has() {
+    let mut pipeline = declared::shipped();
+    pipeline
+        .services
+        .retain(|s| ["kafka", "postgres", "redis"].contains(&s.name.as_str()));
+    let holder = Holder {
+        port: 29092,
+        who: "the process nc (pid 42)".to_owned(),
+        free: Some("kill 42".to_owned()),
+    };
+    let vacancies = vec![
+        Vacancy::Taken(holder),
+        Vacancy::Own("shop-postgres".to_owned()),
+        Vacancy::Unusable("cannot assign the address".to_owned()),
+    ];
+    insta::assert_snapshot!(shown(&ports::judge(
+        Instant::now(),
+        &pipeline,
+        Ok(vacancies)
+    )));
+}
+
+#[test]
+fn what_earlier_runs_left() {
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    let left = Leftovers {
+        containers: names(&["shop-old", "shop-older"]),
+        networks: names(&["shop_old"]),
+        volumes: names(&["shop_old-data"]),
+        dead: names(&["other-web"]),
+        doctor_containers: names(&["caravan-doctor-1"]),
+        doctor_networks: names(&["caravan-doctor-1"]),
+        visitors: names(&["shop-caravan-01234567"]),
+        images: names(&["caravan.local/caravan:0123456789ab"]),
+        builds: names(&["0123456789ab"]),
+    };
+    let judge = |left: &Leftovers| leftovers::judge(Instant::now(), left, &invocation());
+    let clean = judge(&Leftovers::default());
+    assert!(clean.iter().all(|f| f.status == Status::Pass), "{clean:?}");
+    insta::assert_snapshot!(shown(&judge(&left)));
+}
+
+#[test]
+fn data_without_its_secrets_and_a_lock_that_is_held() {
+    let place = declared::Place::new();
+    let source = place.source();
+    let pipeline = declared::shipped();
+    let invocation = invocation();
+    let patient = Patient {
+        source: &source,
+        pipeline: &pipeline,
+        invocation: &invocation,
+    };
+    let volume = vec!["shop_postgres-data".to_owned()];
+    let judge =
+        |volumes, missing| leftovers::secrets(Instant::now(), Ok((volumes, missing)), patient);
+    let missing = vec!["POSTGRES_PASSWORD".to_owned()];
+    assert_eq!(judge(Vec::new(), missing.clone()).status, Status::Pass);
+    assert_eq!(judge(volume.clone(), Vec::new()).status, Status::Pass);
+    let text = shown(&[
+        judge(volume, missing),
+        leftovers::lock(Instant::now(), Some("42".to_owned())),
+    ]);
+    let home = place.home().display().to_string();
+    insta::assert_snapshot!(text.replace(&home, "~"));
+
+    assert_eq!(crate::state::lock_holder(&source), None);
+    let _lock = crate::state::lock(&source).expect("nobody has it");
+    let holder = std::process::id().to_string();
+    assert_eq!(crate::state::lock_holder(&source), Some(holder));
+}
+
+#[test]
+fn without_docker_nothing_passes() {
+    let error = Error::new(Kind::Unreachable, "cannot reach Docker at unix:///nowhere")
+        .because("No such file or directory")
+        .hint("sudo systemctl start docker");
+    let check = PendingFinding::new(Instant::now(), REACHABLE, "Docker answers");
+    let findings = without_docker(failed(check, &error));
+    assert!(is_unreachable(&findings));
+    insta::assert_snapshot!(shown(&findings));
+}
