@@ -32,6 +32,12 @@ pub struct Place {
     pub request: Request,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Place {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");

@@ -16,7 +16,7 @@ use crate::Engine;
 
 impl Platform for Engine {
     fn containers<'a>(&'a self, project: &'a str) -> BoxFuture<'a, Result<Vec<Container>>> {
-        Engine::containers(self, project).boxed()
+        Self::containers(self, project).boxed()
     }
 
     fn drifted<'a>(
@@ -24,11 +24,11 @@ impl Platform for Engine {
         pipeline: &'a Pipeline,
         observed: &'a [Container],
     ) -> BoxFuture<'a, BTreeMap<String, Result<Vec<Drifted>>>> {
-        Engine::drifted(self, pipeline, observed).boxed()
+        Self::drifted(self, pipeline, observed).boxed()
     }
 
     fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
-        Engine::logs(self, containers, options)
+        Self::logs(self, containers, options)
     }
 
     fn scan_beginning<'a>(
@@ -37,7 +37,7 @@ impl Platform for Engine {
         least: usize,
         each: EachLine<'a>,
     ) -> BoxFuture<'a, Result<Scanned>> {
-        Engine::scan_beginning(self, container, least, each).boxed()
+        Self::scan_beginning(self, container, least, each).boxed()
     }
 
     fn follow<'a>(
@@ -45,7 +45,7 @@ impl Platform for Engine {
         container: &'a Container,
         after: Option<DateTime<Utc>>,
     ) -> BoxStream<'a, Result<LogLine>> {
-        Engine::follow(self, container, after).boxed()
+        Self::follow(self, container, after).boxed()
     }
 
     fn up<'a>(
@@ -56,7 +56,7 @@ impl Platform for Engine {
         events: &'a Events,
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<UpReport>> {
-        Engine::up(self, goal, invocation, deadline, events, cancel).boxed()
+        Self::up(self, goal, invocation, deadline, events, cancel).boxed()
     }
 
     fn preview<'a>(
@@ -64,6 +64,6 @@ impl Platform for Engine {
         goal: &'a Goal<'a>,
         invocation: &'a Invocation,
     ) -> BoxFuture<'a, Result<Preview>> {
-        Engine::preview(self, goal, invocation).boxed()
+        Self::preview(self, goal, invocation).boxed()
     }
 }

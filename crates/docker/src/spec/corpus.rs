@@ -17,7 +17,7 @@ use diagnostics::Error;
 
 #[test]
 fn every_stack_is_read_in_full_or_refused_by_name() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/declarations/corpus");
+    let corpus = declaration::testing::corpus().join("corpus");
     let mut directories: Vec<_> = fs::read_dir(&corpus)
         .expect("the corpus")
         .map(|entry| entry.expect("an entry").path())

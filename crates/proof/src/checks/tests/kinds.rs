@@ -24,7 +24,7 @@ fn kind(id: &str) -> String {
 
 fn example() -> Pipeline {
     let mut place = Place::new();
-    place.request.cwd = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/orders");
+    place.request.cwd = declaration::testing::repository().join("examples/orders");
     place.request.files = vec!["compose.yaml".into(), "caravan.yaml".into()];
     place.pipeline()
 }
@@ -54,7 +54,7 @@ fn told() -> Vec<(String, &'static str)> {
 }
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    let path = declaration::testing::repository().join("docs/faults.md");
     fs::read_to_string(path).expect("the page")
 }
 
