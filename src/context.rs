@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flags::Global,
-    jobs::ask::FromHere,
     output::Console,
-    vantage::{Handover, INSIDE},
+    remote::FromHere,
+    remote::{Handover, INSIDE},
 };
 use declaration::{Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};

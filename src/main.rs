@@ -10,11 +10,10 @@ mod commands;
 mod context;
 mod doctor;
 mod flags;
-mod jobs;
 mod output;
 mod proposal;
+mod remote;
 mod state;
-mod vantage;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -25,7 +24,7 @@ use crate::{
     commands::Verdict,
     context::Context,
     output::{Console, Terminal},
-    vantage::Handover,
+    remote::Handover,
 };
 use diagnostics::{Error, Kind};
 

@@ -21,7 +21,7 @@ pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
 
-use crate::{cli::Command, context::Context, vantage};
+use crate::{cli::Command, context::Context, remote};
 use declaration::Pipeline;
 use diagnostics::Result;
 
@@ -35,13 +35,13 @@ pub(crate) enum Verdict {
     Late,
     /// What could be told without Docker was shown.
     Unreachable,
-    /// It ran elsewhere, showed all, and ended with this exit code.
+    /// It ran inside the network, showed all, and ended with this exit code.
     Told(u8),
 }
 
 /// Runs a command that looks at a pipeline.
 pub(crate) async fn dispatch(context: &Context, command: &Command) -> Result<Verdict> {
-    if let Some(verdict) = Box::pin(vantage::elsewhere(context, command)).await? {
+    if let Some(verdict) = Box::pin(remote::run_in_network(context, command)).await? {
         return Ok(verdict);
     }
     match command {

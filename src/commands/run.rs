@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use worker_runtime::{RunError, database, settings, settings::SettingsError, telemetry};
 
-use crate::{jobs, output::Console, vantage};
+use crate::{doctor, output::Console, remote};
 use diagnostics::{Error, Kind, Result};
 
 /// Run one part of the pipeline in this process, in the foreground
@@ -61,30 +61,30 @@ pub(crate) async fn run(console: &Console, args: &Args) -> Result<()> {
         Role::CacheWorker => cache_worker::run().await.map_err(ended),
         Role::KafkaInit => kafka_init(&args.arguments).await,
         Role::Migrate => migrate().await,
-        Role::Ask => jobs::ask::run().await,
-        Role::Inside => vantage::agent::run().await,
-        Role::Doctor => doctor(console, &args.arguments).await,
+        Role::Ask => remote::answer::run().await,
+        Role::Inside => remote::agent::run().await,
+        Role::Doctor => look_inside(console, &args.arguments).await,
     }
 }
 
 async fn kafka_init(specs: &[String]) -> Result<()> {
     let _log = telemetry::init("KafkaInit").map_err(ended)?;
     let brokers = settings::required("KAFKA_BROKERS").map_err(unset)?;
-    tell(jobs::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
+    tell(one_shots::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
 }
 
-async fn doctor(console: &Console, names: &[String]) -> Result<()> {
+async fn look_inside(console: &Console, names: &[String]) -> Result<()> {
     let [name] = names else {
         return Err(Error::new(Kind::Usage, "doctor takes one name"));
     };
-    console.result(&json!(jobs::doctor::run(name).await).to_string());
+    console.result(&json!(doctor::inside::run(name).await).to_string());
     Ok(())
 }
 
 async fn migrate() -> Result<()> {
     let _log = telemetry::init("Migrate").map_err(ended)?;
     let address = database::address().map_err(ended)?;
-    tell(jobs::migrate::run(address).await)
+    tell(one_shots::migrate::run(address).await)
 }
 
 /// A job's failure belongs in its log as well, where the format may be JSON.

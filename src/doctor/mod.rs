@@ -25,6 +25,7 @@
 
 mod engine;
 mod host;
+pub(crate) mod inside;
 mod leftovers;
 mod network;
 mod pending;

@@ -19,7 +19,7 @@ use crate::support::{
     pipeline::Pipeline,
 };
 
-#[path = "../../crates/events/tests/mutation/mod.rs"]
+#[path = "../../crates/shipped/events/tests/mutation/mod.rs"]
 mod mutation;
 
 const DEAD_LETTERS: &str = "dead-letter-queue";

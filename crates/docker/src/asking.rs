@@ -3,7 +3,7 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::{connect::Engine, vantage::Vantage};
+use crate::{connect::Engine, network_container::NetworkContainer};
 use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::{Answer, Question};
@@ -28,11 +28,12 @@ impl Engine {
     async fn ask_inside(&self, pipeline: &Pipeline, question: &Question) -> Result<Answer> {
         let networks = pipeline.networks_inside(Needs::Everything);
         let networks = self.existing_networks(&networks).await?;
-        let name = Self::vantage_name(pipeline);
+        let name = Self::network_container_name(pipeline);
         let leaving = Leaving(Some((self.clone(), name.clone())));
         let asked = async {
-            let vantage = self.step_inside(pipeline, &name, &networks, &["run", "ask"]);
-            answered(vantage.await?, question).await
+            let network_container =
+                self.start_in_network(pipeline, &name, &networks, &["run", "ask"]);
+            answered(network_container.await?, question).await
         };
         let answer = asked.await;
         leaving.now().await;
@@ -40,8 +41,8 @@ impl Engine {
     }
 }
 
-async fn answered(vantage: Vantage, question: &Question) -> Result<Answer> {
-    let Vantage { mut socket, end } = vantage;
+async fn answered(network_container: NetworkContainer, question: &Question) -> Result<Answer> {
+    let NetworkContainer { mut socket, end } = network_container;
     let exchange = async {
         let mut line = serde_json::to_vec(question)?;
         line.push(b'\n');
@@ -68,7 +69,7 @@ impl Leaving {
     async fn now(mut self) {
         if let Some((engine, name)) = self.0.take() {
             // It goes by itself, too.
-            drop(engine.remove_vantage(&name).await);
+            drop(engine.remove_network_container(&name).await);
         }
     }
 }
@@ -78,7 +79,7 @@ impl Drop for Leaving {
         if let (Some((engine, name)), Ok(runtime)) =
             (self.0.take(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(async move { drop(engine.remove_vantage(&name).await) });
+            runtime.spawn(async move { drop(engine.remove_network_container(&name).await) });
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Engine {
     pub api: (usize, usize),
     /// Where it is.
     pub host: String,
-    /// Where it is connected to: the same, unless this process runs inside (`vantage`).
+    /// Where it is connected to: the same, unless this process runs inside (`network_container`).
     pub(super) endpoint: String,
     /// Whether the engine runs on this machine, as far as its address tells.
     pub local: bool,

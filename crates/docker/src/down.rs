@@ -23,7 +23,7 @@ impl Engine {
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
         self.take_all_down(&containers, volumes, events).await?;
-        self.remove_vantages(project).await?;
+        self.remove_network_containers(project).await?;
         let networks = self.networks(project).await?;
         try_join_all(
             networks

@@ -7,7 +7,7 @@
 //! `board` allow, `wait` tells when it is ready
 //! (`asking` asks it) and `failure` why it is not, `outcome` makes one
 //! answer of all; `restart` and `down` are the way back, in the order of `stopping`. `facts`,
-//! `inside`, `vacancy` and `leftovers` are what `doctor` asks; `vantage` is where commands run that
+//! `inside`, `vacancy` and `leftovers` are what `doctor` asks; `network_container` is where commands run that
 //! the host could not. Nothing here prints: events go to a
 //! channel.
 
@@ -48,10 +48,10 @@ mod rotation;
 pub mod facts;
 mod inside;
 pub mod leftovers;
+mod network_container;
 pub mod vacancy;
-mod vantage;
 
 mod platform;
 
 pub use connect::{Engine, OLDEST_API};
-pub use vantage::Vantage;
+pub use network_container::NetworkContainer;

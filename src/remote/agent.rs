@@ -167,7 +167,7 @@ impl Running {
 
 /// Sends all that comes.
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: Stream) {
-    // A host that is gone ends the command elsewhere.
+    // A host that is gone ends the command here.
     drop(tokio::io::copy(&mut from, &mut to).await);
     drop(to.shutdown().await);
 }

@@ -8,10 +8,12 @@
 //! which the host makes in its place. `handover` is what the command is told, on its stdin.
 
 pub(crate) mod agent;
+pub(crate) mod answer;
 mod handover;
 mod host;
 mod link;
 mod wire;
 
+pub(crate) use answer::FromHere;
 pub(crate) use handover::{Handover, INSIDE};
-pub(crate) use host::elsewhere;
+pub(crate) use host::run_in_network;

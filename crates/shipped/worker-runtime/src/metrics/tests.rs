@@ -64,7 +64,7 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_manual_names_every_metric_and_no_other() {
-    let manual = include_str!("../../../../docs/operations.md");
+    let manual = include_str!("../../../../../docs/operations.md");
     let named: BTreeSet<String> = manual
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))

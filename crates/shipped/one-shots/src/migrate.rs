@@ -16,7 +16,7 @@ use worker_runtime::{Failure, backoff::Backoff};
 use diagnostics::{Error, Kind, Result};
 
 /// The files of `migrations/`, as they were when this executable was built.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("../../../migrations");
 
 /// For a database that is still starting.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// The database does not answer, or refuses a migration, or has others than these.
-pub(crate) async fn run(address: PgConnectOptions) -> Result<()> {
+pub async fn run(address: PgConnectOptions) -> Result<()> {
     // Not that its bookkeeping table exists already.
     let options = address.options([("client_min_messages", "warning")]);
     let mut connection = connect(&options).await?;
@@ -158,7 +158,7 @@ mod tests {
     /// `verify` believes the declaration.
     #[test]
     fn the_shipped_declaration_names_the_latest_migration() {
-        let declaration = include_str!("../../compose/compose.yaml");
+        let declaration = include_str!("../../../../compose/compose.yaml");
         let latest = MIGRATIONS.iter().map(|m| m.version).max().expect("some");
         assert!(declaration.contains(&format!("    latest: {latest}\n")));
     }

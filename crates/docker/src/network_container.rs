@@ -1,5 +1,5 @@
 //! A short-lived container of Caravan's own image inside the pipeline's networks, attached to:
-//! what `vantage` runs commands in. Nothing of it stays.
+//! what `network_container` runs commands in. Nothing of it stays.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -58,7 +58,7 @@ type Reading = Pin<Box<dyn AsyncRead + Send>>;
 type Writing = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// A started container, attached to.
-pub struct Vantage {
+pub struct NetworkContainer {
     /// Its stdout and stdin.
     pub socket: Join<Reading, Writing>,
     pub end: End,
@@ -107,8 +107,8 @@ impl Engine {
         Ok(there)
     }
 
-    /// A name for a container of [`Self::step_inside`].
-    pub fn vantage_name(pipeline: &Pipeline) -> String {
+    /// A name for a container of [`Self::start_in_network`].
+    pub fn network_container_name(pipeline: &Pipeline) -> String {
         let id = Uuid::new_v4().simple().to_string();
         format!("{}-caravan-{}", pipeline.project, &id[..8])
     }
@@ -118,14 +118,14 @@ impl Engine {
     ///
     /// # Errors
     /// The image cannot be packed; Docker refuses. What was made by then is for
-    /// [`Self::remove_vantage`].
-    pub async fn step_inside(
+    /// [`Self::remove_network_container`].
+    pub async fn start_in_network(
         &self,
         pipeline: &Pipeline,
         name: &str,
         networks: &[String],
         command: &[&str],
-    ) -> Result<Vantage> {
+    ) -> Result<NetworkContainer> {
         let (image, _) = self.pack(&caravan_repository(pipeline)).await?;
         let body = body(&image.reference, pipeline, networks, command);
         let (engine, name, networks) = (self.clone(), name.to_owned(), networks.to_vec());
@@ -141,7 +141,7 @@ impl Engine {
         name: &str,
         body: ContainerCreateBody,
         networks: &[String],
-    ) -> Result<Vantage> {
+    ) -> Result<NetworkContainer> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = self.docker.create_container(Some(options), body);
         self.call("create a container", create).await?;
@@ -165,7 +165,7 @@ impl Engine {
         let attached = self.call("attach to a container", attach).await?;
         let code = tokio::spawn(self.clone().exit_code(name.to_owned()));
         self.start(name, name).await?;
-        Ok(Vantage::over(attached, code))
+        Ok(NetworkContainer::over(attached, code))
     }
 
     /// Of its next end.
@@ -181,11 +181,11 @@ impl Engine {
         }
     }
 
-    /// Removes a container of [`Self::step_inside`], running or not, if it is there.
+    /// Removes a container of [`Self::start_in_network`], running or not, if it is there.
     ///
     /// # Errors
     /// Docker refuses.
-    pub async fn remove_vantage(&self, name: &str) -> Result<()> {
+    pub async fn remove_network_container(&self, name: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
             .v(true)
@@ -204,7 +204,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker refuses.
-    pub(super) async fn remove_vantages(&self, project: &str) -> Result<()> {
+    pub(super) async fn remove_network_containers(&self, project: &str) -> Result<()> {
         let label = format!("{}={project}", labels::INSIDE);
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::new()
@@ -214,7 +214,7 @@ impl Engine {
         let list = self.docker.list_containers(Some(options));
         for container in self.call("list containers", list).await? {
             if let Some(id) = container.id {
-                self.remove_vantage(&id).await?;
+                self.remove_network_container(&id).await?;
             }
         }
         Ok(())
@@ -240,7 +240,7 @@ impl Engine {
     }
 }
 
-impl Vantage {
+impl NetworkContainer {
     fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Self {
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&said);

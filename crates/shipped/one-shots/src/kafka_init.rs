@@ -21,7 +21,6 @@ use kafka::{
     Kafka,
     provision::{Broker, Existing, Refusal, Step, Wanted},
 };
-use proof::stores;
 
 /// For a broker that is still starting.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +32,7 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A specification is wrong, the broker does not answer, or it refuses a change.
-pub(crate) async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
+pub async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
     let topics = parse(specs)?;
     let kafka = wait_for_broker(brokers).await?;
     let asking = tokio::spawn(ask_for_coordinator(kafka.clone(), topics[0].name.clone()));
@@ -81,7 +80,7 @@ async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let mut told = false;
     loop {
-        let why = match Kafka::answering(brokers, stores::TIMEOUT).await {
+        let why = match Kafka::answering(brokers, kafka::TIMEOUT).await {
             Ok(kafka) => return Ok(kafka),
             Err(why) => why,
         };

@@ -18,7 +18,7 @@ use super::{
 use crate::{cli::Command, commands::Verdict, context::Context, output::Console};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
-use docker::{Engine, Vantage};
+use docker::{Engine, NetworkContainer};
 use proof::dead_letters::this_process;
 
 /// From the container's start to its first word; a second is the rule.
@@ -31,7 +31,10 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// It cannot: there is no network yet, no image can be packed, Docker or the connection fails.
-pub(crate) async fn elsewhere(context: &Context, command: &Command) -> Result<Option<Verdict>> {
+pub(crate) async fn run_in_network(
+    context: &Context,
+    command: &Command,
+) -> Result<Option<Verdict>> {
     let Some(needs) = command.needs().filter(|_| !context.is_inside()) else {
         return Ok(None);
     };
@@ -45,7 +48,7 @@ pub(crate) async fn elsewhere(context: &Context, command: &Command) -> Result<Op
     if there.is_empty() && !matches!(command, Command::Verify(_)) {
         return Err(no_network(context, &networks));
     }
-    let visit = Visit {
+    let visit = RemoteSession {
         context,
         engine: &engine,
         pipeline: &pipeline,
@@ -65,7 +68,7 @@ fn no_network(context: &Context, networks: &[String]) -> Error {
 }
 
 /// One command's stay inside.
-struct Visit<'a> {
+struct RemoteSession<'a> {
     context: &'a Context,
     engine: &'a Engine,
     pipeline: &'a Pipeline,
@@ -73,15 +76,15 @@ struct Visit<'a> {
     asks: bool,
 }
 
-impl Visit<'_> {
+impl RemoteSession<'_> {
     async fn run(&self, networks: &[String]) -> Result<Verdict> {
         // From here on Ctrl-C is for the command inside.
         let mut interrupts = signal(SignalKind::interrupt())
             .map_err(|e| Error::new(Kind::Defect, format!("cannot listen for Ctrl-C: {e}")))?;
         self.context.take_signals();
-        let name = Engine::vantage_name(self.pipeline);
+        let name = Engine::network_container_name(self.pipeline);
         let visited = self.visit(&name, networks, &mut interrupts).await;
-        let removed = self.engine.remove_vantage(&name).await;
+        let removed = self.engine.remove_network_container(&name).await;
         let verdict = visited?;
         removed.map(|()| verdict)
     }
@@ -95,8 +98,8 @@ impl Visit<'_> {
         let command = ["run", "inside"];
         let started = self
             .engine
-            .step_inside(self.pipeline, name, networks, &command);
-        let Vantage { socket, end } = unless_interrupted(started, interrupts).await?;
+            .start_in_network(self.pipeline, name, networks, &command);
+        let NetworkContainer { socket, end } = unless_interrupted(started, interrupts).await?;
         let session = Session::greet(link::given(socket), self.order());
         let ended = match session.await {
             Ok(mut session) => session.see_through(self, interrupts).await,
@@ -206,7 +209,11 @@ impl Session {
     }
 
     /// Until the command has ended, and all that it wrote is shown.
-    async fn see_through(&mut self, visit: &Visit<'_>, interrupts: &mut Signal) -> Result<Verdict> {
+    async fn see_through(
+        &mut self,
+        visit: &RemoteSession<'_>,
+        interrupts: &mut Signal,
+    ) -> Result<Verdict> {
         let console = &visit.context.console;
         let mut typed = typed(visit.asks && console.terminal.answers());
         let mut interruptions = 0_usize;
