@@ -113,7 +113,7 @@ fn the_reader_and_the_schema_know_the_same_keys_and_words() {
     }
     assert!(
         unlike.is_empty(),
-        "reader and schema (src/pipeline/schema/*.yaml) differ, or tests/declarations/full has not \
+        "reader and schema (crates/declaration/src/schema/*.yaml) differ, or tests/declarations/full has not \
          everything:\n{}",
         unlike.join("\n")
     );
