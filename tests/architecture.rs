@@ -17,7 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("platform", &["declaration", "diagnostics"]),
     ("kafka", &["declaration", "diagnostics"]),
     ("docker", &["declaration", "diagnostics", "platform"]),
-    ("proof", &["declaration", "diagnostics", "kafka", "platform"]),
+    (
+        "proof",
+        &["declaration", "diagnostics", "kafka", "platform"],
+    ),
 ];
 const SHIPPED_MAY_SEE: &[&str] = &["declaration", "diagnostics", "kafka"];
 
@@ -28,7 +31,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 /// Libraries that a crate may not even see through its dependencies.
 const UNSEEN: &[(&str, &[&str])] = &[
-    ("declaration", &["tokio", "bollard", "rdkafka", "sqlx", "docker"]),
+    (
+        "declaration",
+        &["tokio", "bollard", "rdkafka", "sqlx", "docker"],
+    ),
     ("platform", &["bollard", "rdkafka", "sqlx"]),
     ("docker", &["rdkafka", "sqlx"]),
     ("proof", &["bollard", "docker"]),
@@ -84,7 +90,9 @@ impl Workspace {
                 let name = text(&package["name"]);
                 let manifest = text(&package["manifest_path"]);
                 let folder = manifest.trim_start_matches(&root);
-                let folder = folder.trim_end_matches("/Cargo.toml").trim_start_matches('/');
+                let folder = folder
+                    .trim_end_matches("/Cargo.toml")
+                    .trim_start_matches('/');
                 let direct = graph[&name].clone();
                 (name, (folder.to_owned(), direct))
             })

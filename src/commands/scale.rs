@@ -62,6 +62,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         pipeline: &pipeline,
         named: &[],
         scale,
+        variables: &[],
         remove_orphans: false,
     };
     if args.dry_run {

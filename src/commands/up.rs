@@ -9,7 +9,7 @@ use crate::{
     output::{Paint, Progress, json, listing, plan},
     state,
 };
-use declaration::{HostPorts, Origin, Pipeline, Source};
+use declaration::{HostPorts, Origin, Pipeline, Source, VariablePort};
 use diagnostics::Result;
 use docker::Engine;
 use platform::{Goal, ServiceReport, UpReport, with_dependencies};
@@ -51,16 +51,16 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         };
         introduce(context, &pipeline);
         let named = resolve_services(&pipeline, &args.services)?;
-        let goal = args.goal(&pipeline, &named);
+        let goal = args.goal(&pipeline, &named, &[]);
         let chosen = foresee_ports(&engine, &source, &args.services).await?;
         return preview(context, &engine, &goal, &chosen, args.output.output).await;
     }
     let lock = state::lock(&source)?;
     let made = state::ensure_secrets(&source, &existing)?;
-    let (chosen, claims) = choose_ports(&engine, &source, &args.services).await?;
+    let (variables, chosen, claims) = choose_ports(&engine, &source, &args.services).await?;
     let pipeline = context.resolve(&source)?;
     let named = resolve_services(&pipeline, &args.services)?;
-    let goal = args.goal(&pipeline, &named);
+    let goal = args.goal(&pipeline, &named, &variables);
     state::write_files(&source, &pipeline)?;
     introduce(context, &pipeline);
     if !made.is_empty() {
@@ -83,11 +83,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 impl Args {
-    fn goal<'a>(&self, pipeline: &'a Pipeline, named: &'a [String]) -> Goal<'a> {
+    fn goal<'a>(
+        &self,
+        pipeline: &'a Pipeline,
+        named: &'a [String],
+        variables: &'a [VariablePort],
+    ) -> Goal<'a> {
         Goal {
             pipeline,
             named,
             scale: BTreeMap::new(),
+            variables,
             remove_orphans: self.remove_orphans,
         }
     }
@@ -121,19 +127,26 @@ pub(super) async fn bring_about(
     report
 }
 
-/// Sees to it that the host ports of what is to come up can be had.
+/// Sees to it that the host ports of what is to come up can be had; also hands back which variables
+/// decide them.
 async fn choose_ports(
     engine: &Engine,
     source: &Source,
     given: &[String],
-) -> Result<(Vec<state::Chosen>, state::Claims)> {
-    let ports = source.host_ports()?;
+) -> Result<(Vec<VariablePort>, Vec<state::Chosen>, state::Claims)> {
+    let mut ports = source.host_ports()?;
     let services = publishing(&ports, given)?;
     let host = state::Host {
         published: &engine.published().await?,
         local: engine.local,
     };
-    state::choose_ports(source, &ports, &services, &host)
+    let (chosen, claims) = state::choose_ports(source, &ports, &services, &host)?;
+    for port in &mut ports.variable {
+        if let Some(chosen) = chosen.iter().find(|c| c.variable == port.variable) {
+            port.number = chosen.number;
+        }
+    }
+    Ok((ports.variable, chosen, claims))
 }
 
 /// What [`choose_ports`] would choose.

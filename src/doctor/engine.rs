@@ -56,7 +56,7 @@ const GOOD: [&str; 6] = [
 ];
 
 fn storage(began: Instant, facts: &Facts) -> Finding {
-    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json, then: sudo systemctl restart docker";
+    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it takes effect when Docker is restarted, which stops every container, and hides the images of the present driver";
     let check = PendingFinding::new(began, "engine.storage", "overlay2, or one as good");
     let driver = facts.storage_driver.as_str();
     let says = |key: &str, value: &str| {
@@ -112,5 +112,5 @@ fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
     }
     check
         .fail(format!("{} without {}", facts.cgroup, lacking.join(", ")))
-        .hint("add cgroup_enable=memory swapaccount=1 to the kernel's command line, then: sudo reboot")
+        .hint("add cgroup_enable=memory swapaccount=1 to the kernel's command line; it takes effect when the machine is booted again")
 }

@@ -73,6 +73,8 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
     let docker = |command: &str, names: &[String]| {
         invocation.docker(&format!("{command} {}", names.join(" ")))
     };
+    // Images are all projects' and all users': another one may be about to start from them.
+    let unneeded = |remove: String| format!("if no other project needs them: {remove}");
     let doctor = {
         let remove = [
             ("rm -f", &left.doctor_containers),
@@ -120,19 +122,19 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
             "inside",
             "none of commands that were killed",
             &[&left.visitors],
-            docker("rm -f", &left.visitors),
+            docker("rm", &left.visitors),
         ),
         one(
             "images",
             "none of other executables",
             &[&left.images],
-            docker("rmi", &left.images),
+            unneeded(docker("rmi", &left.images)),
         ),
         one(
             "builds",
             "none that were replaced",
             &[&left.builds],
-            docker("rmi", &left.builds),
+            unneeded(docker("rmi", &left.builds)),
         ),
     ]
 }

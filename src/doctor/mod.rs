@@ -14,11 +14,11 @@
 //! | `host.disk` | the images that are not here would not fit (warns when logs would not) |
 //! | `host.memory` | the machine has less than all limits (warns when it is in others' use) |
 //! | `registry.reachable` | an image is not here and cannot be had (warns where a stand-in is built) |
-//! | `ports.SERVICE.PORT` | somebody else has it, or the address cannot be used |
+//! | `ports.SERVICE.PORT` | somebody else has it and `up` may choose no other, or the address cannot be used |
 //! | `leftovers.secrets` | a data volume is there, the secrets that it was made with are not |
 //! | `leftovers.lock` | (warns when another Caravan changes the project) |
 //! | `leftovers.containers`, `.networks`, `.volumes` | (warns of those that nothing declares) |
-//! | `leftovers.dead` | (warns of containers of any project that Docker could not remove) |
+//! | `leftovers.dead` | (warns of the project's containers that Docker could not remove) |
 //! | `leftovers.doctor` | (warns of what an interrupted `doctor` left) |
 //! | `leftovers.inside` | (warns of containers that commands were to run in, and never did) |
 //! | `leftovers.images`, `.builds` | (warns of images of Caravan's that nobody uses any more) |
@@ -78,7 +78,7 @@ pub(crate) async fn examine(
     let (inside, registry, ports) = join!(
         inside(&engine, patient, &needed, cancel),
         registry::check(&engine, &needed, patient.invocation),
-        ports::check(&engine, patient.pipeline),
+        ports::check(&engine, patient),
     );
     findings.extend(inside);
     findings.push(registry);

@@ -21,11 +21,21 @@ pub(super) fn judge(began: Instant, inside: &Result<Inside>, invocation: &Invoca
                     .collect::<Vec<_>>()
                     .join(", "),
             ),
-            Ok(_) => check.fail("no address").hint(RESTART),
-            Err(why) => check.fail(why.clone()).hint(RESTART),
+            Ok(_) => firewall(check.fail("no address")),
+            Err(why) => firewall(check.fail(why.clone())),
         },
     }
 }
 
-/// Docker's DNS is reached by rules of the host's firewall, which a restart of that one drops.
-const RESTART: &str = "sudo systemctl restart docker";
+/// Docker's DNS is reached by rules of the host's firewall. A restart of Docker writes them anew,
+/// but ends every container of the machine: that is not proposed.
+fn firewall(finding: Finding) -> Finding {
+    finding
+        .evidence([
+            "Docker's DNS is reached by firewall rules that a restarted or flushed firewall has not"
+                .to_owned(),
+            "a restart of Docker writes them again, and stops every container of this machine"
+                .to_owned(),
+        ])
+        .hint("sudo iptables -t nat -S DOCKER, to see whether Docker's rules are there")
+}

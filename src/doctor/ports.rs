@@ -1,11 +1,22 @@
-//! The host ports that services publish: free, or the project's own already.
+//! The host ports that services publish: free, the project's own already, or another one that `up`
+//! would choose in their place; by the code by which `up` chooses.
 
 use std::time::Instant;
 
-use super::{Finding, PendingFinding, failed};
-use declaration::{Pipeline, Port};
+use super::{Finding, Patient, PendingFinding, failed};
+use crate::state::{self, Foreseen};
+use declaration::{Pipeline, Port, VariablePort};
 use diagnostics::Result;
-use docker::{Engine, vacancy::Vacancy};
+use docker::{Engine, ports::other_port, vacancy::Vacancy};
+use platform::with_dependencies;
+
+/// Whose the ports are, and what `up` would do about those that are taken.
+pub(super) struct Seen {
+    /// Of each wanted port, in their order.
+    pub(super) vacancies: Vec<Vacancy>,
+    pub(super) variables: Vec<VariablePort>,
+    pub(super) foreseen: Foreseen,
+}
 
 /// Services and the ports that they want on the host.
 fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &Port)> {
@@ -15,33 +26,75 @@ fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &Port)> {
     })
 }
 
-pub(super) async fn check(engine: &Engine, pipeline: &Pipeline) -> Vec<Finding> {
+pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
     let began = Instant::now();
-    let ports: Vec<_> = wanted(pipeline).map(|(_, port)| port).collect();
-    let vacancies = engine.vacancies(&pipeline.project, &ports).await;
-    judge(began, pipeline, vacancies)
+    judge(began, patient.pipeline, see(engine, patient).await)
 }
 
-pub(super) fn judge(
-    began: Instant,
-    pipeline: &Pipeline,
-    vacancies: Result<Vec<Vacancy>>,
-) -> Vec<Finding> {
+async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
+    let ports: Vec<_> = wanted(patient.pipeline).map(|(_, port)| port).collect();
+    let vacancies = engine.vacancies(&patient.pipeline.project, &ports).await?;
+    let ports = patient.source.host_ports()?;
+    let services = with_dependencies(&ports.marked, &[]).into_iter();
+    let services: Vec<_> = services.map(|service| service.name.clone()).collect();
+    let host = state::Host {
+        published: &engine.published().await?,
+        local: engine.local,
+    };
+    let foreseen = state::examine_ports(patient.source, &ports, &services, &host)?;
+    Ok(Seen {
+        vacancies,
+        variables: ports.variable,
+        foreseen,
+    })
+}
+
+pub(super) fn judge(began: Instant, pipeline: &Pipeline, seen: Result<Seen>) -> Vec<Finding> {
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
         let id = format!("ports.{service}.{number}");
-        (PendingFinding::new(began, id, "free, or its own"), port)
+        let check = PendingFinding::new(began, id, "free, its own, or one that `up` may replace");
+        (check, service, port)
     });
-    match vacancies {
-        Ok(vacancies) => checks
-            .zip(vacancies)
-            .map(|((check, port), vacancy)| one(check, port, vacancy))
+    match seen {
+        Ok(seen) => checks
+            .zip(&seen.vacancies)
+            .map(|((check, service, port), vacancy)| {
+                one(check, pipeline, service, port, vacancy, &seen)
+            })
             .collect(),
-        Err(e) => checks.map(|(check, _)| failed(check, &e)).collect(),
+        Err(e) => checks.map(|(check, ..)| failed(check, &e)).collect(),
     }
 }
 
-fn one(check: PendingFinding, port: &Port, vacancy: Vacancy) -> Finding {
+fn one(
+    check: PendingFinding,
+    pipeline: &Pipeline,
+    service: &str,
+    port: &Port,
+    vacancy: &Vacancy,
+    seen: &Seen,
+) -> Finding {
+    let number = port.host_port.unwrap_or_default();
+    let mut variables = seen.variables.iter();
+    let decided = variables.find(|v| v.service == service && v.number == number);
+    if let Some(decided) = decided {
+        let mut chosen = seen.foreseen.chosen.iter();
+        if let Some(chosen) = chosen.find(|c| c.variable == decided.variable) {
+            let who = match vacancy {
+                Vacancy::Taken(holder) => &holder.who,
+                Vacancy::Free | Vacancy::Own(_) | Vacancy::Unusable(_) => &chosen.holder,
+            };
+            return check.pass(format!(
+                "taken by {who}: `up` will use {} ({})",
+                chosen.number, chosen.variable
+            ));
+        }
+        let mut lost = seen.foreseen.lost.iter();
+        if let Some((_, e)) = lost.find(|(variable, _)| *variable == decided.variable) {
+            return failed(check, e);
+        }
+    }
     match vacancy {
         Vacancy::Free => check.pass("free"),
         Vacancy::Own(container) => check.pass(format!("its own: {container}")),
@@ -49,11 +102,10 @@ fn one(check: PendingFinding, port: &Port, vacancy: Vacancy) -> Finding {
             .fail(format!("{} cannot be used: {why}", port.host_ip))
             .hint("ip address, to see which addresses this machine has"),
         Vacancy::Taken(holder) => {
-            let finding = check.fail(format!("taken by {}", holder.who));
-            match holder.free {
-                Some(free) => finding.hint(free),
-                None => finding,
-            }
+            let change = other_port(pipeline, &seen.variables, service, number);
+            check
+                .fail(format!("taken by {}", holder.who))
+                .hint(holder.advice(&change))
         }
     }
 }

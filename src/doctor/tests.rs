@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::*;
-use declaration::{Logging, testing as declared};
+use crate::state::{Chosen, Foreseen};
+use declaration::{Logging, Set, VariablePort, testing as declared};
 use diagnostics::Kind;
 use docker::{facts::Facts, leftovers::Leftovers, ports::Holder, vacancy::Vacancy};
 use platform::{Inside, State, testing};
@@ -159,21 +160,60 @@ fn ports_that_somebody_else_has() {
     pipeline
         .services
         .retain(|s| ["kafka", "postgres", "redis"].contains(&s.name.as_str()));
-    let holder = Holder {
-        port: 29092,
-        who: "the process nc (pid 42)".to_owned(),
-        free: Some("kill 42".to_owned()),
+    let taken = |port| {
+        Vacancy::Taken(Holder {
+            port,
+            who: "the process nc (pid 42)".to_owned(),
+            look: None,
+        })
     };
-    let vacancies = vec![
-        Vacancy::Taken(holder),
-        Vacancy::Own("shop-postgres".to_owned()),
-        Vacancy::Unusable("cannot assign the address".to_owned()),
-    ];
-    insta::assert_snapshot!(shown(&ports::judge(
-        Instant::now(),
-        &pipeline,
-        Ok(vacancies)
-    )));
+    let variable = |variable: &str, service: &str, number, set| VariablePort {
+        variable: variable.to_owned(),
+        service: service.to_owned(),
+        port: pipeline.service(service).expect("declared").ports[0].clone(),
+        number,
+        set,
+    };
+    let chosen = Chosen {
+        variable: "KAFKA_PORT".to_owned(),
+        service: "kafka".to_owned(),
+        number: 29093,
+        instead_of: 29092,
+        holder: "a process of this host".to_owned(),
+    };
+    let lost = Error::new(Kind::NotRight, "redis cannot have port 16379: it is taken")
+        .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
+    let seen = |variables, chosen, lost, vacancies| {
+        let foreseen = Foreseen { chosen, lost };
+        let seen = ports::Seen {
+            vacancies,
+            variables,
+            foreseen,
+        };
+        shown(&ports::judge(Instant::now(), &pipeline, Ok(seen)))
+    };
+    let mut text = seen(
+        vec![
+            variable("KAFKA_PORT", "kafka", 29092, Set::Nowhere),
+            variable("POSTGRES_PORT", "postgres", 15432, Set::Elsewhere),
+            variable("REDIS_PORT", "redis", 16379, Set::Remembered),
+        ],
+        vec![chosen],
+        vec![("REDIS_PORT".to_owned(), lost)],
+        vec![taken(29092), taken(15432), taken(16379)],
+    );
+    text.push_str("literal:\n");
+    text.push_str(&seen(
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        vec![
+            taken(29092),
+            Vacancy::Own("shop-postgres".to_owned()),
+            Vacancy::Unusable("cannot assign the address".to_owned()),
+        ],
+    ));
+    insta::assert_snapshot!(text);
 }
 
 #[test]

@@ -26,6 +26,24 @@ pub(crate) struct Chosen {
     pub(crate) holder: String,
 }
 
+/// What `up` would do now about the ports that variables decide.
+pub(crate) struct Foreseen {
+    pub(crate) chosen: Vec<Chosen>,
+    /// Variables, and why `up` would fail: their port was chosen before and is somebody else's now.
+    pub(crate) lost: Vec<(String, Error)>,
+}
+
+impl Foreseen {
+    /// # Errors
+    /// A port that was chosen before is somebody else's now.
+    fn or_lost(self) -> Result<Vec<Chosen>> {
+        match self.lost.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.chosen),
+        }
+    }
+}
+
 /// What of the host can be asked.
 pub(crate) struct Host<'a> {
     /// By the engine's containers.
@@ -70,6 +88,19 @@ pub(crate) fn foresee_ports(
     wanted: &[String],
     host: &Host<'_>,
 ) -> Result<Vec<Chosen>> {
+    examine_ports(source, ports, wanted, host)?.or_lost()
+}
+
+/// As [`foresee_ports`], with every port that is lost.
+///
+/// # Errors
+/// No port is free, or what other projects have claimed cannot be seen.
+pub(crate) fn examine_ports(
+    source: &Source,
+    ports: &HostPorts,
+    wanted: &[String],
+    host: &Host<'_>,
+) -> Result<Foreseen> {
     let mut claims = Claims::none(source.claims_dir());
     Choice {
         source,
@@ -77,7 +108,7 @@ pub(crate) fn foresee_ports(
         host,
         claims: &mut claims,
     }
-    .choose(wanted)
+    .foresee(wanted)
 }
 
 fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
@@ -101,7 +132,11 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    fn choose(mut self, wanted: &[String]) -> Result<Vec<Chosen>> {
+    fn choose(self, wanted: &[String]) -> Result<Vec<Chosen>> {
+        self.foresee(wanted)?.or_lost()
+    }
+
+    fn foresee(mut self, wanted: &[String]) -> Result<Foreseen> {
         // What others cannot choose, because it is written or set; whether it is free shows when
         // its service starts.
         let fixed: Vec<u16> = self.fixed().collect();
@@ -114,7 +149,7 @@ impl Choice<'_> {
         }
         // In the declaration's order, so that of two with one default the first one has it.
         let mut given: BTreeMap<u16, &str> = BTreeMap::new();
-        let mut chosen = Vec::new();
+        let (mut chosen, mut lost) = (Vec::new(), Vec::new());
         for first in &self.ports.variable {
             let Some(ports) = by_variable.remove(first.variable.as_str()) else {
                 continue;
@@ -125,7 +160,8 @@ impl Choice<'_> {
             let number = match self.holder(&ports, first.number, &given)? {
                 None => first.number,
                 Some(holder) if first.set == Set::Remembered => {
-                    return Err(self.lost(first, &holder));
+                    lost.push((first.variable.clone(), self.lost(first, &holder)));
+                    continue;
                 }
                 Some(holder) => {
                     let number = self.next(&ports, &given)?;
@@ -141,7 +177,7 @@ impl Choice<'_> {
             };
             given.insert(number, &first.service);
         }
-        Ok(chosen)
+        Ok(Foreseen { chosen, lost })
     }
 
     /// The first free port after a variable's default; no other service's, by default or not.
@@ -217,7 +253,7 @@ impl Choice<'_> {
         )
         .because(format!("{holder} has it"))
         .because(format!("{variable} in {path} says {number}"))
-        .because("stop that; or drop the line, and another port is chosen")
+        .because("without that line another port is chosen")
         .hint(format!(
             "sed -i '/^{variable}=/d' {} && {up}",
             diagnostics::quote(&path)

@@ -1,10 +1,10 @@
 //! `doctor` on a real host, with faults of the test's own making, and without.
 
-use std::{net::TcpListener, process::Command};
+use std::{net::TcpListener, process::Command, time::Duration};
 
 use serde_json::Value;
 
-use crate::support::{Ran, small::Small};
+use crate::support::{Ran, eventually, free_port, pipeline::Pipeline, small::Small};
 
 #[track_caller]
 fn finding(ran: &Ran, id: &str) -> Value {
@@ -34,7 +34,10 @@ fn what_is_wrong_is_found_and_its_hint_works() {
 
     let taken = finding(&ran, &port);
     assert_eq!(taken["status"], "fail");
-    assert_eq!(taken["hint"], format!("kill {}", std::process::id()));
+    let hint = taken["hint"].as_str().unwrap();
+    let us = format!("(pid {}) yourself", std::process::id());
+    assert!(hint.starts_with("publish web on another port"), "{hint}");
+    assert!(hint.contains(&us), "{hint}");
     let registry = finding(&ran, "registry.reachable");
     assert_eq!(registry["status"], "fail", "{registry:#}");
     let left = finding(&ran, "leftovers.containers");
@@ -68,4 +71,81 @@ fn what_is_wrong_is_found_and_its_hint_works() {
     assert_eq!(small.docker(&own), "");
     let own = ["network", "ls", "-q", "--filter", "label=caravan.doctor"];
     assert_eq!(small.docker(&own), "");
+}
+
+/// A service that publishes one port by a variable and one by a number.
+fn publishing(name: &str, by_variable: u16, literal: u16) -> Pipeline {
+    let pipeline = Pipeline::declared(name, &[]);
+    let declaration = format!(
+        "x-caravan: {{}}
+services:
+  store:
+    image: caravan.local/redis:7
+    command: [redis-server, --port, '6379']
+    stop_grace_period: 0s
+    ports: ['127.0.0.1:${{STORE_PORT:-{by_variable}}}:6379', '127.0.0.1:{literal}:6380']
+    x-caravan: {{image-from: redis}}
+"
+    );
+    std::fs::write(pipeline.directory().join("compose.yaml"), declaration).unwrap();
+    pipeline
+}
+
+#[test]
+fn a_port_that_up_would_choose_another_for_is_no_failure() {
+    let default = free_port();
+    let pipeline = publishing("doctor-choice", default, free_port());
+    let listener = TcpListener::bind(("127.0.0.1", default)).unwrap();
+    let id = format!("ports.store.{default}");
+    // It is what `up` does; other tests may take a port between the two.
+    eventually("both choose one port", Duration::from_secs(30), || {
+        let doctor = pipeline.caravan(&["doctor", "-o", "json"]);
+        let taken = finding(&doctor, &id);
+        assert_eq!(taken["status"], "pass", "{taken:#}");
+        let dry = pipeline.caravan(&["up", "--dry-run", "-o", "json"]);
+        let plan = dry.expect(0).json();
+        let chosen = plan["ports"][0]["port"].as_u64().unwrap();
+        let expected = format!("`up` will use {chosen} (STORE_PORT)");
+        taken["seen"].as_str()?.ends_with(&expected).then_some(())
+    });
+
+    // Who has set it keeps it: the variable is named, and nobody's end is proposed.
+    let port = default.to_string();
+    let mut set = pipeline.command(&["doctor", "-o", "json"]);
+    let set = Ran::of(set.env("STORE_PORT", port).output().unwrap()).expect(1);
+    let hint = finding(&set, &id)["hint"].to_string();
+    assert!(hint.contains("set STORE_PORT=…"), "{hint}");
+    assert!(!hint.contains("kill"), "{hint}");
+    drop(listener);
+}
+
+#[test]
+fn a_port_of_another_container_is_told_by_that_container() {
+    let literal = free_port();
+    let pipeline = publishing("doctor-other", free_port(), literal);
+    pipeline.with_images(&["images", "build"]);
+    let other = format!("{}-other", pipeline.project);
+    let port = literal.to_string();
+    // In the host's network it publishes nothing that Docker knows of.
+    let run = ["run", "-d", "--rm", "--network", "host", "--name", &other];
+    let server = ["--entrypoint", "redis-server", "caravan.local/redis:7"];
+    let options = ["--port", &port, "--bind", "127.0.0.1"];
+    pipeline.docker(&[&run[..], &server, &options].concat());
+    eventually("it listens", Duration::from_secs(20), || {
+        std::net::TcpStream::connect(("127.0.0.1", literal)).ok()
+    });
+    let doctor = pipeline.caravan(&["doctor", "-o", "json"]);
+    let up = pipeline.caravan(&["up"]);
+    pipeline.docker(&["stop", "-t", "0", &other]);
+    let taken = finding(&doctor.expect(1), &format!("ports.store.{literal}"));
+    let named = format!("the container {other}");
+    for text in [&taken["seen"], &taken["hint"]] {
+        assert!(text.as_str().unwrap().contains(&named), "{taken:#}");
+    }
+    let up = up.expect(1).stderr;
+    assert!(
+        up.contains(&named) && up.contains("publish store on another port"),
+        "{up}"
+    );
+    assert!(!up.contains("kill ") && !up.contains("docker stop"), "{up}");
 }

@@ -139,15 +139,16 @@ fn what_docker_refuses_is_explained() {
 }
 
 #[test]
-fn a_taken_name_is_freed_by_the_printed_command() {
+fn a_taken_name_is_told_with_who_has_it_and_that_one_is_left_alone() {
     let pipeline = declared("name", &[]);
     let taken = pipeline.container("runs");
     pipeline.docker(&["create", "--name", &taken, shell_image(), "true"]);
-    let ran = up(&pipeline, &["runs"], 1);
-    let next = ran.stderr.lines().find_map(|l| l.strip_prefix("next: "));
-    pipeline.shell(next.unwrap()).expect(0);
-    pipeline.docker(&["rm", &format!("{taken}-old")]);
-    assert!(ran.stderr.contains("made by hand"), "{}", ran.stderr);
+    let Ran { stderr, .. } = up(&pipeline, &["runs"], 1);
+    let yourself = format!("rename {taken} yourself");
+    for expected in ["made by hand", "another project name: -p NAME", &yourself] {
+        assert!(stderr.contains(expected), "{expected:?} in:\n{stderr}");
+    }
+    pipeline.docker(&["rm", &taken]);
     pipeline.caravan(&["up", "runs"]).expect(0);
 }
 

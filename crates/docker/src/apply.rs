@@ -13,7 +13,7 @@ use crate::{
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
-use declaration::{Pipeline, Service};
+use declaration::{Pipeline, Service, VariablePort};
 use diagnostics::{Error, Invocation, Result};
 use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
 
@@ -29,6 +29,8 @@ pub(super) struct Apply<'a> {
     pub(super) board: Board<'a>,
     pub(super) images: Images<'a>,
     pub(super) networks: OnceCell<Result<()>>,
+    /// The host ports that variables decide, as far as they are known.
+    pub(super) variables: &'a [VariablePort],
     /// Replicas where neither the declaration nor what is there says how many.
     pub(super) scale: BTreeMap<String, u32>,
     /// Held while a container is replaced: one after the other, and no more once one of them, which
@@ -89,6 +91,7 @@ impl<'a> Apply<'a> {
             board: Board::new(&services),
             images: Images::new(engine, pipeline, observed, events),
             networks: OnceCell::new(),
+            variables: &[],
             scale: BTreeMap::new(),
             replacing: Mutex::default(),
             services,
@@ -342,7 +345,7 @@ impl Apply<'_> {
         self.engine.start(id, name).await
     }
 
-    /// Waits until a started container is ready.
+    /// Waits until a started container is ready; `fresh`: this very command has just started it.
     pub(super) async fn ready(&self, service: &Service, id: &str, fresh: bool) -> Result<()> {
         let waited = async {
             let container = self.engine.inspect(id).await?.ok_or(NotReady::Gone)?;
@@ -357,7 +360,7 @@ impl Apply<'_> {
         };
         match waited.await {
             Ok(()) => Ok(()),
-            Err(why) => Err(self.explain(service, why).await),
+            Err(why) => Err(self.explain(service, why, fresh).await),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `down`: containers stopped before what they depend on, then removed, with the project's
 //! networks and, only when asked, its volumes. Only what carries the project's label is touched.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
 use futures_util::future::try_join_all;
@@ -11,7 +11,7 @@ use crate::{
     stopping::Stopping,
 };
 use diagnostics::{Error, Result};
-use platform::{Container, Event, Events, Outcome, State};
+use platform::{Container, Event, Events, Outcome, State, labels};
 
 impl Engine {
     /// Takes a project down, in the order that the labels of its containers tell: it needs no
@@ -99,19 +99,33 @@ impl Engine {
             .docker
             .inspect_network(network, None::<InspectNetworkOptions>);
         let inspected = self.call("inspect a network", inspect).await.ok();
-        let users = inspected.and_then(|network| network.containers);
-        let mut names: Vec<String> = users
-            .into_iter()
-            .flat_map(HashMap::into_values)
-            .filter_map(|user| user.name)
-            .collect();
+        let Some(network) = inspected else {
+            return error;
+        };
+        let project = network.labels.as_ref().and_then(|l| l.get(labels::PROJECT));
+        let (mut names, mut own) = (Vec::new(), true);
+        for (id, user) in network.containers.into_iter().flatten() {
+            let container = self.inspect(&id).await.ok().flatten();
+            own &= container.is_some_and(|c| {
+                let label = |name| c.labels.get(name).map(String::as_str);
+                label(labels::ONEOFF) == Some("True")
+                    && label(labels::PROJECT) == project.map(String::as_str)
+            });
+            names.extend(user.name);
+        }
         if names.is_empty() {
             return error;
         }
         names.sort();
+        let error = error.because(format!("in use by {}", names.join(", ")));
+        // Those of `docker compose run` are the project's; others are for their owner to stop.
+        if own {
+            return error.hint(format!("docker stop {}", names.join(" ")));
+        }
+        let name = network.name.unwrap_or_default();
         error
-            .because(format!("in use by {}", names.join(", ")))
-            .hint(format!("docker stop {}", names.join(" ")))
+            .because("it can be removed once they have stopped, or left it")
+            .hint(format!("docker ps --filter network={name}"))
     }
 
     async fn remove_volume(&self, name: &str, events: &Events) -> Result<()> {

@@ -4,7 +4,8 @@
 use crate::{
     apply::Apply,
     connect::Engine,
-    exit_code, ports,
+    exit_code,
+    ports::{self, other_port},
     refusal::{Refusal, is_disk_full, is_foreign_format},
     wait::NotReady,
 };
@@ -19,10 +20,16 @@ const LAST_PROBES: usize = 3;
 const PROBE_LINES: usize = 3;
 
 impl Apply<'_> {
-    /// Why a service is not going to be ready.
-    pub(super) async fn explain(&self, service: &Service, why: NotReady) -> Error {
+    /// Why a service is not going to be ready. `fresh`: this very command has just started it.
+    pub(super) async fn explain(&self, service: &Service, why: NotReady, fresh: bool) -> Error {
         let name = &service.name;
-        let logs = self.invocation.command(&format!("logs {name}"));
+        // What ran before may only need another start; of what has just had one, the log tells more.
+        let next = match &why {
+            NotReady::Unhealthy(_) if !fresh => format!("restart {name}"),
+            NotReady::Ended(_) if !fresh => format!("up {name}"),
+            _ => format!("logs {name}"),
+        };
+        let next = self.invocation.command(&next);
         let (what, container) = match why {
             NotReady::Docker(e) => return e,
             NotReady::Gone => {
@@ -47,12 +54,11 @@ impl Apply<'_> {
         if says(is_disk_full) {
             return match self.bounded_volume(service) {
                 Some((volume, size)) => {
-                    let (container, volume) = (&container.name, &volume.name);
+                    let volume = &volume.name;
                     error
                         .because(format!(
                             "the volume {volume} was made with {size}, and keeps that until it is \
-                             removed, with its data: docker rm -f {container} && docker volume rm \
-                             {volume}"
+                             removed, with its data"
                         ))
                         .hint(self.correct(service, "raise that volume's size"))
                 }
@@ -66,7 +72,7 @@ impl Apply<'_> {
         if container.oom_killed && container.memory_limit.is_some() {
             return error.hint(self.correct(service, "raise its `mem_limit`"));
         }
-        error.hint(logs)
+        error.hint(next)
     }
 
     /// Why Docker would not make or start what a service needs.
@@ -85,7 +91,8 @@ impl Apply<'_> {
             Refusal::DiskFull => return self.disk_full(error).await,
             Refusal::NameTaken(id) => return self.name_taken(service, error, &id).await,
             Refusal::NoAddresses => {
-                let why = "a network that nobody uses has to go first: `docker network rm NAME`";
+                let why = "every network takes one of the engine's address pools: one that nothing uses any \
+                           more has to go, or `default-address-pools` in Docker's daemon.json has to grow";
                 return error
                     .because(why)
                     .hint(self.invocation.docker("network ls"));
@@ -125,14 +132,11 @@ impl Apply<'_> {
             return error;
         };
         let what = format!("{name} cannot have port {}: it is taken", holder.port);
-        let error = Error::new(Kind::NotRight, what)
+        let change = other_port(self.pipeline, self.variables, name, holder.port);
+        Error::new(Kind::NotRight, what)
             .because(format!("{} holds it", holder.who))
             .because(reason)
-            .because(format!("stop that, or publish {name} on another port"));
-        match holder.free {
-            Some(command) => error.hint(command),
-            None => error.hint(self.invocation.command(&format!("up {name}"))),
-        }
+            .hint(holder.advice(&change))
     }
 
     async fn name_taken(&self, service: &Service, error: Error, id: &str) -> Error {
@@ -145,14 +149,19 @@ impl Apply<'_> {
         };
         let taken = &holder.name;
         let what = format!("{} cannot have the name {taken}: it is taken", service.name);
-        let rename = format!("rename {taken} {taken}-old");
+        let change = match service.container_name {
+            Some(_) => self.correct(service, "declare another `container_name`"),
+            None => "choose another project name: -p NAME".to_owned(),
+        };
         Error::new(Kind::NotRight, what)
             .because(format!(
                 "the container {:.12} has it: {}, {of}",
                 holder.id,
                 holder.state.name()
             ))
-            .hint(self.invocation.docker(&rename))
+            .hint(format!(
+                "{change}; or rename {taken} yourself, if nothing needs it by that name"
+            ))
     }
 
     /// A volume of the service's that is declared with a size of its own.

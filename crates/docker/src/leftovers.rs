@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     connect::Engine,
     images::{caravan_repository, packed_reference},
-    plan,
+    plan, published,
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -29,7 +29,7 @@ pub struct Leftovers {
     pub containers: Vec<String>,
     pub networks: Vec<String>,
     pub volumes: Vec<String>,
-    /// Containers of Caravan's making, of any project, that Docker could not remove.
+    /// The project's containers that Docker could not remove.
     pub dead: Vec<String>,
     /// Of a `doctor` that was cut short.
     pub doctor_containers: Vec<String>,
@@ -55,7 +55,10 @@ impl Engine {
         let all = self.docker.list_containers(Some(all));
         let all = self.call("list containers", all).await?;
         let old = Utc::now() - DOCTOR;
-        let dead = |c: &&ContainerSummary| c.state == Some(ContainerSummaryStateEnum::DEAD);
+        let dead = |c: &&ContainerSummary| {
+            c.state == Some(ContainerSummaryStateEnum::DEAD)
+                && published::project(c).as_ref() == Some(project)
+        };
         let doctors = |c: &&ContainerSummary| c.created.is_some_and(|at| at < old.timestamp());
         let visitors = |c: &&ContainerSummary| {
             c.state != Some(ContainerSummaryStateEnum::RUNNING) && doctors(c)

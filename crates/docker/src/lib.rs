@@ -5,7 +5,7 @@
 //! names what differs from what is there, and `plan` says what to do about it (`preview` shows it, `drift` what of it is not as declared);
 //! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
 //! `board` allow, `wait` tells when it is ready
-//! (`asking` asks it) and `failure` why it is not, `outcome` makes one
+//! (`asking` asks it), `standing` whether it stays so until the last one is, and `failure` why it is not, `outcome` makes one
 //! answer of all; `restart` and `down` are the way back, in the order of `stopping`. `facts`,
 //! `inside`, `vacancy` and `leftovers` are what `doctor` asks; `network_container` is where commands run that
 //! the host could not. Nothing here prints: events go to a
@@ -28,11 +28,13 @@ mod handover;
 mod oneshot;
 mod outcome;
 mod resources;
+mod standing;
 mod up;
 mod wait;
 
 mod exit_code;
 mod failure;
+mod listening;
 pub mod ports;
 mod preview;
 mod published;

@@ -38,7 +38,7 @@ impl Apply<'_> {
             Err(NotReady::Ended(container)) if container.exit_code == Some(0) => {
                 Ok(Outcome::Completed)
             }
-            Err(why) => Err(self.explain(service, why).await),
+            Err(why) => Err(self.explain(service, why, true).await),
         }
     }
 

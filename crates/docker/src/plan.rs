@@ -88,7 +88,8 @@ fn action(one_shot: bool, wanted: &Wanted, container: &Container, secrets: &[Str
 }
 
 /// In what a container is not as wanted. The hash decides for what Caravan made; what somebody else
-/// made, `docker compose` for instance, is compared by what it is set to.
+/// made, `docker compose` for instance, is compared by what it is set to. Networks are compared in
+/// any case: a container may have left them.
 pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
     let mut causes = Vec::new();
     if container.image_id != wanted.image_id {
@@ -101,6 +102,10 @@ pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) 
             causes.push("its declaration changed".to_owned());
         }
         causes.extend(differences.iter().map(|d| d.describe(secrets)));
+    } else {
+        // What somebody did to it since it was made.
+        let (name, seen) = (&container.name, &container.settings);
+        causes.extend(settings::lost_networks(&wanted.settings, seen, name));
     }
     causes
 }

@@ -1,33 +1,77 @@
-//! Who holds a host port that a service wants.
+//! Who holds a host port that a service wants, and what can be done about that. Whoever it is, it is
+//! not the project's: nothing here proposes a command that ends it.
 
 use bollard::{
     models::{ContainerSummary, PortSummary},
     query_parameters::ListContainersOptionsBuilder,
 };
 
-use crate::{connect::Engine, published};
-use declaration::Service;
+use crate::{
+    connect::Engine,
+    listening::{self, InContainer, Listener, Runtime},
+    published,
+};
+use declaration::{Origin, Pipeline, Service, VariablePort};
+use platform::labels;
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     pub port: u16,
     pub who: String,
-    /// The exact command that frees it, if there is one.
-    pub free: Option<String>,
+    /// The command that shows who it is, where this user may not see it.
+    pub look: Option<String>,
 }
 
 impl Holder {
     /// A running container that publishes the port.
     pub(super) fn container(port: u16, container: &ContainerSummary) -> Self {
-        let name = published::name(container);
-        let of = published::project(container).map(|p| format!(" of the project {p}"));
+        let of = published::project(container);
         Self {
             port,
-            who: format!("the container {name}{}", of.unwrap_or_default()),
-            free: Some(format!("docker stop {name}")),
+            who: named(&published::name(container), of.as_deref()),
+            look: None,
         }
     }
+
+    /// What can be done: `change` is how the service gets another port.
+    pub fn advice(&self, change: &str) -> String {
+        match &self.look {
+            Some(look) => format!("{change}; or see who has it: {look}"),
+            None => format!(
+                "{change}; or stop {} yourself, if nothing needs it",
+                self.who
+            ),
+        }
+    }
+}
+
+fn named(container: &str, project: Option<&str>) -> String {
+    let of = project.map(|project| format!(" of the project {project}"));
+    format!("the container {container}{}", of.unwrap_or_default())
+}
+
+/// How a service gets another host port than `number`: by the variable that decides it, else by a
+/// change of the declaration.
+pub fn other_port(
+    pipeline: &Pipeline,
+    variables: &[VariablePort],
+    service: &str,
+    number: u16,
+) -> String {
+    let mut variables = variables.iter();
+    if let Some(decided) = variables.find(|v| v.service == service && v.number == number) {
+        let variable = &decided.variable;
+        return format!("set {variable}=… to another port than {number}");
+    }
+    let file = match &pipeline.origin {
+        Origin::Files(files) => {
+            let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+            format!(" in {}", files.join(" or "))
+        }
+        Origin::Embedded => String::new(),
+    };
+    format!("publish {service} on another port (services.{service}.ports{file})")
 }
 
 /// Whether Docker's refusal to start a container is about an occupied port.
@@ -57,7 +101,7 @@ impl Engine {
         if !self.local {
             return None;
         }
-        Some(process_on(port).await)
+        Some(self.process_on(port).await)
     }
 
     /// A running container of any project that publishes the port.
@@ -71,87 +115,64 @@ impl Engine {
             .find(|c| c.ports.iter().flatten().any(publishes))?;
         Some(Holder::container(port, &holder))
     }
-}
 
-/// The process of this machine that holds a port.
-pub(super) async fn process_on(port: u16) -> Holder {
-    // Reading /proc is many small files.
-    let found = tokio::task::spawn_blocking(move || process::on_port(port)).await;
-    found.ok().flatten().unwrap_or_else(|| Holder {
-        port,
-        who: "a process that this user may not see".to_owned(),
-        free: Some(format!("sudo ss -ltnp 'sport = :{port}'")),
-    })
-}
-
-/// Processes, by `/proc` (proc(5)).
-mod process {
-    use std::{fs, path::Path};
-
-    use super::Holder;
-
-    /// The process that listens on a TCP port, where its file descriptors may be read.
-    pub(super) fn on_port(port: u16) -> Option<Holder> {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-        let inode = tables
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .find_map(|table| listening_inode(&table, port))?;
-        let socket = format!("socket:[{inode}]");
-        let processes = fs::read_dir("/proc").ok()?.flatten();
-        let pid = processes
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .find(|pid| has_open(&Path::new("/proc").join(pid.to_string()), &socket))?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        Some(Holder {
-            port,
-            who: format!("the process {} (pid {pid})", name.trim()),
-            free: Some(format!("kill {pid}")),
-        })
-    }
-
-    /// The inode of the socket that listens on a port: state 0A, port in hexadecimal.
-    pub(super) fn listening_inode(table: &str, port: u16) -> Option<u64> {
-        let suffix = format!(":{port:04X}");
-        table.lines().skip(1).find_map(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A";
-            listens.then(|| fields.get(9)?.parse().ok())?
-        })
-    }
-
-    fn has_open(process: &Path, socket: &str) -> bool {
-        let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
-            return false;
+    /// The process of this machine that holds a port, or the container that it belongs to.
+    pub(super) async fn process_on(&self, port: u16) -> Holder {
+        // Reading /proc is many small files.
+        let found = tokio::task::spawn_blocking(move || listening::on_port(port)).await;
+        let Some(listener) = found.ok().flatten() else {
+            return Holder {
+                port,
+                who: "a process that this user may not see".to_owned(),
+                look: Some(format!("sudo ss -ltnp 'sport = :{port}'")),
+            };
         };
-        descriptors
-            .flatten()
-            .filter_map(|fd| fs::read_link(fd.path()).ok())
-            .any(|target| target.as_os_str() == socket)
+        let name = match &listener.container {
+            Some(container) if container.runtime == Runtime::Docker => {
+                self.container_named(&container.id).await
+            }
+            Some(_) | None => None,
+        };
+        Holder {
+            port,
+            who: who(&listener, name),
+            look: None,
+        }
+    }
+
+    /// A container of this engine by its id, with its project.
+    async fn container_named(&self, id: &str) -> Option<String> {
+        let container = self.inspect(id).await.ok().flatten()?;
+        let project = container.labels.get(labels::PROJECT);
+        Some(named(&container.name, project.map(String::as_str)))
+    }
+}
+
+/// A process in words; `container` is what this engine calls the container that it runs in.
+fn who(listener: &Listener, container: Option<String>) -> String {
+    let Listener {
+        pid,
+        name,
+        container: inside,
+    } = listener;
+    let process = format!("process {name}, pid {pid}");
+    match (container, inside) {
+        (Some(container), _) => format!("{container} ({process})"),
+        (None, Some(inside)) => {
+            let InContainer { id, runtime, name } = inside;
+            let name = name.clone().unwrap_or_else(|| format!("{id:.12}"));
+            match runtime {
+                Runtime::Podman => format!("the Podman container {name} ({process})"),
+                Runtime::Docker | Runtime::Other => format!("the container {name} ({process})"),
+            }
+        }
+        (None, None) => format!("the process {name} (pid {pid})"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_of_sockets_names_the_listener() {
-        let table = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 11 1
-   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1";
-        assert_eq!(process::listening_inode(table, 8080), Some(4242));
-        assert_eq!(process::listening_inode(table, 8081), None);
-    }
-
-    #[test]
-    fn a_listening_process_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
-        let port = listener.local_addr().expect("bound").port();
-        let holder = process::on_port(port).expect("this very process");
-        assert_eq!(holder.free, Some(format!("kill {}", std::process::id())));
-    }
 
     #[test]
     fn dockers_refusals_are_told_apart() {
@@ -162,5 +183,28 @@ mod tests {
             "listen tcp4 127.0.0.1:80: bind: address already in use"
         ));
         assert!(!is_occupied("no such image"));
+    }
+
+    #[test]
+    fn a_process_of_a_container_is_told_by_the_container() {
+        let mut listener = Listener {
+            pid: 42,
+            name: "conmon".to_owned(),
+            container: None,
+        };
+        assert_eq!(who(&listener, None), "the process conmon (pid 42)");
+        listener.container = Some(InContainer {
+            id: "0123456789abcdef".to_owned(),
+            runtime: Runtime::Podman,
+            name: Some("other-kafka".to_owned()),
+        });
+        assert_eq!(
+            who(&listener, None),
+            "the Podman container other-kafka (process conmon, pid 42)"
+        );
+        assert_eq!(
+            who(&listener, Some(named("web", Some("other")))),
+            "the container web of the project other (process conmon, pid 42)"
+        );
     }
 }

@@ -58,9 +58,10 @@ impl Engine {
                         Some(owner) => format!("it belongs to the project {owner}"),
                         None => "it was made by hand".to_owned(),
                     })
-                    .hint(format!(
-                        "docker network rm {name}, or another project name: -p NAME"
-                    )));
+                    .hint(
+                        "choose another project name: -p NAME; or declare the network \
+                         `external: true` to share it",
+                    ));
             }
             None if network.external => {
                 let what = format!("the external network {name} does not exist");

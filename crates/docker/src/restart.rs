@@ -46,7 +46,8 @@ impl Engine {
                 return vec![Err(Trouble::Failed(e))];
             }
             let services = apply.services.iter();
-            join_all(services.map(|s| Box::pin(apply.start_again(s)))).await
+            let outcomes = join_all(services.map(|s| Box::pin(apply.start_again(s)))).await;
+            apply.still_up(outcomes, began).await
         };
         let services = apply.finish(Box::pin(all), deadline, &cancel).await?;
         Ok(UpReport {

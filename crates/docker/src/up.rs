@@ -37,6 +37,7 @@ impl Engine {
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
         apply.scale.clone_from(&goal.scale);
+        apply.variables = goal.variables;
         let orphans = plan::orphans(pipeline, &observed);
         if goal.remove_orphans {
             self.take_all_down(&orphans, false, events).await?;
@@ -48,10 +49,12 @@ impl Engine {
                 apply.send(Event::Note(note));
             }
         }
-        let all = apply.services.iter().map(|s| apply.service(s));
-        let services = apply
-            .finish(Box::pin(join_all(all)), deadline, &cancel)
-            .await?;
+        let all = async {
+            let services = apply.services.iter().map(|s| apply.service(s));
+            let outcomes = join_all(services).await;
+            apply.still_up(outcomes, began).await
+        };
+        let services = apply.finish(Box::pin(all), deadline, &cancel).await?;
         Ok(UpReport {
             services,
             took: began.elapsed(),

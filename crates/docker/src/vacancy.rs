@@ -7,11 +7,7 @@ use std::{
 
 use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 
-use crate::{
-    connect::Engine,
-    ports::{self, Holder},
-    published,
-};
+use crate::{connect::Engine, ports::Holder, published};
 use declaration::Port;
 use diagnostics::Result;
 
@@ -40,7 +36,11 @@ impl Engine {
         for port in wanted {
             vacancies.push(match among(&containers, project, port) {
                 Some(vacancy) => vacancy,
-                None if self.local => on_this_machine(port).await,
+                None if self.local => match on_this_machine(port) {
+                    Bound::Free => Vacancy::Free,
+                    Bound::Unusable(why) => Vacancy::Unusable(why),
+                    Bound::Taken(number) => Vacancy::Taken(self.process_on(number).await),
+                },
                 None => Vacancy::Free,
             });
         }
@@ -75,10 +75,18 @@ fn overlap(one: &str, other: &str) -> bool {
     one == other || all(one) || all(other)
 }
 
-/// Whether the port can be bound here, and by whom it is held if not.
-async fn on_this_machine(port: &Port) -> Vacancy {
+/// Whether a port can be bound on this machine.
+#[derive(Debug, PartialEq, Eq)]
+enum Bound {
+    Free,
+    /// Something has this number.
+    Taken(u16),
+    Unusable(String),
+}
+
+fn on_this_machine(port: &Port) -> Bound {
     let Some(number) = port.host_port else {
-        return Vacancy::Free;
+        return Bound::Free;
     };
     let ip = port.host_ip.parse();
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -87,13 +95,11 @@ async fn on_this_machine(port: &Port) -> Vacancy {
         _ => TcpListener::bind((ip, number)).map(drop),
     };
     match bound {
-        Ok(()) => Vacancy::Free,
+        Ok(()) => Bound::Free,
         // Below 1024 only Docker itself may tell.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Vacancy::Free,
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-            Vacancy::Taken(ports::process_on(number).await)
-        }
-        Err(e) => Vacancy::Unusable(e.to_string()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Bound::Free,
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => Bound::Taken(number),
+        Err(e) => Bound::Unusable(e.to_string()),
     }
 }
 
@@ -139,28 +145,24 @@ mod tests {
             panic!("taken by another project");
         };
         assert_eq!(holder.who, "the container shop-web of the project shop");
-        assert_eq!(holder.free.as_deref(), Some("docker stop shop-web"));
+        assert_eq!(
+            holder.advice("set WEB_PORT"),
+            "set WEB_PORT; or stop the container shop-web of the project shop yourself, if nothing \
+             needs it"
+        );
         assert_eq!(found("other", port("127.0.0.2", 8080)), None);
         assert_eq!(found("other", port("127.0.0.1", 8081)), None);
     }
 
-    #[tokio::test]
-    async fn a_listening_process_holds_a_port() {
+    #[test]
+    fn a_listening_process_holds_a_port() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let number = listener.local_addr().expect("bound").port();
-        let Vacancy::Taken(holder) = on_this_machine(&port("127.0.0.1", number)).await else {
-            panic!("this very process has it");
-        };
-        assert!(
-            holder.who.contains(&std::process::id().to_string()),
-            "{holder:?}"
-        );
+        let wanted = port("127.0.0.1", number);
+        assert_eq!(on_this_machine(&wanted), Bound::Taken(number));
         drop(listener);
-        assert_eq!(
-            on_this_machine(&port("127.0.0.1", number)).await,
-            Vacancy::Free
-        );
-        let elsewhere = on_this_machine(&port("192.0.2.1", number)).await;
-        assert!(matches!(elsewhere, Vacancy::Unusable(_)), "{elsewhere:?}");
+        assert_eq!(on_this_machine(&wanted), Bound::Free);
+        let elsewhere = on_this_machine(&port("192.0.2.1", number));
+        assert!(matches!(elsewhere, Bound::Unusable(_)), "{elsewhere:?}");
     }
 }

@@ -1,13 +1,21 @@
 //! Waiting for containers, on what Docker and the container itself tell; a wait fails as soon as
 //! it can no longer succeed.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use bollard::query_parameters::EventsOptionsBuilder;
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use crate::{connect::Engine, refusal::is_disk_full};
+use crate::{
+    connect::Engine,
+    refusal::is_disk_full,
+    standing::{Hindrance, SETTLED, UNHEALTHY, hindrance},
+};
 use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
 use diagnostics::Error;
 use platform::Question;
@@ -16,16 +24,14 @@ use platform::{Container, LogLine, State};
 /// Restarts by Docker's policy after which a container is not going to make it. Docker waits
 /// 100 ms before the first and twice as long each time, so that a dependency had 3 s to appear.
 const RESTARTS: i64 = 5;
-/// How long a container has to run that nothing else is known of.
-const SETTLED: Duration = Duration::from_secs(1);
 /// Docker's default for what a health check leaves out.
 const RETRIES: i64 = 3;
 /// As many lines are a container's last words.
 const LAST_WORDS: usize = 10;
-/// Docker's word.
-const UNHEALTHY: &str = "unhealthy";
 /// Should an event get lost, the next look comes then.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How often a container is looked at that has to go on running.
+const LOOKS: Duration = Duration::from_millis(250);
 
 /// Why a container is not going to be ready.
 #[derive(Debug)]
@@ -50,7 +56,16 @@ impl From<Error> for NotReady {
     }
 }
 
-/// A running container that is waited for.
+/// What became of the wait for a startup line.
+enum Startup {
+    Written,
+    /// The log cannot tell (any more).
+    Unreadable,
+    /// The run ended without it.
+    Ended,
+}
+
+/// A container that is waited for.
 pub(super) struct Waiting<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) service: &'a Service,
@@ -119,9 +134,10 @@ impl Patience {
 }
 
 impl Engine {
-    /// Waits until a service's container is ready: it has written its startup line, then answers
-    /// its protocol; where neither is declared, Docker's health check passes; where there is none,
-    /// it has run for a second.
+    /// Waits until a service's container is ready: in its current run it has written its startup
+    /// line, then answers its protocol; where neither is declared, Docker's health check passes;
+    /// where there is none, it has run for a second. Nor is it unhealthy, and one that Docker
+    /// restarted has run for a while.
     ///
     /// # Errors
     /// It ended, restarts over and over, or is unhealthy.
@@ -136,18 +152,53 @@ impl Engine {
         }
     }
 
+    /// What a run proved counts only while that run goes on: Docker may have restarted the
+    /// container since.
     async fn conditions(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
+        loop {
+            let run = self.running(&waiting.container.id).await?;
+            let Some(proven) = self.prove(waiting, &run).await? else {
+                continue;
+            };
+            let least = if proven { Duration::ZERO } else { SETTLED };
+            if self.holds(waiting, &run, least).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until a container runs. Whoever watches it says when that is not going to happen.
+    async fn running(&self, id: &str) -> Result<Container, NotReady> {
+        loop {
+            let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
+            if container.state == State::Running {
+                return Ok(container);
+            }
+            tokio::time::sleep(LOOKS).await;
+        }
+    }
+
+    /// Waits until a run has shown what is declared of it. False: nothing is, or it cannot be seen
+    /// (any more); None: the run ended before.
+    async fn prove(
+        &self,
+        waiting: &Waiting<'_>,
+        run: &Container,
+    ) -> Result<Option<bool>, NotReady> {
         let Waiting {
             pipeline,
             service,
-            container,
             doing,
             ..
         } = waiting;
         let mut proven = false;
         if let Some(line) = &service.startup {
             doing("waiting for its startup line");
-            proven = self.startup_line(waiting, line).await?;
+            match self.startup_line(run, line, waiting.fresh).await? {
+                Startup::Written => proven = true,
+                Startup::Unreadable => {}
+                Startup::Ended => return Ok(None),
+            }
         }
         if let Some((kind, endpoint)) = endpoint(pipeline, service) {
             doing("waiting for it to answer");
@@ -157,67 +208,72 @@ impl Engine {
             drop(self.ask(pipeline, &endpoint.address, &question).await?);
             proven = true;
         }
-        let has_health = container.health.is_some();
-        if !proven && has_health {
+        if !proven && run.health.is_some() {
             doing("waiting for its health check");
             let healthy = |c: &Container| {
-                c.health
-                    .as_ref()
-                    .is_some_and(|h| h.status == "healthy")
-                    .then_some(())
+                let health = c.health.as_ref();
+                health.is_some_and(|h| h.status == "healthy").then_some(())
             };
-            self.watch(&container.id, service, healthy).await?;
-        } else if !proven {
-            doing("waiting whether it goes on running");
-            self.settled(&container.id).await?;
+            self.watch(&run.id, service, healthy).await?;
+            proven = true;
         }
-        Ok(())
+        Ok(Some(proven))
     }
 
-    /// Waits until a container has run for a while without a break. Whoever watches it says when
-    /// that is not going to happen.
-    async fn settled(&self, id: &str) -> Result<(), NotReady> {
-        loop {
-            let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
-            let ran = container.started_at.map(|at| Utc::now() - at);
-            let long_enough = ran.is_none_or(|ran| ran.to_std().is_ok_and(|ran| ran >= SETTLED));
-            if container.state == State::Running && long_enough {
-                return Ok(());
-            }
-            tokio::time::sleep(SETTLED / 4).await;
-        }
-    }
-
-    /// Waits for a line that has `pattern`, of the current run. False: the log cannot tell (any more).
-    async fn startup_line(
+    /// Waits until nothing keeps this run of a container from being up; false when the run ended.
+    async fn holds(
         &self,
         waiting: &Waiting<'_>,
-        pattern: &Pattern,
+        run: &Container,
+        least: Duration,
     ) -> Result<bool, NotReady> {
-        let container = waiting.container;
-        if !waiting.fresh {
+        let watched = Instant::now();
+        let mut told = None;
+        loop {
+            let now = self.inspect(&run.id).await?.ok_or(NotReady::Gone)?;
+            if now.state != State::Running || now.started_at != run.started_at {
+                return Ok(false);
+            }
+            let Some(hindrance) = hindrance(&now, watched.elapsed(), least) else {
+                return Ok(true);
+            };
+            if told.replace(hindrance) != Some(hindrance) {
+                (waiting.doing)(match hindrance {
+                    Hindrance::Unhealthy => "waiting until its health check passes",
+                    Hindrance::Young => "waiting whether it goes on running",
+                });
+            }
+            tokio::time::sleep(LOOKS).await;
+        }
+    }
+
+    /// Waits for a line that has `pattern`, of this run. `fresh`: its log has only just begun.
+    async fn startup_line(
+        &self,
+        run: &Container,
+        pattern: &Pattern,
+        fresh: bool,
+    ) -> Result<Startup, NotReady> {
+        if !fresh {
             let mut looked_for = |line: LogLine| pattern.matches(&line.text);
-            let scanned = self.scan_beginning(container, 0, &mut looked_for).await;
-            if let Ok(scanned) = scanned
-                && (scanned.found || scanned.start_lost)
-            {
-                return Ok(scanned.found);
+            let scanned = self.scan_beginning(run, 0, &mut looked_for).await;
+            match scanned {
+                Ok(scanned) if scanned.found => return Ok(Startup::Written),
+                Ok(scanned) if scanned.start_lost => return Ok(Startup::Unreadable),
+                Ok(_) | Err(_) => {}
             }
         }
-        let began = container
-            .run_began()
-            .map(|at| at - TimeDelta::nanoseconds(1));
-        let mut lines = std::pin::pin!(self.follow(container, began));
+        let began = run.run_began().map(|at| at - TimeDelta::nanoseconds(1));
+        let mut lines = std::pin::pin!(self.follow(run, began));
         while let Some(line) = lines.next().await {
             match line {
-                Ok(line) if pattern.matches(&line.text) => return Ok(true),
+                Ok(line) if pattern.matches(&line.text) => return Ok(Startup::Written),
                 Ok(_) => {}
                 // A logging driver that cannot be read.
-                Err(_) => return Ok(false),
+                Err(_) => return Ok(Startup::Unreadable),
             }
         }
-        // The container has ended; whoever watches it says how.
-        std::future::pending().await
+        Ok(Startup::Ended)
     }
 
     /// Whether a container's last words are about a full disk.

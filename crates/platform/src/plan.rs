@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use declaration::{Pipeline, Service};
+use declaration::{Pipeline, Service, VariablePort};
 
 use crate::graph;
 
@@ -13,6 +13,8 @@ pub struct Goal<'a> {
     pub named: &'a [String],
     /// Replicas by service: then it is about these services alone.
     pub scale: BTreeMap<String, u32>,
+    /// The host ports that variables decide, where they are known.
+    pub variables: &'a [VariablePort],
     /// Whether containers that nothing declares are to go.
     pub remove_orphans: bool,
 }

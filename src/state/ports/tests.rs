@@ -139,7 +139,7 @@ fn a_remembered_port_that_was_lost_is_an_error_that_says_how_to_go_on() {
     error: broker cannot have port 29096: it is taken
       one-db of the project one has it
       BROKER_PORT in /Shop 2/.env.shop2 says 29096
-      stop that; or drop the line, and another port is chosen
+      without that line another port is chosen
     next: sed -i '/^BROKER_PORT=/d' '/Shop 2/.env.shop2' && caravan up
     ");
 }

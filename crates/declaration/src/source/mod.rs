@@ -109,7 +109,7 @@ pub fn locate(request: &Request) -> Result<Source> {
         return Err(
             Error::new(Kind::Usage, format!("{} does not exist", path.display()))
                 .because("--env-file names it")
-                .hint(format!("touch {}", path.display())),
+                .hint("name a file that is there, or leave --env-file out"),
         );
     }
     let ports_path = match (&env_file, &found.directory) {

@@ -55,6 +55,31 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 }
 
 #[test]
+fn what_left_a_network_is_recreated_and_what_joined_another_is_kept() {
+    let wanted = Wanted {
+        settings: settings(&[
+            ("networks.shop", "a, queue"),
+            ("networks.edge", "a, shop-a"),
+        ]),
+        ..wanted(1).remove(0)
+    };
+    let drift = |networks: &[(&str, &str)]| {
+        let container = container(1, |c| c.settings = settings(networks));
+        super::drift(&wanted, &container, &[])
+    };
+    let extra = ("networks.debug", "");
+    // Docker resolves a container's own name in every network.
+    let edge = ("networks.edge", "a");
+    let none: [String; 0] = [];
+    assert_eq!(drift(&[("networks.shop", "a, queue"), edge, extra]), none);
+    assert_eq!(drift(&[edge]), ["it left the network shop"]);
+    assert_eq!(
+        drift(&[("networks.shop", "a"), edge]),
+        ["it lost its name queue in shop"]
+    );
+}
+
+#[test]
 fn what_is_right_is_kept() {
     assert_eq!(action_on(None, |_| {}), Action::Keep);
     assert_eq!(

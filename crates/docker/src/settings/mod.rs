@@ -25,6 +25,9 @@ pub struct Difference {
 /// Digest of the content of secrets and configs, which Docker is not handed.
 const GRANTS: &str = "secrets and configs";
 
+/// What the key of a network begins with; its value is the names that a container has there.
+const NETWORKS: &str = "networks.";
+
 /// What the engine chooses where nobody does: such a key is a difference only if it is wanted.
 const ENGINES_CHOICE: &[&str] = &[
     "cgroup",
@@ -96,7 +99,27 @@ fn put_network(
         .filter(|alias| declared(alias))
         .collect();
     let aliases: Vec<_> = aliases.into_iter().collect();
-    settings.insert(format!("networks.{name}"), aliases.join(", "));
+    settings.insert(format!("{NETWORKS}{name}"), aliases.join(", "));
+}
+
+/// The networks, and the names in them, that the container `name` does not have any more: each as a
+/// cause. Its own name it always has; a network besides the declared ones is no drift.
+pub(super) fn lost_networks(wanted: &Settings, seen: &Settings, name: &str) -> Vec<String> {
+    let mut causes = Vec::new();
+    for (key, aliases) in wanted {
+        let Some(network) = key.strip_prefix(NETWORKS) else {
+            continue;
+        };
+        let Some(seen) = seen.get(key) else {
+            causes.push(format!("it left the network {network}"));
+            continue;
+        };
+        let seen: BTreeSet<&str> = seen.split(", ").collect();
+        let kept = |alias: &&str| alias.is_empty() || *alias == name || seen.contains(alias);
+        let lost = aliases.split(", ").filter(|alias| !kept(alias));
+        causes.extend(lost.map(|alias| format!("it lost its name {alias} in {network}")));
+    }
+    causes
 }
 
 /// Every key whose values differ, in order.
