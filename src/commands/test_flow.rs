@@ -9,10 +9,7 @@ use crate::{
     output::{self, json, timeline},
 };
 use diagnostics::{Kind, Result};
-use proof::{
-    load,
-    probe::{self, Cleanup},
-};
+use proof::{load, probe};
 
 /// Send synthetic payments through: one, followed hop by hop, or many, timed and all accounted for
 #[derive(Debug, clap::Args)]
@@ -201,8 +198,7 @@ async fn one(context: &Context, args: &Args) -> Result<Verdict> {
             }
         }
     }
-    let complete = trace.missing.is_none() && !matches!(trace.cleanup, Cleanup::Failed(_));
-    Ok(if complete {
+    Ok(if trace.is_right() {
         Verdict::Right
     } else {
         Verdict::NotRight

@@ -48,6 +48,7 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
         let mark = console.out(Paint::Bad, "✗");
         text.push_str(&format!("\n\n{mark} not through in time: {pending}"));
     }
+    text.push_str(&timeline::unfollowed(console, &report.unfollowed));
     if let Some(poisoned) = &report.poisoned {
         text.push_str(&format!("\n\n{}", adverse::poisoned(console, poisoned)));
     }
@@ -63,6 +64,7 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
     }
     text.push_str(&format!("\n{}", timeline::cleanup(&report.cleanup)));
     text.push_str(&timeline::kept(&report.kept));
+    text.push_str(&timeline::excluded(&report.excluded));
     text
 }
 
@@ -146,6 +148,10 @@ fn of_named(named: &Named) -> String {
     let (place, what) = timeline::describe(&named.place);
     let id = &named.correlation_id;
     match named.rows {
+        Some(rows) if named.unchanged > 0 => format!(
+            "payment {id}: {place}: {rows} of {what}, {} of which there before and unchanged since",
+            named.unchanged
+        ),
         Some(rows) => format!("payment {id}: {place}: {rows} of {what}"),
         None => format!("payment {id}: {place}: no {what}"),
     }
@@ -199,15 +205,19 @@ fn throughput(report: &Report) -> Option<String> {
 
 /// What earlier runs had left.
 pub(crate) fn collected(collected: &Collected) -> String {
-    let rows = timeline::cleanup(&Cleanup::Deleted(collected.rows.clone()));
-    match collected.older_than {
-        Some(at) => format!("{rows} (older than {})", at.format("%Y-%m-%dT%H:%M:%SZ")),
-        None => format!("{rows} (of any age: Postgres does not keep it)"),
+    let age = match collected.older_than {
+        Some(at) => format!("older than {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        None => "of any age: Postgres does not keep it".to_owned(),
+    };
+    let rows = timeline::cleanup(&Cleanup::Deleted(collected.deleted.clone()));
+    match rows.split_once('\n') {
+        Some((rows, left)) => format!("{rows} ({age})\n{left}"),
+        None => format!("{rows} ({age})"),
     }
 }
 
 pub(crate) fn collected_value(project: &str, collected: &Collected) -> Value {
-    let cleanup = Cleanup::Deleted(collected.rows.clone());
+    let cleanup = Cleanup::Deleted(collected.deleted.clone());
     json!({
         "project": project,
         "olderThan": collected.older_than,
@@ -252,6 +262,8 @@ pub(crate) fn value(project: &str, report: &Report) -> Value {
         "redelivery": report.redelivery.as_ref().map(adverse::redelivery_value),
         "cleanup": timeline::cleanup_value(&report.cleanup),
         "kept": report.kept,
+        "notFollowed": timeline::unfollowed_value(&report.unfollowed),
+        "excluded": report.excluded,
     })
 }
 
@@ -288,6 +300,7 @@ fn amiss_value(amiss: &Amiss) -> Value {
             "correlationId": named.correlation_id,
             "place": timeline::place_value(&named.place),
             "rows": named.rows,
+            "unchanged": named.unchanged,
         })
     };
     json!({
@@ -303,7 +316,8 @@ mod tests {
     use super::*;
     use proof::{
         load::report::{Lateness, Outcome, Throughput},
-        probe::hop::Place,
+        probe::{hop::Place, unfollowed::Unfollowed},
+        stores::postgres::ownership::Deleted,
     };
 
     /// A hundred values around `ms`.
@@ -331,6 +345,7 @@ mod tests {
                 correlation_id: "p-1".to_owned(),
                 place: table.clone(),
                 rows: Some(rows),
+                unchanged: 0,
             }],
         };
         Report {
@@ -361,8 +376,13 @@ mod tests {
             poisoned: None,
             redelivery: None,
             pending: Some("lesson-worker has yet to take 2 of its events on paid".to_owned()),
-            cleanup: Cleanup::Deleted(vec![("lessons".to_owned(), 6979)]),
+            cleanup: Cleanup::Deleted(Deleted {
+                rows: vec![("lessons".to_owned(), 6979)],
+                left: Vec::new(),
+            }),
             kept: Vec::new(),
+            unfollowed: Unfollowed::default(),
+            excluded: Vec::new(),
         }
     }
 

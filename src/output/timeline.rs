@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing};
-use proof::probe::{
-    Cleanup, Trace,
-    hop::{Hop, Place},
+use proof::{
+    probe::{
+        Cleanup, Trace,
+        hop::{Hop, Place},
+        unfollowed::Unfollowed,
+    },
+    stores::postgres::ownership::Left,
 };
 
 /// For a person: a line a hop, then what is missing, then what was cleaned up.
@@ -22,10 +26,38 @@ pub(crate) fn text(console: &Console, trace: &Trace) -> String {
             text.push_str(&format!("\n    {line}"));
         }
     }
+    text.push_str(&unfollowed(console, &trace.unfollowed));
+    // Otherwise the cleanup says it.
+    if let (Some(pending), Cleanup::Kept) = (&trace.pending, &trace.cleanup) {
+        let mark = console.out(Paint::Bad, "✗");
+        text.push_str(&format!("\n\n{mark} not through: {pending}"));
+    }
     text.push_str(&format!("\n\n{}", summary(trace)));
     text.push_str(&format!("\n{}", cleanup(&trace.cleanup)));
     text.push_str(&kept(&trace.kept));
+    text.push_str(&excluded(&trace.excluded));
     text
+}
+
+/// What is declared and not among the hops.
+pub(super) fn unfollowed(console: &Console, unfollowed: &Unfollowed) -> String {
+    if unfollowed.is_empty() {
+        return String::new();
+    }
+    let mark = console.out(Paint::Bad, "✗");
+    let mut text = format!("\n\n{mark} not followed: {}", unfollowed.names());
+    for hint in &unfollowed.hints {
+        text.push_str(&format!("\n    {hint}"));
+    }
+    text
+}
+
+/// Topics that are not part of the flow.
+pub(super) fn excluded(topics: &[String]) -> String {
+    match topics {
+        [] => String::new(),
+        topics => format!("\nexcluded, as declared: {}", topics.join(", ")),
+    }
 }
 
 fn summary(trace: &Trace) -> String {
@@ -80,11 +112,26 @@ pub(super) fn cleanup(cleanup: &Cleanup) -> String {
     match cleanup {
         Cleanup::Nothing => "nothing to clean up".to_owned(),
         Cleanup::Kept => "its rows are kept (--keep)".to_owned(),
-        Cleanup::Deleted(tables) => {
-            let rows: Vec<_> = tables.iter().map(|(t, n)| format!("{t} {n}")).collect();
-            format!("cleaned up: {}", rows.join(", "))
+        Cleanup::Deleted(deleted) => {
+            let rows = deleted.rows.iter().map(|(t, n)| format!("{t} {n}"));
+            let rows: Vec<_> = rows.collect();
+            let mut text = match rows[..] {
+                [] => "nothing deleted".to_owned(),
+                _ => format!("cleaned up: {}", rows.join(", ")),
+            };
+            for left in &deleted.left {
+                text.push_str(&format!("\nleft: {}", of_left(left)));
+            }
+            text
         }
         Cleanup::Failed(why) => format!("NOT cleaned up: {why}"),
+    }
+}
+
+fn of_left(left: &Left) -> String {
+    match left.count() {
+        Some(rows) => format!("{} {rows} ({})", left.table, left.why),
+        None => format!("{}: {}", left.table, left.why),
     }
 }
 
@@ -100,7 +147,7 @@ pub(super) fn kept(tables: &[String]) -> String {
 pub(crate) fn value(project: &str, trace: &Trace) -> Value {
     json!({
         "project": project,
-        "status": if trace.missing.is_none() { "pass" } else { "fail" },
+        "status": if trace.is_right() { "pass" } else { "fail" },
         "correlationId": trace.correlation_id,
         "postedAt": trace.posted_at,
         "tookMs": milliseconds(trace.took),
@@ -110,16 +157,34 @@ pub(crate) fn value(project: &str, trace: &Trace) -> Value {
         })),
         "cleanup": cleanup_value(&trace.cleanup),
         "kept": trace.kept,
+        "notFollowed": unfollowed_value(&trace.unfollowed),
+        "excluded": trace.excluded,
+        "pending": trace.pending,
     })
+}
+
+pub(super) fn unfollowed_value(unfollowed: &Unfollowed) -> Option<Value> {
+    let value = || {
+        json!({
+            "topics": unfollowed.topics,
+            "services": unfollowed.services,
+            "tables": unfollowed.tables,
+            "hints": unfollowed.hints,
+        })
+    };
+    (!unfollowed.is_empty()).then(value)
 }
 
 pub(super) fn cleanup_value(cleanup: &Cleanup) -> Value {
     match cleanup {
         Cleanup::Nothing => json!({ "outcome": "nothing" }),
         Cleanup::Kept => json!({ "outcome": "kept" }),
-        Cleanup::Deleted(tables) => json!({
+        Cleanup::Deleted(deleted) => json!({
             "outcome": "deleted",
-            "rows": tables.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "rows": deleted.rows.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "left": deleted.left.iter().map(|left| json!({
+                "table": left.table, "rows": left.count(), "why": left.why,
+            })).collect::<Vec<_>>(),
         }),
         Cleanup::Failed(why) => json!({ "outcome": "failed", "why": why }),
     }

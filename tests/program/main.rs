@@ -27,6 +27,7 @@ mod evidence;
 mod failures;
 mod faults;
 mod first_start;
+mod flow;
 mod foreign;
 mod groups;
 mod hints;

@@ -155,6 +155,8 @@ pub struct Flow {
     /// What `test-flow --poison` sends; None: something that is not JSON, to the first event's topic.
     pub poison: Option<Poison>,
     pub gone_keys: Option<GoneKeys>,
+    /// Topics that a payment does not reach: of retries, or of another flow.
+    pub excludes: Vec<String>,
 }
 
 impl Flow {

@@ -152,6 +152,9 @@ impl Check<'_> {
             let missing = self.pipeline.redis.is_none();
             self.needs(missing, &["x-caravan", "flow", "gone-keys"], "redis");
         }
+        for topic in &flow.excludes {
+            self.topic(topic, &["x-caravan", "flow", "excludes", topic]);
+        }
     }
 
     /// An event that nobody takes begins nothing.

@@ -19,6 +19,7 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
         correlation: fields.read_or_default("correlation", correlation)?,
         poison: fields.read("poison", poison)?,
         gone_keys: fields.read("gone-keys", gone_keys)?,
+        excludes: fields.read_or_default("excludes", View::names)?,
     };
     if flow.entry.is_none() && flow.event.is_none() {
         let problem = fields.problem("neither `entry` nor `event` says how a payment begins");

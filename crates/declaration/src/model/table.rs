@@ -24,7 +24,7 @@ pub enum Removal {
     /// Those that `find` finds and that have `synthetic` set.
     #[default]
     Synthetic,
-    /// All that `find` finds.
+    /// Those that `find` finds and that did not exist before the test began.
     Find,
     /// None.
     Keep,
@@ -45,18 +45,6 @@ impl Table {
     /// Whether a payment leaves rows in it, as far as is declared.
     pub fn is_followed(&self) -> bool {
         self.find != Self::NONE
-    }
-
-    /// Its name and the predicate of the rows that are deleted after a payment; None where nothing
-    /// is.
-    pub fn deletion(&self) -> Option<(String, String)> {
-        let predicate = match self.cleanup {
-            _ if !self.is_followed() => return None,
-            Removal::Synthetic => format!("synthetic AND ({})", self.find),
-            Removal::Find => format!("({})", self.find),
-            Removal::Keep => return None,
-        };
-        Some((self.name.clone(), predicate))
     }
 
     /// Whether a payment's rows stay in it.

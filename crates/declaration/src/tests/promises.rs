@@ -104,16 +104,10 @@ fn tables_say_what_they_have_and_what_is_deleted() {
          prices: {columns: [sku, amount: 'numeric(10,2)'], indexes: [prices_pkey]}\n",
         "writes: [orders, prices]",
     );
-    let deletions: Vec<_> = pipeline.tables.iter().map(|t| t.deletion()).collect();
-    let deletion = |table: &str, predicate: &str| Some((table.to_owned(), predicate.to_owned()));
+    let cleanups: Vec<_> = pipeline.tables.iter().map(|t| t.cleanup).collect();
     assert_eq!(
-        deletions,
-        [
-            deletion("orders", "synthetic AND (id = $1)"),
-            deletion("lines", "(order_id = $1)"),
-            None,
-            None
-        ]
+        cleanups[..3],
+        [Removal::Synthetic, Removal::Find, Removal::Keep]
     );
     let keeps: Vec<_> = pipeline.tables.iter().map(|t| t.keeps()).collect();
     assert_eq!(keeps, [false, false, true, false]);

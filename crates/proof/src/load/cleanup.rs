@@ -1,4 +1,6 @@
-//! Takes the payments' rows away again.
+//! Deletes the payments' rows.
+
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -7,9 +9,13 @@ use super::{
     ledger::Payment,
     rows::{BATCH, Tables},
 };
-use crate::probe::Cleanup;
+use crate::{probe::Cleanup, stores::postgres::ownership::Deleted};
 
-/// Deletes the rows of all payments as far as their tables are declared to be cleaned up, a batch a transaction, the last table first.
+/// What one batch may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Deletes the rows that are proven to be the payments' own, as far as their tables are declared to be
+/// cleaned up: a batch a transaction, the last table first.
 pub(super) async fn clean(
     tables: &Tables,
     payments: &[Payment],
@@ -21,12 +27,13 @@ pub(super) async fn clean(
     if tables.deletions.is_empty() {
         return Cleanup::Nothing;
     }
-    let names = tables.deletions.iter().map(|(name, _)| (name.clone(), 0));
-    let mut deleted: Vec<(String, u64)> = names.collect();
+    let mut deleted = Deleted::default();
     for (batch, chunk) in payments.chunks(BATCH).enumerate() {
         let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
-        match postgres.delete_rows_each(&tables.deletions, &ids).await {
-            Ok(rows) => deleted.iter_mut().zip(rows).for_each(|(sum, n)| sum.1 += n),
+        let before = tables.before.as_ref();
+        let deleting = postgres.delete_own(&tables.deletions, &ids, before, LIMIT);
+        match deleting.await {
+            Ok(more) => deleted.add(more),
             Err(why) => {
                 let left = payments.len() - batch * BATCH;
                 return Cleanup::Failed(format!(

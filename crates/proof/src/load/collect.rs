@@ -1,5 +1,5 @@
 //! Deletes what earlier runs had to leave: rows marked synthetic whose payments have gone through
-//! since, or never will.
+//! since, or never will. Rows that nothing marks are left: a later run cannot prove whose they are.
 
 use std::{
     collections::BTreeSet,
@@ -12,10 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::{drain, unreachable};
 use crate::{
     probe::{
+        cleanup,
         expected::{self, Step},
         sources,
+        unfollowed::unfollowed,
     },
-    stores::postgres::Postgres,
+    stores::postgres::{
+        Postgres,
+        ownership::{Deleted, Proof},
+    },
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
@@ -27,8 +32,7 @@ use kafka::{
 /// What was collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collected {
-    /// Rows of each table, in the order of their deletion.
-    pub rows: Vec<(String, u64)>,
+    pub deleted: Deleted,
     /// None: the database does not remember how old rows are, and all were deleted.
     pub older_than: Option<DateTime<Utc>>,
 }
@@ -63,18 +67,16 @@ pub async fn collect(
     let earliest = chrono::TimeDelta::from_std(age).ok();
     let earliest = earliest.and_then(|age| began.checked_sub_signed(age));
     let older_than = timed.then(|| earliest.unwrap_or(DateTime::UNIX_EPOCH));
-    let tables: Vec<_> = pipeline
-        .tables
-        .iter()
-        .rev()
-        .map(|t| t.name.clone())
-        .collect();
+    let deletions = cleanup::deletions(pipeline).into_iter();
+    let marked = deletions.filter(|deletion| deletion.proof == Proof::Marked);
+    let tables: Vec<_> = marked.map(|deletion| deletion.table).collect();
     let deleted = postgres.delete_all_synthetic(&tables, older_than).await;
+    let rows = tables.into_iter().zip(deleted.map_err(unreachable)?);
     Ok(Collected {
-        rows: tables
-            .into_iter()
-            .zip(deleted.map_err(unreachable)?)
-            .collect(),
+        deleted: Deleted {
+            rows: rows.collect(),
+            left: cleanup::unmarked(pipeline),
+        },
         older_than,
     })
 }
@@ -88,7 +90,10 @@ async fn taken(
 ) -> Result<()> {
     let flow = crate::probe::flow(pipeline)?;
     let steps = expected::steps(pipeline, flow, expected::Start::Entry);
-    let topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
+    let unfollowed = unfollowed(pipeline, flow);
+    let mut topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
+    // A payment may get there although no `emits` says so.
+    topics.extend(unfollowed.topics.iter().map(String::as_str));
     let there = kafka.topics().await.map_err(unreachable)?;
     let partitions_of = |names: &[String]| -> Vec<_> {
         let own = there.iter().filter(|t| names.contains(&t.name));

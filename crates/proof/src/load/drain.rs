@@ -14,7 +14,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::{Progress, ledger::Ledger, unreachable};
-use crate::probe::sources::{self, Group};
+use crate::probe::{
+    expected::with_called,
+    sources::{self, Group},
+};
 use declaration::{Flow, Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
 use kafka::{
@@ -45,7 +48,7 @@ struct Topic {
     name: String,
     /// Whether payments enter by it: how many events there must be is known.
     first: bool,
-    /// Groups whose services emit to it.
+    /// Groups whose services emit to it, or call one that does.
     fed_by: Vec<usize>,
 }
 
@@ -320,11 +323,12 @@ impl Goals {
     }
 }
 
-/// The groups whose services emit to `topic`.
+/// The groups whose services emit to `topic`, or call one that does.
 fn feeders(pipeline: &Pipeline, groups: &[Group], topic: &str) -> Vec<usize> {
     let emits = |group: &Group| {
-        let service = pipeline.service(&group.service);
-        service.is_some_and(|s| s.emits.iter().any(|t| t == topic))
+        let service = pipeline.service(&group.service).into_iter();
+        let mut services = service.flat_map(|s| with_called(pipeline, s));
+        services.any(|s| s.emits.iter().any(|t| t == topic))
     };
     let groups = groups.iter().enumerate();
     groups.filter(|(_, g)| emits(g)).map(|(i, _)| i).collect()

@@ -141,7 +141,7 @@ pub async fn run(
     };
     let run = Run {
         path,
-        tables: Tables::open(pipeline, &ledger).await?,
+        tables: Tables::open(pipeline, &ledger, options.keep).await?,
         options,
         cancel,
         progress,

@@ -18,7 +18,7 @@ pub use super::{
     redeliver::{Change, Redelivery, Renamed},
     send::Outcome,
 };
-use crate::probe::{Cleanup, expected, hop::Place, kept};
+use crate::probe::{Cleanup, expected, hop::Place, kept, unfollowed::Unfollowed};
 use declaration::Pipeline;
 
 /// As many payments are named of those that are not right.
@@ -49,6 +49,10 @@ pub struct Report {
     pub cleanup: Cleanup,
     /// Tables in which rows stay, as declared.
     pub kept: Vec<String>,
+    /// What is declared and not among the hops.
+    pub unfollowed: Unfollowed,
+    /// Topics that the flow excludes, as declared.
+    pub excluded: Vec<String>,
 }
 
 /// From the first effect to the last.
@@ -103,6 +107,8 @@ pub struct Named {
     pub place: Place,
     /// Rows that are there; None for an event.
     pub rows: Option<i64>,
+    /// Those of them that were there before the first payment, and have not changed since.
+    pub unchanged: i64,
 }
 
 impl Report {
@@ -134,15 +140,21 @@ impl Report {
                 Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
             },
             cleanup,
+            unfollowed: Unfollowed::default(),
+            excluded: match &pipeline.flow {
+                Some(flow) => flow.excludes.clone(),
+                None => Vec::new(),
+            },
         }
     }
 
-    /// All payments were taken, seen everywhere and are cleaned up.
+    /// All payments were taken, seen everywhere and are cleaned up; nothing is beside the flow.
     pub fn is_right(&self) -> bool {
         self.sent.accepted == self.count
             && self.missing.total == 0
             && self.surplus.total == 0
             && self.pending.is_none()
+            && self.unfollowed.is_empty()
             && self.poisoned.as_ref().is_none_or(Poisoned::is_right)
             && self
                 .redelivery
@@ -195,7 +207,7 @@ fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
     for (step, _) in ledger.topics() {
         let at = ledger.tracks[step].at.iter().enumerate();
         for (payment, _) in at.filter(|(_, at)| **at == NEVER) {
-            missing.note(ledger, step, payment, None);
+            missing.note(ledger, (step, payment), None, 0);
         }
     }
     for uneven in &effects.uneven {
@@ -205,24 +217,32 @@ fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
                 0
             }
         };
-        let list = if uneven.rows < expected {
+        let list = if uneven.rows - uneven.unchanged < expected {
             &mut missing
         } else {
             &mut surplus
         };
-        list.note(ledger, uneven.step, uneven.payment, Some(uneven.rows));
+        let at = (uneven.step, uneven.payment);
+        list.note(ledger, at, Some(uneven.rows), uneven.unchanged);
     }
     (missing, surplus)
 }
 
 impl Amiss {
-    fn note(&mut self, ledger: &Ledger, step: usize, payment: usize, rows: Option<i64>) {
+    fn note(
+        &mut self,
+        ledger: &Ledger,
+        (step, payment): (usize, usize),
+        rows: Option<i64>,
+        unchanged: i64,
+    ) {
         self.total += 1;
         if self.named.len() < NAMED {
             self.named.push(Named {
                 correlation_id: ledger.payments[payment].id.to_string(),
                 place: ledger.steps[step].place.clone(),
                 rows,
+                unchanged,
             });
         }
     }
@@ -299,6 +319,7 @@ mod tests {
             step: last,
             payment,
             rows,
+            unchanged: 0,
         };
         let six = (0..25).map(|n| uneven(n, 6));
         let effects = Effects {

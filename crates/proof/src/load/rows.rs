@@ -10,8 +10,12 @@ use super::{
     unreachable,
 };
 use crate::{
-    probe::hop::Place,
-    stores::postgres::{Postgres, batches::Rows},
+    probe::{cleanup, hop::Place},
+    stores::postgres::{
+        Postgres,
+        batches::Rows,
+        ownership::{Before, Deletion, Stamp},
+    },
 };
 use declaration::{Pipeline, Table};
 use diagnostics::{Error, Kind, Result};
@@ -22,10 +26,14 @@ pub(super) const BATCH: usize = 1_000;
 /// The tables on the flow's way.
 pub(super) struct Tables {
     pub(super) postgres: Option<Postgres>,
+    /// From before the first payment.
+    stamp: Option<Stamp>,
+    /// Where rows may be deleted that nothing marks.
+    pub(super) before: Option<Before>,
     /// Each with its step, in the order of the flow.
     tables: Vec<(usize, Table)>,
     /// Of all that are declared, the last one first: which rows are deleted again.
-    pub(super) deletions: Vec<(String, String)>,
+    pub(super) deletions: Vec<Deletion>,
     timed: bool,
 }
 
@@ -36,6 +44,8 @@ pub(super) struct Uneven {
     /// Index among the payments.
     pub(super) payment: usize,
     pub(super) rows: i64,
+    /// Those of them that were there before the first payment, and have not changed since.
+    pub(super) unchanged: i64,
 }
 
 /// What the tables hold of the payments.
@@ -51,7 +61,7 @@ pub(super) struct Effects {
 impl Tables {
     /// # Errors
     /// `Usage`: no Postgres is declared. `Unreachable`: it does not answer.
-    pub(super) async fn open(pipeline: &Pipeline, ledger: &Ledger) -> Result<Self> {
+    pub(super) async fn open(pipeline: &Pipeline, ledger: &Ledger, keep: bool) -> Result<Self> {
         let steps = ledger.steps.iter().enumerate();
         let tables: Vec<_> = steps
             .filter_map(|(index, step)| match &step.place {
@@ -62,7 +72,8 @@ impl Tables {
                 | Place::Cache { .. } => None,
             })
             .collect();
-        let mut postgres = None;
+        let deletions = cleanup::deletions(pipeline);
+        let (mut postgres, mut stamp, mut before) = (None, None, None);
         let mut timed = false;
         if !tables.is_empty() {
             let Some(endpoint) = &pipeline.postgres else {
@@ -72,13 +83,19 @@ impl Tables {
             let connecting = Postgres::connect_for_batches(&endpoint.address);
             let connected = connecting.await.map_err(unreachable)?;
             timed = connected.keeps_commit_times().await.map_err(unreachable)?;
+            if !keep && cleanup::needs_before(&deletions) {
+                let opening = Before::open(&endpoint.address);
+                before = Some(opening.await.map_err(unreachable)?);
+            }
+            stamp = Some(connected.stamp().await.map_err(unreachable)?);
             postgres = Some(connected);
         }
-        let declared = pipeline.tables.iter().rev();
         Ok(Self {
             postgres,
+            stamp,
+            before,
             tables,
-            deletions: declared.filter_map(Table::deletion).collect(),
+            deletions,
             timed,
         })
     }
@@ -113,7 +130,7 @@ impl Tables {
         progress: &UnboundedSender<Progress>,
     ) -> Result<Effects, String> {
         let mut effects = Effects::default();
-        let Some(postgres) = &self.postgres else {
+        let (Some(postgres), Some(stamp)) = (&self.postgres, &self.stamp) else {
             return Ok(effects);
         };
         let payments = std::sync::Arc::clone(&ledger.payments);
@@ -125,10 +142,10 @@ impl Tables {
                     return Ok(effects);
                 }
                 let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
-                let found = postgres.find_each(&table.name, &table.find, &ids, self.timed);
-                for (n, rows) in found.await?.into_iter().enumerate() {
+                let found = postgres.find_each(&table.name, &table.find, &ids, self.timed, stamp);
+                for (n, (rows, written)) in found.await?.into_iter().enumerate() {
                     let payment = batch * BATCH + n;
-                    effects.take(ledger, (*step, payment), table.rows, rows);
+                    effects.take(ledger, (*step, payment), table.rows, (rows, written));
                     if is(opening) {
                         effects.first = [effects.first, rows.first].into_iter().flatten().min();
                     }
@@ -148,16 +165,28 @@ impl Tables {
 }
 
 impl Effects {
-    fn take(&mut self, ledger: &mut Ledger, at: (usize, usize), expected: i64, rows: Rows) {
-        let (step, payment) = at;
-        if rows.count != expected {
+    fn take(
+        &mut self,
+        ledger: &mut Ledger,
+        (step, payment): (usize, usize),
+        expected: i64,
+        (rows, written): (Rows, i64),
+    ) {
+        // Rows that were there before and have not changed prove nothing.
+        let unchanged = match rows.count == expected {
+            true => rows.count - written,
+            false => 0,
+        };
+        let proven = rows.count - unchanged;
+        if proven != expected {
             self.uneven.push(Uneven {
                 step,
                 payment,
                 rows: rows.count,
+                unchanged,
             });
         }
-        if rows.count >= expected {
+        if proven >= expected {
             let at = rows.last.map_or(UNTIMED, |last| last.timestamp_micros());
             ledger.tracks[step].saw(payment, at);
         }

@@ -16,7 +16,7 @@ use super::{
     send::{self, Outcome, Sender},
     topics, unreachable,
 };
-use crate::probe::Cleanup;
+use crate::probe::{self, Cleanup, unfollowed::Unfollowed};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::Offsets;
@@ -79,7 +79,11 @@ impl Run {
             Some(Err(why)) => Some(why.clone()),
         };
         let pending = drained.pending.clone().or(under_way);
-        let cleanup = self.clean(&ledger, &from, pending).await;
+        let unfollowed = probe::unfollowed::unfollowed(pipeline, probe::flow(pipeline)?);
+        let later = probe::cleanup::later(pipeline);
+        let cleanup = self
+            .clean(&ledger, &from, pending, &unfollowed, &later)
+            .await;
         let effects = effects.map_err(unreachable)?;
         if self.cancel.is_cancelled() {
             return Err(interrupted(sent.accepted, self.options.count, &cleanup));
@@ -95,6 +99,7 @@ impl Run {
         );
         report.poisoned = poisoned.transpose().map_err(unreachable)?;
         report.redelivery = redelivery;
+        report.unfollowed = unfollowed;
         Ok(report)
     }
 
@@ -179,7 +184,14 @@ impl Run {
         }
     }
 
-    async fn clean(&self, ledger: &Ledger, from: &Offsets, mut pending: Option<String>) -> Cleanup {
+    async fn clean(
+        &self,
+        ledger: &Ledger,
+        from: &Offsets,
+        mut pending: Option<String>,
+        unfollowed: &Unfollowed,
+        later: &str,
+    ) -> Cleanup {
         if self.options.keep {
             return Cleanup::Kept;
         }
@@ -190,11 +202,15 @@ impl Run {
                 .drain(from, payments, Until::Stuck, &self.progress);
             pending = settled.await.map_or_else(Some, |drained| drained.pending);
         }
+        if pending.is_none() && !unfollowed.is_empty() {
+            let names = unfollowed.names();
+            pending = Some(format!("whether {names} are done with them is unknown"));
+        }
         match pending {
             None => cleanup::clean(&self.tables, &ledger.payments, &self.progress).await,
             Some(why) => Cleanup::Failed(format!(
                 "{why}; the rows of all {} payments are left so that those can still go through \
-                 (later: test-flow --collect)",
+                 ({later})",
                 ledger.payments.len()
             )),
         }
@@ -207,9 +223,15 @@ fn interrupted(sent: usize, of: usize, cleanup: &Cleanup) -> Error {
     match cleanup {
         Cleanup::Nothing => error,
         Cleanup::Kept => error.because("their rows are kept"),
-        Cleanup::Deleted(tables) => {
-            let rows: u64 = tables.iter().map(|(_, rows)| rows).sum();
-            error.because(format!("their {rows} rows were deleted"))
+        Cleanup::Deleted(deleted) => {
+            let rows: u64 = deleted.rows.iter().map(|(_, rows)| rows).sum();
+            let left = deleted.left.iter().map(|left| left.table.as_str());
+            let error = error.because(format!("their {rows} rows were deleted"));
+            left.fold(error, |error, table| {
+                error.because(format!(
+                    "rows of {table} that are not proven to be theirs are left"
+                ))
+            })
         }
         Cleanup::Failed(why) => error.because(format!("not cleaned up: {why}")),
     }

@@ -1,12 +1,68 @@
-//! Takes a payment's rows and keys away again.
+//! Deletes a payment's rows and keys.
+
+use std::time::Duration;
 
 use super::{Cleanup, sources::Sources};
-use crate::stores::postgres::Postgres;
-use declaration::{Pipeline, Table};
+use crate::stores::postgres::{
+    Postgres,
+    ownership::{Deletion, Left, Proof},
+};
+use declaration::{Pipeline, Removal, Table};
 
-/// Deletes the rows of the payment as far as its tables are declared to be cleaned up, last table
-/// first (its `find` may look at rows of the tables before it), unless something is still `under way`: what is yet to be taken would
-/// make rows for which those before them are gone.
+/// What the deletion may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The tables whose rows are deleted, as declared: the last one first, because its `find` may look at
+/// rows of the tables before it.
+pub fn deletions(pipeline: &Pipeline) -> Vec<Deletion> {
+    let tables = pipeline.tables.iter().rev().filter(|t| t.is_followed());
+    let deletion = |table: &Table| {
+        let proof = match table.cleanup {
+            Removal::Synthetic => Proof::Marked,
+            Removal::Find => Proof::New { rows: table.rows },
+            Removal::Keep => return None,
+        };
+        Some(Deletion {
+            table: table.name.clone(),
+            find: table.find.clone(),
+            proof,
+        })
+    };
+    tables.filter_map(deletion).collect()
+}
+
+/// Whether a deletion needs to know what existed before the test.
+pub fn needs_before(deletions: &[Deletion]) -> bool {
+    let new = |deletion: &Deletion| matches!(deletion.proof, Proof::New { .. });
+    deletions.iter().any(new)
+}
+
+/// The tables of which a later run cannot tell a test's rows from others.
+pub fn unmarked(pipeline: &Pipeline) -> Vec<Left> {
+    let deletions = deletions(pipeline).into_iter();
+    let unmarked = deletions.filter(|deletion| deletion.proof != Proof::Marked);
+    unmarked.map(|d| Left::unmarked(&d.table)).collect()
+}
+
+/// How rows that are left can be deleted later.
+pub fn later(pipeline: &Pipeline) -> String {
+    let deletions = deletions(pipeline);
+    let unmarked: Vec<_> = unmarked(pipeline).into_iter().map(|l| l.table).collect();
+    match unmarked[..] {
+        [] => "later: test-flow --collect".to_owned(),
+        _ if unmarked.len() == deletions.len() => {
+            "later, by hand: nothing marks them as a test's".to_owned()
+        }
+        _ => format!(
+            "later: test-flow --collect, and by hand in {}, where nothing marks them",
+            unmarked.join(", ")
+        ),
+    }
+}
+
+/// Deletes the rows of the payment that are proven to be its own, as far as its tables are declared to
+/// be cleaned up, unless something is still under way (`settled`): a worker that has yet to consume an
+/// event would write rows for which those before them are gone.
 pub(super) async fn clean(
     pipeline: &Pipeline,
     sources: &Sources,
@@ -15,34 +71,73 @@ pub(super) async fn clean(
 ) -> Cleanup {
     let keys = sources.delete_keys().await;
     if let Err(why) = settled {
+        let later = later(pipeline);
         return Cleanup::Failed(format!(
-            "{why}; its rows are left so that it can still go through (later: test-flow --collect)"
+            "{why}; its rows are left so that it can still go through ({later})"
         ));
     }
+    let nothing =
+        |keys: Result<(), String>| keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
     let Some(endpoint) = pipeline
         .postgres
         .as_ref()
-        .filter(|_| sources.postgres.is_some())
+        .filter(|_| sources.tables.is_some())
     else {
-        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+        return nothing(keys);
     };
-    let tables: Vec<_> = pipeline
-        .tables
-        .iter()
-        .rev()
-        .filter_map(Table::deletion)
-        .collect();
-    if tables.is_empty() {
-        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+    let deletions = deletions(pipeline);
+    if deletions.is_empty() {
+        return nothing(keys);
     }
+    let before = sources.tables.as_ref().and_then(|t| t.before.as_ref());
     // The connection that looked at the tables can only read.
     let deleted = match Postgres::connect_writable(&endpoint.address).await {
-        Ok(postgres) => postgres.delete_rows(&tables, id).await,
+        Ok(postgres) => postgres.delete_own(&deletions, &[id], before, LIMIT).await,
         Err(why) => Err(why),
     };
     match (deleted, keys) {
         (Ok(deleted), Ok(())) => Cleanup::Deleted(deleted),
         (Ok(_), Err(why)) => Cleanup::Failed(format!("its rows are deleted, its keys not: {why}")),
         (Err(why), _) => Cleanup::Failed(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use declaration::testing::{Place, shipped};
+
+    const TABLES: &str = "
+x-caravan:
+  postgres: {url: 'postgres://a:b@localhost:5432/shop'}
+  tables:
+    orders: {find: id = $$1, rows: 1}
+    lines: {find: order_id = $$1, rows: 2, cleanup: find}
+    audit: {find: ref = $$1, rows: 1, cleanup: keep}
+    prices: {columns: [sku], indexes: [prices_pkey]}
+services:
+  app: {image: app}
+";
+
+    #[test]
+    fn a_table_is_cleaned_up_by_the_proof_that_it_declares() {
+        let place = Place::new();
+        place.write("compose.yaml", TABLES);
+        let pipeline = place.pipeline();
+        let deletion = |table: &str, find: &str, proof| Deletion {
+            table: table.to_owned(),
+            find: find.to_owned(),
+            proof,
+        };
+        assert_eq!(
+            deletions(&pipeline),
+            [
+                deletion("lines", "order_id = $1", Proof::New { rows: 2 }),
+                deletion("orders", "id = $1", Proof::Marked),
+            ]
+        );
+        let hint = "later: test-flow --collect, and by hand in lines, where nothing marks them";
+        assert_eq!(later(&pipeline), hint);
+        assert_eq!(later(&shipped()), "later: test-flow --collect");
     }
 }

@@ -3,9 +3,10 @@
 //! Breadth first along the graph: the entry service's tables and topics (or the first event's
 //! topic, where that is produced without the entry service); then, topic by topic,
 //! the services that consume it: their log stages, the tables that they (or services they call)
-//! write, the keys they delete, and the topics they emit in turn.
+//! write, the keys they delete, and the topics they emit in turn. What the graph does not lead to
+//! is in [`super::unfollowed`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::hop::Place;
 use declaration::{Flow, Pipeline, Service};
@@ -45,6 +46,22 @@ pub fn input(pipeline: &Pipeline, steps: &[Step], step: usize) -> Option<usize> 
     })
 }
 
+/// A service, and those that it calls, directly or through others.
+pub fn with_called<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<&'a Service> {
+    let mut services = vec![service];
+    let mut next = 0;
+    while let Some(service) = services.get(next).copied() {
+        next += 1;
+        let called = service.calls.iter().filter_map(|n| pipeline.service(n));
+        for called in called {
+            if !services.iter().any(|s| s.name == called.name) {
+                services.push(called);
+            }
+        }
+    }
+    services
+}
+
 /// Where a payment begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start<'a> {
@@ -55,10 +72,23 @@ pub enum Start<'a> {
 }
 
 pub fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
+    reach(pipeline, flow, start).steps
+}
+
+/// What a payment reaches, as declared.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    pub(super) steps: Vec<Step>,
+    /// Services that do something for it.
+    pub(super) services: BTreeSet<String>,
+}
+
+pub(super) fn reach(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Reach {
     let mut walk = Walk {
         pipeline,
         flow,
         steps: Vec::new(),
+        services: BTreeSet::new(),
         topics: VecDeque::new(),
     };
     let entry = flow.maker().to_owned();
@@ -70,31 +100,58 @@ pub fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
                 walk.log(service);
                 walk.leave(service);
             }
+            walk.all();
+            // The declared first event is what the entry announces, whoever publishes it.
+            if let Some(event) = flow.event.as_ref().filter(|_| flow.entry.is_some()) {
+                walk.emit(&entry, &event.topic);
+                walk.all();
+            }
         }
         Start::Event(topic) => {
-            let topic = topic.to_owned();
-            walk.topics.push_back(topic.clone());
-            walk.add(&entry, Place::Topic { topic });
+            walk.emit(&entry, topic);
+            walk.all();
         }
     }
-    while let Some(topic) = walk.topics.pop_front() {
-        let consumes = |s: &&Service| s.consumes.contains(&topic);
-        for service in pipeline.services.iter().filter(consumes) {
-            walk.log(service);
-            walk.leave(service);
-        }
+    Reach {
+        steps: walk.steps,
+        services: walk.services,
     }
-    walk.steps
 }
 
 struct Walk<'a> {
     pipeline: &'a Pipeline,
     flow: &'a Flow,
     steps: Vec<Step>,
+    services: BTreeSet<String>,
     topics: VecDeque<String>,
 }
 
 impl Walk<'_> {
+    /// Along all topics that are known by now.
+    fn all(&mut self) {
+        while let Some(topic) = self.topics.pop_front() {
+            let consumes = |s: &&Service| s.consumes.contains(&topic);
+            for service in self.pipeline.services.iter().filter(consumes) {
+                self.log(service);
+                self.leave(service);
+            }
+        }
+    }
+
+    /// An event on a topic, unless that is excluded from the flow.
+    fn emit(&mut self, service: &str, topic: &str) {
+        if self.flow.excludes.iter().any(|t| t == topic) {
+            return;
+        }
+        let place = Place::Topic {
+            topic: topic.to_owned(),
+        };
+        if !self.steps.iter().any(|step| step.place == place) {
+            self.topics.push_back(topic.to_owned());
+        }
+        self.add(service, place);
+    }
+
     /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
     fn add(&mut self, service: &str, place: Place) {
         if !self.steps.iter().any(|step| step.place == place) {
@@ -119,11 +176,10 @@ impl Walk<'_> {
     /// What a service leaves behind: rows, its own and those of services it calls, keys gone, and
     /// events.
     fn leave(&mut self, service: &Service) {
-        self.tables(service);
-        for called in &service.calls {
-            if let Some(called) = self.pipeline.service(called) {
-                self.tables(called);
-            }
+        let called = with_called(self.pipeline, service);
+        for service in &called {
+            self.services.insert(service.name.clone());
+            self.tables(service);
         }
         if let Some(gone) = &self.flow.gone_keys
             && gone.service == service.name
@@ -134,14 +190,10 @@ impl Walk<'_> {
             };
             self.add(&service.name, place);
         }
-        for topic in &service.emits {
-            let place = Place::Topic {
-                topic: topic.clone(),
-            };
-            if !self.steps.iter().any(|step| step.place == place) {
-                self.topics.push_back(topic.clone());
+        for service in called {
+            for topic in &service.emits {
+                self.emit(&service.name, topic);
             }
-            self.add(&service.name, place);
         }
     }
 

@@ -3,7 +3,7 @@
 //! In the order in which data passes: `expected` derives the hops from the declaration;
 //! `template` fills the request in; `beginning` sends it (`entry`), or the first event; `watch` looks at topics, logs, tables and
 //! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
-//! `cleanup` takes its rows away again.
+//! `cleanup` deletes its rows. What the declaration has beside these hops is `unfollowed`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub mod beginning;
-mod cleanup;
+pub mod cleanup;
 pub mod entry;
 pub mod expected;
 pub mod hop;
@@ -21,11 +21,13 @@ mod missing;
 mod settle;
 pub mod sources;
 pub mod template;
+pub mod unfollowed;
 mod watch;
 
 pub use missing::describe;
 pub use watch::stage;
 
+use crate::stores::postgres::ownership::Deleted;
 use beginning::Beginning;
 use declaration::{Flow, Pipeline, Table};
 use diagnostics::{Error, Kind, Result};
@@ -35,6 +37,7 @@ use ledger::Ledger;
 use platform::Platform;
 use sources::Sources;
 use template::Values;
+use unfollowed::{Unfollowed, unfollowed};
 
 /// How to probe.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +63,22 @@ pub struct Trace {
     pub cleanup: Cleanup,
     /// Tables in which its rows stay, as declared.
     pub kept: Vec<String>,
+    /// What is declared and not among the hops.
+    pub unfollowed: Unfollowed,
+    /// Topics that the flow excludes, as declared.
+    pub excluded: Vec<String>,
+    /// What was still under way at the end, in words.
+    pub pending: Option<String>,
+}
+
+impl Trace {
+    /// Every hop was seen, none is beside the flow, every group has consumed, and all is cleaned up.
+    pub fn is_right(&self) -> bool {
+        self.missing.is_none()
+            && self.unfollowed.is_empty()
+            && self.pending.is_none()
+            && !matches!(self.cleanup, Cleanup::Failed(_))
+    }
 }
 
 /// Where a payment got stuck.
@@ -82,8 +101,8 @@ pub enum Cleanup {
     Nothing,
     /// As asked.
     Kept,
-    /// Rows for each table, in the order of their deletion.
-    Deleted(Vec<(String, u64)>),
+    /// What was deleted, and what was found to be somebody else's.
+    Deleted(Deleted),
     /// What is still there, and why.
     Failed(String),
 }
@@ -105,7 +124,8 @@ pub async fn run(
     let values = Values::draw(&flow.values);
     let beginning = Beginning::new(pipeline, flow, &values)?;
     let steps = expected::steps(pipeline, flow, beginning.start());
-    let sources = Sources::open(pipeline, engine, flow, &values, &steps, options.timeout).await?;
+    let unfollowed = unfollowed(pipeline, flow);
+    let sources = Sources::open(pipeline, engine, flow, &values, &steps, options).await?;
 
     if cancel.is_cancelled() {
         let left = sources.delete_keys().await.err();
@@ -148,10 +168,21 @@ pub async fn run(
     ledger.drain(&mut seen);
     ledger.close();
     let took = ledger.took(deadline);
+    let settled = match options.keep && cancel.is_cancelled() {
+        true => Ok(()),
+        false => settle::settle(&sources, &mut ledger, &mut watching, &mut seen).await,
+    };
+    let pending = settled.clone().err();
+    let settled = match unfollowed.is_empty() {
+        true => settled,
+        false => Err(format!(
+            "whether {} are done with it is unknown",
+            unfollowed.names()
+        )),
+    };
     let cleanup = if options.keep {
         Cleanup::Kept
     } else {
-        let settled = settle::settle(&sources, &mut ledger, &mut watching, &mut seen).await;
         cleanup::clean(pipeline, &sources, &id, settled).await
     };
     if cancel.is_cancelled() {
@@ -170,6 +201,9 @@ pub async fn run(
         missing,
         cleanup,
         kept,
+        unfollowed,
+        excluded: flow.excludes.clone(),
+        pending,
     })
 }
 
@@ -235,9 +269,15 @@ fn interrupted(ledger: &Ledger, id: &str, cleanup: &Cleanup) -> Error {
     match cleanup {
         Cleanup::Nothing => error,
         Cleanup::Kept => error.because("its rows are kept"),
-        Cleanup::Deleted(tables) => {
-            let rows: u64 = tables.iter().map(|(_, rows)| rows).sum();
-            error.because(format!("its {rows} rows were deleted"))
+        Cleanup::Deleted(deleted) => {
+            let rows: u64 = deleted.rows.iter().map(|(_, rows)| rows).sum();
+            let left = deleted.left.iter().map(|left| left.table.as_str());
+            let error = error.because(format!("its {rows} rows were deleted"));
+            left.fold(error, |error, table| {
+                error.because(format!(
+                    "rows of {table} that are not proven to be its own are left"
+                ))
+            })
         }
         Cleanup::Failed(why) => error.because(format!("not cleaned up: {why}")),
     }

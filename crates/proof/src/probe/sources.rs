@@ -2,8 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{expected::Step, hop::Place, template::Values};
-use crate::stores::{TIMEOUT, postgres::Postgres, redis::Redis};
+use uuid::Uuid;
+
+use super::{Options, cleanup, expected::Step, hop::Place, template::Values};
+use crate::stores::{
+    TIMEOUT,
+    postgres::{
+        Postgres,
+        ownership::{Before, Stamp},
+    },
+    redis::Redis,
+};
 use declaration::{Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail};
@@ -17,8 +26,8 @@ pub(super) struct Sources {
     /// Of the topics that the payment's events travel on, from before it was posted.
     pub(super) tail: Option<Tail>,
     pub(super) groups: Vec<Group>,
-    pub(super) postgres: Option<Postgres>,
-    /// Set, and to be gone.
+    pub(super) tables: Option<Tables>,
+    /// Set where they did not exist, and to be gone.
     pub(super) keys: Option<Keys>,
     /// Of the services whose log stages are expected.
     pub(super) containers: Vec<Container>,
@@ -33,9 +42,21 @@ pub struct Group {
     pub offsets: GroupOffsets,
 }
 
+/// The database, and what tells what the payment wrote there.
+pub(super) struct Tables {
+    pub(super) postgres: Postgres,
+    /// From before the payment was posted.
+    pub(super) stamp: Stamp,
+    /// Where rows may be deleted that nothing marks.
+    pub(super) before: Option<Before>,
+}
+
 pub(super) struct Keys {
     pub(super) redis: Redis,
+    /// All that have to be gone.
     pub(super) names: Vec<String>,
+    /// The value of those that did not exist and were set.
+    value: String,
 }
 
 impl Sources {
@@ -47,11 +68,12 @@ impl Sources {
         flow: &Flow,
         values: &Values,
         steps: &[Step],
-        timeout: Duration,
+        options: Options,
     ) -> Result<Self> {
-        let (kafka, postgres, keys, containers) = tokio::try_join!(
+        let timeout = options.timeout;
+        let (kafka, tables, keys, containers) = tokio::try_join!(
             open_kafka(pipeline, steps),
-            open_postgres(pipeline, steps),
+            open_tables(pipeline, steps, options),
             set_keys(pipeline, flow, values, timeout + KEYS_OUTLIVE),
             engine.containers(&pipeline.project),
         )?;
@@ -64,7 +86,7 @@ impl Sources {
         Ok(Self {
             tail: tail.flatten(),
             groups: groups.unwrap_or_default(),
-            postgres,
+            tables,
             keys,
             containers: containers
                 .into_iter()
@@ -74,10 +96,13 @@ impl Sources {
         })
     }
 
-    /// Deletes what is left of the keys.
+    /// Deletes what is left of the keys that were set.
     pub(super) async fn delete_keys(&self) -> Result<(), String> {
         match &self.keys {
-            Some(keys) => keys.redis.delete(&keys.names).await.map(drop),
+            Some(keys) => {
+                let deleting = keys.redis.delete_having(&keys.names, &keys.value);
+                deleting.await.map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -134,7 +159,11 @@ pub async fn groups(
     Ok(groups)
 }
 
-async fn open_postgres(pipeline: &Pipeline, steps: &[Step]) -> Result<Option<Postgres>> {
+async fn open_tables(
+    pipeline: &Pipeline,
+    steps: &[Step],
+    options: Options,
+) -> Result<Option<Tables>> {
     if !steps.iter().any(|s| matches!(s.place, Place::Table { .. })) {
         return Ok(None);
     }
@@ -144,7 +173,16 @@ async fn open_postgres(pipeline: &Pipeline, steps: &[Step]) -> Result<Option<Pos
     let postgres = Postgres::connect(&endpoint.address)
         .await
         .map_err(unreachable)?;
-    Ok(Some(postgres))
+    let deletes = !options.keep && cleanup::needs_before(&cleanup::deletions(pipeline));
+    let before = match deletes {
+        true => Some(Before::open(&endpoint.address).await.map_err(unreachable)?),
+        false => None,
+    };
+    Ok(Some(Tables {
+        stamp: postgres.stamp().await.map_err(unreachable)?,
+        postgres,
+        before,
+    }))
 }
 
 async fn set_keys(
@@ -167,13 +205,18 @@ async fn set_keys(
     let redis = Redis::connect(&endpoint.address, TIMEOUT)
         .await
         .map_err(unreachable)?;
+    // No other run has it, so that each deletes its own keys alone.
+    let value = format!("caravan test-flow {}", Uuid::new_v4());
     for name in &names {
-        redis
-            .set(name, "caravan test-flow", expiry)
-            .await
-            .map_err(unreachable)?;
+        // A key that exists is not the test's: it is neither overwritten nor deleted.
+        let setting = redis.set_new(name, &value, expiry);
+        setting.await.map_err(unreachable)?;
     }
-    Ok(Some(Keys { redis, names }))
+    Ok(Some(Keys {
+        redis,
+        names,
+        value,
+    }))
 }
 
 fn unreachable(why: String) -> Error {

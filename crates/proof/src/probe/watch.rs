@@ -11,9 +11,9 @@ use super::{
     expected::Step,
     hop::Place,
     ledger::Sighting,
-    sources::{Keys, Sources},
+    sources::{Keys, Sources, Tables},
 };
-use crate::stores::postgres::Postgres;
+use crate::stores::postgres::ownership::Written;
 use declaration::{
     Pipeline,
     correlation::{Correlation, Event},
@@ -53,7 +53,7 @@ pub(super) async fn all(
     tokio::join!(
         topics(payment, sources.tail.as_ref(), &sightings),
         logs(payment, engine, sources, &sightings),
-        tables(payment, sources.postgres.as_ref(), &sightings),
+        tables(payment, sources.tables.as_ref(), &sightings),
         keys(payment, sources.keys.as_ref(), &sightings),
     );
     std::future::pending().await
@@ -162,13 +162,17 @@ pub fn stage(correlation: &Correlation, steps: &[Step], id: &str, line: &LogLine
     })
 }
 
-/// Rows of each table, till there are as many as declared.
+/// Rows of each table, till there are as many as declared, all of them written since the payment was
+/// posted: rows that were there before prove nothing.
 async fn tables(
     payment: Payment<'_>,
-    postgres: Option<&Postgres>,
+    tables: Option<&Tables>,
     sightings: &UnboundedSender<Sighting>,
 ) {
-    let Some(postgres) = postgres else {
+    let Some(Tables {
+        postgres, stamp, ..
+    }) = tables
+    else {
         return;
     };
     let tables = payment.steps.iter().enumerate();
@@ -182,20 +186,16 @@ async fn tables(
     while !missing.is_empty() {
         let mut still = Vec::new();
         for (index, table) in missing {
-            let sighting = match postgres.count(&table.name, &table.find, payment.id).await {
-                Ok(rows) if rows == table.rows => {
-                    let rows = if rows == 1 {
-                        "1 row".to_owned()
-                    } else {
-                        format!("{rows} rows")
-                    };
-                    tell(
-                        sightings,
-                        Sighting::Hop(index, payment.posted.seen_now(rows)),
-                    );
-                    continue;
-                }
-                Ok(rows) => Sighting::Note(index, format!("{rows} of {} rows", table.rows)),
+            let found = postgres.written(&table.name, &table.find, payment.id, stamp);
+            let sighting = match found.await {
+                Ok(written) => match sight(written, table.rows) {
+                    Ok(detail) => {
+                        let seen = payment.posted.seen_now(detail);
+                        tell(sightings, Sighting::Hop(index, seen));
+                        continue;
+                    }
+                    Err(note) => Sighting::Note(index, note),
+                },
                 Err(why) => Sighting::Note(index, why),
             };
             tell(sightings, sighting);
@@ -204,6 +204,24 @@ async fn tables(
         missing = still;
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
+    }
+}
+
+/// What a table's rows say of a hop where `expected` are declared; else what is there instead.
+fn sight(written: Written, expected: i64) -> Result<String, String> {
+    let Written { count, since } = written;
+    let rows = match count {
+        1 => "1 row".to_owned(),
+        count => format!("{count} rows"),
+    };
+    match since {
+        _ if count != expected => Err(format!("{count} of {expected} rows")),
+        Some(since) if since < count => Err(format!(
+            "{rows}, {} of which there before and unchanged since",
+            count - since
+        )),
+        Some(_) => Ok(rows),
+        None => Ok(format!("{rows} of a view: whether they are new is unknown")),
     }
 }
 
@@ -227,5 +245,20 @@ async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSe
         tell(sightings, Sighting::Note(index, note));
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_count_once_all_of_them_were_written_since() {
+        let sight = |count, since| sight(Written { count, since }, 2);
+        assert_eq!(sight(2, Some(2)), Ok("2 rows".to_owned()));
+        assert_eq!(sight(1, Some(1)), Err("1 of 2 rows".to_owned()));
+        let old = "2 rows, 1 of which there before and unchanged since";
+        assert_eq!(sight(2, Some(1)), Err(old.to_owned()));
+        assert!(sight(2, None).is_ok_and(|detail| detail.contains("unknown")));
     }
 }

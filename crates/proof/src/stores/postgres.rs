@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use super::{
@@ -16,6 +14,7 @@ use diagnostics::instrument_call;
 
 pub mod batches;
 pub mod lookup;
+pub mod ownership;
 pub mod shape;
 
 /// What a single statement may take; a check that needs longer is no check.
@@ -153,43 +152,6 @@ impl Postgres {
         let text: Option<Option<String>> =
             bounded(&self.url, ANSWER, query.fetch_optional(&mut *connection)).await?;
         Ok(text.flatten())
-    }
-
-    /// How many rows of `table` match `find` (`$1` is `parameter`, text).
-    ///
-    /// # Errors
-    /// The database's own.
-    pub async fn count(&self, table: &str, find: &str, parameter: &str) -> Result<i64, String> {
-        let sql = format!("SELECT count(*) FROM {} WHERE {find}", quote(table));
-        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(parameter);
-        let mut connection = self.connection.lock().await;
-        bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
-    }
-
-    /// Deletes the rows that match, in one transaction and in the given order of
-    /// (table, predicate); says how many of each.
-    ///
-    /// # Errors
-    /// The database's own; then nothing is deleted.
-    pub async fn delete_rows(
-        &self,
-        tables: &[(String, String)],
-        parameter: &str,
-    ) -> Result<Vec<(String, u64)>, String> {
-        let mut connection = self.connection.lock().await;
-        let work = async {
-            let mut transaction = connection.begin().await?;
-            let mut deleted = Vec::new();
-            for (table, predicate) in tables {
-                let sql = format!("DELETE FROM {} WHERE {predicate}", quote(table));
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(parameter);
-                let done = query.execute(&mut *transaction).await?;
-                deleted.push((table.clone(), done.rows_affected()));
-            }
-            transaction.commit().await?;
-            Ok(deleted)
-        };
-        bounded(&self.url, ANSWER, work).await
     }
 }
 

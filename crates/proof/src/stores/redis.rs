@@ -87,16 +87,20 @@ impl Redis {
         })
     }
 
-    /// Sets `key`, to expire by itself after `expiry`.
+    /// Sets `key` unless it exists, to expire by itself after `expiry`; says whether it was set.
     ///
     /// # Errors
     /// Redis' own.
-    pub async fn set(&self, key: &str, value: &str, expiry: Duration) -> Result<(), String> {
+    pub async fn set_new(&self, key: &str, value: &str, expiry: Duration) -> Result<bool, String> {
         let mut connection = self.connection.clone();
-        let setting = connection.set_ex(key, value, expiry.as_secs().max(1));
-        let answer: Result<(), RedisError> =
-            instrument_call("redis", format!("SETEX {key}"), setting).await;
-        answer.map_err(|e| describe(&e, &self.url))
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("NX");
+        command.arg("EX").arg(expiry.as_secs().max(1));
+        let setting = command.query_async(&mut connection);
+        let answer: Result<Option<String>, RedisError> =
+            instrument_call("redis", format!("SET {key} NX"), setting).await;
+        let answer = answer.map_err(|e| describe(&e, &self.url))?;
+        Ok(answer.is_some())
     }
 
     /// How many of `keys` exist.
@@ -110,15 +114,25 @@ impl Redis {
         answer.map_err(|e| describe(&e, &self.url))
     }
 
-    /// Deletes `keys`; says how many there were.
+    /// Deletes those of `keys` that have this `value`; says how many.
     ///
     /// # Errors
     /// Redis' own.
-    pub async fn delete(&self, keys: &[String]) -> Result<usize, String> {
-        let mut connection = self.connection.clone();
-        let answer: Result<usize, RedisError> =
-            instrument_call("redis", "DEL", connection.del(keys)).await;
-        answer.map_err(|e| describe(&e, &self.url))
+    pub async fn delete_having(&self, keys: &[String], value: &str) -> Result<usize, String> {
+        // In a script, so that nobody writes the key between the look and the deletion.
+        let script = "if redis.pcall('GET', KEYS[1]) == ARGV[1] \
+                      then return redis.call('DEL', KEYS[1]) else return 0 end";
+        let mut deleted = 0;
+        for key in keys {
+            let mut connection = self.connection.clone();
+            let mut command = redis::cmd("EVAL");
+            command.arg(script).arg(1).arg(key).arg(value);
+            let deleting = command.query_async(&mut connection);
+            let answer: Result<usize, RedisError> =
+                instrument_call("redis", format!("EVAL DEL {key}"), deleting).await;
+            deleted += answer.map_err(|e| describe(&e, &self.url))?;
+        }
+        Ok(deleted)
     }
 }
 

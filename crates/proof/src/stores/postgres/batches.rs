@@ -5,13 +5,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-use super::{Postgres, bounded, options, quote};
+use super::{
+    Postgres, bounded, options,
+    ownership::{Stamp, WRITTEN_SINCE},
+    quote,
+};
 
 /// What a statement about one batch may take; deleting is the slow one.
-const ANSWER: Duration = Duration::from_secs(120);
+pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
 /// The list of ids within a statement.
-const IDS: &str = "caravan_payments";
+pub(super) const IDS: &str = "caravan_payments";
 
 /// The rows of one payment in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +55,8 @@ impl Postgres {
     }
 
     /// The rows of `table` that `find` (`$1` is the id, text) has for each of `ids`, in their
-    /// order. `timed`: with the times of their commits.
+    /// order, and how many of them were inserted or updated since `stamp`. `timed`: with the times of
+    /// their commits.
     ///
     /// # Errors
     /// The database's own.
@@ -61,7 +66,8 @@ impl Postgres {
         find: &str,
         ids: &[&str],
         timed: bool,
-    ) -> Result<Vec<Rows>, String> {
+        stamp: &Stamp,
+    ) -> Result<Vec<(Rows, i64)>, String> {
         let times = match timed {
             true => {
                 "min(pg_xact_commit_timestamp(xmin)) AS first, \
@@ -70,22 +76,24 @@ impl Postgres {
             false => "NULL::timestamptz AS first, NULL::timestamptz AS last",
         };
         let sql = format!(
-            "SELECT r.count, r.first, r.last \
+            "SELECT r.count, r.first, r.last, r.written \
              FROM unnest($1::text[]) WITH ORDINALITY AS {IDS} (id, n) \
-             CROSS JOIN LATERAL (SELECT count(*) AS count, {times} FROM {} WHERE {}) r ORDER BY n",
+             CROSS JOIN LATERAL (SELECT count(*) AS count, {times}, \
+             count(*) FILTER (WHERE {WRITTEN_SINCE}) AS written FROM {} WHERE {}) r ORDER BY n",
             quote(table),
             of_list(find)
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(&stamp.0);
         let mut connection = self.connection.lock().await;
         let rows = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
         rows.iter()
             .map(|row| {
-                Ok(Rows {
+                let rows = Rows {
                     count: row.try_get(0)?,
                     first: row.try_get(1)?,
                     last: row.try_get(2)?,
-                })
+                };
+                Ok((rows, row.try_get(3)?))
             })
             .collect::<Result<_, sqlx::Error>>()
             .map_err(|e| super::describe(&e, &self.url))
@@ -111,30 +119,6 @@ impl Postgres {
         let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(ids);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
-    }
-
-    /// As [`Postgres::delete_rows`], for all of `ids` in one transaction.
-    ///
-    /// # Errors
-    /// The database's own; then nothing is deleted.
-    pub async fn delete_rows_each(
-        &self,
-        tables: &[(String, String)],
-        ids: &[&str],
-    ) -> Result<Vec<u64>, String> {
-        let mut connection = self.connection.lock().await;
-        let work = async {
-            let mut transaction = connection.begin().await?;
-            let mut deleted = Vec::new();
-            for (table, predicate) in tables {
-                let sql = deletion(table, predicate);
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(ids);
-                deleted.push(query.execute(&mut *transaction).await?.rows_affected());
-            }
-            transaction.commit().await?;
-            Ok(deleted)
-        };
-        bounded(&self.url, ANSWER, work).await
     }
 
     /// Deletes all rows that are marked synthetic, of `tables` in their order, in one transaction;
@@ -171,7 +155,7 @@ impl Postgres {
 /// Finds the rows first and deletes them by their place, because a predicate that joins other tables
 /// would, as a condition of the deletion itself, be tried on every pair of row and id. A place is
 /// unique within a table's partition only, therefore both.
-fn deletion(table: &str, predicate: &str) -> String {
+pub(super) fn deletion(table: &str, predicate: &str) -> String {
     let (table, predicate) = (quote(table), of_list(predicate));
     format!(
         "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
@@ -182,7 +166,7 @@ fn deletion(table: &str, predicate: &str) -> String {
 }
 
 /// A predicate about `$1` as one about the list's ids. What is quoted stays as it is.
-fn of_list(find: &str) -> String {
+pub(super) fn of_list(find: &str) -> String {
     let mut text = String::with_capacity(find.len() + 32);
     let mut quoted = None;
     let mut rest = find;

@@ -1,0 +1,225 @@
+//! What `test-flow` proves, and what it deletes, of a pipeline with an outbox relay and an aggregate:
+//! real Kafka and Postgres; the services are tasks of the test, so that each can be stopped.
+
+mod harbor;
+
+use serde_json::{Value, json};
+
+use harbor::{Harbor, Worker};
+
+const RELAY_UNKNOWN: (&str, &str) = ("emits: [shipments], writes", "writes");
+const STATS_UNKNOWN: (&str, &str) = ("writes: [quotes], emits: [quotes]", "writes: [quotes]");
+
+const STATS_TABLE: &str = "find: customer = (SELECT s.customer FROM shipments s WHERE s.no = $$1)
+      rows: 1
+      cleanup: find";
+
+/// The hops that were not seen, by their topics, tables or services.
+fn unseen(flow: &Value) -> Vec<&str> {
+    let hops = flow["hops"].as_array().unwrap().iter();
+    let unseen = hops.filter(|hop| hop["seen"].is_null());
+    unseen
+        .filter_map(|hop| {
+            let names = ["topic", "table", "service"].map(|key| hop["place"][key].as_str());
+            names.into_iter().flatten().next()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_row_that_was_there_before_is_neither_proof_nor_deleted() {
+    let harbor = Harbor::up("flow-rows").await;
+    let acme = "SELECT count(*) FROM customer_stats WHERE customer = 'ACME' AND shipments >= 12";
+    harbor
+        .sql("INSERT INTO customer_stats (customer, shipments) VALUES ('ACME', 12)")
+        .await;
+
+    let flow = harbor.test_flow(&[], &[]).expect(0).json();
+    assert_eq!(flow["status"], "pass", "{flow:#}");
+    assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
+    let left = json!([{
+        "table": "customer_stats", "rows": 1, "why": "there before the test began",
+    }]);
+    assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
+    assert_eq!(flow["cleanup"]["rows"]["shipments"], 1, "{flow:#}");
+    let text = harbor.text(&[], &[]).expect(0).stdout;
+    let says = "left: customer_stats 1 (there before the test began)";
+    assert!(text.contains(says), "{text}");
+    let many = harbor.test_flow(&["--count", "5"], &[]).expect(0).json();
+    assert_eq!(many["cleanup"]["left"], left, "{many:#}");
+    assert_eq!(many["cleanup"]["rows"]["shipments"], 5, "{many:#}");
+    assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
+
+    // A customer that nobody had: the aggregate is the test's own.
+    let new_customer = [("customer: ACME", "customer: uuid")];
+    let flow = harbor.test_flow(&[], &new_customer).expect(0).json();
+    assert_eq!(flow["cleanup"]["rows"]["customer_stats"], 1, "{flow:#}");
+    assert_eq!(flow["cleanup"]["left"], json!([]), "{flow:#}");
+    let all = "SELECT count(*) FROM customer_stats";
+    assert_eq!(harbor.number(all).await, 1);
+
+    // Rows whose number grew past what is declared are left, all of them.
+    let loose = [(
+        "\"no = $$1\"",
+        "customer = (SELECT s.customer FROM shipments s WHERE s.no = $$1)",
+    )];
+    harbor.sql("UPDATE behaviour SET doubled = true").await;
+    let flow = harbor
+        .test_flow(&["--timeout", "3s"], &loose)
+        .expect(1)
+        .json();
+    assert_eq!(flow["cleanup"]["outcome"], "failed", "{flow:#}");
+    harbor.sql("UPDATE behaviour SET doubled = false").await;
+    let shipments = harbor.number("SELECT count(*) FROM shipments").await;
+    assert_eq!(
+        shipments, 2,
+        "the payment's and the one beside it: {flow:#}"
+    );
+    harbor
+        .sql("DELETE FROM shipments; DELETE FROM quotes")
+        .await;
+
+    // What is sent twice is counted twice; ACME's row stays all the same.
+    let again = harbor.test_flow(&["--count", "2", "--redeliver"], &[]);
+    let again = again.expect(1).json();
+    assert_eq!(again["redelivery"]["changed"], 2, "{again:#}");
+    assert_eq!(again["cleanup"]["left"], left, "{again:#}");
+    assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
+
+    // Stats that write nothing: the row is there, and no proof.
+    harbor.sql("UPDATE behaviour SET stats_write = false").await;
+    let flow = harbor.test_flow(&["--timeout", "3s"], &[]).expect(1).json();
+    assert_eq!(unseen(&flow), ["customer_stats"], "{flow:#}");
+    let many = harbor.test_flow(&["--count", "3", "--timeout", "5s"], &[]);
+    let many = many.expect(1).json();
+    assert_eq!(many["missing"]["total"], 3, "{many:#}");
+    assert_eq!(many["missing"]["first"][0]["unchanged"], 1, "{many:#}");
+    assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deletion_that_cannot_be_whole_deletes_nothing() {
+    let harbor = Harbor::up("flow-whole").await;
+    harbor
+        .sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER refuse BEFORE DELETE ON shipments
+             FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let quotes = "SELECT count(*) FROM quotes";
+    for (args, all) in [(&[][..], 1), (&["--count", "3"][..], 4)] {
+        let flow = harbor.test_flow(args, &[]).expect(1).json();
+        let why = flow["cleanup"]["why"].as_str().unwrap();
+        let says = "rows could be deleted; nothing is deleted";
+        assert!(why.contains(says), "{why}");
+        assert_eq!(harbor.number(quotes).await, all, "{flow:#}");
+    }
+
+    // Of rows without a key nobody can prove that they are new.
+    harbor
+        .sql(
+            "DROP TRIGGER refuse ON shipments; TRUNCATE shipments, quotes, customer_stats;
+             ALTER TABLE quotes DROP CONSTRAINT quotes_pkey",
+        )
+        .await;
+    let flow = harbor.test_flow(&[], &[]).expect(0).json();
+    let left = json!([{
+        "table": "quotes", "rows": 1,
+        "why": "it has no unique key that tells new rows from old ones",
+    }]);
+    assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
+    assert_eq!(harbor.number(quotes).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_exists_is_neither_overwritten_nor_deleted() {
+    let harbor = Harbor::up("flow-keys").await;
+    let gone = "  gone-keys: {service: stats, keys: ['harbor:{{customer}}', 'harbor:{{no}}']}\n    values:";
+    harbor.redis(&["SET", "harbor:ACME", "a real one"]);
+    let args = ["--timeout", "2s"];
+    let flow = harbor.test_flow(&args, &[("  values:", gone)]);
+    let flow = flow.expect(1).json();
+    assert_eq!(unseen(&flow), ["stats"], "{flow:#}");
+    assert_eq!(harbor.redis(&["GET", "harbor:ACME"]), "a real one\n");
+    assert_eq!(harbor.redis(&["KEYS", "*"]), "harbor:ACME\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_nothing_marks_is_not_collected() {
+    let harbor = Harbor::up("flow-collect").await;
+    harbor.stop(Worker::Stats);
+    let flow = harbor.test_flow(&["--timeout", "2s"], &[]).expect(1).json();
+    let why = flow["cleanup"]["why"].as_str().unwrap();
+    assert!(why.contains("stats has yet to take"), "{why}");
+    assert!(!why.contains("--collect"), "{why}");
+    harbor.start(Worker::Stats).await;
+    let collected = harbor.test_flow(&["--collect=0s"], &[]).expect(0).json();
+    let left = collected["cleanup"]["left"].as_array().unwrap();
+    assert_eq!(left.len(), 3, "{collected:#}");
+    assert_eq!(harbor.number("SELECT count(*) FROM shipments").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_no_emits_leads_to_is_named_and_no_pass() {
+    let harbor = Harbor::up("flow-reach").await;
+    harbor.stop(Worker::Pricing);
+    harbor.stop(Worker::Stats);
+
+    // The relay is a process of its own, and `api` is not said to emit.
+    let flow = harbor.test_flow(&[], &[RELAY_UNKNOWN]).expect(1).json();
+    assert_eq!(flow["status"], "fail", "{flow:#}");
+    let expected = json!({
+        "topics": ["shipments", "quotes"],
+        "services": ["pricing", "stats"],
+        "tables": ["quotes", "customer_stats"],
+        "hints": [
+            "`relay` emits shipments, and nothing says that what `api` accepts gets there: \
+             declare `emits: [shipments]` on `api`, or exclude the topic in `x-caravan.flow.excludes`",
+        ],
+    });
+    assert_eq!(flow["notFollowed"], expected, "{flow:#}");
+    assert_eq!(flow["cleanup"]["outcome"], "failed", "{flow:#}");
+    let text = harbor.text(&[], &[RELAY_UNKNOWN]).expect(1).stdout;
+    assert!(text.contains("not followed"), "{text}");
+
+    harbor.start(Worker::Pricing).await;
+    let flow = harbor.test_flow(&[], &[STATS_UNKNOWN]).expect(1).json();
+    assert_eq!(
+        flow["notFollowed"]["services"],
+        json!(["stats"]),
+        "{flow:#}"
+    );
+    let many = harbor.test_flow(&["--count", "3"], &[STATS_UNKNOWN]);
+    let many = many.expect(1).json();
+    assert_eq!(
+        many["notFollowed"]["services"],
+        json!(["stats"]),
+        "{many:#}"
+    );
+    assert_eq!(many["status"], "fail", "{many:#}");
+
+    // A consumer of which no hop tells still has to consume.
+    let no_hop = [
+        ("writes: [customer_stats]", "stages: []"),
+        (STATS_TABLE, "columns: [customer]"),
+    ];
+    let flow = harbor.test_flow(&["--keep"], &no_hop).expect(1).json();
+    assert_eq!(flow["notFollowed"], Value::Null, "{flow:#}");
+    let pending = flow["pending"].as_str().unwrap();
+    assert!(pending.starts_with("stats has yet to take"), "{pending}");
+    assert_eq!(flow["status"], "fail", "{flow:#}");
+
+    // As declared, with everything running, it is complete.
+    harbor.start(Worker::Stats).await;
+    let flow = harbor.test_flow(&[], &[]).expect(0).json();
+    assert_eq!(flow["notFollowed"], Value::Null, "{flow:#}");
+    assert_eq!(unseen(&flow), [""; 0], "{flow:#}");
+    // A topic that is not of this flow may be excluded, with whatever follows it.
+    let excluded = [
+        STATS_UNKNOWN,
+        ("  values:", "  excludes: [quotes]\n    values:"),
+    ];
+    let flow = harbor.test_flow(&[], &excluded).expect(0).json();
+    assert_eq!(flow["excluded"], json!(["quotes"]), "{flow:#}");
+}
