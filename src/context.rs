@@ -24,7 +24,7 @@ use docker::Engine;
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
     pub(crate) console: Arc<Console>,
-    /// Cancelled by the first Ctrl-C, where a command stops cleanly.
+    /// Cancelled by the first Ctrl-C, SIGTERM or SIGHUP, where a command stops cleanly or asks.
     pub(crate) cancel: CancellationToken,
     pub(crate) invocation: Invocation,
     request: declaration::Request,
@@ -33,6 +33,7 @@ pub(crate) struct Context {
     pipeline: OnceLock<Pipeline>,
     inside: Option<Inside>,
     signals_taken: AtomicBool,
+    asking: AtomicBool,
 }
 
 /// What is other where a process runs inside the pipeline's network, for one on the host.
@@ -58,14 +59,31 @@ pub(crate) struct Question<'a> {
 
 impl Context {
     /// # Errors
-    /// `Interrupted`: the answer is no. `Usage`: there is no terminal to ask on.
-    pub(crate) fn confirm(&self, question: &Question<'_>) -> Result<()> {
-        match self.console.confirm(question.text) {
+    /// `Interrupted`: the answer is no, or Ctrl-C, SIGTERM or SIGHUP came first. `Usage`: there is
+    /// no terminal to ask on.
+    pub(crate) async fn confirm(&self, question: &Question<'_>) -> Result<()> {
+        self.asking.store(true, Ordering::SeqCst);
+        let answer = tokio::select! {
+            // A signal goes before an answer that came at the same time.
+            biased;
+            () = self.cancel.cancelled() => {
+                self.console.end_question();
+                return Err(Error::new(Kind::Interrupted, "cancelled").because(question.declined));
+            }
+            answer = self.console.confirm(question.text) => answer,
+        };
+        self.asking.store(false, Ordering::SeqCst);
+        match answer {
             Some(true) => Ok(()),
             Some(false) => Err(Error::new(Kind::Interrupted, question.declined)),
             None => Err(Error::new(Kind::Usage, question.unasked)
                 .hint(self.invocation.command(question.instead))),
         }
+    }
+
+    /// Whether a question is open: a signal then ends it, and with it the command.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::SeqCst)
     }
 
     pub(crate) fn new(
@@ -109,6 +127,7 @@ impl Context {
             pipeline: known,
             inside,
             signals_taken: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
         }
     }
 
@@ -187,12 +206,12 @@ impl Context {
         &self.request.env
     }
 
-    /// Ctrl-C is seen to by the command from here on.
+    /// The command handles Ctrl-C, SIGTERM and SIGHUP from here on.
     pub(crate) fn take_signals(&self) {
         self.signals_taken.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a command sees to Ctrl-C by itself.
+    /// Whether the command handles Ctrl-C, SIGTERM and SIGHUP itself.
     pub(crate) fn has_taken_signals(&self) -> bool {
         self.signals_taken.load(Ordering::SeqCst)
     }

@@ -1,9 +1,7 @@
 //! Deploys an event-driven pipeline over the Docker API and proves, end to end, that it works.
 //!
-//! The way of the data: `pipeline` (declaration to model) -> `engine` (Docker), `checks` and
-//! `probe` (findings and hops, through `clients`), `load` (many payments), `past` (one that was) ->
-//! `output`. `vantage` runs the same command inside the pipeline's network where it has to be there.
-//! docs/architecture.md tells more.
+//! `commands` hands what the crates return to `output`; `remote` runs the same command in a container
+//! on the pipeline's network where its addresses resolve only there. docs/architecture.md has the rest.
 
 mod cli;
 mod commands;
@@ -13,6 +11,7 @@ mod flags;
 mod output;
 mod proposal;
 mod remote;
+mod signals;
 mod state;
 
 use std::{process::ExitCode, sync::Arc};
@@ -25,11 +24,15 @@ use crate::{
     context::Context,
     output::{Console, Terminal},
     remote::Handover,
+    signals::Signals,
 };
 use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return answered(&answer),
+    };
     let format = cli.command.format();
     let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
@@ -42,16 +45,36 @@ fn main() -> ExitCode {
     };
     let console = Arc::new(Console::new(&cli.global, no_color, terminal));
     let outcome = handover.and_then(|handover| execute(cli, Arc::clone(&console), env, handover));
-    match outcome {
-        Ok(Verdict::Right) => ExitCode::SUCCESS,
-        Ok(Verdict::NotRight) => ExitCode::from(Kind::NotRight.exit_code()),
-        Ok(Verdict::Unreachable) => ExitCode::from(Kind::Unreachable.exit_code()),
-        Ok(Verdict::Told(code)) => ExitCode::from(code),
-        Ok(Verdict::Late) => ExitCode::from(Kind::Deadline.exit_code()),
+    let code = match outcome {
+        Ok(Verdict::Right) => 0,
+        Ok(Verdict::NotRight) => Kind::NotRight.exit_code(),
+        Ok(Verdict::Unreachable) => Kind::Unreachable.exit_code(),
+        Ok(Verdict::Told(code)) => code,
+        Ok(Verdict::Late) => Kind::Deadline.exit_code(),
         Err(error) => {
             console.failure(&error, format);
-            ExitCode::from(error.kind.exit_code())
+            // The error's own code is kept: it came before the output was lost.
+            console.stdout_lost();
+            return ExitCode::from(error.kind.exit_code());
         }
+    };
+    match console.stdout_lost() {
+        true => ExitCode::from(Kind::Unreachable.exit_code()),
+        false => ExitCode::from(code),
+    }
+}
+
+/// What clap answers by itself: `--help`, `--version`, or what is wrong with the command line.
+fn answered(answer: &clap::Error) -> ExitCode {
+    let code = u8::try_from(answer.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
+    if answer.use_stderr() {
+        // Nothing is left where a failure to write to stderr could be reported.
+        drop(answer.print());
+        return ExitCode::from(code);
+    }
+    match output::check_stdout(answer.print()) {
+        true => ExitCode::from(code),
+        false => ExitCode::from(Kind::Unreachable.exit_code()),
     }
 }
 
@@ -82,9 +105,13 @@ fn execute(
     let Cli { global, command } = cli;
     let context = Context::new(global, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
+        if command.handles_signals() {
+            return commands::dispatch(&context, &command).await;
+        }
+        let signals = Signals::listen().map_err(|e| defect("cannot listen for signals", e))?;
         tokio::select! {
             outcome = commands::dispatch(&context, &command) => outcome,
-            error = interrupted(&context, &command) => Err(error),
+            error = interrupted(&context, &command, signals) => Err(error),
         }
     });
     // A blocking call into a Kafka client must not hold the exit up.
@@ -92,23 +119,23 @@ fn execute(
     outcome
 }
 
-/// Ends a command on Ctrl-C: at once, or, where it stops cleanly, on the second one.
-async fn interrupted(context: &Context, command: &Command) -> Error {
-    if command.handles_signals() {
-        return std::future::pending().await;
-    }
+/// Ends a command on Ctrl-C, SIGTERM or SIGHUP: at once, or, where it stops cleanly, on the second
+/// one. A question that is open ends by itself, and the command with it.
+async fn interrupted(context: &Context, command: &Command, mut signals: Signals) -> Error {
     let stop = Error::new(Kind::Interrupted, "interrupted");
-    if tokio::signal::ctrl_c().await.is_err() || context.has_taken_signals() {
+    signals.stop().await;
+    if context.has_taken_signals() {
         return std::future::pending().await;
     }
-    if !command.stops_cleanly() {
-        return stop;
+    if !context.is_asking() {
+        if !command.stops_cleanly() {
+            return stop;
+        }
+        context
+            .console
+            .alarm("stopping cleanly; Ctrl-C again stops now");
     }
-    context
-        .console
-        .alarm("stopping cleanly; Ctrl-C again stops now");
     context.cancel.cancel();
-    match tokio::signal::ctrl_c().await {
-        Ok(()) | Err(_) => stop.because("stopped at once: what was under way is left as it is"),
-    }
+    signals.stop_at_once().await;
+    stop.because("stopped at once: what was under way is left as it is")
 }

@@ -17,6 +17,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Verdict {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "caravan", &mut script);
     let script = String::from_utf8_lossy(&script);
-    context.console.result(script.trim_end());
+    context.console.composed(script.trim_end());
     Verdict::Right
 }

@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let project = source.project().to_owned();
     if args.volumes && !args.yes {
         let volumes = engine.volumes(&project).await?;
-        confirm(context, &volumes)?;
+        confirm(context, &volumes).await?;
     }
     let progress = Progress::start(&context.console);
     let outcome = engine.down(&project, args.volumes, progress.events()).await;
@@ -38,15 +38,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 /// Says what will be lost, and asks.
-fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
+async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
     if volumes.is_empty() {
         return Ok(());
     }
     let lost = format!("the data in {} will be lost", volumes.join(", "));
-    context.confirm(&Question {
-        text: &format!("{lost}. Remove?"),
-        declined: "nothing was removed",
-        unasked: &format!("{lost}, and there is no terminal to ask on"),
-        instead: "down --volumes --yes",
-    })
+    context
+        .confirm(&Question {
+            text: &format!("{lost}. Remove?"),
+            declined: "nothing was removed",
+            unasked: &format!("{lost}, and there is no terminal to ask on"),
+            instead: "down --volumes --yes",
+        })
+        .await
 }

@@ -6,7 +6,7 @@ use super::{Verdict, topics};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{json, listing},
+    output::listing,
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -45,12 +45,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             let header = ["GROUP", "STATE", "PROTOCOL", "MEMBERS", "PARTITIONS", "LAG"];
             let rows = listed.iter().map(row).collect();
             let table = listing::table(&context.console, &header, rows);
-            context.console.result(&table);
+            context.console.composed(&table);
         }
         Format::Json => {
             let groups: Vec<_> = listed.iter().map(value).collect();
             let document = json!({ "project": pipeline.project, "groups": groups });
-            context.console.result(&json::document(&document));
+            context.console.document(&document);
         }
     }
     Ok(Verdict::Right)

@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 fn shipped(context: &Context, args: &Args) -> Result<Verdict> {
     let out = args.out.clone().unwrap_or_else(|| "compose.yaml".into());
     if out.as_os_str() == "-" {
-        context.console.result(SHIPPED.trim_end());
+        context.console.composed(SHIPPED.trim_end());
         return Ok(Verdict::Right);
     }
     write(context, &out, SHIPPED.trim_end())?;
@@ -97,6 +97,9 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
             ErrorKind::AlreadyExists => Error::new(Kind::Usage, what)
                 .because("it is there already, and is left as it is")
                 .hint("name another one with -O FILE"),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Error::new(Kind::Unreachable, what).because(error.to_string())
+            }
             _ => Error::new(Kind::Usage, what).because(error.to_string()),
         };
         Err(error)
@@ -105,7 +108,15 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
         .write(true)
         .create_new(true)
         .open(context.path(path));
-    match made.and_then(|mut file| writeln!(file, "{text}")) {
+    let written = made.and_then(|mut file| {
+        let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
+        if written.is_err() {
+            // Part of a declaration is of no use; the first error is the one to report.
+            drop(fs::remove_file(context.path(path)));
+        }
+        written
+    });
+    match written {
         Ok(()) => {
             context.console.note(&format!("wrote {}", path.display()));
             Ok(())

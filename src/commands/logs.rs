@@ -207,7 +207,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Adds a line to `text`.
+    /// Adds a line to `text`, masked; the name before it stays.
     fn add(&mut self, text: &mut String, line: &LogLine) {
         self.alone = self.alone.filter(|name| *name == &*line.container);
         if self.prefix && self.alone.is_none() {
@@ -221,7 +221,7 @@ impl<'a> Printer<'a> {
             let at = line.at.format("%Y-%m-%dT%H:%M:%S%.3fZ ");
             text.push_str(&at.to_string());
         }
-        text.push_str(&line.text);
+        text.push_str(&self.console.masked(&line.text));
         text.push('\n');
     }
 

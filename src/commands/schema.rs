@@ -1,5 +1,5 @@
 use super::Verdict;
-use crate::{context::Context, output::json};
+use crate::context::Context;
 use diagnostics::Result;
 
 /// Print the JSON Schema of the declaration, for editors
@@ -10,8 +10,6 @@ use diagnostics::Result;
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context) -> Result<Verdict> {
-    context
-        .console
-        .result(&json::document(&declaration::schema()?));
+    context.console.document(&declaration::schema()?);
     Ok(Verdict::Right)
 }

@@ -7,7 +7,7 @@ use super::{Verdict, up};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{json, listing},
+    output::listing,
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             ];
             let rows = rows(&pipeline, &containers);
             let table = listing::table(&context.console, &header, rows);
-            context.console.result(&table);
+            context.console.composed(&table);
         }
         Format::Json => {
             let document = json!({
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 "containers": containers.iter().map(value).collect::<Vec<_>>(),
                 "notDeployed": missing(&pipeline, &containers),
             });
-            context.console.result(&json::document(&document));
+            context.console.document(&document);
         }
     }
     Ok(Verdict::Right)

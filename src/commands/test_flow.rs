@@ -6,7 +6,7 @@ use super::Verdict;
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{self, json, timeline},
+    output::{self, timeline},
 };
 use diagnostics::{Kind, Result};
 use proof::{load, probe};
@@ -98,7 +98,7 @@ async fn collect(context: &Context, args: &Args, age: Duration) -> Result<Verdic
     match args.output.output {
         Format::Json => {
             let document = output::load::collected_value(&pipeline.project, &collected);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => console.result(&output::load::collected(&collected)),
     }
@@ -147,7 +147,7 @@ async fn many(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = output::load::value(&pipeline.project, &report);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => {
             console.result(&output::load::text(console, &report));
@@ -189,10 +189,10 @@ async fn one(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = timeline::value(&pipeline.project, &trace);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => {
-            console.result(&timeline::text(console, &trace));
+            console.composed(&timeline::text(console, &trace));
             if trace.missing.is_some() {
                 console.note(&format!("Next: {}", context.invocation.command("verify")));
             }

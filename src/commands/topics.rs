@@ -41,12 +41,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             let header = ["TOPIC", "PARTITIONS", "DECLARED", "MESSAGES", "RETENTION"];
             let rows = listed.iter().map(row).collect();
             let table = listing::table(&context.console, &header, rows);
-            context.console.result(&table);
+            context.console.composed(&table);
         }
         Format::Json => {
             let topics: Vec<_> = listed.iter().map(value).collect();
             let document = json!({ "project": pipeline.project, "topics": topics });
-            context.console.result(&json::document(&document));
+            context.console.document(&document);
         }
     }
     Ok(Verdict::Right)

@@ -7,7 +7,7 @@ use super::{Verdict, logs::parse_when};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{self, json},
+    output,
 };
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
@@ -70,10 +70,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = output::past::value(&pipeline.project, &past, next.as_deref());
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => {
-            console.result(&output::past::text(console, &past));
+            console.composed(&output::past::text(console, &past));
             if let Some(next) = next {
                 console.note(&format!("Next: {next}"));
             }

@@ -6,7 +6,7 @@ use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{Paint, Progress, json, listing, plan},
+    output::{Paint, Progress, listing, plan},
     state,
 };
 use declaration::{HostPorts, Origin, Pipeline, Source, VariablePort};
@@ -207,7 +207,7 @@ pub(super) fn origin(pipeline: &Pipeline) -> String {
 pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
     let console = &context.console;
     if format == Format::Json {
-        console.result(&json::document(&document(report)));
+        console.document(&document(report));
         return;
     }
     let rows = report
@@ -223,7 +223,7 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
         })
         .collect();
     let header = ["SERVICE", "OUTCOME", "TOOK", "ADDRESS"];
-    console.result(&listing::table(console, &header, rows));
+    console.composed(&listing::table(console, &header, rows));
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for service in &report.services {
         *outcomes

@@ -169,7 +169,7 @@ impl Verify<'_> {
         })
     }
 
-    /// For ever: a table that is drawn again on a terminal, else a line for each change.
+    /// Until stdout takes no more: a table that is drawn again on a terminal, else a line for each change.
     async fn watch(&self) -> Result<Verdict> {
         let (console, format) = (&self.context.console, self.args.output.output);
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
@@ -185,13 +185,16 @@ impl Verify<'_> {
                 _ if redraws => {}
                 _ => {
                     let at = Local::now().format("%H:%M:%S");
-                    console.result(&format!("{at} {}", report::change(console, finding)));
+                    console.composed(&format!("{at} {}", report::change(console, finding)));
                 }
             };
             let findings = self.look(&mut known, tell).await?;
             if redraws {
                 console.clear();
                 report::show(console, self.report(&findings, began.elapsed()), format);
+            }
+            if console.is_stdout_gone() {
+                return Ok(Verdict::Right);
             }
             tokio::time::sleep(WATCH_PAUSE).await;
         }

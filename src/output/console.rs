@@ -1,15 +1,18 @@
 //! stdout and stderr, as the flags and the terminal want them.
 
 use std::{
-    io::{self, BufRead, Write},
-    sync::Mutex,
+    io::{self, BufRead, StdoutLock, Write},
+    sync::OnceLock,
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use tokio::sync::oneshot;
 
-use super::Terminal;
-use crate::flags::{ColorChoice, Global};
+use super::{Terminal, json, secrets::Secrets};
+use crate::flags::{ColorChoice, Global, ReportFormat};
+use diagnostics::{Error, Kind};
 
 /// Where everything that is shown goes through.
 pub(crate) struct Console {
@@ -19,8 +22,9 @@ pub(crate) struct Console {
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
-    /// Longest first, so that a secret within another is not half shown.
-    secrets: Mutex<Vec<String>>,
+    secrets: Secrets,
+    /// Why stdout takes nothing more.
+    gone: OnceLock<io::Error>,
 }
 
 /// A colour with a meaning, not a hue.
@@ -75,78 +79,111 @@ impl Console {
             // Lines of `-v` and what is drawn anew would tear each other apart.
             live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
             quiet: global.quiet,
-            secrets: Mutex::new(Vec::new()),
+            secrets: Secrets::default(),
+            gone: OnceLock::new(),
         }
     }
 
-    /// Values that are shown as `****` from here on. Very short ones would mask half of all text.
+    /// Values that are shown as `****` from here on ([`Secrets::add`]).
     pub(crate) fn mask(&self, values: &[String]) {
-        if let Ok(mut secrets) = self.secrets.lock() {
-            secrets.extend(values.iter().filter(|v| v.len() >= 4).cloned());
-            secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
-            secrets.dedup();
-        }
+        self.secrets.add(values);
     }
 
     /// `text` without any known secret.
     pub(crate) fn masked(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        if let Ok(secrets) = self.secrets.lock() {
-            for secret in secrets.iter() {
-                if text.contains(secret.as_str()) {
-                    text = text.replace(secret.as_str(), "****");
-                }
-            }
-        }
-        text
+        self.secrets.masked(text)
     }
 
     /// As [`Self::masked`], for what may be no text.
     pub(crate) fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut bytes = bytes.to_vec();
-        if let Ok(secrets) = self.secrets.lock() {
-            for secret in secrets.iter().map(String::as_bytes) {
-                let mut from = 0;
-                while let Some(at) = bytes[from..]
-                    .windows(secret.len())
-                    .position(|w| w == secret)
-                {
-                    bytes.splice(from + at..from + at + secret.len(), *b"****");
-                    from += at + 4;
-                }
-            }
-        }
-        bytes
+        self.secrets.masked_bytes(bytes)
     }
 
-    /// A line of the result.
+    /// Text of the result; any part of it that equals a secret is masked, names included.
     pub(crate) fn result(&self, text: &str) {
-        write_line(&mut io::stdout().lock(), &self.masked(text));
+        self.composed(&self.masked(text));
     }
 
-    /// Lines of the result, each with its end. A pipe takes as many at once as it has room for, and
-    /// this waits for it; nobody at its other end is an error.
+    /// A JSON document, indented. Its ids and names are not masked, its texts are.
+    pub(crate) fn document(&self, document: &Value) {
+        self.composed(&json::document(&self.secrets.masked_value(document)));
+    }
+
+    /// As [`Self::document`], in one line.
+    pub(crate) fn line(&self, document: &Value) {
+        self.composed(&self.secrets.masked_value(document).to_string());
+    }
+
+    /// Text of the result whose writer has masked what is not Caravan's own.
+    pub(crate) fn composed(&self, text: &str) {
+        self.to_stdout(|stdout| writeln!(stdout, "{text}"));
+    }
+
+    /// Lines of the result, each with its end; their writer has masked what is not Caravan's own. A
+    /// pipe takes as many at once as it has room for, and this waits for it; nobody at its other end
+    /// is an error.
     pub(crate) fn results(&self, lines: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(self.masked(lines).as_bytes())?;
+        stdout.write_all(lines.as_bytes())?;
         stdout.flush()
+    }
+
+    /// Writes to stdout, until that fails for the first time: [`Self::stdout_lost`] reports it.
+    fn to_stdout(&self, write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) {
+        if self.is_stdout_gone() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = write(&mut stdout).and_then(|()| stdout.flush()) {
+            // Another thread's failure, a moment earlier, is as good a reason.
+            drop(self.gone.set(error));
+        }
+    }
+
+    /// Whether stdout takes nothing more: its reader left, or writing failed.
+    pub(crate) fn is_stdout_gone(&self) -> bool {
+        self.gone.get().is_some()
+    }
+
+    /// Whether a part of the result could not be written, which is then said on stderr. A reader that
+    /// left (`caravan topics | head`) has what it wanted.
+    pub(crate) fn stdout_lost(&self) -> bool {
+        let lost = self.gone.get().filter(|error| !is_reader_gone(error));
+        if let Some(error) = lost {
+            let error = Error::new(Kind::Unreachable, CANNOT_WRITE).because(error.to_string());
+            self.failure(&error, ReportFormat::Plain);
+        }
+        lost.is_some()
     }
 
     /// What a person may want to know besides the result.
     pub(crate) fn note(&self, text: &str) {
+        self.composed_note(&self.masked(text));
+    }
+
+    /// As [`Self::note`], of which the writer has masked what is not Caravan's own.
+    pub(super) fn composed_note(&self, text: &str) {
         if !self.quiet {
-            write_line(&mut io::stderr().lock(), &self.masked(text));
+            self.composed_alarm(text);
         }
     }
 
     /// As [`Self::note`], marked.
     pub(crate) fn warn(&self, text: &str) {
-        self.note(&format!("{} {text}", self.err(Paint::Doubtful, "warning:")));
+        let text = self.masked(text);
+        self.composed_note(&format!("{} {text}", self.err(Paint::Doubtful, "warning:")));
     }
 
     /// What is said even with `--quiet`.
     pub(crate) fn alarm(&self, text: &str) {
-        write_line(&mut io::stderr().lock(), &self.masked(text));
+        self.composed_alarm(&self.masked(text));
+    }
+
+    /// As [`Self::alarm`], of which the writer has masked what is not Caravan's own.
+    pub(super) fn composed_alarm(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        // There is no other place where a broken stderr could be reported.
+        drop(writeln!(stderr, "{text}").and_then(|()| stderr.flush()));
     }
 
     /// `text` painted for stdout.
@@ -167,23 +204,44 @@ impl Console {
     /// An empty terminal, for what is drawn again and again; nothing elsewhere.
     pub(crate) fn clear(&self) {
         if self.terminal.stdout {
-            write_line(&mut io::stdout().lock(), "\x1b[H\x1b[2J\x1b[3J");
+            self.to_stdout(|stdout| writeln!(stdout, "\x1b[H\x1b[2J\x1b[3J"));
         }
     }
 
-    /// Asks on a terminal; None where nobody can answer.
-    pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
+    /// Asks on a terminal; None where nobody can answer. Only `y` and `yes` are a yes.
+    ///
+    /// A thread of its own reads the answer and is left behind when nobody waits for it any more: a
+    /// blocked read cannot be cancelled, and the process ends without it.
+    pub(crate) async fn confirm(&self, question: &str) -> Option<bool> {
         if !self.terminal.answers() {
             return None;
         }
-        let mut stderr = io::stderr().lock();
-        let asked =
-            write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush());
-        let mut answer = String::new();
-        if asked.is_err() || io::stdin().lock().read_line(&mut answer).is_err() {
+        let asked = {
+            let mut stderr = io::stderr().lock();
+            write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush())
+        };
+        if asked.is_err() {
             return Some(false);
         }
-        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+        let (sender, answer) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = io::stdin().lock().read_line(&mut line);
+            drop(sender.send(read.map(|_| line)));
+        });
+        let line = match answer.await {
+            Ok(Ok(line)) => line,
+            Ok(Err(_)) | Err(_) => String::new(),
+        };
+        if !line.ends_with('\n') {
+            self.end_question();
+        }
+        Some(matches!(line.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Begins a new line below a question that got no answer.
+    pub(crate) fn end_question(&self) {
+        self.composed_alarm("");
     }
 }
 
@@ -209,28 +267,37 @@ pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
 }
 
 impl Console {
-    /// What a command that runs inside wrote to stdout, masked there.
-    pub(crate) fn relay_out(&self, bytes: &[u8]) {
-        relay(&mut io::stdout().lock(), bytes);
+    /// What a command that runs inside wrote to stdout, masked there. False: stdout takes no more.
+    pub(crate) fn relay_out(&self, bytes: &[u8]) -> bool {
+        self.to_stdout(|stdout| stdout.write_all(bytes));
+        !self.is_stdout_gone()
     }
 
     /// What it wrote to stderr.
-    pub(crate) fn relay_err(&self, bytes: &[u8]) {
-        relay(&mut io::stderr().lock(), bytes);
+    pub(crate) fn relay_err(&self, bytes: &[u8]) -> bool {
+        let mut stderr = io::stderr().lock();
+        // There is no other place where a broken stderr could be reported.
+        drop(stderr.write_all(bytes).and_then(|()| stderr.flush()));
+        true
     }
 }
 
-/// As for [`write_line`].
-fn relay(stream: &mut impl Write, bytes: &[u8]) {
-    match stream.write_all(bytes).and_then(|()| stream.flush()) {
-        Ok(()) | Err(_) => {}
-    }
+const CANNOT_WRITE: &str = "cannot write to stdout";
+
+fn is_reader_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// A reader that left (`caravan logs | head`) is no error of ours.
-fn write_line(stream: &mut impl Write, text: &str) {
-    match writeln!(stream, "{text}").and_then(|()| stream.flush()) {
-        Ok(()) | Err(_) => {}
+/// As [`Console::stdout_lost`], for `written` where there is no console yet: whether all is written.
+pub(crate) fn check_stdout(written: io::Result<()>) -> bool {
+    match written.and_then(|()| io::stdout().lock().flush()) {
+        Err(error) if !is_reader_gone(&error) => {
+            let mut stderr = io::stderr().lock();
+            // There is no other place where a broken stderr could be reported.
+            drop(writeln!(stderr, "error: {CANNOT_WRITE}\n  {error}"));
+            false
+        }
+        Ok(()) | Err(_) => true,
     }
 }
 
@@ -244,30 +311,8 @@ impl Console {
             stderr_color: false,
             live: false,
             quiet: false,
-            secrets: Mutex::default(),
+            secrets: Secrets::default(),
+            gone: OnceLock::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_masked_wherever_it_stands() {
-        let console = Console::plain();
-        console.mask(&[
-            "hunter2".to_owned(),
-            "hunter2hunter3".to_owned(),
-            "ab".to_owned(),
-        ]);
-        assert_eq!(
-            console.masked("postgres://u:hunter2@h/d abba hunter2hunter3"),
-            "postgres://u:****@h/d abba ****"
-        );
-        assert_eq!(
-            console.masked_bytes(b"\xffhunter2 hunter2hunter3hunter2\x00"),
-            b"\xff**** ********\x00"
-        );
     }
 }

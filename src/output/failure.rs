@@ -9,22 +9,34 @@ use diagnostics::Error;
 impl Console {
     /// What failed, why, and the next command; on stdout where a machine asked.
     pub(crate) fn failure(&self, error: &Error, format: ReportFormat) {
+        let error = &self.masked_error(error);
         match format {
-            ReportFormat::Table | ReportFormat::Plain => self.alarm(&self.text(error)),
+            ReportFormat::Table | ReportFormat::Plain => self.composed_alarm(&self.text(error)),
             ReportFormat::Json => {
-                self.result(&json::document(&json!({ "error": value(error) })));
+                self.composed(&json::document(&json!({ "error": value(error) })));
             }
             ReportFormat::Ndjson => {
                 let line = json!({ "type": "error", "error": value(error) });
-                self.result(&line.to_string());
+                self.composed(&line.to_string());
             }
-            ReportFormat::Junit => self.result(&report::junit_failure(error)),
+            ReportFormat::Junit => self.composed(&report::junit_failure(error)),
+        }
+    }
+
+    /// Its texts, without secrets and control characters.
+    fn masked_error(&self, error: &Error) -> Error {
+        let evidence = error.evidence.iter();
+        Error {
+            kind: error.kind,
+            what: self.masked(&error.what),
+            evidence: evidence.map(|e| self.masked(&plain(e))).collect(),
+            hint: error.hint.as_deref().map(|hint| self.masked(hint)),
         }
     }
 
     fn text(&self, error: &Error) -> String {
         let mut text = format!("{} {}", self.err(Paint::Bad, "error:"), error.what);
-        let lines = error.evidence.iter().flat_map(|e| e.lines()).map(plain);
+        let lines = error.evidence.iter().flat_map(|e| e.lines());
         for line in lines.filter(|line| !line.trim().is_empty()) {
             text.push_str(&format!("\n  {line}"));
         }
@@ -36,11 +48,10 @@ impl Console {
 }
 
 fn value(error: &Error) -> Value {
-    let evidence: Vec<_> = error.evidence.iter().map(|e| plain(e)).collect();
     json!({
         "kind": error.kind.name(),
         "what": error.what,
-        "evidence": evidence,
+        "evidence": error.evidence,
         "hint": error.hint,
     })
 }
@@ -65,7 +76,21 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::*;
+    use diagnostics::Kind;
+
+    #[test]
+    fn an_errors_texts_are_masked_before_they_are_escaped() {
+        let console = Console::plain();
+        console.mask(&[r#"a"b\c"#.to_owned(), "what".to_owned(), "usage".to_owned()]);
+        let error = Error::new(Kind::Usage, r#"not a"b\c"#)
+            .because(r#"what: a"b\c"#)
+            .hint("usage");
+        assert_eq!(
+            value(&console.masked_error(&error)),
+            json!({ "kind": "usage", "what": "not ****", "evidence": ["****: ****"], "hint": "****" })
+        );
+    }
 
     #[test]
     fn evidence_does_not_steer_the_terminal() {

@@ -7,9 +7,50 @@ use super::Console;
 /// Between two columns.
 const GAP: u16 = 2;
 
-/// A table of `header` and `rows`; fits a terminal, never wraps elsewhere.
+/// Columns of names, ids, numbers and Caravan's own words, which are not masked.
+const NAMES: [&str; 28] = [
+    "",
+    "AFTER",
+    "AT",
+    "CHECK",
+    "CONTAINER",
+    "DECLARED",
+    "FROM",
+    "GROUP",
+    "HEALTH",
+    "HOP",
+    "ID",
+    "IMAGE",
+    "LAG",
+    "MEMBERS",
+    "MESSAGES",
+    "OUTCOME",
+    "PARTITIONS",
+    "PROJECT",
+    "PROTOCOL",
+    "RESTARTS",
+    "RETENTION",
+    "SERVICE",
+    "SERVICES",
+    "STATE",
+    "TOOK",
+    "TOPIC",
+    "WHAT",
+    "WHERE",
+];
+
+/// A table of `header` and `rows`; fits a terminal, never wraps elsewhere. The cells of every column
+/// that is not one of names are masked, before they are wrapped.
 pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) -> String {
-    arranged(console.width(), header, rows)
+    let rows = rows.into_iter().map(|row| {
+        let cells = row.into_iter().enumerate();
+        let cells = cells.map(|(n, cell)| match header.get(n) {
+            Some(name) if NAMES.contains(name) => cell,
+            Some(_) | None => console.masked(&cell),
+        });
+        cells.collect()
+    });
+    arranged(console.width(), header, rows.collect())
 }
 
 fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -104,6 +145,18 @@ groups.cache-worker.lag         worked off            0"
         let longest = |text: &str| text.lines().map(str::len).max();
         assert!(longest(&shown(Some(40))) <= Some(40));
         assert!(shown(None).contains("held by a running container  3 of 3"));
+    }
+
+    #[test]
+    fn a_secret_is_masked_before_it_is_wrapped() {
+        let console = super::Console::plain();
+        console.mask(&["a secret of words".to_owned(), "running".to_owned()]);
+        let row = ["containers.r.running", "it is a secret of words, running"];
+        let rows = vec![row.map(str::to_owned).to_vec()];
+        assert_eq!(
+            super::table(&console, &["CHECK", "SEEN"], rows),
+            "CHECK                 SEEN\ncontainers.r.running  it is ****, ****"
+        );
     }
 
     #[test]

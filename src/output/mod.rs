@@ -1,5 +1,5 @@
 //! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
-//! masked in both.
+//! masked in both (`secrets`).
 //!
 //! - `console`: the two streams, colours, masking, questions; `terminal`: what they are;
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
@@ -21,11 +21,12 @@ pub(crate) mod past;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;
+mod secrets;
 mod terminal;
 pub(crate) mod timeline;
 mod verbose;
 
-pub(crate) use console::{Console, Paint};
+pub(crate) use console::{Console, Paint, check_stdout};
 pub(crate) use progress::{Progress, word};
 pub(crate) use terminal::Terminal;
 pub(crate) use verbose::listen;

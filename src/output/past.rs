@@ -14,7 +14,7 @@ pub(crate) fn line(progress: &Progress) -> String {
     }
 }
 
-/// For a person: a line a hop, then what broke the chain, then what was not looked at.
+/// For a person: a line a hop, then what broke the chain, then what was not looked at; masked.
 pub(crate) fn text(console: &Console, past: &Past) -> String {
     let rows = past.hops.iter().map(|hop| row(console, past, hop));
     let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
@@ -24,13 +24,14 @@ pub(crate) fn text(console: &Console, past: &Past) -> String {
         let (place, what) = timeline::describe(&past.hops[broken.hop].place);
         text.push_str(&format!("\n\n{bad} first missing: {place}: {what}"));
         for why in &broken.why {
-            text.push_str(&format!("\n    {why}"));
+            text.push_str(&format!("\n    {}", console.masked(why)));
         }
     }
     let doubt = console.out(Paint::Doubtful, "!");
     let groups = [("no answer", &past.unreachable), ("not read", &past.unread)];
     for (what, lines) in groups {
         for line in lines {
+            let line = console.masked(line);
             text.push_str(&format!("\n\n{doubt} {what}: {line}"));
         }
     }

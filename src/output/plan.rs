@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Console, Paint, json};
+use super::{Console, Paint};
 use crate::{flags::Format, state::Chosen};
 use platform::{Absent, Action, Planned, Preview, Taken};
 
@@ -13,7 +13,7 @@ const BUILD: &str = "build";
 /// Shows a preview, and which ports would be chosen in place of those that others have.
 pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], format: Format) {
     match format {
-        Format::Json => console.result(&json::document(&value(preview, chosen))),
+        Format::Json => console.document(&value(preview, chosen)),
         Format::Table => {
             let mut lines: Vec<_> = lines(console, preview);
             lines.extend(ports(console, preview, chosen));

@@ -59,7 +59,7 @@ async fn plain(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>
                 under_way.retain(|_, (since, event)| {
                     let young = since.elapsed() < WORTH_A_LINE;
                     if !young {
-                        console.note(&line(&console, event));
+                        console.composed_note(&line(&console, event));
                     }
                     young
                 });
@@ -83,13 +83,13 @@ fn plain_event(
         }
         Event::Note(_) => {}
     }
-    console.note(&line(console, &event));
+    console.composed_note(&line(console, &event));
 }
 
-/// An event as one line.
+/// An event as one line, masked.
 fn line(console: &Console, event: &Event) -> String {
     match event {
-        Event::Doing { part, what } => format!("  {part}: {what}"),
+        Event::Doing { part, what } => format!("  {part}: {}", console.masked(what)),
         Event::Done {
             part,
             outcome,
@@ -100,9 +100,10 @@ fn line(console: &Console, event: &Event) -> String {
             format!("{tick} {part}: {} ({took})", word(*outcome))
         }
         Event::Failed { part, why } => {
+            let why = console.masked(why);
             format!("{} {part}: {why}", console.err(Paint::Bad, "✗"))
         }
-        Event::Note(text) => format!("  {text}"),
+        Event::Note(text) => format!("  {}", console.masked(text)),
     }
 }
 
@@ -149,7 +150,7 @@ async fn live(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>)
 }
 
 fn say(screen: &MultiProgress, console: &Console, event: &Event) {
-    screen.suspend(|| console.note(&line(console, event)));
+    screen.suspend(|| console.composed_note(&line(console, event)));
 }
 
 fn spinner(screen: &MultiProgress, part: &str) -> ProgressBar {

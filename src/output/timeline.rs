@@ -12,7 +12,7 @@ use proof::{
     stores::postgres::ownership::Left,
 };
 
-/// For a person: a line a hop, then what is missing, then what was cleaned up.
+/// For a person: a line a hop, then what is missing, then what was cleaned up; masked.
 pub(crate) fn text(console: &Console, trace: &Trace) -> String {
     let rows = trace.hops.iter().map(|hop| row(console, hop)).collect();
     let mut text = listing::table(console, &["", "AFTER", "WHERE", "WHAT", "DETAIL"], rows);
@@ -21,9 +21,13 @@ pub(crate) fn text(console: &Console, trace: &Trace) -> String {
         let (place, what) = describe(&hop.place);
         let mark = console.out(Paint::Bad, "✗");
         text.push_str(&format!("\n\n{mark} first missing: {place}: {what}"));
-        text.push_str(&format!("\n    {}: {}", missing.service, missing.state));
+        text.push_str(&format!(
+            "\n    {}: {}",
+            missing.service,
+            console.masked(&missing.state)
+        ));
         for line in &missing.last_log_lines {
-            text.push_str(&format!("\n    {line}"));
+            text.push_str(&format!("\n    {}", console.masked(line)));
         }
     }
     text.push_str(&unfollowed(console, &trace.unfollowed));
@@ -33,7 +37,11 @@ pub(crate) fn text(console: &Console, trace: &Trace) -> String {
         text.push_str(&format!("\n\n{mark} not through: {pending}"));
     }
     text.push_str(&format!("\n\n{}", summary(trace)));
-    text.push_str(&format!("\n{}", cleanup(&trace.cleanup)));
+    let cleaned = match &trace.cleanup {
+        Cleanup::Failed(why) => cleanup(&Cleanup::Failed(console.masked(why))),
+        other => cleanup(other),
+    };
+    text.push_str(&format!("\n{cleaned}"));
     text.push_str(&kept(&trace.kept));
     text.push_str(&excluded(&trace.excluded));
     text

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf},
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::SignalKind,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
     time::Instant,
@@ -15,7 +15,7 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{cli::Command, commands::Verdict, context::Context, output::Console};
+use crate::{cli::Command, commands::Verdict, context::Context, output::Console, signals::Signals};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use docker::{Engine, NetworkContainer};
@@ -78,9 +78,9 @@ struct RemoteSession<'a> {
 
 impl RemoteSession<'_> {
     async fn run(&self, networks: &[String]) -> Result<Verdict> {
-        // From here on Ctrl-C is for the command inside.
-        let mut interrupts = signal(SignalKind::interrupt())
-            .map_err(|e| Error::new(Kind::Defect, format!("cannot listen for Ctrl-C: {e}")))?;
+        // From here on Ctrl-C, SIGTERM and SIGHUP are for the command inside.
+        let mut interrupts = Signals::listen()
+            .map_err(|e| Error::new(Kind::Defect, format!("cannot listen for signals: {e}")))?;
         self.context.take_signals();
         let name = Engine::network_container_name(self.pipeline);
         let visited = self.visit(&name, networks, &mut interrupts).await;
@@ -93,7 +93,7 @@ impl RemoteSession<'_> {
         &self,
         name: &str,
         networks: &[String],
-        interrupts: &mut Signal,
+        interrupts: &mut Signals,
     ) -> Result<Verdict> {
         let command = ["run", "inside"];
         let started = self
@@ -148,16 +148,16 @@ fn broken() -> Error {
 /// Ctrl-C. After the second nobody waits for it either.
 async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T>>,
-    interrupts: &mut Signal,
+    interrupts: &mut Signals,
 ) -> Result<T> {
     let mut work = std::pin::pin!(work);
     tokio::select! {
         done = &mut work => return done,
-        _ = interrupts.recv() => {}
+        () = interrupts.stop() => {}
     }
     tokio::select! {
         done = &mut work => drop(done),
-        _ = interrupts.recv() => {}
+        () = interrupts.stop_at_once() => {}
     }
     Err(interrupted())
 }
@@ -212,7 +212,7 @@ impl Session {
     async fn see_through(
         &mut self,
         visit: &RemoteSession<'_>,
-        interrupts: &mut Signal,
+        interrupts: &mut Signals,
     ) -> Result<Verdict> {
         let console = &visit.context.console;
         let mut typed = typed(visit.asks && console.terminal.answers());
@@ -232,7 +232,7 @@ impl Session {
                     Ok(None) | Err(_) => return Err(broken()),
                 },
                 Some(line) = typed.recv() => self.say(&ToAgent::Input(line)).await?,
-                _ = interrupts.recv() => {
+                () = interruption(interrupts, interruptions) => {
                     interruptions += 1;
                     at_latest = Instant::now() + AT_ONCE;
                     self.say(&ToAgent::Interrupt).await?;
@@ -269,16 +269,32 @@ impl Session {
     }
 
     /// Shows all that comes, in step with whoever reads it.
-    fn show(&mut self, mut stream: Stream, console: &Arc<Console>, relay: fn(&Console, &[u8])) {
+    fn show(
+        &mut self,
+        mut stream: Stream,
+        console: &Arc<Console>,
+        relay: fn(&Console, &[u8]) -> bool,
+    ) {
         let console = Arc::clone(console);
         self.shown.push(tokio::spawn(async move {
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(n @ 1..) = stream.read(&mut buffer).await {
                 let (console, bytes) = (Arc::clone(&console), buffer[..n].to_vec());
                 let written = tokio::task::spawn_blocking(move || relay(&console, &bytes));
-                drop(written.await);
+                if !matches!(written.await, Ok(true)) {
+                    // The stream ends here, and the command's next write to it fails there, too.
+                    return;
+                }
             }
         }));
+    }
+}
+
+/// The next signal that is for the command; `so_far` came before it.
+async fn interruption(signals: &mut Signals, so_far: usize) {
+    match so_far {
+        0 => signals.stop().await,
+        _ => signals.stop_at_once().await,
     }
 }
 

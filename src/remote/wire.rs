@@ -46,7 +46,7 @@ pub(super) enum ToAgent {
     Run(Box<Order>),
     /// A line for the command's stdin.
     Input(String),
-    /// Ctrl-C.
+    /// Ctrl-C, SIGTERM or SIGHUP.
     Interrupt,
 }
 

@@ -57,12 +57,24 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_directory(path));
     if written.is_err() {
         // What could not be written is of no use; the first error is the one to tell.
         drop(fs::remove_file(&temporary));
     }
     written
+}
+
+/// Makes a rename in a file's directory durable: `.env` has the only copy of the passwords.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
 }
 
 /// Keeps other processes from changing the files of a directory in this way, as long as it lives:

@@ -4,7 +4,7 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{dead_letters as output, json},
+    output::dead_letters as output,
 };
 use diagnostics::Result;
 use proof::dead_letters::survey::Request;
@@ -50,7 +50,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = output::survey_value(&pipeline.project, letters.topic(), &survey);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => {
             console.result(&output::survey(console, letters.topic(), &survey));

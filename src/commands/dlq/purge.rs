@@ -4,7 +4,7 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
     flags::{Format, OutputArgs},
-    output::{dead_letters as output, json},
+    output::dead_letters as output,
 };
 use diagnostics::{Error, Kind, Result};
 use proof::dead_letters::{Place, purge::Cuts};
@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let deletes = cuts.letters() > 0 && !args.dry_run;
     if deletes && !args.yes {
-        confirm(context, &cuts, &flags)?;
+        confirm(context, &cuts, &flags).await?;
     }
     if deletes {
         let (tell, spinner) = teller(context, "dlq purge");
@@ -70,7 +70,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = output::cuts_value(&pipeline.project, letters.topic(), &cuts, deletes);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => console.result(&output::cuts(&cuts, deletes)),
     }
@@ -94,12 +94,14 @@ fn refused(context: &Context, stuck: u64, before: &[&Place]) -> Error {
 }
 
 /// Says what will be lost, and asks.
-fn confirm(context: &Context, cuts: &Cuts, flags: &str) -> Result<()> {
+async fn confirm(context: &Context, cuts: &Cuts, flags: &str) -> Result<()> {
     let lost = output::lost(cuts);
-    context.confirm(&Question {
-        text: &format!("{lost}. Delete?"),
-        declined: "nothing was deleted",
-        unasked: &format!("{lost}, and there is no terminal to ask on"),
-        instead: &format!("dlq purge {flags} --yes"),
-    })
+    context
+        .confirm(&Question {
+            text: &format!("{lost}. Delete?"),
+            declined: "nothing was deleted",
+            unasked: &format!("{lost}, and there is no terminal to ask on"),
+            instead: &format!("dlq purge {flags} --yes"),
+        })
+        .await
 }

@@ -4,7 +4,7 @@ use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
 use crate::{
     context::{Context, Question},
     flags::{Format, OutputArgs},
-    output::{dead_letters as output, json},
+    output::dead_letters as output,
 };
 use diagnostics::{Error, Kind, Result};
 use proof::dead_letters::plan::Plan;
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         match format {
             Format::Json => {
                 let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
-                console.result(&json::document(&document));
+                console.document(&document);
             }
             Format::Table => console.result(&output::plan(console, &plan)),
         }
@@ -71,7 +71,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     console.note(&output::plan(console, &plan));
     if !args.yes {
-        confirm(context, &plan, &flags)?;
+        confirm(context, &plan, &flags).await?;
     }
     let left_out = output::left_out_value(&plan);
     let (tell, spinner) = teller(context, "dlq replay");
@@ -89,7 +89,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match format {
         Format::Json => {
             let document = output::outcome_value(&pipeline.project, &outcome, left_out);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => {
             console.result(&output::outcome(console, &outcome));
@@ -107,11 +107,13 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     })
 }
 
-fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
-    context.confirm(&Question {
-        text: &format!("{}?", output::what(plan)),
-        declined: "nothing was sent",
-        unasked: "nothing was sent: there is no terminal to ask on",
-        instead: &format!("dlq replay {flags} --yes"),
-    })
+async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
+    context
+        .confirm(&Question {
+            text: &format!("{}?", output::what(plan)),
+            declined: "nothing was sent",
+            unasked: "nothing was sent: there is no terminal to ask on",
+            instead: &format!("dlq replay {flags} --yes"),
+        })
+        .await
 }

@@ -4,7 +4,7 @@ use super::{Verdict, open, remedied, teller};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{dead_letters as output, json},
+    output::dead_letters as output,
 };
 use diagnostics::Result;
 use proof::dead_letters::Place;
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Json => {
             let document = output::letter_value(console, &pipeline.project, &found);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
         Format::Table => console.result(&output::letter(console, &found)),
     }

@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Verdict> {
     made?;
     let needed = engine.needed_images(&pipeline).await?;
     let console = &context.console;
-    console.result(&images::text(console, &needed));
+    console.composed(&images::text(console, &needed));
     let next = context.invocation.command("up");
     console.note(&format!("\nNext: {next}"));
     Ok(Verdict::Right)

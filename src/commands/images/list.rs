@@ -3,7 +3,7 @@ use crate::{
     commands::Verdict,
     context::Context,
     flags::{Format, OutputArgs},
-    output::{images, json},
+    output::images,
 };
 use diagnostics::Result;
 
@@ -20,10 +20,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let needed = engine.needed_images(&pipeline).await?;
     let console = &context.console;
     match args.output.output {
-        Format::Table => console.result(&images::text(console, &needed)),
+        Format::Table => console.composed(&images::text(console, &needed)),
         Format::Json => {
             let document = images::value(&pipeline.project, &needed);
-            console.result(&json::document(&document));
+            console.document(&document);
         }
     }
     Ok(Verdict::Right)

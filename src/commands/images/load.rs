@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let needed = engine.needed_images(&pipeline).await?;
     let console = &context.console;
     console.note(&format!("  loaded {}\n", loaded.join(", ")));
-    console.result(&images::text(console, &needed));
+    console.composed(&images::text(console, &needed));
     let missing: Vec<_> = needed.iter().filter(|n| n.needs_network()).collect();
     if missing.is_empty() {
         let next = context.invocation.command("up");

@@ -4,12 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::Verdict,
-    context::Context,
-    flags::Format,
-    output::{json, listing},
-};
+use crate::{commands::Verdict, context::Context, flags::Format, output::listing};
 use diagnostics::Result;
 use platform::{Container, State, labels};
 
@@ -40,12 +35,12 @@ pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
             let header = ["PROJECT", "SERVICES", "HEALTH", "BY", "PORTS", "FROM"];
             let rows = projects.iter().map(row).collect();
             let table = listing::table(&context.console, &header, rows);
-            context.console.result(&table);
+            context.console.composed(&table);
         }
         Format::Json => {
             let projects: Vec<_> = projects.iter().map(value).collect();
             let document = json!({ "projects": projects });
-            context.console.result(&json::document(&document));
+            context.console.document(&document);
         }
     }
     Ok(Verdict::Right)

@@ -72,25 +72,57 @@ impl Report<'_> {
 /// Tells of one finding as it is made, in the formats that do.
 pub(crate) fn tell(console: &Console, finding: &Finding, format: ReportFormat) {
     match format {
-        ReportFormat::Ndjson => console.result(&document::line(finding)),
+        ReportFormat::Ndjson => console.composed(&told(console, finding)),
         ReportFormat::Table | ReportFormat::Plain | ReportFormat::Json | ReportFormat::Junit => {}
     }
 }
 
+/// A line of NDJSON, masked.
+fn told(console: &Console, finding: &Finding) -> String {
+    document::line(&masked(console, finding))
+}
+
 /// Tells of all findings, at the end.
 pub(crate) fn show(console: &Console, report: Report<'_>, format: ReportFormat) {
-    console.result(&match format {
+    console.composed(&text(console, report, format));
+}
+
+/// The report in a format, masked.
+fn text(console: &Console, report: Report<'_>, format: ReportFormat) -> String {
+    let findings = report.findings.iter();
+    let findings: Vec<_> = findings.map(|finding| masked(console, finding)).collect();
+    let report = Report {
+        findings: &findings,
+        ..report
+    };
+    match format {
         ReportFormat::Table => table::text(console, report),
         ReportFormat::Plain => plain::text(report),
         ReportFormat::Json => json::document(&document::value(report)),
         ReportFormat::Ndjson => document::last_line(report),
         ReportFormat::Junit => junit::text(report),
-    });
+    }
 }
 
-/// A finding that is not what it was, while they are watched.
+/// Its texts without secrets; the ids stay.
+fn masked(console: &Console, finding: &Finding) -> Finding {
+    let evidence = finding.evidence.iter();
+    Finding {
+        id: finding.id.clone(),
+        status: finding.status,
+        severity: finding.severity,
+        expected: console.masked(&finding.expected),
+        seen: console.masked(&finding.seen),
+        evidence: evidence.map(|line| console.masked(line)).collect(),
+        hint: finding.hint.as_deref().map(|hint| console.masked(hint)),
+        cause: finding.cause.clone(),
+        took: finding.took,
+    }
+}
+
+/// A finding that is not what it was, while they are watched; masked.
 pub(crate) fn change(console: &Console, finding: &Finding) -> String {
-    table::change(console, finding)
+    table::change(console, &masked(console, finding))
 }
 
 /// An error in the place of a JUnit report.

@@ -121,3 +121,65 @@ fn the_published_schemas_are_those_of_what_is_written() {
     published::<document::Document<'static>>("report.json");
     published::<document::Line<'static>>("report-line.json");
 }
+
+/// Secrets that are words of reports, need escapes, or have several lines.
+const SECRETS: [&str; 9] = [
+    "running",
+    "true",
+    "pass",
+    "fail",
+    "seen",
+    "password1",
+    "password12",
+    "q\"u\\o<te",
+    "first line\nsecond line",
+];
+
+#[test]
+fn secrets_are_masked_in_every_format_and_ids_stay() {
+    let console = Console::plain();
+    console.mask(&SECRETS.map(str::to_owned));
+    let all = SECRETS.join(" | ");
+    let findings = [Finding {
+        expected: all.clone(),
+        seen: all.clone(),
+        evidence: vec![all.clone(), "at second line".to_owned(), format!("{all:?}")],
+        hint: Some(all),
+        cause: Some("containers.true.running".to_owned()),
+        ..finding("containers.r.running", Status::Fail)
+    }];
+    let report = report(&findings, false);
+    for format in [
+        ReportFormat::Table,
+        ReportFormat::Plain,
+        ReportFormat::Json,
+        ReportFormat::Ndjson,
+        ReportFormat::Junit,
+    ] {
+        let text = match format {
+            ReportFormat::Ndjson => told(&console, &findings[0]),
+            _ => text(&console, report, format),
+        };
+        for leak in [
+            "word1",
+            "q\"u",
+            "q\\\"u",
+            "q&quot;u",
+            "first line",
+            "second line",
+        ] {
+            assert!(!text.contains(leak), "{leak} in {format:?}:\n{text}");
+        }
+        assert!(text.contains("containers.r.running"), "{format:?}:\n{text}");
+        assert!(text.contains("****"), "{format:?}:\n{text}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&text(&console, report, ReportFormat::Json)).expect("JSON");
+    assert_eq!(json["status"], "fail");
+    assert_eq!(json["findings"][0]["cause"], "containers.true.running");
+    assert_eq!(json["findings"][0]["evidence"][1], "at ****");
+    let line: serde_json::Value =
+        serde_json::from_str(&told(&console, &findings[0])).expect("JSON");
+    assert_eq!(line["id"], "containers.r.running");
+    assert_eq!(line["status"], "fail");
+}

@@ -22,6 +22,7 @@ pub(crate) mod pipeline;
 pub(crate) mod proxy;
 pub(crate) mod role;
 pub(crate) mod small;
+pub(crate) mod terminal;
 
 /// `caravan` with nothing of the caller's environment but what finding Docker needs.
 pub(crate) fn caravan() -> Command {

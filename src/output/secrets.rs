@@ -1,0 +1,262 @@
+//! Values that are never shown. Text is masked as a value, before it is quoted, escaped, wrapped or
+//! cut: afterwards a secret may no longer look like itself, and a mask would hit ids and structure.
+
+use std::{ops::Range, sync::RwLock};
+
+use serde_json::Value;
+
+/// What stands in a secret's place.
+const MASK: &str = "****";
+/// In bytes: a shorter value occurs by chance in most texts, and masking it would hide those.
+const SHORTEST: usize = 4;
+/// In bytes: the same for one line of a secret that has several.
+const SHORTEST_LINE: usize = 8;
+
+/// Keys of JSON documents whose values are Caravan's own words, or names and ids that the
+/// declaration shows as well. The value of every other key is masked, so that a new report can
+/// forget an id here but cannot leak a secret.
+const NAMES: [&str; 40] = [
+    "action",
+    "cause",
+    "container",
+    "containers",
+    "correlationId",
+    "group",
+    "groups",
+    "health",
+    "id",
+    "imageId",
+    "instance",
+    "kept",
+    "kind",
+    "layer",
+    "name",
+    "notDeployed",
+    "outcome",
+    "partition",
+    "place",
+    "project",
+    "projects",
+    "protocol",
+    "reference",
+    "service",
+    "services",
+    "severity",
+    "source",
+    "stage",
+    "state",
+    "status",
+    "subject",
+    "table",
+    "tables",
+    "template",
+    "topic",
+    "topics",
+    "type",
+    "unit",
+    "variable",
+    "verdict",
+];
+
+/// The secrets that are known so far.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(RwLock<Vec<String>>);
+
+impl Secrets {
+    /// Masks these values from here on, also as parts of JSON strings and of URLs, and each line of
+    /// those that have several. Values of less than four bytes are not masked.
+    pub(crate) fn add(&self, values: &[String]) {
+        if let Ok(mut forms) = self.0.write() {
+            forms.extend(values.iter().flat_map(|value| forms_of(value)));
+            forms.sort();
+            forms.dedup();
+        }
+    }
+
+    /// `text` without any secret.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        let spans = self.spans(|form, from| Some(from + text.get(from..)?.find(form)?));
+        let mut masked = String::new();
+        let mut from = 0;
+        for span in spans {
+            masked.push_str(&text[from..span.start]);
+            masked.push_str(MASK);
+            from = span.end;
+        }
+        masked.push_str(&text[from..]);
+        masked
+    }
+
+    /// As [`Self::masked`], for bytes that need not be text.
+    pub(crate) fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let spans = self.spans(|form, from| {
+            let mut windows = bytes.get(from..)?.windows(form.len());
+            Some(from + windows.position(|window| window == form.as_bytes())?)
+        });
+        let mut masked = Vec::new();
+        let mut from = 0;
+        for span in spans {
+            masked.extend_from_slice(&bytes[from..span.start]);
+            masked.extend_from_slice(MASK.as_bytes());
+            from = span.end;
+        }
+        masked.extend_from_slice(&bytes[from..]);
+        masked
+    }
+
+    /// A document whose strings have no secret; keys, names, ids, numbers and booleans stay.
+    pub(crate) fn masked_value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.masked(text)),
+            Value::Array(items) => items.iter().map(|item| self.masked_value(item)).collect(),
+            Value::Object(entries) => {
+                let entry = |(key, value): (&String, &Value)| {
+                    let masked = match is_name(key) && is_plain(value) {
+                        true => value.clone(),
+                        false => self.masked_value(value),
+                    };
+                    (key.clone(), masked)
+                };
+                Value::Object(entries.iter().map(entry).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    /// Where secrets stand, those that overlap as one. `next`: where a form begins at or after an
+    /// offset.
+    fn spans(&self, next: impl Fn(&str, usize) -> Option<usize>) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        if let Ok(forms) = self.0.read() {
+            for form in forms.iter() {
+                let step = form.chars().next().map_or(1, char::len_utf8);
+                let mut from = 0;
+                while let Some(at) = next(form, from) {
+                    found.push(at..at + form.len());
+                    from = at + step;
+                }
+            }
+        }
+        found.sort_by_key(|span| span.start);
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for span in found {
+            match spans.last_mut() {
+                Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+                Some(_) | None => spans.push(span),
+            }
+        }
+        spans
+    }
+}
+
+/// Whether the values of a key of a document are names; times are no secrets either.
+fn is_name(key: &str) -> bool {
+    NAMES.contains(&key) || key == "at" || key.ends_with("At")
+}
+
+/// A string, or strings: what is below the names of a document's parts is looked at.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(Value::is_string),
+        Value::String(_) => true,
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// How a secret may occur in text that others wrote.
+fn forms_of(secret: &str) -> Vec<String> {
+    let lines = secret.lines().map(str::trim);
+    let lines = lines.filter(|line| secret.contains('\n') && line.len() >= SHORTEST_LINE);
+    let whole = [secret, secret.trim_end()];
+    let plain = whole.into_iter().filter(|text| text.len() >= SHORTEST);
+    let mut forms = Vec::new();
+    for text in plain.chain(lines) {
+        let debug = format!("{text:?}");
+        let json = Value::String(text.to_owned()).to_string();
+        forms.push(text.to_owned());
+        forms.push(debug[1..debug.len() - 1].to_owned());
+        forms.push(json[1..json.len() - 1].to_owned());
+        forms.push(percent_encoded(text));
+    }
+    forms
+}
+
+/// As in a URL (RFC 3986).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secrets(values: &[&str]) -> Secrets {
+        let secrets = Secrets::default();
+        secrets.add(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>());
+        secrets
+    }
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands() {
+        let secrets = secrets(&["hunter2", "hunter2hunter3", "ab"]);
+        assert_eq!(
+            secrets.masked("postgres://u:hunter2@h/d abba hunter2hunter3"),
+            "postgres://u:****@h/d abba ****"
+        );
+        assert_eq!(
+            secrets.masked_bytes(b"\xffhunter2 hunter2hunter3hunter2\x00"),
+            b"\xff**** ********\x00"
+        );
+    }
+
+    #[test]
+    fn secrets_that_overlap_are_masked_as_one() {
+        let secrets = secrets(&["abcd", "cdef", "xxxx"]);
+        assert_eq!(secrets.masked("-abcdef-xxxxxx-"), "-****-****-");
+        assert_eq!(secrets.masked_bytes(b"-abcdef-xxxxxx-"), b"-****-****-");
+    }
+
+    #[test]
+    fn a_secret_is_masked_as_it_is_escaped_elsewhere() {
+        let secrets = secrets(&[r#"a"b\c/d"#, "Grüße✓"]);
+        for text in [r#"a"b\c/d"#, r#"a\"b\\c/d"#, "a%22b%5Cc%2Fd", "Grüße✓"] {
+            assert_eq!(secrets.masked(&format!("<{text}>")), "<****>");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_key_is_masked() {
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nZm9vYmFyYmF6\n-----END PRIVATE KEY-----\n";
+        let secrets = secrets(&[key]);
+        assert_eq!(secrets.masked(key), "****");
+        assert_eq!(secrets.masked("read MIIEvQIBADANBg"), "read ****");
+        assert_eq!(secrets.masked(&format!("{key:?}")), "\"****\"");
+    }
+
+    #[test]
+    fn a_document_keeps_its_ids_and_its_structure() {
+        let secrets = secrets(&["running", "true", "pass", "seen"]);
+        let document = json!({
+            "id": "containers.r.running", "status": "pass", "present": true, "seen": "is running",
+            "environment": { "status": ["true story"], "seen": 3 },
+            "services": [{ "name": "running", "why": "no pass" }], "finishedAt": "true", "x": null,
+        });
+        let expected = json!({
+            "id": "containers.r.running", "status": "pass", "present": true, "seen": "is ****",
+            "environment": { "status": ["true story"], "seen": 3 },
+            "services": [{ "name": "running", "why": "no ****" }], "finishedAt": "true", "x": null,
+        });
+        assert_eq!(secrets.masked_value(&document), expected);
+    }
+}

@@ -1,0 +1,87 @@
+//! `caravan` on a pseudo terminal, by `script` of util-linux: a person at the keyboard.
+
+use std::{
+    io::{Read, Write},
+    process::{Child, ChildStdin, Stdio},
+    sync::Arc,
+};
+
+use super::*;
+
+/// A command that runs; killed when the test ends.
+pub(crate) struct Session {
+    child: Child,
+    keyboard: ChildStdin,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Session {
+    /// `command`, without what it says of its standard streams.
+    pub(crate) fn start(command: &Command) -> Self {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--flush", "--command"]);
+        script.arg(format!("exec {}", words.join(" ")));
+        script.arg("/dev/null").env_clear();
+        let variables = command.get_envs();
+        script.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        if let Some(directory) = command.get_current_dir() {
+            script.current_dir(directory);
+        }
+        script.env("SHELL", "/bin/sh").env("NO_COLOR", "1");
+        script.stdin(Stdio::piped());
+        script.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = script.spawn().unwrap();
+        let screen = Arc::new(Mutex::new(String::new()));
+        let (keyboard, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let shown = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..n]);
+                shown.lock().unwrap().push_str(&text);
+            }
+        });
+        Self {
+            child,
+            keyboard,
+            screen,
+        }
+    }
+
+    pub(crate) fn screen(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    /// Waits until `text` is on the screen.
+    #[track_caller]
+    pub(crate) fn expect(&self, text: &str) {
+        eventually(text, Duration::from_secs(30), || {
+            self.screen().contains(text).then_some(())
+        });
+    }
+
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// Its exit code; it has to end by itself now.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> i32 {
+        let status = eventually("it ends", Duration::from_secs(10), || {
+            self.child.try_wait().unwrap()
+        });
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
