@@ -81,6 +81,33 @@ impl Command {
         }
     }
 
+    /// Of a command that is about what is deployed: its line, as far as a hint repeats it.
+    pub(crate) fn on_a_deployment(&self) -> Option<String> {
+        let line = match self {
+            Self::Up(args) => args.line(),
+            Self::Status(args) if args.all => return None,
+            Self::Status(_) => "status".to_owned(),
+            Self::Down(_) => "down".to_owned(),
+            Self::Restart(_) => "restart".to_owned(),
+            Self::Scale(args) => args.line(),
+            Self::Logs(_) => "logs".to_owned(),
+            Self::Verify(_) => "verify".to_owned(),
+            Self::TestFlow(_) => "test-flow".to_owned(),
+            // What they need besides is not repeated: `status` shows what the line is about.
+            Self::Trace(_) | Self::Dlq(_) => "status".to_owned(),
+            Self::Topics(_) => "topics".to_owned(),
+            Self::Groups(_) => "groups".to_owned(),
+            Self::Doctor(_) => "doctor".to_owned(),
+            Self::Images(_)
+            | Self::Init(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Run(_)
+            | Self::Health(_) => return None,
+        };
+        Some(line)
+    }
+
     /// Whether it may ask a question while it runs.
     pub(crate) fn asks(&self) -> bool {
         matches!(self, Self::Dlq(_))

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,9 +18,9 @@ use crate::{
     remote::FromHere,
     remote::{Handover, INSIDE},
 };
-use declaration::{Pipeline, Source};
+use declaration::{DeployedPorts, Elsewhere, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
-use docker::Engine;
+use docker::{Deployment, Engine};
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -31,6 +32,10 @@ pub(crate) struct Context {
     host: Option<String>,
     /// Once it is known; where this process runs inside, from the beginning.
     pipeline: OnceLock<Pipeline>,
+    engine: OnceCell<Result<Engine>>,
+    /// What is deployed, once it has been looked at.
+    ports: Option<DeployedPorts>,
+    elsewhere: Option<Elsewhere>,
     inside: Option<Inside>,
     signals_taken: AtomicBool,
     asking: AtomicBool,
@@ -105,6 +110,7 @@ impl Context {
             host: global.host,
             cwd,
             env,
+            state_home: None,
         };
         let endpoint = request.env.get(INSIDE).cloned().unwrap_or_default();
         let known = OnceLock::new();
@@ -125,6 +131,9 @@ impl Context {
             request,
             host: host.filter(|h| !h.is_empty()),
             pipeline: known,
+            engine: OnceCell::new(),
+            ports: None,
+            elsewhere: None,
             inside,
             signals_taken: AtomicBool::new(false),
             asking: AtomicBool::new(false),
@@ -133,7 +142,54 @@ impl Context {
 
     /// The declaration's text, found but not yet resolved.
     pub(crate) fn source(&self) -> Result<Source> {
-        declaration::locate(&self.request)
+        let mut source = declaration::locate(&self.request)?;
+        source.hint_at(&self.invocation);
+        Ok(source)
+    }
+
+    /// Looks at what is deployed of the project: its own ports are asked from here on, and where it
+    /// was brought up from another place, that is told, with the command line `command` for it.
+    /// Whatever fails here fails in the command, too, and is told there.
+    pub(crate) async fn find_deployment(&mut self, command: &str) {
+        if self.is_inside() {
+            return;
+        }
+        let Ok(source) = self.source() else { return };
+        let asked = source.resolve_without_secrets();
+        let asked = asked
+            .map(|pipeline| pipeline.host_ports_asked())
+            .unwrap_or_default();
+        let Ok(engine) = self.engine().await else {
+            return;
+        };
+        let deployment = engine.deployment(source.project(), &asked);
+        let Ok(Deployment { ports, recorded }) = deployment.await else {
+            return;
+        };
+        self.ports = Some(ports);
+        let Some(elsewhere) = recorded.and_then(|recorded| source.compare(&recorded)) else {
+            return;
+        };
+        let differs = match elsewhere.secrets.as_slice() {
+            [] => "the declaration here is another one".to_owned(),
+            names => format!("{} here: another value, or none", names.join(", ")),
+        };
+        self.console.warn(&format!(
+            "{} was brought up from {} ({differs}); for that: {}",
+            source.project(),
+            elsewhere.from,
+            elsewhere.invocation.command(command)
+        ));
+        // With the secrets of this place no command could do what a hint says.
+        if !elsewhere.secrets.is_empty() {
+            self.invocation = elsewhere.invocation.clone();
+            self.elsewhere = Some(elsewhere);
+        }
+    }
+
+    /// Where the project was brought up from with other secrets than those of this place.
+    pub(crate) fn run_in_network(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_ref()
     }
 
     /// The Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its
@@ -167,8 +223,8 @@ impl Context {
         if let Some(pipeline) = self.pipeline.get() {
             return Ok(pipeline.clone());
         }
-        let pipeline = self.resolve(&self.source()?)?;
-        // Whoever was first is as right.
+        let pipeline = self.resolve_deployed(&self.source()?)?;
+        // Benign race: both values are equal.
         drop(self.pipeline.set(pipeline.clone()));
         Ok(pipeline)
     }
@@ -176,6 +232,19 @@ impl Context {
     /// As [`Self::pipeline`], from a source that the caller has looked at.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Pipeline> {
         Ok(self.announced(source.resolve()?))
+    }
+
+    /// As [`Self::resolve`], with the addresses at which what is deployed is reached.
+    pub(crate) fn resolve_deployed(&self, source: &Source) -> Result<Pipeline> {
+        Ok(self.deployed(self.resolve(source)?))
+    }
+
+    /// A pipeline with the addresses at which what is deployed is reached.
+    pub(crate) fn deployed(&self, mut pipeline: Pipeline) -> Pipeline {
+        if let Some(ports) = &self.ports {
+            pipeline.reach_at(ports);
+        }
+        pipeline
     }
 
     /// As [`Self::resolve`], for what can be told before secrets are made.
@@ -223,11 +292,14 @@ impl Context {
 
     /// Docker.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        match &self.inside {
-            Some(Inside { host, endpoint, .. }) => {
-                Engine::connect_through(host, endpoint, Arc::new(FromHere)).await
+        let connect = || async {
+            match &self.inside {
+                Some(Inside { host, endpoint, .. }) => {
+                    Engine::connect_through(host, endpoint, Arc::new(FromHere)).await
+                }
+                None => Engine::connect(self.host.as_deref(), Arc::new(FromHere)).await,
             }
-            None => Engine::connect(self.host.as_deref(), Arc::new(FromHere)).await,
-        }
+        };
+        self.engine.get_or_init(connect).await.clone()
     }
 }

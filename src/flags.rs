@@ -10,7 +10,7 @@ pub(crate) struct Global {
     /// Compose file with `x-caravan`, before the command; later ones overlay earlier ones
     ///
     /// Default: the first Compose file by its usual names, here or under compose/, that has
-    /// `x-caravan`; else the pipeline that Caravan ships. As with Docker Compose it stands before
+    /// `x-caravan`; else the pipeline that Caravan ships, which `-f embedded` names. As with Docker Compose it stands before
     /// the command, where `-f` may mean something else (`logs -f`).
     #[arg(
         short,

@@ -103,15 +103,23 @@ fn execute(
         )
     })?;
     let Cli { global, command } = cli;
-    let context = Context::new(global, console, cwd, env, handover);
+    let mut context = Context::new(global, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
         if command.handles_signals() {
             return commands::dispatch(&context, &command).await;
         }
-        let signals = Signals::listen().map_err(|e| defect("cannot listen for signals", e))?;
+        let listening = Signals::listen();
+        let mut signals = listening.map_err(|e| defect("cannot listen for signals", e))?;
+        if let Some(line) = command.on_a_deployment() {
+            tokio::select! {
+                () = Box::pin(context.find_deployment(&line)) => {}
+                () = signals.stop() => return Err(Error::new(Kind::Interrupted, "interrupted")),
+            }
+        }
+        let context = &context;
         tokio::select! {
-            outcome = commands::dispatch(&context, &command) => outcome,
-            error = interrupted(&context, &command, signals) => Err(error),
+            outcome = commands::dispatch(context, &command) => outcome,
+            error = interrupted(context, &command, signals) => Err(error),
         }
     });
     // A blocking call into a Kafka client must not hold the exit up.

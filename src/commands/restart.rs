@@ -24,7 +24,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let mut source = context.source()?;
     source.activate(&args.services)?;
-    let pipeline = context.resolve(&source)?;
+    let pipeline = context.resolve_deployed(&source)?;
     let services = resolve_services(&pipeline, &args.services)?;
     let engine = context.engine().await?;
     let lock = state::lock(&source)?;

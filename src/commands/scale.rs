@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Verdict, up};
 use crate::{context::Context, flags::OutputArgs, state};
 use declaration::{Pipeline, Service};
-use diagnostics::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result, quote};
 use platform::{Container, Goal};
 
 /// Run more or fewer replicas of services, until they are scaled again
@@ -28,6 +28,15 @@ pub(crate) struct Args {
     timeout: Duration,
 }
 
+impl Args {
+    /// The command line, as far as a hint repeats it.
+    pub(crate) fn line(&self) -> String {
+        let wanted = self.wanted.iter();
+        let wanted = wanted.map(|(name, number)| format!(" {}={number}", quote(name)));
+        format!("scale{}", wanted.collect::<String>())
+    }
+}
+
 /// More than one machine has use for.
 const MOST: u32 = 100;
 
@@ -44,8 +53,9 @@ fn parse(given: &str) -> Result<(String, u32), String> {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
-    let pipeline = context.resolve(&source)?;
     let engine = context.engine().await?;
+    up::refuse::other_secrets(context, &engine, &source, &args.line()).await?;
+    let pipeline = context.resolve_deployed(&source)?;
     let containers = engine.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {

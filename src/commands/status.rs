@@ -18,7 +18,7 @@ use platform::Container;
 pub(crate) struct Args {
     /// Every project of the engine instead, whoever started it: needs no declaration
     #[arg(short, long)]
-    all: bool,
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

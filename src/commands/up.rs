@@ -1,3 +1,5 @@
+pub(super) mod refuse;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use crate::{
     state,
 };
 use declaration::{HostPorts, Origin, Pipeline, Source, VariablePort};
-use diagnostics::Result;
+use diagnostics::{Result, quote};
 use docker::Engine;
 use platform::{Goal, ServiceReport, UpReport, with_dependencies};
 
@@ -44,6 +46,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     source.activate(&args.services)?;
     let engine = context.engine().await?;
     let existing = engine.existing_volumes(&source.volume_names()?).await?;
+    refuse::other_secrets(context, &engine, &source, &args.line()).await?;
     if args.dry_run {
         let pipeline = match state::secrets_to_draw(&source, &existing)?.is_empty() {
             true => context.resolve(&source)?,
@@ -52,6 +55,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         introduce(context, &pipeline);
         let named = resolve_services(&pipeline, &args.services)?;
         let goal = args.goal(&pipeline, &named, &[]);
+        refuse::other_password(context, &source, &goal, &existing).await?;
         let chosen = foresee_ports(&engine, &source, &args.services).await?;
         return preview(context, &engine, &goal, &chosen, args.output.output).await;
     }
@@ -61,6 +65,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.resolve(&source)?;
     let named = resolve_services(&pipeline, &args.services)?;
     let goal = args.goal(&pipeline, &named, &variables);
+    refuse::other_password(context, &source, &goal, &existing).await?;
     state::write_files(&source, &pipeline)?;
     introduce(context, &pipeline);
     if !made.is_empty() {
@@ -83,6 +88,15 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 impl Args {
+    /// The command line, as far as a hint repeats it.
+    pub(crate) fn line(&self) -> String {
+        let services = self.services.iter().map(|name| quote(name));
+        std::iter::once("up".to_owned())
+            .chain(services)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     fn goal<'a>(
         &self,
         pipeline: &'a Pipeline,

@@ -5,7 +5,7 @@
 use std::{
     io::{self, Write},
     os::fd::AsFd,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -15,6 +15,7 @@ use tokio::{
     net::unix::pipe,
 };
 
+use declaration::Ready;
 use diagnostics::{Error, Kind, Result};
 use kafka::departed::Departed;
 use proof::stores;
@@ -23,6 +24,9 @@ use proof::stores;
 const INTERVAL: Duration = Duration::from_millis(75);
 /// What one protocol probe may take.
 const PROBE: Duration = Duration::from_secs(1);
+/// For so long a refused password may be one that is about to be set: scripts of an image may make
+/// users once it listens.
+const REFUSED: Duration = Duration::from_secs(2);
 
 /// Answers from where this process runs.
 #[derive(Debug)]
@@ -37,12 +41,7 @@ impl Answers for FromHere {
 /// Asks, wherever this process is.
 async fn ask(question: &Question) -> Answer {
     match question {
-        Question::Ready { kind, address } => {
-            while stores::ready(*kind, address, PROBE).await.is_err() {
-                tokio::time::sleep(INTERVAL).await;
-            }
-            Ok(None)
-        }
+        Question::Ready { kind, address } => Ok(ready(*kind, address).await),
         Question::Effect { pipeline, effect } => stores::effect_missing(pipeline, *effect).await,
         Question::TakenOver {
             address,
@@ -56,6 +55,23 @@ async fn ask(question: &Question) -> Answer {
             };
             departed.taken_over(address, *patience).await
         }
+    }
+}
+
+/// Waits until a part answers, or goes on to refuse the password: with its refusal.
+async fn ready(kind: Ready, address: &str) -> Option<String> {
+    let mut refused: Option<Instant> = None;
+    loop {
+        match stores::ready(kind, address, PROBE).await {
+            Ok(()) => return None,
+            Err(unready) if unready.is_refusal => {
+                if refused.get_or_insert_with(Instant::now).elapsed() >= REFUSED {
+                    return Some(unready.why);
+                }
+            }
+            Err(_) => refused = None,
+        }
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 

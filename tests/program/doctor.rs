@@ -26,10 +26,16 @@ fn what_is_wrong_is_found_and_its_hint_works() {
     // What is packed for the container that looks around is what the orphan is made of.
     let wrong = || small.caravan(&["doctor", "-o", "json"]).expect(1);
     wrong();
-    let (project, service) = (label("project", &small.project), label("service", "old"));
-    small.docker(&[
-        "create", "--name", &orphan, "-l", &project, "-l", &service, caravan,
-    ]);
+    let labels = [
+        label("project", &small.project),
+        label("service", "old"),
+        label("container-number", "1"),
+        label("config-hash", "0"),
+    ];
+    let mut create = vec!["create", "--name", &orphan];
+    create.extend(labels.iter().flat_map(|label| ["-l", label]));
+    create.push(caravan);
+    small.docker(&create);
     let ran = wrong();
 
     let taken = finding(&ran, &port);

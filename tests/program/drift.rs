@@ -64,7 +64,7 @@ fn what_runs_is_compared_with_what_is_declared() {
     a_container_that_ended_for_it(&pipeline);
 
     pipeline.caravan(&["down", "--volumes", "--yes"]).expect(0);
-    let built = format!("label=com.docker.compose.project={}", pipeline.project);
+    let built = format!("label=caravan.project={}", pipeline.project);
     let images = pipeline.docker(&["images", "-q", "--filter", &built]);
     let remove = ["image", "rm"].into_iter().chain(images.split_whitespace());
     pipeline.docker(&remove.collect::<Vec<_>>());

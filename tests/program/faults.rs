@@ -237,6 +237,8 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
         "--label",
         "com.docker.compose.container-number=1",
         "--label",
+        "com.docker.compose.config-hash=0",
+        "--label",
         "com.docker.compose.oneoff=False",
         // There is no shell in its image.
         "--health-cmd",

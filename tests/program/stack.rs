@@ -155,7 +155,7 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     assert!(files.join("secrets/token").exists());
     pipeline.caravan(&["down", "--volumes", "--yes"]).expect(0);
     assert!(!files.exists(), "secrets go with what they were for");
-    let built = format!("label=com.docker.compose.project={}", pipeline.project);
+    let built = format!("label=caravan.project={}", pipeline.project);
     let images = pipeline.docker(&["images", "-q", "--filter", &built]);
     assert!(!images.is_empty(), "what is built is labelled");
     let remove = ["image", "rm"].into_iter().chain(images.split_whitespace());

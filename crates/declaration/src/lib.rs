@@ -13,6 +13,7 @@ mod model;
 mod pattern;
 mod place;
 mod problem;
+mod reached;
 mod read;
 mod references;
 mod schema;
@@ -29,9 +30,11 @@ pub use find::find_service;
 pub use model::*;
 pub use pattern::Pattern;
 pub use place::{Declared, Needs, Place};
+pub use reached::{DeployedPorts, PublishedPort};
 pub use schema::schema;
 pub use source::{
-    HostPorts, Request, SHIPPED, Set, Source, VariablePort, compose_file, is_found, locate,
+    Elsewhere, HostPorts, Recorded, Request, SHIPPED, Set, Source, VariablePort, compose_file,
+    is_found, locate,
 };
 
 use source::clean_path;

@@ -29,6 +29,7 @@ pub struct Pipeline {
     /// Compose project name: the prefix and label of all that belongs to it.
     pub project: String,
     pub origin: Origin,
+    pub state: StateFiles,
     /// In the file's order.
     pub services: Vec<Service>,
     /// Services that belong to it only under a profile that is not active.
@@ -72,6 +73,23 @@ pub enum Origin {
     Embedded,
     /// Compose files, absolute, later ones over earlier ones.
     Files(Vec<PathBuf>),
+}
+
+/// Where Caravan keeps what belongs to a project beside its declaration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFiles {
+    /// With `.env`, chosen ports and written secrets.
+    pub directory: PathBuf,
+    /// The file of variables, where `--env-file` named one.
+    pub env_file: Option<PathBuf>,
+}
+
+impl StateFiles {
+    /// The file of variables.
+    pub fn env_path(&self) -> PathBuf {
+        let default = || self.directory.join(".env");
+        self.env_file.clone().unwrap_or_else(default)
+    }
 }
 
 /// A part of the infrastructure and where the host reaches it.

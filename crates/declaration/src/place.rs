@@ -121,7 +121,7 @@ impl Pipeline {
 }
 
 /// The host of `HOST:PORT` or a URL.
-fn host(address: &str) -> &str {
+pub(super) fn host(address: &str) -> &str {
     let address = address.trim();
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -132,7 +132,7 @@ fn host(address: &str) -> &str {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost")
         || address.is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())

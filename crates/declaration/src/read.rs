@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{
-    Origin, Pipeline,
+    Origin, Pipeline, StateFiles,
     compose::Compose,
     extension::Extension,
     interpolate::{self, Variables},
@@ -16,6 +16,7 @@ use super::{
 pub(super) struct Context<'a> {
     pub(super) project: &'a str,
     pub(super) origin: &'a Origin,
+    pub(super) state: &'a StateFiles,
     /// What relative paths are relative to.
     pub(super) directory: &'a Path,
     pub(super) variables: &'a Variables,
@@ -111,6 +112,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
     Pipeline {
         project: context.project.to_owned(),
         origin: context.origin.clone(),
+        state: context.state.clone(),
         services: compose.services,
         inactive: compose.inactive,
         drivers: compose.drivers,

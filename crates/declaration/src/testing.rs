@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Pipeline, Request, Source, locate};
+use crate::{
+    Condition, Dependency, ImageFrom, LetterHeaders, Origin, Pipeline, PullPolicy, Request,
+    Restart, Runtime, Service, Source, locate,
+};
 use diagnostics::{Error, Result};
 
 /// The shipped pipeline; nothing but its secrets is set.
@@ -134,4 +137,92 @@ pub fn expect_generated(name: &str, text: &str) {
         "docs/{name} is not what the code generates; update it with: \
          {WRITE}=1 cargo test --workspace"
     );
+}
+
+/// A pipeline called `shop`.
+pub fn pipeline(services: Vec<Service>) -> Pipeline {
+    Pipeline {
+        project: "shop".to_owned(),
+        origin: Origin::Embedded,
+        state: Default::default(),
+        services,
+        inactive: Vec::new(),
+        drivers: Default::default(),
+        networks: Vec::new(),
+        volumes: Vec::new(),
+        kafka: None,
+        postgres: None,
+        redis: None,
+        topics: Vec::new(),
+        dead_letters: None,
+        letter_headers: LetterHeaders::default(),
+        migrations: None,
+        tables: Vec::new(),
+        stages: BTreeMap::new(),
+        forbidden_logs: Vec::new(),
+        allowed_logs: Vec::new(),
+        error_logs: None,
+        flow: None,
+        invariants: Vec::new(),
+        secrets: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// A service that needs these others to be healthy.
+pub fn depending(name: &str, on: &[&str]) -> Service {
+    let dependency = |service: &&str| Dependency {
+        service: (*service).to_owned(),
+        condition: Condition::Healthy,
+        required: true,
+        restart: false,
+    };
+    Service {
+        name: name.to_owned(),
+        profiles: Vec::new(),
+        image: format!("{name}:1"),
+        build: None,
+        pull_policy: PullPolicy::Missing,
+        container_name: None,
+        entrypoint: None,
+        command: None,
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        grants: Vec::new(),
+        networks: Vec::new(),
+        depends_on: on.iter().map(dependency).collect(),
+        healthcheck: None,
+        restart: Restart::No,
+        replicas: 1,
+        user: None,
+        working_dir: None,
+        hostname: None,
+        read_only: false,
+        init: false,
+        tmpfs: Vec::new(),
+        cap_add: Vec::new(),
+        cap_drop: Vec::new(),
+        security_opt: Vec::new(),
+        labels: BTreeMap::new(),
+        logging: None,
+        stop_grace_period: None,
+        stop_signal: None,
+        mem_limit: None,
+        pids_limit: None,
+        shm_size: None,
+        extra_hosts: Vec::new(),
+        runtime: Runtime::default(),
+        image_from: ImageFrom::Registry,
+        ready: None,
+        startup: None,
+        effect: None,
+        http: None,
+        group: None,
+        consumes: Vec::new(),
+        emits: Vec::new(),
+        writes: Vec::new(),
+        calls: Vec::new(),
+        stages: Vec::new(),
+    }
 }

@@ -13,12 +13,16 @@ pub struct Invocation {
     pub profiles: Vec<String>,
     /// `-H`, as given.
     pub host: Option<String>,
+    /// `XDG_STATE_HOME`, where the pipeline's is not the environment's.
+    pub state_home: Option<String>,
 }
 
 impl Invocation {
     /// A `caravan` command line for the same pipeline: `command("up purchase-worker")`.
     pub fn command(&self, rest: &str) -> String {
-        let mut line = "caravan".to_owned();
+        let state_home = self.state_home.as_ref();
+        let state_home = state_home.map(|home| format!("XDG_STATE_HOME={} ", quote(home)));
+        let mut line = format!("{}caravan", state_home.unwrap_or_default());
         let flags = [
             ("--env-file", self.env_file.as_ref()),
             ("-p", self.project.as_ref()),

@@ -37,6 +37,9 @@ impl Apply<'_> {
                 let up = self.invocation.command(&format!("up {name}"));
                 return Error::new(Kind::NotRight, what).hint(up);
             }
+            NotReady::Refused(container, why) => {
+                return self.password_refused(service, &container, why);
+            }
             NotReady::DiskFull(c) => (format!("{name} has no room for its data"), c),
             NotReady::Looping(c) => (format!("{name} starts over and over"), c),
             NotReady::Unhealthy(c) => (format!("{name} is unhealthy"), c),
@@ -73,6 +76,28 @@ impl Apply<'_> {
             return error.hint(self.correct(service, "raise its `mem_limit`"));
         }
         error.hint(next)
+    }
+
+    /// A volume keeps the password that it was made with.
+    fn password_refused(&self, service: &Service, container: &Container, why: String) -> Error {
+        let name = &service.name;
+        let what = format!("{name} refuses the password that is declared for it");
+        let mut error = Error::new(Kind::NotRight, what)
+            .because(format!("{}: {}", container.name, container.state.name()))
+            .because(why);
+        let volumes = self.pipeline.volumes_of(service);
+        if !volumes.is_empty() {
+            error = error.because(format!(
+                "the data in {} has the password that it was made with",
+                volumes.join(", ")
+            ));
+        }
+        let up = self.invocation.command(&format!("up {name}"));
+        let env = self.pipeline.state.env_path();
+        error.hint(format!(
+            "set that password in {} again, then: {up}",
+            env.display()
+        ))
     }
 
     /// Why Docker would not make or start what a service needs.
@@ -143,7 +168,7 @@ impl Apply<'_> {
         let Ok(Some(holder)) = self.engine.inspect(id).await else {
             return error.hint(self.invocation.command(&format!("up {}", service.name)));
         };
-        let of = match holder.labels.get(platform::labels::PROJECT) {
+        let of = match platform::labels::project(|name| holder.labels.get(name)) {
             Some(project) => format!("of the project {project}"),
             None => "made by hand".to_owned(),
         };

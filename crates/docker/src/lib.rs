@@ -1,6 +1,7 @@
 //! Docker: what is there, what is to be done, doing it, waiting for it, taking it down.
 //!
-//! In the order in which data passes: `connect` finds the engine; `observe` says what it has;
+//! In the order in which data passes: `connect` finds the engine; `observe` says what it has; `deployment` where a project
+//! is reached and where it was brought up from;
 //! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
 //! names what differs from what is there, and `plan` says what to do about it (`preview` shows it, `drift` what of it is not as declared);
 //! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
@@ -12,6 +13,7 @@
 //! channel.
 
 mod connect;
+mod deployment;
 mod observe;
 
 mod drift;
@@ -56,4 +58,5 @@ pub mod vacancy;
 mod platform;
 
 pub use connect::{Engine, OLDEST_API};
+pub use deployment::Deployment;
 pub use network_container::NetworkContainer;

@@ -35,8 +35,7 @@ impl Engine {
     /// # Errors
     /// Docker does not answer.
     pub async fn containers(&self, project: &str) -> Result<Vec<Container>> {
-        self.labelled(&format!("{}={project}", labels::PROJECT))
-            .await
+        self.made(&format!("{}={project}", labels::PROJECT)).await
     }
 
     /// The containers of all projects, by project, in the same way.
@@ -45,7 +44,7 @@ impl Engine {
     /// Docker does not answer.
     pub async fn projects(&self) -> Result<BTreeMap<String, Vec<Container>>> {
         let mut projects: BTreeMap<String, Vec<Container>> = BTreeMap::new();
-        for container in self.labelled(labels::PROJECT).await? {
+        for container in self.made(labels::PROJECT).await? {
             if let Some(project) = container.labels.get(labels::PROJECT) {
                 projects.entry(project.clone()).or_default().push(container);
             }
@@ -53,11 +52,12 @@ impl Engine {
         Ok(projects)
     }
 
-    /// The containers with a label, given as Docker filters them.
-    async fn labelled(&self, label: &str) -> Result<Vec<Container>> {
+    /// The containers that Compose or Caravan made (see [`labels::project`]) with a label, given as
+    /// Docker filters them.
+    async fn made(&self, label: &str) -> Result<Vec<Container>> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
-            .filters(&HashMap::from([("label", vec![label.to_owned()])]))
+            .filters(&HashMap::from([("label", of_a_project(label))]))
             .build();
         let list = self.docker.list_containers(Some(options));
         let list = self.call("list containers", list).await?;
@@ -69,8 +69,32 @@ impl Engine {
             .try_collect()
             .await?;
         containers.retain(|c| c.labels.get(labels::ONEOFF).is_none_or(|v| v != "True"));
+        let mut inherited = Vec::new();
+        for container in &containers {
+            if self.inherits(container).await? {
+                inherited.push(container.id.clone());
+            }
+        }
+        containers.retain(|c| !inherited.contains(&c.id));
         containers.sort_by(|a, b| (&a.service, a.replica).cmp(&(&b.service, b.replica)));
         Ok(containers)
+    }
+
+    /// Whether a container has number and hash from its image: that was committed from a container
+    /// of a project.
+    pub(super) async fn inherits(&self, container: &Container) -> Result<bool> {
+        let label = |name: &str| container.labels.get(name);
+        // Whoever made it for the project wrote down which image it was made from.
+        if label(labels::IMAGE) == Some(&container.image_id) {
+            return Ok(false);
+        }
+        let image = self.image(&container.image_id).await?;
+        let inherited = image.and_then(|image| image.config?.labels);
+        let same = |name: &str| {
+            let inherited = inherited.as_ref().and_then(|labels| labels.get(name));
+            inherited.is_some() && inherited == label(name)
+        };
+        Ok(same(labels::NUMBER) && same(labels::COMPOSE_HASH))
     }
 
     /// A container by id or name; None when there is none (any more).
@@ -135,6 +159,15 @@ impl Engine {
         names.sort();
         Ok(names)
     }
+}
+
+/// Docker's filter for containers of a project that have `label`, which may be `name=value`.
+pub(super) fn of_a_project(label: &str) -> Vec<String> {
+    let own = [labels::NUMBER, labels::COMPOSE_HASH];
+    std::iter::once(label)
+        .chain(own)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Docker's filter for objects whose `label` is `value`.

@@ -76,5 +76,6 @@ pub(super) fn name(container: &ContainerSummary) -> String {
 
 /// The Compose project that a container belongs to.
 pub(super) fn project(container: &ContainerSummary) -> Option<String> {
-    container.labels.as_ref()?.get(labels::PROJECT).cloned()
+    let labels = container.labels.as_ref()?;
+    labels::project(|name| labels.get(name)).cloned()
 }

@@ -10,6 +10,7 @@ use bollard::{
 use crate::{
     connect::{Engine, status},
     images::Image,
+    spec::origin_labels,
 };
 use declaration::{MountSource, Network, Pipeline, Service, Subnet, Volume};
 use diagnostics::{Error, Kind, Result};
@@ -137,6 +138,8 @@ impl Engine {
         let mut labels = volume.labels.clone();
         labels.extend(ours(pipeline, labels::VOLUME, &volume.key));
         labels.insert(labels::VOLUME_IMAGE.to_owned(), image.reference.clone());
+        let origin = origin_labels(pipeline).into_iter();
+        labels.extend(origin.map(|(name, value)| (name.to_owned(), value)));
         let request = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: volume.driver.clone(),

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::images::Image;
 use declaration::{
     Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
+    StateFiles,
 };
 use platform::labels;
 
@@ -329,18 +330,36 @@ fn compose_labels(
     if replica > service.replicas {
         labels.push((labels::SCALED, "true".to_owned()));
     }
-    match &pipeline.origin {
-        Origin::Embedded => labels.push((labels::CONFIG_FILES, "embedded".to_owned())),
-        Origin::Files(files) => {
-            let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-            let directory = files.first().and_then(|f| f.parent());
-            let directory = directory.map(|d| d.display().to_string());
-            labels.push((labels::CONFIG_FILES, names.join(",")));
-            labels.push((labels::WORKING_DIR, directory.unwrap_or_default()));
-        }
+    if let Origin::Files(files) = &pipeline.origin {
+        let directory = files.first().and_then(|f| f.parent());
+        let directory = directory.map(|d| d.display().to_string());
+        labels.push((labels::WORKING_DIR, directory.unwrap_or_default()));
     }
+    labels.extend(origin_labels(pipeline));
     let owned = labels.into_iter().map(|(k, v)| (k.to_owned(), v));
     owned.collect()
+}
+
+/// Where a project is brought up from, for [`super::Deployment`].
+pub(super) fn origin_labels(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+    let files = match &pipeline.origin {
+        Origin::Embedded => labels::EMBEDDED.to_owned(),
+        Origin::Files(files) => {
+            let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+            names.join(",")
+        }
+    };
+    let StateFiles {
+        directory,
+        env_file,
+    } = &pipeline.state;
+    let mut labels = vec![
+        (labels::CONFIG_FILES, files),
+        (labels::STATE_DIR, directory.display().to_string()),
+    ];
+    let env_file = env_file.as_ref().map(|file| file.display().to_string());
+    labels.extend(env_file.map(|file| (labels::ENV_FILE, file)));
+    labels
 }
 
 /// `kafka:service_healthy:false`; last, whether a restart of the dependency restarts the service.

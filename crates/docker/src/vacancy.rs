@@ -122,7 +122,15 @@ mod tests {
     fn publishing(project: &str, ip: &str, number: u16) -> ContainerSummary {
         ContainerSummary {
             names: Some(vec!["/shop-web".to_owned()]),
-            labels: Some([(labels::PROJECT.to_owned(), project.to_owned())].into()),
+            labels: Some(
+                [
+                    (labels::PROJECT, project),
+                    (labels::NUMBER, "1"),
+                    (labels::COMPOSE_HASH, "0"),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ),
             ports: Some(vec![PortSummary {
                 ip: Some(ip.to_owned()),
                 public_port: Some(number),
@@ -150,6 +158,14 @@ mod tests {
             "set WEB_PORT; or stop the container shop-web of the project shop yourself, if nothing \
              needs it"
         );
+        let mut inherits = publishing("shop", "127.0.0.1", 8080);
+        let labels = inherits.labels.get_or_insert_default();
+        labels.retain(|name, _| name == labels::PROJECT);
+        let by_label = among(&[inherits], "shop", &port("127.0.0.1", 8080));
+        let Some(Vacancy::Taken(holder)) = by_label else {
+            panic!("taken by what only inherits a label");
+        };
+        assert_eq!(holder.who, "the container shop-web");
         assert_eq!(found("other", port("127.0.0.2", 8080)), None);
         assert_eq!(found("other", port("127.0.0.1", 8081)), None);
     }

@@ -44,6 +44,8 @@ pub(super) enum NotReady {
     DiskFull(Container),
     /// Its health check failed as often as it may.
     Unhealthy(Container),
+    /// It refuses the password, in these words.
+    Refused(Container, String),
     /// Somebody removed it.
     Gone,
     /// Docker itself failed.
@@ -205,7 +207,10 @@ impl Engine {
             let address = endpoint.address.clone();
             let question = Question::Ready { kind, address };
             // It is answered when it can be, or not at all.
-            drop(self.ask(pipeline, &endpoint.address, &question).await?);
+            let answer = self.ask(pipeline, &endpoint.address, &question).await?;
+            if let Ok(Some(why)) = answer {
+                return Err(NotReady::Refused(run.clone(), why));
+            }
             proven = true;
         }
         if !proven && run.health.is_some() {

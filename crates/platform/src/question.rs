@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// It may hold a password: it is handed over on stdin, never as an argument.
 #[derive(Serialize, Deserialize)]
 pub enum Question {
-    /// Answered once the service answers its protocol.
+    /// Answered once the service answers its protocol; by its refusal, where it refuses the password.
     Ready { kind: Ready, address: String },
     /// Answered by what is missing of what a one-shot leaves behind.
     Effect {

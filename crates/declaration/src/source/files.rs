@@ -19,6 +19,10 @@ use diagnostics::{Error, Kind, Result};
 pub const EMBEDDED: &str = include_str!("../../../../compose/compose.yaml");
 /// What messages call it.
 const EMBEDDED_NAME: &str = "embedded:compose.yaml";
+/// What names it after `-f`, where a Compose file of the directory would be found first.
+pub(super) const EMBEDDED_FLAG: &str = "embedded";
+/// Where programs of a user keep their state.
+pub(super) const STATE_HOME: &str = "XDG_STATE_HOME";
 /// Compose's usual names, in its order.
 const NAMES: [&str; 4] = [
     "compose.yaml",
@@ -40,6 +44,9 @@ pub(super) struct Found {
 }
 
 pub(super) fn find(request: &Request) -> Result<Found> {
+    if request.files == [Path::new(EMBEDDED_FLAG)] {
+        return embedded();
+    }
     if !request.files.is_empty() {
         return named(request);
     }
@@ -56,6 +63,10 @@ pub(super) fn find(request: &Request) -> Result<Found> {
             return Ok(found);
         }
     }
+    embedded()
+}
+
+fn embedded() -> Result<Found> {
     let file = File {
         name: EMBEDDED_NAME.to_owned(),
         text: EMBEDDED.to_owned(),
@@ -188,7 +199,7 @@ pub(super) fn user_state(env: &BTreeMap<String, String>) -> Result<PathBuf> {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    let state = absolute("XDG_STATE_HOME")
+    let state = absolute(STATE_HOME)
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .ok_or_else(|| {
             Error::new(Kind::Usage, "there is no place for the pipeline's secrets")

@@ -1,14 +1,16 @@
 //! Which declaration this is: `files` (where it is written), `project` (what it is called), and
 //! what lies beside it (`.env`, read by `dotenv`; the state directory); `ports`: which host ports
-//! variables decide.
+//! variables decide; `origin`: whether a project was brought up from here.
 
 pub(super) mod dotenv;
 mod files;
+mod origin;
 mod ports;
 mod project;
 
 pub(super) use files::clean_path;
 pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
+pub use origin::{Elsewhere, Recorded};
 pub use ports::{HostPorts, Set, VariablePort};
 
 use std::{
@@ -17,7 +19,7 @@ use std::{
 };
 
 use super::{
-    Origin, Pipeline,
+    Origin, Pipeline, StateFiles,
     interpolate::Variables,
     problem::{self, File, Problem},
     read::{self, Context},
@@ -46,6 +48,8 @@ pub struct Request {
     pub cwd: PathBuf,
     /// The environment's variables.
     pub env: BTreeMap<String, String>,
+    /// For hints alone: `XDG_STATE_HOME`, where it is not the environment's.
+    pub state_home: Option<String>,
 }
 
 impl Request {
@@ -58,6 +62,7 @@ impl Request {
             env_file: self.env_file.as_ref().map(text),
             profiles: self.profiles.clone(),
             host: self.host.clone(),
+            state_home: self.state_home.clone(),
         }
     }
 }
@@ -71,6 +76,7 @@ pub struct Source {
     directory: PathBuf,
     state_dir: PathBuf,
     env_path: PathBuf,
+    state: StateFiles,
     ports_path: PathBuf,
     claims_dir: PathBuf,
     env: BTreeMap<String, String>,
@@ -124,6 +130,10 @@ pub fn locate(request: &Request) -> Result<Source> {
         project,
         origin: found.origin,
         directory: found.directory.unwrap_or_else(|| state_dir.clone()),
+        state: StateFiles {
+            directory: state_dir.clone(),
+            env_file: env_file.as_deref().map(clean_path),
+        },
         env_path: env_file.unwrap_or_else(|| state_dir.join(".env")),
         ports_path,
         // No project's name begins with a dot.
@@ -171,6 +181,11 @@ impl Source {
     /// Where every project of this user claims host ports.
     pub fn claims_dir(&self) -> &Path {
         &self.claims_dir
+    }
+
+    /// What hints name instead, where a project was brought up from another place.
+    pub fn hint_at(&mut self, invocation: &Invocation) {
+        self.invocation = invocation.clone();
     }
 
     /// How this declaration is named on a command line.
@@ -267,6 +282,7 @@ impl Source {
         let context = Context {
             project: &self.project,
             origin: &self.origin,
+            state: &self.state,
             directory: &self.directory,
             variables: &Variables::new(variables, self.secret_names.iter().cloned()),
             secret_names: &self.secret_names,

@@ -6,6 +6,7 @@ mod examples;
 mod files;
 mod forms;
 mod names;
+mod origins;
 mod places;
 mod profiles;
 mod promises;

@@ -125,7 +125,7 @@ impl Engine {
         Ok(Image::new(reference, found).map(|image| (image, content)))
     }
 
-    pub(super) async fn image(&self, reference: &str) -> Result<Option<ImageInspect>> {
+    pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>> {
         let inspect = async {
             match self.docker.inspect_image(reference).await {
                 Err(e) if status(&e) == Some(404) => Ok(None),

@@ -21,7 +21,7 @@ use super::{
     narrow, own_tail, request,
     shown::Shown,
 };
-use crate::connect::Engine;
+use crate::{connect::Engine, observe::of_a_project};
 use diagnostics::Result;
 use platform::{Container, LogLine, LogOptions, State, labels};
 
@@ -64,9 +64,9 @@ impl Engine {
     fn starts(&self, project: &str) -> BoxStream<'static, Result<String>> {
         let label = format!("{}={project}", labels::PROJECT);
         let filters = HashMap::from([
-            ("type", vec!["container"]),
-            ("event", vec!["start"]),
-            ("label", vec![&label]),
+            ("type", vec!["container".to_owned()]),
+            ("event", vec!["start".to_owned()]),
+            ("label", of_a_project(&label)),
         ]);
         let since = (Utc::now() - TimeDelta::seconds(5)).timestamp().to_string();
         let options = EventsOptionsBuilder::new()
@@ -231,6 +231,7 @@ impl Following {
             None => {
                 if let Some(container) = self.engine.inspect(id).await?
                     && self.concerns(&container)
+                    && !self.engine.inherits(&container).await?
                 {
                     self.begin(&container, false);
                 }

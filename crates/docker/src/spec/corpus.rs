@@ -143,6 +143,8 @@ fn without_computed(mut body: Map<String, Value>) -> Map<String, Value> {
     if let Some(Value::Object(labels)) = body.get_mut("Labels") {
         labels.retain(|name, _| !name.starts_with("com.docker.compose."));
         labels.remove(labels::HASH);
+        labels.remove(labels::STATE_DIR);
+        labels.remove(labels::ENV_FILE);
     }
     body
 }

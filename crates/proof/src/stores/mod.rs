@@ -18,14 +18,31 @@ pub use effects::{lacking_room, missing_migration};
 /// What one call may take, unless its caller says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Why a part did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready {
+    pub why: String,
+    /// It answered, and refuses user or password: waiting does not help.
+    pub is_refusal: bool,
+}
+
+impl From<String> for Unready {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            is_refusal: false,
+        }
+    }
+}
+
 /// Asks the protocol's own question once: Kafka's metadata, Postgres' `SELECT 1`, Redis' `PING`.
 /// Cheap enough to be asked every 50 ms while a broker boots.
 ///
 /// # Errors
 /// Why there is no answer (yet).
-pub async fn ready(kind: Ready, address: &str, timeout: Duration) -> Result<(), String> {
+pub async fn ready(kind: Ready, address: &str, timeout: Duration) -> Result<(), Unready> {
     match kind {
-        Ready::Kafka => kafka::ready(address, timeout).await,
+        Ready::Kafka => Ok(kafka::ready(address, timeout).await?),
         Ready::Postgres => postgres::ready(address, timeout).await,
         Ready::Redis => redis::ready(address, timeout).await,
     }

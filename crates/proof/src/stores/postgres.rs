@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, postgres::PgConnect
 use tokio::sync::Mutex;
 
 use super::{
-    TIMEOUT,
+    TIMEOUT, Unready,
     redact::{place, redact},
 };
 use diagnostics::instrument_call;
@@ -156,13 +156,22 @@ impl Postgres {
 }
 
 /// See [`super::ready`].
-pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), String> {
+pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), Unready> {
     let options = options(url)?;
+    let mut is_refusal = false;
     let ask = async {
-        let mut connection = options.connect().await?;
-        sqlx::query("SELECT 1").execute(&mut connection).await
+        let connected = options.connect().await;
+        is_refusal = connected.as_ref().is_err_and(is_unauthorized);
+        sqlx::query("SELECT 1").execute(&mut connected?).await
     };
-    bounded(url, timeout, ask).await.map(drop)
+    let answer = bounded(url, timeout, ask).await;
+    answer.map(drop).map_err(|why| Unready { why, is_refusal })
+}
+
+/// INVALID_PASSWORD, or INVALID_AUTHORIZATION_SPECIFICATION: no such user.
+fn is_unauthorized(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| code == "28P01" || code == "28000")
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, String> {
@@ -222,7 +231,8 @@ mod tests {
         let error = ready(url, Duration::from_secs(2))
             .await
             .expect_err("nothing listens");
-        assert!(error.contains("127.0.0.1:1/db"), "{error}");
-        assert!(!error.contains("s3cret"), "{error}");
+        assert!(error.why.contains("127.0.0.1:1/db"), "{error:?}");
+        assert!(!error.why.contains("s3cret"), "{error:?}");
+        assert!(!error.is_refusal);
     }
 }

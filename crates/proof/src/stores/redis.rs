@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, InfoDict, RedisError,
+    AsyncCommands, AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, InfoDict, RedisError,
     aio::MultiplexedConnection,
 };
 
-use super::redact::{place, redact};
+use super::{
+    Unready,
+    redact::{place, redact},
+};
 use diagnostics::instrument_call;
 
 /// What a Redis holds.
@@ -30,18 +33,33 @@ pub struct Redis {
     url: String,
 }
 
+/// Why there is no connection: this client cannot, or Redis said so.
+enum Refused {
+    Here(String),
+    There(RedisError),
+}
+
 impl Redis {
     /// Connects and authenticates.
     ///
     /// # Errors
     /// Why not, without the password.
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|e| describe(&e, url))?;
+        let opened = Self::open(url, timeout).await;
+        opened.map_err(|e| match e {
+            Refused::Here(why) => why,
+            Refused::There(e) => describe(&e, url),
+        })
+    }
+
+    async fn open(url: &str, timeout: Duration) -> Result<Self, Refused> {
+        let client = Client::open(url).map_err(Refused::There)?;
         if !matches!(
             client.get_connection_info().addr(),
             ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)
         ) {
-            return Err(format!("{} needs TLS, which is not supported", place(url)));
+            let why = format!("{} needs TLS, which is not supported", place(url));
+            return Err(Refused::Here(why));
         }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
@@ -49,7 +67,7 @@ impl Redis {
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let connection = instrument_call("redis", "connect", connecting)
             .await
-            .map_err(|e| describe(&e, url))?;
+            .map_err(Refused::There)?;
         Ok(Self {
             connection,
             url: url.to_owned(),
@@ -137,8 +155,27 @@ impl Redis {
 }
 
 /// See [`super::ready`].
-pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), String> {
-    Redis::connect(url, timeout).await?.ping().await
+pub(super) async fn ready(url: &str, timeout: Duration) -> Result<(), Unready> {
+    let unready = |e: &RedisError| Unready {
+        why: describe(e, url),
+        is_refusal: is_unauthorized(e),
+    };
+    let redis = Redis::open(url, timeout).await;
+    let redis = redis.map_err(|e| match e {
+        Refused::Here(why) => why.into(),
+        Refused::There(e) => unready(&e),
+    })?;
+    // Without a password it is the first question that is refused.
+    let mut connection = redis.connection;
+    let answer: Result<String, RedisError> =
+        instrument_call("redis", "PING", connection.ping()).await;
+    answer.map(drop).map_err(|e| unready(&e))
+}
+
+/// A password that is wrong, one that is needed and missing, or no such user.
+fn is_unauthorized(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("WRONGPASS" | "NOAUTH"))
 }
 
 fn describe(error: &RedisError, url: &str) -> String {

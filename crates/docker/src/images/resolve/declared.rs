@@ -186,7 +186,7 @@ impl Images<'_> {
     }
 }
 
-/// The declared ones, those by which Compose knows its images, and the digest.
+/// The declared ones, those by which the image is found again, and the digest.
 fn labels(
     project: &str,
     service: &Service,
@@ -195,9 +195,9 @@ fn labels(
 ) -> HashMap<String, String> {
     let mut labels: HashMap<_, _> = build.labels.clone().into_iter().collect();
     let ours = [
-        (labels::PROJECT, project),
-        (labels::SERVICE, &service.name),
-        (labels::VERSION, labels::THIS_VERSION),
+        (labels::BUILT_PROJECT, project),
+        (labels::BUILT_SERVICE, &service.name),
+        (labels::BUILT_VERSION, labels::THIS_VERSION),
         (labels::CONTENT, digest),
     ];
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -1,0 +1,87 @@
+//! What `up` refuses: data that was made with other secrets than those that it would be given.
+
+use crate::context::Context;
+use declaration::{Endpoint, Ready, Source};
+use diagnostics::{Error, Kind, Result};
+use docker::Engine;
+use platform::{Goal, with_dependencies};
+use proof::stores;
+
+/// Nothing is brought up over data that was made with other secrets.
+///
+/// # Errors
+/// The project was brought up from another place, whose secrets are not those of this one.
+pub(crate) async fn other_secrets(
+    context: &Context,
+    engine: &Engine,
+    source: &Source,
+    line: &str,
+) -> Result<()> {
+    let Some(elsewhere) = context.run_in_network() else {
+        return Ok(());
+    };
+    let project = source.project();
+    let volumes = engine.volumes(project).await?;
+    if volumes.is_empty() {
+        return Ok(());
+    }
+    let (theirs, ours) = (elsewhere.env_path.display(), source.env_path().display());
+    let names = elsewhere.secrets.join(", ");
+    let what = format!("{project} was brought up from {}", elsewhere.from);
+    Err(Error::new(Kind::Usage, what)
+        .because(format!(
+            "the data in {} was made with the secrets in {theirs}",
+            volumes.join(", ")
+        ))
+        .because(format!("{names}: another value, or none, in {ours}"))
+        .because(format!("to bring it up from here, copy them from {theirs}"))
+        .hint(elsewhere.invocation.command(line)))
+}
+
+/// A database that runs already keeps its password: one that is other now would be recreated, and
+/// never be reached again.
+///
+/// # Errors
+/// It refuses the password.
+pub(super) async fn other_password(
+    context: &Context,
+    source: &Source,
+    goal: &Goal<'_>,
+    existing: &[String],
+) -> Result<()> {
+    let deployed = context.deployed(goal.pipeline.clone());
+    let Some(Endpoint {
+        service: Some(name),
+        address,
+    }) = &deployed.postgres
+    else {
+        return Ok(());
+    };
+    let services = with_dependencies(goal.pipeline, goal.named);
+    let Some(service) = services.iter().find(|s| s.name == *name) else {
+        return Ok(());
+    };
+    let mut volumes = deployed.volumes_of(service);
+    volumes.retain(|volume| existing.iter().any(|existing| existing == volume));
+    if volumes.is_empty() || deployed.is_inside(address) {
+        return Ok(());
+    }
+    match stores::ready(Ready::Postgres, address, stores::TIMEOUT).await {
+        Err(unready) if unready.is_refusal => {
+            let what = format!("{name} runs with another password than the one declared for it");
+            let env = source.env_path().display();
+            Err(Error::new(Kind::NotRight, what)
+                .because(unready.why)
+                .because(format!(
+                    "the data in {} has the password that it was made with",
+                    volumes.join(", ")
+                ))
+                .because("to change it, change it in the database first (ALTER ROLE)")
+                .hint(format!(
+                    "set that password in {env} again, then: {}",
+                    context.invocation.command(&format!("up {name}"))
+                )))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
