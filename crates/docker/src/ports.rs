@@ -1,12 +1,8 @@
 //! Who holds a host port that a service wants.
 
-use bollard::{
-    models::{ContainerSummary, PortSummary},
-    query_parameters::ListContainersOptionsBuilder,
-};
-
-use crate::{connect::Engine, published};
-use declaration::Service;
+use crate::connect::Engine;
+use declaration::{Port, PortBinding, Service};
+use platform::host_ports;
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +15,12 @@ pub struct Holder {
 
 impl Holder {
     /// A running container that publishes the port.
-    pub(super) fn container(port: u16, container: &ContainerSummary) -> Self {
-        let name = published::name(container);
-        let of = published::project(container).map(|p| format!(" of the project {p}"));
+    pub(super) fn container(binding: &PortBinding) -> Self {
+        let name = &binding.container;
+        let of = binding.project.as_ref();
+        let of = of.map(|p| format!(" of the project {p}"));
         Self {
-            port,
+            port: binding.number,
             who: format!("the container {name}{}", of.unwrap_or_default()),
             free: Some(format!("docker stop {name}")),
         }
@@ -47,29 +44,24 @@ impl Engine {
                 .skip(1)
                 .any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        let published = service.ports.iter().filter_map(|p| p.host_port);
-        let published: Vec<u16> = published.collect();
-        let port = published.iter().copied().find(|port| named(*port));
-        let port = port.or_else(|| published.first().copied())?;
-        if let Some(holder) = self.container_on(port).await {
+        let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
+        let published: Vec<_> = published.collect();
+        let port = published.iter().find(|(_, number)| named(*number));
+        let (port, number) = *port.or_else(|| published.first())?;
+        if let Some(holder) = self.container_on(port, number).await {
             return Some(holder);
         }
         if !self.local {
             return None;
         }
-        Some(process_on(port).await)
+        Some(process_on(number).await)
     }
 
     /// A running container of any project that publishes the port.
-    async fn container_on(&self, port: u16) -> Option<Holder> {
-        let options = ListContainersOptionsBuilder::new().build();
-        let list = self.docker.list_containers(Some(options));
-        let containers = self.call("list containers", list).await.ok()?;
-        let publishes = |p: &PortSummary| p.public_port == Some(port);
-        let holder = containers
-            .into_iter()
-            .find(|c| c.ports.iter().flatten().any(publishes))?;
-        Some(Holder::container(port, &holder))
+    async fn container_on(&self, port: &Port, number: u16) -> Option<Holder> {
+        let bindings = self.published().await.ok()?;
+        let running = bindings.iter().filter(|binding| binding.running);
+        host_ports::binding(running, port, number).map(Holder::container)
     }
 }
 
