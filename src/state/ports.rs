@@ -90,7 +90,8 @@ fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
         .iter()
         .map(|c| format!("{}={}\n", c.variable, c.number))
         .collect();
-    file::append(source.ports_path(), &header, &lines)
+    file::append(source.ports_path(), &header, &lines)?;
+    source.reload().map(drop)
 }
 
 struct Choice<'a> {

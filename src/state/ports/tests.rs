@@ -157,6 +157,7 @@ fn two_projects_that_come_up_at_once_choose_different_ports() {
     assert_eq!(numbers(&chosen), [("BROKER_PORT", 29095)]);
     drop(first);
     fs::remove_file(staging.ports_path()).expect("there");
+    assert!(staging.reload().expect("readable"), "forgotten");
     assert_eq!(choose(&staging, &["broker"], &[]).expect("free"), []);
 }
 
