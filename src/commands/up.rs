@@ -45,7 +45,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let mut source = context.source()?;
     source.activate(&args.services)?;
     let engine = context.engine().await?;
-    let existing = engine.existing_volumes(&source.volume_names()?).await?;
+    let mut ports = source.host_ports()?;
+    let volumes = match ports.volume_names() {
+        Some(names) => names,
+        None => source.volume_names()?,
+    };
+    let existing = engine.existing_volumes(&volumes).await?;
     refuse::other_secrets(context, &engine, &source, &args.line()).await?;
     if args.dry_run {
         let pipeline = match state::secrets_to_draw(&source, &existing)?.is_empty() {
@@ -56,15 +61,19 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let named = resolve_services(&pipeline, &args.services)?;
         let goal = args.goal(&pipeline, &named, &[]);
         refuse::other_password(context, &source, &goal, &existing).await?;
-        let chosen = foresee_ports(&engine, &source, &args.services).await?;
+        let chosen = foresee_ports(&engine, &source, &ports, &args.services).await?;
         return preview(context, &engine, &goal, &chosen, args.output.output).await;
     }
     let lock = state::lock(&source)?;
+    // Another `up` may have held the lock until now.
+    if source.reload()? {
+        ports = source.host_ports()?;
+    }
     let made = state::ensure_secrets(&source, &existing)?;
-    let (variables, chosen, claims) = choose_ports(&engine, &source, &args.services).await?;
+    let (chosen, claims) = choose_ports(&engine, &source, &mut ports, &args.services).await?;
     let pipeline = context.resolve(&source)?;
     let named = resolve_services(&pipeline, &args.services)?;
-    let goal = args.goal(&pipeline, &named, &variables);
+    let goal = args.goal(&pipeline, &named, &ports.variable);
     refuse::other_password(context, &source, &goal, &existing).await?;
     state::write_files(&source, &pipeline)?;
     introduce(context, &pipeline);
@@ -146,36 +155,36 @@ pub(super) async fn bring_about(
 async fn choose_ports(
     engine: &Engine,
     source: &Source,
+    ports: &mut HostPorts,
     given: &[String],
-) -> Result<(Vec<VariablePort>, Vec<state::Chosen>, state::Claims)> {
-    let mut ports = source.host_ports()?;
-    let services = publishing(&ports, given)?;
+) -> Result<(Vec<state::Chosen>, state::Claims)> {
+    let services = publishing(ports, given)?;
     let host = state::Host {
         published: &engine.published().await?,
         local: engine.local,
     };
-    let (chosen, claims) = state::choose_ports(source, &ports, &services, &host)?;
+    let (chosen, claims) = state::choose_ports(source, ports, &services, &host)?;
     for port in &mut ports.variable {
         if let Some(chosen) = chosen.iter().find(|c| c.variable == port.variable) {
             port.number = chosen.number;
         }
     }
-    Ok((ports.variable, chosen, claims))
+    Ok((chosen, claims))
 }
 
 /// What [`choose_ports`] would choose.
 async fn foresee_ports(
     engine: &Engine,
     source: &Source,
+    ports: &HostPorts,
     given: &[String],
 ) -> Result<Vec<state::Chosen>> {
-    let ports = source.host_ports()?;
-    let services = publishing(&ports, given)?;
+    let services = publishing(ports, given)?;
     let host = state::Host {
         published: &engine.published().await?,
         local: engine.local,
     };
-    state::foresee_ports(source, &ports, &services, &host)
+    state::foresee_ports(source, ports, &services, &host)
 }
 
 /// The services that would come up.

@@ -28,7 +28,7 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
 pub(super) type Lost = (Vec<String>, Vec<String>);
 
 async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
-    let missing = patient.source.missing_secrets()?;
+    let missing = patient.source.missing_secrets();
     let volumes = patient.source.volume_names()?;
     Ok((engine.existing_volumes(&volumes).await?, missing))
 }

@@ -1,5 +1,6 @@
 //! An error, shown.
 
+use anstream::adapter::strip_str;
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json, report};
@@ -58,20 +59,10 @@ fn value(error: &Error) -> Value {
 
 /// Without what would steer a terminal: services and builds write colours into their logs.
 fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            // A sequence `ESC [ … letter` (ECMA-48), or one of two characters.
-            '\x1b' if chars.next() == Some('[') => {
-                chars.find(|c| ('@'..='~').contains(c));
-            }
-            '\n' | '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
+    let text = strip_str(text).to_string();
+    text.chars()
+        .filter(|c| matches!(c, '\n' | '\t') || !c.is_control())
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,5 +91,6 @@ mod tests {
         );
         assert_eq!(plain("cut off \x1b[9"), "cut off ");
         assert_eq!(plain("\x1b7\x07bell"), "bell");
+        assert_eq!(plain("\x1b]0;title\x07\x1b(Btext"), "text");
     }
 }

@@ -3,9 +3,8 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
 };
 
 use diagnostics::{Error, Kind, Result};
@@ -43,27 +42,18 @@ fn added(path: &Path, header: &str, lines: &str) -> io::Result<()> {
 
 /// Writes beside the file, then renames over it: a crash leaves the old one or the new one.
 pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_directory(path));
-    if written.is_err() {
-        // What could not be written is of no use; the first error is the one to tell.
-        drop(fs::remove_file(&temporary));
-    }
-    written
+    let name = path.file_name().unwrap_or_default();
+    let mut file = tempfile::Builder::new()
+        .prefix(name)
+        .suffix(".tmp")
+        .tempfile_in(path.parent().unwrap_or(path))?;
+    // The mode is exact, whatever the umask.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
+    file.as_file_mut().write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_directory(path)
 }
 
 /// Makes a rename in a file's directory durable: `.env` has the only copy of the passwords.

@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::ErrorKind,
-    net::{IpAddr, TcpListener, UdpSocket},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -14,6 +13,7 @@ use std::{
 use super::file;
 use declaration::{HostPorts, Port, PortBinding, Set, Source, VariablePort};
 use diagnostics::{Error, Kind, Result};
+use platform::host_ports;
 
 /// A port that was chosen in a default's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,8 @@ fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
         .iter()
         .map(|c| format!("{}={}\n", c.variable, c.number))
         .collect();
-    file::append(source.ports_path(), &header, &lines)
+    file::append(source.ports_path(), &header, &lines)?;
+    source.reload().map(drop)
 }
 
 struct Choice<'a> {
@@ -205,10 +206,7 @@ impl Choice<'_> {
         if let Some(service) = given.get(&number) {
             return Ok(Some(format!("{service} of this project")));
         }
-        let published = |port: &Port| {
-            let mut published = self.host.published.iter();
-            published.find(|p| p.number == number && p.protocol == port.protocol)
-        };
+        let published = |port: &Port| host_ports::binding(self.host.published, port, number);
         let ours = |p: &&PortBinding| p.project.as_deref() == Some(self.source.project());
         let ports = ports.iter().map(|p| &p.port);
         if let Some(holder) = ports.clone().filter_map(published).find(|p| !ours(p)) {
@@ -275,14 +273,7 @@ fn named(holder: &PortBinding) -> String {
 /// Whether something listens where the port would be published. Where that cannot be tried (a port
 /// of the privileged, an address of another host) Docker will say.
 fn is_bound(port: &Port, number: u16) -> bool {
-    let Ok(ip) = port.host_ip.parse::<IpAddr>() else {
-        return false;
-    };
-    let bound = match port.protocol.as_str() {
-        "udp" => UdpSocket::bind((ip, number)).map(drop),
-        _ => TcpListener::bind((ip, number)).map(drop),
-    };
-    bound.is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
+    host_ports::try_bind(port, number).is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
 }
 
 /// Ports that this process has claimed among all projects of this user that are coming up, a locked

@@ -17,7 +17,7 @@ const HEADER: &str = "\
 /// # Errors
 /// As [`secrets_to_draw`]; also when the file cannot be written.
 pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
-    if source.missing_secrets()?.is_empty() {
+    if source.missing_secrets().is_empty() {
         return Ok(Vec::new());
     }
     // Another project that shares this file may just be drawing them.
@@ -26,6 +26,7 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
         .parent()
         .unwrap_or_else(|| source.state_dir());
     let _alone = file::exclusively(directory)?;
+    source.reload()?;
     let missing = secrets_to_draw(source, existing_volumes)?;
     if missing.is_empty() {
         return Ok(missing);
@@ -35,6 +36,7 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
         .map(|name| format!("{name}={}\n", Uuid::new_v4().simple()))
         .collect();
     file::append(source.env_path(), HEADER, &lines)?;
+    source.reload()?;
     Ok(missing)
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
 /// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
 /// secrets that are lost, and a new password would not open it.
 pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
-    let missing = source.missing_secrets()?;
+    let missing = source.missing_secrets();
     if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
         let what = format!("{name} is set to nothing in the environment");
         return Err(Error::new(Kind::Usage, what).hint(format!(

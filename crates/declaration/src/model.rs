@@ -389,6 +389,8 @@ pub enum Effect {
 /// project it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortBinding {
+    /// Address on the host; empty for all of them.
+    pub host_ip: String,
     pub number: u16,
     /// `tcp` or `udp`
     pub protocol: String,
@@ -396,6 +398,8 @@ pub struct PortBinding {
     pub container: String,
     /// The Compose project of the container.
     pub project: Option<String>,
+    /// Whether the container runs, so that it has the port now.
+    pub running: bool,
 }
 
 /// A published TCP or UDP port.

@@ -1,18 +1,12 @@
 //! Who holds a host port that a service wants, and what can be done about that. Whoever it is, it is
 //! not the project's: nothing here proposes a command that ends it.
 
-use bollard::{
-    models::{ContainerSummary, PortSummary},
-    query_parameters::ListContainersOptionsBuilder,
-};
-
 use crate::{
     connect::Engine,
     listening::{self, InContainer, Listener, Runtime},
-    published,
 };
-use declaration::{Origin, Pipeline, Service, VariablePort};
-use platform::labels;
+use declaration::{Origin, Pipeline, Port, PortBinding, Service, VariablePort};
+use platform::{host_ports, labels};
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +19,10 @@ pub struct Holder {
 
 impl Holder {
     /// A running container that publishes the port.
-    pub(super) fn container(port: u16, container: &ContainerSummary) -> Self {
-        let of = published::project(container);
+    pub(super) fn container(binding: &PortBinding) -> Self {
         Self {
-            port,
-            who: named(&published::name(container), of.as_deref()),
+            port: binding.number,
+            who: named(&binding.container, binding.project.as_deref()),
             look: None,
         }
     }
@@ -91,29 +84,24 @@ impl Engine {
                 .skip(1)
                 .any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        let published = service.ports.iter().filter_map(|p| p.host_port);
-        let published: Vec<u16> = published.collect();
-        let port = published.iter().copied().find(|port| named(*port));
-        let port = port.or_else(|| published.first().copied())?;
-        if let Some(holder) = self.container_on(port).await {
+        let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
+        let published: Vec<_> = published.collect();
+        let port = published.iter().find(|(_, number)| named(*number));
+        let (port, number) = *port.or_else(|| published.first())?;
+        if let Some(holder) = self.container_on(port, number).await {
             return Some(holder);
         }
         if !self.local {
             return None;
         }
-        Some(self.process_on(port).await)
+        Some(self.process_on(number).await)
     }
 
     /// A running container of any project that publishes the port.
-    async fn container_on(&self, port: u16) -> Option<Holder> {
-        let options = ListContainersOptionsBuilder::new().build();
-        let list = self.docker.list_containers(Some(options));
-        let containers = self.call("list containers", list).await.ok()?;
-        let publishes = |p: &PortSummary| p.public_port == Some(port);
-        let holder = containers
-            .into_iter()
-            .find(|c| c.ports.iter().flatten().any(publishes))?;
-        Some(Holder::container(port, &holder))
+    async fn container_on(&self, port: &Port, number: u16) -> Option<Holder> {
+        let bindings = self.published().await.ok()?;
+        let running = bindings.iter().filter(|binding| binding.running);
+        host_ports::binding(running, port, number).map(Holder::container)
     }
 
     /// The process of this machine that holds a port, or the container that it belongs to.

@@ -11,6 +11,9 @@ use declaration::PortBinding;
 use diagnostics::Result;
 use platform::labels;
 
+/// Address on the host, number, protocol.
+type Published = (String, u16, String);
+
 impl Engine {
     /// The host ports of all containers that run, or that are about to: created, or between two
     /// restarts. One that has ended holds nothing.
@@ -22,17 +25,19 @@ impl Engine {
         let list = self.docker.list_containers(Some(options));
         let containers = self.call("list containers", list).await?;
         let published = containers.iter().map(|container| async move {
-            let ports = match container.state {
+            let (ports, running) = match container.state {
                 Some(
                     ContainerSummaryStateEnum::CREATED | ContainerSummaryStateEnum::RESTARTING,
-                ) => self.bindings(container).await?,
-                _ => ports(container),
+                ) => (self.bindings(container).await?, false),
+                _ => (ports(container), true),
             };
-            let named = |(number, protocol)| PortBinding {
+            let named = |(host_ip, number, protocol)| PortBinding {
+                host_ip,
                 number,
                 protocol,
                 container: name(container),
                 project: project(container),
+                running,
             };
             Ok(ports.into_iter().map(named).collect::<Vec<_>>())
         });
@@ -40,7 +45,7 @@ impl Engine {
     }
 
     /// What a container that does not run publishes when it does.
-    async fn bindings(&self, container: &ContainerSummary) -> Result<Vec<(u16, String)>> {
+    async fn bindings(&self, container: &ContainerSummary) -> Result<Vec<Published>> {
         let id = container.id.as_deref().unwrap_or_default();
         let raw = self.inspect_raw(id).await?;
         let bindings = raw
@@ -48,27 +53,30 @@ impl Engine {
             .and_then(|config| config.port_bindings);
         let one = |(inside, on): (String, Option<Vec<bollard::models::PortBinding>>)| {
             let protocol = inside.rsplit_once('/').map_or("tcp", |(_, p)| p).to_owned();
-            let numbers = on.into_iter().flatten().filter_map(|b| b.host_port);
-            let numbers: Vec<u16> = numbers.filter_map(|n| n.parse().ok()).collect();
-            numbers.into_iter().map(move |n| (n, protocol.clone()))
+            on.into_iter().flatten().filter_map(move |binding| {
+                let number = binding.host_port?.parse().ok()?;
+                let host_ip = binding.host_ip.unwrap_or_default();
+                Some((host_ip, number, protocol.clone()))
+            })
         };
         Ok(bindings.into_iter().flatten().flat_map(one).collect())
     }
 }
 
 /// What a running container publishes.
-fn ports(container: &ContainerSummary) -> Vec<(u16, String)> {
+fn ports(container: &ContainerSummary) -> Vec<Published> {
     let ports = container.ports.iter().flatten();
     ports
         .filter_map(|port| {
             let protocol = port.typ.map(|typ| typ.to_string());
-            Some((port.public_port?, protocol.unwrap_or_default()))
+            let host_ip = port.ip.clone().unwrap_or_default();
+            Some((host_ip, port.public_port?, protocol.unwrap_or_default()))
         })
         .collect()
 }
 
 /// Without the leading slash.
-pub(super) fn name(container: &ContainerSummary) -> String {
+fn name(container: &ContainerSummary) -> String {
     let name = container.names.iter().flatten().next();
     name.map(|name| name.trim_start_matches('/').to_owned())
         .unwrap_or_default()

@@ -1,15 +1,11 @@
 //! Whether the host ports that a pipeline declares can be had.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
-};
+use std::io;
 
-use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
-
-use crate::{connect::Engine, ports::Holder, published};
-use declaration::Port;
+use crate::{connect::Engine, ports::Holder};
+use declaration::{Port, PortBinding};
 use diagnostics::Result;
+use platform::host_ports;
 
 /// Whose a host port is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +25,10 @@ impl Engine {
     /// # Errors
     /// Docker does not answer.
     pub async fn vacancies(&self, project: &str, wanted: &[&Port]) -> Result<Vec<Vacancy>> {
-        let options = ListContainersOptionsBuilder::new().build();
-        let list = self.docker.list_containers(Some(options));
-        let containers = self.call("list containers", list).await?;
+        let bindings = self.published().await?;
         let mut vacancies = Vec::new();
         for port in wanted {
-            vacancies.push(match among(&containers, project, port) {
+            vacancies.push(match among(&bindings, project, port) {
                 Some(vacancy) => vacancy,
                 None if self.local => match on_this_machine(port) {
                     Bound::Free => Vacancy::Free,
@@ -49,30 +43,13 @@ impl Engine {
 }
 
 /// A running container that publishes the port.
-fn among(containers: &[ContainerSummary], project: &str, port: &Port) -> Option<Vacancy> {
-    let wanted = port.host_port?;
-    let publishes = |c: &&ContainerSummary| {
-        c.ports.iter().flatten().any(|p| {
-            let protocol = p.typ.map(|t| t.to_string());
-            p.public_port == Some(wanted)
-                && protocol.is_none_or(|protocol| protocol == port.protocol)
-                && overlap(p.ip.as_deref().unwrap_or_default(), &port.host_ip)
-        })
-    };
-    let holder = containers.iter().find(publishes)?;
-    if published::project(holder).is_some_and(|owner| owner == project) {
-        return Some(Vacancy::Own(published::name(holder)));
+fn among(bindings: &[PortBinding], project: &str, port: &Port) -> Option<Vacancy> {
+    let running = bindings.iter().filter(|binding| binding.running);
+    let holder = host_ports::binding(running, port, port.host_port?)?;
+    if holder.project.as_deref() == Some(project) {
+        return Some(Vacancy::Own(holder.container.clone()));
     }
-    Some(Vacancy::Taken(Holder::container(wanted, holder)))
-}
-
-/// Whether two addresses of a host cannot both have one port.
-fn overlap(one: &str, other: &str) -> bool {
-    let all = |ip: &str| {
-        ip.parse::<IpAddr>()
-            .map_or(ip.is_empty(), |ip| ip.is_unspecified())
-    };
-    one == other || all(one) || all(other)
+    Some(Vacancy::Taken(Holder::container(holder)))
 }
 
 /// Whether a port can be bound on this machine.
@@ -88,13 +65,7 @@ fn on_this_machine(port: &Port) -> Bound {
     let Some(number) = port.host_port else {
         return Bound::Free;
     };
-    let ip = port.host_ip.parse();
-    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let bound = match port.protocol.as_str() {
-        "udp" => UdpSocket::bind((ip, number)).map(drop),
-        _ => TcpListener::bind((ip, number)).map(drop),
-    };
-    match bound {
+    match host_ports::try_bind(port, number) {
         Ok(()) => Bound::Free,
         // Below 1024 only Docker itself may tell.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Bound::Free,
@@ -105,10 +76,9 @@ fn on_this_machine(port: &Port) -> Bound {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{PortSummary, PortSummaryTypeEnum};
+    use std::net::TcpListener;
 
     use super::*;
-    use platform::labels;
 
     fn port(host_ip: &str, number: u16) -> Port {
         Port {
@@ -119,32 +89,21 @@ mod tests {
         }
     }
 
-    fn publishing(project: &str, ip: &str, number: u16) -> ContainerSummary {
-        ContainerSummary {
-            names: Some(vec!["/shop-web".to_owned()]),
-            labels: Some(
-                [
-                    (labels::PROJECT, project),
-                    (labels::NUMBER, "1"),
-                    (labels::COMPOSE_HASH, "0"),
-                ]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            ),
-            ports: Some(vec![PortSummary {
-                ip: Some(ip.to_owned()),
-                public_port: Some(number),
-                private_port: 80,
-                typ: Some(PortSummaryTypeEnum::TCP),
-            }]),
-            ..ContainerSummary::default()
+    fn publishing(running: bool) -> PortBinding {
+        PortBinding {
+            host_ip: "127.0.0.1".to_owned(),
+            number: 8080,
+            protocol: "tcp".to_owned(),
+            container: "shop-web".to_owned(),
+            project: Some("shop".to_owned()),
+            running,
         }
     }
 
     #[test]
     fn a_container_that_publishes_a_port_holds_it() {
-        let containers = [publishing("shop", "127.0.0.1", 8080)];
-        let found = |project, port| among(&containers, project, &port);
+        let bindings = [publishing(true)];
+        let found = |project, port| among(&bindings, project, &port);
         assert_eq!(
             found("shop", port("127.0.0.1", 8080)),
             Some(Vacancy::Own("shop-web".to_owned()))
@@ -158,9 +117,8 @@ mod tests {
             "set WEB_PORT; or stop the container shop-web of the project shop yourself, if nothing \
              needs it"
         );
-        let mut inherits = publishing("shop", "127.0.0.1", 8080);
-        let labels = inherits.labels.get_or_insert_default();
-        labels.retain(|name, _| name == labels::PROJECT);
+        let mut inherits = publishing(true);
+        inherits.project = None;
         let by_label = among(&[inherits], "shop", &port("127.0.0.1", 8080));
         let Some(Vacancy::Taken(holder)) = by_label else {
             panic!("taken by what only inherits a label");
@@ -168,6 +126,12 @@ mod tests {
         assert_eq!(holder.who, "the container shop-web");
         assert_eq!(found("other", port("127.0.0.2", 8080)), None);
         assert_eq!(found("other", port("127.0.0.1", 8081)), None);
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_holds_nothing_yet() {
+        let bindings = [publishing(false)];
+        assert_eq!(among(&bindings, "other", &port("127.0.0.1", 8080)), None);
     }
 
     #[test]

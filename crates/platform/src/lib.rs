@@ -2,7 +2,8 @@
 //! and addresses; what `up` would do and did. Docker is one implementation (crate `docker`).
 //!
 //! `container` and `labels`: what there is; `logs`: what it wrote; `plan`, `event` and `report`: what
-//! is to be done, is being done and was done; `question`: what only a service itself can answer.
+//! is to be done, is being done and was done; `question`: what only a service itself can answer;
+//! `host_ports`: who has a host port.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 mod container;
 mod event;
 mod graph;
+pub mod host_ports;
 pub mod labels;
 mod logs;
 mod plan;

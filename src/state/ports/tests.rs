@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use super::*;
 use declaration::testing::Place;
@@ -29,10 +29,12 @@ fn declared() -> Place {
 
 fn held(number: u16, project: &str) -> PortBinding {
     PortBinding {
+        host_ip: "127.0.0.1".to_owned(),
         number,
         protocol: "tcp".to_owned(),
         container: format!("{project}-db"),
         project: Some(project.to_owned()),
+        running: true,
     }
 }
 
@@ -155,6 +157,7 @@ fn two_projects_that_come_up_at_once_choose_different_ports() {
     assert_eq!(numbers(&chosen), [("BROKER_PORT", 29095)]);
     drop(first);
     fs::remove_file(staging.ports_path()).expect("there");
+    assert!(staging.reload().expect("readable"), "forgotten");
     assert_eq!(choose(&staging, &["broker"], &[]).expect("free"), []);
 }
 

@@ -16,6 +16,7 @@ pub use ports::{HostPorts, Set, VariablePort};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
 };
 
 use super::{
@@ -80,6 +81,8 @@ pub struct Source {
     ports_path: PathBuf,
     claims_dir: PathBuf,
     env: BTreeMap<String, String>,
+    /// As they were read last.
+    variable_files: RwLock<VariableFiles>,
     files: Vec<File>,
     tree: Node,
     secret_names: Vec<String>,
@@ -88,6 +91,36 @@ pub struct Source {
     /// Those of services that were named.
     activated: Vec<String>,
     invocation: Invocation,
+}
+
+/// What the two files of variables say.
+#[derive(PartialEq, Eq)]
+struct VariableFiles {
+    /// [`Source::env_path`].
+    env: BTreeMap<String, String>,
+    /// [`Source::ports_path`].
+    ports: BTreeMap<String, String>,
+}
+
+impl VariableFiles {
+    /// `env`: what the first of them says, where that is known.
+    fn read(
+        env_path: &Path,
+        ports_path: &Path,
+        outer: &BTreeMap<String, String>,
+        env: Option<BTreeMap<String, String>>,
+    ) -> Result<Self> {
+        let read = |path| Ok(dotenv::read(path, outer)?.unwrap_or_default());
+        let env = match env {
+            Some(env) => env,
+            None => read(env_path)?,
+        };
+        let ports = match ports_path == env_path {
+            true => env.clone(),
+            false => read(ports_path)?,
+        };
+        Ok(Self { env, ports })
+    }
 }
 
 /// Finds the declaration that `request` means, and parses it.
@@ -102,10 +135,12 @@ pub fn locate(request: &Request) -> Result<Source> {
     let early = env_file
         .clone()
         .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
-    let variables = match &early {
-        Some(path) => variables(path, &request.env)?,
-        None => request.env.clone(),
+    let early = match &early {
+        Some(path) => Some(dotenv::read(path, &request.env)?.unwrap_or_default()),
+        None => None,
     };
+    let mut variables = early.clone().unwrap_or_default();
+    variables.extend(request.env.clone());
     let project = project::name(request, &variables, &found)?;
     let state_dir = match &found.directory {
         Some(directory) => directory.clone(),
@@ -123,6 +158,8 @@ pub fn locate(request: &Request) -> Result<Source> {
         (Some(file), _) => ports::beside(file, &project),
         (None, Some(directory)) => ports::beside(&directory.join(".env"), &project),
     };
+    let env_path = env_file.clone().unwrap_or_else(|| state_dir.join(".env"));
+    let variable_files = VariableFiles::read(&env_path, &ports_path, &request.env, early)?;
     let user_state = files::user_state(&request.env);
     let secret_names =
         secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
@@ -134,7 +171,7 @@ pub fn locate(request: &Request) -> Result<Source> {
             directory: state_dir.clone(),
             env_file: env_file.as_deref().map(clean_path),
         },
-        env_path: env_file.unwrap_or_else(|| state_dir.join(".env")),
+        env_path,
         ports_path,
         // No project's name begins with a dot.
         claims_dir: user_state
@@ -142,6 +179,7 @@ pub fn locate(request: &Request) -> Result<Source> {
             .join(".ports"),
         state_dir,
         env: request.env.clone(),
+        variable_files: RwLock::new(variable_files),
         files: found.files,
         tree: found.tree,
         secret_names,
@@ -217,13 +255,21 @@ impl Source {
     /// # Errors
     /// Whatever is wrong with the declaration, missing secrets apart.
     pub fn volume_names(&self) -> Result<Vec<String>> {
-        let pipeline = self.resolve_without_secrets()?;
-        Ok(pipeline
-            .volumes
-            .into_iter()
-            .filter(|volume| !volume.external)
-            .map(|volume| volume.name)
-            .collect())
+        Ok(own_volumes(&self.resolve_without_secrets()?))
+    }
+
+    /// Reads the files of variables again, which are read once otherwise: after one was written, or
+    /// where another process may have written one. Whether they say something else now.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn reload(&self) -> Result<bool> {
+        let read = VariableFiles::read(&self.env_path, &self.ports_path, &self.env, None)?;
+        let files = self.variable_files.write();
+        let mut files = files.unwrap_or_else(PoisonError::into_inner);
+        let changed = *files != read;
+        *files = read;
+        Ok(changed)
     }
 
     /// The pipeline.
@@ -231,11 +277,11 @@ impl Source {
     /// # Errors
     /// Whatever is wrong with the declaration, and secrets that are set nowhere.
     pub fn resolve(&self) -> Result<Pipeline> {
-        let missing = self.missing_secrets()?;
+        let missing = self.missing_secrets();
         if !missing.is_empty() {
             return Err(self.lacking(&missing));
         }
-        self.read(self.variables()?)
+        self.read(self.variables())
     }
 
     /// The pipeline for taking it down: a secret that is set nowhere does not matter.
@@ -243,8 +289,8 @@ impl Source {
     /// # Errors
     /// Whatever else is wrong with the declaration.
     pub fn resolve_without_secrets(&self) -> Result<Pipeline> {
-        let missing = self.missing_secrets()?;
-        let mut variables = self.variables()?;
+        let missing = self.missing_secrets();
+        let mut variables = self.variables();
         for name in &missing {
             variables.insert(name.clone(), PLACEHOLDER.to_owned());
         }
@@ -256,10 +302,10 @@ impl Source {
     }
 
     /// Declared secrets without a value.
-    pub fn missing_secrets(&self) -> Result<Vec<String>> {
-        let variables = self.variables()?;
+    pub fn missing_secrets(&self) -> Vec<String> {
+        let variables = self.variables();
         let unset = |name: &&String| variables.get(*name).is_none_or(String::is_empty);
-        Ok(self.secret_names.iter().filter(unset).cloned().collect())
+        self.secret_names.iter().filter(unset).cloned().collect()
     }
 
     /// Whether the environment itself says something about a variable, be it that it is empty.
@@ -267,14 +313,22 @@ impl Source {
         self.env.contains_key(name)
     }
 
-    /// The environment over the project's ports over the file of variables, as they are now.
-    fn variables(&self) -> Result<BTreeMap<String, String>> {
-        let mut variables = variables(&self.env_path, &self.env)?;
-        let ports = dotenv::read(&self.ports_path, &self.env)?.unwrap_or_default();
-        let chosen = |name: &String| !self.env.contains_key(name);
-        variables.extend(ports.into_iter().filter(|(name, _)| chosen(name)));
+    /// The environment over the project's ports over the file of variables.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let files = self.variable_files.read();
+        let files = files.unwrap_or_else(PoisonError::into_inner);
+        let mut variables = files.env.clone();
+        variables.extend(files.ports.clone());
+        variables.extend(self.env.clone());
         variables.insert(project::VARIABLE.to_owned(), self.project.clone());
-        Ok(variables)
+        variables
+    }
+
+    /// Whether [`Self::ports_path`] sets a variable.
+    fn remembers(&self, variable: &str) -> bool {
+        let files = self.variable_files.read();
+        let files = files.unwrap_or_else(PoisonError::into_inner);
+        files.ports.contains_key(variable)
     }
 
     fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
@@ -327,11 +381,10 @@ fn named_profiles(request: &Request) -> Vec<String> {
     named.cloned().collect()
 }
 
-/// The environment's variables over those of a file.
-fn variables(path: &Path, env: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
-    let mut variables = dotenv::read(path, env)?.unwrap_or_default();
-    variables.extend(env.clone());
-    Ok(variables)
+/// Docker's names of the volumes that belong to the project.
+fn own_volumes(pipeline: &Pipeline) -> Vec<String> {
+    let own = pipeline.volumes.iter().filter(|volume| !volume.external);
+    own.map(|volume| volume.name.clone()).collect()
 }
 
 /// The one part of `x-caravan` that must be known before variables are replaced.

@@ -52,7 +52,7 @@ impl Source {
         {
             return None;
         }
-        let (ours, values) = (self.variables().ok()?, theirs.variables().ok()?);
+        let (ours, values) = (self.variables(), theirs.variables());
         let names = theirs.secret_names.iter().filter(|name| {
             let value = values.get(*name).filter(|value| !value.is_empty());
             value.is_some() && value != ours.get(*name)

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Source, dotenv};
+use super::{Source, own_volumes};
 use crate::{
     Pipeline, Port,
     interpolate::{self, Seen, Variables},
@@ -20,6 +20,21 @@ pub struct HostPorts {
     pub variable: Vec<VariablePort>,
     /// The declaration; each of the variables stands for a port that nothing else has in it.
     pub marked: Pipeline,
+    /// What stands for variables in it, those of services that are not active too.
+    marks: Vec<u16>,
+}
+
+impl HostPorts {
+    /// Docker's names of the volumes that belong to the project; None where a variable that stands
+    /// for a port may be part of one, so that the marked declaration does not tell.
+    pub fn volume_names(&self) -> Option<Vec<String>> {
+        let names = own_volumes(&self.marked);
+        let marked = |name: &String| {
+            let mut marks = self.marks.iter();
+            marks.any(|mark| name.contains(&mark.to_string()))
+        };
+        (!names.iter().any(marked)).then_some(names)
+    }
 }
 
 /// A host port that a variable with a default decides.
@@ -58,9 +73,9 @@ impl Source {
             !texts.iter().any(|text| text.contains(&mark))
         });
         let defaults = defaults(&texts);
-        let mut variables = self.variables()?;
+        let mut variables = self.variables();
         let set = variables.clone();
-        for name in self.missing_secrets()? {
+        for name in self.missing_secrets() {
             variables.insert(name, super::PLACEHOLDER.to_owned());
         }
         let mut by_mark = BTreeMap::new();
@@ -68,8 +83,10 @@ impl Source {
             variables.insert(variable.clone(), mark.to_string());
             by_mark.insert(mark, (variable, default));
         }
-        let marked = self.read(variables)?;
-        let remembered = dotenv::read(&self.ports_path, &self.env)?.unwrap_or_default();
+        // A fault is told of the declaration as it is: marks stand for numbers in its text.
+        let marked = self
+            .read(variables)
+            .map_err(|error| self.resolve_without_secrets().err().unwrap_or(error))?;
         let mut found = Vec::new();
         for service in &marked.services {
             for port in &service.ports {
@@ -86,7 +103,7 @@ impl Source {
                     set: match set.contains_key(variable) {
                         false => Set::Nowhere,
                         true if self.env.contains_key(variable) => Set::Elsewhere,
-                        true if remembered.contains_key(variable) => Set::Remembered,
+                        true if self.remembers(variable) => Set::Remembered,
                         true => Set::Elsewhere,
                     },
                 });
@@ -95,6 +112,7 @@ impl Source {
         Ok(HostPorts {
             variable: found,
             marked,
+            marks: by_mark.into_keys().collect(),
         })
     }
 }

@@ -150,3 +150,46 @@ fn an_unset_variable_stands_for_nothing_and_is_warned_of_once() {
     );
     assert_eq!(pipeline.services[1].image, "b");
 }
+
+#[test]
+fn files_of_variables_are_read_once() {
+    let place = Place::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\nservices: {web: {image: web, environment: {A: '${A}', P: '${P}'}}}",
+    );
+    place.write(".env", "A=1\n");
+    place.write(".env.shop2", "P=1\n");
+    let source = place.source();
+    let values = || {
+        let pipeline = source.resolve().expect("resolves");
+        let environment = &pipeline.services[0].environment;
+        (environment["A"].clone(), environment["P"].clone())
+    };
+    place.write(".env", "A=2\n");
+    place.write(".env.shop2", "P=2\n");
+    assert_eq!(values(), ("1".to_owned(), "1".to_owned()));
+    assert!(
+        source.reload().expect("readable"),
+        "they say something else"
+    );
+    assert_eq!(values(), ("2".to_owned(), "2".to_owned()));
+    assert!(!source.reload().expect("readable"), "nothing changed");
+}
+
+#[test]
+fn a_volume_named_after_a_port_is_not_named_by_the_marked_declaration() {
+    let place = Place::new();
+    let declared = |name: &str| {
+        format!(
+            "x-caravan: {{}}\nservices: {{db: {{image: db, ports: ['127.0.0.1:${{PORT:-5432}}:5432'], volumes: ['data:/d']}}}}\n\
+             volumes: {{data: {{name: '{name}'}}}}\n"
+        )
+    };
+    place.write("compose.yaml", &declared("mine"));
+    let ports = place.source().host_ports().expect("declared");
+    assert_eq!(ports.volume_names(), Some(vec!["mine".to_owned()]));
+    place.write("compose.yaml", &declared("mine-${PORT:-5432}"));
+    let ports = place.source().host_ports().expect("declared");
+    assert_eq!(ports.volume_names(), None);
+}

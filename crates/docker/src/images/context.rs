@@ -66,7 +66,7 @@ impl Context {
         };
         let dockerfile = dockerfile.unwrap_or(OWN_DOCKERFILE).to_owned();
         let ignore = match fs::read_to_string(build.context.join(".dockerignore")) {
-            Ok(text) => Ignore::parse(&text),
+            Ok(text) => Ignore::parse(&text).map_err(io::Error::other)?,
             Err(error) if error.kind() == ErrorKind::NotFound => Ignore::default(),
             Err(error) => return Err(error),
         };

@@ -1,5 +1,10 @@
 //! `.dockerignore`: which paths of a build context stay at home. The last pattern that fits a path,
 //! or a directory above it, decides; `!` lets it in again.
+//!
+//! Patterns become regular expressions, as in Docker's own matcher (moby/patternmatcher), so that
+//! matching takes time linear in the path's length.
+
+use regex::Regex;
 
 /// The patterns of one file.
 #[derive(Debug, Default)]
@@ -7,20 +12,23 @@ pub(super) struct Ignore(Vec<Pattern>);
 
 #[derive(Debug)]
 struct Pattern {
-    /// `**` stands for any number of them.
-    parts: Vec<String>,
+    /// Of the path, or of the path and anything below it.
+    path: Regex,
     exception: bool,
 }
 
 impl Ignore {
-    pub(super) fn parse(text: &str) -> Self {
-        Self(text.lines().filter_map(Pattern::parse).collect())
+    /// # Errors
+    /// A pattern that is too long to be compiled.
+    pub(super) fn parse(text: &str) -> Result<Self, regex::Error> {
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
+        let patterns = lines.filter_map(|line| Pattern::parse(line).transpose());
+        patterns.collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether a path, relative to the context and with slashes, is left out.
     pub(super) fn leaves_out(&self, path: &str) -> bool {
-        let path: Vec<&str> = path.split('/').collect();
-        let last = self.0.iter().rfind(|pattern| pattern.fits(&path));
+        let last = self.0.iter().rfind(|pattern| pattern.path.is_match(path));
         last.is_some_and(|pattern| !pattern.exception)
     }
 
@@ -31,95 +39,144 @@ impl Ignore {
 }
 
 impl Pattern {
-    fn parse(line: &str) -> Option<Self> {
+    /// None for a line without a pattern.
+    fn parse(line: &str) -> Result<Option<Self>, regex::Error> {
         if line.starts_with('#') {
-            return None;
+            return Ok(None);
         }
         let line = line.trim();
         let (line, exception) = match line.strip_prefix('!') {
             Some(rest) => (rest.trim(), true),
             None => (line, false),
         };
-        let mut parts: Vec<String> = Vec::new();
-        for part in line.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop()),
-                part => parts.push(part.to_owned()),
-            }
+        let pattern = clean(line);
+        if pattern.is_empty() {
+            return Ok(None);
         }
-        (!parts.is_empty()).then_some(Self { parts, exception })
-    }
-
-    fn fits(&self, path: &[&str]) -> bool {
-        fits(&self.parts, path)
+        let path = Regex::new(&format!(r"(?s)\A(?:{})(?:/.*)?\z", expression(&pattern)))?;
+        Ok(Some(Self { path, exception }))
     }
 }
 
-/// Whether the pattern is used up by the path or by a directory above it.
-fn fits(pattern: &[String], path: &[&str]) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, _) => true,
-        (Some((first, rest)), Some(_)) if first == "**" => {
-            // What ends so means what lies below, at least one step.
-            let least = usize::from(rest.is_empty());
-            (least..=path.len()).any(|steps| fits(rest, &path[steps..]))
+/// A pattern relative to the context, without empty parts, `.` and `..`.
+fn clean(line: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in line.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
-        (Some((first, rest)), Some((name, below))) => {
-            let (first, name): (Vec<char>, Vec<char>) =
-                (first.chars().collect(), name.chars().collect());
-            glob(&first, &name) && fits(rest, below)
-        }
-        (Some(_), None) => false,
     }
+    parts.join("/")
 }
 
-/// `*`, `?`, `[a-z]`, `[^a]` and `\x`, within one name.
-fn glob(pattern: &[char], name: &[char]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        (['*', rest @ ..], _) => (0..=name.len()).any(|n| glob(rest, &name[n..])),
-        (['?', rest @ ..], [_, name @ ..]) => glob(rest, name),
-        (['[', rest @ ..], [c, name @ ..]) => match rest.iter().position(|c| *c == ']') {
-            Some(end) => class(&rest[..end], *c) && glob(&rest[end + 1..], name),
-            None => *c == '[' && glob(rest, name),
-        },
-        (['\\', escaped, rest @ ..], [c, name @ ..]) => escaped == c && glob(rest, name),
-        ([plain, rest @ ..], [c, name @ ..]) => plain == c && glob(rest, name),
-        (_, []) | ([], _) => false,
+/// The regular expression of a pattern: `*`, `?`, `[a-z]`, `[^a]` and `\x` within one name, `**` for
+/// any number of directories.
+fn expression(pattern: &str) -> String {
+    // What begins with `**` and has no other wildcard is the end of a path: `**.log` fits `a/b.log`.
+    if let Some(end) = pattern.strip_prefix("**")
+        && !end.starts_with('/')
+        && !end.contains(['*', '?', '[', ']', '\\'])
+    {
+        return format!(".*{}", regex::escape(end));
     }
+    let mut expression = String::new();
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '*' if rest.as_str().starts_with('*') => {
+                rest.next();
+                if rest.as_str().starts_with('/') {
+                    rest.next();
+                }
+                expression += match rest.as_str() {
+                    "" => ".*",
+                    _ => "(?:.*/)?",
+                };
+            }
+            '*' => expression += "[^/]*",
+            '?' => expression += "[^/]",
+            '[' => match Class::parse(rest.as_str()) {
+                Some((class, after)) => {
+                    expression += &class.expression();
+                    rest = after.chars();
+                }
+                None => expression += r"\[",
+            },
+            '\\' => literal(&mut expression, rest.next().unwrap_or('\\')),
+            c => literal(&mut expression, c),
+        }
+    }
+    expression
 }
 
-/// What stands between the brackets.
-fn class(members: &[char], c: char) -> bool {
-    let (members, negated) = match members {
-        ['^', rest @ ..] => (rest, true),
-        members => (members, false),
-    };
-    let mut members = members;
-    let mut found = false;
-    while let [first, rest @ ..] = members {
-        members = match rest {
-            ['-', last, rest @ ..] => {
-                found |= (*first..=*last).contains(&c);
-                rest
-            }
-            rest => {
-                found |= *first == c;
-                rest
-            }
+fn literal(expression: &mut String, c: char) {
+    *expression += &regex::escape(c.encode_utf8(&mut [0; 4]));
+}
+
+/// What stands between brackets: one of these characters, or none of them.
+struct Class {
+    ranges: Vec<(char, char)>,
+    negated: bool,
+}
+
+impl Class {
+    /// The class, and the text after its `]`; None where it has none.
+    fn parse(text: &str) -> Option<(Self, &str)> {
+        let (text, negated) = match text.strip_prefix('^') {
+            Some(text) => (text, true),
+            None => (text, false),
         };
+        let mut ranges = Vec::new();
+        let mut rest = text.chars();
+        loop {
+            let first = match rest.next()? {
+                ']' => return Some((Self { ranges, negated }, rest.as_str())),
+                '\\' => rest.next()?,
+                c => c,
+            };
+            let mut ahead = rest.clone();
+            let last = match (ahead.next(), ahead.next()) {
+                (Some('-'), Some('\\')) => ahead.next()?,
+                (Some('-'), Some(last)) if last != ']' => last,
+                _ => {
+                    ranges.push((first, first));
+                    continue;
+                }
+            };
+            rest = ahead;
+            ranges.push((first, last));
+        }
     }
-    found != negated
+
+    /// Never the slash, which is between names.
+    fn expression(&self) -> String {
+        let mut members = String::new();
+        for (first, last) in self.ranges.iter().filter(|(first, last)| first <= last) {
+            let (first, last) = (u32::from(*first), u32::from(*last));
+            members += &format!(r"\x{{{first:X}}}-\x{{{last:X}}}");
+        }
+        match (members.is_empty(), self.negated) {
+            (false, false) => format!("[{members}&&[^/]]"),
+            (false, true) => format!("[^{members}/]"),
+            (true, false) => r"[^\s\S]".to_owned(),
+            (true, true) => "[^/]".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parsed(text: &str) -> Ignore {
+        Ignore::parse(text).expect("compiles")
+    }
+
     #[test]
     fn as_docker_reads_it() {
-        let ignore = Ignore::parse(
+        let ignore = parsed(
             "# a comment\n\n*.log\n/build/\nsrc/**/tmp\n**/*.py[co]\ndocs\n!docs/README.md\n\
              temp?\n./a/../cache\n",
         );
@@ -154,16 +211,63 @@ mod tests {
 
     #[test]
     fn all_but_some() {
-        let ignore = Ignore::parse("**\n!app\n!*.txt\n");
+        let ignore = parsed("**\n!app\n!*.txt\n");
         assert!(ignore.leaves_out("x") && ignore.leaves_out("x/y"));
         assert!(!ignore.leaves_out("app/a/b") && !ignore.leaves_out("a.txt"));
-        assert!(!Ignore::parse("").leaves_out("x"));
-        assert!(Ignore::parse("*").leaves_out("x/y"));
+        assert!(!parsed("").leaves_out("x"));
+        assert!(parsed("*").leaves_out("x/y"));
     }
 
     #[test]
     fn what_lies_below_is_not_the_directory() {
-        let ignore = Ignore::parse("dist/**");
+        let ignore = parsed("dist/**");
         assert!(!ignore.leaves_out("dist") && ignore.leaves_out("dist/a/b"));
+    }
+
+    #[test]
+    fn stars_and_brackets_as_in_dockers_matcher() {
+        for (pattern, path, fits) in [
+            ("**.log", "a/b.log", true),
+            ("**.log", "a/b.log/c", true),
+            ("**.log", "a/b.txt", false),
+            ("a**", "ab/c", true),
+            ("x/a**b", "x/ab", true),
+            ("x/a**b", "x/ac/b", true),
+            ("x/a**b", "x/acb", false),
+            ("**/", "a/b", true),
+            ("**/c/**", "a/c/d", true),
+            ("**/c/**", "a/c", false),
+            ("a?c", "a/c", false),
+            ("[^a]", "/", false),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            (r"[\]-]x", "]x", true),
+            (r"[\]-]x", "-x", true),
+            ("[z-a]", "b", false),
+            ("a.b+", "a.b+", true),
+            ("a.b+", "aXbb", false),
+            (r"\*", "*", true),
+            (r"\*", "a", false),
+            ("[a", "[a", true),
+            ("é?", "éß", true),
+        ] {
+            let ignore = parsed(pattern);
+            assert_eq!(ignore.leaves_out(path), fits, "{pattern} {path}");
+        }
+        assert!(parsed("\u{feff}a").leaves_out("a"));
+    }
+
+    /// Trying every length of every `*` in turn would take longer than the universe is old: this test
+    /// fails by never ending.
+    #[test]
+    fn many_stars_take_linear_time() {
+        let name = "a".repeat(200);
+        let ignore = parsed(&format!("{}b", "*a".repeat(60)));
+        assert!(!ignore.leaves_out(&name));
+        assert!(ignore.leaves_out(&format!("{name}b")));
+        let deep = "a/".repeat(200);
+        let ignore = parsed(&format!("{}b", "**/a/".repeat(60)));
+        assert!(!ignore.leaves_out(&format!("{deep}c")));
+        assert!(ignore.leaves_out(&format!("{deep}b")));
     }
 }

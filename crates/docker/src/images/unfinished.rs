@@ -1,61 +1,57 @@
 //! A file that has its name only once it is complete.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process,
 };
 
 use diagnostics::{Error, Kind, Result};
+use tempfile::NamedTempFile;
 
 /// A file under another name until it is complete; one that never is goes away with this.
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
-    temporary: PathBuf,
-    file: fs::File,
+    file: NamedTempFile,
 }
 
 impl Unfinished {
     /// # Errors
     /// It cannot be made there.
     pub fn create(path: &Path) -> Result<Self> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", process::id()));
-        let temporary = PathBuf::from(temporary);
         if path.is_dir() {
             let what = format!("{} is a directory", path.display());
             let hint = format!("caravan images save {}", path.join("images.tar").display());
             return Err(Error::new(Kind::Usage, what).hint(hint));
         }
-        let created = fs::File::create_new(&temporary);
+        let created = tempfile::Builder::new()
+            .prefix(path.file_name().unwrap_or_default())
+            .suffix(".tmp")
+            // As any file: less what the umask takes.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(path.parent().unwrap_or(path));
         let file = created.map_err(|e| {
             Error::new(Kind::Usage, format!("cannot write {}", path.display()))
                 .because(e.to_string())
         })?;
         Ok(Self {
             path: path.to_path_buf(),
-            temporary,
             file,
         })
     }
 
     /// What is to be written to.
     pub fn file(&self) -> io::Result<fs::File> {
-        self.file.try_clone()
+        self.file.as_file().try_clone()
     }
 
     /// Gives it its name.
     pub fn finish(self) -> io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.temporary, &self.path)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Under its own name by now, or of no use to anybody.
-        drop(fs::remove_file(&self.temporary));
+        self.file.as_file().sync_all()?;
+        self.file.persist(self.path)?;
+        Ok(())
     }
 }
 

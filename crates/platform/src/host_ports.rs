@@ -1,0 +1,86 @@
+//! Who has a host port: the one rule that `up`, its preview, `doctor` and the texts of failures
+//! share.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
+};
+
+use declaration::{Port, PortBinding};
+
+/// The container that has `number` where `port` would be published; of several, the first.
+pub fn binding<'a>(
+    bindings: impl IntoIterator<Item = &'a PortBinding>,
+    port: &Port,
+    number: u16,
+) -> Option<&'a PortBinding> {
+    bindings.into_iter().find(|binding| {
+        binding.number == number
+            && binding.protocol == port.protocol
+            && overlap(&binding.host_ip, &port.host_ip)
+    })
+}
+
+/// Binds `number` on this host where `port` would be published, and releases it.
+///
+/// # Errors
+/// `AddrInUse`: something listens there. Others say nothing about that: an address that this host
+/// does not have, a port below 1024.
+pub fn try_bind(port: &Port, number: u16) -> io::Result<()> {
+    let ip = port.host_ip.parse();
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    match port.protocol.as_str() {
+        "udp" => UdpSocket::bind((ip, number)).map(drop),
+        _ => TcpListener::bind((ip, number)).map(drop),
+    }
+}
+
+/// Whether two addresses of a host cannot both have one port.
+fn overlap(one: &str, other: &str) -> bool {
+    let all = |ip: &str| {
+        ip.parse::<IpAddr>()
+            .map_or(ip.is_empty(), |ip| ip.is_unspecified())
+    };
+    one == other || all(one) || all(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(host_ip: &str, protocol: &str) -> Port {
+        Port {
+            host_ip: host_ip.to_owned(),
+            host_port: Some(8080),
+            container_port: 80,
+            protocol: protocol.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_binding_has_its_port_of_one_protocol_where_addresses_overlap() {
+        let bindings = [PortBinding {
+            host_ip: "127.0.0.1".to_owned(),
+            number: 8080,
+            protocol: "tcp".to_owned(),
+            container: "shop-web".to_owned(),
+            project: None,
+            running: true,
+        }];
+        let has = |port: &Port, number| binding(&bindings, port, number).is_some();
+        assert!(has(&port("127.0.0.1", "tcp"), 8080));
+        assert!(has(&port("0.0.0.0", "tcp"), 8080) && has(&port("", "tcp"), 8080));
+        assert!(!has(&port("127.0.0.2", "tcp"), 8080));
+        assert!(!has(&port("127.0.0.1", "udp"), 8080));
+        assert!(!has(&port("127.0.0.1", "tcp"), 8081));
+    }
+
+    #[test]
+    fn a_listener_holds_its_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let number = listener.local_addr().expect("bound").port();
+        let error = try_bind(&port("127.0.0.1", "tcp"), number).expect_err("in use");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        try_bind(&port("127.0.0.1", "udp"), number).expect("another protocol");
+    }
+}
