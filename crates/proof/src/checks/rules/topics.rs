@@ -1,9 +1,13 @@
-//! Topics: they exist, with their partitions, copies and settings, and no others do.
+//! Topics: they exist with their partitions, replicas and settings, and no others do.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{broker::Broker, check::Check, facts::Facts, finding::Outcome, ids};
-use crate::dead_letters::journal_of;
+use crate::{
+    checks::{
+        check::Check, context::CheckContext, finding::Outcome, ids, observe::ObservationCache,
+    },
+    dead_letters::journal_of,
+};
 use declaration::{Effect, Pipeline, Topic};
 use kafka::{admin::TopicSettings, topics::TopicState};
 
@@ -13,86 +17,116 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     }
     let topics = pipeline.topics.iter();
     let declared = topics.flat_map(|topic| of_topic(pipeline, topic));
-    let undeclared = async |facts: &Facts<'_>| undeclared(facts).await;
-    let undeclared = Check::new("topics.undeclared", "none but those declared", undeclared);
+    let undeclared = async |context: &CheckContext<'_>| match context.observed.broker().await {
+        Err(why) => Outcome::fail(why),
+        Ok(broker) => judge_undeclared(context.pipeline, &broker.topics),
+    };
+    let id = ids::UNDECLARED_TOPICS.id();
+    let undeclared = Check::new(id, "none but those declared", undeclared);
     declared
-        .chain([undeclared.warning().needs([ids::KAFKA])])
+        .chain([undeclared.warning().needs(ids::kafka(pipeline))])
         .collect()
 }
 
 fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Vec<Check<'a>> {
-    let there = async move |facts: &Facts<'_>| match broker(facts).await {
-        Err(why) => Outcome::fail(why),
-        Ok(broker) if broker.topics.contains_key(&topic.name) => Outcome::pass("there"),
-        Ok(_) => Outcome::fail("missing").hint(facts.command(&make(pipeline))),
-    };
-    let partitions = async move |facts: &Facts<'_>| {
-        let state = broker(facts).await.map(|b| b.topics.get(&topic.name));
-        match state {
+    let id = ids::topic(pipeline, &topic.name);
+    let exists = id.clone().map(|id| {
+        let exists = async move |context: &CheckContext<'_>| match context.observed.broker().await {
+            Err(why) => Outcome::fail(why),
+            Ok(broker) if broker.topics.contains_key(&topic.name) => Outcome::pass("there"),
+            Ok(_) => Outcome::fail("missing").hint(context.command(&create(pipeline))),
+        };
+        Check::new(id, "exists", exists)
+            .needs(ids::kafka(pipeline))
+            .explained_by(ids::makers(pipeline, Effect::Topics))
+    });
+    let others = [partitions(topic), replicated(topic)]
+        .into_iter()
+        .chain(retention(topic))
+        .chain(min_insync(topic));
+    let others = others.map(|check| check.needs(id.clone()));
+    exists.into_iter().chain(others).collect()
+}
+
+fn partitions(topic: &Topic) -> Check<'_> {
+    let partitions =
+        async move |context: &CheckContext<'_>| match state(&context.observed, topic).await {
             Err(why) => Outcome::fail(why),
             Ok(None) => Outcome::fail("missing"),
-            Ok(Some(state)) => judge(topic, state, &facts.command(&make(pipeline))),
-        }
-    };
-    let exists = ids::topic(&topic.name);
+            Ok(Some(state)) => {
+                let create = context.command(&create(context.pipeline));
+                judge_partitions(topic, state, &create)
+            }
+        };
     let expected = match topic.partitions {
         1 => "1 partition".to_owned(),
         n => format!("{n} partitions"),
     };
-    let named = |aspect: &str| format!("topics.{}.{aspect}", topic.name);
-    let mut checks = vec![
-        Check::new(&exists, "exists", there)
-            .needs([ids::KAFKA])
-            .follows(ids::makers(pipeline, Effect::Topics)),
-        Check::new(named("partitions"), expected, partitions).needs([&exists]),
-    ];
-    let replicated = async move |facts: &Facts<'_>| match broker(facts).await {
-        Err(why) => Outcome::fail(why),
-        Ok(broker) => match broker.topics.get(&topic.name) {
-            None => Outcome::fail("missing"),
-            Some(state) => judge_copies(topic, state).hint(match state.behind.is_empty() {
-                false => facts.command("status"),
+    Check::new(ids::PARTITIONS.of(&topic.name), expected, partitions)
+}
+
+fn replicated(topic: &Topic) -> Check<'_> {
+    let replicated =
+        async move |context: &CheckContext<'_>| match state(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(None) => Outcome::fail("missing"),
+            Ok(Some(state)) => judge_copies(topic, state).hint(match state.behind.is_empty() {
+                false => context.command("status"),
                 true => format!("declare replication: {}, or reassign it", state.replicas),
             }),
-        },
-    };
+        };
     let expected = match topic.replication {
         None => "every copy in sync".to_owned(),
         Some(n) => format!("{}, in sync", copies(n)),
     };
-    checks.push(Check::new(named("replicated"), expected, replicated).needs([&exists]));
-    if let Some(declared) = topic.retention {
-        let retention = async move |facts: &Facts<'_>| match settings(facts, topic).await {
-            Err(why) => Outcome::fail(why),
-            Ok(is) => judge_retention(declared, is.retention).hint(facts.command(&make(pipeline))),
-        };
-        let expected = kept(Some(declared));
-        checks.push(Check::new(named("retention"), expected, retention).needs([&exists]));
-    }
-    if let Some(declared) = topic.min_insync {
-        let min_insync = async move |facts: &Facts<'_>| match settings(facts, topic).await {
-            Err(why) => Outcome::fail(why),
-            Ok(is) => match is.min_insync {
-                Some(n) if n == i64::from(declared) => Outcome::pass(n.to_string()),
-                Some(n) => Outcome::fail(n.to_string())
-                    .hint(format!("declare min-insync: {n}, or alter it")),
-                None => Outcome::fail("the broker does not tell"),
-            },
-        };
-        let expected = format!("min.insync.replicas {declared}");
-        checks.push(Check::new(named("min-insync"), expected, min_insync).needs([exists]));
-    }
-    checks
+    Check::new(ids::REPLICATED.of(&topic.name), expected, replicated)
 }
 
-async fn settings(facts: &Facts<'_>, topic: &Topic) -> Result<TopicSettings, String> {
-    let settings = facts
-        .topic_settings()
-        .await
-        .as_ref()
-        .map_err(Clone::clone)?;
+fn retention(topic: &Topic) -> Option<Check<'_>> {
+    let declared = topic.retention?;
+    let retention =
+        async move |context: &CheckContext<'_>| match settings(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(is) => judge_retention(declared, is.retention)
+                .hint(context.command(&create(context.pipeline))),
+        };
+    let id = ids::RETENTION.of(&topic.name);
+    Some(Check::new(id, kept(Some(declared)), retention))
+}
+
+fn min_insync(topic: &Topic) -> Option<Check<'_>> {
+    let declared = topic.min_insync?;
+    let min_insync =
+        async move |context: &CheckContext<'_>| match settings(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(is) => judge_min_insync(declared, is.min_insync),
+        };
+    let id = ids::MIN_INSYNC.of(&topic.name);
+    let expected = format!("min.insync.replicas {declared}");
+    Some(Check::new(id, expected, min_insync))
+}
+
+async fn state<'a>(
+    observed: &'a ObservationCache<'_>,
+    topic: &Topic,
+) -> Result<Option<&'a TopicState>, String> {
+    Ok(observed.broker().await?.topics.get(&topic.name))
+}
+
+async fn settings(observed: &ObservationCache<'_>, topic: &Topic) -> Result<TopicSettings, String> {
+    let settings = observed.topic_settings().await?;
     let of_topic = settings.get(&topic.name).copied();
     of_topic.ok_or_else(|| "the broker tells nothing of its settings".to_owned())
+}
+
+fn judge_min_insync(declared: i32, is: Option<i64>) -> Outcome {
+    match is {
+        Some(n) if n == i64::from(declared) => Outcome::pass(n.to_string()),
+        Some(n) => {
+            Outcome::fail(n.to_string()).hint(format!("declare min-insync: {n}, or alter it"))
+        }
+        None => Outcome::fail("the broker does not tell"),
+    }
 }
 
 fn judge_copies(topic: &Topic, state: &TopicState) -> Outcome {
@@ -115,7 +149,7 @@ fn copies(n: i32) -> String {
     }
 }
 
-/// Events that are gone too early cannot be replayed; ones that stay are worth a word.
+/// A record that is deleted too early cannot be replayed; one that is kept longer is worth a warning.
 fn judge_retention(declared: Duration, is: Option<Duration>) -> Outcome {
     match is {
         Some(is) if is == declared => Outcome::pass(kept(Some(is))),
@@ -131,20 +165,14 @@ fn kept(retention: Option<Duration>) -> String {
     }
 }
 
-/// Topics that nothing declares: misspelt ones, mostly, which somebody writes to.
-async fn undeclared(facts: &Facts<'_>) -> Outcome {
-    let broker = match broker(facts).await {
-        Ok(broker) => broker,
-        Err(why) => return Outcome::fail(why),
-    };
-    let pipeline = facts.pipeline;
+/// No topics exist but the declared ones. Others are mostly misspelt names that a client writes to.
+fn judge_undeclared(pipeline: &Pipeline, topics: &BTreeMap<String, TopicState>) -> Outcome {
     let journal = pipeline.dead_letters.as_deref().map(journal_of);
     let known = |name: &str| {
         let internal = name.starts_with("__");
         internal || pipeline.topic(name).is_some() || journal.as_deref() == Some(name)
     };
-    let names = broker.topics.keys().filter(|name| !known(name));
-    let names: Vec<_> = names.cloned().collect();
+    let names: Vec<_> = topics.keys().filter(|name| !known(name)).cloned().collect();
     match names.len() {
         0 => Outcome::pass("none"),
         n => Outcome::warn(n.to_string())
@@ -153,11 +181,7 @@ async fn undeclared(facts: &Facts<'_>) -> Outcome {
     }
 }
 
-async fn broker<'a>(facts: &'a Facts<'_>) -> Result<&'a Broker, String> {
-    facts.broker().await.as_ref().map_err(Clone::clone)
-}
-
-fn judge(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
+fn judge_partitions(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
     if !state.leaderless.is_empty() {
         let partitions: Vec<_> = state.leaderless.iter().map(i32::to_string).collect();
         let seen = format!("no leader for partition {}", partitions.join(", "));
@@ -173,8 +197,8 @@ fn judge(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
     }
 }
 
-/// The command that makes the topics.
-pub(super) fn make(pipeline: &Pipeline) -> String {
+/// The command, after `caravan`, that creates the topics.
+pub(super) fn create(pipeline: &Pipeline) -> String {
     let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
     match pipeline.services.iter().find(|s| creates(s.effect)) {
         Some(service) => format!("up {}", service.name),
@@ -209,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_as_many_as_declared_and_in_sync() {
+    fn replicas_are_as_many_as_declared_and_in_sync() {
         assert_eq!(copied(None, 1, &[]), Status::Pass);
         assert_eq!(copied(Some(3), 3, &[]), Status::Pass);
         assert_eq!(copied(Some(3), 1, &[]), Status::Fail);
@@ -217,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_go_too_early_are_worse_than_ones_that_stay() {
+    fn a_shorter_retention_fails_and_a_longer_one_warns() {
         let day = Duration::from_secs(86_400);
         let judged = |is| judge_retention(day, is).status;
         assert_eq!(judged(Some(day)), Status::Pass);
