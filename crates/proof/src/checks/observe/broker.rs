@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ObservationError;
 use declaration::{Group, Pipeline, Service};
 use diagnostics::Result;
 use kafka::{
@@ -14,18 +15,19 @@ use kafka::{
 pub(crate) struct Broker {
     pub(crate) kafka: Kafka,
     pub(crate) topics: BTreeMap<String, TopicState>,
-    offsets: BTreeMap<Group, Result<GroupOffsets, String>>,
+    offsets: BTreeMap<Group, Result<GroupOffsets, ObservationError>>,
 }
 
 impl Broker {
-    pub(crate) async fn connect(pipeline: &Pipeline) -> Result<Self, String> {
+    pub(crate) async fn connect(pipeline: &Pipeline) -> Result<Self, ObservationError> {
         let Some(endpoint) = &pipeline.kafka else {
-            return Err("the declaration does not say where Kafka is".to_owned());
+            return Err(ObservationError::NoAddress("Kafka"));
         };
         let kafka = Kafka::connect(&endpoint.address).await?;
         let mut offsets = BTreeMap::new();
         for group in pipeline.services.iter().filter_map(|s| s.group.as_ref()) {
-            offsets.insert(group.clone(), kafka.declared_group(group).await);
+            let of_group = kafka.declared_group(group).await;
+            offsets.insert(group.clone(), of_group.map_err(ObservationError::from));
         }
         let topics = kafka.topics().await?;
         Ok(Self {
@@ -50,10 +52,10 @@ impl Broker {
     }
 
     /// The offsets that a service's group has committed by now.
-    pub(crate) async fn committed(&self, service: &Service) -> Result<Offsets, String> {
+    pub(crate) async fn committed(&self, service: &Service) -> Result<Offsets, ObservationError> {
         let group = service.group.as_ref();
         match group.and_then(|group| self.offsets.get(group)) {
-            Some(Ok(offsets)) => offsets.committed(&self.consumed(service)).await,
+            Some(Ok(offsets)) => Ok(offsets.committed(&self.consumed(service)).await?),
             Some(Err(why)) => Err(why.clone()),
             None => Ok(Offsets::new()),
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::broker::Broker;
+use super::{ObservationError, broker::Broker};
 use crate::dead_letters::{
     DeadLetters, Selection,
     survey::{Request, Survey},
@@ -12,7 +12,10 @@ use declaration::Pipeline;
 /// The time limit for reading dead letters. Of a larger topic a part is read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn survey(pipeline: &Pipeline, broker: &Broker) -> Result<Survey, String> {
+pub(crate) async fn survey(
+    pipeline: &Pipeline,
+    broker: &Broker,
+) -> Result<Survey, ObservationError> {
     let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
     let letters = DeadLetters::with(pipeline, kafka, topics).await;
     let request = Request {
@@ -21,8 +24,8 @@ pub(crate) async fn survey(pipeline: &Pipeline, broker: &Broker) -> Result<Surve
         patience: PATIENCE,
     };
     let survey = letters
-        .map_err(|e| e.to_string())?
+        .map_err(ObservationError::DeadLetters)?
         .survey(request, Arc::new(|_| {}))
         .await;
-    survey.map_err(|e| e.to_string())
+    survey.map_err(ObservationError::DeadLetters)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{ObservationCache, broker::Broker};
+use super::{ObservationCache, ObservationError, broker::Broker};
 use crate::{
     checks::effect_tables::EffectTables,
     dead_letters::{Letter, Place},
@@ -54,7 +54,7 @@ pub(crate) async fn observe(
     observed: &ObservationCache<'_>,
     service: &Service,
     tables: &EffectTables<'_>,
-) -> Result<Effects, String> {
+) -> Result<Effects, ObservationError> {
     let broker = observed.broker().await?;
     let groups = observed.groups().await?;
     let (earliest, _) = groups.ends()?;
@@ -102,7 +102,7 @@ async fn read(
     broker: &Broker,
     span: Span,
     correlation: &Correlation,
-) -> Result<Vec<Committed>, String> {
+) -> Result<Vec<Committed>, ObservationError> {
     let correlation = correlation.clone();
     let each = move |records: &mut Vec<Committed>, message: &BorrowedMessage<'_>| {
         if !is_synthetic(message.headers()) {
@@ -150,7 +150,7 @@ async fn any_row(
     postgres: &Postgres,
     tables: &[&Table],
     record: &Committed,
-) -> Result<bool, String> {
+) -> Result<bool, ObservationError> {
     for table in tables {
         for id in &record.ids {
             match postgres
@@ -159,7 +159,10 @@ async fn any_row(
             {
                 Lookup::Rows(rows) if rows.count > 0 => return Ok(true),
                 Lookup::Rows(_) | Lookup::NotAnId => {}
-                Lookup::Refused(why) => return Err(format!("{}: {why}", table.name)),
+                Lookup::Refused(why) => {
+                    let why = format!("{}: {why}", table.name);
+                    return Err(ObservationError::Client(why));
+                }
             }
         }
     }

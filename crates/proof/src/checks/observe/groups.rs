@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::broker::Broker;
+use super::{ObservationError, broker::Broker};
 use declaration::{Group, Pipeline, Service};
 use diagnostics::Result;
 use kafka::{
@@ -26,11 +26,11 @@ const PAUSE: Duration = Duration::from_millis(150);
 
 /// The declared groups in Kafka, once they have settled.
 pub(crate) struct Groups {
-    states: Result<Vec<GroupState>, String>,
-    earliest: Result<Offsets, String>,
-    latest: Result<Offsets, String>,
+    states: Result<Vec<GroupState>, ObservationError>,
+    earliest: Result<Offsets, ObservationError>,
+    latest: Result<Offsets, ObservationError>,
     /// What each group has committed, by service.
-    committed: BTreeMap<String, Result<Offsets, String>>,
+    committed: BTreeMap<String, Result<Offsets, ObservationError>>,
     /// When `latest` and `committed` were requested.
     pub(crate) at: Instant,
 }
@@ -62,34 +62,36 @@ impl Groups {
             .collect();
         let states = match states {
             Ok(states) => settled(broker, states, &workers).await,
-            Err(why) => Err(why),
+            Err(why) => Err(why.into()),
         };
         let names = services.iter().map(|s| s.name.clone());
         Self {
             states,
-            earliest,
-            latest,
+            earliest: earliest.map_err(ObservationError::from),
+            latest: latest.map_err(ObservationError::from),
             committed: names.zip(committed).collect(),
             at,
         }
     }
 
     /// The state of a group; None: it does not exist.
-    pub(crate) fn state(&self, group: &Group) -> Result<Option<GroupState>, String> {
+    pub(crate) fn state(&self, group: &Group) -> Result<Option<GroupState>, ObservationError> {
         let states = self.states.as_ref().map_err(Clone::clone)?;
         Ok(as_one(group, states))
     }
 
     /// What the group of a service had committed.
-    pub(crate) fn committed(&self, service: &Service) -> Result<&Offsets, String> {
+    pub(crate) fn committed(&self, service: &Service) -> Result<&Offsets, ObservationError> {
         match self.committed.get(&service.name) {
             Some(committed) => committed.as_ref().map_err(Clone::clone),
-            None => Err("its offsets were not asked for".to_owned()),
+            None => Err(ObservationError::Incomplete(
+                "its offsets were not asked for".to_owned(),
+            )),
         }
     }
 
     /// The first and the last offsets of all consumed partitions.
-    pub(crate) fn ends(&self) -> Result<(&Offsets, &Offsets), String> {
+    pub(crate) fn ends(&self) -> Result<(&Offsets, &Offsets), ObservationError> {
         let earliest = self.earliest.as_ref().map_err(Clone::clone)?;
         let latest = self.latest.as_ref().map_err(Clone::clone)?;
         Ok((earliest, latest))
@@ -100,7 +102,7 @@ async fn settled(
     broker: &Broker,
     mut groups: Vec<GroupState>,
     workers: &[Worker<'_>],
-) -> Result<Vec<GroupState>, String> {
+) -> Result<Vec<GroupState>, ObservationError> {
     let deadline = Instant::now() + SETTLES;
     let settles = |groups: &[GroupState]| {
         workers.iter().any(|worker| {

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
-use super::ObservationCache;
+use super::{ObservationCache, ObservationError};
 use crate::stores::postgres::Counterexample;
 use declaration::{Invariant, RULE_PATIENCE, Replay};
 use kafka::scan::Found;
@@ -29,7 +29,7 @@ pub(crate) async fn counterexamples(
     observed: &ObservationCache<'_>,
     rule: &Invariant,
     turn: usize,
-) -> Result<Counterexamples, String> {
+) -> Result<Counterexamples, ObservationError> {
     let postgres = observed.database(turn).await?;
     let at = Utc::now();
     let mut within = rule.within;
@@ -44,8 +44,7 @@ pub(crate) async fn counterexamples(
         match shorter.filter(tells) {
             Some(shorter) if rule.patience <= RULE_PATIENCE => within = Some(shorter),
             _ => {
-                let patience = humantime::format_duration(rule.patience);
-                return Err(format!("its query takes more than {patience}"));
+                return Err(ObservationError::SlowQuery(rule.patience));
             }
         }
     }
@@ -64,7 +63,7 @@ fn start(now: DateTime<Utc>, within: Duration) -> DateTime<Utc> {
 pub(crate) struct Trace {
     pub(crate) id: String,
     /// `topic/partition/offset (key KEY)`, or why it is not known.
-    pub(crate) record: Result<String, String>,
+    pub(crate) record: Result<String, ObservationError>,
 }
 
 /// The records of counterexamples, if the rule says how to find them.
@@ -73,7 +72,7 @@ pub(crate) async fn traces(
     rule: &Invariant,
     turn: usize,
     counterexamples: &[&Counterexample],
-) -> Result<Vec<Trace>, String> {
+) -> Result<Vec<Trace>, ObservationError> {
     let Some(replay) = &rule.replay else {
         return Ok(Vec::new());
     };
@@ -87,7 +86,9 @@ pub(crate) async fn traces(
         .collect();
     let found = find(observed, &replay.topic, wanted).await;
     let record = |key: Result<Option<String>, String>| match (key?, &found) {
-        (None, _) => Err("the declared query finds no key for it".to_owned()),
+        (None, _) => Err(ObservationError::Incomplete(
+            "the declared query finds no key for it".to_owned(),
+        )),
         (Some(_), Err(why)) => Err(why.clone()),
         (Some(key), Ok(found)) => located(replay, &key, found.get(&key)),
     };
@@ -98,13 +99,15 @@ pub(crate) async fn traces(
     Ok(traces.collect())
 }
 
-fn located(replay: &Replay, key: &str, found: Option<&Found>) -> Result<String, String> {
+fn located(replay: &Replay, key: &str, found: Option<&Found>) -> Result<String, ObservationError> {
     let topic = &replay.topic;
     match found {
         Some(Found { partition, offset }) => {
             Ok(format!("{topic}/{partition}/{offset} (key {key})"))
         }
-        None => Err(format!("no message with key {key} was found on {topic}")),
+        None => Err(ObservationError::Incomplete(format!(
+            "no message with key {key} was found on {topic}"
+        ))),
     }
 }
 
@@ -112,12 +115,10 @@ async fn find(
     observed: &ObservationCache<'_>,
     topic: &str,
     keys: BTreeSet<String>,
-) -> Result<BTreeMap<String, Found>, String> {
+) -> Result<BTreeMap<String, Found>, ObservationError> {
     let broker = observed.broker().await?;
-    broker
-        .kafka
-        .find_keys(&broker.partitions(topic), keys)
-        .await
+    let partitions = broker.partitions(topic);
+    Ok(broker.kafka.find_keys(&partitions, keys).await?)
 }
 
 #[cfg(test)]

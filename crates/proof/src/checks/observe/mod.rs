@@ -6,6 +6,7 @@
 pub(crate) mod broker;
 mod dead_letters;
 pub(crate) mod effects;
+mod error;
 pub(crate) mod groups;
 pub(crate) mod invariants;
 mod log_level;
@@ -28,6 +29,7 @@ use crate::{
 use broker::Broker;
 use declaration::{Migrations, Pipeline, Service, Table};
 use diagnostics::Result;
+pub(crate) use error::ObservationError;
 use groups::Groups;
 use kafka::admin::TopicSettings;
 use logs::ContainerLog;
@@ -39,14 +41,14 @@ pub(crate) struct ObservationCache<'a> {
     platform: &'a dyn Platform,
     containers: OnceCell<Result<Vec<Container>>>,
     drift: OnceCell<BTreeMap<String, Result<Vec<Drifted>>>>,
-    broker: OnceCell<Result<Broker, String>>,
-    groups: OnceCell<Result<Groups, String>>,
-    topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, String>>,
+    broker: OnceCell<Result<Broker, ObservationError>>,
+    groups: OnceCell<Result<Groups, ObservationError>>,
+    topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, ObservationError>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
-    connections: OnceCell<Result<Vec<Postgres>, String>>,
-    missing_tables: OnceCell<Result<BTreeSet<String>, String>>,
-    redis: OnceCell<Result<Redis, String>>,
-    dead_letters: OnceCell<Result<Survey, String>>,
+    connections: OnceCell<Result<Vec<Postgres>, ObservationError>>,
+    missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
+    redis: OnceCell<Result<Redis, ObservationError>>,
+    dead_letters: OnceCell<Result<Survey, ObservationError>>,
 }
 
 impl<'a> ObservationCache<'a> {
@@ -118,24 +120,26 @@ impl ObservationCache<'_> {
 /// Kafka.
 impl ObservationCache<'_> {
     /// Kafka's topics and a client of it.
-    pub(crate) async fn broker(&self) -> Result<&Broker, String> {
+    pub(crate) async fn broker(&self) -> Result<&Broker, ObservationError> {
         let connect = || Broker::connect(self.pipeline);
         shared(self.broker.get_or_init(connect).await)
     }
 
     /// Settings of the declared topics that exist.
-    pub(crate) async fn topic_settings(&self) -> Result<&BTreeMap<String, TopicSettings>, String> {
+    pub(crate) async fn topic_settings(
+        &self,
+    ) -> Result<&BTreeMap<String, TopicSettings>, ObservationError> {
         let observe = || async {
             let broker = self.broker().await?;
             let topics = self.pipeline.topics.iter().map(|t| t.name.clone());
             let existing: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
-            broker.kafka.topic_settings(&existing).await
+            Ok(broker.kafka.topic_settings(&existing).await?)
         };
         shared(self.topic_settings.get_or_init(observe).await)
     }
 
     /// The declared consumer groups, once they have settled.
-    pub(crate) async fn groups(&self) -> Result<&Groups, String> {
+    pub(crate) async fn groups(&self) -> Result<&Groups, ObservationError> {
         let observe = || async {
             let broker = self.broker().await?;
             Ok(Groups::observe(self.pipeline, broker, self.all_containers()).await)
@@ -144,7 +148,7 @@ impl ObservationCache<'_> {
     }
 
     /// The dead letters, if a topic for them is declared.
-    pub(crate) async fn dead_letters(&self) -> Result<&Survey, String> {
+    pub(crate) async fn dead_letters(&self) -> Result<&Survey, ObservationError> {
         let observe = || async { dead_letters::survey(self.pipeline, self.broker().await?).await };
         shared(self.dead_letters.get_or_init(observe).await)
     }
@@ -154,10 +158,10 @@ impl ObservationCache<'_> {
 impl ObservationCache<'_> {
     /// Connections to Postgres: two, so that queries over large tables run concurrently, or one if
     /// Postgres refuses the second.
-    pub(crate) async fn connections(&self) -> Result<&Vec<Postgres>, String> {
+    pub(crate) async fn connections(&self) -> Result<&Vec<Postgres>, ObservationError> {
         let connect = || async {
             let Some(endpoint) = &self.pipeline.postgres else {
-                return Err("the declaration does not say where Postgres is".to_owned());
+                return Err(ObservationError::NoAddress("Postgres"));
             };
             let url = &endpoint.address;
             let (first, second) = tokio::join!(Postgres::connect(url), Postgres::connect(url));
@@ -167,65 +171,73 @@ impl ObservationCache<'_> {
     }
 
     /// One of the connections; consecutive values of `turn` alternate between them.
-    pub(crate) async fn database(&self, turn: usize) -> Result<&Postgres, String> {
+    pub(crate) async fn database(&self, turn: usize) -> Result<&Postgres, ObservationError> {
         let connections = self.connections().await?;
         let chosen = connections.get(turn % connections.len().max(1));
-        chosen.ok_or_else(|| "no connection".to_owned())
+        chosen.ok_or_else(|| ObservationError::Incomplete("no connection".to_owned()))
     }
 
     /// The version of the last migration that was applied.
     pub(crate) async fn applied_migration(
         &self,
         declared: &Migrations,
-    ) -> Result<Option<i64>, String> {
+    ) -> Result<Option<i64>, ObservationError> {
         let postgres = self.database(0).await?;
-        postgres.applied_migration(&declared.table).await
+        Ok(postgres.applied_migration(&declared.table).await?)
     }
 
     /// The declared tables that do not exist.
-    pub(crate) async fn missing_tables(&self) -> Result<&BTreeSet<String>, String> {
+    pub(crate) async fn missing_tables(&self) -> Result<&BTreeSet<String>, ObservationError> {
         let observe = || async {
             let tables = self.pipeline.tables.iter();
             let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
-            self.database(0).await?.missing_tables(&names).await
+            Ok(self.database(0).await?.missing_tables(&names).await?)
         };
         shared(self.missing_tables.get_or_init(observe).await)
     }
 
     /// The columns of a table that are missing or have another type than declared, a line each.
-    pub(crate) async fn wrong_columns(&self, table: &Table) -> Result<Vec<String>, String> {
+    pub(crate) async fn wrong_columns(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
         let postgres = self.database(0).await?;
-        postgres.unlike_columns(&table.name, &table.columns).await
+        Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
     }
 
     /// The declared indexes of a table that do not exist.
-    pub(crate) async fn missing_indexes(&self, table: &Table) -> Result<Vec<String>, String> {
+    pub(crate) async fn missing_indexes(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
         let postgres = self.database(0).await?;
-        postgres.missing_indexes(&table.name, &table.indexes).await
+        Ok(postgres
+            .missing_indexes(&table.name, &table.indexes)
+            .await?)
     }
 
     /// Whether Redis answers `PING`.
-    pub(crate) async fn ping_redis(&self) -> Result<(), String> {
-        self.redis().await?.ping().await
+    pub(crate) async fn ping_redis(&self) -> Result<(), ObservationError> {
+        Ok(self.redis().await?.ping().await?)
     }
 
     /// How much memory Redis uses, and its limit.
-    pub(crate) async fn redis_memory(&self) -> Result<Memory, String> {
-        self.redis().await?.memory().await
+    pub(crate) async fn redis_memory(&self) -> Result<Memory, ObservationError> {
+        Ok(self.redis().await?.memory().await?)
     }
 
-    async fn redis(&self) -> Result<&Redis, String> {
+    async fn redis(&self) -> Result<&Redis, ObservationError> {
         let connect = || async {
             let Some(endpoint) = &self.pipeline.redis else {
-                return Err("the declaration does not say where Redis is".to_owned());
+                return Err(ObservationError::NoAddress("Redis"));
             };
-            Redis::connect(&endpoint.address, TIMEOUT).await
+            Ok(Redis::connect(&endpoint.address, TIMEOUT).await?)
         };
         shared(self.redis.get_or_init(connect).await)
     }
 }
 
 /// An observation that several checks look at: each gets a copy of the error.
-fn shared<T>(observed: &Result<T, String>) -> Result<&T, String> {
+fn shared<T>(observed: &Result<T, ObservationError>) -> Result<&T, ObservationError> {
     observed.as_ref().map_err(Clone::clone)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ObservationCache, broker::Broker};
+use super::{ObservationCache, ObservationError, broker::Broker};
 use declaration::Service;
 use kafka::{
     Partition,
@@ -43,7 +43,7 @@ pub(crate) enum Lag {
 pub(crate) async fn observe_lag(
     observed: &ObservationCache<'_>,
     service: &Service,
-) -> Result<Lag, String> {
+) -> Result<Lag, ObservationError> {
     let broker = observed.broker().await?;
     let groups = observed.groups().await?;
     let (earliest, latest) = groups.ends()?;
@@ -96,7 +96,7 @@ struct Sampler<'a> {
 }
 
 impl Sampler<'_> {
-    async fn look_again(&self) -> Result<(Offsets, Offsets, Instant), String> {
+    async fn look_again(&self) -> Result<(Offsets, Offsets, Instant), ObservationError> {
         let partitions = self.broker.consumed(self.service);
         let at = Instant::now();
         let (committed, latest) = tokio::join!(
@@ -141,7 +141,7 @@ pub(crate) struct Commits {
 pub(crate) async fn commits(
     observed: &ObservationCache<'_>,
     service: &Service,
-) -> Result<Commits, String> {
+) -> Result<Commits, ObservationError> {
     let broker = observed.broker().await?;
     let groups = observed.groups().await?;
     let (earliest, latest) = groups.ends()?;

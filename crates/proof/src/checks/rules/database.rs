@@ -1,7 +1,9 @@
 //! Postgres answers, is migrated and has the declared tables, columns and indexes.
 
 use crate::{
-    checks::{check::Check, context::CheckContext, finding::Outcome, ids},
+    checks::{
+        check::Check, context::CheckContext, finding::Outcome, ids, observe::ObservationError,
+    },
     stores,
 };
 use declaration::{Effect, Migrations, Pipeline, Table};
@@ -106,7 +108,7 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
 fn judge_schema(
     context: &CheckContext<'_>,
     declared: usize,
-    wrong: Result<Vec<String>, String>,
+    wrong: Result<Vec<String>, ObservationError>,
 ) -> Outcome {
     match wrong {
         Err(why) => Outcome::fail(why),

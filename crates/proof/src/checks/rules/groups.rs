@@ -8,6 +8,7 @@ use crate::checks::{
     finding::Outcome,
     ids,
     observe::{
+        ObservationError,
         groups::{SETTLES, Unheld, Worker},
         progress::{self, Commits},
     },
@@ -102,7 +103,7 @@ async fn judged(
     let observed = async {
         let broker = context.observed.broker().await?;
         let state = context.observed.groups().await?.state(group)?;
-        Ok::<_, String>((broker, state))
+        Ok::<_, ObservationError>((broker, state))
     };
     let (broker, state) = match observed.await {
         Ok(observed) => observed,

@@ -11,7 +11,10 @@ use crate::{
         context::CheckContext,
         finding::Outcome,
         ids::{self, CheckId},
-        observe::invariants::{self as observe, Trace},
+        observe::{
+            ObservationError,
+            invariants::{self as observe, Trace},
+        },
     },
     stores::postgres::Counterexample,
 };
@@ -69,7 +72,7 @@ async fn holds(
     context: &CheckContext<'_>,
     rule: &Invariant,
     turn: usize,
-) -> Result<Outcome, String> {
+) -> Result<Outcome, ObservationError> {
     let observed = observe::counterexamples(&context.observed, rule, turn).await?;
     let (broken, in_flight) = sift(&observed.found, rule, observed.at);
     if broken.is_empty() {
@@ -82,10 +85,8 @@ async fn holds(
     let first = &broken[..broken.len().min(TRACED)];
     let traces = observe::traces(&context.observed, rule, turn, first).await?;
     let outcome = judge(rule, &broken, &traces, observed.at);
-    let records = traces
-        .iter()
-        .filter_map(|trace| trace.record.as_deref().ok());
-    let records: Vec<&str> = records.collect();
+    let records = traces.iter().filter_map(|trace| trace.record.as_ref().ok());
+    let records: Vec<&str> = records.map(String::as_str).collect();
     Ok(outcome.hint(match records.as_slice() {
         [] => context.command("test-flow"),
         records => format!(

@@ -10,6 +10,7 @@ use crate::{
         finding::Outcome,
         ids,
         observe::{
+            ObservationError,
             logs::{ContainerLog, FIRST, LAST, Recent, Repeated},
             services,
         },
@@ -111,7 +112,7 @@ async fn rotated(service: &Service) -> Outcome {
 
 const ROTATED: &str = "the log of this start was rotated away";
 
-fn ready_instead(http: &Http, answer: Result<Answer, String>) -> Outcome {
+fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outcome {
     let path = &http.ready;
     match answer {
         Ok(answer) if answer.status == http.status => {

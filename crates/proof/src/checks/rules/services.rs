@@ -1,7 +1,13 @@
 //! HTTP services report that they are ready, and answer a declared request.
 
 use crate::{
-    checks::{check::Check, context::CheckContext, finding::Outcome, ids, observe::services},
+    checks::{
+        check::Check,
+        context::CheckContext,
+        finding::Outcome,
+        ids,
+        observe::{ObservationError, services},
+    },
     stores::http::Answer,
 };
 use declaration::{HttpRequest, Pipeline, Service};
@@ -46,7 +52,7 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     checks.collect()
 }
 
-fn judge(url: &str, answer: Result<Answer, String>, status: u16) -> Outcome {
+fn judge(url: &str, answer: Result<Answer, ObservationError>, status: u16) -> Outcome {
     match answer {
         Ok(answer) if answer.status == status => Outcome::pass(answer.status.to_string()),
         Ok(answer) => {

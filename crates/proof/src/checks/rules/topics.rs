@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     checks::{
-        check::Check, context::CheckContext, finding::Outcome, ids, observe::ObservationCache,
+        check::Check,
+        context::CheckContext,
+        finding::Outcome,
+        ids,
+        observe::{ObservationCache, ObservationError},
     },
     dead_letters::journal_of,
 };
@@ -109,14 +113,19 @@ fn min_insync(topic: &Topic) -> Option<Check<'_>> {
 async fn state<'a>(
     observed: &'a ObservationCache<'_>,
     topic: &Topic,
-) -> Result<Option<&'a TopicState>, String> {
+) -> Result<Option<&'a TopicState>, ObservationError> {
     Ok(observed.broker().await?.topics.get(&topic.name))
 }
 
-async fn settings(observed: &ObservationCache<'_>, topic: &Topic) -> Result<TopicSettings, String> {
+async fn settings(
+    observed: &ObservationCache<'_>,
+    topic: &Topic,
+) -> Result<TopicSettings, ObservationError> {
     let settings = observed.topic_settings().await?;
     let of_topic = settings.get(&topic.name).copied();
-    of_topic.ok_or_else(|| "the broker tells nothing of its settings".to_owned())
+    of_topic.ok_or_else(|| {
+        ObservationError::Incomplete("the broker tells nothing of its settings".to_owned())
+    })
 }
 
 fn judge_min_insync(declared: i32, is: Option<i64>) -> Outcome {
