@@ -1,10 +1,10 @@
 //! The checks of `verify`. Data passes through three places:
 //!
 //! - `observe` looks at containers, logs, Kafka, the database and the cache. What several checks look at
-//!   is observed once ([`observe::ObservationCache`]). It knows no check.
-//! - `rules` has a file per layer. It declares the checks of the layer ([`check::Check`]) and judges what
+//!   is observed once (`ObservationCache`). It knows no check.
+//! - `rules` has a file per layer. It declares the checks of the layer (`Check`) and judges what
 //!   was observed.
-//! - [`run`] runs the checks concurrently and makes a [`Finding`] of each.
+//! - `run` runs the checks concurrently and makes a `Finding` of each.
 //!
 //! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared (`ids`). If a check
 //! needs one that failed, it is skipped. If a check fails and another explains that, the finding names the
