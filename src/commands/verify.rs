@@ -15,7 +15,7 @@ use declaration::{EVER, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use docker::Engine;
 use proof::checks::{
-    self, Selection,
+    self, CheckId, Selection,
     finding::{Finding, Status},
 };
 
@@ -104,7 +104,7 @@ struct Verify<'a> {
 }
 
 /// How each check ended when it was last made.
-type Known = BTreeMap<String, (Status, String)>;
+type Known = BTreeMap<CheckId, (Status, String)>;
 
 impl Verify<'_> {
     /// Makes the checks once; tells of those that end otherwise than is known.
@@ -206,6 +206,6 @@ fn waits_for(findings: &[Finding]) -> String {
     let roots = findings
         .iter()
         .filter(|f| f.status == Status::Fail && f.cause.is_none());
-    let ids: Vec<_> = roots.map(|f| f.id.as_str()).collect();
+    let ids: Vec<_> = roots.map(|f| f.id.to_string()).collect();
     format!("not right yet: {}", ids.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Finding, PendingFinding};
+use super::{CheckId, Finding, PendingFinding};
 use declaration::{ImageFrom, Pipeline};
 use docker::{OLDEST_API, facts::Facts, images::architecture};
 
@@ -25,7 +25,7 @@ pub(super) fn judge(
 fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
     let (major, minor) = OLDEST_API;
     let expected = format!("{major}.{minor} or newer");
-    let check = PendingFinding::new(began, "engine.api-version", expected);
+    let check = PendingFinding::new(began, CheckId::of_layer("engine", "api-version"), expected);
     let seen = format!("{}.{}", api.0, api.1);
     if api >= OLDEST_API {
         return check.pass(seen);
@@ -36,7 +36,11 @@ fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
 
 fn platform(began: Instant, facts: &Facts) -> Finding {
     let expected = format!("linux/{}", architecture());
-    let check = PendingFinding::new(began, "engine.platform", expected.clone());
+    let check = PendingFinding::new(
+        began,
+        CheckId::of_layer("engine", "platform"),
+        expected.clone(),
+    );
     let seen = facts.platform.clone();
     if seen == expected {
         return check.pass(seen);
@@ -57,7 +61,11 @@ const GOOD: [&str; 6] = [
 
 fn storage(began: Instant, facts: &Facts) -> Finding {
     const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it takes effect when Docker is restarted, which stops every container, and hides the images of the present driver";
-    let check = PendingFinding::new(began, "engine.storage", "overlay2, or one as good");
+    let check = PendingFinding::new(
+        began,
+        CheckId::of_layer("engine", "storage"),
+        "overlay2, or one as good",
+    );
     let driver = facts.storage_driver.as_str();
     let says = |key: &str, value: &str| {
         let mut details = facts.storage.iter();
@@ -106,7 +114,7 @@ fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
         true => "no limits are declared".to_owned(),
         false => format!("limits: {}", expected.join(", ")),
     };
-    let check = PendingFinding::new(began, "engine.cgroup", expected);
+    let check = PendingFinding::new(began, CheckId::of_layer("engine", "cgroup"), expected);
     if lacking.is_empty() {
         return check.pass(facts.cgroup.clone());
     }

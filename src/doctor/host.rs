@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Finding, Patient, PendingFinding, network};
+use super::{CheckId, Finding, Patient, PendingFinding, network};
 use declaration::{Logging, Pipeline, Service, units, units::size};
 use diagnostics::{Invocation, Result};
 use docker::{Engine, images::Needed};
@@ -11,8 +11,8 @@ use platform::{Container, Inside, State};
 
 /// For data, beyond images and logs.
 const ROOM: u64 = 1 << 30;
-const DISK: &str = "host.disk";
-const MEMORY: &str = "host.memory";
+const DISK: CheckId = CheckId::of_layer("host", "disk");
+const MEMORY: CheckId = CheckId::of_layer("host", "memory");
 
 pub(super) async fn check(
     engine: &Engine,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Finding, Patient, PendingFinding, failed};
+use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state;
 use diagnostics::{Invocation, Result};
 use docker::{Engine, leftovers::Leftovers};
@@ -17,7 +17,8 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
     match engine.leftovers(patient.pipeline).await {
         Ok(left) => findings.extend(judge(began, &left, patient.invocation)),
         Err(e) => {
-            let check = PendingFinding::new(began, "leftovers.containers", "none");
+            let check =
+                PendingFinding::new(began, CheckId::of_layer("leftovers", "containers"), "none");
             findings.push(failed(check, &e));
         }
     }
@@ -34,7 +35,11 @@ async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
 }
 
 pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) -> Finding {
-    let check = PendingFinding::new(began, "leftovers.secrets", "no data without its secrets");
+    let check = PendingFinding::new(
+        began,
+        CheckId::of_layer("leftovers", "secrets"),
+        "no data without its secrets",
+    );
     match lost {
         Err(e) => failed(check, &e),
         Ok((volumes, missing)) if volumes.is_empty() || missing.is_empty() => check.pass("none"),
@@ -53,7 +58,11 @@ pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) 
 }
 
 pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
-    let check = PendingFinding::new(began, "leftovers.lock", "nobody changes the project");
+    let check = PendingFinding::new(
+        began,
+        CheckId::of_layer("leftovers", "lock"),
+        "nobody changes the project",
+    );
     match holder {
         None => check.pass("nobody"),
         Some(pid) => check
@@ -63,8 +72,8 @@ pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
 }
 
 pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -> Vec<Finding> {
-    let one = |what: &str, expected: &str, names: &[&[String]], remove: String| {
-        let check = PendingFinding::new(began, format!("leftovers.{what}"), expected);
+    let one = |what: &'static str, expected: &str, names: &[&[String]], remove: String| {
+        let check = PendingFinding::new(began, CheckId::of_layer("leftovers", what), expected);
         match names.concat().as_slice() {
             [] => check.pass("none"),
             names => check.warn(names.join(", ")).hint(remove),

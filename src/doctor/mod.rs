@@ -38,7 +38,10 @@ use futures_util::join;
 use tokio_util::sync::CancellationToken;
 
 use pending::PendingFinding;
-use proof::checks::finding::{Finding, Status};
+use proof::checks::{
+    CheckId,
+    finding::{Finding, Status},
+};
 
 use declaration::{Pipeline, Source};
 use diagnostics::{Error, Invocation, Result};
@@ -54,7 +57,7 @@ pub(crate) struct Patient<'a> {
 }
 
 /// The id whose failure means that nothing else could be told.
-const REACHABLE: &str = "engine.reachable";
+const REACHABLE: CheckId = CheckId::of_layer("engine", "reachable");
 
 /// Makes all checks; the findings are in the order of the table above.
 pub(crate) async fn examine(
@@ -109,15 +112,16 @@ pub(crate) fn is_unreachable(findings: &[Finding]) -> bool {
 
 fn without_docker(reachable: Finding) -> Vec<Finding> {
     let others = [
-        "engine.api-version",
-        "engine.storage",
-        "engine.cgroup",
-        "network.dns",
-        "host.disk",
-        "host.memory",
-        "registry.reachable",
+        ("engine", "api-version"),
+        ("engine", "storage"),
+        ("engine", "cgroup"),
+        ("network", "dns"),
+        ("host", "disk"),
+        ("host", "memory"),
+        ("registry", "reachable"),
     ];
-    let skipped = others.map(|id| {
+    let skipped = others.map(|(layer, aspect)| {
+        let id = CheckId::of_layer(layer, aspect);
         let check = PendingFinding::new(Instant::now(), id, "-");
         check.skip("no Docker", REACHABLE)
     });

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Finding, PendingFinding, failed};
+use super::{CheckId, Finding, PendingFinding, failed};
 use diagnostics::{Invocation, Result};
 use platform::Inside;
 
-pub(super) const ID: &str = "network.dns";
+pub(super) const ID: CheckId = CheckId::of_layer("network", "dns");
 
 pub(super) fn judge(began: Instant, inside: &Result<Inside>, invocation: &Invocation) -> Finding {
     let check = PendingFinding::new(began, ID, "a container resolves a name");

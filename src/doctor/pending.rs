@@ -2,21 +2,24 @@
 
 use std::time::Instant;
 
-use proof::checks::finding::{Finding, Severity, Status};
+use proof::checks::{
+    CheckId,
+    finding::{Finding, Severity, Status},
+};
 
 /// What is expected is said before anything is seen.
 #[derive(Debug, Clone)]
 pub(super) struct PendingFinding {
-    id: String,
+    id: CheckId,
     expected: String,
     began: Instant,
 }
 
 impl PendingFinding {
     /// `began`: when the call was made whose answer decides this check, perhaps with others.
-    pub(super) fn new(began: Instant, id: impl Into<String>, expected: impl Into<String>) -> Self {
+    pub(super) fn new(began: Instant, id: CheckId, expected: impl Into<String>) -> Self {
         Self {
-            id: id.into(),
+            id,
             expected: expected.into(),
             began,
         }
@@ -34,10 +37,10 @@ impl PendingFinding {
         self.ends(Status::Fail, seen)
     }
 
-    /// Could not be made because of what another check, `cause`, has found.
-    pub(super) fn skip(self, why: &str, cause: &str) -> Finding {
+    /// Skipped because of the result of another check, `cause`.
+    pub(super) fn skip(self, why: &str, cause: CheckId) -> Finding {
         let mut finding = self.ends(Status::Skip, format!("skipped: {why}"));
-        finding.cause = Some(cause.to_owned());
+        finding.cause = Some(cause);
         finding
     }
 

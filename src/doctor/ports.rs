@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Finding, Patient, PendingFinding, failed};
+use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state::{self, Foreseen};
 use declaration::{Pipeline, Port, VariablePort};
 use diagnostics::Result;
@@ -52,7 +52,7 @@ async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
 pub(super) fn judge(began: Instant, pipeline: &Pipeline, seen: Result<Seen>) -> Vec<Finding> {
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
-        let id = format!("ports.{service}.{number}");
+        let id = CheckId::of_subject("ports", service, number.to_string());
         let check = PendingFinding::new(began, id, "free, its own, or one that `up` may replace");
         (check, service, port)
     });

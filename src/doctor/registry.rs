@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::{Finding, PendingFinding, failed};
+use super::{CheckId, Finding, PendingFinding, failed};
+
 use diagnostics::{Invocation, Result};
 use docker::{
     Engine,
@@ -18,16 +19,14 @@ struct Missing {
     asked: Option<(String, Result<(), String>)>,
 }
 
+const ID: CheckId = CheckId::of_layer("registry", "reachable");
+
 pub(super) async fn check(
     engine: &Engine,
     needed: &Result<Vec<Needed>>,
     invocation: &Invocation,
 ) -> Finding {
-    let check = PendingFinding::new(
-        Instant::now(),
-        "registry.reachable",
-        "every image can be had",
-    );
+    let check = PendingFinding::new(Instant::now(), ID, "every image can be had");
     let seen = async {
         let needed = needed.clone()?.into_iter();
         let (here, missing): (Vec<_>, Vec<_>) = needed.partition(|n| !n.needs_network());
@@ -125,7 +124,7 @@ mod tests {
     }
 
     fn judged(missing: &[Missing], can_build: bool) -> (Status, String) {
-        let check = PendingFinding::new(Instant::now(), "registry.reachable", "");
+        let check = PendingFinding::new(Instant::now(), ID, "");
         let finding = judge(check, 3, missing, can_build, &Invocation::default());
         (finding.status, finding.hint.unwrap_or_default())
     }

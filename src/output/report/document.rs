@@ -60,7 +60,7 @@ pub(super) struct Counts {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entry<'a> {
     /// `layer.subject.aspect`; stable from one version to the next.
-    id: &'a str,
+    id: String,
     layer: &'a str,
     status: Status,
     /// What it means when the check does not pass.
@@ -73,14 +73,14 @@ pub(super) struct Entry<'a> {
     /// The exact next command.
     hint: Option<&'a str>,
     /// The id of the check whose failure this one goes back to; none where it is a root.
-    cause: Option<&'a str>,
+    cause: Option<String>,
     took_ms: f64,
 }
 
 impl<'a> Entry<'a> {
     fn of(finding: &'a Finding) -> Self {
         Self {
-            id: &finding.id,
+            id: finding.id.to_string(),
             layer: finding.layer(),
             status: finding.status,
             severity: finding.severity,
@@ -88,7 +88,7 @@ impl<'a> Entry<'a> {
             seen: &finding.seen,
             evidence: &finding.evidence,
             hint: finding.hint.as_deref(),
-            cause: finding.cause.as_deref(),
+            cause: finding.cause.as_ref().map(ToString::to_string),
             took_ms: milliseconds(finding.took),
         }
     }

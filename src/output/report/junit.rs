@@ -51,7 +51,7 @@ fn case(finding: &Finding, strict: bool) -> TestCase {
             skipped
         }
     };
-    let mut case = TestCase::new(&finding.id, status);
+    let mut case = TestCase::new(finding.id.to_string(), status);
     case.set_classname(format!("caravan.{}", finding.layer()));
     case.set_time(finding.took);
     match finding.status {

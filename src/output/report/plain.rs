@@ -22,7 +22,7 @@ fn finding(finding: &Finding) -> String {
     finding
         .cause
         .iter()
-        .for_each(|cause| below("because of", cause));
+        .for_each(|cause| below("because of", &cause.to_string()));
     finding.hint.iter().for_each(|hint| below("next", hint));
     text
 }

@@ -29,7 +29,7 @@ pub(super) fn text(console: &Console, report: Report<'_>) -> String {
 fn row(console: &Console, finding: &Finding) -> Vec<String> {
     vec![
         mark(console, finding.status),
-        finding.id.clone(),
+        finding.id.to_string(),
         finding.expected.clone(),
         finding.seen.clone(),
         listing::duration(finding.took),

@@ -7,11 +7,20 @@ use schemars::JsonSchema;
 use super::*;
 use crate::output::Console;
 use diagnostics::Kind;
-use proof::checks::finding::Severity;
+use proof::checks::{CheckId, finding::Severity};
 
-fn finding(id: &str, status: Status) -> Finding {
+/// `layer.aspect` or `layer.subject.aspect`.
+fn id(text: &'static str) -> CheckId {
+    let (layer, rest) = text.split_once('.').expect("a layer");
+    match rest.split_once('.') {
+        Some((subject, aspect)) => CheckId::of_subject(layer, subject, aspect),
+        None => CheckId::of_layer(layer, rest),
+    }
+}
+
+fn finding(text: &'static str, status: Status) -> Finding {
     Finding {
-        id: id.to_owned(),
+        id: id(text),
         status,
         severity: Severity::Error,
         expected: "worked off".to_owned(),
@@ -34,7 +43,7 @@ fn findings() -> Vec<Finding> {
         },
         Finding {
             seen: "skipped: containers.billing.running did not pass".to_owned(),
-            cause: Some("containers.billing.running".to_owned()),
+            cause: Some(id("containers.billing.running")),
             ..finding("containers.billing.health", Status::Skip)
         },
         finding("kafka.reachable", Status::Pass),
@@ -42,7 +51,7 @@ fn findings() -> Vec<Finding> {
             seen: "0 of 3".to_owned(),
             evidence: vec!["placed/0: held by <nobody> & nothing".to_owned()],
             hint: Some("caravan up billing".to_owned()),
-            cause: Some("containers.billing.running".to_owned()),
+            cause: Some(id("containers.billing.running")),
             ..finding("groups.billing.assigned", Status::Fail)
         },
         Finding {
@@ -145,7 +154,7 @@ fn secrets_are_masked_in_every_format_and_ids_stay() {
         seen: all.clone(),
         evidence: vec![all.clone(), "at second line".to_owned(), format!("{all:?}")],
         hint: Some(all),
-        cause: Some("containers.true.running".to_owned()),
+        cause: Some(id("containers.true.running")),
         ..finding("containers.r.running", Status::Fail)
     }];
     let report = report(&findings, false);

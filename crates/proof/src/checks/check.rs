@@ -1,56 +1,57 @@
-//! A check before it is made: data, and how facts become its outcome.
+//! A check before it runs: data, and the function that makes its outcome.
 
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    facts::Facts,
+    context::CheckContext,
     finding::{Outcome, Severity},
+    ids::CheckId,
 };
 
-/// What a check may take, unless it says otherwise: the clients' own limits come first.
+/// The time limit of a check, unless it declares another. The clients' own timeouts come first.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-type Make<'a> = Box<dyn FnOnce(&'a Facts<'a>) -> LocalBoxFuture<'a, Outcome> + 'a>;
+type Make<'a> = Box<dyn FnOnce(&'a CheckContext<'a>) -> LocalBoxFuture<'a, Outcome> + 'a>;
 
-/// One check of a pipeline. Made from the declaration alone, so what will be looked at is known
-/// before anything is.
+/// One check of a pipeline. It is made of the declaration alone, so the checks that will run are known
+/// before anything is observed.
 pub struct Check<'a> {
-    pub id: String,
+    pub id: CheckId,
     /// In a few words.
     pub expected: String,
     pub severity: Severity,
     pub(super) deadline: Duration,
-    /// Checks without which this one cannot be made: it is skipped when one of them fails.
-    pub(super) needs: Vec<String>,
-    /// Checks whose failure explains one of this, the likeliest first.
-    pub(super) follows: Vec<String>,
-    /// Checks of which a mere warning explains a failure of this, where nothing else does.
-    pub(super) suspects: Vec<String>,
+    /// If one of these checks fails or is skipped, this one is skipped.
+    pub(super) needs: Vec<CheckId>,
+    /// Checks whose failure explains a failure of this one, the likeliest first.
+    pub(super) explained_by: Vec<CheckId>,
+    /// Checks whose warning explains a failure of this one, if no failure does.
+    pub(super) possible_causes: Vec<CheckId>,
     pub(super) make: Make<'a>,
 }
 
 impl<'a> Check<'a> {
-    /// `make` asks for the facts that it needs: each is found out once, whoever asks first.
-    pub(super) fn new<F, Made>(id: impl Into<String>, expected: impl Into<String>, make: F) -> Self
+    /// `make` observes what it needs and judges that.
+    pub(super) fn new<F, Made>(id: CheckId, expected: impl Into<String>, make: F) -> Self
     where
-        F: FnOnce(&'a Facts<'a>) -> Made + 'a,
+        F: FnOnce(&'a CheckContext<'a>) -> Made + 'a,
         Made: Future<Output = Outcome> + 'a,
     {
         Self {
-            id: id.into(),
+            id,
             expected: expected.into(),
             severity: Severity::Error,
             deadline: DEADLINE,
             needs: Vec::new(),
-            follows: Vec::new(),
-            suspects: Vec::new(),
-            make: Box::new(move |facts| Box::pin(make(facts))),
+            explained_by: Vec::new(),
+            possible_causes: Vec::new(),
+            make: Box::new(move |context| Box::pin(make(context))),
         }
     }
 
-    /// A failure is worth a warning.
+    /// A failure counts as a warning.
     pub(super) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
@@ -63,20 +64,20 @@ impl<'a> Check<'a> {
     }
 
     /// See [`Check::needs`].
-    pub(super) fn needs<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
-        self.needs.extend(ids.into_iter().map(Into::into));
+    pub(super) fn needs(mut self, ids: impl IntoIterator<Item = CheckId>) -> Self {
+        self.needs.extend(ids);
         self
     }
 
-    /// See [`Check::follows`].
-    pub(super) fn follows<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
-        self.follows.extend(ids.into_iter().map(Into::into));
+    /// See [`Check::explained_by`].
+    pub(super) fn explained_by(mut self, ids: impl IntoIterator<Item = CheckId>) -> Self {
+        self.explained_by.extend(ids);
         self
     }
 
-    /// See [`Check::suspects`].
-    pub(super) fn suspects(mut self, ids: impl IntoIterator<Item = String>) -> Self {
-        self.suspects.extend(ids);
+    /// See [`Check::possible_causes`].
+    pub(super) fn possible_causes(mut self, ids: impl IntoIterator<Item = CheckId>) -> Self {
+        self.possible_causes.extend(ids);
         self
     }
 }

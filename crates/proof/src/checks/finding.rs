@@ -1,6 +1,8 @@
-//! What a check found: data, for any writer.
+//! The result of a check: data for any writer.
 
 use std::time::Duration;
+
+use super::ids::CheckId;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -37,44 +39,44 @@ pub enum Severity {
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable: `layer.subject.aspect`, for instance `groups.allocation-worker.lag`.
-    pub id: String,
+    /// For instance `groups.allocation-worker.lag`.
+    pub id: CheckId,
     pub status: Status,
     pub severity: Severity,
     /// What was expected, in a few words.
     pub expected: String,
-    /// What was seen; of a skip, why.
+    /// What was seen; if the check was skipped, why.
     pub seen: String,
     /// Details worth a line each: counterexamples, log lines.
     pub evidence: Vec<String>,
     /// The exact next command.
     pub hint: Option<String>,
-    /// The check whose failure this one is a consequence of: that one is a root.
-    pub cause: Option<String>,
+    /// The root cause: the check that explains why this one did not pass, and has no cause itself.
+    pub cause: Option<CheckId>,
     /// How long the check took.
     pub took: Duration,
 }
 
 impl Finding {
-    /// The part of the id before the first dot.
-    pub fn layer(&self) -> &str {
-        self.id.split('.').next().unwrap_or(&self.id)
+    /// The layer of the id.
+    pub fn layer(&self) -> &'static str {
+        self.id.layer()
     }
 
-    /// With lines of evidence.
+    /// Adds lines of evidence.
     pub fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.evidence.extend(lines);
         self
     }
 
-    /// With the next command.
+    /// Sets the next command.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 }
 
-/// What a check saw and made of it, before it has an id and a duration.
+/// What a rule decided, before it has an id and a duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     pub(super) status: Status,
@@ -105,13 +107,13 @@ impl Outcome {
         }
     }
 
-    /// With lines of evidence.
+    /// Adds lines of evidence.
     pub(super) fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.evidence.extend(lines);
         self
     }
 
-    /// With the next command; one that passed needs none.
+    /// Sets the next command, unless the check passed.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         if self.status != Status::Pass {
             self.hint = Some(hint.into());

@@ -1,11 +1,15 @@
-//! Checks as data. Each layer has a file, which makes [`check::Check`]s of the declaration: an id, what
-//! is expected, which other checks it needs and which would explain its failure. [`run`] makes them, all
-//! at once as far as their needs allow, from facts that are found out once ([`facts::Facts`]).
+//! The checks of `verify`. Data passes through three places:
 //!
-//! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared. A check that
-//! needs a failed one is skipped; one that fails after another names it as its cause, so that what
-//! has no cause is a root. Where nothing else explains a failure, drift of the service does, though that
-//! is a warning (docs/decisions/0034).
+//! - `observe` looks at containers, logs, Kafka, the database and the cache. What several checks look at
+//!   is observed once (`ObservationCache`). It knows no check.
+//! - `rules` has a file per layer. It declares the checks of the layer (`Check`) and judges what
+//!   was observed.
+//! - `run` runs the checks concurrently and makes a `Finding` of each.
+//!
+//! Ids are a contract: `layer.subject.aspect`, where the subject is named as declared (`ids`). If a check
+//! needs one that failed, it is skipped. If a check fails and another explains that, the finding names the
+//! root cause. If no failure explains it, drift of the service does, though drift is only a warning
+//! (docs/decisions/0034).
 //!
 //! | id | fails when (what else it may do) |
 //! |---|---|
@@ -44,113 +48,104 @@
 //! | `services.SERVICE.answers` | the declared request is not answered with the declared status |
 //! | `services.SERVICE.ready` | `GET /ready`, or the declared path, is not 200, or the declared status |
 //!
-//! After a worker stops or is paused its set of failed ids is the same at any time: a static
-//! member lingers in its group until its session ends, so `assigned` compares members with running
-//! containers, and `stable` takes an empty group for what it is, a group at rest.
+//! A worker that stops or is paused has the same set of failed ids at any time. A static member stays in
+//! its group until its session times out, so `assigned` compares members with running containers; and
+//! `stable` passes for an empty group.
 
-mod broker;
-mod cache;
 mod check;
-mod containers;
-mod database;
-mod dead_letters;
-mod drift;
-mod facts;
+mod context;
+mod effect_tables;
 pub mod finding;
-mod groups;
-mod health;
 mod ids;
-mod invariants;
-mod logs;
-mod remedy;
+mod observe;
+mod rules;
 mod run;
 mod selection;
-mod services;
-mod shape;
-mod topics;
 
+pub use ids::CheckId;
 pub use selection::Selection;
 
 use std::collections::HashSet;
 
 use check::Check;
+use context::CheckContext;
 use declaration::Pipeline;
 use diagnostics::{Invocation, Result};
-use facts::Facts;
-use finding::{Finding, Outcome};
+use finding::Finding;
 use platform::Platform;
 
-/// All checks of a pipeline, in the order in which they are shown: what a check needs or follows
-/// comes before it.
+/// All checks of a pipeline, in the order in which they are shown: after those that they refer to.
+///
+/// # Panics
+/// In debug builds, if a check refers to one that does not precede it: a mistake in `rules`.
 pub fn plan(pipeline: &Pipeline) -> Vec<Check<'_>> {
-    let layers = [
-        containers::checks,
-        broker::checks,
-        topics::checks,
-        database::checks,
-        shape::checks,
-        cache::checks,
-        services::checks,
-        logs::checks,
-        groups::checks,
-        invariants::checks,
-        dead_letters::checks,
-    ];
-    let mut plan: Vec<_> = layers.iter().flat_map(|checks| checks(pipeline)).collect();
-    if plan.is_empty() {
-        plan.push(nothing());
-    }
-    let mut before = HashSet::new();
-    for check in &mut plan {
-        // What comes later cannot be waited for: so nothing waits in a circle.
-        check.needs.retain(|id| before.contains(id));
-        check.follows.retain(|id| before.contains(id));
-        check.suspects.retain(|id| before.contains(id));
-        before.insert(check.id.clone());
-    }
+    let mut plan = rules::checks(pipeline);
+    let dangling = drop_dangling(&mut plan);
+    debug_assert!(
+        dangling.is_empty(),
+        "references to checks that do not precede: {dangling:#?}"
+    );
     plan
 }
 
-/// A declaration without anything that could be checked is not right.
-fn nothing<'a>() -> Check<'a> {
-    let none = async |_: &Facts<'_>| {
-        Outcome::fail("no checks declared").hint(
-            "declare services and, under x-caravan, what they promise; see docs/declaration.md",
-        )
-    };
-    Check::new("declaration.checks", "something to check", none)
+/// Removes references to checks that do not precede the one that refers to them, so that no checks
+/// wait for each other, and returns them as `FROM -> TO`. There are none unless `rules` has a mistake.
+fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
+    let mut dangling = Vec::new();
+    let mut preceding = HashSet::new();
+    for check in plan {
+        let Check {
+            id,
+            needs,
+            explained_by,
+            possible_causes,
+            ..
+        } = check;
+        for references in [needs, explained_by, possible_causes] {
+            references.retain(|reference| {
+                let precedes = preceding.contains(reference);
+                if !precedes {
+                    dangling.push(format!("{id} -> {reference}"));
+                }
+                precedes
+            });
+        }
+        preceding.insert(id.clone());
+    }
+    dangling
 }
 
-/// Makes the selected checks of a pipeline, and those that they need; tells of each as it ends, in no
-/// order. Of those that are only needed, failures alone. Gives all that were told, in the plan's order.
+/// Runs the selected checks of a pipeline, and those that they refer to. Hands each finding to `tell` as
+/// soon as it is there, in no order; a finding that is not selected only if it failed or is the cause of
+/// one that is. Returns the same findings in the order of the plan.
 ///
 /// # Errors
-/// Docker cannot be reached: nothing else can be told from there.
+/// The platform does not answer, so that nothing can be observed.
 pub async fn run(
     pipeline: &Pipeline,
-    engine: &dyn Platform,
+    platform: &dyn Platform,
     invocation: &Invocation,
     selection: &Selection,
     mut tell: impl FnMut(&Finding),
 ) -> Result<Vec<Finding>> {
-    let facts = Facts::new(pipeline, engine, invocation);
+    let context = CheckContext::new(pipeline, platform, invocation);
     let plan = selection.of(plan(pipeline));
     let order: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
-    let (mut findings, mut aside) = (Vec::new(), Vec::new());
-    let made = run::make_all(plan, &facts, |finding| {
+    let (mut findings, mut hidden) = (Vec::new(), Vec::new());
+    let running = run::run_all(plan, &context, |finding| {
         if selection.shows(&finding) {
             tell(&finding);
             findings.push(finding);
         } else {
-            aside.push(finding);
+            hidden.push(finding);
         }
     });
-    let ((), containers) = tokio::join!(made, facts.containers());
+    let ((), containers) = tokio::join!(running, context.observed.containers());
     if let Err(e) = containers {
         return Err(e.clone());
     }
-    // A warning that nobody asked for, and a failure goes back to.
-    for finding in aside {
+    // A warning that is not selected may be the cause of a failure that is.
+    for finding in hidden {
         let is_cause = |f: &Finding| f.cause.as_ref() == Some(&finding.id);
         if findings.iter().any(is_cause) {
             tell(&finding);

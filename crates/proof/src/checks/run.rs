@@ -1,4 +1,4 @@
-//! Makes checks: all at once, as far as they do not need one another.
+//! Runs checks: all at once, as far as they do not need one another.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -7,75 +7,77 @@ use tokio::sync::SetOnce;
 
 use super::{
     check::Check,
-    facts::Facts,
+    context::CheckContext,
     finding::{Finding, Outcome, Severity, Status},
+    ids::CheckId,
 };
 
-/// How each check ended, by id; those that depend on it wait for that.
-type Board = HashMap<String, SetOnce<Ended>>;
+/// How each check ended. A check waits here for those that it refers to.
+type Board = HashMap<CheckId, SetOnce<Ended>>;
 
 #[derive(Debug)]
 struct Ended {
     status: Status,
-    /// The check that this one's failure goes back to.
-    root: Option<String>,
+    /// See [`Finding::cause`].
+    cause: Option<CheckId>,
 }
 
-/// Makes `checks`, and tells of each as it ends, in no order.
+/// Runs `checks` and hands each finding to `tell` as soon as it is there, in no order.
 ///
-/// What a check needs or follows has to come before it in `checks`: so none waits for itself.
-pub(super) async fn make_all<'a>(
+/// A check may refer only to checks that precede it in `checks`, so none waits for itself.
+pub(super) async fn run_all<'a>(
     checks: Vec<Check<'a>>,
-    facts: &'a Facts<'a>,
+    context: &'a CheckContext<'a>,
     mut tell: impl FnMut(Finding),
 ) {
     let board: Board = checks
         .iter()
         .map(|check| (check.id.clone(), SetOnce::new()))
         .collect();
-    let under_way: FuturesUnordered<_> = checks
+    let running: FuturesUnordered<_> = checks
         .into_iter()
-        .map(|check| make(check, facts, &board))
+        .map(|check| run(check, context, &board))
         .collect();
-    let mut under_way = std::pin::pin!(under_way);
-    while let Some(finding) = under_way.next().await {
+    let mut running = std::pin::pin!(running);
+    while let Some(finding) = running.next().await {
         tell(finding);
     }
 }
 
-async fn make<'a>(check: Check<'a>, facts: &'a Facts<'a>, board: &Board) -> Finding {
+async fn run<'a>(check: Check<'a>, context: &'a CheckContext<'a>, board: &Board) -> Finding {
     let Check {
         id,
         expected,
         severity,
         deadline,
         needs,
-        follows,
-        suspects,
+        explained_by,
+        possible_causes,
         make,
     } = check;
     let mut began = Instant::now();
-    let (outcome, cause) = match lacking(board, &needs).await {
-        Some((lacking, root)) => {
+    let (outcome, cause) = match first_not_passed(board, &needs).await {
+        Some((needed, cause)) => {
             let outcome = Outcome {
                 status: Status::Skip,
-                ..Outcome::fail(format!("skipped: {lacking} did not pass"))
+                ..Outcome::fail(format!("skipped: {needed} did not pass"))
             };
-            (outcome, Some(root))
+            (outcome, Some(cause))
         }
         None => {
             began = Instant::now();
-            let outcome = tokio::time::timeout(deadline, make(facts)).await;
+            let outcome = tokio::time::timeout(deadline, make(context)).await;
             let outcome = outcome.unwrap_or_else(|_| {
                 Outcome::fail(format!("no answer within {} s", deadline.as_secs()))
             });
-            let outcome = weighed(outcome, severity);
+            let outcome = with_severity(outcome, severity);
+            let failed = async || first_not_passed(board, &explained_by).await;
             let cause = match outcome.status {
                 Status::Pass | Status::Skip => None,
-                Status::Warn => lacking(board, &follows).await.map(|(_, root)| root),
-                Status::Fail => match lacking(board, &follows).await {
-                    Some((_, root)) => Some(root),
-                    None => warned(board, &suspects).await,
+                Status::Warn => failed().await.map(|(_, cause)| cause),
+                Status::Fail => match failed().await {
+                    Some((_, cause)) => Some(cause),
+                    None => first_warned(board, &possible_causes).await,
                 },
             };
             (outcome, cause)
@@ -93,42 +95,42 @@ async fn make<'a>(check: Check<'a>, facts: &'a Facts<'a>, board: &Board) -> Find
         id,
     };
     if let Some(ended) = board.get(&finding.id) {
-        let root = finding.cause.clone();
-        // Set twice only if two checks had one id, which `plan` rules out.
-        let _taken = ended.set(Ended {
+        let cause = finding.cause.clone();
+        // Set twice only if two checks had one id, which a test of `plan` rules out.
+        let _already_set = ended.set(Ended {
             status: finding.status,
-            root,
+            cause,
         });
     }
     finding
 }
 
-/// A failure that is no more than a warning.
-fn weighed(mut outcome: Outcome, severity: Severity) -> Outcome {
+/// Turns a failure of a check of severity `Warning` into a warning.
+fn with_severity(mut outcome: Outcome, severity: Severity) -> Outcome {
     if outcome.status == Status::Fail && severity == Severity::Warning {
         outcome.status = Status::Warn;
     }
     outcome
 }
 
-/// The first of `ids` that did not pass, and the check that its failure goes back to.
-async fn lacking(board: &Board, ids: &[String]) -> Option<(String, String)> {
+/// The first of `ids` that failed or was skipped, and the root cause of that.
+async fn first_not_passed(board: &Board, ids: &[CheckId]) -> Option<(CheckId, CheckId)> {
     for id in ids {
-        // Not part of this pipeline's plan: nothing is known of it.
+        // All are on the board: `plan` resolves references, and a selection includes what it refers to.
         let Some(ended) = board.get(id) else {
             continue;
         };
         let ended = ended.wait().await;
         if matches!(ended.status, Status::Fail | Status::Skip) {
-            let root = ended.root.clone().unwrap_or_else(|| id.clone());
-            return Some((id.clone(), root));
+            let cause = ended.cause.clone().unwrap_or_else(|| id.clone());
+            return Some((id.clone(), cause));
         }
     }
     None
 }
 
 /// The first of `ids` that ended with a warning.
-async fn warned(board: &Board, ids: &[String]) -> Option<String> {
+async fn first_warned(board: &Board, ids: &[CheckId]) -> Option<CheckId> {
     for id in ids {
         if let Some(ended) = board.get(id)
             && ended.wait().await.status == Status::Warn

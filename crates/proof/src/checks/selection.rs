@@ -1,62 +1,65 @@
-//! `--only` and `--skip`: which checks are made.
+//! `--only` and `--skip`: which checks run.
 
 use std::collections::HashSet;
 
 use super::{
     check::Check,
     finding::{Finding, Status},
+    ids::CheckId,
 };
 use diagnostics::{Error, Kind, Result};
 
-/// Which checks a person asked for: all, unless said otherwise.
+/// Which checks run: all, unless the options say otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Ids of checks that were asked for. Others are made where these need them.
-    chosen: Option<HashSet<String>>,
+    /// The selected checks. Others run only if a selected one refers to them.
+    selected: Option<HashSet<CheckId>>,
 }
 
 impl Selection {
-    /// Of the checks of `plan`: those that one of `only` names (all, if it is empty), but for those
-    /// that one of `skip` does.
+    /// Of the checks of `plan`: those that a pattern of `only` matches (all, if it is empty), without
+    /// those that a pattern of `skip` matches.
     ///
     /// A pattern is an id or the beginning of one up to a dot (`groups`, `groups.allocation-worker`);
-    /// `*` stands for anything (`*.lag`).
+    /// `*` stands for any text (`*.lag`).
     ///
     /// # Errors
-    /// `Usage`: a pattern that names no check, or nothing is left.
+    /// `Usage`: a pattern matches no check, or no check is left.
     pub fn new(plan: &[Check<'_>], only: &[String], skip: &[String]) -> Result<Self> {
         if only.is_empty() && skip.is_empty() {
             return Ok(Self::default());
         }
+        let texts: Vec<_> = plan.iter().map(|check| check.id.to_string()).collect();
         for pattern in only.iter().chain(skip) {
-            if !plan.iter().any(|check| matches(pattern, &check.id)) {
-                return Err(unknown(plan, pattern));
+            if !texts.iter().any(|id| matches(pattern, id)) {
+                return Err(unknown(&texts, pattern));
             }
         }
-        let named = |patterns: &[String], id: &str| patterns.iter().any(|p| matches(p, id));
-        let ids = plan.iter().map(|check| check.id.clone());
-        let chosen: HashSet<_> = ids
-            .filter(|id| (only.is_empty() || named(only, id)) && !named(skip, id))
+        let matched = |patterns: &[String], id: &str| patterns.iter().any(|p| matches(p, id));
+        let ids = plan.iter().map(|check| &check.id).zip(&texts);
+        let selected: HashSet<_> = ids
+            .filter(|(_, text)| (only.is_empty() || matched(only, text)) && !matched(skip, text))
+            .map(|(id, _)| id.clone())
             .collect();
-        if chosen.is_empty() {
+        if selected.is_empty() {
             return Err(Error::new(Kind::Usage, "no check is left to make"));
         }
         Ok(Self {
-            chosen: Some(chosen),
+            selected: Some(selected),
         })
     }
 
-    /// The checks to make: the chosen ones and, all the way down, those that they need or follow.
+    /// The checks to run: the selected ones and, transitively, those that they refer to.
     pub(super) fn of<'a>(&self, plan: Vec<Check<'a>>) -> Vec<Check<'a>> {
-        let Some(chosen) = &self.chosen else {
+        let Some(selected) = &self.selected else {
             return plan;
         };
-        let mut wanted = chosen.clone();
-        // What a check depends on comes before it.
+        let mut wanted = selected.clone();
+        // A check refers only to checks that precede it.
         for check in plan.iter().rev() {
             if wanted.contains(&check.id) {
-                let explain = check.follows.iter().chain(&check.suspects);
-                wanted.extend(check.needs.iter().chain(explain).cloned());
+                let causes = check.explained_by.iter().chain(&check.possible_causes);
+                wanted.extend(check.needs.iter().chain(causes).cloned());
             }
         }
         plan.into_iter()
@@ -64,22 +67,22 @@ impl Selection {
             .collect()
     }
 
-    /// Whether a finding is told of: one that was not asked for only where it failed, since what was
-    /// asked for may go back to it.
+    /// Whether a finding is shown. One that is not selected is shown only if it failed, because it may
+    /// be the cause of one that is.
     pub(super) fn shows(&self, finding: &Finding) -> bool {
-        match &self.chosen {
+        match &self.selected {
             None => true,
-            Some(chosen) => chosen.contains(&finding.id) || finding.status == Status::Fail,
+            Some(selected) => selected.contains(&finding.id) || finding.status == Status::Fail,
         }
     }
 }
 
-fn unknown(plan: &[Check<'_>], pattern: &str) -> Error {
+fn unknown(ids: &[String], pattern: &str) -> Error {
     let distance = |id: &&str| strsim::damerau_levenshtein(pattern, id);
     // Ids and all their beginnings.
-    let named = plan.iter().flat_map(|check| {
-        let dots = check.id.match_indices('.').map(|(at, _)| &check.id[..at]);
-        dots.chain([check.id.as_str()])
+    let named = ids.iter().flat_map(|id| {
+        let dots = id.match_indices('.').map(|(at, _)| &id[..at]);
+        dots.chain([id.as_str()])
     });
     let error = Error::new(Kind::Usage, format!("no check is called {pattern}"));
     match named.min_by_key(distance) {
@@ -88,7 +91,7 @@ fn unknown(plan: &[Check<'_>], pattern: &str) -> Error {
     }
 }
 
-/// Whether a pattern names an id.
+/// Whether a pattern matches an id.
 fn matches(pattern: &str, id: &str) -> bool {
     let beginning = |p: &str| id.strip_prefix(p).is_some_and(|rest| rest.starts_with('.'));
     if !pattern.contains('*') {
@@ -116,14 +119,15 @@ mod tests {
     use super::*;
     use crate::checks::plan;
 
-    fn chosen(only: &[&str], skip: &[&str]) -> Result<Vec<String>> {
+    fn selected(only: &[&str], skip: &[&str]) -> Result<Vec<String>> {
         let pipeline = declaration::testing::shipped();
         let plan = plan(&pipeline);
         let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let selection = Selection::new(&plan, &owned(only), &owned(skip))?;
-        let chosen = selection.chosen.unwrap_or_default();
-        let ids = plan.iter().map(|check| check.id.clone());
-        Ok(ids.filter(|id| chosen.contains(id)).collect())
+        let selected = selection.selected.unwrap_or_default();
+        let ids = plan.iter().map(|check| &check.id);
+        let ids = ids.filter(|id| selected.contains(id));
+        Ok(ids.map(ToString::to_string).collect())
     }
 
     #[test]
@@ -138,40 +142,38 @@ mod tests {
     }
 
     #[test]
-    fn only_and_skip_choose_together() {
-        let lags = chosen(&["*.lag"], &["groups.cache-worker"]).expect("there are some");
+    fn only_and_skip_select_together() {
+        let lags = selected(&["*.lag"], &["groups.cache-worker"]).expect("there are some");
         let expected = ["purchase-worker", "allocation-worker", "session-worker"];
         assert_eq!(lags, expected.map(|s| format!("groups.{s}.lag")));
     }
 
     #[test]
-    fn a_pattern_that_names_nothing_is_an_error_with_the_nearest_id() {
-        let error = chosen(&["groups.session-worker.lags"], &[]).expect_err("no such check");
+    fn a_pattern_that_matches_nothing_is_an_error_with_the_nearest_id() {
+        let error = selected(&["groups.session-worker.lags"], &[]).expect_err("no such check");
         assert_eq!(error.kind, Kind::Usage);
         let hint = error.hint.unwrap_or_default();
         assert!(hint.starts_with("groups.session-worker.lag?"), "{hint}");
-        let hint = chosen(&["grups"], &[]).expect_err("no such layer").hint;
+        let hint = selected(&["grups"], &[]).expect_err("no such layer").hint;
         assert!(hint.unwrap_or_default().starts_with("groups?"));
-        assert!(chosen(&["cache"], &["cache"]).is_err());
+        assert!(selected(&["cache"], &["cache"]).is_err());
     }
 
     #[test]
-    fn what_a_chosen_check_needs_is_made_too() {
+    fn checks_that_a_selected_check_refers_to_run_too() {
         let pipeline = declaration::testing::shipped();
         let only = ["groups.session-worker.lag".to_owned()];
         let selection = Selection::new(&plan(&pipeline), &only, &[]).expect("is one");
         let made = selection.of(plan(&pipeline));
-        let ids: Vec<_> = made.iter().map(|check| check.id.as_str()).collect();
+        let ids: Vec<_> = made.iter().map(|check| check.id.to_string()).collect();
+        let is_made = |id: &str| ids.iter().any(|made| made == id);
         for id in [
             "kafka.reachable",
             "topics.trainer-allocated.exists",
             only[0].as_str(),
         ] {
-            assert!(ids.contains(&id), "{id} in {ids:?}");
+            assert!(is_made(id), "{id} in {ids:?}");
         }
-        assert!(
-            !ids.contains(&"containers.cache-worker.restarts"),
-            "{ids:?}"
-        );
+        assert!(!is_made("containers.cache-worker.restarts"), "{ids:?}");
     }
 }

@@ -1,29 +1,32 @@
-//! What runs is what is declared, and of the image that is there (docs/decisions/0034).
+//! Drift: containers are what the declaration and their image say (docs/decisions/0034).
 
-use super::{check::Check, facts::Facts, finding::Outcome, ids};
+use crate::checks::{
+    check::Check,
+    context::CheckContext,
+    finding::Outcome,
+    ids::{self, CheckId},
+};
 use declaration::Service;
+use diagnostics::Result;
 use platform::Drifted;
 
-/// As many differences are named.
+/// How many differences are shown.
 const SHOWN: usize = 10;
 
-/// `deployed` says that there are containers at all.
-pub(super) fn check<'a>(service: &'a Service, deployed: &str) -> Check<'a> {
-    let as_declared = async move |facts: &Facts<'_>| {
-        let outcome = judged(facts, service).await;
-        outcome.hint(facts.command(&format!("up {}", service.name)))
+/// `deployed`: the check that the service has containers.
+pub(super) fn check(service: &Service, deployed: CheckId) -> Check<'_> {
+    let as_declared = async move |context: &CheckContext<'_>| {
+        let outcome = match context.observed.drift(&service.name).await {
+            None => Outcome::fail("not deployed"),
+            Some(Err(e)) => Outcome::fail(format!("cannot be told: {e}")),
+            Some(Ok(drifted)) => {
+                judge(drifted, context.observed.containers_of(service).await.len())
+            }
+        };
+        outcome.hint(context.command(&format!("up {}", service.name)))
     };
-    let id = ids::as_declared(&service.name);
-    let check = Check::new(id, "no drift", as_declared);
-    check.warning().follows([deployed])
-}
-
-async fn judged(facts: &Facts<'_>, service: &Service) -> Outcome {
-    match facts.drift(&service.name).await {
-        None => Outcome::fail("not deployed"),
-        Some(Err(e)) => Outcome::fail(format!("cannot be told: {e}")),
-        Some(Ok(drifted)) => judge(drifted, facts.of(service).await.len()),
-    }
+    let check = Check::new(ids::as_declared(service), "no drift", as_declared);
+    check.warning().explained_by([deployed])
 }
 
 fn judge(drifted: &[Drifted], containers: usize) -> Outcome {
@@ -37,9 +40,10 @@ fn judge(drifted: &[Drifted], containers: usize) -> Outcome {
     Outcome::fail(seen).evidence(named(drifted))
 }
 
-/// In what the containers of a service are not as declared, a line each; none where that cannot be told.
-pub(super) async fn lines(facts: &Facts<'_>, service: &Service) -> Vec<String> {
-    match facts.drift(&service.name).await {
+/// The differences between the containers of a service and its declaration, a line each; none if they
+/// are unknown.
+pub(super) fn lines(drift: Option<&Result<Vec<Drifted>>>) -> Vec<String> {
+    match drift {
         Some(Ok(drifted)) => named(drifted),
         Some(Err(_)) | None => Vec::new(),
     }
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_told_in_few_words_and_named_in_the_evidence() {
+    fn drift_is_summed_up_and_listed_in_the_evidence() {
         let group = "environment.GROUP: lantern.mailer -> lantern.newsletter";
         let one = drifted("mailer", &[group]);
         assert_eq!(judge(std::slice::from_ref(&one), 1).seen, group);

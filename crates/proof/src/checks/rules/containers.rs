@@ -1,13 +1,13 @@
-//! Containers: there, running, healthy, not restarting; one-shots completed.
+//! Containers: created, running, healthy, not restarting; one-shots completed.
 
 use chrono::Utc;
 
-use super::{
+use super::{drift, health};
+use crate::checks::{
     check::Check,
-    drift,
-    facts::Facts,
+    context::CheckContext,
     finding::{Outcome, Status},
-    health, ids,
+    ids,
 };
 use declaration::{Pipeline, Service};
 use platform::{Container, State, replicas};
@@ -17,14 +17,14 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     services.flat_map(|s| of_service(pipeline, s)).collect()
 }
 
-/// Services in the file's order, but each after those that it waits for.
+/// Services in the order of the declaration, but each after those that it depends on.
 fn dependencies_first(pipeline: &Pipeline) -> Vec<&Service> {
     fn visit<'a>(pipeline: &'a Pipeline, service: &'a Service, ordered: &mut Vec<&'a Service>) {
         if ordered.iter().any(|s| s.name == service.name) {
             return;
         }
         let before = service.depends_on.iter();
-        // Declarations with a circle are refused.
+        // A declaration with a cycle is an error, so this ends.
         for service in before.filter_map(|d| pipeline.service(&d.service)) {
             visit(pipeline, service, ordered);
         }
@@ -42,29 +42,32 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     let required = service.depends_on.iter().filter(|d| d.required);
     let before = ids::deployed_of(pipeline, required.map(|d| d.service.as_str()));
     if service.is_one_shot(pipeline) {
-        let completed = async move |facts: &Facts<'_>| completed(facts, service).await;
+        let completed = async move |context: &CheckContext<'_>| completed(context, service).await;
         let expected = "completed with exit code 0";
-        let completed = Check::new(&deployed, expected, completed).follows(before);
-        return vec![completed, drift::check(service, &deployed)];
+        let completed = Check::new(deployed.clone(), expected, completed).explained_by(before);
+        return vec![completed, drift::check(service, deployed)];
     }
-    let running = async move |facts: &Facts<'_>| running(facts, service).await;
-    let running = Check::new(&deployed, expected(service), running).follows(before);
-    let mut checks = vec![running, drift::check(service, &deployed)];
-    let named = |aspect: &str| format!("containers.{}.{aspect}", service.name);
+    let running = async move |context: &CheckContext<'_>| running(context, service).await;
+    let running = Check::new(deployed.clone(), expected(service), running).explained_by(before);
+    let mut checks = vec![running, drift::check(service, deployed.clone())];
     let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
     if let Some(declared) = service.healthcheck.as_ref().filter(|h| probed(&h.test)) {
-        let health = async move |facts: &Facts<'_>| {
-            let own = facts.of(service).await;
+        let health = async move |context: &CheckContext<'_>| {
+            let own = context.observed.containers_of(service).await;
             let up: Vec<_> = own.into_iter().filter(is_running).collect();
             let outcome = health::judge(declared, &up, Utc::now());
-            facts.remedied(outcome, &service.name).await
+            context.remedied(outcome, &service.name).await
         };
-        let health = Check::new(named("health"), "healthy", health).needs([&deployed]);
-        checks.push(health.suspects([ids::as_declared(&service.name)]));
+        let health = Check::new(ids::HEALTH.of(&service.name), "healthy", health);
+        let health = health.needs([deployed.clone()]);
+        checks.push(health.possible_causes([ids::as_declared(service)]));
     }
-    let restarts = async move |facts: &Facts<'_>| restarts(facts, service).await;
-    let restarts = Check::new(named("restarts"), "no restarts", restarts);
-    checks.push(restarts.warning().needs([&deployed]));
+    let restarts = async move |context: &CheckContext<'_>| {
+        let logs = context.command(&format!("logs {}", service.name));
+        judge_restarts(&context.observed.containers_of(service).await).hint(logs)
+    };
+    let restarts = Check::new(ids::RESTARTS.of(&service.name), "no restarts", restarts);
+    checks.push(restarts.warning().needs([deployed]));
     checks
 }
 
@@ -79,16 +82,17 @@ fn expected(service: &Service) -> String {
     }
 }
 
-/// All replicas that are wanted are there and running.
-async fn running(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let wanted = replicas(service, facts.all_containers().await) as usize;
-    let own = facts.of(service).await;
+/// All declared replicas exist and run.
+async fn running(context: &CheckContext<'_>, service: &Service) -> Outcome {
+    let observed = &context.observed;
+    let wanted = replicas(service, observed.all_containers().await) as usize;
+    let own = observed.containers_of(service).await;
     let mut outcome = judge_running(wanted, &own);
     if outcome.status != Status::Pass {
-        // It may be why: no other check can say so before this one.
-        outcome = outcome.evidence(drift::lines(facts, service).await);
+        // Drift may be the cause, and the check for it comes only after this one.
+        outcome = outcome.evidence(drift::lines(observed.drift(&service.name).await));
     }
-    facts.remedied(outcome, &service.name).await
+    context.remedied(outcome, &service.name).await
 }
 
 fn judge_running(wanted: usize, own: &[&Container]) -> Outcome {
@@ -96,7 +100,7 @@ fn judge_running(wanted: usize, own: &[&Container]) -> Outcome {
         return Outcome::fail("not deployed");
     }
     let running = own.iter().copied().filter(is_running).count();
-    // One that is broken counts even where enough others run: it takes part in the group.
+    // A broken one counts although enough others run: it is a member of the group.
     let broken: Vec<_> = own.iter().filter(|c| c.state != State::Running).collect();
     match (running >= wanted && broken.is_empty(), wanted) {
         (true, 1) => Outcome::pass("running"),
@@ -139,9 +143,8 @@ fn restarted(container: &Container) -> Option<String> {
     (times > 0).then(|| format!("{}: restarted {times} times", container.name))
 }
 
-/// Docker's restarts since a person (or `up`) last started it.
-async fn restarts(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let own = facts.of(service).await;
+/// Restarts by Docker since a person or `up` last started the containers.
+fn judge_restarts(own: &[&Container]) -> Outcome {
     match own.iter().map(|c| c.restart_count).sum::<i64>() {
         0 => Outcome::pass("0"),
         n => {
@@ -154,18 +157,19 @@ async fn restarts(facts: &Facts<'_>, service: &Service) -> Outcome {
                 let times = c.restart_count;
                 format!("{}: {times} times, last at {started}{killed}", c.name)
             });
-            Outcome::warn(format!("{n} since it was started"))
-                .evidence(evidence)
-                .hint(facts.command(&format!("logs {}", service.name)))
+            Outcome::warn(format!("{n} since it was started")).evidence(evidence)
         }
     }
 }
 
-/// A one-shot ran, and ended well.
-async fn completed(facts: &Facts<'_>, service: &Service) -> Outcome {
-    let up = facts.remedy(&service.name).await;
-    let logs = facts.command(&format!("logs {}", service.name));
-    let own = facts.of(service).await;
+async fn completed(context: &CheckContext<'_>, service: &Service) -> Outcome {
+    let up = context.remedy(&service.name).await;
+    let logs = context.command(&format!("logs {}", service.name));
+    judge_completed(&context.observed.containers_of(service).await, up, logs)
+}
+
+/// A one-shot ran and exited with 0. `up` runs it again; `logs` shows its log.
+fn judge_completed(own: &[&Container], up: String, logs: String) -> Outcome {
     let Some(last) = own.iter().max_by_key(|c| c.started_at) else {
         return Outcome::fail("never ran").hint(up);
     };

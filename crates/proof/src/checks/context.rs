@@ -1,15 +1,39 @@
-//! The next command when a service is not as it should be.
+//! What a check gets when it runs, and the command that it proposes when a service does not work.
 
 use super::{
-    facts::Facts,
     finding::{Outcome, Status},
+    observe::ObservationCache,
 };
-use declaration::Endpoint;
-use platform::{State, labels, replicas};
+use declaration::{Endpoint, Pipeline};
+use diagnostics::Invocation;
+use platform::{Platform, State, labels, replicas};
 
-impl Facts<'_> {
-    /// As [`Self::remedy`], of what `x-caravan.KEY` declares; that may be no service of this
-    /// pipeline.
+/// The declaration, the observations, and how `caravan` was invoked.
+pub(super) struct CheckContext<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) observed: ObservationCache<'a>,
+    invocation: &'a Invocation,
+}
+
+impl<'a> CheckContext<'a> {
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
+        platform: &'a dyn Platform,
+        invocation: &'a Invocation,
+    ) -> Self {
+        Self {
+            pipeline,
+            observed: ObservationCache::new(pipeline, platform),
+            invocation,
+        }
+    }
+
+    /// A `caravan` command line for this pipeline.
+    pub(super) fn command(&self, rest: &str) -> String {
+        self.invocation.command(rest)
+    }
+
+    /// The remedy for the endpoint that `x-caravan.KEY` declares. It may be no service of this pipeline.
     pub(super) async fn remedy_of(&self, key: &str, endpoint: &Endpoint) -> String {
         match &endpoint.service {
             Some(service) => self.remedy(service).await,
@@ -17,7 +41,7 @@ impl Facts<'_> {
         }
     }
 
-    /// With [`Self::remedy`] as the next command, where one is needed.
+    /// Adds [`Self::remedy`] as the next command, unless the check passed or was skipped.
     pub(super) async fn remedied(&self, outcome: Outcome, service: &str) -> Outcome {
         match outcome.status {
             Status::Pass | Status::Skip => outcome,
@@ -25,10 +49,10 @@ impl Facts<'_> {
         }
     }
 
-    /// What brings `service` back: unpausing, starting or restarting it; `up` where its container
-    /// is not what is declared, or not of Caravan's making.
+    /// The command that makes `service` work again: `docker unpause` for paused containers, `restart`
+    /// for running ones, and `up` if one is missing, has drifted or was not created by Caravan.
     pub(super) async fn remedy(&self, service: &str) -> String {
-        let containers = self.all_containers().await;
+        let containers = self.observed.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
         let paused: Vec<_> = own
             .iter()
@@ -53,7 +77,7 @@ impl Facts<'_> {
     }
 
     async fn has_drifted(&self, service: &str) -> bool {
-        let drift = self.drift(service).await;
+        let drift = self.observed.drift(service).await;
         drift.is_some_and(|drift| drift.as_ref().is_ok_and(|drifted| !drifted.is_empty()))
     }
 }

@@ -1,14 +1,14 @@
-//! Docker's health checks, as far as Docker's word for them can be taken.
+//! The result of Docker's health checks, corrected where Docker is known to be wrong.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::finding::Outcome;
+use crate::checks::finding::Outcome;
 use declaration::Healthcheck;
 use platform::{Container, Health};
 
-/// Docker's defaults for what a health check leaves out.
+/// Docker's defaults for what a health check does not set.
 const INTERVAL: Duration = Duration::from_secs(30);
 const RETRIES: i64 = 3;
 
@@ -31,7 +31,7 @@ pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<
     Outcome::pass(seen)
 }
 
-/// None: healthy; else why it may be taken for it. The error says why not.
+/// None: healthy. A text: not yet healthy, but as expected. The error says why it is not.
 fn of(
     container: &Container,
     healthcheck: &Healthcheck,
@@ -49,7 +49,7 @@ fn of(
             Ok(Some(format!("starting for {age} s")))
         }
         ("starting", _) => Err(format!("still starting after {age} s")),
-        // Docker's word for what has been paused since the last probe, which had not failed.
+        // So Docker reports a container that was paused after a successful probe.
         ("unhealthy", 0) => Ok(Some("no probe failed; none since it was paused".to_owned())),
         (word, streak) => Err(format!("{word}: {streak} probes failed in a row")),
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use platform::testing;
 
-    /// What is made of `status` and a streak, for a container of that age in seconds.
+    /// The verdict on `status` and a failing streak, of a container that started `age` seconds ago.
     fn verdict(status: &str, failing_streak: i64, age: i64) -> Result<Option<String>, String> {
         let healthcheck = Healthcheck {
             test: vec!["CMD".to_owned(), "true".to_owned()],
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn starting_is_right_for_as_long_as_docker_gives_it() {
+    fn starting_passes_for_as_long_as_docker_allows_it() {
         assert_eq!(
             verdict("starting", 0, 60),
             Ok(Some("starting for 60 s".to_owned()))
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn unhealthy_is_believed_once_a_probe_has_failed() {
+    fn unhealthy_counts_once_a_probe_has_failed() {
         assert_eq!(verdict("healthy", 0, 9), Ok(None));
         assert!(verdict("unhealthy", 0, 900).is_ok_and(|seen| seen.is_some()));
         assert!(verdict("unhealthy", 3, 900).is_err_and(|why| why.contains('3')));

@@ -1,40 +1,130 @@
-//! What is made of a group, its members and its lag.
+//! Consumer groups: each exists, is stable, has its partitions assigned to running containers, commits
+//! offsets, keeps up, and leaves rows.
 
-use std::{collections::BTreeSet, net::IpAddr};
-
-use super::SETTLES;
-use crate::checks::finding::Outcome;
-use declaration::{Group, Service};
-use kafka::{
-    Partition,
-    groups::{self, GroupState, Member},
+use super::{effects, lag};
+use crate::checks::{
+    check::Check,
+    context::CheckContext,
+    finding::Outcome,
+    ids,
+    observe::{
+        ObservationError,
+        groups::{SETTLES, Unheld, Worker},
+        progress::{self, Commits},
+    },
 };
+use declaration::{Group, Pipeline, Service};
+use kafka::groups::{self, GroupState};
 
-/// A service that consumes, and what it should hold.
-pub(super) struct Worker<'a> {
-    pub(super) service: &'a Service,
-    pub(super) group: &'a Group,
-    /// Of all topics that it consumes and that exist.
-    pub(super) partitions: Vec<Partition>,
-    /// How many containers of it run.
-    pub(super) replicas: usize,
-    /// Addresses of its running containers.
-    pub(super) running: BTreeSet<IpAddr>,
-    /// Names that its running containers have as static members. Kafka keeps the address with
-    /// which such a member first joined, and a restarted container may have another one.
-    pub(super) instances: BTreeSet<String>,
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = pipeline.services.iter();
+    let grouped = services.filter_map(|s| Some((s, s.group.as_ref()?)));
+    grouped
+        .flat_map(|(service, group)| of_service(pipeline, service, group))
+        .collect()
+}
+
+fn of_service<'a>(
+    pipeline: &'a Pipeline,
+    service: &'a Service,
+    group: &'a Group,
+) -> Vec<Check<'a>> {
+    let own = |kind: ids::Kind| kind.of(&service.name);
+    let topics = ids::consumed_topics(pipeline, service);
+    let dependencies = ids::dependencies_and_calls(pipeline, service);
+    let deployed = ids::deployed(pipeline, service);
+
+    let is_there =
+        async move |context: &CheckContext<'_>| judged(context, service, group, exists).await;
+    let is_stable = async move |context: &CheckContext<'_>| {
+        judged(context, service, group, |_, state| match state {
+            Some(state) => stable(state),
+            None => Outcome::fail("the group does not exist"),
+        })
+        .await
+    };
+    let is_assigned =
+        async move |context: &CheckContext<'_>| judged(context, service, group, assigned).await;
+    let keeps_up = async move |context: &CheckContext<'_>| lag::check(context, service).await;
+    let has_committed = async move |context: &CheckContext<'_>| {
+        let outcome = match progress::commits(&context.observed, service).await {
+            Ok(commits) => committed(&commits),
+            Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+        };
+        context.remedied(outcome, &service.name).await
+    };
+    let checks = [
+        Check::new(own(ids::GROUP), "exists", is_there)
+            .needs(ids::kafka(pipeline))
+            .explained_by([deployed.clone()])
+            .explained_by(topics.clone()),
+        Check::new(own(ids::STABLE), "not rebalancing", is_stable)
+            .needs([own(ids::GROUP)])
+            .explained_by(dependencies.clone()),
+        Check::new(
+            own(ids::ASSIGNED),
+            "every partition held by a running container",
+            is_assigned,
+        )
+        .needs(ids::kafka(pipeline))
+        .needs(topics.clone())
+        .explained_by([deployed.clone(), own(ids::GROUP)])
+        .explained_by(ids::started(service))
+        .explained_by([own(ids::STABLE)])
+        .explained_by(dependencies.clone()),
+        Check::new(own(ids::LAG), "worked off", keeps_up)
+            .needs(ids::kafka(pipeline))
+            .needs(topics.clone())
+            .explained_by([deployed.clone(), own(ids::ASSIGNED)])
+            .explained_by(dependencies.clone()),
+        Check::new(
+            own(ids::COMMITTED),
+            "an offset where there are messages",
+            has_committed,
+        )
+        .needs([own(ids::GROUP)])
+        .needs(topics)
+        .explained_by([deployed, own(ids::ASSIGNED), own(ids::LAG)])
+        .explained_by(dependencies),
+    ];
+    let checks = checks.into_iter().chain(effects::check(pipeline, service));
+    checks
+        .map(|check| check.possible_causes([ids::as_declared(service)]))
+        .collect()
+}
+
+/// Observes the group of a service and applies `judge`.
+async fn judged(
+    context: &CheckContext<'_>,
+    service: &Service,
+    group: &Group,
+    judge: impl FnOnce(&Worker<'_>, Option<&GroupState>) -> Outcome,
+) -> Outcome {
+    let observed = async {
+        let broker = context.observed.broker().await?;
+        let state = context.observed.groups().await?.state(group)?;
+        Ok::<_, ObservationError>((broker, state))
+    };
+    let (broker, state) = match observed.await {
+        Ok(observed) => observed,
+        Err(why) => return Outcome::fail(why),
+    };
+    let containers = context.observed.all_containers().await;
+    let worker = Worker::new(broker, service, group, containers);
+    let outcome = judge(&worker, state.as_ref());
+    context.remedied(outcome, &service.name).await
 }
 
 /// Kafka knows the group.
-pub(super) fn exists(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
+fn exists(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
     match group {
         Some(_) => Outcome::pass("there"),
         None => Outcome::fail(format!("group {} does not exist", worker.group)),
     }
 }
 
-/// It is at rest: an empty group is.
-pub(super) fn stable(group: &GroupState) -> Outcome {
+/// The group does not rebalance. An empty group is stable.
+fn stable(group: &GroupState) -> Outcome {
     if group.is_at_rest() {
         return Outcome::pass(match group.members.len() {
             0 => "no members".to_owned(),
@@ -48,12 +138,13 @@ pub(super) fn stable(group: &GroupState) -> Outcome {
         .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)))
 }
 
-/// All partitions are held; by all replicas, or by as many as there are partitions.
-pub(super) fn assigned(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
+/// All partitions are held: by all replicas, or by as many replicas as there are partitions.
+fn assigned(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
     let (total, replicas) = (worker.partitions.len(), worker.replicas);
     let unheld = worker.unheld(group);
     if !unheld.is_empty() {
-        return Outcome::fail(format!("{} of {total}", total - unheld.len())).evidence(unheld);
+        return Outcome::fail(format!("{} of {total}", total - unheld.len()))
+            .evidence(unheld.iter().map(|unheld| describe(worker, unheld)));
     }
     let all = format!("{total} of {total}");
     if worker.lacks_holders(group) {
@@ -70,47 +161,40 @@ pub(super) fn assigned(worker: &Worker<'_>, group: Option<&GroupState>) -> Outco
     }
 }
 
-impl Worker<'_> {
-    /// The partitions that no running container of the service holds, and who does, a line each.
-    pub(super) fn unheld(&self, group: Option<&GroupState>) -> Vec<String> {
-        let members = group.map_or(&[][..], |g| &g.members);
-        let holder = |p: &Partition| members.iter().find(|m| m.partitions.contains(p));
-        let unheld = |partition: &Partition| {
-            let (topic, number) = partition;
-            match holder(partition) {
-                Some(member) if self.runs(member) => None,
-                Some(member) => Some(format!(
-                    "{topic}/{number}: held by {} at {}, no running container of {}",
-                    member.client_id, member.host, self.service.name
-                )),
-                None => Some(format!("{topic}/{number}: held by nobody")),
-            }
-        };
-        self.partitions.iter().filter_map(unheld).collect()
+fn describe(worker: &Worker<'_>, unheld: &Unheld<'_>) -> String {
+    let (topic, number) = unheld.partition;
+    match unheld.holder {
+        Some(member) => format!(
+            "{topic}/{number}: held by {} at {}, no running container of {}",
+            member.client_id, member.host, worker.service.name
+        ),
+        None => format!("{topic}/{number}: held by nobody"),
     }
+}
 
-    /// Whether a running replica has nothing to do while there are partitions enough.
-    pub(super) fn lacks_holders(&self, group: Option<&GroupState>) -> bool {
-        self.holders(group) < self.replicas.min(self.partitions.len())
+/// The group has committed an offset in a partition that has records. Without any, a consumer starts
+/// again at an end of the topic each time. A single partition without an offset is only behind.
+fn committed(commits: &Commits) -> Outcome {
+    let (all, without) = (commits.partitions, &commits.without);
+    if all == 0 {
+        return Outcome::pass("no messages");
     }
-
-    /// Members of running containers that hold a partition.
-    fn holders(&self, group: Option<&GroupState>) -> usize {
-        let members = group.map_or(&[][..], |g| &g.members);
-        let holds = |m: &&Member| self.runs(m) && !m.partitions.is_empty();
-        members.iter().filter(holds).count()
+    if without.len() < all {
+        return Outcome::pass(format!("{} of {all}", all - without.len()));
     }
-
-    fn runs(&self, member: &Member) -> bool {
-        let host = member.host.parse();
-        host.is_ok_and(|host: IpAddr| self.running.contains(&host))
-            || (member.instance.as_ref()).is_some_and(|name| self.instances.contains(name))
-    }
+    let lines = without.iter();
+    let lines = lines.map(|(topic, partition)| format!("{topic}/{partition}: nothing committed"));
+    Outcome::fail(format!("none, of {all} partitions")).evidence(lines)
 }
 
 #[cfg(test)]
 mod tests {
-    use kafka::{Protocol, State};
+    use std::collections::BTreeSet;
+
+    use kafka::{
+        Partition, Protocol, State,
+        groups::{GroupState, Member},
+    };
 
     use super::*;
     use crate::checks::finding::Status;

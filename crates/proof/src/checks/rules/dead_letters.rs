@@ -1,81 +1,65 @@
-//! Dead letters: none should be waiting, and there should be room for the largest.
+//! Dead letters: none wait, and their topic accepts the largest message.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{check::Check, facts::Facts, finding::Outcome, ids, topics};
+use super::topics;
 use crate::{
+    checks::{check::Check, context::CheckContext, finding::Outcome, ids},
     dead_letters::{
-        DeadLetters, Letter, Selection,
+        Letter,
         journal::Status,
-        survey::{MAX_LISTED, Request, Survey},
+        survey::{MAX_LISTED, Survey},
     },
     stores::lacking_room,
 };
 use declaration::{Pipeline, units};
 use kafka::admin::TopicSettings;
 
-/// How long letters are looked at; a very full topic is reported by its size and a part of it.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// As many letters are named, the newest.
+/// How many dead letters are shown, the newest.
 const SHOWN: usize = 3;
-/// What is younger is new.
+/// Younger dead letters are new.
 const NEW: Duration = Duration::from_secs(600);
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let Some(topic) = &pipeline.dead_letters else {
         return Vec::new();
     };
-    let empty = async move |facts: &Facts<'_>| match facts.letters().await {
-        Ok(survey) => judge(facts, survey),
-        Err(why) => Outcome::fail(why.clone()),
-    };
-    let room = async move |facts: &Facts<'_>| match limits(facts).await {
-        Ok(limits) => judge_room(facts, topic, &limits),
+    let empty = async move |context: &CheckContext<'_>| match context.observed.dead_letters().await
+    {
+        Ok(survey) => judge(context, survey),
         Err(why) => Outcome::fail(why),
     };
-    let needs = [ids::KAFKA.to_owned(), ids::topic(topic)];
-    vec![
-        Check::new("dead-letters.empty", "no dead letters", empty).needs(needs.clone()),
-        Check::new("dead-letters.room", "room for the largest message", room).needs(needs),
-    ]
-}
-
-/// See [`Facts::letters`].
-pub(super) async fn survey(facts: &Facts<'_>) -> Result<Survey, String> {
-    let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
-    let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
-    let letters = DeadLetters::with(facts.pipeline, kafka, topics).await;
-    let request = Request {
-        selection: Selection::default(),
-        each: true,
-        patience: PATIENCE,
+    let room = async move |context: &CheckContext<'_>| match context.observed.topic_settings().await
+    {
+        Ok(settings) => judge_room(context, topic, &limits(settings)),
+        Err(why) => Outcome::fail(why),
     };
-    let survey = letters
-        .map_err(|e| e.to_string())?
-        .survey(request, Arc::new(|_| {}))
-        .await;
-    survey.map_err(|e| e.to_string())
+    let checks = [
+        Check::new(ids::NO_DEAD_LETTERS.id(), "no dead letters", empty),
+        Check::new(ids::ROOM.id(), "room for the largest message", room),
+    ];
+    let checks = checks.into_iter().map(|check| {
+        check
+            .needs(ids::kafka(pipeline))
+            .needs(ids::topic(pipeline, topic))
+    });
+    checks.collect()
 }
 
 /// `max.message.bytes` of all declared topics that exist.
-async fn limits(facts: &Facts<'_>) -> Result<BTreeMap<String, i64>, String> {
-    let settings = facts
-        .topic_settings()
-        .await
-        .as_ref()
-        .map_err(Clone::clone)?;
+fn limits(settings: &BTreeMap<String, TopicSettings>) -> BTreeMap<String, i64> {
     let limit = |(topic, is): (&String, &TopicSettings)| Some((topic.clone(), is.message_bytes?));
-    Ok(settings.iter().filter_map(limit).collect())
+    settings.iter().filter_map(limit).collect()
 }
 
-fn judge(facts: &Facts<'_>, survey: &Survey) -> Outcome {
+fn judge(context: &CheckContext<'_>, survey: &Survey) -> Outcome {
     let all = &survey.all;
     let waiting = all.count(Status::Waiting);
     let in_flight = all.count(Status::InFlight);
     let interrupted = all.count(Status::Interrupted);
-    let command = |rest: &str| facts.command(rest);
+    let command = |rest: &str| context.command(rest);
     if survey.incomplete {
         let seen = format!("about {}, not all read in time", survey.total);
         return Outcome::warn(format!("{seen}; of {}: {waiting} waiting", all.letters))
@@ -143,7 +127,7 @@ fn with_new(survey: &Survey, waiting: u64, now: DateTime<Utc>) -> String {
         (0, Some(age)) => format!("{waiting}, the newest {} ago", units::coarse(age)),
         (0, None) => waiting.to_string(),
         (new, _) if new == waiting => format!("{waiting} in {span}"),
-        // The older ones are not named one by one.
+        // The survey lists only the newest ones.
         (new, _) if new >= MAX_LISTED as u64 => {
             format!("{waiting}, {new} of them or more in {span}")
         }
@@ -190,17 +174,17 @@ fn text(letter: &Letter, now: DateTime<Utc>) -> String {
     format!("{}{ago}: {}", letter.id(), error.escape_debug())
 }
 
-/// One that does not fit is refused, and its partition stalls.
-fn judge_room(facts: &Facts<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
+/// Kafka refuses a dead letter that is too large, and its partition stalls.
+fn judge_room(context: &CheckContext<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
     let Some(limit) = limits.get(topic) else {
         return Outcome::fail(format!("the broker tells no max.message.bytes of {topic}"));
     };
-    let Some(lack) = lacking_room(facts.pipeline, limits) else {
+    let Some(lack) = lacking_room(context.pipeline, limits) else {
         return Outcome::pass(format!("{limit} bytes"));
     };
     Outcome::warn(format!("{} of {} bytes", lack.limit, lack.needed))
         .evidence([lack.to_string()])
-        .hint(facts.command(&topics::make(facts.pipeline)))
+        .hint(context.command(&topics::create(context.pipeline)))
 }
 
 #[cfg(test)]
@@ -229,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_told() {
+    fn new_dead_letters_are_counted() {
         let now = Utc::now();
         let told = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
         assert_eq!(told(&[7_300, 20, 3]), "3, 2 of them in 10 m");

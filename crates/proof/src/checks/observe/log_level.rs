@@ -1,4 +1,4 @@
-//! Whether a line says of itself that it is of an error, in the forms that loggers write.
+//! Whether a log line is at level error, in the forms that loggers write.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 const KEYS: [&str; 4] = ["level", "severity", "lvl", "log.level"];
 /// pino's and bunyan's numbers.
 const ERROR: i64 = 50;
-/// How far into a line its level stands: after a time, a thread, a name.
+/// Up to which character the level is looked for: it follows a time, a thread, a name.
 const WITHIN: usize = 120;
 
-/// Of a line of text: `ERROR` alone among what precedes the message, or `level=error`.
+/// In a line of text: `ERROR` alone among what precedes the message, or `level=error`.
 static TEXT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let words = "ERROR|FATAL|CRITICAL|SEVERE|PANIC";
     let pairs = r#"\b(?:level|lvl|severity)="?(?i:error|err|fatal|critical|panic)\b"#;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loggers_say_it_in_many_ways() {
+    fn loggers_write_the_level_in_many_ways() {
         for line in [
             r#"{"level":"error","msg":"no"}"#,
             r#"{"ts":1,"severity":"ERROR"}"#,

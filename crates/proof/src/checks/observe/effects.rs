@@ -1,0 +1,256 @@
+//! The effects of what a consumer group has committed: of the last records, which have left a row.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{ObservationCache, ObservationError, broker::Broker};
+use crate::{
+    checks::effect_tables::EffectTables,
+    dead_letters::{Letter, Place},
+    stores::postgres::{Postgres, lookup::Lookup},
+};
+use declaration::{Service, Table, correlation::Correlation};
+use kafka::{
+    identity::find_correlation,
+    offsets::{Offsets, next},
+    read::Span,
+    record::{BorrowedMessage, Message, is_synthetic},
+};
+
+/// How many of the last committed offsets of each partition are read.
+const LAST: i64 = 5;
+/// The time limit for reading them.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After so many records without a row no more are looked up.
+pub(crate) const ENOUGH: usize = 3;
+/// Younger records are ignored: some workers commit before they write.
+const GRACE: TimeDelta = TimeDelta::seconds(30);
+/// Older records are ignored: their rows may have been archived.
+const WITHIN: TimeDelta = TimeDelta::hours(24);
+
+/// A record that the group has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) place: Place,
+    pub(crate) at: DateTime<Utc>,
+    /// Possible correlation ids, the likeliest first.
+    pub(crate) ids: Vec<String>,
+}
+
+/// Which of the last committed records have left a row.
+pub(crate) struct Effects {
+    /// Those without a row, up to the first with one, the newest first; [`ENOUGH`] at most.
+    pub(crate) without: Vec<Committed>,
+    /// Whether a record with a row was found.
+    pub(crate) found: bool,
+    pub(crate) at: DateTime<Utc>,
+}
+
+pub(crate) async fn observe(
+    observed: &ObservationCache<'_>,
+    service: &Service,
+    tables: &EffectTables<'_>,
+) -> Result<Effects, ObservationError> {
+    let broker = observed.broker().await?;
+    let groups = observed.groups().await?;
+    let (earliest, _) = groups.ends()?;
+    let committed = groups.committed(service)?;
+    let flow = observed.pipeline.flow.as_ref();
+    let correlation = flow
+        .map(|flow| flow.correlation.clone())
+        .unwrap_or_default();
+    let mut records = Vec::new();
+    for topic in &service.consumes {
+        let span = last_committed(topic, earliest, committed);
+        records.extend(read(broker, span, &correlation).await?);
+    }
+    let at = Utc::now();
+    let postgres = observed.database(1).await?;
+    let (mut without, mut found) = (Vec::new(), false);
+    for record in relevant(records, at) {
+        // The later tables first: if a payment's rows are deleted meanwhile, the payment is unknown
+        // rather than without effect.
+        found = any_row(postgres, &tables.own, &record).await?;
+        if found {
+            break;
+        }
+        let is_known = any_row(postgres, &tables.earlier, &record).await?;
+        if is_known && !is_dead_letter(observed, service, &record).await {
+            without.push(record);
+        }
+        if without.len() == ENOUGH {
+            break;
+        }
+    }
+    Ok(Effects { without, found, at })
+}
+
+/// The last committed offsets of a topic's partitions.
+fn last_committed(topic: &str, earliest: &Offsets, committed: &Offsets) -> Span {
+    let own = earliest.iter().filter(|((t, _), _)| t == topic);
+    let from: Offsets = own.map(|(p, first)| (p.clone(), *first)).collect();
+    let to = next(committed, &from, &from);
+    Span { from, to }.last(LAST)
+}
+
+/// The records of a span that have a correlation id and are not synthetic.
+async fn read(
+    broker: &Broker,
+    span: Span,
+    correlation: &Correlation,
+) -> Result<Vec<Committed>, ObservationError> {
+    let correlation = correlation.clone();
+    let each = move |records: &mut Vec<Committed>, message: &BorrowedMessage<'_>| {
+        if !is_synthetic(message.headers()) {
+            records.extend(record(&correlation, message));
+        }
+        ControlFlow::Continue(())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let (records, _) = broker.kafka.read(span, deadline, Vec::new(), each).await?;
+    Ok(records)
+}
+
+fn record(correlation: &Correlation, message: &impl Message) -> Option<Committed> {
+    let mut ids = Vec::new();
+    let collect = |id: &str| {
+        // The key and the value mostly hold the same id.
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+        None::<()>
+    };
+    let _all_are_collected = find_correlation(correlation, message, collect);
+    let millis = message.timestamp().to_millis()?;
+    (!ids.is_empty()).then_some(Committed {
+        place: Place::new(message.topic(), message.partition(), message.offset()),
+        at: DateTime::from_timestamp_millis(millis)?,
+        ids,
+    })
+}
+
+/// Those that are neither too young nor too old, each payment once, the newest first.
+fn relevant(mut records: Vec<Committed>, now: DateTime<Utc>) -> Vec<Committed> {
+    records.retain(|record| (GRACE..WITHIN).contains(&(now - record.at)));
+    records.sort_by(|a, b| (b.at, &b.place).cmp(&(a.at, &a.place)));
+    let mut ids = Vec::new();
+    records.retain(|record| {
+        let is_new = !ids.contains(&record.ids);
+        ids.push(record.ids.clone());
+        is_new
+    });
+    records
+}
+
+async fn any_row(
+    postgres: &Postgres,
+    tables: &[&Table],
+    record: &Committed,
+) -> Result<bool, ObservationError> {
+    for table in tables {
+        for id in &record.ids {
+            match postgres
+                .look_up(&table.name, &table.find, id, false)
+                .await?
+            {
+                Lookup::Rows(rows) if rows.count > 0 => return Ok(true),
+                Lookup::Rows(_) | Lookup::NotAnId => {}
+                Lookup::Refused(why) => {
+                    let why = format!("{}: {why}", table.name);
+                    return Err(ObservationError::Client(why));
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a record is a dead letter, so that it has no row. A dead letter that does not name its
+/// source may be any earlier record.
+async fn is_dead_letter(
+    observed: &ObservationCache<'_>,
+    service: &Service,
+    record: &Committed,
+) -> bool {
+    let Ok(survey) = observed.dead_letters().await else {
+        return false;
+    };
+    let group = service.group.as_ref().and_then(|group| group.name());
+    let is_of = |letter: &Letter| {
+        let by_it = letter
+            .group
+            .as_deref()
+            .zip(group)
+            .is_none_or(|(by, own)| by == own);
+        by_it
+            && match &letter.source {
+                Some(source) => *source == record.place,
+                None => letter.at.is_none_or(|at| at >= record.at),
+            }
+    };
+    survey.listed.iter().any(|(letter, _)| is_of(letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::record::{OwnedMessage, Timestamp};
+
+    use super::*;
+
+    fn committed(id: &str, offset: i64, age: i64, now: DateTime<Utc>) -> Committed {
+        Committed {
+            place: Place::new("t", 0, offset),
+            at: now - TimeDelta::seconds(age),
+            ids: vec![id.to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_record_has_each_possible_id_once() {
+        let of = |key: &str, timestamp| {
+            let value = br#"{"correlationId":"p-1"}"#.to_vec();
+            let (key, at) = (key.as_bytes().to_vec(), timestamp);
+            let message = OwnedMessage::new(Some(value), Some(key), "t".to_owned(), at, 0, 7, None);
+            super::record(&Correlation::default(), &message)
+        };
+        let made = Timestamp::CreateTime(1_000);
+        let ids = |key| of(key, made).expect("a record").ids;
+        assert_eq!(ids("p-1"), ["p-1"]);
+        assert_eq!(ids("customer-7"), ["customer-7", "p-1"]);
+        assert_eq!(of("p-1", Timestamp::NotAvailable), None);
+    }
+
+    #[test]
+    fn the_last_offsets_are_those_before_the_committed_one() {
+        let offsets =
+            |of: [(i32, i64); 3]| -> Offsets { of.map(|(p, at)| (("t".to_owned(), p), at)).into() };
+        let mut committed = offsets([(0, 100), (1, 12), (2, 0)]);
+        committed.remove(&("t".to_owned(), 2));
+        let span = last_committed("t", &offsets([(0, 0), (1, 10), (2, 7)]), &committed);
+        assert_eq!(span.from, offsets([(0, 95), (1, 10), (2, 7)]));
+        assert_eq!(span.to, offsets([(0, 100), (1, 12), (2, 7)]));
+        let other = last_committed("u", &offsets([(0, 0), (1, 10), (2, 7)]), &committed);
+        assert_eq!(other, Span::default());
+    }
+
+    #[test]
+    fn the_newest_comes_first_and_each_payment_once() {
+        let now = Utc::now();
+        let day = 24 * 3600;
+        let events = [
+            ("a", 1, 90),
+            ("b", 2, 60),
+            ("a", 3, 40),
+            ("c", 4, 29),
+            ("d", 0, day),
+        ];
+        let events = events.map(|(id, offset, age)| committed(id, offset, age, now));
+        let told = relevant(events.into(), now).into_iter();
+        let offsets: Vec<_> = told.map(|event| event.place.offset).collect();
+        assert_eq!(offsets, [3, 2], "one is too young, one too old");
+    }
+}

@@ -1,0 +1,55 @@
+//! Why an observation could not be made.
+
+use std::fmt;
+
+/// Checks that share an observation share its error too.
+#[derive(Debug, Clone)]
+pub(crate) enum ObservationError {
+    /// The declaration does not say where this is.
+    NoAddress(&'static str),
+    /// A client of Kafka, Postgres, Redis or HTTP failed.
+    Client(String),
+    /// Dead letters could not be read.
+    DeadLetters(diagnostics::Error),
+    /// A query took longer than it may.
+    SlowQuery(std::time::Duration),
+    /// The answer does not contain what is needed.
+    Incomplete(String),
+}
+
+impl fmt::Display for ObservationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress(what) => write!(f, "the declaration does not say where {what} is"),
+            Self::DeadLetters(error) => write!(f, "{error}"),
+            Self::SlowQuery(limit) => {
+                let limit = humantime::format_duration(*limit);
+                write!(f, "its query takes more than {limit}")
+            }
+            Self::Client(text) | Self::Incomplete(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ObservationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::DeadLetters(error) => Some(error),
+            Self::NoAddress(_) | Self::Client(_) | Self::SlowQuery(_) | Self::Incomplete(_) => None,
+        }
+    }
+}
+
+/// The clients' errors are texts.
+impl From<String> for ObservationError {
+    fn from(text: String) -> Self {
+        Self::Client(text)
+    }
+}
+
+/// Outcomes are texts.
+impl From<ObservationError> for String {
+    fn from(error: ObservationError) -> Self {
+        error.to_string()
+    }
+}

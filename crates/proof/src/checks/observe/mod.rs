@@ -1,0 +1,243 @@
+//! Observations of a pipeline as it is now: containers, logs, Kafka, the database, the cache.
+//!
+//! Nothing here knows a rule or a check. What several checks look at is observed once and shared, by
+//! [`ObservationCache`]; each file below makes one kind of observation.
+
+pub(crate) mod broker;
+mod dead_letters;
+pub(crate) mod effects;
+mod error;
+pub(crate) mod groups;
+pub(crate) mod invariants;
+mod log_level;
+pub(crate) mod logs;
+pub(crate) mod progress;
+pub(crate) mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::OnceCell;
+
+use crate::{
+    dead_letters::survey::Survey,
+    stores::{
+        TIMEOUT,
+        postgres::Postgres,
+        redis::{Memory, Redis},
+    },
+};
+use broker::Broker;
+use declaration::{Migrations, Pipeline, Service, Table};
+use diagnostics::Result;
+pub(crate) use error::ObservationError;
+use groups::Groups;
+use kafka::admin::TopicSettings;
+use logs::ContainerLog;
+use platform::{Container, Drifted, Platform};
+
+/// Each shared observation, made when the first check asks for it.
+pub(crate) struct ObservationCache<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    platform: &'a dyn Platform,
+    containers: OnceCell<Result<Vec<Container>>>,
+    drift: OnceCell<BTreeMap<String, Result<Vec<Drifted>>>>,
+    broker: OnceCell<Result<Broker, ObservationError>>,
+    groups: OnceCell<Result<Groups, ObservationError>>,
+    topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, ObservationError>>,
+    logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
+    connections: OnceCell<Result<Vec<Postgres>, ObservationError>>,
+    missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
+    redis: OnceCell<Result<Redis, ObservationError>>,
+    dead_letters: OnceCell<Result<Survey, ObservationError>>,
+}
+
+impl<'a> ObservationCache<'a> {
+    pub(crate) fn new(pipeline: &'a Pipeline, platform: &'a dyn Platform) -> Self {
+        let services = pipeline.services.iter();
+        Self {
+            pipeline,
+            platform,
+            containers: OnceCell::new(),
+            drift: OnceCell::new(),
+            broker: OnceCell::new(),
+            groups: OnceCell::new(),
+            topic_settings: OnceCell::new(),
+            logs: services
+                .map(|s| (s.name.as_str(), OnceCell::new()))
+                .collect(),
+            connections: OnceCell::new(),
+            missing_tables: OnceCell::new(),
+            redis: OnceCell::new(),
+            dead_letters: OnceCell::new(),
+        }
+    }
+}
+
+/// Containers.
+impl ObservationCache<'_> {
+    /// The project's containers.
+    ///
+    /// # Errors
+    /// The platform does not answer. Then nothing else can be observed, and `verify` ends with that error.
+    pub(crate) async fn containers(&self) -> &Result<Vec<Container>> {
+        let observe = || self.platform.containers(&self.pipeline.project);
+        self.containers.get_or_init(observe).await
+    }
+
+    /// As [`Self::containers`]; none if the platform does not answer, which `verify` reports.
+    pub(crate) async fn all_containers(&self) -> &[Container] {
+        self.containers().await.as_deref().unwrap_or_default()
+    }
+
+    /// The containers of one service.
+    pub(crate) async fn containers_of(&self, service: &Service) -> Vec<&Container> {
+        let all = self.all_containers().await.iter();
+        all.filter(|c| c.service == service.name).collect()
+    }
+
+    /// The containers of a service that have drifted; None: it has no containers.
+    pub(crate) async fn drift(&self, service: &str) -> Option<&Result<Vec<Drifted>>> {
+        let observe = || async {
+            let containers = self.all_containers().await;
+            self.platform.drifted(self.pipeline, containers).await
+        };
+        self.drift.get_or_init(observe).await.get(service)
+    }
+
+    /// The logs of a service's containers, each since its last start.
+    pub(crate) async fn logs(&self, service: &Service) -> &[Result<ContainerLog>] {
+        let Some(cell) = self.logs.get(service.name.as_str()) else {
+            return &[];
+        };
+        let observe = || async {
+            let containers = self.containers_of(service).await;
+            logs::read_all(self.platform, self.pipeline, service, &containers).await
+        };
+        cell.get_or_init(observe).await
+    }
+}
+
+/// Kafka.
+impl ObservationCache<'_> {
+    /// Kafka's topics and a client of it.
+    pub(crate) async fn broker(&self) -> Result<&Broker, ObservationError> {
+        let connect = || Broker::connect(self.pipeline);
+        shared(self.broker.get_or_init(connect).await)
+    }
+
+    /// Settings of the declared topics that exist.
+    pub(crate) async fn topic_settings(
+        &self,
+    ) -> Result<&BTreeMap<String, TopicSettings>, ObservationError> {
+        let observe = || async {
+            let broker = self.broker().await?;
+            let topics = self.pipeline.topics.iter().map(|t| t.name.clone());
+            let existing: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
+            Ok(broker.kafka.topic_settings(&existing).await?)
+        };
+        shared(self.topic_settings.get_or_init(observe).await)
+    }
+
+    /// The declared consumer groups, once they have settled.
+    pub(crate) async fn groups(&self) -> Result<&Groups, ObservationError> {
+        let observe = || async {
+            let broker = self.broker().await?;
+            Ok(Groups::observe(self.pipeline, broker, self.all_containers()).await)
+        };
+        shared(self.groups.get_or_init(observe).await)
+    }
+
+    /// The dead letters, if a topic for them is declared.
+    pub(crate) async fn dead_letters(&self) -> Result<&Survey, ObservationError> {
+        let observe = || async { dead_letters::survey(self.pipeline, self.broker().await?).await };
+        shared(self.dead_letters.get_or_init(observe).await)
+    }
+}
+
+/// Postgres and Redis.
+impl ObservationCache<'_> {
+    /// Connections to Postgres: two, so that queries over large tables run concurrently, or one if
+    /// Postgres refuses the second.
+    pub(crate) async fn connections(&self) -> Result<&Vec<Postgres>, ObservationError> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.postgres else {
+                return Err(ObservationError::NoAddress("Postgres"));
+            };
+            let url = &endpoint.address;
+            let (first, second) = tokio::join!(Postgres::connect(url), Postgres::connect(url));
+            Ok([first?].into_iter().chain(second).collect())
+        };
+        shared(self.connections.get_or_init(connect).await)
+    }
+
+    /// One of the connections; consecutive values of `turn` alternate between them.
+    pub(crate) async fn database(&self, turn: usize) -> Result<&Postgres, ObservationError> {
+        let connections = self.connections().await?;
+        let chosen = connections.get(turn % connections.len().max(1));
+        chosen.ok_or_else(|| ObservationError::Incomplete("no connection".to_owned()))
+    }
+
+    /// The version of the last migration that was applied.
+    pub(crate) async fn applied_migration(
+        &self,
+        declared: &Migrations,
+    ) -> Result<Option<i64>, ObservationError> {
+        let postgres = self.database(0).await?;
+        Ok(postgres.applied_migration(&declared.table).await?)
+    }
+
+    /// The declared tables that do not exist.
+    pub(crate) async fn missing_tables(&self) -> Result<&BTreeSet<String>, ObservationError> {
+        let observe = || async {
+            let tables = self.pipeline.tables.iter();
+            let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
+            Ok(self.database(0).await?.missing_tables(&names).await?)
+        };
+        shared(self.missing_tables.get_or_init(observe).await)
+    }
+
+    /// The columns of a table that are missing or have another type than declared, a line each.
+    pub(crate) async fn wrong_columns(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
+        let postgres = self.database(0).await?;
+        Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
+    }
+
+    /// The declared indexes of a table that do not exist.
+    pub(crate) async fn missing_indexes(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
+        let postgres = self.database(0).await?;
+        Ok(postgres
+            .missing_indexes(&table.name, &table.indexes)
+            .await?)
+    }
+
+    /// Whether Redis answers `PING`.
+    pub(crate) async fn ping_redis(&self) -> Result<(), ObservationError> {
+        Ok(self.redis().await?.ping().await?)
+    }
+
+    /// How much memory Redis uses, and its limit.
+    pub(crate) async fn redis_memory(&self) -> Result<Memory, ObservationError> {
+        Ok(self.redis().await?.memory().await?)
+    }
+
+    async fn redis(&self) -> Result<&Redis, ObservationError> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.redis else {
+                return Err(ObservationError::NoAddress("Redis"));
+            };
+            Ok(Redis::connect(&endpoint.address, TIMEOUT).await?)
+        };
+        shared(self.redis.get_or_init(connect).await)
+    }
+}
+
+/// An observation that several checks look at: each gets a copy of the error.
+fn shared<T>(observed: &Result<T, ObservationError>) -> Result<&T, ObservationError> {
+    observed.as_ref().map_err(Clone::clone)
+}

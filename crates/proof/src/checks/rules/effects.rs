@@ -1,0 +1,112 @@
+//! What a group has committed has left rows: at least one of the last records is found in the tables that
+//! its service writes, or has written by a service that it calls. A worker that reads, logs and commits but
+//! writes nothing passes all other checks (docs/decisions/0039).
+
+use crate::checks::{
+    check::Check,
+    context::CheckContext,
+    effect_tables::EffectTables,
+    finding::Outcome,
+    ids,
+    observe::effects::{self, Committed, ENOUGH, Effects},
+};
+use declaration::{Pipeline, Service};
+
+/// None: the declaration does not say where the rows are.
+pub(super) fn check<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Option<Check<'a>> {
+    let id = ids::effects(pipeline, service)?;
+    let tables = EffectTables::of(pipeline, service)?;
+    let named: Vec<_> = tables
+        .names()
+        .filter_map(|name| ids::table(pipeline, name))
+        .collect();
+    let have_rows = async move |context: &CheckContext<'_>| match effects::observe(
+        &context.observed,
+        service,
+        &tables,
+    )
+    .await
+    {
+        Ok(effects) => judge(context, &tables, &effects),
+        Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+    };
+    let check = Check::new(id, "rows for what is committed", have_rows)
+        .needs(ids::kafka(pipeline))
+        .needs(ids::database(pipeline))
+        .needs(ids::group(service, ids::GROUP))
+        .needs(ids::consumed_topics(pipeline, service))
+        .needs(named)
+        .explained_by([ids::deployed(pipeline, service)])
+        .explained_by(ids::dependencies_and_calls(pipeline, service));
+    Some(check)
+}
+
+fn judge(context: &CheckContext<'_>, tables: &EffectTables<'_>, effects: &Effects) -> Outcome {
+    let outcome = without_rows(&tables.own_names().join(", "), effects);
+    let id = effects
+        .without
+        .first()
+        .and_then(|record| record.ids.first());
+    match id {
+        Some(id) => outcome.hint(context.command(&format!("trace {id}"))),
+        None => outcome,
+    }
+}
+
+/// A row may have been deleted by hand; [`ENOUGH`] records in a row without one are no accident.
+fn without_rows(tables: &str, effects: &Effects) -> Outcome {
+    let without = &effects.without;
+    let seen = match (without.len(), effects.found) {
+        (0, true) => return Outcome::pass("those of the last event are there"),
+        (0, false) => return Outcome::pass("no event of the last 24 h tells"),
+        (1, true) => return Outcome::pass("there, but for the last event's"),
+        (n, true) => return Outcome::pass(format!("there, but for the last {n} events'")),
+        (1, false) => "none for the only event of the last 24 h".to_owned(),
+        (n, false) => format!("none for the last {n} events"),
+    };
+    let outcome = match without.len() {
+        ENOUGH.. => Outcome::fail(seen),
+        _ => Outcome::warn(seen),
+    };
+    outcome.evidence(without.iter().map(|record| {
+        let age = (effects.at - record.at).num_seconds();
+        let Committed { place, ids, .. } = record;
+        let ids = ids.join(", ");
+        format!("{place} ({ids}), {age} s old: nothing in {tables}")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, Utc};
+
+    use super::*;
+    use crate::{checks::finding::Status, dead_letters::Place};
+
+    #[test]
+    fn one_without_a_row_may_have_been_deleted_three_in_a_row_were_never_written() {
+        let at = Utc::now();
+        let record = |id: &str| Committed {
+            place: Place::new("t", 0, 7),
+            at: at - TimeDelta::seconds(40),
+            ids: vec![id.to_owned()],
+        };
+        let judged = |n: usize, found| {
+            let without = ["a", "b", "c"].into_iter().take(n).map(record).collect();
+            let effects = Effects { without, found, at };
+            without_rows("tutoring_sessions", &effects)
+        };
+        let status = |n, found| judged(n, found).status;
+        assert_eq!(status(0, true), Status::Pass);
+        assert_eq!(status(0, false), Status::Pass);
+        assert_eq!(status(2, true), Status::Pass);
+        assert_eq!(status(2, false), Status::Warn);
+        let failed = judged(3, false);
+        assert_eq!(failed.status, Status::Fail);
+        assert_eq!(failed.seen, "none for the last 3 events");
+        assert_eq!(
+            failed.evidence[0],
+            "t/0/7 (a), 40 s old: nothing in tutoring_sessions"
+        );
+    }
+}

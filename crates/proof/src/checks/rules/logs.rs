@@ -1,0 +1,272 @@
+//! Logs: each replica printed its startup line since its last start and no forbidden line, and few of its
+//! recent lines are at level error.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    checks::{
+        check::Check,
+        context::CheckContext,
+        finding::Outcome,
+        ids,
+        observe::{
+            ObservationError,
+            logs::{ContainerLog, FIRST, LAST, Recent, Repeated},
+            services,
+        },
+    },
+    stores::http::Answer,
+};
+use declaration::{Http, Pipeline, Service};
+use diagnostics::Result;
+
+/// An outage is over if no line at level error came for so long. What retries does so more often, and
+/// what works again may print nothing.
+const OVER: TimeDelta = TimeDelta::seconds(30);
+/// The share of lines at level error, in percent, that is allowed if none is declared.
+const LIMIT: f64 = 10.0;
+/// Fewer errors are ignored, unless the declared share is 0.
+const LEAST: usize = 3;
+/// How many errors are shown.
+const SHOWN: usize = 5;
+
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = pipeline.services.iter();
+    services.flat_map(|s| of_service(pipeline, s)).collect()
+}
+
+fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>> {
+    let deployed = || [ids::deployed(pipeline, service)];
+    let mut checks = Vec::new();
+    if let (Some(id), Some(line)) = (ids::started(service), &service.startup) {
+        let has_started = async move |context: &CheckContext<'_>| {
+            let outcome = match started(context.observed.logs(service).await) {
+                Some(outcome) => outcome,
+                None => rotated(service).await,
+            };
+            context.remedied(outcome, &service.name).await
+        };
+        let expected = format!("{line} since this start");
+        checks.push(Check::new(id, expected, has_started).needs(deployed()));
+    }
+    let works = works_on_payments(pipeline, service);
+    if works && !pipeline.forbidden_logs.is_empty() {
+        let is_clean = async move |context: &CheckContext<'_>| {
+            let logs = context.command(&format!("logs {}", service.name));
+            let outcome = clean(context.observed.logs(service).await, &logs);
+            context.remedied(outcome, &service.name).await
+        };
+        let id = ids::CLEAN.of(&service.name);
+        let check = Check::new(id, "no forbidden line since this start", is_clean);
+        checks.push(check.explained_by(deployed()));
+    }
+    if works && !service.is_one_shot(pipeline) {
+        let has_few_errors = async move |context: &CheckContext<'_>| errors(context, service).await;
+        let id = ids::ERRORS.of(&service.name);
+        let check = Check::new(id, expected_errors(pipeline.error_logs), has_few_errors);
+        checks.push(check.warning().explained_by(deployed()));
+    }
+    let checks = checks.into_iter().map(|check| {
+        check
+            .explained_by(ids::dependencies_and_calls(pipeline, service))
+            .possible_causes([ids::as_declared(service)])
+    });
+    checks.collect()
+}
+
+/// Infrastructure logs in its own way. A service that works on payments must not panic.
+fn works_on_payments(pipeline: &Pipeline, service: &Service) -> bool {
+    let works = service.startup.is_some()
+        || service.group.is_some()
+        || service.http.is_some()
+        || service.is_one_shot(pipeline);
+    works && service.ready.is_none()
+}
+
+/// Each running container printed the startup line. None: log rotation removed it, or it never came.
+fn started(logs: &[Result<ContainerLog>]) -> Option<Outcome> {
+    let mut lost = false;
+    let running = |log: &&Result<ContainerLog>| log.as_ref().map_or(true, |log| log.runs);
+    for log in logs.iter().filter(running) {
+        match log {
+            Err(e) => return Some(Outcome::fail(format!("cannot be told: {e}"))),
+            Ok(log) if log.started => {}
+            Ok(log) if log.start_lost => lost = true,
+            Ok(log) => {
+                let seen = format!("{}: not among its {} lines", log.container, log.lines);
+                return Some(Outcome::fail(seen));
+            }
+        }
+    }
+    (!lost).then(|| Outcome::pass("printed"))
+}
+
+/// The start of the log was rotated away: the service's readiness counts instead. Busy services reach
+/// this every day.
+async fn rotated(service: &Service) -> Outcome {
+    match &service.http {
+        Some(http) => ready_instead(http, services::ready_of_busy(http).await),
+        None => Outcome::warn(ROTATED),
+    }
+}
+
+const ROTATED: &str = "the log of this start was rotated away";
+
+fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outcome {
+    let path = &http.ready;
+    match answer {
+        Ok(answer) if answer.status == http.status => {
+            Outcome::pass(format!("{ROTATED}; it says it is ready"))
+        }
+        Ok(answer) => Outcome::fail(format!("{ROTATED}; {path} answers {}", answer.status)),
+        Err(why) => Outcome::fail(format!("{ROTATED}; {path}: {why}")),
+    }
+}
+
+/// No container printed a forbidden line. `more` is the command that shows the lines around it.
+fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
+    if logs.is_empty() {
+        return Outcome::fail("not deployed");
+    }
+    let mut forbidden = Vec::new();
+    let (mut lines, mut partial) = (0, false);
+    for log in logs {
+        match log {
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
+            Ok(log) => {
+                forbidden.extend(log.forbidden.iter().cloned());
+                lines += log.lines;
+                partial |= log.partial;
+            }
+        }
+    }
+    if !forbidden.is_empty() {
+        return Outcome::fail(format!("{} forbidden", forbidden.len()))
+            .evidence(forbidden)
+            .evidence([format!("around them: {more}")]);
+    }
+    Outcome::pass(match partial {
+        false => format!("{lines} lines"),
+        true => format!("the first {FIRST} and last {LAST} lines"),
+    })
+}
+
+async fn errors(context: &CheckContext<'_>, service: &Service) -> Outcome {
+    let logs = context.observed.logs(service).await;
+    if logs.is_empty() {
+        return Outcome::fail("not deployed").hint(context.remedy(&service.name).await);
+    }
+    let mut recent = Vec::new();
+    for log in logs {
+        match log {
+            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
+            Ok(log) => recent.push(&log.recent),
+        }
+    }
+    let more = context.command(&format!("logs {} --since 5m", service.name));
+    few_errors(&recent, context.pipeline.error_logs, Utc::now()).hint(more)
+}
+
+fn expected_errors(limit: Option<f64>) -> String {
+    match limit.unwrap_or(LIMIT) {
+        0.0 => "no line at level error".to_owned(),
+        limit => format!("at most {limit}% of lines at level error"),
+    }
+}
+
+fn few_errors(recent: &[&Recent], limit: Option<f64>, now: DateTime<Utc>) -> Outcome {
+    let limit = limit.unwrap_or(LIMIT);
+    let lines: usize = recent.iter().map(|r| r.lines).sum();
+    let mut errors: Vec<&Repeated> = recent.iter().flat_map(|r| r.errors.values()).collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.at));
+    let count: usize = errors.iter().map(|error| error.times).sum();
+    let Some(last) = errors.first().map(|error| error.at) else {
+        return Outcome::pass(format!("none of {lines} in 5 m"));
+    };
+    let ago = (now - last).num_seconds().max(0);
+    let seen = format!("{count} of {lines} in 5 m, the last {ago} s ago");
+    let over = now - last > OVER;
+    let least = if limit > 0.0 { LEAST } else { 1 };
+    #[expect(clippy::cast_precision_loss, reason = "a share of some thousand lines")]
+    let share = 100.0 * count as f64 / lines as f64;
+    if over || count < least || share <= limit {
+        return Outcome::pass(seen);
+    }
+    let shown = errors.iter().take(SHOWN).map(|error| match error.times {
+        1 => error.text.clone(),
+        n => format!("{n} times, the last: {}", error.text),
+    });
+    Outcome::fail(seen).evidence(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::finding::Status;
+    use platform::LogLine;
+
+    /// Lines so many seconds ago.
+    fn wrote(lines: &[(i64, &str)]) -> (Recent, DateTime<Utc>) {
+        let now = Utc::now();
+        let mut recent = Recent::default();
+        for (ago, text) in lines {
+            let line = LogLine {
+                service: "billing".to_owned(),
+                container: "billing".into(),
+                at: now - TimeDelta::seconds(*ago),
+                text: (*text).to_owned(),
+            };
+            recent.read(&line, now, text.contains("allowed"));
+        }
+        (recent, now)
+    }
+
+    fn judged(lines: &[(i64, &str)], limit: Option<f64>) -> Status {
+        let (recent, now) = wrote(lines);
+        few_errors(&[&recent], limit, now).status
+    }
+
+    const FAILED: &str = "ERROR order 17 of 3f2504e0-4f89 failed";
+    const FINE: &str = "INFO billed";
+
+    #[test]
+    fn errors_count_from_a_share_on() {
+        let three = [(9, FAILED), (8, FAILED), (7, FAILED)];
+        assert_eq!(judged(&three, None), Status::Fail);
+        assert_eq!(judged(&three[..2], None), Status::Pass);
+        assert_eq!(judged(&three[..1], Some(0.0)), Status::Fail);
+        let mut many = vec![(6, FINE); 27];
+        many.extend(three);
+        assert_eq!(judged(&many, None), Status::Pass);
+        assert_eq!(judged(&many, Some(5.0)), Status::Fail);
+        assert_eq!(judged(&[(1, FINE)], Some(0.0)), Status::Pass);
+        assert_eq!(judged(&[], None), Status::Pass);
+    }
+
+    #[test]
+    fn old_and_allowed_lines_and_errors_that_ended_do_not_count() {
+        let failed = |ago| [(ago + 2, FAILED), (ago + 1, FAILED), (ago, FAILED)];
+        assert_eq!(judged(&failed(301), None), Status::Pass);
+        assert_eq!(judged(&[(1, "ERROR allowed"); 3], None), Status::Pass);
+        assert_eq!(judged(&failed(31), None), Status::Pass);
+        assert_eq!(judged(&failed(29), None), Status::Fail);
+    }
+
+    #[test]
+    fn repeated_lines_are_shown_once_the_newest_first() {
+        let (recent, now) = wrote(&[
+            (9, "ERROR order 17 of 3f2504e0-4f89 failed"),
+            (8, "ERROR no stock"),
+            (7, "ERROR order 18 of 6b29fc40-ca47 failed"),
+        ]);
+        let outcome = few_errors(&[&recent], None, now);
+        assert_eq!(outcome.seen, "3 of 3 in 5 m, the last 7 s ago");
+        assert_eq!(
+            outcome.evidence,
+            [
+                "2 times, the last: billing: ERROR order 18 of 6b29fc40-ca47 failed",
+                "billing: ERROR no stock",
+            ]
+        );
+    }
+}

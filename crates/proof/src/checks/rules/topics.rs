@@ -1,0 +1,261 @@
+//! Topics: they exist with their partitions, replicas and settings, and no others do.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    checks::{
+        check::Check,
+        context::CheckContext,
+        finding::Outcome,
+        ids,
+        observe::{ObservationCache, ObservationError},
+    },
+    dead_letters::journal_of,
+};
+use declaration::{Effect, Pipeline, Topic};
+use kafka::{admin::TopicSettings, topics::TopicState};
+
+pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    if pipeline.topics.is_empty() {
+        return Vec::new();
+    }
+    let topics = pipeline.topics.iter();
+    let declared = topics.flat_map(|topic| of_topic(pipeline, topic));
+    let undeclared = async |context: &CheckContext<'_>| match context.observed.broker().await {
+        Err(why) => Outcome::fail(why),
+        Ok(broker) => judge_undeclared(context.pipeline, &broker.topics),
+    };
+    let id = ids::UNDECLARED_TOPICS.id();
+    let undeclared = Check::new(id, "none but those declared", undeclared);
+    declared
+        .chain([undeclared.warning().needs(ids::kafka(pipeline))])
+        .collect()
+}
+
+fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Vec<Check<'a>> {
+    let id = ids::topic(pipeline, &topic.name);
+    let exists = id.clone().map(|id| {
+        let exists = async move |context: &CheckContext<'_>| match context.observed.broker().await {
+            Err(why) => Outcome::fail(why),
+            Ok(broker) if broker.topics.contains_key(&topic.name) => Outcome::pass("there"),
+            Ok(_) => Outcome::fail("missing").hint(context.command(&create(pipeline))),
+        };
+        Check::new(id, "exists", exists)
+            .needs(ids::kafka(pipeline))
+            .explained_by(ids::makers(pipeline, Effect::Topics))
+    });
+    let others = [partitions(topic), replicated(topic)]
+        .into_iter()
+        .chain(retention(topic))
+        .chain(min_insync(topic));
+    let others = others.map(|check| check.needs(id.clone()));
+    exists.into_iter().chain(others).collect()
+}
+
+fn partitions(topic: &Topic) -> Check<'_> {
+    let partitions =
+        async move |context: &CheckContext<'_>| match state(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(None) => Outcome::fail("missing"),
+            Ok(Some(state)) => {
+                let create = context.command(&create(context.pipeline));
+                judge_partitions(topic, state, &create)
+            }
+        };
+    let expected = match topic.partitions {
+        1 => "1 partition".to_owned(),
+        n => format!("{n} partitions"),
+    };
+    Check::new(ids::PARTITIONS.of(&topic.name), expected, partitions)
+}
+
+fn replicated(topic: &Topic) -> Check<'_> {
+    let replicated =
+        async move |context: &CheckContext<'_>| match state(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(None) => Outcome::fail("missing"),
+            Ok(Some(state)) => judge_copies(topic, state).hint(match state.behind.is_empty() {
+                false => context.command("status"),
+                true => format!("declare replication: {}, or reassign it", state.replicas),
+            }),
+        };
+    let expected = match topic.replication {
+        None => "every copy in sync".to_owned(),
+        Some(n) => format!("{}, in sync", copies(n)),
+    };
+    Check::new(ids::REPLICATED.of(&topic.name), expected, replicated)
+}
+
+fn retention(topic: &Topic) -> Option<Check<'_>> {
+    let declared = topic.retention?;
+    let retention =
+        async move |context: &CheckContext<'_>| match settings(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(is) => judge_retention(declared, is.retention)
+                .hint(context.command(&create(context.pipeline))),
+        };
+    let id = ids::RETENTION.of(&topic.name);
+    Some(Check::new(id, kept(Some(declared)), retention))
+}
+
+fn min_insync(topic: &Topic) -> Option<Check<'_>> {
+    let declared = topic.min_insync?;
+    let min_insync =
+        async move |context: &CheckContext<'_>| match settings(&context.observed, topic).await {
+            Err(why) => Outcome::fail(why),
+            Ok(is) => judge_min_insync(declared, is.min_insync),
+        };
+    let id = ids::MIN_INSYNC.of(&topic.name);
+    let expected = format!("min.insync.replicas {declared}");
+    Some(Check::new(id, expected, min_insync))
+}
+
+async fn state<'a>(
+    observed: &'a ObservationCache<'_>,
+    topic: &Topic,
+) -> Result<Option<&'a TopicState>, ObservationError> {
+    Ok(observed.broker().await?.topics.get(&topic.name))
+}
+
+async fn settings(
+    observed: &ObservationCache<'_>,
+    topic: &Topic,
+) -> Result<TopicSettings, ObservationError> {
+    let settings = observed.topic_settings().await?;
+    let of_topic = settings.get(&topic.name).copied();
+    of_topic.ok_or_else(|| {
+        ObservationError::Incomplete("the broker tells nothing of its settings".to_owned())
+    })
+}
+
+fn judge_min_insync(declared: i32, is: Option<i64>) -> Outcome {
+    match is {
+        Some(n) if n == i64::from(declared) => Outcome::pass(n.to_string()),
+        Some(n) => {
+            Outcome::fail(n.to_string()).hint(format!("declare min-insync: {n}, or alter it"))
+        }
+        None => Outcome::fail("the broker does not tell"),
+    }
+}
+
+fn judge_copies(topic: &Topic, state: &TopicState) -> Outcome {
+    if !state.behind.is_empty() {
+        let behind: Vec<_> = state.behind.iter().map(i32::to_string).collect();
+        let seen = format!("a copy is not in sync: partition {}", behind.join(", "));
+        return Outcome::fail(seen);
+    }
+    let seen = copies(state.replicas);
+    match topic.replication {
+        Some(n) if n != state.replicas => Outcome::fail(seen),
+        Some(_) | None => Outcome::pass(seen),
+    }
+}
+
+fn copies(n: i32) -> String {
+    match n {
+        1 => "1 copy".to_owned(),
+        n => format!("{n} copies"),
+    }
+}
+
+/// A record that is deleted too early cannot be replayed; one that is kept longer is worth a warning.
+fn judge_retention(declared: Duration, is: Option<Duration>) -> Outcome {
+    match is {
+        Some(is) if is == declared => Outcome::pass(kept(Some(is))),
+        Some(is) if is < declared => Outcome::fail(kept(Some(is))),
+        longer => Outcome::warn(kept(longer)),
+    }
+}
+
+fn kept(retention: Option<Duration>) -> String {
+    match retention {
+        None => "kept for ever".to_owned(),
+        Some(time) => format!("kept for {}", humantime::format_duration(time)),
+    }
+}
+
+/// No topics exist but the declared ones. Others are mostly misspelt names that a client writes to.
+fn judge_undeclared(pipeline: &Pipeline, topics: &BTreeMap<String, TopicState>) -> Outcome {
+    let journal = pipeline.dead_letters.as_deref().map(journal_of);
+    let known = |name: &str| {
+        let internal = name.starts_with("__");
+        internal || pipeline.topic(name).is_some() || journal.as_deref() == Some(name)
+    };
+    let names: Vec<_> = topics.keys().filter(|name| !known(name)).cloned().collect();
+    match names.len() {
+        0 => Outcome::pass("none"),
+        n => Outcome::warn(n.to_string())
+            .evidence(names)
+            .hint("declare them in x-caravan.topics, or delete them"),
+    }
+}
+
+fn judge_partitions(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
+    if !state.leaderless.is_empty() {
+        let partitions: Vec<_> = state.leaderless.iter().map(i32::to_string).collect();
+        let seen = format!("no leader for partition {}", partitions.join(", "));
+        return Outcome::fail(seen).hint(hint);
+    }
+    let seen = state.partitions.to_string();
+    match state.partitions.cmp(&topic.partitions) {
+        std::cmp::Ordering::Equal => Outcome::pass(seen),
+        std::cmp::Ordering::Less => Outcome::fail(seen).hint(hint),
+        std::cmp::Ordering::Greater => Outcome::warn(seen)
+            .evidence(["Kafka cannot take partitions away".to_owned()])
+            .hint(format!("declare {}:{}", topic.name, state.partitions)),
+    }
+}
+
+/// The command, after `caravan`, that creates the topics.
+pub(super) fn create(pipeline: &Pipeline) -> String {
+    let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
+    match pipeline.services.iter().find(|s| creates(s.effect)) {
+        Some(service) => format!("up {}", service.name),
+        None => "up".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::finding::Status;
+
+    fn topic(replication: Option<i32>) -> Topic {
+        Topic {
+            name: "orders".to_owned(),
+            partitions: 2,
+            retention: None,
+            replication,
+            min_insync: None,
+        }
+    }
+
+    fn copied(replication: Option<i32>, replicas: i32, behind: &[i32]) -> Status {
+        let state = TopicState {
+            name: "orders".to_owned(),
+            partitions: 2,
+            leaderless: Vec::new(),
+            replicas,
+            behind: behind.to_vec(),
+        };
+        judge_copies(&topic(replication), &state).status
+    }
+
+    #[test]
+    fn replicas_are_as_many_as_declared_and_in_sync() {
+        assert_eq!(copied(None, 1, &[]), Status::Pass);
+        assert_eq!(copied(Some(3), 3, &[]), Status::Pass);
+        assert_eq!(copied(Some(3), 1, &[]), Status::Fail);
+        assert_eq!(copied(None, 3, &[1]), Status::Fail);
+    }
+
+    #[test]
+    fn a_shorter_retention_fails_and_a_longer_one_warns() {
+        let day = Duration::from_secs(86_400);
+        let judged = |is| judge_retention(day, is).status;
+        assert_eq!(judged(Some(day)), Status::Pass);
+        assert_eq!(judged(Some(day / 2)), Status::Fail);
+        assert_eq!(judged(Some(day * 2)), Status::Warn);
+        assert_eq!(judged(None), Status::Warn);
+    }
+}
