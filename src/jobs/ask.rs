@@ -43,7 +43,11 @@ async fn ask(question: &Question) -> Answer {
             }
             Ok(None)
         }
-        Question::Effect { pipeline, effect } => stores::effect_missing(pipeline, *effect).await,
+        // Whoever asks may be another process: the error goes there as its text.
+        Question::Effect { pipeline, effect } => {
+            let missing = stores::effect_missing(pipeline, *effect).await;
+            missing.map_err(|why| why.to_string())
+        }
         Question::TakenOver {
             address,
             departed,
@@ -54,7 +58,8 @@ async fn ask(question: &Question) -> Answer {
                 hosts: departed.hosts.clone(),
                 instances: departed.instances.clone(),
             };
-            departed.taken_over(address, *patience).await
+            let listed = departed.taken_over(address, *patience).await;
+            listed.map_err(|why| why.to_string())
         }
     }
 }

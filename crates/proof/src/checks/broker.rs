@@ -23,7 +23,10 @@ impl Broker {
         let kafka = Kafka::connect(&endpoint.address).await?;
         let mut offsets = BTreeMap::new();
         for group in pipeline.services.iter().filter_map(|s| s.group.as_ref()) {
-            offsets.insert(group.clone(), kafka.declared_group(group).await);
+            offsets.insert(
+                group.clone(),
+                kafka.declared_group(group).await.map_err(String::from),
+            );
         }
         let topics = kafka.topics().await?;
         Ok(Self {

@@ -24,7 +24,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
 }
 
 async fn memory(facts: &Facts<'_>) -> Outcome {
-    let asked = async { connected(facts).await?.memory().await };
+    let asked = async { Ok::<_, String>(connected(facts).await?.memory().await?) };
     match asked.await {
         Ok(memory) => remedied(facts, judge(memory)).await,
         // A hosted one may not tell; that is no failure of the pipeline.
@@ -33,7 +33,7 @@ async fn memory(facts: &Facts<'_>) -> Outcome {
 }
 
 async fn reachable(facts: &Facts<'_>) -> Outcome {
-    let asked = async { connected(facts).await?.ping().await };
+    let asked = async { Ok::<_, String>(connected(facts).await?.ping().await?) };
     match asked.await {
         Ok(()) => Outcome::pass("answers"),
         Err(why) => remedied(facts, Outcome::fail(why)).await,

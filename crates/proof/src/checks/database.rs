@@ -53,11 +53,8 @@ fn asks(pipeline: &Pipeline) -> bool {
 
 async fn migrated(facts: &Facts<'_>, migrations: &Migrations) -> Outcome {
     let applied = async {
-        facts
-            .database(0)
-            .await?
-            .applied_migration(&migrations.table)
-            .await
+        let postgres = facts.database(0).await?;
+        Ok::<_, String>(postgres.applied_migration(&migrations.table).await?)
     };
     match applied.await {
         Err(why) => Outcome::fail(why),

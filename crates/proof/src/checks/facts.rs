@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
             let broker = self.broker().await.as_ref().map_err(Clone::clone)?;
             let topics = self.pipeline.topics.iter().map(|t| t.name.clone());
             let there: Vec<_> = topics.filter(|t| broker.topics.contains_key(t)).collect();
-            broker.kafka.topic_settings(&there).await
+            Ok(broker.kafka.topic_settings(&there).await?)
         };
         self.settings.get_or_init(ask).await
     }
@@ -143,7 +143,7 @@ impl<'a> Facts<'a> {
         let ask = || async {
             let tables = self.pipeline.tables.iter();
             let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
-            self.database(0).await?.missing_tables(&names).await
+            Ok(self.database(0).await?.missing_tables(&names).await?)
         };
         self.missing_tables.get_or_init(ask).await
     }
@@ -154,7 +154,7 @@ impl<'a> Facts<'a> {
             let Some(endpoint) = &self.pipeline.redis else {
                 return Err("the declaration does not say where Redis is".to_owned());
             };
-            Redis::connect(&endpoint.address, TIMEOUT).await
+            Ok(Redis::connect(&endpoint.address, TIMEOUT).await?)
         };
         self.redis.get_or_init(connect).await
     }

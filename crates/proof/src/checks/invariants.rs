@@ -223,7 +223,7 @@ async fn traces(
     traces
         .map(|(counterexample, key)| Trace {
             id: counterexample.id.clone(),
-            event: event(key),
+            event: event(key.map_err(String::from)),
         })
         .collect()
 }
@@ -246,10 +246,8 @@ async fn find(
     keys: BTreeSet<String>,
 ) -> Result<BTreeMap<String, Found>, String> {
     let broker = facts.broker().await.as_ref().map_err(Clone::clone)?;
-    broker
-        .kafka
-        .find_keys(&broker.partitions(topic), keys)
-        .await
+    let partitions = broker.partitions(topic);
+    Ok(broker.kafka.find_keys(&partitions, keys).await?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{check::Check, facts::Facts, finding::Outcome, ids};
-use crate::stores::http;
+use crate::stores::{StoreError, http};
 use declaration::{Http, HttpRequest, Pipeline, Service};
 
 /// What a service on loopback may take to answer.
@@ -73,7 +73,7 @@ async fn ready(facts: &Facts<'_>, service: &Service, declared: &Http) -> Outcome
         .await
 }
 
-fn judge(url: &str, answer: Result<http::Answer, String>, status: u16) -> Outcome {
+fn judge(url: &str, answer: Result<http::Answer, StoreError>, status: u16) -> Outcome {
     match answer {
         Ok(answer) if answer.status == status => Outcome::pass(answer.status.to_string()),
         Ok(answer) => {

@@ -27,7 +27,7 @@ fn of_table(table: &Table) -> Vec<Check<'_>> {
 async fn columns(facts: &Facts<'_>, table: &Table) -> Outcome {
     let unlike = async {
         let postgres = facts.database(0).await?;
-        postgres.unlike_columns(&table.name, &table.columns).await
+        Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
     };
     judge(facts, table.columns.len(), unlike.await)
 }

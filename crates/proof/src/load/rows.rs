@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     probe::hop::Place,
-    stores::postgres::{Postgres, batches::Rows},
+    stores::{
+        StoreError,
+        postgres::{Postgres, batches::Rows},
+    },
 };
 use declaration::{Pipeline, Table};
 use diagnostics::{Error, Kind, Result};
@@ -92,7 +95,11 @@ impl Tables {
     ///
     /// # Errors
     /// Postgres' own.
-    pub(super) async fn rows(&self, name: &str, ids: &[&str]) -> Result<Vec<Vec<String>>, String> {
+    pub(super) async fn rows(
+        &self,
+        name: &str,
+        ids: &[&str],
+    ) -> Result<Vec<Vec<String>>, StoreError> {
         let table = self.tables.iter().find(|(_, table)| table.name == name);
         match (&self.postgres, table) {
             (Some(postgres), Some((_, table))) => {
@@ -111,7 +118,7 @@ impl Tables {
         ledger: &mut Ledger,
         cancel: &CancellationToken,
         progress: &UnboundedSender<Progress>,
-    ) -> Result<Effects, String> {
+    ) -> Result<Effects, StoreError> {
         let mut effects = Effects::default();
         let Some(postgres) = &self.postgres else {
             return Ok(effects);

@@ -1,7 +1,7 @@
 //! Takes a payment's rows and keys away again.
 
 use super::{Cleanup, sources::Sources};
-use crate::stores::postgres::Postgres;
+use crate::stores::{StoreError, postgres::Postgres};
 use declaration::{Pipeline, Table};
 
 /// Deletes the rows of the payment as far as its tables are declared to be cleaned up, last table
@@ -13,6 +13,7 @@ pub(super) async fn clean(
     id: &str,
     settled: Result<(), String>,
 ) -> Cleanup {
+    let failed = |why: StoreError| Cleanup::Failed(why.to_string());
     let keys = sources.delete_keys().await;
     if let Err(why) = settled {
         return Cleanup::Failed(format!(
@@ -24,7 +25,7 @@ pub(super) async fn clean(
         .as_ref()
         .filter(|_| sources.postgres.is_some())
     else {
-        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+        return keys.map_or_else(failed, |()| Cleanup::Nothing);
     };
     let tables: Vec<_> = pipeline
         .tables
@@ -33,7 +34,7 @@ pub(super) async fn clean(
         .filter_map(Table::deletion)
         .collect();
     if tables.is_empty() {
-        return keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+        return keys.map_or_else(failed, |()| Cleanup::Nothing);
     }
     // The connection that looked at the tables can only read.
     let deleted = match Postgres::connect_writable(&endpoint.address).await {
@@ -43,6 +44,6 @@ pub(super) async fn clean(
     match (deleted, keys) {
         (Ok(deleted), Ok(())) => Cleanup::Deleted(deleted),
         (Ok(_), Err(why)) => Cleanup::Failed(format!("its rows are deleted, its keys not: {why}")),
-        (Err(why), _) => Cleanup::Failed(why),
+        (Err(why), _) => failed(why),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{expected::Step, hop::Place, template::Values};
-use crate::stores::{TIMEOUT, postgres::Postgres, redis::Redis};
+use crate::stores::{StoreError, TIMEOUT, postgres::Postgres, redis::Redis};
 use declaration::{Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail};
@@ -75,7 +75,7 @@ impl Sources {
     }
 
     /// Deletes what is left of the keys.
-    pub(super) async fn delete_keys(&self) -> Result<(), String> {
+    pub(super) async fn delete_keys(&self) -> Result<(), StoreError> {
         match &self.keys {
             Some(keys) => keys.redis.delete(&keys.names).await.map(drop),
             None => Ok(()),
@@ -116,7 +116,7 @@ pub async fn groups(
     pipeline: &Pipeline,
     kafka: &Kafka,
     topics: &BTreeSet<&str>,
-) -> Result<Vec<Group>, String> {
+) -> Result<Vec<Group>, kafka::Error> {
     let mut groups = Vec::new();
     for service in &pipeline.services {
         let consumes = |topic: &&String| topics.contains(topic.as_str());
@@ -176,7 +176,7 @@ async fn set_keys(
     Ok(Some(Keys { redis, names }))
 }
 
-fn unreachable(why: String) -> Error {
+fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "the payment could not be followed").because(why)
 }
 

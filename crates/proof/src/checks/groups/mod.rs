@@ -173,13 +173,13 @@ impl Groups {
             .collect();
         let states = match states {
             Ok(states) => settled(broker, states, &workers).await,
-            Err(why) => Err(why),
+            Err(why) => Err(why.into()),
         };
         let names = services.iter().map(|s| s.name.clone());
         Self {
             states,
-            earliest,
-            latest,
+            earliest: earliest.map_err(String::from),
+            latest: latest.map_err(String::from),
             committed: names.zip(committed).collect(),
             at,
         }
@@ -249,7 +249,7 @@ fn consumed(broker: &Broker, service: &Service) -> Vec<Partition> {
 async fn committed(broker: &Broker, service: &Service) -> Result<Offsets, String> {
     let group = service.group.as_ref();
     match group.and_then(|group| broker.offsets.get(group)) {
-        Some(Ok(offsets)) => offsets.committed(&consumed(broker, service)).await,
+        Some(Ok(offsets)) => Ok(offsets.committed(&consumed(broker, service)).await?),
         Some(Err(why)) => Err(why.clone()),
         None => Ok(Offsets::new()),
     }

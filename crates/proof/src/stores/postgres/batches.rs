@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-use super::{Postgres, bounded, options, quote};
+use super::{Postgres, StoreResult, bounded, options, quote};
 
 /// What a statement about one batch may take; deleting is the slow one.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -28,7 +28,7 @@ impl Postgres {
     ///
     /// # Errors
     /// Why not, without the password.
-    pub async fn connect_for_batches(url: &str) -> Result<Self, String> {
+    pub async fn connect_for_batches(url: &str) -> StoreResult<Self> {
         let lookups = [
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
@@ -44,7 +44,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn keeps_commit_times(&self) -> Result<bool, String> {
+    pub async fn keeps_commit_times(&self) -> StoreResult<bool> {
         let query = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')::boolean");
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
@@ -61,7 +61,7 @@ impl Postgres {
         find: &str,
         ids: &[&str],
         timed: bool,
-    ) -> Result<Vec<Rows>, String> {
+    ) -> StoreResult<Vec<Rows>> {
         let times = match timed {
             true => {
                 "min(pg_xact_commit_timestamp(xmin)) AS first, \
@@ -88,7 +88,7 @@ impl Postgres {
                 })
             })
             .collect::<Result<_, sqlx::Error>>()
-            .map_err(|e| super::describe(&e, &self.url))
+            .map_err(|e| super::failed(e, &self.url))
     }
 
     /// The rows themselves, as JSON and sorted, of each of `ids`, in their order.
@@ -100,7 +100,7 @@ impl Postgres {
         table: &str,
         find: &str,
         ids: &[&str],
-    ) -> Result<Vec<Vec<String>>, String> {
+    ) -> StoreResult<Vec<Vec<String>>> {
         let sql = format!(
             "SELECT ARRAY(SELECT row_to_json(r)::text FROM \
              (SELECT * FROM {} WHERE {}) r ORDER BY 1) \
@@ -121,7 +121,7 @@ impl Postgres {
         &self,
         tables: &[(String, String)],
         ids: &[&str],
-    ) -> Result<Vec<u64>, String> {
+    ) -> StoreResult<Vec<u64>> {
         let mut connection = self.connection.lock().await;
         let work = async {
             let mut transaction = connection.begin().await?;
@@ -146,7 +146,7 @@ impl Postgres {
         &self,
         tables: &[String],
         older_than: Option<DateTime<Utc>>,
-    ) -> Result<Vec<u64>, String> {
+    ) -> StoreResult<Vec<u64>> {
         let mut connection = self.connection.lock().await;
         let work = async {
             let mut transaction = connection.begin().await?;
