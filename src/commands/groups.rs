@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String> {
+async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::Error> {
     let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics())?;
     let declared = pipeline.services.iter().filter_map(|s| s.group.as_ref());
     let missing = declared.filter(|d| !groups.iter().any(|g| d.is(&g.name)));

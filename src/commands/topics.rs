@@ -63,7 +63,7 @@ pub(super) async fn connect(context: &Context, pipeline: &Pipeline) -> Result<Ka
         .map_err(|why| unreachable(context, pipeline, &why))
 }
 
-pub(super) fn unreachable(context: &Context, pipeline: &Pipeline, why: &str) -> Error {
+pub(super) fn unreachable(context: &Context, pipeline: &Pipeline, why: &kafka::Error) -> Error {
     let service = pipeline.kafka.as_ref().and_then(|k| k.service.as_ref());
     let hint = match service {
         Some(service) => context.invocation.command(&format!("up {service}")),
@@ -74,7 +74,7 @@ pub(super) fn unreachable(context: &Context, pipeline: &Pipeline, why: &str) -> 
         .hint(hint)
 }
 
-async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, String> {
+async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::Error> {
     let mut there = kafka.topics().await?;
     there.retain(|t| !t.name.starts_with("__"));
     let partitions: Vec<_> = there

@@ -137,7 +137,7 @@ impl Scene<'_> {
                 partitions: topic.partitions,
                 replication: topic.replicas,
             });
-            Ok::<_, String>(KafkaSeen {
+            Ok::<_, kafka::Error>(KafkaSeen {
                 topics: topics.collect(),
                 groups: self.groups(&groups),
             })

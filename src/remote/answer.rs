@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use declaration::Ready;
-use diagnostics::{Error, Kind, Result};
+use diagnostics::{Cause, Error, Kind, Result};
 use kafka::departed::Departed;
 use proof::stores;
 
@@ -42,7 +42,11 @@ impl Answers for FromHere {
 async fn ask(question: &Question) -> Answer {
     match question {
         Question::Ready { kind, address } => Ok(ready(*kind, address).await),
-        Question::Effect { pipeline, effect } => stores::effect_missing(pipeline, *effect).await,
+        // Whoever asks may be another process: the error goes there as its text.
+        Question::Effect { pipeline, effect } => {
+            let missing = stores::effect_missing(pipeline, *effect).await;
+            missing.map_err(|why| why.to_string())
+        }
         Question::TakenOver {
             address,
             departed,
@@ -53,7 +57,8 @@ async fn ask(question: &Question) -> Answer {
                 hosts: departed.hosts.clone(),
                 instances: departed.instances.clone(),
             };
-            departed.taken_over(address, *patience).await
+            let listed = departed.taken_over(address, *patience).await;
+            listed.map_err(|why| why.to_string())
         }
     }
 }
@@ -64,9 +69,9 @@ async fn ready(kind: Ready, address: &str) -> Option<String> {
     loop {
         match stores::ready(kind, address, PROBE).await {
             Ok(()) => return None,
-            Err(unready) if unready.is_refusal => {
+            Err(error) if error.cause() == Cause::Authentication => {
                 if refused.get_or_insert_with(Instant::now).elapsed() >= REFUSED {
-                    return Some(unready.why);
+                    return Some(error.to_string());
                 }
             }
             Err(_) => refused = None,

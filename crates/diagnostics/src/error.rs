@@ -62,17 +62,18 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, what: impl fmt::Display) -> Self {
         Self {
             kind,
-            what: what.into(),
+            what: what.to_string(),
             evidence: Vec::new(),
             hint: None,
         }
     }
 
-    pub fn because(mut self, evidence: impl Into<String>) -> Self {
-        self.evidence.push(evidence.into());
+    /// Adds a line of evidence: a sentence, or an error in its own words.
+    pub fn because(mut self, evidence: impl fmt::Display) -> Self {
+        self.evidence.push(evidence.to_string());
         self
     }
 

@@ -12,11 +12,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{
-    Kafka, TIMEOUT,
-    client::{Silent, describe},
-    offsets::Offsets,
-};
+use super::{Error, Kafka, Result, TIMEOUT, client::Silent, offsets::Offsets};
 use diagnostics::instrument_call;
 
 /// What a change may take: the broker carries it out before it answers.
@@ -77,7 +73,7 @@ impl Kafka {
     pub async fn retentions(
         &self,
         topics: &[String],
-    ) -> Result<BTreeMap<String, Option<Duration>>, String> {
+    ) -> Result<BTreeMap<String, Option<Duration>>> {
         let settings = self.numbers(topics, RETENTION).await?;
         let duration = |millis| u64::try_from(millis).ok().map(Duration::from_millis);
         Ok(settings
@@ -93,7 +89,7 @@ impl Kafka {
     pub async fn topic_settings(
         &self,
         topics: &[String],
-    ) -> Result<BTreeMap<String, TopicSettings>, String> {
+    ) -> Result<BTreeMap<String, TopicSettings>> {
         let settings = self
             .described(topics, &[RETENTION, MIN_INSYNC, MESSAGE_BYTES])
             .await?;
@@ -115,7 +111,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn message_limits(&self, topics: &[String]) -> Result<BTreeMap<String, i64>, String> {
+    pub async fn message_limits(&self, topics: &[String]) -> Result<BTreeMap<String, i64>> {
         self.numbers(topics, MESSAGE_BYTES).await
     }
 
@@ -124,7 +120,7 @@ impl Kafka {
         &self,
         topics: &[String],
         setting: &'static str,
-    ) -> Result<BTreeMap<String, i64>, String> {
+    ) -> Result<BTreeMap<String, i64>> {
         let settings = self.described(topics, &[setting]).await?;
         let number = |(topic, settings): (String, BTreeMap<_, _>)| {
             Some((topic, settings.get(setting).copied()?))
@@ -137,17 +133,18 @@ impl Kafka {
         &self,
         topics: &[String],
         settings: &[&'static str],
-    ) -> Result<BTreeMap<String, BTreeMap<&'static str, i64>>, String> {
+    ) -> Result<BTreeMap<String, BTreeMap<&'static str, i64>>> {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+        let call = "settings of topics";
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(call, e))?;
         let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let described = admin.describe_configs(wanted.iter(), &options);
-        let described = instrument_call("kafka", "settings of topics", described)
+        let described = instrument_call("kafka", call, described)
             .await
-            .map_err(|e| self.failed(&e))?;
+            .map_err(|e| self.failed(call, e))?;
         let mut topics = BTreeMap::new();
         for resource in described.into_iter().flatten() {
             let number = |setting: &&'static str| {
@@ -171,19 +168,20 @@ impl Kafka {
         name: &str,
         replicas: i32,
         settings: &[(&str, &str)],
-    ) -> Result<(), String> {
-        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+    ) -> Result<()> {
+        let call = format!("make topic {name}");
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&call, e))?;
         let new = NewTopic::new(name, 1, TopicReplication::Fixed(replicas));
         let new = settings
             .iter()
             .fold(new, |new, (setting, value)| new.set(setting, value));
         let options = change();
         let results = admin.create_topics([&new], &options);
-        let results = instrument_call("kafka", format!("make topic {name}"), results).await;
-        for result in results.map_err(|e| self.failed(&e))? {
+        let results = instrument_call("kafka", &call, results).await;
+        for result in results.map_err(|e| self.failed(&call, e))? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(super::at(&self.bootstrap, &code.to_string())),
+                Err((_, code)) => return Err(self.failed(&call, code)),
             }
         }
         Ok(())
@@ -194,22 +192,23 @@ impl Kafka {
     ///
     /// # Errors
     /// Why it could not be done, for one partition or for all: then some may be cut.
-    pub async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets, String> {
-        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(&e))?;
+    pub async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets> {
+        let call = "delete records";
+        let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(call, e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for ((topic, partition), offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
-                .map_err(|e| self.failed(&e))?;
+                .map_err(|e| self.failed(call, e))?;
         }
         let options = change();
         let deleted = admin.delete_records(&list, &options);
-        let deleted = instrument_call("kafka", "delete records", deleted).await;
-        super::offsets::absolute(&deleted.map_err(|e| self.failed(&e))?)
-            .map_err(|why| super::at(&self.bootstrap, &why))
+        let deleted = instrument_call("kafka", call, deleted).await;
+        super::offsets::absolute(&deleted.map_err(|e| self.failed(call, e))?)
+            .map_err(|e| self.failed(call, e))
     }
 
-    fn failed(&self, error: &KafkaError) -> String {
-        super::at(&self.bootstrap, &describe(error))
+    fn failed(&self, call: &str, error: impl Into<Error>) -> Error {
+        error.into().at(&self.bootstrap).of_call(call)
     }
 }
 

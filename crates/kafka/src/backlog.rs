@@ -13,8 +13,8 @@ use futures_util::future::try_join_all;
 use rdkafka::{Message, TopicPartitionList, consumer::Consumer, error::KafkaError};
 
 use super::{
-    Kafka, ask,
-    client::{Client, Ends, describe},
+    Kafka, Result, ask,
+    client::{Client, Ends},
     offsets::Offsets,
 };
 
@@ -28,7 +28,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn ends_of_messages(&self, from: &Offsets, to: &Offsets) -> Result<Offsets, String> {
+    pub async fn ends_of_messages(&self, from: &Offsets, to: &Offsets) -> Result<Offsets> {
         let mut ends = to.clone();
         // The end of a partition is told without its topic's name.
         let mut topics: BTreeMap<&str, Offsets> = BTreeMap::new();
@@ -48,7 +48,7 @@ impl Kafka {
     }
 
     /// Of partitions of one topic, those in which nothing comes from `from` on to before `to`.
-    async fn without_messages(&self, mut from: Offsets, to: &Offsets) -> Result<Offsets, String> {
+    async fn without_messages(&self, mut from: Offsets, to: &Offsets) -> Result<Offsets> {
         let to: Offsets = to.clone();
         let bootstrap = self.bootstrap.clone();
         ask(&self.bootstrap, "messages up to the end", move || {
@@ -64,7 +64,7 @@ impl Kafka {
                         let mut settled = TopicPartitionList::new();
                         settled.add_partition(&at.0, at.1);
                         // What else it holds is of no interest.
-                        consumer.pause(&settled).map_err(|e| describe(&e))?;
+                        consumer.pause(&settled)?;
                         if let Some(start) = from.remove(&at)
                             && to.get(&at).is_none_or(|end| message.offset() >= *end)
                         {
@@ -77,7 +77,7 @@ impl Kafka {
                         empty.extend(ended);
                         from = open;
                     }
-                    Some(Err(e)) => return Err(describe(&e)),
+                    Some(Err(e)) => return Err(e.into()),
                 }
             }
             Ok(empty)

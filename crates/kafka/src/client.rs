@@ -7,11 +7,11 @@ use rdkafka::{
     client::Client as NativeClient,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
 };
 use uuid::Uuid;
 
-use super::offsets::Offsets;
+use super::{Result, offsets::Offsets};
 
 /// The target of librdkafka's own lines.
 pub const LIBRDKAFKA: &str = "librdkafka";
@@ -45,7 +45,7 @@ pub(super) struct Client(Option<BaseConsumer<Silent>>);
 
 impl Client {
     /// For questions.
-    pub(super) fn new(bootstrap: &str) -> Result<Self, String> {
+    pub(super) fn new(bootstrap: &str) -> Result<Self> {
         let mut config = config(bootstrap);
         // Never joined, and so never made. Without a group of its own librdkafka crashes when another
         // group's coordinator says that it is none (confluentinc/librdkafka#5040).
@@ -54,7 +54,7 @@ impl Client {
     }
 
     /// For reading partitions from `from` on, outside of any group.
-    pub(super) fn assigned(bootstrap: &str, from: &Offsets, ends: Ends) -> Result<Self, String> {
+    pub(super) fn assigned(bootstrap: &str, from: &Offsets, ends: Ends) -> Result<Self> {
         let mut config = config(bootstrap);
         // librdkafka wants a group to assign anything; one of this name is never made.
         config.set("group.id", format!("caravan-{}", Uuid::new_v4()));
@@ -69,21 +69,14 @@ impl Client {
         let client = Self::with(&config)?;
         let mut assignment = TopicPartitionList::with_capacity(from.len());
         for ((topic, partition), offset) in from {
-            assignment
-                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
-                .map_err(|e| describe(&e))?;
+            assignment.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
         }
-        client
-            .consumer()
-            .assign(&assignment)
-            .map_err(|e| describe(&e))?;
+        client.consumer().assign(&assignment)?;
         Ok(client)
     }
 
-    fn with(config: &ClientConfig) -> Result<Self, String> {
-        let consumer = config
-            .create_with_context(Silent)
-            .map_err(|e| describe(&e))?;
+    fn with(config: &ClientConfig) -> Result<Self> {
+        let consumer = config.create_with_context(Silent)?;
         Ok(Self(Some(consumer)))
     }
 
@@ -133,17 +126,5 @@ impl Drop for Client {
     fn drop(&mut self) {
         let consumer = self.0.take();
         thread::spawn(move || drop(consumer));
-    }
-}
-
-/// librdkafka's reason in words.
-pub(super) fn describe(error: &KafkaError) -> String {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-            "no broker answers".to_owned()
-        }
-        Some(RDKafkaErrorCode::OperationTimedOut) => "no answer in time".to_owned(),
-        Some(code) => code.to_string(),
-        None => error.to_string(),
     }
 }

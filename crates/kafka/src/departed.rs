@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Kafka,
+    Kafka, Result,
     groups::{GroupState, Member},
 };
 use declaration::Group;
@@ -30,11 +30,7 @@ impl Departed {
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub async fn taken_over(
-        &self,
-        bootstrap: &str,
-        patience: Duration,
-    ) -> Result<Option<String>, String> {
+    pub async fn taken_over(&self, bootstrap: &str, patience: Duration) -> Result<Option<String>> {
         let kafka = Kafka::connect(bootstrap).await?;
         let deadline = Instant::now() + patience;
         loop {

@@ -2,10 +2,7 @@
 
 use crate::native::{Protocol, State};
 
-use super::{
-    Kafka, Partition, TIMEOUT,
-    client::{Client, describe},
-};
+use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client};
 use declaration::Group;
 
 /// A consumer group as its coordinator describes it.
@@ -33,7 +30,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn groups(&self) -> Result<Vec<GroupState>, String> {
+    pub async fn groups(&self) -> Result<Vec<GroupState>> {
         let all = |client: &Client| described(client, &listed(client)?);
         self.ask("all groups", all).await
     }
@@ -42,7 +39,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>, String> {
+    pub async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>> {
         let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
         self.ask("groups", move |client| {
             let named = declared.iter().map(|group| group.name().map(str::to_owned));
@@ -63,14 +60,14 @@ impl Kafka {
     }
 }
 
-fn listed(client: &Client) -> Result<Vec<String>, String> {
-    crate::native::list(client, TIMEOUT).map_err(|e| describe(&e))
+fn listed(client: &Client) -> Result<Vec<String>> {
+    Ok(crate::native::list(client, TIMEOUT)?)
 }
 
-fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>, String> {
-    let groups = crate::native::describe(client, names, TIMEOUT).map_err(|e| describe(&e))?;
+fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>> {
+    let groups = crate::native::describe(client, names, TIMEOUT)?;
     let groups = names.iter().zip(groups).filter_map(|(name, group)| {
-        let group = group.map_err(|e| format!("group {name}: {}", describe(&e)));
+        let group = group.map_err(|e| Error::from(e).about(format!("group {name}")));
         Some(group.transpose()?.map(GroupState::from))
     });
     groups.collect()

@@ -1,6 +1,7 @@
 //! Kafka as an observer sees it: nothing here joins a group or commits an offset. Only [`send`]
 //! and [`admin`] change anything, and only where a command is asked to.
 //!
+//! - [`Error`]: what failed, at which Kafka, and the cause;
 //! - [`client`]: a librdkafka client that is silent, impatient and torn down in the background;
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and what those were assigned; [`departed`]: members
@@ -19,6 +20,7 @@ pub mod admin;
 mod backlog;
 mod client;
 pub mod departed;
+mod error;
 pub mod groups;
 pub mod identity;
 mod native;
@@ -34,6 +36,8 @@ pub mod topics;
 
 use client::Client;
 pub use client::LIBRDKAFKA;
+pub use error::Error;
+use error::Result;
 pub use native::{Protocol, State};
 use tokio::net::TcpStream;
 
@@ -58,8 +62,8 @@ impl Kafka {
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub fn new(bootstrap: &str) -> Result<Self, String> {
-        let client = Client::new(bootstrap).map_err(|why| at(bootstrap, &why))?;
+    pub fn new(bootstrap: &str) -> Result<Self> {
+        let client = Client::new(bootstrap).map_err(|e| e.at(bootstrap))?;
         Ok(Self {
             client: Arc::new(client),
             bootstrap: bootstrap.to_owned(),
@@ -71,7 +75,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Nothing listens there.
-    pub async fn connect(bootstrap: &str) -> Result<Self, String> {
+    pub async fn connect(bootstrap: &str) -> Result<Self> {
         listening(bootstrap, TIMEOUT).await?;
         Self::new(bootstrap)
     }
@@ -80,15 +84,13 @@ impl Kafka {
     ///
     /// # Errors
     /// Why it does not (yet).
-    pub async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self, String> {
+    pub async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self> {
         listening(bootstrap, timeout).await?;
         let kafka = Self::new(bootstrap)?;
         let brokers = move |client: &Client| {
-            let metadata = client
-                .fetch_metadata(None, timeout)
-                .map_err(|e| client::describe(&e))?;
+            let metadata = client.fetch_metadata(None, timeout)?;
             if metadata.brokers().is_empty() {
-                return Err("no broker is registered yet".to_owned());
+                return Err(Error::no_broker());
             }
             Ok(())
         };
@@ -100,8 +102,8 @@ impl Kafka {
     async fn ask<T: Send + 'static>(
         &self,
         what: &str,
-        question: impl FnOnce(&Client) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
+        question: impl FnOnce(&Client) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let client = Arc::clone(&self.client);
         ask(&self.bootstrap, what, move || question(&client)).await
     }
@@ -111,7 +113,7 @@ impl Kafka {
 ///
 /// # Errors
 /// Why there is no answer (yet).
-pub async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
+pub async fn ready(bootstrap: &str, timeout: Duration) -> Result<()> {
     Kafka::answering(bootstrap, timeout).await.map(drop)
 }
 
@@ -119,35 +121,32 @@ pub async fn ready(bootstrap: &str, timeout: Duration) -> Result<(), String> {
 async fn ask<T: Send + 'static>(
     bootstrap: &str,
     what: &str,
-    question: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    instrument_call("kafka", what, wait_for(bootstrap, question)).await
+    question: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let answer = instrument_call("kafka", what, wait_for(bootstrap, question)).await;
+    answer.map_err(|e| e.of_call(what))
 }
 
 /// As [`ask`], for what is no question: it waits for what may never come.
 async fn wait_for<T: Send + 'static>(
     bootstrap: &str,
-    question: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    question: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(question)
         .await
-        .unwrap_or_else(|e| Err(e.to_string()))
-        .map_err(|why| at(bootstrap, &why))
+        .unwrap_or_else(|e| Err(e.into()))
+        .map_err(|e| e.at(bootstrap))
 }
 
 /// librdkafka tries a refused connection again till its time is up; this answers at once.
-async fn listening(bootstrap: &str, timeout: Duration) -> Result<(), String> {
-    let mut last = "no address".to_owned();
+async fn listening(bootstrap: &str, timeout: Duration) -> Result<()> {
+    let mut last = Error::no_address();
     for server in bootstrap.split(',').map(str::trim) {
         match tokio::time::timeout(timeout, TcpStream::connect(server)).await {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(e)) => last = e.to_string(),
-            Err(_) => last = "no answer in time".to_owned(),
+            Ok(Err(e)) => last = e.into(),
+            Err(_) => last = Error::no_answer(),
         }
     }
-    Err(at(bootstrap, &last))
-}
-
-fn at(bootstrap: &str, why: &str) -> String {
-    format!("kafka at {bootstrap}: {why}")
+    Err(last.at(bootstrap).of_call("connect"))
 }

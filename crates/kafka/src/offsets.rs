@@ -10,11 +10,7 @@ use rdkafka::{
     Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode,
 };
 
-use super::{
-    Kafka, Partition, TIMEOUT,
-    client::{Client, describe},
-    groups::meant,
-};
+use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client, groups::meant};
 use declaration::Group;
 
 /// Between two questions while a partition has no leader, or a group no coordinator.
@@ -37,7 +33,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer, for one partition or for all.
-    pub async fn ends(&self, partitions: &[Partition], end: End) -> Result<Offsets, String> {
+    pub async fn ends(&self, partitions: &[Partition], end: End) -> Result<Offsets> {
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
@@ -51,14 +47,11 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn offsets_at(&self, partitions: &[Partition], at: i64) -> Result<Offsets, String> {
+    pub async fn offsets_at(&self, partitions: &[Partition], at: i64) -> Result<Offsets> {
         // Negative numbers mean the ends.
         let asked = list(partitions, Offset::Offset(at.max(0)))?;
         self.ask("offsets by time", move |client| {
-            let answered = client
-                .consumer()
-                .offsets_for_times(asked, TIMEOUT)
-                .map_err(|e| describe(&e))?;
+            let answered = client.consumer().offsets_for_times(asked, TIMEOUT)?;
             absolute(&answered)
         })
         .await
@@ -68,11 +61,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn committed(
-        &self,
-        group: &str,
-        partitions: &[Partition],
-    ) -> Result<Offsets, String> {
+    pub async fn committed(&self, group: &str, partitions: &[Partition]) -> Result<Offsets> {
         self.group(group).committed(partitions).await
     }
 
@@ -86,7 +75,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Kafka does not tell its groups.
-    pub async fn declared_group(&self, group: &Group) -> Result<GroupOffsets, String> {
+    pub async fn declared_group(&self, group: &Group) -> Result<GroupOffsets> {
         match group.name() {
             Some(name) => Ok(self.group(name)),
             None => {
@@ -116,7 +105,7 @@ impl GroupOffsets {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn committed(&self, partitions: &[Partition]) -> Result<Offsets, String> {
+    pub async fn committed(&self, partitions: &[Partition]) -> Result<Offsets> {
         let mut all = Offsets::new();
         if partitions.is_empty() {
             return Ok(all);
@@ -134,10 +123,10 @@ impl GroupOffsets {
 }
 
 /// Also of a coordinator that is only just taking office, as after a broker's start.
-fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets, String> {
+fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets> {
     let ask = || crate::native::committed(client, group, list, TIMEOUT);
     let answer = patiently(ask, |answer| answer.as_ref().is_err_and(is_taking_office));
-    let offsets = answer.map_err(|e| describe(&e))?.into_iter();
+    let offsets = answer?.into_iter();
     Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect())
 }
 
@@ -190,7 +179,7 @@ pub fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offset
 }
 
 /// See [`Kafka::ends`].
-pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Result<Offsets, String> {
+pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Result<Offsets> {
     // `ListOffsets` takes -1 and -2 for the ends where a timestamp would stand, and librdkafka
     // passes them on: one request, where asking for watermarks is two for each partition.
     let asked = list(
@@ -202,7 +191,7 @@ pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Resul
     )?;
     let ask = || client.consumer().offsets_for_times(asked.clone(), TIMEOUT);
     let answer = patiently(ask, |answer| answer.as_ref().is_ok_and(has_no_leader));
-    absolute(&answer.map_err(|e| describe(&e))?)
+    absolute(&answer?)
 }
 
 /// Whether a partition's leader is just being found: for some moments after a broker's start.
@@ -220,23 +209,22 @@ fn has_no_leader(list: &TopicPartitionList) -> bool {
 }
 
 /// A list of partitions, each with `offset`.
-pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPartitionList, String> {
+pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
-        list.add_partition_offset(topic, *partition, offset)
-            .map_err(|e| describe(&e))?;
+        list.add_partition_offset(topic, *partition, offset)?;
     }
     Ok(list)
 }
 
 /// The partitions of `list` that have an offset; the first error of a partition is the list's.
-pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets, String> {
+pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets> {
     let mut offsets = Offsets::new();
     for element in list.elements() {
         let (topic, partition) = (element.topic(), element.partition());
         element
             .error()
-            .map_err(|e| format!("{topic}/{partition}: {}", describe(&e)))?;
+            .map_err(|e| Error::from(e).about(format!("{topic}/{partition}")))?;
         if let Offset::Offset(offset) = element.offset() {
             offsets.insert((topic.to_owned(), partition), offset);
         }
@@ -271,7 +259,7 @@ mod tests {
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refusals);
         let kafka = Kafka::new(&cluster.bootstrap_servers()).expect("a client");
         let committed = kafka.committed("nobody", &[("t".to_owned(), 0)]).await;
-        assert_eq!(committed, Ok(Offsets::new()));
+        assert_eq!(committed.expect("an answer"), Offsets::new());
     }
 
     #[test]

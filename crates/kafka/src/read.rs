@@ -13,8 +13,8 @@ use rdkafka::{
 };
 
 use super::{
-    Kafka, Partition, ask,
-    client::{Client, Ends, describe},
+    Kafka, Partition, Result, ask,
+    client::{Client, Ends},
     offsets::{End, Offsets, lag},
     wait_for,
 };
@@ -77,7 +77,7 @@ impl Span {
         &mut self,
         client: &'c Client,
         left: Duration,
-    ) -> Result<Option<BorrowedMessage<'c>>, String> {
+    ) -> Result<Option<BorrowedMessage<'c>>> {
         match client.consumer().poll(left.min(STEP)) {
             None => Ok(None),
             Some(Ok(message)) => {
@@ -88,7 +88,7 @@ impl Span {
                 self.ended(partition);
                 Ok(None)
             }
-            Some(Err(e)) => Err(describe(&e)),
+            Some(Err(e)) => Err(e.into()),
         }
     }
 
@@ -103,7 +103,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn span(&self, partitions: &[Partition]) -> Result<Span, String> {
+    pub async fn span(&self, partitions: &[Partition]) -> Result<Span> {
         let (from, to) = tokio::try_join!(
             self.ends(partitions, End::Earliest),
             self.ends(partitions, End::Latest)
@@ -122,7 +122,7 @@ impl Kafka {
         deadline: Instant,
         mut state: T,
         mut see: impl FnMut(&mut T, &BorrowedMessage<'_>) -> ControlFlow<()> + Send + 'static,
-    ) -> Result<(T, bool), String> {
+    ) -> Result<(T, bool)> {
         let mut span = span.trimmed();
         if span.to.is_empty() {
             return Ok((state, true));
@@ -150,7 +150,7 @@ impl Kafka {
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub async fn reader(&self, span: Span) -> Result<Reader, String> {
+    pub async fn reader(&self, span: Span) -> Result<Reader> {
         let span = span.trimmed();
         let (bootstrap, from) = (self.bootstrap.clone(), span.from.clone());
         let client = ask(&self.bootstrap, "a reader", move || {
@@ -183,7 +183,7 @@ impl Reader {
         wanted: impl Fn(i32, i64) -> bool + Send + 'static,
         (count, bytes): (usize, usize),
         deadline: Instant,
-    ) -> Result<Vec<OwnedMessage>, String> {
+    ) -> Result<Vec<OwnedMessage>> {
         let client = Arc::clone(&self.client);
         let mut span = std::mem::take(&mut self.left);
         let (messages, span) = wait_for(&self.bootstrap, move || {

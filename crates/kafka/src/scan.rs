@@ -8,7 +8,7 @@ use std::{
 
 use rdkafka::Message;
 
-use super::{Kafka, Partition};
+use super::{Kafka, Partition, Result};
 
 /// How long a scan reads, whatever is left then.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ impl Kafka {
         &self,
         partitions: &[Partition],
         keys: BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Found>, String> {
+    ) -> Result<BTreeMap<String, Found>> {
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }

@@ -9,10 +9,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
-use super::{
-    Kafka,
-    client::{Silent, describe},
-};
+use super::{Error, Kafka, Result, client::Silent};
 
 /// How long a record may be under way; then it is not known whether it arrived.
 pub const DELIVERY: Duration = Duration::from_secs(8);
@@ -36,7 +33,7 @@ impl Kafka {
     ///
     /// # Errors
     /// librdkafka could not be set up.
-    pub fn producer(&self) -> Result<Producer, String> {
+    pub fn producer(&self) -> Result<Producer> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
             .set("client.id", "caravan")
@@ -55,7 +52,7 @@ impl Kafka {
             .set_log_level(RDKafkaLogLevel::Emerg)
             .create_with_context(Silent)
             .map(Producer)
-            .map_err(|e| super::at(&self.bootstrap, &describe(&e)))
+            .map_err(|e| Error::from(e).at(&self.bootstrap))
     }
 }
 
@@ -64,14 +61,14 @@ impl Producer {
     ///
     /// # Errors
     /// Why it is not known to have arrived.
-    pub async fn send_one(&self, record: &ProducerRecord) -> Result<i64, String> {
+    pub async fn send_one(&self, record: &ProducerRecord) -> Result<i64> {
         let sent = self.send(std::slice::from_ref(record)).await;
         let first = sent.into_iter().next();
-        first.unwrap_or_else(|| Err("nothing was sent".to_owned()))
+        first.unwrap_or_else(|| Err(Error::not_sent()))
     }
 
     /// Sends all records, in order; for each its offset, or why it is not known to have arrived.
-    pub async fn send(&self, records: &[ProducerRecord]) -> Vec<Result<i64, String>> {
+    pub async fn send(&self, records: &[ProducerRecord]) -> Vec<Result<i64>> {
         let deliveries = records.iter().map(|record| {
             let message = FutureRecord {
                 topic: &record.topic,
@@ -83,7 +80,7 @@ impl Producer {
             };
             self.0
                 .send_result::<[u8], [u8]>(message)
-                .map_err(|(e, _)| describe(&e))
+                .map_err(|(e, _)| Error::from(e))
         });
         // Enqueued one after the other before any is awaited.
         let deliveries: Vec<_> = deliveries.collect();
@@ -92,8 +89,8 @@ impl Producer {
             outcomes.push(match delivery {
                 Ok(delivery) => match delivery.await {
                     Ok(Ok(delivered)) => Ok(delivered.offset),
-                    Ok(Err((error, _))) => Err(describe(&error)),
-                    Err(_) => Err("the producer was closed".to_owned()),
+                    Ok(Err((error, _))) => Err(error.into()),
+                    Err(_) => Err(Error::producer_closed()),
                 },
                 Err(why) => Err(why),
             });

@@ -8,8 +8,8 @@ use rdkafka::{
 };
 
 use super::{
-    Kafka, Partition,
-    client::{Client, Ends, describe},
+    Kafka, Partition, Result,
+    client::{Client, Ends},
     offsets::{End, ends},
 };
 
@@ -47,7 +47,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail, String> {
+    pub async fn tail(&self, partitions: Vec<Partition>) -> Result<Tail> {
         let from = self
             .ask("ends of partitions", move |client| {
                 ends(client, &partitions, End::Latest)
@@ -69,18 +69,18 @@ impl Tail {
     ///
     /// # Errors
     /// librdkafka's own; the tail stays usable.
-    pub async fn next(&self, patience: Duration) -> Result<Option<Record>, String> {
+    pub async fn next(&self, patience: Duration) -> Result<Option<Record>> {
         let client = Arc::clone(&self.client);
         super::wait_for(&self.bootstrap, move || next(&client, patience)).await
     }
 }
 
 /// See [`Tail::next`].
-pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>, String> {
+pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>> {
     match client.consumer().poll(patience) {
         None => Ok(None),
         Some(Ok(message)) => Ok(Some(record(&message))),
-        Some(Err(e)) => Err(describe(&e)),
+        Some(Err(e)) => Err(e.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
-use super::{Kafka, TIMEOUT, client::describe};
+use super::{Kafka, Result, TIMEOUT};
 
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +22,9 @@ impl Kafka {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn topics(&self) -> Result<Vec<TopicState>, String> {
+    pub async fn topics(&self) -> Result<Vec<TopicState>> {
         self.ask("topics", |client| {
-            let metadata = client
-                .fetch_metadata(None, TIMEOUT)
-                .map_err(|e| describe(&e))?;
+            let metadata = client.fetch_metadata(None, TIMEOUT)?;
             let state = |topic: &MetadataTopic| TopicState {
                 name: topic.name().to_owned(),
                 partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),

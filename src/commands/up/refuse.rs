@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use declaration::{Endpoint, Ready, Source};
-use diagnostics::{Error, Kind, Result};
+use diagnostics::{Cause, Error, Kind, Result};
 use docker::Engine;
 use platform::{Goal, with_dependencies};
 use proof::stores;
@@ -67,11 +67,11 @@ pub(super) async fn other_password(
         return Ok(());
     }
     match stores::ready(Ready::Postgres, address, stores::TIMEOUT).await {
-        Err(unready) if unready.is_refusal => {
+        Err(error) if error.cause() == Cause::Authentication => {
             let what = format!("{name} runs with another password than the one declared for it");
             let env = source.env_path().display();
             Err(Error::new(Kind::NotRight, what)
-                .because(unready.why)
+                .because(error)
                 .because(format!(
                     "the data in {} has the password that it was made with",
                     volumes.join(", ")

@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::plan::{Existing, Step, Wanted, millis};
-use crate::Kafka;
+use crate::{Error, Kafka, error::Result};
 use declaration::Topic;
 
 const RETENTION: &str = "retention.ms";
@@ -43,15 +43,14 @@ pub struct Broker {
 impl Broker {
     /// # Errors
     /// librdkafka could not be set up.
-    pub fn new(brokers: &str, kafka: Kafka) -> Result<Self, String> {
+    pub fn new(brokers: &str, kafka: Kafka) -> Result<Self> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("client.id", "kafka-init")
             .set("reconnect.backoff.max.ms", "1000")
             // What matters comes back as the error of a call.
             .set_log_level(RDKafkaLogLevel::Emerg)
-            .create()
-            .map_err(|e| e.to_string())?;
+            .create()?;
         Ok(Self { kafka, admin })
     }
 
@@ -59,7 +58,7 @@ impl Broker {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn existing(&self, topics: &[Topic]) -> Result<BTreeMap<String, Existing>, String> {
+    pub async fn existing(&self, topics: &[Topic]) -> Result<BTreeMap<String, Existing>> {
         let states = self.kafka.topics().await?;
         let partitions: BTreeMap<&str, i32> = states
             .iter()
@@ -78,14 +77,14 @@ impl Broker {
     async fn configs(
         &self,
         names: impl Iterator<Item = &str>,
-    ) -> Result<Vec<(String, ConfigResource)>, String> {
+    ) -> Result<Vec<(String, ConfigResource)>> {
         let wanted: Vec<ResourceSpecifier<'_>> = names.map(ResourceSpecifier::Topic).collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let described = self.admin.describe_configs(&wanted, &options()).await;
         let mut configs = Vec::new();
-        for resource in described.map_err(|e| e.to_string())? {
+        for resource in described? {
             match resource {
                 Ok(config) => {
                     if let OwnedResourceSpecifier::Topic(name) = &config.specifier {
@@ -94,7 +93,7 @@ impl Broker {
                 }
                 // Deleted since the metadata was read: missing, then.
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
-                Err(code) => return Err(format!("the topics' settings: {code}")),
+                Err(code) => return Err(Error::from(code).about("the topics' settings")),
             }
         }
         Ok(configs)
@@ -223,7 +222,7 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(REQUEST_TIMEOUT))
 }
 
-fn as_existing(partitions: i32, config: &ConfigResource) -> Result<Existing, String> {
+fn as_existing(partitions: i32, config: &ConfigResource) -> Result<Existing> {
     let own = config
         .entries
         .iter()
@@ -238,11 +237,12 @@ fn as_existing(partitions: i32, config: &ConfigResource) -> Result<Existing, Str
     })
 }
 
-fn number(config: &ConfigResource, name: &str) -> Result<i64, String> {
+fn number(config: &ConfigResource, name: &str) -> Result<i64> {
     let value = config.get(name).and_then(|e| e.value.as_deref());
-    value
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| format!("the broker tells no {name} that is a number: {value:?}"))
+    value.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let what = format!("the broker tells no {name} that is a number: {value:?}");
+        Error::unexpected(what)
+    })
 }
 
 impl From<KafkaError> for Refusal {

@@ -187,7 +187,7 @@ impl DeadLetters {
         let asked = asked.into_iter().map(async |(group, partitions)| {
             let partitions: Vec<_> = partitions.into_iter().collect();
             let committed = self.kafka.committed(group, &partitions).await?;
-            Ok((group.clone(), committed))
+            Ok::<_, kafka::Error>((group.clone(), committed))
         });
         let progress = futures_util::future::try_join_all(asked).await;
         Ok(progress.map_err(unreachable)?.into_iter().collect())
@@ -230,7 +230,7 @@ impl DeadLetters {
 }
 
 /// Kafka did not answer in the midst of the work.
-fn unreachable(why: String) -> Error {
+fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "Kafka does not answer").because(why)
 }
 

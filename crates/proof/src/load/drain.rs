@@ -130,7 +130,7 @@ impl Path {
     }
 
     /// Where the topics end now.
-    pub(super) async fn ends(&self) -> Result<Offsets, String> {
+    pub(super) async fn ends(&self) -> Result<Offsets, kafka::Error> {
         self.kafka.ends(&self.partitions, End::Latest).await
     }
 
@@ -144,7 +144,7 @@ impl Path {
         payments: usize,
         until: Until<'_>,
         progress: &UnboundedSender<Progress>,
-    ) -> Result<Drained, String> {
+    ) -> Result<Drained, kafka::Error> {
         let mut goals = Goals::default();
         let mut drained = Drained::default();
         let mut before: Option<(Offsets, Vec<Offsets>)> = None;
@@ -194,7 +194,7 @@ impl Path {
         first.all(|(step, _)| ledger.tracks[step].seen() == ledger.payments.len())
     }
 
-    async fn committed(&self) -> Result<Vec<Offsets>, String> {
+    async fn committed(&self) -> Result<Vec<Offsets>, kafka::Error> {
         let ask = self.groups.iter().map(async |group| {
             let of_group = |p: &&Partition| group.topics.contains(&p.0);
             let partitions: Vec<_> = self.partitions.iter().filter(of_group).cloned().collect();
@@ -287,7 +287,7 @@ impl Goals {
         path: &Path,
         from: &Offsets,
         committed: &[Offsets],
-    ) -> Result<(), String> {
+    ) -> Result<(), kafka::Error> {
         for (group, committed) in path.groups.iter().zip(committed) {
             for topic in &group.topics {
                 let Some(goals) = self.0.get_mut(topic) else {

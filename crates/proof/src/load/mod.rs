@@ -150,6 +150,6 @@ pub async fn run(
 }
 
 /// A part of the pipeline that has to be looked at does not answer.
-fn unreachable(why: String) -> Error {
+fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "the payments could not be followed").because(why)
 }

@@ -142,7 +142,7 @@ impl<'a> Bad<'a> {
         let sender = self.kafka.producer().map_err(super::unreachable)?;
         let sent = Instant::now();
         let delivered = sender.send(&records).await.into_iter();
-        let offsets = delivered.collect::<Result<Vec<i64>, String>>();
+        let offsets = delivered.collect::<Result<Vec<i64>, _>>();
         let offsets = offsets.map_err(super::unreachable)?;
         let (due, taken) = (epoch.micros(sent), epoch.micros(Instant::now()));
         let payment = |id: String| Payment {
@@ -211,7 +211,7 @@ impl<'a> Bad<'a> {
         sent: Sent,
         deadline: Instant,
         cancel: &CancellationToken,
-    ) -> Result<Poisoned, String> {
+    ) -> Result<Poisoned, kafka::Error> {
         let place = sent.place.clone();
         let mut poisoned = Poisoned {
             place: sent.place.clone(),
@@ -242,7 +242,7 @@ impl<'a> Bad<'a> {
         Ok(poisoned)
     }
 
-    async fn read(&self, sent: Arc<Sent>) -> Result<Vec<Letter>, String> {
+    async fn read(&self, sent: Arc<Sent>) -> Result<Vec<Letter>, kafka::Error> {
         let partitions: Vec<Partition> = self.before.keys().cloned().collect();
         let span = Span {
             from: self.before.clone(),

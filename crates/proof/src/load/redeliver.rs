@@ -18,6 +18,7 @@ use super::{
     topics,
 };
 use declaration::FirstEvent;
+use diagnostics::{Error, Kind, Result};
 use kafka::{
     offsets::Offsets,
     read::Span,
@@ -104,7 +105,7 @@ impl Run {
         event: Option<&FirstEvent>,
         payments: &[Payment],
         from: &Offsets,
-    ) -> Result<Redelivery, String> {
+    ) -> Result<Redelivery> {
         let before = self.quiet(payments).await?;
         let to = self.path.ends().await?;
         let sender = self.path.kafka.producer()?;
@@ -153,7 +154,7 @@ impl Run {
         span: Span,
         payments: &[Payment],
         id: Option<&str>,
-    ) -> Result<Again, String> {
+    ) -> Result<Again> {
         let deadline = Instant::now() + PATIENCE;
         let mut reader = self.path.kafka.reader(span).await?;
         let mut again = Again::default();
@@ -181,14 +182,17 @@ impl Run {
                 }
             }
             for delivered in sender.send(&records).await {
-                delivered.map_err(|why| format!("an event could not be sent again: {why}"))?;
+                delivered.map_err(|why| {
+                    let what = "an event could not be sent again";
+                    Error::new(Kind::Unreachable, what).because(why)
+                })?;
             }
         }
         Ok(again)
     }
 
     /// The rows, once they have stopped changing by themselves.
-    async fn quiet(&self, payments: &[Payment]) -> Result<Prints, String> {
+    async fn quiet(&self, payments: &[Payment]) -> Result<Prints> {
         let deadline = Instant::now() + QUIET;
         let mut prints = self.prints(payments).await?;
         loop {
@@ -201,7 +205,7 @@ impl Run {
         }
     }
 
-    async fn prints(&self, payments: &[Payment]) -> Result<Prints, String> {
+    async fn prints(&self, payments: &[Payment]) -> Result<Prints> {
         let keep = payments.len() <= KEPT;
         let mut prints = Prints::new();
         for name in self.tables.names() {

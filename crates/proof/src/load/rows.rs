@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     probe::{cleanup, hop::Place},
-    stores::postgres::{
-        Postgres,
-        batches::Rows,
-        ownership::{Before, Deletion, Stamp},
+    stores::{
+        StoreError,
+        postgres::{
+            Postgres,
+            batches::Rows,
+            ownership::{Before, Deletion, Stamp},
+        },
     },
 };
 use declaration::{Pipeline, Table};
@@ -109,7 +112,11 @@ impl Tables {
     ///
     /// # Errors
     /// Postgres' own.
-    pub(super) async fn rows(&self, name: &str, ids: &[&str]) -> Result<Vec<Vec<String>>, String> {
+    pub(super) async fn rows(
+        &self,
+        name: &str,
+        ids: &[&str],
+    ) -> Result<Vec<Vec<String>>, StoreError> {
         let table = self.tables.iter().find(|(_, table)| table.name == name);
         match (&self.postgres, table) {
             (Some(postgres), Some((_, table))) => {
@@ -128,7 +135,7 @@ impl Tables {
         ledger: &mut Ledger,
         cancel: &CancellationToken,
         progress: &UnboundedSender<Progress>,
-    ) -> Result<Effects, String> {
+    ) -> Result<Effects, StoreError> {
         let mut effects = Effects::default();
         let (Some(postgres), Some(stamp)) = (&self.postgres, &self.stamp) else {
             return Ok(effects);

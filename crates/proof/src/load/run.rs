@@ -76,7 +76,7 @@ impl Run {
         let under_way = match &redelivery {
             None => None,
             Some(Ok(redelivery)) => redelivery.pending.clone(),
-            Some(Err(why)) => Some(why.clone()),
+            Some(Err(why)) => Some(why.to_string()),
         };
         let pending = drained.pending.clone().or(under_way);
         let unfollowed = probe::unfollowed::unfollowed(pipeline, probe::flow(pipeline)?);
@@ -98,7 +98,8 @@ impl Run {
             cleanup,
         );
         report.poisoned = poisoned.transpose().map_err(unreachable)?;
-        report.redelivery = redelivery;
+        // The report says why not; it is no failure of the run.
+        report.redelivery = redelivery.map(|again| again.map_err(|why| why.to_string()));
         report.unfollowed = unfollowed;
         Ok(report)
     }
@@ -129,7 +130,7 @@ impl Run {
         way: &Way<'_>,
         sent: Option<Sent>,
         drained: &Drained,
-    ) -> Option<Result<Poisoned, String>> {
+    ) -> Option<Result<Poisoned, kafka::Error>> {
         let (Way::Poison(bad), Some(sent)) = (way, sent) else {
             return None;
         };
@@ -149,16 +150,19 @@ impl Run {
         ledger: &Ledger,
         from: &Offsets,
         through: bool,
-    ) -> Result<Redelivery, String> {
+    ) -> Result<Redelivery> {
         if !through {
-            return Err("the payments have not come through as they should".to_owned());
+            return Err(Error::new(
+                Kind::NotRight,
+                "the payments have not come through as they should",
+            ));
         }
         let event = pipeline.flow.as_ref().and_then(|flow| flow.event.as_ref());
         self.redeliver(event, &ledger.payments, from).await
     }
 
     /// Waits until all groups have passed the payments' events, then reads when those were.
-    async fn follow(&self, ledger: &mut Ledger, from: &Offsets) -> Result<Drained, String> {
+    async fn follow(&self, ledger: &mut Ledger, from: &Offsets) -> Result<Drained> {
         let began = Instant::now();
         let until = Until::Deadline(began + self.options.timeout, &self.cancel);
         let payments = ledger.payments.len();
@@ -200,7 +204,8 @@ impl Run {
             let settled = self
                 .path
                 .drain(from, payments, Until::Stuck, &self.progress);
-            pending = settled.await.map_or_else(Some, |drained| drained.pending);
+            let drained = settled.await;
+            pending = drained.map_or_else(|why| Some(why.to_string()), |drained| drained.pending);
         }
         if pending.is_none() && !unfollowed.is_empty() {
             let names = unfollowed.names();

@@ -10,6 +10,7 @@ use kafka::record::{BorrowedMessage, Message, Timestamp};
 
 use super::ledger::{Ledger, Payment, Track};
 use declaration::correlation::Correlation;
+use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 
 /// Within which one topic has to be read.
@@ -24,7 +25,7 @@ pub(super) async fn read(
     ledger: &mut Ledger,
     from: &Offsets,
     to: &Offsets,
-) -> Result<(), String> {
+) -> Result<()> {
     let topics: Vec<(usize, String)> = ledger
         .topics()
         .map(|(step, topic)| (step, topic.to_owned()))
@@ -52,7 +53,8 @@ pub(super) async fn read(
             .await?;
         ledger.tracks[step] = track;
         if !whole {
-            return Err(format!("{topic} could not be read within {PATIENCE:?}"));
+            let what = format!("{topic} could not be read within {PATIENCE:?}");
+            return Err(Error::new(Kind::Deadline, what));
         }
     }
     Ok(())

@@ -73,7 +73,7 @@ pub(super) async fn explain(
     past: &mut Past,
 ) {
     if let Err(why) = letters(pipeline, evidence, deadline, tell, past).await {
-        past.unreachable.push(why);
+        past.unreachable.push(why.to_string());
     }
     let missing = |hop: &super::Hop| matches!(hop.found, super::Found::Missing(_));
     let Some(hop) = past.hops.iter().position(missing) else {
@@ -85,7 +85,7 @@ pub(super) async fn explain(
         _ => None,
     };
     let behind = behind(evidence, hop, &workers).await.unwrap_or_else(|why| {
-        past.unreachable.push(why);
+        past.unreachable.push(why.to_string());
         None
     });
     let has_input = input_event(pipeline, evidence, hop).is_some();
@@ -118,7 +118,7 @@ async fn behind(
     evidence: &Evidence<'_>,
     hop: usize,
     workers: &[&Service],
-) -> Result<Option<Behind>, String> {
+) -> Result<Option<Behind>, kafka::Error> {
     let Ok(topics) = &evidence.topics else {
         return Ok(None);
     };
@@ -253,7 +253,7 @@ async fn letters(
     deadline: Instant,
     tell: &Tell,
     past: &mut Past,
-) -> Result<(), String> {
+) -> Result<(), kafka::Error> {
     let (Ok(topics), Some(name)) = (&evidence.topics, &pipeline.dead_letters) else {
         return Ok(());
     };

@@ -8,16 +8,17 @@ use crate::{
         expected::{self, Step},
         hop::Place,
     },
-    stores::postgres::lookup::Lookup,
+    stores::{StoreError, postgres::lookup::Lookup},
 };
 use declaration::Pipeline;
+use diagnostics::Error;
 
 /// All that was looked at.
 pub(super) struct Evidence<'a> {
     pub(super) steps: &'a [Step],
-    pub(super) rows: Result<Answers, String>,
-    pub(super) topics: Result<Topics, String>,
-    pub(super) lines: Result<Lines, String>,
+    pub(super) rows: Result<Answers, StoreError>,
+    pub(super) topics: Result<Topics, StoreError>,
+    pub(super) lines: Result<Lines, Error>,
     pub(super) since: Option<DateTime<Utc>>,
 }
 
@@ -38,7 +39,7 @@ impl Evidence<'_> {
     /// Where it was looked, what could not be read and what does not answer.
     pub(super) fn tell(&self, past: &mut Past) {
         match &self.topics {
-            Err(why) => past.unreachable.push(why.clone()),
+            Err(why) => past.unreachable.push(why.to_string()),
             Ok(topics) => {
                 for (step, looked) in &topics.looked {
                     let Place::Topic { topic } = &self.steps[*step].place else {
@@ -53,7 +54,7 @@ impl Evidence<'_> {
             }
         }
         match &self.lines {
-            Err(why) => past.unreachable.push(why.clone()),
+            Err(why) => past.unreachable.push(why.to_string()),
             Ok(lines) => {
                 for (service, since) in &lines.whole_since {
                     let since = time(lines.since.max(Some(*since)).unwrap_or(*since));
@@ -66,7 +67,7 @@ impl Evidence<'_> {
             }
         }
         match &self.rows {
-            Err(why) => past.unreachable.push(why.clone()),
+            Err(why) => past.unreachable.push(why.to_string()),
             Ok(rows) => {
                 for (step, answer) in rows {
                     let Place::Table { table, .. } = &self.steps[*step].place else {
@@ -177,7 +178,7 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
     match &step.place {
         Place::Topic { .. } => {
             if let Err(why) = &evidence.topics {
-                return Found::Unknown(why.clone());
+                return Found::Unknown(why.to_string());
             }
             let sighting = |event: &Event| Sighting {
                 at: event.at,
@@ -190,11 +191,11 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
             any(sightings)
         }
         Place::Log { .. } => match &evidence.lines {
-            Err(why) => Found::Unknown(why.clone()),
+            Err(why) => Found::Unknown(why.to_string()),
             Ok(lines) => any(lines.seen.get(&index).cloned().unwrap_or_default()),
         },
         Place::Table { rows, .. } => match &evidence.rows {
-            Err(why) => Found::Unknown(why.clone()),
+            Err(why) => Found::Unknown(why.to_string()),
             Ok(answers) => {
                 let answer = answers.iter().find(|(step, _)| *step == index);
                 table(*rows, answer.map(|(_, answer)| answer))

@@ -53,12 +53,11 @@ pub(super) async fn look(
     (since, near): (Option<DateTime<Utc>>, Option<Window>),
     deadline: Instant,
     tell: &Tell,
-) -> Result<Lines, String> {
-    let text = |error: &Error| error.to_string();
-    let engine = *engine.as_ref().map_err(text)?;
+) -> Result<Lines> {
+    let engine = *engine.as_ref().map_err(Error::clone)?;
     let containers = engine.containers(&pipeline.project).await;
     let mut lines = Lines {
-        containers: containers.map_err(|e| text(&e))?,
+        containers: containers?,
         // The rows tell about when it was; so does whoever asks.
         since: since.max(near.map(|(first, _)| first - MARGIN)),
         ..Lines::default()
@@ -101,7 +100,7 @@ pub(super) async fn look(
     if !complete && !lines.late {
         let logs = reading.read((lines.since, None), &mut lines).await?;
         if !lines.late {
-            cut.extend(logs.cut_off().await.map_err(|e| text(&e))?);
+            cut.extend(logs.cut_off().await?);
         }
     }
     for container in &containers {
@@ -133,7 +132,7 @@ impl Reading<'_> {
         count: usize,
         from: DateTime<Utc>,
         lines: &mut Lines,
-    ) -> Result<bool, String> {
+    ) -> Result<bool> {
         let options = LogOptions {
             tail: Some(count),
             ..LogOptions::default()
@@ -153,7 +152,7 @@ impl Reading<'_> {
         &self,
         (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
         lines: &mut Lines,
-    ) -> Result<Logs, String> {
+    ) -> Result<Logs> {
         let wanted = self.id.to_owned();
         let options = LogOptions {
             since,
@@ -171,13 +170,13 @@ impl Reading<'_> {
         mut logs: Logs,
         lines: &mut Lines,
         mut each: impl FnMut(&LogLine),
-    ) -> Result<Logs, String> {
+    ) -> Result<Logs> {
         lines.seen.clear();
         let mut count = 0;
         loop {
             let next = tokio::time::timeout_at(self.deadline.into(), logs.next()).await;
             let line = match next {
-                Ok(Some(line)) => line.map_err(|e| e.to_string())?,
+                Ok(Some(line)) => line?,
                 Ok(None) => return Ok(logs),
                 Err(_) => {
                     lines.late = true;

@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use super::search::Window;
 use crate::{
     probe::{expected::Step, hop::Place},
-    stores::postgres::{Postgres, lookup::Lookup},
+    stores::{
+        StoreError,
+        postgres::{Postgres, lookup::Lookup},
+    },
 };
 use declaration::Pipeline;
 
@@ -16,7 +19,11 @@ pub(super) type Answers = Vec<(usize, Lookup)>;
 ///
 /// # Errors
 /// The database does not answer, or the declaration does not say where it is.
-pub(super) async fn look(pipeline: &Pipeline, steps: &[Step], id: &str) -> Result<Answers, String> {
+pub(super) async fn look(
+    pipeline: &Pipeline,
+    steps: &[Step],
+    id: &str,
+) -> Result<Answers, StoreError> {
     let tables: Vec<_> = steps
         .iter()
         .enumerate()
@@ -31,7 +38,9 @@ pub(super) async fn look(pipeline: &Pipeline, steps: &[Step], id: &str) -> Resul
         return Ok(Answers::new());
     }
     let Some(endpoint) = &pipeline.postgres else {
-        return Err("the declaration does not say where Postgres is".to_owned());
+        return Err(StoreError::undeclared(
+            "the declaration does not say where Postgres is",
+        ));
     };
     let postgres = Postgres::connect(&endpoint.address).await?;
     let timed = postgres.keeps_commit_times().await?;

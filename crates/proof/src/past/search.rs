@@ -64,7 +64,7 @@ impl Search<'_> {
         near: Option<Window>,
         key: &str,
         pick: Pick<T>,
-    ) -> Result<Looked<T>, String> {
+    ) -> Result<Looked<T>, kafka::Error> {
         let partitions: Vec<Partition> = (0..topic.partitions)
             .map(|partition| (topic.name.clone(), partition))
             .collect();
@@ -111,7 +111,7 @@ impl Search<'_> {
         mut left: Span,
         mut reading: Reading<T>,
         pick: &Pick<T>,
-    ) -> Result<(i64, Reading<T>), String> {
+    ) -> Result<(i64, Reading<T>), kafka::Error> {
         let mut size = FIRST;
         while left.messages() > 0 && reading.found.is_empty() {
             let piece = left.last(size);
@@ -133,7 +133,7 @@ impl Search<'_> {
         span: Span,
         reading: Reading<T>,
         pick: &Pick<T>,
-    ) -> Result<(Reading<T>, bool), String> {
+    ) -> Result<(Reading<T>, bool), kafka::Error> {
         let (pick, tell) = (Arc::clone(pick), Arc::clone(self.tell));
         let (topic, of) = (topic.name.clone(), span.messages());
         let mut read = 0;
@@ -160,7 +160,7 @@ impl Search<'_> {
         partitions: &[Partition],
         span: &Span,
         (from, to): Window,
-    ) -> Result<Span, String> {
+    ) -> Result<Span, kafka::Error> {
         let (from, to) = tokio::try_join!(
             self.kafka
                 .offsets_at(partitions, (from - MARGIN).timestamp_millis()),

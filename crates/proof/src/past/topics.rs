@@ -13,6 +13,7 @@ use super::{
 use crate::{
     dead_letters::Place as Offset,
     probe::{expected::Step, hop::Place},
+    stores::StoreError,
 };
 use declaration::{
     Pipeline,
@@ -39,9 +40,11 @@ pub(super) async fn look(
     (since, deadline): (Option<DateTime<Utc>>, Instant),
     mut near: Option<Window>,
     tell: &Tell,
-) -> Result<Topics, String> {
+) -> Result<Topics, StoreError> {
     let Some(endpoint) = &pipeline.kafka else {
-        return Err("the declaration does not say where Kafka is".to_owned());
+        return Err(StoreError::undeclared(
+            "the declaration does not say where Kafka is",
+        ));
     };
     let kafka = Kafka::connect(&endpoint.address).await?;
     let there = kafka.topics().await?.into_iter();

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::{Cleanup, sources::Sources};
-use crate::stores::postgres::{
-    Postgres,
-    ownership::{Deletion, Left, Proof},
+use crate::stores::{
+    StoreError,
+    postgres::{
+        Postgres,
+        ownership::{Deletion, Left, Proof},
+    },
 };
 use declaration::{Pipeline, Removal, Table};
 
@@ -69,6 +72,7 @@ pub(super) async fn clean(
     id: &str,
     settled: Result<(), String>,
 ) -> Cleanup {
+    let failed = |why: StoreError| Cleanup::Failed(why.to_string());
     let keys = sources.delete_keys().await;
     if let Err(why) = settled {
         let later = later(pipeline);
@@ -76,8 +80,7 @@ pub(super) async fn clean(
             "{why}; its rows are left so that it can still go through ({later})"
         ));
     }
-    let nothing =
-        |keys: Result<(), String>| keys.map_or_else(Cleanup::Failed, |()| Cleanup::Nothing);
+    let nothing = |keys: Result<(), StoreError>| keys.map_or_else(failed, |()| Cleanup::Nothing);
     let Some(endpoint) = pipeline
         .postgres
         .as_ref()
@@ -98,7 +101,7 @@ pub(super) async fn clean(
     match (deleted, keys) {
         (Ok(deleted), Ok(())) => Cleanup::Deleted(deleted),
         (Ok(_), Err(why)) => Cleanup::Failed(format!("its rows are deleted, its keys not: {why}")),
-        (Err(why), _) => Cleanup::Failed(why),
+        (Err(why), _) => failed(why),
     }
 }
 

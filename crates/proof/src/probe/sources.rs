@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Options, cleanup, expected::Step, hop::Place, template::Values};
 use crate::stores::{
-    TIMEOUT,
+    StoreError, TIMEOUT,
     postgres::{
         Postgres,
         ownership::{Before, Stamp},
@@ -97,7 +97,7 @@ impl Sources {
     }
 
     /// Deletes what is left of the keys that were set.
-    pub(super) async fn delete_keys(&self) -> Result<(), String> {
+    pub(super) async fn delete_keys(&self) -> Result<(), StoreError> {
         match &self.keys {
             Some(keys) => {
                 let deleting = keys.redis.delete_having(&keys.names, &keys.value);
@@ -141,7 +141,7 @@ pub async fn groups(
     pipeline: &Pipeline,
     kafka: &Kafka,
     topics: &BTreeSet<&str>,
-) -> Result<Vec<Group>, String> {
+) -> Result<Vec<Group>, kafka::Error> {
     let mut groups = Vec::new();
     for service in &pipeline.services {
         let consumes = |topic: &&String| topics.contains(topic.as_str());
@@ -219,7 +219,7 @@ async fn set_keys(
     }))
 }
 
-fn unreachable(why: String) -> Error {
+fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "the payment could not be followed").because(why)
 }
 

@@ -99,7 +99,7 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
             Err(why) => {
                 let topics = payment.steps.iter().enumerate();
                 for (index, _) in topics.filter(|(_, s)| matches!(s.place, Place::Topic { .. })) {
-                    tell(sightings, Sighting::Note(index, why.clone()));
+                    tell(sightings, Sighting::Note(index, why.to_string()));
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -196,7 +196,7 @@ async fn tables(
                     }
                     Err(note) => Sighting::Note(index, note),
                 },
-                Err(why) => Sighting::Note(index, why),
+                Err(why) => Sighting::Note(index, why.to_string()),
             };
             tell(sightings, sighting);
             still.push((index, table));
@@ -240,7 +240,7 @@ async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSe
                 return tell(sightings, Sighting::Hop(index, seen));
             }
             Ok(left) => format!("{left} of {total} keys still there"),
-            Err(why) => why,
+            Err(why) => why.to_string(),
         };
         tell(sightings, Sighting::Note(index, note));
         tokio::time::sleep(pause).await;

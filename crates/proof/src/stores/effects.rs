@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use declaration::DEAD_LETTER_HEADER_BYTES;
 
-use super::postgres::Postgres;
+use super::{StoreError, StoreResult, postgres::Postgres};
 use declaration::{Endpoint, Migrations, Pipeline};
 use kafka::Kafka;
 
 /// Declared topics that do not exist, have too few partitions, or no room for dead letters.
-pub(super) async fn missing_topics(pipeline: &Pipeline) -> Result<Option<String>, String> {
+pub(super) async fn missing_topics(pipeline: &Pipeline) -> StoreResult<Option<String>> {
     let bootstrap = &endpoint(pipeline.kafka.as_ref(), "kafka")?.address;
     let kafka = Kafka::connect(bootstrap).await?;
     let partitions: BTreeMap<String, i32> = kafka
@@ -86,9 +86,9 @@ pub fn lacking_room(pipeline: &Pipeline, limits: &BTreeMap<String, i64>) -> Opti
 }
 
 /// The declared migration, if it is not applied.
-pub(super) async fn missing_migrations(pipeline: &Pipeline) -> Result<Option<String>, String> {
+pub(super) async fn missing_migrations(pipeline: &Pipeline) -> StoreResult<Option<String>> {
     let Some(migrations) = &pipeline.migrations else {
-        return Err("the declaration has no migrations".to_owned());
+        return Err(StoreError::undeclared("the declaration has no migrations"));
     };
     let url = &endpoint(pipeline.postgres.as_ref(), "postgres")?.address;
     let postgres = Postgres::connect(url).await?;
@@ -111,6 +111,8 @@ pub fn missing_migration(migrations: &Migrations, applied: Option<i64>) -> Optio
     }
 }
 
-fn endpoint<'a>(endpoint: Option<&'a Endpoint>, what: &str) -> Result<&'a Endpoint, String> {
-    endpoint.ok_or_else(|| format!("the declaration does not say where {what} is"))
+fn endpoint<'a>(endpoint: Option<&'a Endpoint>, what: &str) -> StoreResult<&'a Endpoint> {
+    endpoint.ok_or_else(|| {
+        StoreError::undeclared(format!("the declaration does not say where {what} is"))
+    })
 }

@@ -88,14 +88,14 @@ async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
             return Err(unreachable_broker(brokers, why));
         }
         if !told {
-            tracing::info!(brokers, why, "waiting for the broker");
+            tracing::info!(brokers, %why, "waiting for the broker");
             told = true;
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 
-fn unreachable_broker(brokers: &str, why: String) -> Error {
+fn unreachable_broker(brokers: &str, why: kafka::Error) -> Error {
     Error::new(Kind::Unreachable, format!("no broker at {brokers}"))
         .because(why)
         .hint("set KAFKA_BROKERS to a broker that runs, then start kafka-init again")
@@ -157,7 +157,7 @@ impl Reconciliation {
     async fn round(&mut self) -> Result<Result<(), String>> {
         let existing = match self.broker.existing(&self.topics).await {
             Ok(existing) => existing,
-            Err(why) => return Ok(Err(why)),
+            Err(why) => return Ok(Err(why.to_string())),
         };
         let wanted = wanted(&self.topics, &self.dead_letters, &existing);
         let steps: Vec<Step> = wanted

@@ -161,7 +161,7 @@ async fn any_row(
                 Lookup::Rows(_) | Lookup::NotAnId => {}
                 Lookup::Refused(why) => {
                     let why = format!("{}: {why}", table.name);
-                    return Err(ObservationError::Client(why));
+                    return Err(ObservationError::Incomplete(why));
                 }
             }
         }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use crate::stores::StoreError;
+
 /// Checks that share an observation share its error too.
 #[derive(Debug, Clone)]
 pub(crate) enum ObservationError {
     /// The declaration does not say where this is.
     NoAddress(&'static str),
     /// A client of Kafka, Postgres, Redis or HTTP failed.
-    Client(String),
+    Client(StoreError),
     /// Dead letters could not be read.
     DeadLetters(diagnostics::Error),
     /// A query took longer than it may.
@@ -26,7 +28,8 @@ impl fmt::Display for ObservationError {
                 let limit = humantime::format_duration(*limit);
                 write!(f, "its query takes more than {limit}")
             }
-            Self::Client(text) | Self::Incomplete(text) => f.write_str(text),
+            Self::Client(error) => write!(f, "{error}"),
+            Self::Incomplete(text) => f.write_str(text),
         }
     }
 }
@@ -35,15 +38,21 @@ impl std::error::Error for ObservationError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::DeadLetters(error) => Some(error),
-            Self::NoAddress(_) | Self::Client(_) | Self::SlowQuery(_) | Self::Incomplete(_) => None,
+            Self::Client(error) => Some(error),
+            Self::NoAddress(_) | Self::SlowQuery(_) | Self::Incomplete(_) => None,
         }
     }
 }
 
-/// The clients' errors are texts.
-impl From<String> for ObservationError {
-    fn from(text: String) -> Self {
-        Self::Client(text)
+impl From<StoreError> for ObservationError {
+    fn from(error: StoreError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<kafka::Error> for ObservationError {
+    fn from(error: kafka::Error) -> Self {
+        Self::Client(error.into())
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::{ObservationCache, ObservationError};
-use crate::stores::postgres::Counterexample;
+use crate::stores::{StoreError, postgres::Counterexample};
 use declaration::{Invariant, RULE_PATIENCE, Replay};
 use kafka::scan::Found;
 
@@ -85,7 +85,7 @@ pub(crate) async fn traces(
         .filter_map(|key| key.as_ref().ok()?.clone())
         .collect();
     let found = find(observed, &replay.topic, wanted).await;
-    let record = |key: Result<Option<String>, String>| match (key?, &found) {
+    let record = |key: Result<Option<String>, StoreError>| match (key?, &found) {
         (None, _) => Err(ObservationError::Incomplete(
             "the declared query finds no key for it".to_owned(),
         )),

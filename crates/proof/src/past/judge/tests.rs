@@ -10,6 +10,7 @@ use crate::{
     stores::postgres::batches::Rows,
 };
 use declaration::testing::shipped;
+use diagnostics::Cause;
 use kafka::Kafka;
 
 /// Seconds after the payment began.
@@ -266,7 +267,7 @@ fn an_id_that_nothing_knows_is_not_known() {
 fn a_source_that_does_not_answer_leaves_its_hops_open() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
-    evidence.topics = Err("no broker answers".to_owned());
+    evidence.topics = Err(StoreError::new(Cause::Connection, "no broker answers"));
     let past = scene.judged(&evidence);
     assert_eq!(past.counts(), (scene.steps.len() - 3, 0, 3));
     assert_eq!(past.unreachable, ["no broker answers"]);

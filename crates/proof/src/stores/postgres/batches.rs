@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::{
-    Postgres, bounded, options,
+    Postgres, StoreResult, bounded, options,
     ownership::{Stamp, WRITTEN_SINCE},
     quote,
 };
@@ -32,7 +32,7 @@ impl Postgres {
     ///
     /// # Errors
     /// Why not, without the password.
-    pub async fn connect_for_batches(url: &str) -> Result<Self, String> {
+    pub async fn connect_for_batches(url: &str) -> StoreResult<Self> {
         let lookups = [
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
@@ -48,7 +48,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn keeps_commit_times(&self) -> Result<bool, String> {
+    pub async fn keeps_commit_times(&self) -> StoreResult<bool> {
         let query = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')::boolean");
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
@@ -67,7 +67,7 @@ impl Postgres {
         ids: &[&str],
         timed: bool,
         stamp: &Stamp,
-    ) -> Result<Vec<(Rows, i64)>, String> {
+    ) -> StoreResult<Vec<(Rows, i64)>> {
         let times = match timed {
             true => {
                 "min(pg_xact_commit_timestamp(xmin)) AS first, \
@@ -96,7 +96,7 @@ impl Postgres {
                 Ok((rows, row.try_get(3)?))
             })
             .collect::<Result<_, sqlx::Error>>()
-            .map_err(|e| super::describe(&e, &self.url))
+            .map_err(|e| super::failed(e, &self.url))
     }
 
     /// The rows themselves, as JSON and sorted, of each of `ids`, in their order.
@@ -108,7 +108,7 @@ impl Postgres {
         table: &str,
         find: &str,
         ids: &[&str],
-    ) -> Result<Vec<Vec<String>>, String> {
+    ) -> StoreResult<Vec<Vec<String>>> {
         let sql = format!(
             "SELECT ARRAY(SELECT row_to_json(r)::text FROM \
              (SELECT * FROM {} WHERE {}) r ORDER BY 1) \
@@ -130,7 +130,7 @@ impl Postgres {
         &self,
         tables: &[String],
         older_than: Option<DateTime<Utc>>,
-    ) -> Result<Vec<u64>, String> {
+    ) -> StoreResult<Vec<u64>> {
         let mut connection = self.connection.lock().await;
         let work = async {
             let mut transaction = connection.begin().await?;

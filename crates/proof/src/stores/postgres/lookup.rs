@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{ANSWER, Postgres, batches::Rows, bounded, quote};
+use super::{ANSWER, Postgres, StoreResult, batches::Rows, bounded, quote};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Postgres {
         find: &str,
         id: &str,
         timed: bool,
-    ) -> Result<Lookup, String> {
+    ) -> StoreResult<Lookup> {
         let at = match timed {
             true => "pg_xact_commit_timestamp(xmin)",
             false => "NULL::timestamptz",

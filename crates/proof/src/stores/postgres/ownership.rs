@@ -13,8 +13,10 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use diagnostics::Cause;
+
 use super::{
-    ANSWER, Postgres,
+    ANSWER, Postgres, StoreError, StoreResult,
     batches::{IDS, deletion, of_list},
     bounded, options, quote,
 };
@@ -141,7 +143,7 @@ impl Before {
     ///
     /// # Errors
     /// Why not, without the password.
-    pub async fn open(url: &str) -> Result<Self, String> {
+    pub async fn open(url: &str) -> StoreResult<Self> {
         let idle = [("idle_in_transaction_session_timeout", "0")];
         let postgres = Postgres::with_options(url, &options(url)?.options(idle)).await?;
         {
@@ -192,7 +194,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn stamp(&self) -> Result<Stamp, String> {
+    pub async fn stamp(&self) -> StoreResult<Stamp> {
         let query = sqlx::query_scalar("SELECT txid_current_snapshot()::text");
         let mut connection = self.connection.lock().await;
         let stamp = bounded(&self.url, ANSWER, query.fetch_one(&mut *connection));
@@ -209,7 +211,7 @@ impl Postgres {
         find: &str,
         id: &str,
         stamp: &Stamp,
-    ) -> Result<Written, String> {
+    ) -> StoreResult<Written> {
         let mut connection = self.connection.lock().await;
         let ask = async {
             let sql = format!(
@@ -247,7 +249,7 @@ impl Postgres {
         ids: &[&str],
         before: Option<&Before>,
         limit: Duration,
-    ) -> Result<Deleted, String> {
+    ) -> StoreResult<Deleted> {
         let mut connection = self.connection.lock().await;
         let work = async {
             for _ in 1..TRIES {
@@ -259,7 +261,9 @@ impl Postgres {
             }
             delete(&mut connection, deletions, ids, before).await
         };
-        bounded(&self.url, limit, work).await?
+        let deleted = bounded(&self.url, limit, work).await?;
+        // What was rolled back was refused by this code, not by the database.
+        deleted.map_err(|why| StoreError::new(Cause::Client, why))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What tables are made of, beside what is declared of them.
 
-use super::{ANSWER, Postgres, bounded, quote};
+use super::{ANSWER, Postgres, StoreResult, bounded, quote};
 use declaration::Column;
 
 /// A table as it is.
@@ -20,7 +20,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn tables(&self) -> Result<Vec<TableShape>, String> {
+    pub async fn tables(&self) -> StoreResult<Vec<TableShape>> {
         let sql = "\
             SELECT CASE n.nspname WHEN 'public' THEN c.relname \
             ELSE n.nspname || '.' || c.relname END, \
@@ -60,7 +60,7 @@ impl Postgres {
         &self,
         table: &str,
         columns: &[Column],
-    ) -> Result<Vec<String>, String> {
+    ) -> StoreResult<Vec<String>> {
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let kinds: Vec<Option<&str>> = columns.iter().map(|c| c.kind.as_deref()).collect();
         // A type is compared as Postgres spells it; its modifier, `(10,2)`, only if one is declared.
@@ -93,7 +93,7 @@ impl Postgres {
         &self,
         table: &str,
         indexes: &[String],
-    ) -> Result<Vec<String>, String> {
+    ) -> StoreResult<Vec<String>> {
         let sql = "\
             SELECT d.name FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
             WHERE NOT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
