@@ -119,3 +119,29 @@ impl Drop for Reaper {
         drop(self.0.wait());
     }
 }
+
+#[test]
+fn what_a_process_leaves_is_taken_down() {
+    let place = tempfile::tempdir().unwrap();
+    let state = |name: &str| {
+        let state = place.path().join(name);
+        std::fs::create_dir(&state).unwrap();
+        state
+    };
+    let mark = place.path().join("taken-down");
+    let mut down = Command::new("touch");
+    down.arg(&mark);
+
+    let kept = state("kept");
+    drop(Reaper::start(&down, &kept));
+    assert!(!mark.exists(), "its own test has taken it down");
+    assert!(kept.exists());
+
+    let left = state("left");
+    let mut reaper = Reaper::start(&down, &left);
+    // As at the end of a process.
+    drop(reaper.0.stdin.take());
+    reaper.0.wait().unwrap();
+    assert!(mark.exists());
+    assert!(!left.exists());
+}
