@@ -1,25 +1,34 @@
 //! Chance that can be repeated: one seed decides every choice of a run.
 
-use std::{env, str::FromStr, time::SystemTime};
+use std::{env, str::FromStr, sync::OnceLock, time::SystemTime};
 
 const SEED: &str = "CARAVAN_CRASH_SEED";
 const ROUNDS: &str = "CARAVAN_CRASH_ROUNDS";
 
-/// A generator (splitmix64) and the seed that it began with.
+/// A generator (splitmix64) and the scenario whose choices it makes.
 #[derive(Debug)]
 pub(crate) struct Chance {
-    pub(crate) seed: u64,
+    scenario: String,
     state: u64,
 }
 
 impl Chance {
-    /// From `CARAVAN_CRASH_SEED`, else from the clock.
-    pub(crate) fn from_environment() -> Self {
-        let seed = variable(SEED).unwrap_or_else(|| {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            u64::from(since.unwrap().subsec_nanos())
-        });
-        Self { seed, state: seed }
+    /// Of one seed each scenario has choices of its own, the same ones when it is run alone.
+    pub(crate) fn of(scenario: &str) -> Self {
+        // FNV-1a.
+        let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self {
+            scenario: scenario.to_owned(),
+            state: seed() ^ scenario.bytes().fold(0xcbf2_9ce4_8422_2325, fold),
+        }
+    }
+
+    /// For another round of the same scenario.
+    pub(crate) fn later(mut self, round: usize) -> Self {
+        for _ in 0..round {
+            self.state = self.next();
+        }
+        self
     }
 
     fn next(&mut self) -> u64 {
@@ -48,16 +57,27 @@ impl Chance {
 
     /// What a person types to see the same choices again.
     pub(crate) fn command(&self) -> String {
-        let rounds = rounds();
+        let (seed, rounds) = (seed(), rounds());
         format!(
-            "{SEED}={} {ROUNDS}={rounds} \
-             cargo test --release --locked --features kill-points --test crash",
-            self.seed
+            "{SEED}={seed} {ROUNDS}={rounds} \
+             cargo test --release --locked --features kill-points --test crash -- --exact {}",
+            self.scenario
         )
     }
 }
 
-/// How many times the whole matrix is gone through.
+/// `CARAVAN_CRASH_SEED`, else from the clock; one for the process.
+fn seed() -> u64 {
+    static ONE: OnceLock<u64> = OnceLock::new();
+    *ONE.get_or_init(|| {
+        variable(SEED).unwrap_or_else(|| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            u64::from(since.unwrap().subsec_nanos())
+        })
+    })
+}
+
+/// How many times each scenario is gone through.
 pub(crate) fn rounds() -> usize {
     variable(ROUNDS).unwrap_or(1)
 }
@@ -70,14 +90,19 @@ fn variable<T: FromStr>(name: &str) -> Option<T> {
 
 #[test]
 fn one_seed_makes_one_order() {
-    let order = |seed| {
-        let mut chance = Chance { seed, state: seed };
+    let order = |state| {
+        let mut chance = Chance {
+            scenario: String::new(),
+            state,
+        };
         let mut items: Vec<_> = (0..20).collect();
         chance.shuffle(&mut items);
         items
     };
     assert_eq!(order(7), order(7));
     assert_ne!(order(7), order(8));
+    assert_eq!(Chance::of("a").state, Chance::of("a").state);
+    assert_ne!(Chance::of("a").state, Chance::of("b").state);
     let mut sorted = order(7);
     sorted.sort_unstable();
     assert_eq!(sorted, (0..20).collect::<Vec<_>>());

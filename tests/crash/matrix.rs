@@ -38,72 +38,83 @@ pub(crate) enum Wake {
     Late,
 }
 
-/// Every worker killed at every point that it passes, each pair once, several side by side.
-pub(crate) fn kills(chance: &mut Chance) -> Vec<Round> {
-    let mut rounds: Vec<Round> = Vec::new();
-    for worker in WORKERS {
-        let mut points = Point::ALL.to_vec();
-        points.retain(|point| passes(worker, *point));
-        chance.shuffle(&mut points);
-        for (n, point) in points.into_iter().enumerate() {
-            if n == rounds.len() {
-                rounds.push(Vec::new());
-            }
-            // There is one revocation in a round; anything else happens time and again.
-            let nth = match point {
-                Point::OnRevoke => 1,
-                _ => 1 + chance.below(3),
-            };
-            let with = With::Kill;
-            rounds[n].push((worker, Trap { point, nth, with }));
-        }
-    }
-    rounds
+/// Every worker that passes the point is killed there, side by side.
+pub(crate) fn kills(point: Point, chance: &mut Chance) -> Round {
+    let workers = WORKERS.into_iter().filter(|worker| passes(worker, point));
+    let mut trap = |worker| {
+        // There is one revocation in a round; anything else happens time and again.
+        let nth = match point {
+            Point::OnRevoke => 1,
+            _ => 1 + chance.below(3),
+        };
+        let with = With::Kill;
+        (worker, Trap { point, nth, with })
+    };
+    workers.map(&mut trap).collect()
 }
 
-/// All workers frozen side by side: before their transaction, within it, after it.
-pub(crate) fn zombies(chance: &mut Chance) -> Vec<(Round, Wake)> {
-    use Point::*;
-    const BEFORE: &[Point] = &[AfterPoll, AfterAdminCall];
-    const WITHIN: &[Point] = &[AfterBegin, AfterInbox, AfterEffect, BeforeCommit];
-    const AFTER: &[Point] = &[
-        AfterCommit,
-        BeforeProduce,
-        AfterSomeAcks,
-        AfterProduce,
-        BeforeOffsetCommit,
-    ];
-    // Within it they hold locks. Woken early they may yet commit; late, PostgreSQL has ended
-    // their transaction.
-    let stages = [
-        (BEFORE, Wake::Late),
-        (WITHIN, Wake::Early),
-        (WITHIN, Wake::Late),
-        (AFTER, Wake::Late),
-    ];
-    let mut round = |stage: &[Point]| {
-        let trap = |worker: &&'static str| {
-            let mut points = stage.to_vec();
-            points.retain(|point| passes(worker, *point));
-            (!points.is_empty()).then(|| {
-                let point = chance.one_of(&points);
-                let (nth, with) = (1 + chance.below(2), With::Stop);
-                (*worker, Trap { point, nth, with })
-            })
-        };
-        WORKERS.iter().filter_map(trap).collect()
+/// Where in an event's way workers are frozen, of their own transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Before,
+    /// They hold locks. Woken early they may yet commit; late, PostgreSQL has ended their transaction.
+    Within,
+    After,
+}
+
+impl Stage {
+    fn points(self) -> &'static [Point] {
+        use Point::*;
+        match self {
+            Self::Before => &[AfterPoll, AfterAdminCall],
+            Self::Within => &[AfterBegin, AfterInbox, AfterEffect, BeforeCommit],
+            Self::After => &[
+                AfterCommit,
+                BeforeProduce,
+                AfterSomeAcks,
+                AfterProduce,
+                BeforeOffsetCommit,
+            ],
+        }
+    }
+}
+
+/// All workers that pass one of the stage's points are frozen at one of them, side by side.
+pub(crate) fn freezes(stage: Stage, chance: &mut Chance) -> Round {
+    let trap = |worker: &&'static str| {
+        let mut points = stage.points().to_vec();
+        points.retain(|point| passes(worker, *point));
+        (!points.is_empty()).then(|| {
+            let point = chance.one_of(&points);
+            let (nth, with) = (1 + chance.below(2), With::Stop);
+            (*worker, Trap { point, nth, with })
+        })
     };
-    stages.map(|(stage, wake)| (round(stage), wake)).into()
+    WORKERS.iter().filter_map(trap).collect()
+}
+
+/// For who looks on with `--nocapture`.
+pub(crate) fn describe(round: &[(&str, Trap)]) -> String {
+    let traps = round
+        .iter()
+        .map(|(role, trap)| format!("{role} {}:{}", trap.point.name(), trap.nth));
+    traps.collect::<Vec<_>>().join(", ")
 }
 
 #[test]
 fn every_worker_is_killed_at_every_point_that_it_passes() {
-    let rounds = kills(&mut Chance::from_environment());
+    let mut chance = Chance::of("");
+    let tested = crate::kills::POINTS.iter();
+    let rounds: Vec<_> = tested.map(|point| kills(*point, &mut chance)).collect();
     let number = |worker| {
         let traps = rounds.iter().flatten();
         traps.filter(|(role, _)| *role == worker).count()
     };
     assert_eq!(WORKERS.map(number), [12, 13, 9, 4]);
+    for point in Point::ALL {
+        let tests = crate::kills::POINTS.iter().filter(|p| **p == point);
+        assert_eq!(tests.count(), 1, "{}", point.name());
+    }
     for round in &rounds {
         let mut workers: Vec<_> = round.iter().map(|(worker, _)| worker).collect();
         workers.dedup();

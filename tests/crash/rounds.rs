@@ -23,7 +23,6 @@ const SIGKILL: i32 = 9;
 impl Scene<'_> {
     /// Workers die at their points, and are started again at once.
     pub(crate) async fn kill_round(&mut self, round: &Round) -> BTreeSet<Uuid> {
-        self.restart(round);
         let mut others = Vec::new();
         for (role, trap) in round {
             if trap.point == Point::OnRevoke {
@@ -59,7 +58,6 @@ impl Scene<'_> {
     /// Workers freeze at their points; others take over; then the frozen ones wake up, and go on
     /// where they were, with partitions that are no longer theirs.
     pub(crate) async fn zombie_round(&mut self, round: &Round, wake: Wake) -> BTreeSet<Uuid> {
-        self.restart(round);
         let roles: Vec<_> = round.iter().map(|(role, _)| *role).collect();
         let mut others = Vec::new();
         for role in &roles {

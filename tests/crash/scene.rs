@@ -1,7 +1,9 @@
-//! One pipeline, its infrastructure in containers and its parts as processes, for all rounds.
+//! One pipeline: its infrastructure in containers, for all scenarios, and its parts as processes, for
+//! one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -9,11 +11,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    chance::Chance,
+    chance::{Chance, rounds},
     fleet::{ADMIN, Fleet, PAYMENT, Process, Trap, WORKERS, end_all},
     history::{Declared, History, Topics, disagreements, lags, wrong_rows_are_found},
     load::Load,
-    support::pipeline::Pipeline,
+    support::{pipeline::Pipeline, shared::lease},
 };
 
 /// From the end of a load until all of it is done, redelivery and a session timeout included.
@@ -22,7 +24,67 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 const REBALANCED_WITHIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What all rounds share.
+/// What scenarios share: the infrastructure, and all that was ever done to it. A scenario that fails
+/// takes it along.
+pub(crate) struct Site {
+    pipeline: Pipeline,
+    topics: Topics,
+    /// Payments made so far, all scenarios.
+    ever: usize,
+    loads: usize,
+}
+
+impl Site {
+    fn up(name: &str) -> Self {
+        let pipeline = Pipeline::declared(name, &[]);
+        let infrastructure = ["up", "kafka-init", "migrate", "redis"];
+        pipeline.caravan(&infrastructure).expect(0);
+        Self {
+            topics: Topics::new(&pipeline),
+            ever: 0,
+            loads: 0,
+            pipeline,
+        }
+    }
+}
+
+/// Runs a scenario, which says what it did and which payments were made meanwhile. One at a time:
+/// each needs the machine.
+pub(crate) fn scenario(
+    test: &str,
+    run: impl AsyncFn(&mut Site, Chance) -> (String, BTreeSet<Uuid>),
+) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut site = lease("crash", Site::up);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for round in 0..rounds() {
+        let chance = Chance::of(test).later(round);
+        let _told = Told(chance.command());
+        let began = Instant::now();
+        let (what, payments) = runtime.block_on(run(&mut site, chance));
+        let payments = payments.len();
+        eprintln!(
+            "{test}: {what}: {payments} payments, {:.1?}",
+            began.elapsed()
+        );
+    }
+    drop(site);
+    drop(turn);
+}
+
+/// Says how to see a failure again.
+struct Told(String);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to see it again: {}", self.0);
+        }
+    }
+}
+
+/// What a scenario has: processes of its own, on a site.
 pub(crate) struct Scene<'a> {
     pub(crate) chance: Chance,
     /// The first replica of each worker, running whenever no round is under way.
@@ -30,43 +92,53 @@ pub(crate) struct Scene<'a> {
     pub(crate) services: BTreeMap<&'static str, Process>,
     pub(crate) database: PgPool,
     declared: Declared,
-    topics: Topics,
-    /// Payments made so far, all rounds.
-    ever: usize,
-    loads: usize,
+    topics: &'a mut Topics,
+    ever: &'a mut usize,
+    loads: &'a mut usize,
     /// Last, so that its logs are there for the last words of the processes above.
     pub(crate) fleet: Fleet<'a>,
 }
 
 impl<'a> Scene<'a> {
-    /// Starts a process of each part.
-    pub(crate) async fn open(pipeline: &'a Pipeline, chance: Chance) -> Self {
-        let fleet = Fleet::new(pipeline);
+    /// Starts a process of each part, some with a trap.
+    pub(crate) async fn open(
+        site: &'a mut Site,
+        chance: Chance,
+        traps: &[(&'static str, Trap)],
+    ) -> Self {
+        let fleet = Fleet::new(&site.pipeline);
         let services = [ADMIN, PAYMENT].map(|role| (role, fleet.service(role)));
-        let workers = WORKERS.map(|role| (role, fleet.worker(role, None)));
+        let workers = WORKERS.map(|role| {
+            let trap = traps.iter().find(|(of, _)| *of == role);
+            (role, fleet.worker(role, trap.map(|(_, trap)| *trap)))
+        });
         let mut scene = Self {
             chance,
             workers: workers.into(),
             services: services.into(),
-            database: pipeline.database().await,
+            database: site.pipeline.database().await,
             declared: Declared::read(),
-            topics: Topics::new(pipeline),
-            ever: 0,
-            loads: 0,
+            topics: &mut site.topics,
+            ever: &mut site.ever,
+            loads: &mut site.loads,
             fleet,
         };
-        for process in scene
-            .services
-            .values_mut()
-            .chain(scene.workers.values_mut())
-        {
+        let workers = scene.workers.values_mut();
+        let without_trap = workers.filter(|worker| worker.trap.is_none());
+        for process in scene.services.values_mut().chain(without_trap) {
             process.wait_until_started();
         }
         scene
     }
 
+    /// Ends all processes.
+    pub(crate) fn end(self) {
+        end_all(self.workers.into_values().collect());
+        end_all(self.services.into_values().collect());
+    }
+
     pub(crate) fn load(&mut self) -> Load {
-        self.loads += 1;
+        *self.loads += 1;
         Load::start(self.fleet.pipeline, &format!("load-{}", self.loads))
     }
 
@@ -77,18 +149,8 @@ impl<'a> Scene<'a> {
             !payments.is_empty(),
             "a round without a payment shows nothing"
         );
-        self.ever += payments.len();
+        *self.ever += payments.len();
         payments
-    }
-
-    /// Ends these workers' first replicas and starts them anew, each with its trap.
-    pub(crate) fn restart(&mut self, traps: &[(&'static str, Trap)]) {
-        let old = traps.iter().map(|(role, _)| self.workers.remove(role));
-        end_all(old.map(Option::unwrap).collect());
-        for (role, trap) in traps {
-            self.workers
-                .insert(role, self.fleet.worker(role, Some(*trap)));
-        }
     }
 
     /// Waits until nothing is under way, and everything is exactly as it was promised.
@@ -120,10 +182,10 @@ impl<'a> Scene<'a> {
         History::gather(
             self.fleet.pipeline,
             &self.declared,
-            &mut self.topics,
+            self.topics,
             &mut database,
             payments,
-            self.ever,
+            *self.ever,
         )
         .await
     }
@@ -162,7 +224,7 @@ impl<'a> Scene<'a> {
             .unwrap();
         let found = disagreements(
             self.fleet.pipeline,
-            &mut self.topics,
+            self.topics,
             &self.database,
             group,
             topic,
@@ -179,7 +241,7 @@ impl<'a> Scene<'a> {
         end_all(std::mem::take(&mut self.workers).into_values().collect());
         end_all(std::mem::take(&mut self.services).into_values().collect());
         let mut database = self.database.acquire().await.unwrap();
-        wrong_rows_are_found(&history, &self.declared, &mut database, self.ever).await;
+        wrong_rows_are_found(&history, &self.declared, &mut database, *self.ever).await;
 
         // Its containers are not there; what it says of topics and tables is what counts.
         let verify = self

@@ -2,6 +2,7 @@
 //! operators' own commands on what they leave.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
@@ -15,6 +16,7 @@ use crate::support::{
     kafka::{delete_topic, read_all},
     payments::{self, count, expect_lessons},
     pipeline::Pipeline,
+    shared::{Lease, lease},
 };
 
 const SERVICES: [&str; 11] = [
@@ -45,32 +47,27 @@ fn identity(pipeline: &Pipeline) -> Vec<String> {
     SERVICES.map(|s| pipeline.inspect(s, template)).to_vec()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bare_project_comes_up_and_is_proven() {
-    let pipeline = Pipeline::up("bring-up", &[]);
+/// A deployment that is up, and no more than that; each scenario leaves it so.
+fn brought_up() -> Lease<Pipeline> {
+    lease("bring-up", |name| Pipeline::up(name, &[]))
+}
+
+#[test]
+fn a_second_up_changes_nothing() {
+    let pipeline = &brought_up();
     let mode = std::fs::metadata(pipeline.env_path())
         .unwrap()
         .permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
 
-    let before = identity(&pipeline);
+    let before = identity(pipeline);
     let again = pipeline.caravan(&["up"]).expect(0);
-    assert_eq!(identity(&pipeline), before, "{}", again.stderr);
-
-    the_operators_commands_work(&pipeline);
-    everything_is_published_on_loopback_alone(&pipeline);
-    every_container_is_hardened(&pipeline);
-    verify_is_green_and_readable(&pipeline);
-    test_flow_leaves_nothing_behind(&pipeline).await;
-    logs_find_a_payment(&pipeline).await;
-    listings_show_what_is_there(&pipeline);
-    a_deleted_topic_comes_back(&pipeline).await;
-    secrets_are_shown_nowhere(&pipeline);
-    replicas_share_the_partitions(&pipeline);
-    down_keeps_the_data(&pipeline).await;
+    assert_eq!(identity(pipeline), before, "{}", again.stderr);
 }
 
-fn the_operators_commands_work(pipeline: &Pipeline) {
+#[test]
+fn the_operators_commands_work() {
+    let pipeline = &brought_up();
     let project = &pipeline.project;
     let workers = "purchase-worker|allocation-worker|session-worker|cache-worker";
     let line = format!("docker ps | grep {project} | grep -E '{workers}'");
@@ -122,7 +119,9 @@ fn the_operators_commands_work(pipeline: &Pipeline) {
     assert!(made.contains("purchase-confirmed"), "{made}");
 }
 
-fn everything_is_published_on_loopback_alone(pipeline: &Pipeline) {
+#[test]
+fn everything_is_published_on_loopback_alone() {
+    let pipeline = &brought_up();
     for service in SERVICES {
         let template =
             "{{range $_, $b := .NetworkSettings.Ports}}{{range $b}}{{.HostIp}} {{end}}{{end}}";
@@ -136,7 +135,9 @@ fn everything_is_published_on_loopback_alone(pipeline: &Pipeline) {
 
 /// What every container gets; the images of Kafka and Postgres write beside their volumes, and the
 /// official entrypoint of the latter needs root to own its volume.
-fn every_container_is_hardened(pipeline: &Pipeline) {
+#[test]
+fn every_container_is_hardened() {
+    let pipeline = &brought_up();
     const WRITE: [&str; 2] = ["kafka", "postgres"];
     let secrets = SECRETS.map(|name| pipeline.secret(name));
     for service in SERVICES {
@@ -198,7 +199,9 @@ fn every_container_is_hardened(pipeline: &Pipeline) {
     }
 }
 
-fn verify_is_green_and_readable(pipeline: &Pipeline) {
+#[test]
+fn verify_is_green_and_readable() {
+    let pipeline = &brought_up();
     let ran = pipeline.caravan(&["verify", "-o", "json"]).expect(0);
     let document = ran.json();
     assert_eq!(document["status"], "pass");
@@ -220,10 +223,23 @@ fn verify_is_green_and_readable(pipeline: &Pipeline) {
     assert!(!table.stdout.contains('\x1b'), "no control codes in a pipe");
 }
 
-async fn test_flow_leaves_nothing_behind(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn test_flow_leaves_nothing_behind() {
+    let pipeline = &brought_up();
     let database = pipeline.database().await;
     let inbox = "SELECT count(*) FROM processed_events";
     let seen = count(&database, inbox).await;
+    let tables = [
+        "SELECT count(*) FROM payments",
+        "SELECT count(*) FROM outbox",
+        "SELECT count(*) FROM student_course_purchases",
+        "SELECT count(*) FROM trainer_allocations",
+        "SELECT count(*) FROM tutoring_sessions",
+    ];
+    let mut rows = Vec::new();
+    for table in tables {
+        rows.push(count(&database, table).await);
+    }
     let document = pipeline
         .caravan(&["test-flow", "-o", "json"])
         .expect(0)
@@ -234,33 +250,40 @@ async fn test_flow_leaves_nothing_behind(pipeline: &Pipeline) {
     assert_eq!(hops.len(), 27, "{document:#}");
     assert!(hops.iter().all(|h| h["seen"].is_object()), "{document:#}");
     assert_eq!(document["cleanup"]["rows"]["tutoring_sessions"], 7);
-    for table in [
-        "SELECT count(*) FROM payments",
-        "SELECT count(*) FROM outbox",
-        "SELECT count(*) FROM student_course_purchases",
-        "SELECT count(*) FROM trainer_allocations",
-        "SELECT count(*) FROM tutoring_sessions",
-    ] {
-        assert_eq!(count(&database, table).await, 0, "{table}");
+    for (table, rows) in tables.into_iter().zip(rows) {
+        assert_eq!(count(&database, table).await, rows, "{table}");
     }
     assert_eq!(count(&database, inbox).await, seen + 3, "inbox rows stay");
 
+    let topics = [
+        "purchase-confirmed",
+        "purchase-created",
+        "trainer-allocated",
+    ];
+    let before = topics.map(|topic| places(pipeline, topic));
     let kept = pipeline.caravan(&["test-flow", "--keep"]).expect(0);
     assert!(kept.stdout.contains("--keep"), "{}", kept.stdout);
     let synthetic = "SELECT count(*) FROM tutoring_sessions WHERE synthetic";
     assert_eq!(count(&database, synthetic).await, 7);
-    for topic in [
-        "purchase-confirmed",
-        "purchase-created",
-        "trainer-allocated",
-    ] {
-        for message in read_all(pipeline, topic) {
+    for (topic, before) in topics.into_iter().zip(before) {
+        let mut messages = read_all(pipeline, topic);
+        messages.retain(|m| !before.contains(&(m.partition, m.offset)));
+        assert_ne!(messages, [], "{topic}");
+        for message in messages {
             assert_eq!(message.headers["synthetic"], "true");
         }
     }
 }
 
-async fn logs_find_a_payment(pipeline: &Pipeline) {
+/// The partition and offset of each message of a topic.
+fn places(pipeline: &Pipeline, topic: &str) -> BTreeSet<(i32, i64)> {
+    let messages = read_all(pipeline, topic);
+    messages.iter().map(|m| (m.partition, m.offset)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_find_a_payment() {
+    let pipeline = &brought_up();
     let (status, answer) = payments::post(pipeline, "logs", payments::COURSE).await;
     assert_eq!(status, 201, "{answer}");
     let id = answer["paymentId"].as_str().unwrap();
@@ -305,7 +328,6 @@ async fn logs_find_a_payment(pipeline: &Pipeline) {
             .iter()
             .any(|n| n.trim() == pipeline.container("session-worker"))
     );
-    following_ends_with_ctrl_c(pipeline);
     let unknown = pipeline.caravan(&["logs", "alocation-worker"]).expect(2);
     assert!(
         unknown.stderr.contains("allocation-worker"),
@@ -322,9 +344,15 @@ async fn logs_find_a_payment(pipeline: &Pipeline) {
         .caravan(&["logs", "allocation", "--since", "2100-01-01T00:00:00Z"])
         .expect(0);
     assert_eq!(later.stdout, "");
+    // Nothing of it is under way when another scenario counts rows.
+    let database = pipeline.database().await;
+    let payments = count(&database, "SELECT count(*) FROM payments").await;
+    expect_lessons(&database, payments, Duration::from_secs(30)).await;
 }
 
-fn following_ends_with_ctrl_c(pipeline: &Pipeline) {
+#[test]
+fn following_ends_with_ctrl_c() {
+    let pipeline = &brought_up();
     let mut following = pipeline
         .command(&["logs", "-f", "cache"])
         .stdout(Stdio::piped())
@@ -344,7 +372,9 @@ fn following_ends_with_ctrl_c(pipeline: &Pipeline) {
     assert_eq!(ended.code(), Some(130));
 }
 
-fn listings_show_what_is_there(pipeline: &Pipeline) {
+#[test]
+fn listings_show_what_is_there() {
+    let pipeline = &brought_up();
     let status = pipeline.caravan(&["status", "-o", "json"]).expect(0).json();
     assert_eq!(
         status["containers"].as_array().unwrap().len(),
@@ -370,10 +400,11 @@ fn listings_show_what_is_there(pipeline: &Pipeline) {
         let table = pipeline.caravan(&[command]).expect(0).stdout;
         assert!(table.lines().count() > 4, "{table}");
     }
-    what_was_asked_is_told_beside_the_result(pipeline);
 }
 
-fn what_was_asked_is_told_beside_the_result(pipeline: &Pipeline) {
+#[test]
+fn what_was_asked_is_told_beside_the_result() {
+    let pipeline = &brought_up();
     let silent = pipeline.caravan(&["status", "-o", "json"]).expect(0);
     let told = pipeline.caravan(&["status", "-v", "-o", "json"]).expect(0);
     assert_eq!(silent.json()["project"], told.json()["project"]);
@@ -387,7 +418,9 @@ fn what_was_asked_is_told_beside_the_result(pipeline: &Pipeline) {
     }
 }
 
-async fn a_deleted_topic_comes_back(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_topic_comes_back() {
+    let pipeline = &brought_up();
     delete_topic(pipeline, "dead-letter-queue").await;
     let ran = pipeline.caravan(&["up"]).expect(0);
     let made = pipeline.docker(&["logs", "--tail", "20", &pipeline.container("kafka-init")]);
@@ -395,7 +428,9 @@ async fn a_deleted_topic_comes_back(pipeline: &Pipeline) {
     pipeline.expect_green();
 }
 
-fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
+#[test]
+fn secrets_are_shown_nowhere() {
+    let pipeline = &brought_up();
     let secrets = SECRETS.map(|name| pipeline.secret(name));
     let everything: &[&[&str]] = &[
         &["up"],
@@ -423,7 +458,9 @@ fn secrets_are_shown_nowhere(pipeline: &Pipeline) {
     }
 }
 
-fn replicas_share_the_partitions(pipeline: &Pipeline) {
+#[test]
+fn replicas_share_the_partitions() {
+    let pipeline = &brought_up();
     let assigned = || {
         let verified = pipeline.caravan(&["verify"]).expect(0).stdout;
         let id = "groups.allocation-worker.assigned ";
@@ -444,7 +481,19 @@ fn replicas_share_the_partitions(pipeline: &Pipeline) {
     );
 }
 
-async fn down_keeps_the_data(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn down_keeps_the_data() {
+    let pipeline = &brought_up();
+    pipeline.caravan(&["restart", "cache"]).expect(0);
+    pipeline.expect_green();
+    let database = pipeline.database().await;
+    let (status, _) = payments::post(pipeline, "before-down", payments::COURSE).await;
+    assert_eq!(status, 201);
+    let all = "SELECT count(*) FROM payments";
+    let before = count(&database, all).await;
+    expect_lessons(&database, before, Duration::from_secs(30)).await;
+    database.close().await;
+
     let refused = pipeline.caravan(&["down", "--volumes"]).expect(2);
     assert!(
         refused.stderr.contains("postgres-data"),
@@ -476,10 +525,8 @@ async fn down_keeps_the_data(pipeline: &Pipeline) {
     let database = pipeline.database().await;
     let (status, _) = payments::post(pipeline, "after-down", payments::COURSE).await;
     assert_eq!(status, 201);
-    let sessions = "SELECT count(*) FROM payments";
-    let payments = count(&database, sessions).await;
-    assert!(payments >= 3, "the data of before is there: {payments}");
+    let payments = count(&database, all).await;
+    assert_eq!(payments, before + 1, "the data of before is there");
     expect_lessons(&database, payments, Duration::from_secs(30)).await;
-    pipeline.caravan(&["restart", "cache"]).expect(0);
     pipeline.expect_green();
 }

@@ -1,10 +1,7 @@
 //! `verify` can fail: each fault turns a known set of checks red, and what `verify` prints as the
 //! next command, run to the letter, turns them green again.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,56 +10,46 @@ use crate::{
     groups::both_protocols_are_described,
     support::{
         Ran, eventually,
-        faults_page::{self, Red},
+        fault_records::{self, Red},
         kafka::{delete_topic, lag, produce, read_all},
-        payments::{self, expect_lessons},
+        payments::{self, count, expect_lessons},
         pipeline::Pipeline,
+        shared::{Lease, lease},
     },
 };
 
 mod around;
 
-use around::{a_member_that_hangs, several_that_do_not_touch_one_another};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_fault_is_found_and_its_hint_heals_it() {
+/// A deployment on which payments have been made and all is green; each scenario leaves it so.
+async fn deployed() -> Lease<Pipeline> {
     // Log lines as JSON: what reads them must not care.
     let variables = [("TOP_UP_INTERVAL", "1s"), ("LOG_FORMAT", "json")];
-    let pipeline = Pipeline::up("faults", &variables);
+    let pipeline = lease("faults", |name| Pipeline::up(name, &variables));
     let database = pipeline.database().await;
-    payments::post_many(&pipeline, "before", 5).await;
-    expect_lessons(&database, 5, Duration::from_secs(30)).await;
+    if count(&database, "SELECT count(*) FROM payments").await == 0 {
+        payments::post_many(&pipeline, "before", 5).await;
+        expect_lessons(&database, 5, Duration::from_secs(30)).await;
+    }
     pipeline.expect_green();
-
-    both_protocols_are_described(&pipeline);
-    a_stopped_worker(&pipeline);
-    a_paused_container(&pipeline);
-    a_panic_in_a_log(&pipeline);
-    errors_in_a_log(&pipeline);
-    a_worker_that_never_starts(&pipeline);
-    a_worker_of_another_declaration(&pipeline);
-    a_worker_that_was_never_deployed(&pipeline);
-    a_deleted_topic(&pipeline).await;
-    a_deleted_allocation(&pipeline, &database).await;
-    a_member_that_hangs(&pipeline);
-    several_that_do_not_touch_one_another(&pipeline, &database).await;
-
-    let told = std::mem::take(&mut *TOLD.lock().unwrap());
-    faults_page::expect("the shipped pipeline", &told);
+    pipeline
 }
 
-/// Rows of docs/faults.md, in the order in which the faults were seen.
-static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_of_both_protocols_are_described() {
+    let pipeline = &deployed().await;
+    both_protocols_are_described(pipeline);
+}
 
-/// Notes for the page what `verify` said of a fault: what its `roots` account for, or all.
-fn told(fault: &str, ran: &Ran, roots: &[&str]) {
+/// Records for docs/faults.md what `verify` said of a fault: what its `roots` account for, or all.
+fn record(pipeline: &Pipeline, fault: &str, ran: &Ran, roots: &[&str]) {
     let red = Red::all(&ran.json());
     let is_of = |id: &str| roots.is_empty() || roots.contains(&id);
     let of_fault = red
         .iter()
         .filter(|r| is_of(r.cause.as_deref().unwrap_or(&r.id)));
-    let row = faults_page::row(fault, &of_fault.collect::<Vec<_>>(), &[]);
-    TOLD.lock().unwrap().push(row);
+    let of_fault: Vec<_> = of_fault.collect();
+    let table = "the shipped pipeline";
+    fault_records::record(table, &pipeline.project, fault, &of_fault, &[]);
 }
 
 /// Waits until exactly these ids are not `pass`, with exit code 1.
@@ -90,7 +77,9 @@ fn hint(ran: &Ran, id: &str) -> String {
     hint.clone()
 }
 
-fn a_stopped_worker(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker() {
+    let pipeline = &deployed().await;
     pipeline.docker(&["stop", &pipeline.container("purchase-worker")]);
     let ran = expect_red(
         pipeline,
@@ -104,7 +93,7 @@ fn a_stopped_worker(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.purchase-worker.running");
     assert!(hint.ends_with(" up purchase-worker"), "{hint}");
-    told("a worker is stopped", &ran, &[]);
+    record(pipeline, "a worker is stopped", &ran, &[]);
     let payment = test_flow_names_the_missing_hop(pipeline);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
@@ -134,7 +123,9 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
     document["correlationId"].as_str().unwrap().to_owned()
 }
 
-fn a_paused_container(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_container() {
+    let pipeline = &deployed().await;
     // What it has done it commits a little later; frozen in between it would lag, too.
     let committed = || (lag(pipeline, "session-worker", "trainer-allocated") == 0).then_some(());
     eventually(
@@ -155,7 +146,7 @@ fn a_paused_container(pipeline: &Pipeline) {
     );
     let hint = hint(&ran, "containers.session-worker.running");
     assert!(hint.starts_with("docker unpause "), "{hint}");
-    told("a worker is paused", &ran, &[]);
+    record(pipeline, "a worker is paused", &ran, &[]);
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
 }
@@ -175,12 +166,14 @@ fn write_to_log(pipeline: &Pipeline, service: &str, line: &str) {
     });
 }
 
-fn a_panic_in_a_log(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_log() {
+    let pipeline = &deployed().await;
     let line = "thread main panicked at crates/x.rs:1:1: boom";
     write_to_log(pipeline, "cache-worker", line);
     let ran = expect_red(pipeline, &["logs.cache-worker.clean"]);
     let finding = Pipeline::finding(&ran, "logs.cache-worker.clean");
-    told("a worker logs a panic", &ran, &[]);
+    record(pipeline, "a worker logs a panic", &ran, &[]);
     assert!(
         finding["evidence"].to_string().contains("boom"),
         "{finding}"
@@ -192,7 +185,9 @@ fn a_panic_in_a_log(pipeline: &Pipeline) {
 }
 
 /// A warning, whose hint shows them; with the next start they are of the past.
-fn errors_in_a_log(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_in_a_log() {
+    let pipeline = &deployed().await;
     for n in 1..=3 {
         let line = format!("[CacheWorker] ERROR page {n} cannot be dropped");
         write_to_log(pipeline, "cache-worker", &line);
@@ -208,7 +203,7 @@ fn errors_in_a_log(pipeline: &Pipeline) {
     );
     let evidence = finding["evidence"].to_string();
     assert!(evidence.contains("3 times, the last: "), "{evidence}");
-    told("a worker logs errors", &ran, &[]);
+    record(pipeline, "a worker logs errors", &ran, &[]);
     pipeline.caravan(&["verify", "--strict"]).expect(1);
     let shown = pipeline.shell(finding["hint"].as_str().unwrap()).expect(0);
     assert!(shown.stdout.contains("page 3"), "{}", shown.stdout);
@@ -217,7 +212,9 @@ fn errors_in_a_log(pipeline: &Pipeline) {
 }
 
 /// Its container runs, under the right name and labels, but the worker never joins its group.
-fn a_worker_that_never_starts(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_never_starts() {
+    let pipeline = &deployed().await;
     let container = pipeline.container("session-worker");
     let image = pipeline.inspect("session-worker", "{{.Config.Image}}");
     let network = format!("{}_default", pipeline.project);
@@ -264,7 +261,12 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
             "logs.session-worker.started",
         ],
     );
-    told("a container runs, but not what is declared", &ran, &[]);
+    record(
+        pipeline,
+        "a container runs, but not what is declared",
+        &ran,
+        &[],
+    );
     for id in [
         "containers.session-worker.health",
         "groups.session-worker.assigned",
@@ -279,7 +281,9 @@ fn a_worker_that_never_starts(pipeline: &Pipeline) {
 }
 
 /// It was brought up with other variables. Nothing is wrong with it yet: a warning.
-fn a_worker_of_another_declaration(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_another_declaration() {
+    let pipeline = &deployed().await;
     let mut up = pipeline.command(&["up", "session-worker"]);
     Ran::of(up.env("LOG_FORMAT", "human").output().unwrap()).expect(0);
     let id = "containers.session-worker.as-declared";
@@ -295,7 +299,9 @@ fn a_worker_of_another_declaration(pipeline: &Pipeline) {
 }
 
 /// The story behind Caravan.
-fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_never_deployed() {
+    let pipeline = &deployed().await;
     pipeline.docker(&["rm", "-f", &pipeline.container("allocation-worker")]);
     let ran = expect_red(
         pipeline,
@@ -312,14 +318,16 @@ fn a_worker_that_was_never_deployed(pipeline: &Pipeline) {
     );
     let finding = Pipeline::finding(&ran, "containers.allocation-worker.running");
     assert_eq!(finding["seen"], "not deployed");
-    told("a worker was never deployed", &ran, &[]);
+    record(pipeline, "a worker was never deployed", &ran, &[]);
     pipeline
         .shell(&hint(&ran, "containers.allocation-worker.running"))
         .expect(0);
     pipeline.expect_green();
 }
 
-async fn a_deleted_topic(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_topic() {
+    let pipeline = &deployed().await;
     delete_topic(pipeline, "trainer-allocated").await;
     let ran = expect_red(
         pipeline,
@@ -334,7 +342,7 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
             "topics.trainer-allocated.retention",
         ],
     );
-    told("a topic is deleted", &ran, &[]);
+    record(pipeline, "a topic is deleted", &ran, &[]);
     pipeline
         .shell(&hint(&ran, "topics.trainer-allocated.exists"))
         .expect(0);
@@ -343,7 +351,10 @@ async fn a_deleted_topic(pipeline: &Pipeline) {
     flow.expect(0);
 }
 
-async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_allocation() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
     let (allocation, purchase, payment): (Uuid, Uuid, Uuid) = sqlx::query_as(
         "SELECT a.id, s.id, s.payment_id FROM trainer_allocations a
          JOIN student_course_purchases s ON s.id = a.purchase_id ORDER BY a.id LIMIT 1",
@@ -368,7 +379,7 @@ async fn a_deleted_allocation(pipeline: &Pipeline, database: &sqlx::PgPool) {
         ],
     );
     let finding = Pipeline::finding(&ran, "database.purchase-has-allocation.holds");
-    told("a row that others rest on is deleted", &ran, &[]);
+    record(pipeline, "a row that others rest on is deleted", &ran, &[]);
     assert!(
         finding["evidence"]
             .to_string()

@@ -1,16 +1,18 @@
 //! Faults that are neither a container's nor an event's: what stands around the workers, and what was
 //! declared of it.
 
-use super::{expect_red, hint, told};
+use super::{deployed, expect_red, hint, record};
 use crate::support::{
     Ran, caravan,
-    faults_page::{self, Red},
+    fault_records::{self, Red},
     kafka::{Hanging, create_topic, delete_topic, set_message_limit},
     pipeline::Pipeline,
 };
 
 /// Another program's, in a worker's group: whoever it is, nobody gets anything.
-pub(super) fn a_member_that_hangs(pipeline: &Pipeline) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_hangs() {
+    let pipeline = &deployed().await;
     let hanging = Hanging::in_group(pipeline, "cache-worker", "purchase-created");
     let ran = expect_red(
         pipeline,
@@ -18,16 +20,16 @@ pub(super) fn a_member_that_hangs(pipeline: &Pipeline) {
     );
     let cause = &Pipeline::finding(&ran, "groups.cache-worker.assigned")["cause"];
     assert_eq!(cause, "groups.cache-worker.stable");
-    told("a member of a group hangs", &ran, &[]);
+    record(pipeline, "a member of a group hangs", &ran, &[]);
     drop(hanging);
     pipeline.expect_green();
 }
 
 /// Each has its own root, and one `verify` finds them all.
-pub(super) async fn several_that_do_not_touch_one_another(
-    pipeline: &Pipeline,
-    database: &sqlx::PgPool,
-) {
+#[tokio::test(flavor = "multi_thread")]
+async fn several_that_do_not_touch_one_another() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
     pipeline.docker(&["rm", &pipeline.container("kafka-init")]);
     create_topic(pipeline, "purchase-confrimed").await;
     set_message_limit(pipeline, "purchase-created", 4 << 20).await;
@@ -60,7 +62,7 @@ pub(super) async fn several_that_do_not_touch_one_another(
         ("a topic's name was misspelt", "topics.undeclared"),
     ];
     for (fault, root) in roots {
-        told(fault, &ran, &[root]);
+        record(pipeline, fault, &ran, &[root]);
     }
 
     pipeline
@@ -107,6 +109,7 @@ services:
     let ids: Vec<_> = red.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["declaration.checks"]);
     let fault = "no service has an active profile, and nothing is promised";
-    let row = faults_page::row(fault, &red.iter().collect::<Vec<_>>(), &[]);
-    faults_page::expect("a declaration of nothing", &[row]);
+    let red: Vec<_> = red.iter().collect();
+    let table = "a declaration of nothing";
+    fault_records::record(table, "caravan-test-nothing-0", fault, &red, &[]);
 }

@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Ran, caravan, eventually, faults_page::Red, pipeline::IMAGES};
+use crate::support::{
+    Ran, caravan, eventually,
+    fault_records::Red,
+    pipeline::IMAGES,
+    shared::{Reaper, end_idle},
+};
 
 /// What the stand-in for Node's image is built on: Caravan makes it where no registry is reached.
 const DEBIAN: &str = "caravan.local/debian:bookworm";
@@ -22,11 +27,14 @@ pub(super) struct Shop {
     pub(super) project: String,
     directory: tempfile::TempDir,
     variables: BTreeMap<&'static str, String>,
+    /// Last: it is told of the end when all else is done.
+    _reaper: Reaper,
 }
 
 impl Shop {
     /// A project that is up.
     pub(super) fn up(name: &str) -> Self {
+        end_idle();
         let project = format!("caravan-test-{name}-{}", std::process::id());
         let directory = tempfile::tempdir().unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/orders");
@@ -34,11 +42,15 @@ impl Shop {
             .arg("-r")
             .arg(example.join("."))
             .arg(directory.path()));
+        let variables = BTreeMap::from([
+            ("CARAVAN_FILE", FILES.to_owned()),
+            ("CARAVAN_PROJECT", project.clone()),
+        ]);
+        let mut down = caravan();
+        down.args(["down", "--volumes", "--yes"]).envs(&variables);
         let mut shop = Self {
-            variables: BTreeMap::from([
-                ("CARAVAN_FILE", FILES.to_owned()),
-                ("CARAVAN_PROJECT", project.clone()),
-            ]),
+            _reaper: Reaper::start(&down, directory.path()),
+            variables,
             project,
             directory,
         };

@@ -15,12 +15,13 @@ use std::{
 
 use serde_json::Value;
 
-pub(crate) mod faults_page;
+pub(crate) mod fault_records;
 pub(crate) mod kafka;
 pub(crate) mod payments;
 pub(crate) mod pipeline;
 pub(crate) mod proxy;
 pub(crate) mod role;
+pub(crate) mod shared;
 pub(crate) mod small;
 pub(crate) mod terminal;
 

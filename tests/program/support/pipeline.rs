@@ -1,6 +1,9 @@
 //! A deployment of the shipped pipeline, taken down when the test ends, however it ends.
 
-use super::*;
+use super::{
+    shared::{Reaper, end_idle},
+    *,
+};
 
 /// The first `up` of a test run may have to build images; the others wait for it.
 pub(crate) static IMAGES: Mutex<()> = Mutex::new(());
@@ -13,11 +16,14 @@ pub(crate) struct Pipeline {
     pub(crate) project: String,
     pub(crate) variables: BTreeMap<String, String>,
     state: tempfile::TempDir,
+    /// Last: it is told of the end when all else is done.
+    _reaper: Reaper,
 }
 
 impl Pipeline {
     /// A project that has not been brought up yet.
     pub(crate) fn declared(name: &str, extra: &[(&str, &str)]) -> Self {
+        end_idle();
         let project = format!("caravan-test-{name}-{}", std::process::id());
         let is_new = PROJECTS.lock().unwrap().insert(project.clone());
         assert!(is_new, "another test has a project {project}");
@@ -41,7 +47,10 @@ impl Pipeline {
         variables.insert("CARAVAN_PROJECT".to_owned(), project.clone());
         let home = state.path().to_string_lossy().into_owned();
         variables.insert("XDG_STATE_HOME".to_owned(), home);
+        let mut down = caravan();
+        down.args(["down", "--volumes", "--yes"]).envs(&variables);
         Self {
+            _reaper: Reaper::start(&down, state.path()),
             project,
             variables,
             state,
