@@ -95,7 +95,7 @@ fn what_only_buildkit_builds_comes_up_and_is_built_once() {
         "/greeting",
     ];
     assert_eq!(built.0.docker(&mode).trim(), "640");
-    let label = "{{index .Config.Labels \"com.docker.compose.service\"}}";
+    let label = "{{index .Config.Labels \"caravan.service\"}}";
     let inspect = ["image", "inspect", "-f", label, &built.image()];
     assert_eq!(built.0.docker(&inspect).trim(), "app");
 
