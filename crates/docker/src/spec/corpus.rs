@@ -1,6 +1,6 @@
-//! Each `tests/declarations/corpus/NAME/compose.yaml` (with `overlay.yaml` over it and
-//! `variables.env`, where there are any) is a stack of the kind that people publish; `NAME.snap` is
-//! what Docker would be handed for it, or the refusal.
+//! Each `tests/declarations/corpus/NAME/compose.yaml` (with `overlay.yaml` and `variables.env`, if
+//! they exist) is a typical published stack. `NAME.snap` has the requests that Docker would receive
+//! for it, or the error.
 
 use std::{
     collections::BTreeMap,
