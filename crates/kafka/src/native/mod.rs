@@ -6,7 +6,7 @@
 //! This is the only module with FFI calls. Their soundness rests on three rules:
 //! - each handle ([`handle`]) is owned by one value whose `Drop` frees it, also when a call fails;
 //! - responses arrive on a queue of the call's own, polled up to a deadline: there are no callbacks;
-//! - what librdkafka borrows from a response is copied before the response is freed.
+//! - data that belongs to a response is copied before the response is freed.
 //!
 //! All calls block. The client is borrowed, and therefore alive, until they return.
 
