@@ -189,7 +189,7 @@ impl Apply<'_> {
             ))
     }
 
-    /// A volume of the service's that is declared with a size of its own.
+    /// The service's volume with a declared size, and that size.
     fn bounded_volume(&self, service: &Service) -> Option<(&Volume, &str)> {
         let mounted = |volume: &&Volume| {
             let is = |m: &Mount| m.source == MountSource::Volume(volume.key.clone());

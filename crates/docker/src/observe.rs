@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_stays_empty() {
+    fn missing_fields_stay_empty() {
         let seen = inspected(serde_json::json!({}));
         assert_eq!(
             (seen.state, seen.replica, seen.exit_code),

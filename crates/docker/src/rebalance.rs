@@ -1,6 +1,6 @@
 //! After removing replicas, waits until the remaining members of their consumer group own the partitions:
 //! `up` and `scale` do not end before. A static member's partitions are assigned to nobody else until its
-//! session times out, and until then `verify` fails.
+//! session times out, which `verify` would report.
 
 use std::time::Duration;
 

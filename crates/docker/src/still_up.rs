@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_restarted_has_to_run_for_a_while() {
+    fn a_container_that_docker_restarted_needs_a_longer_uptime() {
         let mut container = started(2);
         assert_eq!(hindrance(&container, ZERO, SETTLED), None);
         container.restart_count = 1;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unhealthy_container_is_hindered_by_its_health_check() {
+    fn of_health_statuses_only_unhealthy_is_a_hindrance() {
         let mut container = started(60);
         for (status, expected) in [
             ("starting", None),

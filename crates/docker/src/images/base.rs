@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_root_filesystem_is_an_error_that_says_whose() {
+    async fn an_incomplete_root_filesystem_is_an_error_of_mmdebstrap() {
         let (chunks, failed) = streamed("printf whole").await;
         assert_eq!(chunks.expect("all of it").concat(), b"whole");
         assert_eq!(failed, None);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dockerfile_from_elsewhere_is_added() {
+    async fn a_dockerfile_outside_the_context_is_added() {
         let place = place();
         let mut elsewhere = build(&place.path().join("app"));
         elsewhere.dockerfile = Dockerfile::File(place.path().join("Dockerfile"));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_dockerfile_is_sent_in_its_place() {
+    async fn a_replaced_dockerfile_is_sent_instead() {
         let place = place();
         let mut context = Context::read(&build(place.path())).expect("readable");
         assert!(context.hides_dockerfile, "it is ignored");

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_is_not_the_directory() {
+    fn a_pattern_for_files_below_does_not_match_the_directory() {
         let ignore = parsed("dist/**");
         assert!(!ignore.leaves_out("dist") && ignore.leaves_out("dist/a/b"));
     }

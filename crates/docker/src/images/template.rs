@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_to_fill_in() {
+    fn no_placeholder_is_left() {
         for name in declaration::TEMPLATES {
             for base in [None, Some("official:1")] {
                 let rendered = template(name).expect("exists").render("4.1.1", base);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn kafka_is_put_on_the_official_image_or_on_packages() {
+    fn kafka_is_built_on_the_official_image_or_on_packages() {
         let official = KAFKA.render("4.1.1", Some("apache/kafka:4.1.1"));
         let packages = KAFKA.render("4.1.1", None);
         assert!(official.files[0].1.contains("\nFROM apache/kafka:4.1.1\n"));

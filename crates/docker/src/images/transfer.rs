@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_loaded_is_read_from_the_answer() {
+    fn loaded_names_are_read_from_the_response() {
         let answer = |text: &str| BuildInfo {
             stream: Some(text.to_owned()),
             ..BuildInfo::default()
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_tag_is_not_carried() {
+    fn references_by_digest_are_refused() {
         assert!(refuse_digests(&["db:1".to_owned()]).is_ok());
         assert!(refuse_digests(&["db@sha256:1".to_owned()]).is_err());
     }

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directive_counts_before_all_else_alone() {
+    fn a_directive_counts_only_before_anything_else() {
         for (text, image) in [
             (
                 "# syntax=docker/dockerfile:1\nFROM a\n",
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn without_it_each_line_is_where_it_was() {
+    fn removing_the_directive_keeps_line_numbers() {
         let text = "# escape=`\n# syntax=docker/dockerfile:1\r\nFROM a\n";
         let without = without_frontend(text);
         assert_eq!(
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_classic_builder_does_not_know_is_seen() {
+    fn features_that_the_classic_builder_lacks_are_found() {
         assert!(may_need_buildkit(
             "FROM a\nRUN --mount=type=cache,target=/c make\n"
         ));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn dockers_own_can_be_done_without() {
+    fn dockers_own_frontends_are_recognised() {
         for image in [
             "docker/dockerfile",
             "docker/dockerfile:1.4",
