@@ -2,12 +2,12 @@
 //! [`provision`] change anything, for commands whose purpose is that change.
 //!
 //! - [`Error`]: which call failed, at which address, and the cause;
-//! - [`client`]: a librdkafka client with short timeouts that is destroyed on a detached thread;
+//! - `client`: a librdkafka client with short timeouts that is destroyed on a detached thread;
 //! - [`topics`]: topics, partitions, retention;
 //! - [`groups`]: consumer groups, their members and assigned partitions; [`departed`]: waiting for a
 //!   group to drop removed members;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
-//! - [`backlog`]: whether a lag holds any messages;
+//! - `backlog`: whether a lag holds any messages;
 //! - [`partitioner`]: the partition that Java's, librdkafka's and KafkaJS' producers choose for a key;
 //! - [`tail`]: records produced from now on;
 //! - [`read`]: the records of partitions at one moment; [`scan`]: events found by key;
