@@ -287,7 +287,7 @@ impl Context {
 
     /// Docker, however old: what is wrong with it is for the caller to say.
     pub(crate) async fn any_engine(&self) -> Result<Engine> {
-        Engine::greet(self.host.as_deref(), Arc::new(FromHere)).await
+        Engine::connect_any_version(self.host.as_deref(), Arc::new(FromHere)).await
     }
 
     /// Docker.

@@ -69,7 +69,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::
         let state = groups.iter().find(|g| g.name == name).cloned();
         let partitions = partitions(pipeline, &name, state.as_ref(), &topics);
         let (committed, earliest, latest) = tokio::try_join!(
-            kafka.committed(&name, &partitions),
+            kafka.committed_offsets(&name, &partitions),
             kafka.ends(&partitions, End::Earliest),
             kafka.ends(&partitions, End::Latest),
         )?;

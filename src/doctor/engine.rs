@@ -4,25 +4,25 @@ use std::time::Instant;
 
 use super::{CheckId, Finding, PendingFinding};
 use declaration::{ImageFrom, Pipeline};
-use docker::{OLDEST_API, facts::Facts, images::architecture};
+use docker::{OLDEST_API, engine_info::EngineInfo, images::architecture};
 
 pub(super) fn judge(
     began: Instant,
-    facts: &Facts,
+    info: &EngineInfo,
     api: (usize, usize),
     pipeline: &Pipeline,
 ) -> Vec<Finding> {
-    let mut findings = vec![version(began, facts, api)];
+    let mut findings = vec![version(began, info, api)];
     let own = |from| from == ImageFrom::Caravan;
     if pipeline.services.iter().any(|s| own(s.image_from)) {
-        findings.push(platform(began, facts));
+        findings.push(platform(began, info));
     }
-    findings.push(storage(began, facts));
-    findings.push(cgroup(began, facts, pipeline));
+    findings.push(storage(began, info));
+    findings.push(cgroup(began, info, pipeline));
     findings
 }
 
-fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
+fn version(began: Instant, info: &EngineInfo, api: (usize, usize)) -> Finding {
     let (major, minor) = OLDEST_API;
     let expected = format!("{major}.{minor} or newer");
     let check = PendingFinding::new(began, CheckId::of_layer("engine", "api-version"), expected);
@@ -30,18 +30,18 @@ fn version(began: Instant, facts: &Facts, api: (usize, usize)) -> Finding {
     if api >= OLDEST_API {
         return check.pass(seen);
     }
-    let finding = check.fail(format!("{seen} (Docker {})", facts.version));
+    let finding = check.fail(format!("{seen} (Docker {})", info.version));
     finding.hint("install Docker 20.10 or newer: sudo apt-get install docker.io")
 }
 
-fn platform(began: Instant, facts: &Facts) -> Finding {
+fn platform(began: Instant, info: &EngineInfo) -> Finding {
     let expected = format!("linux/{}", architecture());
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("engine", "platform"),
         expected.clone(),
     );
-    let seen = facts.platform.clone();
+    let seen = info.platform.clone();
     if seen == expected {
         return check.pass(seen);
     }
@@ -59,16 +59,16 @@ const GOOD: [&str; 6] = [
     "stargz",
 ];
 
-fn storage(began: Instant, facts: &Facts) -> Finding {
+fn storage(began: Instant, info: &EngineInfo) -> Finding {
     const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it takes effect when Docker is restarted, which stops every container, and hides the images of the present driver";
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("engine", "storage"),
         "overlay2, or one as good",
     );
-    let driver = facts.storage_driver.as_str();
+    let driver = info.storage_driver.as_str();
     let says = |key: &str, value: &str| {
-        let mut details = facts.storage.iter();
+        let mut details = info.storage.iter();
         details.any(|(k, v)| k == key && v == value)
     };
     if says("Supports d_type", "false") {
@@ -87,19 +87,19 @@ fn storage(began: Instant, facts: &Facts) -> Finding {
     }
 }
 
-fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
+fn cgroup(began: Instant, info: &EngineInfo, pipeline: &Pipeline) -> Finding {
     let (mut expected, mut lacking) = (Vec::new(), Vec::new());
     let services = &pipeline.services;
     let limits = [
         (
             "memory",
             services.iter().any(|s| s.mem_limit.is_some()),
-            facts.limits_memory,
+            info.limits_memory,
         ),
         (
             "pids",
             services.iter().any(|s| s.pids_limit.is_some()),
-            facts.limits_pids,
+            info.limits_pids,
         ),
     ];
     for (what, declared, kept) in limits {
@@ -116,9 +116,9 @@ fn cgroup(began: Instant, facts: &Facts, pipeline: &Pipeline) -> Finding {
     };
     let check = PendingFinding::new(began, CheckId::of_layer("engine", "cgroup"), expected);
     if lacking.is_empty() {
-        return check.pass(facts.cgroup.clone());
+        return check.pass(info.cgroup.clone());
     }
     check
-        .fail(format!("{} without {}", facts.cgroup, lacking.join(", ")))
+        .fail(format!("{} without {}", info.cgroup, lacking.join(", ")))
         .hint("add cgroup_enable=memory swapaccount=1 to the kernel's command line; it takes effect when the machine is booted again")
 }

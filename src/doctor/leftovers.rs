@@ -130,8 +130,8 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
         one(
             "inside",
             "none of commands that were killed",
-            &[&left.visitors],
-            docker("rm", &left.visitors),
+            &[&left.network_containers],
+            docker("rm", &left.network_containers),
         ),
         one(
             "images",

@@ -66,17 +66,17 @@ pub(crate) async fn examine(
     cancel: &CancellationToken,
 ) -> Vec<Finding> {
     let began = Instant::now();
-    let facts = match &engine {
-        Ok(engine) => engine.facts().await,
+    let info = match &engine {
+        Ok(engine) => engine.info().await,
         Err(e) => Err(e.clone()),
     };
     let check = PendingFinding::new(began, REACHABLE, "Docker answers");
-    let (engine, facts) = match (engine, facts) {
-        (Ok(engine), Ok(facts)) => (engine, facts),
+    let (engine, info) = match (engine, info) {
+        (Ok(engine), Ok(info)) => (engine, info),
         (Err(e), _) | (_, Err(e)) => return without_docker(failed(check, &e)),
     };
-    let mut findings = vec![check.pass(format!("Docker {}", facts.version))];
-    findings.extend(engine::judge(began, &facts, engine.api, patient.pipeline));
+    let mut findings = vec![check.pass(format!("Docker {}", info.version))];
+    findings.extend(engine::judge(began, &info, engine.api, patient.pipeline));
     let needed = engine.needed_images(patient.pipeline).await;
     let (inside, registry, ports) = join!(
         inside(&engine, patient, &needed, cancel),

@@ -7,13 +7,13 @@ use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state::{self, Foreseen};
 use declaration::{Pipeline, Port, VariablePort};
 use diagnostics::Result;
-use docker::{Engine, ports::other_port, vacancy::Vacancy};
+use docker::{Engine, port_availability::PortAvailability, ports::other_port};
 use platform::with_dependencies;
 
 /// Whose the ports are, and what `up` would do about those that are taken.
 pub(super) struct Seen {
     /// Of each wanted port, in their order.
-    pub(super) vacancies: Vec<Vacancy>,
+    pub(super) availability: Vec<PortAvailability>,
     pub(super) variables: Vec<VariablePort>,
     pub(super) foreseen: Foreseen,
 }
@@ -33,7 +33,9 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
 
 async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
     let ports: Vec<_> = wanted(patient.pipeline).map(|(_, port)| port).collect();
-    let vacancies = engine.vacancies(&patient.pipeline.project, &ports).await?;
+    let availability = engine
+        .port_availability(&patient.pipeline.project, &ports)
+        .await?;
     let ports = patient.source.host_ports()?;
     let services = with_dependencies(&ports.marked, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
@@ -43,7 +45,7 @@ async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
     };
     let foreseen = state::examine_ports(patient.source, &ports, &services, &host)?;
     Ok(Seen {
-        vacancies,
+        availability,
         variables: ports.variable,
         foreseen,
     })
@@ -58,9 +60,9 @@ pub(super) fn judge(began: Instant, pipeline: &Pipeline, seen: Result<Seen>) -> 
     });
     match seen {
         Ok(seen) => checks
-            .zip(&seen.vacancies)
-            .map(|((check, service, port), vacancy)| {
-                one(check, pipeline, service, port, vacancy, &seen)
+            .zip(&seen.availability)
+            .map(|((check, service, port), availability)| {
+                one(check, pipeline, service, port, availability, &seen)
             })
             .collect(),
         Err(e) => checks.map(|(check, ..)| failed(check, &e)).collect(),
@@ -72,7 +74,7 @@ fn one(
     pipeline: &Pipeline,
     service: &str,
     port: &Port,
-    vacancy: &Vacancy,
+    availability: &PortAvailability,
     seen: &Seen,
 ) -> Finding {
     let number = port.host_port.unwrap_or_default();
@@ -81,9 +83,11 @@ fn one(
     if let Some(decided) = decided {
         let mut chosen = seen.foreseen.chosen.iter();
         if let Some(chosen) = chosen.find(|c| c.variable == decided.variable) {
-            let who = match vacancy {
-                Vacancy::Taken(holder) => &holder.who,
-                Vacancy::Free | Vacancy::Own(_) | Vacancy::Unusable(_) => &chosen.holder,
+            let who = match availability {
+                PortAvailability::Taken(holder) => &holder.who,
+                PortAvailability::Free
+                | PortAvailability::Own(_)
+                | PortAvailability::Unusable(_) => &chosen.holder,
             };
             return check.pass(format!(
                 "taken by {who}: `up` will use {} ({})",
@@ -95,13 +99,13 @@ fn one(
             return failed(check, e);
         }
     }
-    match vacancy {
-        Vacancy::Free => check.pass("free"),
-        Vacancy::Own(container) => check.pass(format!("its own: {container}")),
-        Vacancy::Unusable(why) => check
+    match availability {
+        PortAvailability::Free => check.pass("free"),
+        PortAvailability::Own(container) => check.pass(format!("its own: {container}")),
+        PortAvailability::Unusable(why) => check
             .fail(format!("{} cannot be used: {why}", port.host_ip))
             .hint("ip address, to see which addresses this machine has"),
-        Vacancy::Taken(holder) => {
+        PortAvailability::Taken(holder) => {
             let change = other_port(pipeline, &seen.variables, service, number);
             check
                 .fail(format!("taken by {}", holder.who))

@@ -41,7 +41,7 @@ pub(super) async fn check(
 }
 
 async fn ask(engine: &Engine, image: Needed) -> Missing {
-    let asked = match image.asks_for() {
+    let asked = match image.registry_reference() {
         Some(reference) => {
             let answer = engine.registry_has(&reference).await;
             Some((reference, answer))

@@ -6,7 +6,10 @@ use super::*;
 use crate::state::{Chosen, Foreseen};
 use declaration::{Logging, Set, VariablePort, testing as declared};
 use diagnostics::Kind;
-use docker::{facts::Facts, leftovers::Leftovers, ports::Holder, vacancy::Vacancy};
+use docker::{
+    engine_info::EngineInfo, leftovers::Leftovers, port_availability::PortAvailability,
+    ports::Holder,
+};
 use platform::{Inside, State, testing};
 
 /// Findings as far as they do not depend on the clock.
@@ -48,8 +51,8 @@ fn inside(resolved: Result<Vec<IpAddr>, String>) -> Inside {
     }
 }
 
-fn good_facts() -> Facts {
-    Facts {
+fn good_info() -> EngineInfo {
+    EngineInfo {
         version: "20.10.24".to_owned(),
         platform: format!("linux/{}", docker::images::architecture()),
         storage_driver: "overlay2".to_owned(),
@@ -63,20 +66,20 @@ fn good_facts() -> Facts {
 #[test]
 fn an_engine_that_is_not_fit() {
     let pipeline = declared::shipped();
-    let judge = |facts: &Facts, api| engine::judge(Instant::now(), facts, api, &pipeline);
-    let good = judge(&good_facts(), (1, 41));
+    let judge = |info: &EngineInfo, api| engine::judge(Instant::now(), info, api, &pipeline);
+    let good = judge(&good_info(), (1, 41));
     assert!(good.iter().all(|f| f.status == Status::Pass), "{good:?}");
-    let bad = Facts {
+    let bad = EngineInfo {
         version: "19.3".to_owned(),
         platform: "linux/riscv64".to_owned(),
         storage_driver: "vfs".to_owned(),
         limits_pids: false,
-        ..good_facts()
+        ..good_info()
     };
     let mut text = shown(&judge(&bad, (1, 40)));
-    let no_d_type = Facts {
+    let no_d_type = EngineInfo {
         storage: vec![("Supports d_type".to_owned(), "false".to_owned())],
-        ..good_facts()
+        ..good_info()
     };
     let storage = judge(&no_d_type, (1, 41));
     text.push_str(&shown(&storage[2..3]));
@@ -161,7 +164,7 @@ fn ports_that_somebody_else_has() {
         .services
         .retain(|s| ["kafka", "postgres", "redis"].contains(&s.name.as_str()));
     let taken = |port| {
-        Vacancy::Taken(Holder {
+        PortAvailability::Taken(Holder {
             port,
             who: "the process nc (pid 42)".to_owned(),
             look: None,
@@ -183,10 +186,10 @@ fn ports_that_somebody_else_has() {
     };
     let lost = Error::new(Kind::NotRight, "redis cannot have port 16379: it is taken")
         .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
-    let seen = |variables, chosen, lost, vacancies| {
+    let seen = |variables, chosen, lost, availability| {
         let foreseen = Foreseen { chosen, lost };
         let seen = ports::Seen {
-            vacancies,
+            availability,
             variables,
             foreseen,
         };
@@ -209,8 +212,8 @@ fn ports_that_somebody_else_has() {
         Vec::new(),
         vec![
             taken(29092),
-            Vacancy::Own("shop-postgres".to_owned()),
-            Vacancy::Unusable("cannot assign the address".to_owned()),
+            PortAvailability::Own("shop-postgres".to_owned()),
+            PortAvailability::Unusable("cannot assign the address".to_owned()),
         ],
     ));
     insta::assert_snapshot!(text);
@@ -226,7 +229,7 @@ fn what_earlier_runs_left() {
         dead: names(&["other-web"]),
         doctor_containers: names(&["caravan-doctor-1"]),
         doctor_networks: names(&["caravan-doctor-1"]),
-        visitors: names(&["shop-caravan-01234567"]),
+        network_containers: names(&["shop-caravan-01234567"]),
         images: names(&["caravan.local/caravan:0123456789ab"]),
         builds: names(&["0123456789ab"]),
     };

@@ -107,8 +107,8 @@ impl RemoteSession<'_> {
         };
         match ended {
             Err(error) if error.kind == Kind::Unreachable => {
-                let told = end.told().await.into_iter();
-                let error = told.fold(error, Error::because);
+                let described = end.describe().await.into_iter();
+                let error = described.fold(error, Error::because);
                 Err(error.hint(self.context.invocation.command("status")))
             }
             ended => ended,

@@ -17,35 +17,34 @@ use declaration::{Pipeline, Service, VariablePort};
 use diagnostics::{Error, Invocation, Result};
 use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
 
-/// One `up` (or `restart`) under way.
+/// The state of one running `up` (or `restart`).
 pub(super) struct Apply<'a> {
     pub(super) engine: &'a Engine,
     pub(super) pipeline: &'a Pipeline,
     pub(super) invocation: &'a Invocation,
     pub(super) events: &'a Events,
-    /// As it was before.
+    /// The project's containers before this command.
     pub(super) observed: &'a [Container],
     pub(super) services: Vec<&'a Service>,
     pub(super) board: Board<'a>,
     pub(super) images: Images<'a>,
     pub(super) networks: OnceCell<Result<()>>,
-    /// The host ports that variables decide, as far as they are known.
+    /// The host ports that variables determine, as far as known.
     pub(super) variables: &'a [VariablePort],
-    /// Replicas where neither the declaration nor what is there says how many.
+    /// Replicas per service, if neither the declaration nor the existing containers determine them.
     pub(super) scale: BTreeMap<String, u32>,
-    /// Held while a container is replaced: one after the other, and no more once one of them, which
-    /// is named here, did not come up. A change that breaks what it touches breaks one.
+    /// Held while a container is replaced, so that services are replaced one after the other. Holds the name
+    /// of the first that failed: then no other is replaced, so a bad change breaks one service only.
     replacing: Mutex<Option<String>>,
 }
 
-/// Why a service did not come up.
+/// Why a service did not become ready.
 #[derive(Debug)]
 pub(super) enum Trouble {
+    /// The service itself failed.
     Failed(Error),
-    /// Another one did not, on which it depends.
-    Blocked {
-        by: String,
-    },
+    /// A service that it depends on failed.
+    Blocked { by: String },
 }
 
 impl From<Error> for Trouble {
@@ -55,7 +54,7 @@ impl From<Error> for Trouble {
 }
 
 impl Trouble {
-    /// In a line.
+    /// The reason, in one line.
     fn why(&self) -> String {
         match self {
             Self::Failed(e) => e.what.clone(),
@@ -64,7 +63,7 @@ impl Trouble {
     }
 }
 
-/// A replica on its way.
+/// A replica that is being brought up.
 pub(super) struct Replica {
     pub(super) step: Step,
     spec: Spec,
@@ -73,7 +72,7 @@ pub(super) struct Replica {
 }
 
 impl<'a> Apply<'a> {
-    /// `observed` is what there is of the project, `services` what is to be brought up.
+    /// `observed` are the project's containers, `services` those to bring up.
     pub(super) fn new(
         engine: &'a Engine,
         pipeline: &'a Pipeline,
@@ -103,13 +102,13 @@ impl Apply<'_> {
     /// Brings a service up as declared.
     ///
     /// # Errors
-    /// See [`Trouble`]; dependants have been told.
+    /// See [`Trouble`]; the board has the service's stage then.
     pub(super) async fn service(&self, service: &Service) -> Result<ServiceReport, Trouble> {
         let brought = Box::pin(self.bring_up(service)).await;
         self.conclude(service, brought).await
     }
 
-    /// Explains what failed, and tells dependants and listeners how a service fared.
+    /// Explains a failure, sets the service's stage on the board and sends its event.
     pub(super) async fn conclude(
         &self,
         service: &Service,
@@ -146,21 +145,21 @@ impl Apply<'_> {
     }
 
     async fn bring_up(&self, service: &Service) -> Result<ServiceReport, Trouble> {
-        self.doing(service, "looking for its image");
+        self.report(service, "looking for its image");
         let image = self.images.of(service).await?;
         let (replicas, surplus) = self.plan(service, &image);
         let replicas = self.create_ahead(service, &image, replicas).await?;
-        self.doing(service, &waiting_for(service));
+        self.report(service, &waiting_for(service));
         let ready = self.board.dependencies(service).await;
         ready.map_err(|by| Trouble::Blocked { by })?;
         let began = Instant::now();
-        let replicas = self.follow(service, replicas);
+        let replicas = self.restart_with_dependencies(service, replicas);
         for step in &surplus {
             self.remove_surplus(service, step).await?;
         }
         let brought = replicas.into_iter().map(|r| self.replica(service, r));
         let outcomes = try_join_all(brought).await?;
-        self.hand_over(service, &surplus).await;
+        self.await_rebalance(service, &surplus).await;
         Ok(ServiceReport {
             name: service.name.clone(),
             outcome: outcomes
@@ -172,13 +171,13 @@ impl Apply<'_> {
         })
     }
 
-    /// How many there are to be.
+    /// How many replicas the service should have.
     pub(super) fn replicas(&self, service: &Service) -> u32 {
         let scaled = self.scale.get(&service.name).copied();
         scaled.unwrap_or_else(|| platform::replicas(service, self.observed))
     }
 
-    /// What is to be done about each replica, and which are too many.
+    /// The step for each replica, and the steps that remove surplus replicas.
     pub(super) fn plan(&self, service: &Service, image: &Image) -> (Vec<Replica>, Vec<Step>) {
         let specs: Vec<Spec> = (1..=self.replicas(service))
             .map(|replica| Spec::new(self.pipeline, service, replica, image))
@@ -195,15 +194,15 @@ impl Apply<'_> {
         (replicas.collect(), surplus)
     }
 
-    /// Creates what does not exist yet while its dependencies still boot. What exists is replaced
-    /// only once they are ready: should they fail, it goes on as it was.
+    /// Creates missing containers while their dependencies still start. Existing containers are replaced
+    /// only once the dependencies are ready: if these fail, the old containers keep running.
     async fn create_ahead(
         &self,
         service: &Service,
         image: &Image,
         replicas: Vec<Replica>,
     ) -> Result<Vec<Replica>> {
-        self.doing(service, "looking for its networks and volumes");
+        self.report(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
             let made = self
                 .engine
@@ -220,7 +219,7 @@ impl Apply<'_> {
         engine.ensure_volumes(self.pipeline, service, image).await?;
         let create = replicas.into_iter().map(|mut replica| async move {
             if replica.step.action == Action::Create {
-                self.doing(service, "creating");
+                self.report(service, "creating");
                 replica.created = Some(engine.create(&replica.spec).await?);
             }
             Ok(replica)
@@ -228,9 +227,13 @@ impl Apply<'_> {
         try_join_all(create).await
     }
 
-    /// What runs as declared starts anew where a dependency says so and is not what it was.
-    fn follow(&self, service: &Service, mut replicas: Vec<Replica>) -> Vec<Replica> {
-        if let Some(cause) = plan::follows(service, |on| self.board.is_renewed(on)) {
+    /// Restarts unchanged replicas if a dependency with `restart: true` was recreated or restarted.
+    fn restart_with_dependencies(
+        &self,
+        service: &Service,
+        mut replicas: Vec<Replica>,
+    ) -> Vec<Replica> {
+        if let Some(cause) = plan::dependency_restart(service, |on| self.board.is_renewed(on)) {
             for replica in &mut replicas {
                 if replica.step.action == Action::Keep {
                     let cause = cause.clone();
@@ -246,7 +249,7 @@ impl Apply<'_> {
             return Ok(());
         };
         let name = spec::container_name(self.pipeline, service, step.replica);
-        self.doing(service, &format!("removing {name}, a replica too many"));
+        self.report(service, &format!("removing {name}, a replica too many"));
         self.engine.stop(id, &name).await?;
         self.engine.remove(id, &name, false).await?;
         self.send(Event::Note(format!("removed {name}, a replica too many")));
@@ -272,19 +275,19 @@ impl Apply<'_> {
                 return Box::pin(self.recreate(service, &existing, spec, &causes)).await;
             }
             Action::Start { cause } => {
-                self.doing(service, &format!("starting: {cause}"));
+                self.report(service, &format!("starting: {cause}"));
                 self.start(service, &existing, &name).await?;
                 (existing, Outcome::Started)
             }
             Action::Restart { cause } => {
-                self.doing(service, &format!("stopping: {cause}"));
+                self.report(service, &format!("stopping: {cause}"));
                 self.engine.stop(&existing, &name).await?;
-                self.doing(service, &format!("starting: {cause}"));
+                self.report(service, &format!("starting: {cause}"));
                 self.start(service, &existing, &name).await?;
                 (existing, Outcome::Started)
             }
             Action::Unpause => {
-                self.doing(service, "unpausing");
+                self.report(service, "unpausing");
                 self.engine.unpause(&existing, &name).await?;
                 (existing, Outcome::Started)
             }
@@ -292,7 +295,7 @@ impl Apply<'_> {
         Ok(self.see_through(service, &id, &name, outcome).await?)
     }
 
-    /// Replaces a container, when it is its turn.
+    /// Replaces a container; waits until no other container is being replaced.
     async fn recreate(
         &self,
         service: &Service,
@@ -300,12 +303,12 @@ impl Apply<'_> {
         spec: Spec,
         causes: &[String],
     ) -> Result<Outcome, Trouble> {
-        self.doing(service, "waiting until others are recreated");
+        self.report(service, "waiting until others are recreated");
         let mut failed = self.replacing.lock().await;
         if let Some(by) = failed.clone() {
             return Err(Trouble::Blocked { by });
         }
-        self.doing(service, &format!("recreating: {}", in_short(causes)));
+        self.report(service, &format!("recreating: {}", in_short(causes)));
         let name = spec.name.clone();
         let recreated = async {
             let id = self.engine.replace(existing, spec).await?;
@@ -320,7 +323,7 @@ impl Apply<'_> {
         Ok(recreated?)
     }
 
-    /// Waits until what runs is ready, or, a one-shot, is through.
+    /// Waits until a running service is ready, or a one-shot has completed.
     async fn see_through(
         &self,
         service: &Service,
@@ -329,7 +332,7 @@ impl Apply<'_> {
         outcome: Outcome,
     ) -> Result<Outcome> {
         if outcome != Outcome::Kept {
-            self.board.renew(&service.name);
+            self.board.set_renewed(&service.name);
         }
         self.board.set(&service.name, Stage::Started);
         if service.is_one_shot(self.pipeline) {
@@ -341,11 +344,11 @@ impl Apply<'_> {
 
     /// Starts a container.
     pub(super) async fn start(&self, service: &Service, id: &str, name: &str) -> Result<()> {
-        self.doing(service, "starting");
+        self.report(service, "starting");
         self.engine.start(id, name).await
     }
 
-    /// Waits until a started container is ready; `fresh`: this very command has just started it.
+    /// Waits until a started container is ready; `fresh`: this command started it.
     pub(super) async fn ready(&self, service: &Service, id: &str, fresh: bool) -> Result<()> {
         let waited = async {
             let container = self.engine.inspect(id).await?.ok_or(NotReady::Gone)?;
@@ -354,7 +357,7 @@ impl Apply<'_> {
                 service,
                 container: &container,
                 fresh,
-                doing: &|what| self.doing(service, what),
+                report: &|what| self.report(service, what),
             };
             Box::pin(self.engine.until_ready(&waiting)).await
         };
@@ -364,19 +367,19 @@ impl Apply<'_> {
         }
     }
 
-    pub(super) fn doing(&self, service: &Service, what: &str) {
+    pub(super) fn report(&self, service: &Service, what: &str) {
         self.board.note(&service.name, what);
         let (part, what) = (service.name.clone(), what.to_owned());
         self.send(Event::Doing { part, what });
     }
 
     pub(super) fn send(&self, event: Event) {
-        // Nobody listening is no reason to stop.
+        // A closed event channel does not stop the work.
         drop(self.events.send(event));
     }
 }
 
-/// The first cause, and how many more there are.
+/// The first cause, and the number of the others.
 fn in_short(causes: &[String]) -> String {
     match causes {
         [] => String::new(),
@@ -397,7 +400,7 @@ fn waiting_for(service: &Service) -> String {
     }
 }
 
-/// Of several replicas' outcomes the service is said to have the heaviest.
+/// A service's outcome is the heaviest of its replicas' outcomes.
 fn weight(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Kept => 0,

@@ -1,5 +1,4 @@
-//! How far each service has come, for those that wait for it, and for the one who must say what
-//! was left as it was.
+//! The stage of each service, for its dependants and for the error message of an `up` that ends early.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 use declaration::{Condition, Service};
 
-/// How far a service has come.
+/// The stage of a service during `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Waiting,
@@ -18,16 +17,16 @@ pub(super) enum Stage {
     Started,
     /// It is ready; a one-shot has completed.
     Ready,
-    /// It will not come up, for its own or for another's reasons.
+    /// It will not become ready, because it or one of its dependencies failed.
     Failed,
 }
 
 /// The services of one `up`.
 pub(super) struct Board<'a> {
     stages: HashMap<&'a str, watch::Sender<Stage>>,
-    /// What is being done about each, in a few words.
-    doing: Mutex<HashMap<String, String>>,
-    /// Those whose containers are not the same processes as before.
+    /// The current activity of each service, as shown to the user.
+    activities: Mutex<HashMap<String, String>>,
+    /// Services whose containers were started by this command.
     renewed: Mutex<HashSet<String>>,
 }
 
@@ -36,7 +35,7 @@ impl<'a> Board<'a> {
         let stage = |s: &&'a Service| (s.name.as_str(), watch::Sender::new(Stage::Waiting));
         Self {
             stages: services.iter().map(stage).collect(),
-            doing: Mutex::default(),
+            activities: Mutex::default(),
             renewed: Mutex::default(),
         }
     }
@@ -51,8 +50,8 @@ impl<'a> Board<'a> {
         self.stages.get(service).map(|sender| *sender.borrow())
     }
 
-    /// To be told before its dependants go on.
-    pub(super) fn renew(&self, service: &str) {
+    /// Has to be called before the service's stage changes, which lets its dependants go on.
+    pub(super) fn set_renewed(&self, service: &str) {
         if let Ok(mut renewed) = self.renewed.lock() {
             renewed.insert(service.to_owned());
         }
@@ -64,23 +63,23 @@ impl<'a> Board<'a> {
     }
 
     pub(super) fn note(&self, service: &str, what: &str) {
-        if let Ok(mut doing) = self.doing.lock() {
-            doing.insert(service.to_owned(), what.to_owned());
+        if let Ok(mut activities) = self.activities.lock() {
+            activities.insert(service.to_owned(), what.to_owned());
         }
     }
 
-    pub(super) fn doing(&self, service: &str) -> String {
-        let doing = self.doing.lock().ok();
-        doing
+    pub(super) fn activity(&self, service: &str) -> String {
+        let activities = self.activities.lock().ok();
+        activities
             .and_then(|d| d.get(service).cloned())
             .unwrap_or_default()
     }
 
-    /// Waits until all that a service depends on is as it needs it. What is not on the board is
-    /// not waited for.
+    /// Waits until all dependencies of a service meet its conditions. Services that are not on the board
+    /// are skipped.
     ///
     /// # Errors
-    /// The name of a dependency that will not come up, and is required.
+    /// The name of a required dependency that failed.
     pub(super) async fn dependencies(&self, service: &Service) -> Result<(), String> {
         for dependency in &service.depends_on {
             let Some(sender) = self.stages.get(dependency.service.as_str()) else {
@@ -91,7 +90,7 @@ impl<'a> Board<'a> {
                 (_, Stage::Waiting | Stage::Started) => false,
             };
             let mut stage = sender.subscribe();
-            // The sender lives as long as this board.
+            // Never closed: the board owns the sender.
             let reached = stage.wait_for(enough).await.map(|stage| *stage);
             if dependency.required && !reached.is_ok_and(|stage| stage != Stage::Failed) {
                 return Err(dependency.service.clone());
@@ -120,8 +119,8 @@ mod tests {
         assert_eq!(waiting.await, Ok(()));
         board.set("db", Stage::Failed);
         assert_eq!(board.dependencies(&worker).await, Err("db".to_owned()));
-        let mut patient = depending("worker", &["db"]);
-        patient.depends_on[0].required = false;
-        assert_eq!(board.dependencies(&patient).await, Ok(()));
+        let mut optional = depending("worker", &["db"]);
+        optional.depends_on[0].required = false;
+        assert_eq!(board.dependencies(&optional).await, Ok(()));
     }
 }

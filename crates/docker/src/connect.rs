@@ -12,26 +12,26 @@ use platform::Answers;
 
 /// The oldest engine API that Caravan speaks: Docker 20.10.
 pub const OLDEST_API: (usize, usize) = (1, 41);
-/// What an ordinary call may take.
+/// The timeout of an ordinary call.
 pub(super) const CALL: Duration = Duration::from_secs(30);
-/// How an engine's address begins.
+/// The supported schemes of an engine's address.
 const SCHEMES: [&str; 3] = ["unix://", "tcp://", "http://"];
-/// Where Docker listens unless told otherwise.
+/// Docker's default socket.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// A Docker engine that answered. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) docker: Docker,
-    /// What services are asked from here.
+    /// Answers questions about services that are reachable from this process.
     pub(super) answers: Arc<dyn Answers>,
-    /// As bollard negotiated it.
+    /// The API version (major, minor) that bollard negotiated.
     pub api: (usize, usize),
-    /// Where it is.
+    /// Its address, `unix://…` or `tcp://…`.
     pub host: String,
-    /// Where it is connected to: the same, unless this process runs inside (`network_container`).
+    /// The address that is connected to. Differs from `host` only inside a network container.
     pub(super) endpoint: String,
-    /// Whether the engine runs on this machine, as far as its address tells.
+    /// Whether the engine runs on this machine: its address is a Unix socket.
     pub local: bool,
 }
 
@@ -45,26 +45,29 @@ impl Engine {
         Self::connect_through(host, host, answers).await
     }
 
-    /// As [`Self::connect`], however old it is.
-    pub async fn greet(host: Option<&str>, answers: Arc<dyn Answers>) -> Result<Self> {
+    /// As [`Self::connect`], without the check of the API version.
+    pub async fn connect_any_version(
+        host: Option<&str>,
+        answers: Arc<dyn Answers>,
+    ) -> Result<Self> {
         let host = host.unwrap_or(DEFAULT_HOST);
-        Self::greet_through(host, host, answers).await
+        Self::open_endpoint(host, host, answers).await
     }
 
-    /// As [`Self::connect`], to the engine at `host`, which is reached at `endpoint`.
+    /// As [`Self::connect`], to the engine at `host`, which this process reaches at `endpoint`.
     pub async fn connect_through(
         host: &str,
         endpoint: &str,
         answers: Arc<dyn Answers>,
     ) -> Result<Self> {
-        let engine = Self::greet_through(host, endpoint, answers).await?;
+        let engine = Self::open_endpoint(host, endpoint, answers).await?;
         if engine.api < OLDEST_API {
             return Err(too_old(host, engine.api));
         }
         Ok(engine)
     }
 
-    async fn greet_through(host: &str, endpoint: &str, answers: Arc<dyn Answers>) -> Result<Self> {
+    async fn open_endpoint(host: &str, endpoint: &str, answers: Arc<dyn Answers>) -> Result<Self> {
         if !SCHEMES.iter().any(|scheme| host.starts_with(scheme)) {
             return Err(unsupported(host));
         }
@@ -86,10 +89,10 @@ impl Engine {
         })
     }
 
-    /// Bounds an ordinary call and says what it was for when it fails.
+    /// Runs an ordinary call with a timeout; `what` names it in errors.
     ///
     /// # Errors
-    /// The engine's own words.
+    /// The engine's message.
     pub(super) async fn call<T>(
         &self,
         what: &str,
@@ -98,7 +101,7 @@ impl Engine {
         self.call_within(CALL, what, call).await
     }
 
-    /// As [`Self::call`], for calls that take their time.
+    /// As [`Self::call`], with another timeout.
     pub(super) async fn call_within<T>(
         &self,
         limit: Duration,
@@ -115,7 +118,7 @@ impl Engine {
         }
     }
 
-    /// A call that failed: the engine refused it, or is gone.
+    /// The error of a failed call: the engine refused it, or does not respond any more.
     pub(super) fn refused(&self, what: &str, e: &DockerError) -> Error {
         match is_answer(e) {
             true => failed(what, e),
@@ -123,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// The engine answered before and does not any more.
+    /// The error of an engine that stopped responding.
     pub(super) fn lost(&self, what: &str, reason: &str) -> Error {
         let what = format!("Docker could not {what}: {reason}");
         Error::new(
@@ -135,8 +138,8 @@ impl Engine {
     }
 }
 
-/// A client for `host`. Each call is bounded by its caller, so the client's own limit is only a
-/// ceiling for those that take longest (an image build's first answer).
+/// A client for `host`. Each call has a timeout of its own; the client's timeout only has to exceed the
+/// longest of them (an image build's first response).
 fn open(host: &str) -> Result<Docker, DockerError> {
     const CEILING: Duration = Duration::from_secs(600);
     if let Some(path) = host.strip_prefix("unix://") {
@@ -162,7 +165,7 @@ pub(super) fn timed_out(what: &str, limit: Duration) -> Error {
     ))
 }
 
-/// Whether the engine said so itself.
+/// Whether the error is the engine's response.
 fn is_answer(e: &DockerError) -> bool {
     matches!(
         e,
@@ -178,7 +181,7 @@ pub(super) fn status(e: &DockerError) -> Option<u16> {
     }
 }
 
-/// The engine's own words, else the innermost cause.
+/// The engine's message, else the innermost cause.
 pub(super) fn reason(e: &DockerError) -> String {
     if let DockerError::DockerResponseServerError { message: said, .. }
     | DockerError::DockerStreamError { error: said } = e
@@ -206,7 +209,7 @@ fn unreachable(host: &str, e: &DockerError) -> Error {
     }
 }
 
-/// Whose members may use the socket.
+/// Adds the group whose members may use the socket.
 fn no_permission(error: Error, host: &str) -> Error {
     let group = host.strip_prefix("unix://").and_then(group_of);
     let group = group.filter(|name| name != "root");
@@ -222,7 +225,7 @@ fn no_permission(error: Error, host: &str) -> Error {
     ))
 }
 
-/// The name of a file's group, by group(5).
+/// The name of a file's group, from /etc/group (group(5)).
 fn group_of(path: &str) -> Option<String> {
     let id = fs::metadata(path).ok()?.gid().to_string();
     let groups = fs::read_to_string("/etc/group").ok()?;
@@ -233,7 +236,7 @@ fn group_of(path: &str) -> Option<String> {
     })
 }
 
-/// An address that Caravan cannot talk to.
+/// The error for an address with an unsupported scheme.
 fn unsupported(host: &str) -> Error {
     let error = Error::new(Kind::Usage, format!("Docker cannot be talked to at {host}"));
     error
@@ -241,7 +244,7 @@ fn unsupported(host: &str) -> Error {
         .hint(tunnel(host))
 }
 
-/// A way to an engine that is reached by TLS or SSH.
+/// The command for a tunnel to an engine that requires TLS or SSH.
 fn tunnel(host: &str) -> String {
     let remote = host.split_once("://").map_or(host, |(_, rest)| rest);
     let remote = remote.rsplit_once(':').map_or(remote, |(name, _)| name);
@@ -252,7 +255,7 @@ fn tunnel(host: &str) -> String {
     )
 }
 
-/// What shows whether an engine listens there, or makes one.
+/// The command that shows whether an engine listens there, or that starts one.
 fn how_to_reach(host: &str) -> String {
     match host == DEFAULT_HOST {
         true => how_to_start().to_owned(),
@@ -260,7 +263,7 @@ fn how_to_reach(host: &str) -> String {
     }
 }
 
-/// How a Docker daemon is started on this machine.
+/// The command that installs or starts a Docker daemon on this machine.
 fn how_to_start() -> &'static str {
     let installed = [
         "/usr/bin/dockerd",
@@ -276,7 +279,7 @@ fn how_to_start() -> &'static str {
     }
 }
 
-/// The I/O error at the bottom, if that is what it was.
+/// The kind of the I/O error in the chain of causes, if there is one.
 fn io_kind(e: &DockerError) -> Option<io::ErrorKind> {
     if let DockerError::SocketNotFoundError(_) = e {
         return Some(io::ErrorKind::NotFound);
@@ -312,9 +315,9 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Unasked;
+    struct NoAnswers;
 
-    impl Answers for Unasked {
+    impl Answers for NoAnswers {
         fn answer<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Answer> {
             unreachable!("no engine is reached")
         }
@@ -323,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn no_engine_is_unreachable_and_says_what_to_do() {
         let missing = "unix:///nowhere/docker.sock";
-        let error = Engine::connect(Some(missing), Arc::new(Unasked))
+        let error = Engine::connect(Some(missing), Arc::new(NoAnswers))
             .await
             .expect_err("no engine");
         assert_eq!(error.kind, Kind::Unreachable);
@@ -333,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn ssh_and_tls_are_left_to_a_tunnel() {
-        let ssh = Engine::connect(Some("ssh://me@shop.example:22"), Arc::new(Unasked)).await;
+        let ssh = Engine::connect(Some("ssh://me@shop.example:22"), Arc::new(NoAnswers)).await;
         let ssh = ssh.expect_err("not spoken");
         assert_eq!(ssh.kind, Kind::Usage);
         let tls = DockerError::DockerResponseServerError {
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_tells_whose_it_is() {
+    fn the_group_of_a_socket_is_found() {
         assert_eq!(group_of("/").as_deref(), Some("root"));
         assert_eq!(group_of("/nowhere"), None);
     }

@@ -1,4 +1,4 @@
-//! What is done to single containers: create, start, stop, remove, unpause.
+//! Operations on single containers: create, start, stop, remove, unpause.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// Many containers created and started at once keep an engine busy.
+/// Timeout of a creation or start: an engine is slow when many run at once.
 const WORK: Duration = Duration::from_secs(120);
-/// A stop may take a container's whole grace period; this is for daemons that hang.
+/// Timeout of a stop, above any usual grace period: for daemons that hang.
 const STOP: Duration = Duration::from_secs(300);
-/// A container may be created on several networks from this API on.
+/// The oldest API that creates a container on several networks.
 const SEVERAL_NETWORKS: (usize, usize) = (1, 44);
 
 impl Engine {
@@ -69,7 +69,7 @@ impl Engine {
         self.call(&format!("unpause {name}"), unpause).await
     }
 
-    /// Stops a container, killed only after its grace period. One that is gone is stopped.
+    /// Stops a container; Docker kills it after its grace period. A missing container counts as stopped.
     pub(super) async fn stop(&self, id: &str, name: &str) -> Result<()> {
         let stop = async {
             match self
@@ -84,8 +84,8 @@ impl Engine {
         self.call_within(STOP, &format!("stop {name}"), stop).await
     }
 
-    /// Removes a stopped container, with its anonymous volumes if so told. One that is gone, or
-    /// about to be, is removed.
+    /// Removes a stopped container, and its anonymous volumes if `volumes`. A container that is missing, or
+    /// being removed, counts as removed.
     pub(super) async fn remove(&self, id: &str, name: &str, volumes: bool) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new().v(volumes).build();
         let remove = async {
@@ -98,7 +98,7 @@ impl Engine {
             .await
     }
 
-    /// Replaces a container by one as declared; volumes that only it knows move on to the new one.
+    /// Replaces a container by one as declared. The new one mounts the old one's anonymous volumes too.
     pub(super) async fn replace(&self, old: &str, mut spec: Spec) -> Result<String> {
         if let Some(raw) = self.inspect_raw(old).await? {
             spec.carry_over(volumes(&raw));

@@ -1,5 +1,5 @@
-//! What a project's own containers say before anything is asked of it: where they publish their
-//! ports, and where the project was brought up from.
+//! Reads from a project's containers where they publish their ports, and which files and state directory the
+//! project was brought up from.
 
 use std::{
     collections::BTreeSet,
@@ -20,18 +20,23 @@ use platform::labels;
 /// A project as it is deployed.
 #[derive(Debug, Clone, Default)]
 pub struct Deployment {
+    /// The ports that its containers publish, and those that others occupy.
     pub ports: DeployedPorts,
-    /// Of the container that was made last; where there is none, of a volume.
+    /// Files and state directory, from the labels of the newest container, else of the newest volume.
     pub recorded: Option<Recorded>,
 }
 
 impl Engine {
-    /// What is deployed of a project. `asked` are the host ports that are about to be asked: of those
-    /// a process may have one that no container has.
+    /// A project's deployment. `queried_ports` are the host ports that the caller is about to connect to: a
+    /// process outside Docker may listen on one of them.
     ///
     /// # Errors
-    /// Docker does not answer.
-    pub async fn deployment(&self, project: &str, asked: &BTreeSet<u16>) -> Result<Deployment> {
+    /// Docker does not respond.
+    pub async fn deployment(
+        &self,
+        project: &str,
+        queried_ports: &BTreeSet<u16>,
+    ) -> Result<Deployment> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let list = self.docker.list_containers(Some(options));
         let all = self.call("list containers", list).await?;
@@ -49,12 +54,12 @@ impl Engine {
             deployment.recorded = self.recorded_by_volumes(project).await?;
         }
         if self.local {
-            add_processes(&mut deployment.ports, asked);
+            add_processes(&mut deployment.ports, queried_ports);
         }
         Ok(deployment)
     }
 
-    /// Whether a container is the project's; those of `docker compose run` are not meant.
+    /// Whether a container belongs to the project, except those of `docker compose run`.
     async fn is_of(&self, container: &ContainerSummary, project: &str) -> Result<bool> {
         let owner = labels::project(|name| label(container, name));
         if owner.is_none_or(|owner| owner != project)
@@ -86,7 +91,7 @@ impl Engine {
     }
 }
 
-/// Adds a container's TCP ports. Its own of one that does not run are nobody's.
+/// Adds a container's TCP ports, except those of the project's containers that do not run.
 fn add(ports: &mut DeployedPorts, container: &ContainerSummary, own: bool) {
     let runs = matches!(
         container.state,
@@ -110,8 +115,8 @@ fn add(ports: &mut DeployedPorts, container: &ContainerSummary, own: bool) {
     }
 }
 
-/// Adds the ports that are bound here and that no container publishes.
-fn add_processes(ports: &mut DeployedPorts, asked: &BTreeSet<u16>) {
+/// Adds the ports of this machine that are in use and that no container publishes.
+fn add_processes(ports: &mut DeployedPorts, queried_ports: &BTreeSet<u16>) {
     let known = |port: &u16| {
         ports.others.contains(port) || ports.own.iter().any(|own| own.host_port == *port)
     };
@@ -119,7 +124,7 @@ fn add_processes(ports: &mut DeployedPorts, asked: &BTreeSet<u16>) {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, *port));
         bound.is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse)
     };
-    let unknown = asked.iter().copied().filter(|port| !known(port));
+    let unknown = queried_ports.iter().copied().filter(|port| !known(port));
     let bound: Vec<u16> = unknown.filter(is_bound).collect();
     ports.others.extend(bound);
 }
@@ -128,8 +133,8 @@ fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a String> 
     container.labels.as_ref()?.get(name)
 }
 
-/// Where labels say that a project comes from. Those of Docker Compose have the project's directory
-/// for it; an older Caravan's of the shipped pipeline do not say.
+/// Reads a project's files and state directory from labels. Docker Compose's labels have the project's directory
+/// instead; labels of an older Caravan's shipped pipeline have none.
 fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> {
     let files = label(labels::CONFIG_FILES)?;
     let origin = match files.as_str() {
@@ -141,7 +146,7 @@ fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> 
         Origin::Embedded => None,
         Origin::Files(_) => label(labels::WORKING_DIR),
     })?;
-    // Compose takes several files; Caravan one.
+    // Compose accepts several env files, Caravan one.
     let env_file = label(labels::ENV_FILE)
         .or_else(|| label(labels::COMPOSE_ENV_FILE).filter(|files| !files.contains(',')));
     let env_file = env_file.filter(|file| Path::new(file).is_absolute());
@@ -159,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_compose_started_comes_from_the_directory_of_its_project() {
+    fn a_compose_projects_state_directory_is_its_working_directory() {
         let labels = HashMap::from(
             [
                 (labels::CONFIG_FILES, "/srv/a.yaml,/srv/b.yaml"),
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_caravan_did_not_say_where_the_shipped_pipelines_state_is() {
+    fn labels_of_an_older_caravan_have_no_state_directory() {
         let files = labels::EMBEDDED.to_owned();
         let label = |name: &str| (name == labels::CONFIG_FILES).then_some(&files);
         assert_eq!(recorded(label), None);

@@ -1,5 +1,5 @@
-//! `down`: containers stopped before what they depend on, then removed, with the project's
-//! networks and, only when asked, its volumes. Only what carries the project's label is touched.
+//! `down`: stops containers before their dependencies, then removes them and the project's networks, and with
+//! `--volumes` its volumes. Only objects with the project's label are touched.
 
 use std::time::Instant;
 
@@ -14,11 +14,10 @@ use diagnostics::{Error, Result};
 use platform::{Container, Event, Events, Outcome, State, labels};
 
 impl Engine {
-    /// Takes a project down, in the order that the labels of its containers tell: it needs no
-    /// declaration.
+    /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
     ///
     /// # Errors
-    /// Docker refuses; what was removed until then is gone.
+    /// Docker refuses. What was removed before stays removed.
     pub async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
@@ -38,7 +37,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops and removes containers, each before what it depends on.
+    /// Stops and removes containers, each before its dependencies.
     pub(super) async fn take_all_down(
         &self,
         containers: &[&Container],
@@ -52,7 +51,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops a container when it is its turn. Its removal holds nobody up but the networks.
+    /// Stops a container once its dependants have stopped, then removes it. Only the networks wait for the
+    /// removal.
     async fn take_down(
         &self,
         c: &Container,
@@ -93,7 +93,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Names the containers that hold a network: those of `docker compose run`, or of somebody else.
+    /// Names the containers that still use a network: those of `docker compose run`, or of others.
     async fn name_users(&self, network: &str, error: Error) -> Error {
         let inspect = self
             .docker
@@ -118,7 +118,7 @@ impl Engine {
         }
         names.sort();
         let error = error.because(format!("in use by {}", names.join(", ")));
-        // Those of `docker compose run` are the project's; others are for their owner to stop.
+        // Containers of `docker compose run` belong to the project; others are for their owner to stop.
         if own {
             return error.hint(format!("docker stop {}", names.join(" ")));
         }
@@ -149,7 +149,7 @@ impl Engine {
 
 fn removed(events: &Events, part: String, began: Instant) {
     let (outcome, took) = (Outcome::Removed, began.elapsed());
-    // Nobody listening is no reason to stop.
+    // A closed event channel does not stop the work.
     drop(events.send(Event::Done {
         part,
         outcome,

@@ -1,4 +1,4 @@
-//! What is there and is not as declared, for those who only look: the plan's own comparison.
+//! Containers that differ from the declaration, for commands that only read. Compares as the plan does.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ use diagnostics::Result;
 use platform::{Container, Drifted};
 
 impl Engine {
-    /// Of each service that has containers, those that drifted; the error is of that service's image
-    /// alone. Nothing is fetched or made, and Docker is asked for each image once.
+    /// For each service with containers, those that drifted. An error concerns that service's image only.
+    /// Nothing is pulled or built, and each image is inspected once.
     ///
-    /// Of a declared build it is the image of its name that counts: whether its sources were edited
-    /// since is for `up` to see, where they are.
+    /// For a declared build, the image with its name counts. Only `up` compares the build context, because
+    /// only `up` needs the sources.
     pub async fn drifted(
         &self,
         pipeline: &Pipeline,
         observed: &[Container],
     ) -> BTreeMap<String, Result<Vec<Drifted>>> {
-        // Looking has no events.
+        // Reading sends no events.
         let (events, _unheard) = mpsc::unbounded_channel();
         let images = Images::new(self, pipeline, observed, &events);
         let mut of_one_image: Vec<Vec<&Service>> = Vec::new();
@@ -38,7 +38,7 @@ impl Engine {
                 None => of_one_image.push(vec![service]),
             }
         }
-        let looked = of_one_image.iter().map(|services| async {
+        let compared = of_one_image.iter().map(|services| async {
             let image = match services.first() {
                 Some(service) if service.build.is_some() => self.local_image(&service.image).await,
                 Some(service) => images.present(service).await,
@@ -51,11 +51,12 @@ impl Engine {
             };
             services.iter().map(compare).collect::<Vec<_>>()
         });
-        join_all(looked).await.into_iter().flatten().collect()
+        join_all(compared).await.into_iter().flatten().collect()
     }
 }
 
-/// Whether two services run from one image. What a template stands for goes by the service's volumes.
+/// Whether two services run from one image. A template's image depends on the service's volumes, so it is
+/// never shared.
 fn share(one: &Service, other: &Service) -> bool {
     let how = |s: &Service| (s.build.is_some(), s.image_from);
     let template = matches!(one.image_from, ImageFrom::Template(_));
@@ -85,7 +86,8 @@ fn of_service(
     own.filter_map(compare).collect()
 }
 
-/// What Caravan makes itself has another name when it is another; all else was here once.
+/// The drift of a container whose image is missing. An image that Caravan makes is found by its content, so
+/// that a missing one means a change; any other image was removed.
 fn without_image(service: &Service) -> String {
     let fetched = service.build.is_some() || service.image_from == ImageFrom::Registry;
     match fetched {

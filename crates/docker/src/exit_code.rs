@@ -1,6 +1,6 @@
 //! What an exit code means, by the conventions of shells, Docker and Unix.
 
-/// In a few words; None where a code is the program's own affair.
+/// The meaning in a few words; None: the code has none by convention.
 pub(super) fn meaning(code: i64) -> Option<&'static str> {
     match code {
         126 => Some("its command cannot be executed"),

@@ -1,5 +1,5 @@
-//! Errors of services that would not come up: what is known of the container, its own last words,
-//! and the next command.
+//! Errors of services that did not become ready: the container's state, its last log lines and the next
+//! command.
 
 use crate::{
     apply::Apply,
@@ -20,10 +20,10 @@ const LAST_PROBES: usize = 3;
 const PROBE_LINES: usize = 3;
 
 impl Apply<'_> {
-    /// Why a service is not going to be ready. `fresh`: this very command has just started it.
+    /// The error of a service that will not become ready. `fresh`: this command started it.
     pub(super) async fn explain(&self, service: &Service, why: NotReady, fresh: bool) -> Error {
         let name = &service.name;
-        // What ran before may only need another start; of what has just had one, the log tells more.
+        // A container that ran before may only need a restart; for one that was just started, show the log.
         let next = match &why {
             NotReady::Unhealthy(_) if !fresh => format!("restart {name}"),
             NotReady::Ended(_) if !fresh => format!("up {name}"),
@@ -53,7 +53,7 @@ impl Apply<'_> {
             );
         }
         let error = self.engine.evidence(error, &container).await;
-        let says = |told: fn(&str) -> bool| error.evidence.iter().any(|line| told(line));
+        let says = |is: fn(&str) -> bool| error.evidence.iter().any(|line| is(line));
         if says(is_disk_full) {
             return match self.bounded_volume(service) {
                 Some((volume, size)) => {
@@ -78,7 +78,7 @@ impl Apply<'_> {
         error.hint(next)
     }
 
-    /// A volume keeps the password that it was made with.
+    /// The error for a rejected password: a data volume keeps the password that it was created with.
     fn password_refused(&self, service: &Service, container: &Container, why: String) -> Error {
         let name = &service.name;
         let what = format!("{name} refuses the password that is declared for it");
@@ -100,7 +100,7 @@ impl Apply<'_> {
         ))
     }
 
-    /// Why Docker would not make or start what a service needs.
+    /// Explains why Docker refused to create or start what a service needs.
     pub(super) async fn explain_refusal(&self, service: &Service, error: Error) -> Error {
         if error.kind == Kind::Unreachable || error.hint.is_some() {
             return error;
@@ -189,7 +189,7 @@ impl Apply<'_> {
             ))
     }
 
-    /// A volume of the service's that is declared with a size of its own.
+    /// The service's volume with a declared size, and that size.
     fn bounded_volume(&self, service: &Service) -> Option<(&Volume, &str)> {
         let mounted = |volume: &&Volume| {
             let is = |m: &Mount| m.source == MountSource::Volume(volume.key.clone());
@@ -203,7 +203,7 @@ impl Apply<'_> {
         })
     }
 
-    /// Where the declaration names a driver, and the command that goes on from there.
+    /// The hint that says where the declaration has a driver, and the next command.
     fn correct_driver(&self, service: &Service, driver: &str) -> String {
         let at = self.pipeline.drivers.get(driver);
         let (Some(at), Origin::Files(files)) = (at, &self.pipeline.origin) else {
@@ -228,7 +228,7 @@ impl Apply<'_> {
             .hint(self.invocation.docker("system df"))
     }
 
-    /// What is to be changed in the declaration, and the command that goes on from there.
+    /// The hint that says what to change in the declaration, and the next command.
     fn correct(&self, service: &Service, change: &str) -> String {
         let up = self.invocation.command(&format!("up {}", service.name));
         match &self.pipeline.origin {
@@ -244,7 +244,7 @@ impl Apply<'_> {
 const FOREIGN_FORMAT: &str =
     "what it runs is for another kind of machine, or a script that does not begin with #!";
 
-/// How a container ended, as the first thing to be told.
+/// How a container ended, for the first line of the error.
 fn ended(container: &Container) -> String {
     match container.exit_code {
         Some(_) if container.oom_killed => "ran out of memory".to_owned(),
@@ -254,9 +254,11 @@ fn ended(container: &Container) -> String {
 }
 
 impl Engine {
-    /// Adds what is known of a container, and its last words.
+    /// Adds a container's state and its last log lines.
     pub(super) async fn evidence(&self, error: Error, container: &Container) -> Error {
-        let error = facts(container).into_iter().fold(error, Error::because);
+        let error = state_lines(container)
+            .into_iter()
+            .fold(error, Error::because);
         let lines = self.last_lines(container, LAST_LINES).await;
         if lines.is_empty() {
             return error.because("it wrote nothing");
@@ -273,7 +275,7 @@ impl Engine {
 }
 
 /// State, exit code, memory, restarts, Docker's own error, the last health probes.
-fn facts(container: &Container) -> Vec<String> {
+fn state_lines(container: &Container) -> Vec<String> {
     let mut state = format!("{}: {}", container.name, container.state.name());
     if let Some(code) = container.exit_code {
         state.push_str(&format!(", exit code {code}"));
@@ -287,13 +289,13 @@ fn facts(container: &Container) -> Vec<String> {
         1 => state.push_str(", restarted once"),
         n => state.push_str(&format!(", restarted {n} times")),
     }
-    let mut facts = vec![state];
-    facts.extend(container.error.clone());
-    facts.extend(container.health.as_ref().map(probes).into_iter().flatten());
-    facts
+    let mut lines = vec![state];
+    lines.extend(container.error.clone());
+    lines.extend(container.health.as_ref().map(probes).into_iter().flatten());
+    lines
 }
 
-/// Docker now and then misses that the kernel killed a container for want of memory.
+/// The memory limit, if the container was killed at it: Docker sometimes does not report an OOM kill.
 fn memory(container: &Container) -> String {
     let limit = container.memory_limit.map(mebibytes);
     match (container.oom_killed, container.exit_code, limit) {
@@ -304,7 +306,7 @@ fn memory(container: &Container) -> String {
     }
 }
 
-/// The word of the health check, then what its last probes said, each thing once.
+/// The health status, then the output of its last probes, without repetitions.
 fn probes(health: &Health) -> Vec<String> {
     let mut lines = vec![match health.failing_streak {
         0 => format!("health: {}", health.status),
@@ -334,7 +336,7 @@ mod tests {
     use platform::{State, testing::container};
 
     #[test]
-    fn the_facts_tell_how_a_container_ended() {
+    fn the_state_lines_say_how_a_container_ended() {
         let mut container = container("db", 1);
         container.state = State::Exited;
         container.exit_code = Some(137);
@@ -347,7 +349,7 @@ mod tests {
             outputs: ["first", "refused", "refused"].map(str::to_owned).to_vec(),
         });
         assert_eq!(
-            facts(&container),
+            state_lines(&container),
             [
                 "shop-db: exited, exit code 137 (SIGKILL: it was killed), out of memory at its \
                  limit of 16 MiB, restarted 2 times",

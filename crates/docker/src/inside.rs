@@ -1,5 +1,5 @@
-//! A look from inside: a short-lived container of Caravan's own image, on a network of its own,
-//! says what only a container sees (`jobs::doctor`). Nothing of it stays.
+//! A temporary container of Caravan's own image, on a network of its own, reports what only a container can
+//! see (`run doctor`). Container and network are removed afterwards.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,16 +24,16 @@ use diagnostics::{Error, Kind, Result};
 use platform::{Container, labels};
 use platform::{Inside, LogOptions};
 
-/// From the network's creation to what was seen; a second is the rule.
+/// Timeout from the network's creation to the report; usually it takes a second.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The name that is to be resolved: known to Docker's DNS alone, not to the container's hosts file.
+/// The name that the container resolves: only Docker's DNS knows it, the hosts file does not.
 const ALIAS: &str = "caravan-doctor.internal";
 
 impl Engine {
-    /// Looks around inside a container.
+    /// Runs the temporary container and returns its report.
     ///
     /// # Errors
-    /// It cannot be made, does not end in time, or says nothing; also when cancelled.
+    /// The container cannot be created, does not end in time or reports nothing; or `cancel` was triggered.
     pub async fn look_inside(
         &self,
         pipeline: &Pipeline,
@@ -43,14 +43,14 @@ impl Engine {
         let (image, _) = self.pack(&repository).await?;
         let mut name = format!("caravan-doctor-{}", Uuid::new_v4().simple());
         name.truncate("caravan-doctor-".len() + 8);
-        let looked = tokio::select! {
-            looked = tokio::time::timeout(LIMIT, self.look(&image, &name)) => {
-                looked.unwrap_or_else(|_| Err(too_late()))
+        let result = tokio::select! {
+            result = tokio::time::timeout(LIMIT, self.look(&image, &name)) => {
+                result.unwrap_or_else(|_| Err(too_late()))
             }
             () = cancel.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted")),
         };
         let removed = self.remove_look(&name).await;
-        let inside = looked?;
+        let inside = result?;
         removed.map(|()| inside)
     }
 
@@ -68,26 +68,26 @@ impl Engine {
             .create_container(Some(options), body(image, name));
         let id = self.call("create a container", create).await?.id;
         self.start(&id, name).await?;
-        // An exit code other than 0 is an error of bollard's; what the container wrote tells more.
+        // bollard returns an exit code other than 0 as an error; the container's output says more.
         let options = None::<WaitContainerOptions>;
         drop(self.docker.wait_container(&id, options).next().await);
         match self.inspect(&id).await? {
-            Some(container) => self.told(container).await,
+            Some(container) => self.parse_answer(container).await,
             None => Err(Error::new(Kind::NotRight, "somebody removed the container")),
         }
     }
 
-    /// What the container wrote.
-    async fn told(&self, container: Container) -> Result<Inside> {
+    /// Parses the report that the container wrote.
+    async fn parse_answer(&self, container: Container) -> Result<Inside> {
         let containers = [container];
         let lines: Vec<_> = self
             .logs(&containers, &LogOptions::default())
             .try_collect()
             .await?;
-        let told = lines
+        let answer = lines
             .iter()
             .find_map(|l| serde_json::from_str(&l.text).ok());
-        told.ok_or_else(|| {
+        answer.ok_or_else(|| {
             let [container] = &containers;
             let code = container.exit_code.unwrap_or_default();
             let what = format!("a container of Caravan's own image ended with exit code {code}");
@@ -113,7 +113,7 @@ impl Engine {
     }
 }
 
-/// What was never made need not be removed.
+/// A container or network that does not exist counts as removed.
 fn gone(answer: Result<(), bollard::errors::Error>) -> Result<(), bollard::errors::Error> {
     match answer {
         Err(e) if super::connect::status(&e) == Some(404) => Ok(()),

@@ -19,32 +19,37 @@ use declaration::Pipeline;
 use diagnostics::Result;
 use platform::labels;
 
-/// A `doctor` that looks inside is done in this time: what is older was left behind.
+/// `doctor` removes its container and network within this time: older ones were left behind.
 const DOCTOR: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
-/// Docker's names, by what they are.
+/// Names of objects that earlier runs left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftovers {
-    /// The project's, which the declaration does not know.
+    /// Containers of the project that the declaration does not have.
     pub containers: Vec<String>,
+    /// Networks of the project that the declaration does not have.
     pub networks: Vec<String>,
+    /// Volumes of the project that the declaration does not have.
     pub volumes: Vec<String>,
     /// The project's containers that Docker could not remove.
     pub dead: Vec<String>,
-    /// Of a `doctor` that was cut short.
+    /// Containers of a `doctor` that was interrupted.
     pub doctor_containers: Vec<String>,
+    /// Networks of a `doctor` that was interrupted.
     pub doctor_networks: Vec<String>,
-    /// Of commands that were to run inside a network, of any project, and never did.
-    pub visitors: Vec<String>,
-    /// Caravan's own image of other executables, in nobody's use.
+    /// Temporary containers of commands, in any project's networks, that were created and never started.
+    pub network_containers: Vec<String>,
+    /// Caravan's own images of other executables that no container uses.
     pub images: Vec<String>,
-    /// Built here once and replaced since, in nobody's use.
+    /// Ids of images that Caravan built, that a newer build replaced and that no container uses.
     pub builds: Vec<String>,
 }
 
 impl Engine {
+    /// Finds the leftovers of this project and of Caravan itself.
+    ///
     /// # Errors
-    /// Docker does not answer.
+    /// Docker does not respond.
     pub async fn leftovers(&self, pipeline: &Pipeline) -> Result<Leftovers> {
         let project = &pipeline.project;
         let observed = self.containers(project).await?;
@@ -60,7 +65,7 @@ impl Engine {
                 && published::project(c).as_ref() == Some(project)
         };
         let doctors = |c: &&ContainerSummary| c.created.is_some_and(|at| at < old.timestamp());
-        let visitors = |c: &&ContainerSummary| {
+        let network_containers = |c: &&ContainerSummary| {
             c.state != Some(ContainerSummaryStateEnum::RUNNING) && doctors(c)
         };
         let used: BTreeSet<&str> = all.iter().filter_map(|c| c.image_id.as_deref()).collect();
@@ -70,7 +75,7 @@ impl Engine {
             volumes: others(self.volumes(project).await?, &volumes),
             dead: names(labelled(&all, labels::HASH).filter(dead)),
             doctor_containers: names(labelled(&all, labels::DOCTOR).filter(doctors)),
-            visitors: names(labelled(&all, labels::INSIDE).filter(visitors)),
+            network_containers: names(labelled(&all, labels::INSIDE).filter(network_containers)),
             doctor_networks: self.doctor_networks(old).await?,
             images: self.other_executables(pipeline, &used).await?,
             builds: self.replaced_builds(&used).await?,

@@ -1,16 +1,19 @@
-//! Docker: what is there, what is to be done, doing it, waiting for it, taking it down.
+//! Docker: observes a project's containers, plans changes, applies them, waits for readiness, removes them.
 //!
-//! In the order in which data passes: `connect` finds the engine; `observe` says what it has; `deployment` where a project
-//! is reached and where it was brought up from;
-//! `images` brings what is to run; `spec` turns a service into what Docker is handed, `settings`
-//! names what differs from what is there, and `plan` says what to do about it (`preview` shows it, `drift` what of it is not as declared);
-//! `up` sets all services going, `apply` brings each one up as soon as its dependencies on the
-//! `board` allow, `wait` tells when it is ready
-//! (`asking` asks it), `standing` whether it stays so until the last one is, and `failure` why it is not, `outcome` makes one
-//! answer of all; `restart` and `down` are the way back, in the order of `stopping`. `facts`,
-//! `inside`, `vacancy` and `leftovers` are what `doctor` asks; `network_container` is where commands run that
-//! the host could not. Nothing here prints: events go to a
-//! channel.
+//! In the order in which data passes:
+//! - `connect` finds the engine; `observe` lists what it has; `deployment` says which ports a project publishes
+//!   and which files it was brought up from;
+//! - `images` provides the images; `spec` turns a service into a request to create its container;
+//! - `settings` names the keys in which a container differs, and `plan` decides what to do about it (`preview`
+//!   shows the plan, `drift` the differences);
+//! - `up` starts all services, `apply` brings each one up as soon as its dependencies on the `board` allow;
+//! - `wait` waits until a service is ready (`question` queries it), `still_up` checks that it still is when the
+//!   last service is, `rebalance` waits for consumer groups, `failure` explains an error, `outcome` combines all;
+//! - `restart` and `down` stop services in the order of `stopping`;
+//! - `engine_info`, `inside`, `port_availability` and `leftovers` serve `doctor`;
+//! - `network_container` runs commands that need the pipeline's network.
+//!
+//! Nothing here prints: events go to a channel.
 
 mod connect;
 mod deployment;
@@ -23,14 +26,14 @@ pub mod settings;
 mod spec;
 
 mod apply;
-mod asking;
 mod board;
 mod containers;
-mod handover;
 mod oneshot;
 mod outcome;
+mod question;
+mod rebalance;
 mod resources;
-mod standing;
+mod still_up;
 mod up;
 mod wait;
 
@@ -49,11 +52,11 @@ mod stopping;
 mod logs;
 mod rotation;
 
-pub mod facts;
+pub mod engine_info;
 mod inside;
 pub mod leftovers;
 mod network_container;
-pub mod vacancy;
+pub mod port_availability;
 
 mod platform;
 

@@ -13,16 +13,16 @@ pub(super) struct Listener {
     pub(super) container: Option<InContainer>,
 }
 
-/// A container as its process' cgroup and command line tell.
+/// A container, identified by its process' cgroup and command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InContainer {
     pub(super) id: String,
     pub(super) runtime: Runtime,
-    /// Where the command line tells it.
+    /// From the command line, if it has the name.
     pub(super) name: Option<String>,
 }
 
-/// Who runs a container.
+/// The engine that runs a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runtime {
     Docker,
@@ -90,7 +90,7 @@ fn monitored(command_line: &str) -> Option<InContainer> {
 }
 
 /// The container that a process runs in: the innermost of its cgroup's path that has a container's
-/// id. Where Caravan runs in a container itself, that one tells nothing.
+/// id. The container that Caravan itself runs in is skipped.
 fn container(cgroup: &str, own: &str) -> Option<InContainer> {
     let paths = cgroup.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let parts = paths.flat_map(|path| path.rsplit('/').map(move |part| (path, part)));
@@ -108,7 +108,7 @@ fn container(cgroup: &str, own: &str) -> Option<InContainer> {
         })
 }
 
-/// `docker-ID.scope`, `libpod-conmon-ID.scope`, or the id alone: 64 hexadecimal digits.
+/// The id in `docker-ID.scope`, in `libpod-conmon-ID.scope`, or without a prefix: 64 hexadecimal digits.
 fn container_id(part: &str) -> Option<&str> {
     let mut words = part.split(|c: char| !c.is_ascii_hexdigit());
     words.rfind(|word| word.len() == 64)

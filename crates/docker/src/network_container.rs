@@ -1,5 +1,5 @@
-//! A short-lived container of Caravan's own image inside the pipeline's networks, attached to:
-//! what `network_container` runs commands in. Nothing of it stays.
+//! A temporary container of Caravan's own image on the pipeline's networks, attached to this process. Commands
+//! that need the pipeline's network run in it. The engine removes it when it ends.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -39,17 +39,17 @@ use declaration::{Declared, Pipeline, Place};
 use diagnostics::{Error, Kind, Result};
 use platform::labels;
 
-/// Bytes that a command may take: each Kafka client queues up to 64 MB, `test-flow` holds some 200
-/// bytes a payment.
+/// Memory limit in bytes: each Kafka client queues up to 64 MB, `test-flow` holds about 200 bytes for each
+/// payment.
 const MEMORY: i64 = 512 << 20;
-/// Threads: the runtime has one for each core, each Kafka client a few.
+/// Limit of threads: the runtime has one for each core, each Kafka client a few.
 const THREADS: i64 = 1024;
-/// How long the end of a container is waited for that hung up.
-const PARTING: Duration = Duration::from_secs(2);
-/// Of what the container says beside the connection, so many lines are kept.
+/// How long to wait for the exit code of a container that closed its connection.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many lines of the container's stderr are kept.
 const LINES: usize = 20;
 
-/// Bytes both ways.
+/// A stream of bytes in both directions.
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
@@ -57,31 +57,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 type Reading = Pin<Box<dyn AsyncRead + Send>>;
 type Writing = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// A started container, attached to.
+/// A started container with its attached streams.
 pub struct NetworkContainer {
     /// Its stdout and stdin.
     pub socket: Join<Reading, Writing>,
+    /// Its exit code and stderr, once it has ended.
     pub end: End,
 }
 
-/// How the container ended, once it has.
+/// How the container ended.
 pub struct End {
     /// The last lines of its stderr.
-    said: Arc<Mutex<VecDeque<String>>>,
+    stderr: Arc<Mutex<VecDeque<String>>>,
     code: JoinHandle<Option<i64>>,
 }
 
 impl End {
-    /// In words, a line each.
-    pub async fn told(self) -> Vec<String> {
-        let code = tokio::time::timeout(PARTING, self.code).await;
+    /// The exit code with its meaning and the last lines of stderr, a line each.
+    pub async fn describe(self) -> Vec<String> {
+        let code = tokio::time::timeout(EXIT_TIMEOUT, self.code).await;
         let ended = code.ok().and_then(Result::ok).flatten().map(|code| {
             let meaning = exit_code::meaning(code);
             let meaning = meaning.map_or_else(String::new, |meaning| format!(" ({meaning})"));
             format!("it ended with exit code {code}{meaning}")
         });
-        let said = self.said.lock().map(|said| said.clone());
-        ended.into_iter().chain(said.unwrap_or_default()).collect()
+        let stderr = self.stderr.lock().map(|stderr| stderr.clone());
+        ended
+            .into_iter()
+            .chain(stderr.unwrap_or_default())
+            .collect()
     }
 }
 
@@ -113,11 +117,11 @@ impl Engine {
         format!("{}-caravan-{}", pipeline.project, &id[..8])
     }
 
-    /// Starts a container that runs `command` of Caravan's own image in these networks; without
-    /// one, in none of the pipeline's.
+    /// Starts a container of Caravan's own image that runs `command` on these networks. If `networks` is
+    /// empty, it is on none of the pipeline's.
     ///
     /// # Errors
-    /// The image cannot be packed; Docker refuses. What was made by then is for
+    /// The image cannot be packed, or Docker refuses. The caller then removes the container with
     /// [`Self::remove_network_container`].
     pub async fn start_in_network(
         &self,
@@ -129,8 +133,8 @@ impl Engine {
         let (image, _) = self.pack(&caravan_repository(pipeline)).await?;
         let body = body(&image.reference, pipeline, networks, command);
         let (engine, name, networks) = (self.clone(), name.to_owned(), networks.to_vec());
-        // To its end, also when nobody waits for it any more: a container that was started goes
-        // when its stdin does, one that was only created would stay.
+        // Runs to its end even if this future is dropped: a started container ends when its stdin closes,
+        // but one that was only created would remain.
         let entering = tokio::spawn(async move { engine.enter(&name, body, &networks).await });
         let entered = entering.await;
         entered.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
@@ -145,7 +149,7 @@ impl Engine {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = self.docker.create_container(Some(options), body);
         self.call("create a container", create).await?;
-        // Engines below API 1.44 create a container on one network alone.
+        // Engines below API 1.44 create a container on one network only.
         for network in networks.iter().skip(1) {
             let request = NetworkConnectRequest {
                 container: name.to_owned(),
@@ -168,7 +172,7 @@ impl Engine {
         Ok(NetworkContainer::over(attached, code))
     }
 
-    /// Of its next end.
+    /// The exit code of the container's next exit.
     async fn exit_code(self, name: String) -> Option<i64> {
         let options = WaitContainerOptionsBuilder::new()
             .condition("next-exit")
@@ -181,7 +185,7 @@ impl Engine {
         }
     }
 
-    /// Removes a container of [`Self::start_in_network`], running or not, if it is there.
+    /// Removes a container of [`Self::start_in_network`], running or not, if it exists.
     ///
     /// # Errors
     /// Docker refuses.
@@ -192,7 +196,7 @@ impl Engine {
             .build();
         let remove = async {
             match self.docker.remove_container(name, Some(options)).await {
-                // Gone, or going by itself.
+                // Already removed, or being removed.
                 Err(e) if matches!(status(&e), Some(404 | 409)) => Ok(()),
                 answer => answer,
             }
@@ -200,7 +204,7 @@ impl Engine {
         self.call("remove a container", remove).await
     }
 
-    /// Removes what commands that were killed have left inside a project's networks.
+    /// Removes the temporary containers that killed commands left on a project's networks.
     ///
     /// # Errors
     /// Docker refuses.
@@ -220,10 +224,10 @@ impl Engine {
         Ok(())
     }
 
-    /// A connection to the engine itself, as its client makes them.
+    /// A new connection to the engine's endpoint.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The connection failed.
     pub async fn connection(&self) -> io::Result<Box<dyn Connection>> {
         if let Some(path) = self.endpoint.strip_prefix("unix://") {
             return Ok(Box::new(UnixStream::connect(path).await?));
@@ -242,8 +246,8 @@ impl Engine {
 
 impl NetworkContainer {
     fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Self {
-        let said = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&said);
+        let stderr = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&stderr);
         let bytes = attached.output.filter_map(move |output| {
             let bytes = match output {
                 Ok(LogOutput::StdErr { message }) => {
@@ -258,16 +262,16 @@ impl NetworkContainer {
         let reading: Reading = Box::pin(StreamReader::new(bytes));
         Self {
             socket: tokio::io::join(reading, attached.input),
-            end: End { said, code },
+            end: End { stderr, code },
         }
     }
 }
 
-fn keep(said: &Mutex<VecDeque<String>>, message: &[u8]) {
-    if let Ok(mut said) = said.lock() {
-        said.extend(String::from_utf8_lossy(message).lines().map(str::to_owned));
-        let surplus = said.len().saturating_sub(LINES);
-        said.drain(..surplus);
+fn keep(stderr: &Mutex<VecDeque<String>>, message: &[u8]) {
+    if let Ok(mut stderr) = stderr.lock() {
+        stderr.extend(String::from_utf8_lossy(message).lines().map(str::to_owned));
+        let surplus = stderr.len().saturating_sub(LINES);
+        stderr.drain(..surplus);
     }
 }
 
@@ -278,7 +282,7 @@ fn body(
     command: &[&str],
 ) -> ContainerCreateBody {
     let first = networks.first();
-    // What is elsewhere is reached all the same; what is inside must not be: there is no network.
+    // Without a network of the pipeline: `bridge` if an address outside Docker must be reachable, else none.
     let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
     let outside = match pipeline.addresses().iter().any(elsewhere) {
         true => "bridge",
@@ -292,7 +296,7 @@ fn body(
         cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
         labels: Some(HashMap::from([label])),
         open_stdin: Some(true),
-        // Whoever holds its stdin open keeps it alive, and nobody else.
+        // Closing the attached stdin ends the container.
         stdin_once: Some(true),
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -309,7 +313,7 @@ fn body(
             )])),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
-            // What goes over its stdout is nobody's to keep.
+            // Its stdout carries protocol data, which must not be stored in a log.
             log_config: Some(HostConfigLogConfig {
                 typ: Some("none".to_owned()),
                 config: None,

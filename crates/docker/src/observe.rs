@@ -1,5 +1,5 @@
-//! What Docker has of a project. Lenient: a field that is missing or odd is left empty, never an
-//! error, for engines differ.
+//! A project's containers, volumes and networks in Docker. A missing or malformed field is left empty, because
+//! engines differ.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,7 +25,7 @@ use crate::{
 use diagnostics::Result;
 use platform::{Container, Health, State, labels};
 
-/// Inspections under way at once.
+/// How many inspections run concurrently.
 const CONCURRENCY: usize = 16;
 
 impl Engine {
@@ -38,7 +38,7 @@ impl Engine {
         self.made(&format!("{}={project}", labels::PROJECT)).await
     }
 
-    /// The containers of all projects, by project, in the same way.
+    /// The containers of all projects, by project, as [`Self::containers`] returns them.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -80,11 +80,11 @@ impl Engine {
         Ok(containers)
     }
 
-    /// Whether a container has number and hash from its image: that was committed from a container
-    /// of a project.
+    /// Whether a container inherited its number and hash labels from its image: the image was committed from
+    /// a project's container.
     pub(super) async fn inherits(&self, container: &Container) -> Result<bool> {
         let label = |name: &str| container.labels.get(name);
-        // Whoever made it for the project wrote down which image it was made from.
+        // Compose and Caravan label a container with its image's id; an inherited label has another id.
         if label(labels::IMAGE) == Some(&container.image_id) {
             return Ok(false);
         }
@@ -97,7 +97,7 @@ impl Engine {
         Ok(same(labels::NUMBER) && same(labels::COMPOSE_HASH))
     }
 
-    /// A container by id or name; None when there is none (any more).
+    /// A container by id or name; None: it does not exist (any more).
     ///
     /// # Errors
     /// Docker does not answer.
@@ -105,7 +105,7 @@ impl Engine {
         Ok(self.inspect_raw(id).await?.map(container))
     }
 
-    /// As [`Self::inspect`], with all that Docker tells.
+    /// As [`Self::inspect`], with Docker's complete response.
     pub(super) async fn inspect_raw(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
         let inspect = async {
             let options = None::<InspectContainerOptions>;
@@ -133,7 +133,7 @@ impl Engine {
         Ok(names)
     }
 
-    /// Those of the named volumes that exist, whoever made them.
+    /// Those of the named volumes that exist, of any owner.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -175,7 +175,7 @@ pub(super) fn by_label(label: &str, value: &str) -> HashMap<&'static str, Vec<St
     HashMap::from([("label", vec![format!("{label}={value}")])])
 }
 
-/// What Docker tells of a container, in our terms.
+/// Converts Docker's inspection of a container.
 pub(super) fn container(raw: ContainerInspectResponse) -> Container {
     let settings = settings::seen(&raw);
     let state = raw.state.unwrap_or_default();
@@ -234,7 +234,7 @@ fn state_of(state: &ContainerState) -> State {
     }
 }
 
-/// Of a run that ended; what runs has none.
+/// The exit code of a run that ended; None while the container runs.
 fn exit_code(state: &ContainerState) -> Option<i64> {
     let ended = time(state.finished_at.as_deref()).is_some();
     let runs = matches!(state_of(state), State::Running | State::Paused);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_stays_empty() {
+    fn missing_fields_stay_empty() {
         let seen = inspected(serde_json::json!({}));
         assert_eq!(
             (seen.state, seen.replica, seen.exit_code),

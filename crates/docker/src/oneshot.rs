@@ -1,4 +1,4 @@
-//! One-shots: run to their end, and run again when what they leave behind is missing.
+//! One-shots: run to completion, and run again if their effect is missing.
 
 use std::convert::Infallible;
 
@@ -9,11 +9,11 @@ use platform::Question;
 use platform::{Outcome, State};
 
 impl Apply<'_> {
-    /// Sees a one-shot's container through to exit code 0. One that was kept is run again if its
-    /// effect is missing.
+    /// Waits for a one-shot's container to exit with code 0. A kept container is run again if its effect is
+    /// missing.
     ///
     /// # Errors
-    /// It ended with another exit code.
+    /// It exited with another code.
     pub(super) async fn complete(
         &self,
         service: &Service,
@@ -27,11 +27,11 @@ impl Apply<'_> {
                 let Some(reason) = self.missing_effect(service).await else {
                     return Ok(Outcome::Kept);
                 };
-                self.doing(service, &format!("running again: {reason}"));
+                self.report(service, &format!("running again: {reason}"));
                 self.start(service, id, name).await?;
             }
         }
-        self.doing(service, "waiting for it to complete");
+        self.report(service, "waiting for it to complete");
         let ended = self.engine.watch(id, service, |_| None::<Infallible>);
         match ended.await {
             Ok(never) => match never {},
@@ -42,11 +42,11 @@ impl Apply<'_> {
         }
     }
 
-    /// What a one-shot should have left behind and has not. If that cannot be told it counts as
-    /// missing: to run once more is harmless.
+    /// The part of a one-shot's effect that is missing. If it cannot be checked it counts as missing, because
+    /// another run is harmless.
     pub(super) async fn missing_effect(&self, service: &Service) -> Option<String> {
         let effect = service.effect?;
-        self.doing(service, "looking for what it left behind");
+        self.report(service, "looking for what it left behind");
         let endpoint = match effect {
             Effect::Topics => self.pipeline.kafka.as_ref(),
             Effect::Migrations => self.pipeline.postgres.as_ref(),

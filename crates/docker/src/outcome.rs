@@ -1,4 +1,4 @@
-//! Many services' outcomes as one: all reports, or one error with the root cause first.
+//! Combines the outcomes of all services: all reports, or one error with the root cause first.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -7,8 +7,8 @@ use declaration::Service;
 use diagnostics::{Error, Kind, Result};
 use platform::ServiceReport;
 
-/// The failure that holds up most with all its evidence, the others in a line each, then who is
-/// held up by whom.
+/// The failure that blocks the most services with all its evidence, then the other failures in a line each,
+/// then which services each failure blocks.
 pub(super) fn sum_up(
     services: &[&Service],
     outcomes: Vec<Result<ServiceReport, Trouble>>,
@@ -24,7 +24,7 @@ pub(super) fn sum_up(
     }
     let held_up = held_up(&blocked);
     let holds_up = |name: &str| held_up.get(name).map_or(0, Vec::len);
-    // Without Docker nothing else is worth telling.
+    // If Docker is unreachable, that explains the other failures.
     let unreachable = |e: &Error| e.kind == Kind::Unreachable;
     failures.sort_by_key(|(name, e)| Reverse((unreachable(e), holds_up(name))));
     let Some((_, root)) = failures.first() else {
@@ -44,13 +44,13 @@ pub(super) fn sum_up(
     Err(error)
 }
 
-/// By root cause, who waits for it, directly or not.
+/// For each failed service, the services that wait for it, directly or indirectly.
 fn held_up<'a>(blocked: &'a [(&str, String)]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let waits_for: BTreeMap<&str, &str> = blocked.iter().map(|(n, by)| (*n, by.as_str())).collect();
     let mut held_up: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, by) in blocked {
         let mut root = by.as_str();
-        // The declaration has no circles.
+        // Ends: the declaration's dependencies have no cycles.
         while let Some(next) = waits_for.get(root) {
             root = next;
         }

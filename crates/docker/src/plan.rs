@@ -1,15 +1,15 @@
-//! What is to be done about each replica of a service, and why: a pure function of what is
-//! declared and what is there.
+//! The action for each replica of a service, and its cause: a pure function of the declaration and the
+//! existing containers.
 
 use crate::{images::Image, settings, spec::Spec};
 use declaration::{Pipeline, Service};
 use platform::{Action, Container, Settings, State};
 
-/// One replica of a service and what is to be done about it.
+/// The planned action for one replica of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub replica: u32,
-    /// Id of the container that is there.
+    /// Id of the existing container; None: there is none.
     pub container: Option<String>,
     pub action: Action,
 }
@@ -87,9 +87,9 @@ fn action(one_shot: bool, wanted: &Wanted, container: &Container, secrets: &[Str
     }
 }
 
-/// In what a container is not as wanted. The hash decides for what Caravan made; what somebody else
-/// made, `docker compose` for instance, is compared by what it is set to. Networks are compared in
-/// any case: a container may have left them.
+/// The differences between a container and the declaration. For containers that Caravan created, the hash
+/// decides; those of others, such as `docker compose`, are compared by their settings. Networks are always
+/// compared, because a container can be disconnected from one.
 pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
     let mut causes = Vec::new();
     if container.image_id != wanted.image_id {
@@ -103,16 +103,19 @@ pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) 
         }
         causes.extend(differences.iter().map(|d| d.describe(secrets)));
     } else {
-        // What somebody did to it since it was made.
+        // Changes after its creation.
         let (name, seen) = (&container.name, &container.settings);
         causes.extend(settings::lost_networks(&wanted.settings, seen, name));
     }
     causes
 }
 
-/// The cause for which what runs as declared starts anew: a dependency that it follows
-/// (`restart: true`) is not what it was.
-pub(super) fn follows(service: &Service, is_renewed: impl Fn(&str) -> bool) -> Option<String> {
+/// Why an unchanged container has to be restarted: a dependency with `restart: true` was recreated or
+/// restarted. None: there is no such dependency.
+pub(super) fn dependency_restart(
+    service: &Service,
+    is_renewed: impl Fn(&str) -> bool,
+) -> Option<String> {
     let mut followed = service.depends_on.iter().filter(|on| on.restart);
     let renewed = followed.find(|on| is_renewed(&on.service))?;
     Some(format!("{} is another", renewed.service))
@@ -125,7 +128,7 @@ fn ended(container: &Container) -> String {
     }
 }
 
-/// The project's containers that no declared service owns, be it inactive.
+/// The project's containers that belong to no declared service, active or inactive.
 pub(crate) fn orphans<'a>(pipeline: &Pipeline, observed: &'a [Container]) -> Vec<&'a Container> {
     let declared = || pipeline.services.iter().chain(&pipeline.inactive);
     let orphan = |c: &&Container| !declared().any(|service| service.name == c.service);

@@ -1,5 +1,5 @@
-//! Who holds a host port that a service wants, and what can be done about that. Whoever it is, it is
-//! not the project's: nothing here proposes a command that ends it.
+//! Which container or process occupies a host port that a service needs, and what to do about it. It does not
+//! belong to the project, so nothing here proposes a command that ends it.
 
 use crate::{
     connect::Engine,
@@ -8,12 +8,14 @@ use crate::{
 use declaration::{Origin, Pipeline, Port, PortBinding, Service, VariablePort};
 use platform::{host_ports, labels};
 
-/// Who holds a port.
+/// What occupies a host port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
+    /// The host port.
     pub port: u16,
+    /// The container or process, as shown to the user: `the process nc (pid 42)`.
     pub who: String,
-    /// The command that shows who it is, where this user may not see it.
+    /// The command that shows the process, if this user may not see it.
     pub look: Option<String>,
 }
 
@@ -27,7 +29,7 @@ impl Holder {
         }
     }
 
-    /// What can be done: `change` is how the service gets another port.
+    /// Advice for the user; `change` says how the service gets another port.
     pub fn advice(&self, change: &str) -> String {
         match &self.look {
             Some(look) => format!("{change}; or see who has it: {look}"),
@@ -44,8 +46,8 @@ fn named(container: &str, project: Option<&str>) -> String {
     format!("the container {container}{}", of.unwrap_or_default())
 }
 
-/// How a service gets another host port than `number`: by the variable that decides it, else by a
-/// change of the declaration.
+/// How a service gets another host port than `number`: by the variable that sets it, else by a change of the
+/// declaration.
 pub fn other_port(
     pipeline: &Pipeline,
     variables: &[VariablePort],
@@ -75,7 +77,7 @@ pub(super) fn is_occupied(reason: &str) -> bool {
 }
 
 impl Engine {
-    /// Who holds the port that Docker's refusal names, among those that a service publishes.
+    /// What occupies the port that Docker's error names, among the ports that a service publishes.
     pub(super) async fn port_holder(&self, service: &Service, reason: &str) -> Option<Holder> {
         let named = |port: u16| {
             let port = format!(":{port}");
@@ -104,9 +106,9 @@ impl Engine {
         host_ports::binding(running, port, number).map(Holder::container)
     }
 
-    /// The process of this machine that holds a port, or the container that it belongs to.
+    /// The process of this machine that listens on a port, or its container.
     pub(super) async fn process_on(&self, port: u16) -> Holder {
-        // Reading /proc is many small files.
+        // Reads many small files of /proc, so it runs on a blocking thread.
         let found = tokio::task::spawn_blocking(move || listening::on_port(port)).await;
         let Some(listener) = found.ok().flatten() else {
             return Holder {
@@ -136,7 +138,7 @@ impl Engine {
     }
 }
 
-/// A process in words; `container` is what this engine calls the container that it runs in.
+/// Describes a process; `container` is this engine's name for the container that it runs in.
 fn who(listener: &Listener, container: Option<String>) -> String {
     let Listener {
         pid,
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dockers_refusals_are_told_apart() {
+    fn an_occupied_port_is_recognised() {
         assert!(is_occupied(
             "Bind for 127.0.0.1:80 failed: port is already allocated"
         ));
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_a_container_is_told_by_the_container() {
+    fn a_process_in_a_container_is_named_by_the_container() {
         let mut listener = Listener {
             pid: 42,
             name: "conmon".to_owned(),

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
-use crate::{apply::Apply, connect::Engine, plan, spec, vacancy::Vacancy};
+use crate::{apply::Apply, connect::Engine, plan, port_availability::PortAvailability, spec};
 use declaration::{Pipeline, Port, Service};
 use diagnostics::{Invocation, Result};
 use platform::{Absent, Action, Container, Goal, Planned, Preview, State, Taken};
 
 impl Engine {
-    /// What [`Self::up`] would do about a goal. Docker is only asked.
+    /// What [`Self::up`] would do for a goal. Only reads.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -32,7 +32,7 @@ impl Engine {
             preview.images.extend(image);
             preview.steps.extend(steps);
         }
-        follow(&apply.services, &mut preview.steps);
+        restart_with_dependencies(&apply.services, &mut preview.steps);
         preview.taken = self
             .taken_ports(&apply.services, pipeline, &preview.steps)
             .await?;
@@ -52,7 +52,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Which host ports of services that are to start are somebody else's.
+    /// The host ports of services to be started that other containers or processes occupy.
     async fn taken_ports(
         &self,
         services: &[&Service],
@@ -73,28 +73,29 @@ impl Engine {
             ports.extend(service.ports.iter().map(|port| (*service, port)));
         }
         let wanted: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
-        let vacancies = self.vacancies(&pipeline.project, &wanted).await?;
-        let taken = ports
-            .into_iter()
-            .zip(vacancies)
-            .filter_map(|((service, port), vacancy)| {
-                let holder = match vacancy {
-                    Vacancy::Free | Vacancy::Own(_) => return None,
-                    Vacancy::Taken(holder) => holder.who,
-                    Vacancy::Unusable(why) => format!("nobody: {why}"),
-                };
-                Some(Taken {
-                    service: service.name.clone(),
-                    port: port.host_port?,
-                    holder,
-                })
-            });
+        let availability = self.port_availability(&pipeline.project, &wanted).await?;
+        let taken =
+            ports
+                .into_iter()
+                .zip(availability)
+                .filter_map(|((service, port), availability)| {
+                    let holder = match availability {
+                        PortAvailability::Free | PortAvailability::Own(_) => return None,
+                        PortAvailability::Taken(holder) => holder.who,
+                        PortAvailability::Unusable(why) => format!("nobody: {why}"),
+                    };
+                    Some(Taken {
+                        service: service.name.clone(),
+                        port: port.host_port?,
+                        holder,
+                    })
+                });
         Ok(taken.collect())
     }
 }
 
-/// What is kept starts anew where it follows what is not (`restart: true`), and so on from there.
-fn follow(services: &[&Service], steps: &mut [Planned]) {
+/// Plans a restart for kept containers whose dependency with `restart: true` is not kept, transitively.
+fn restart_with_dependencies(services: &[&Service], steps: &mut [Planned]) {
     loop {
         let renewed: BTreeSet<String> = steps
             .iter()
@@ -104,7 +105,8 @@ fn follow(services: &[&Service], steps: &mut [Planned]) {
         let mut changed = false;
         for step in steps.iter_mut().filter(|step| step.action == Action::Keep) {
             let service = services.iter().find(|service| service.name == step.service);
-            let cause = service.and_then(|s| plan::follows(s, |on| renewed.contains(on)));
+            let cause =
+                service.and_then(|s| plan::dependency_restart(s, |on| renewed.contains(on)));
             if let Some(cause) = cause {
                 step.action = Action::Restart { cause };
                 changed = true;
@@ -117,7 +119,7 @@ fn follow(services: &[&Service], steps: &mut [Planned]) {
 }
 
 impl Apply<'_> {
-    /// The service's image if it is not there, and what would be done about each of its replicas.
+    /// The service's image if it is missing, and the planned action for each replica.
     async fn preview(&self, service: &Service) -> Result<(Option<Absent>, Vec<Planned>)> {
         let Some(image) = self.images.present(service).await? else {
             let absent = Absent {
@@ -144,7 +146,7 @@ impl Apply<'_> {
         Ok((None, planned))
     }
 
-    /// A container of another image is replaced, whatever else it is.
+    /// The plan while the image is missing: existing containers have another image and are recreated.
     fn without_image(&self, service: &Service) -> Vec<Planned> {
         let step = |replica| {
             let own = |c: &&Container| c.service == service.name && c.replica == replica;
@@ -185,7 +187,7 @@ mod tests {
     use platform::testing::depending;
 
     #[test]
-    fn what_follows_something_new_starts_anew_and_so_on() {
+    fn restarts_propagate_to_dependants() {
         let (mut api, mut web) = (depending("api", &["db"]), depending("web", &["api"]));
         api.depends_on[0].restart = true;
         web.depends_on[0].restart = true;
@@ -198,10 +200,10 @@ mod tests {
         let names = ["web", "api", "other"];
         let mut steps: Vec<_> = names.iter().map(|name| step(name, &Action::Keep)).collect();
         let services = [&web, &api, &other, &db];
-        follow(&services, &mut steps);
+        restart_with_dependencies(&services, &mut steps);
         assert!(steps.iter().all(|step| step.action == Action::Keep));
         steps.push(step("db", &Action::Create));
-        follow(&services, &mut steps);
+        restart_with_dependencies(&services, &mut steps);
         let restart = |cause: &str| Action::Restart {
             cause: cause.to_owned(),
         };

@@ -1,4 +1,4 @@
-//! Which host ports the engine's containers have, whichever project they belong to.
+//! The host ports that the engine's containers of all projects publish.
 
 use bollard::{
     models::{ContainerSummary, ContainerSummaryStateEnum},
@@ -15,8 +15,8 @@ use platform::labels;
 type Published = (String, u16, String);
 
 impl Engine {
-    /// The host ports of all containers that run, or that are about to: created, or between two
-    /// restarts. One that has ended holds nothing.
+    /// The host ports of all containers that are running, created or restarting. An exited container
+    /// occupies none.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -44,7 +44,7 @@ impl Engine {
         Ok(try_join_all(published).await?.concat())
     }
 
-    /// What a container that does not run publishes when it does.
+    /// The ports that a container without a running process will publish.
     async fn bindings(&self, container: &ContainerSummary) -> Result<Vec<Published>> {
         let id = container.id.as_deref().unwrap_or_default();
         let raw = self.inspect_raw(id).await?;
@@ -63,7 +63,7 @@ impl Engine {
     }
 }
 
-/// What a running container publishes.
+/// The ports that a running container publishes.
 fn ports(container: &ContainerSummary) -> Vec<Published> {
     let ports = container.ports.iter().flatten();
     ports

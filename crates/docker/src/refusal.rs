@@ -1,6 +1,6 @@
-//! What Docker means when it refuses something, known by its own words (20.10 to 28).
+//! Recognises the reason of Docker's errors by their messages (20.10 to 28).
 
-/// A refusal that is known.
+/// A recognised reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Where Docker keeps its data.
@@ -12,9 +12,9 @@ pub(super) enum Refusal {
     NoSuchUser,
     /// A directory mounted onto a file, or a file onto a directory.
     MountMismatch,
-    /// By the container with this id.
+    /// The container with this id has the name.
     NameTaken(String),
-    /// A volume's or a network's.
+    /// The driver of a volume or a network.
     NoDriver(String),
     /// All of Docker's address ranges are in use.
     NoAddresses,
@@ -52,13 +52,13 @@ impl Refusal {
     }
 }
 
-/// `ENOSPC`, by whomever it is said.
+/// Whether a message reports `ENOSPC`.
 pub(super) fn is_disk_full(text: &str) -> bool {
     text.to_ascii_lowercase()
         .contains("no space left on device")
 }
 
-/// `ENOEXEC`, by whomever it is said.
+/// Whether a message reports `ENOEXEC`.
 pub(super) fn is_foreign_format(text: &str) -> bool {
     text.to_ascii_lowercase().contains("exec format error")
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dockers_own_words_are_known() {
+    fn dockers_messages_are_recognised() {
         let runc =
             "OCI runtime create failed: runc create failed: unable to start container process";
         for (reason, refusal) in [

@@ -1,4 +1,4 @@
-//! The project's networks and volumes: made where they are missing, never changed.
+//! Creates missing networks and volumes of the project; never changes existing ones.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,10 +17,10 @@ use diagnostics::{Error, Kind, Result};
 use platform::labels;
 
 impl Engine {
-    /// Makes the networks that these services use, where they are missing; says which.
+    /// Creates the missing networks of these services; returns their names.
     ///
     /// # Errors
-    /// An external one is missing, or one of that name belongs to something else.
+    /// An external network is missing, or a network with that name belongs to something else.
     pub(super) async fn ensure_networks(
         &self,
         pipeline: &Pipeline,
@@ -91,11 +91,10 @@ impl Engine {
         Ok(true)
     }
 
-    /// Makes a service's volumes where they are missing, labelled with the image that will fill
-    /// them.
+    /// Creates the missing volumes of a service, labelled with the image that will write them.
     ///
     /// # Errors
-    /// An external one is missing.
+    /// An external volume is missing, or a volume with that name belongs to another project.
     pub(super) async fn ensure_volumes(
         &self,
         pipeline: &Pipeline,
@@ -126,7 +125,7 @@ impl Engine {
         if let Some(labels) = self.volume_labels(name).await? {
             let owner = labels.get(labels::PROJECT);
             return match owner.filter(|owner| **owner != pipeline.project) {
-                Some(owner) if !volume.external => Err(anothers(name, owner)),
+                Some(owner) if !volume.external => Err(volume_of_another(name, owner)),
                 Some(_) | None => Ok(()),
             };
         }
@@ -153,7 +152,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The image that a volume was made for, if Caravan made it.
+    /// The image that a volume was created for, if Caravan created it.
     pub(super) async fn volume_image(&self, name: &str) -> Result<Option<String>> {
         let labels = self.volume_labels(name).await?;
         Ok(labels.and_then(|mut labels| labels.remove(labels::VOLUME_IMAGE)))
@@ -172,7 +171,7 @@ impl Engine {
     }
 }
 
-/// Docker chooses where nothing is declared.
+/// The declared address ranges; None: Docker chooses.
 fn ipam(network: &Network) -> Option<Ipam> {
     let config = |subnet: &Subnet| IpamConfig {
         subnet: subnet.subnet.clone(),
@@ -191,8 +190,8 @@ fn non_empty(options: &BTreeMap<String, String>) -> Option<HashMap<String, Strin
     (!options.is_empty()).then(|| options.clone().into_iter().collect())
 }
 
-/// Two databases on one volume are the end of it.
-fn anothers(volume: &str, owner: &str) -> Error {
+/// The error for a volume of another project: two databases on one volume would corrupt it.
+fn volume_of_another(volume: &str, owner: &str) -> Error {
     let what = format!("the volume {volume} exists, but is not this project's");
     Error::new(Kind::NotRight, what)
         .because(format!("it belongs to the project {owner}"))

@@ -1,4 +1,4 @@
-//! `restart`: stopped from the leaves to the root, started from the root to the leaves.
+//! `restart`: stops dependants before dependencies, and starts dependencies before dependants.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use diagnostics::{Error, Invocation, Kind, Result};
 use platform::{Container, Event, Events, Outcome, ServiceReport, State, UpReport};
 
 impl Engine {
-    /// Restarts the named services (all when none is named), containers as they are, and waits
-    /// until they are ready. One-shots that completed run again only when named.
+    /// Restarts the existing containers of the named services (of all, if `names` is empty), and waits until
+    /// they are ready. Completed one-shots run again only if named.
     ///
     /// # Errors
-    /// A service is not deployed, or does not come up again; see [`Engine::up`] for the rest.
+    /// A service is not deployed, or does not become ready; see [`Engine::up`] for the rest.
     pub async fn restart(
         &self,
         pipeline: &Pipeline,
@@ -57,7 +57,7 @@ impl Engine {
     }
 }
 
-/// The named services, and those that follow them (`restart: true`); else all that run for good.
+/// The named services and their dependants with `restart: true`; without names, all services but one-shots.
 fn choose<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
     let mut names = names.to_vec();
     let mut next = 0;
@@ -141,7 +141,7 @@ mod tests {
     use platform::testing::{depending, pipeline};
 
     #[test]
-    fn what_follows_a_dependency_is_restarted_with_it() {
+    fn a_dependant_with_restart_true_is_restarted_with_its_dependency() {
         let (mut api, mut web) = (depending("api", &["db"]), depending("web", &["api"]));
         api.depends_on[0].restart = true;
         web.depends_on[0].restart = true;

@@ -1,5 +1,5 @@
-//! Whether log rotation has eaten the beginning of a container's current run. Docker does not
-//! tell; its logging options, the first line left and the amount left do.
+//! Whether log rotation deleted the beginning of a container's current run. Docker does not report it; it
+//! follows from the logging options, the time of the first remaining line and the size of what remains.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ const LINE_OVERHEAD: u64 = 70;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
     pub(super) lines: usize,
-    /// About as many as they take in Docker's file.
+    /// Approximately the bytes that the lines take in Docker's file.
     bytes: u64,
     first: Option<DateTime<Utc>>,
-    /// Where its log rotates: [`kept_after_rotation`].
+    /// [`kept_after_rotation`], if the log rotates.
     pub(super) kept: Option<u64>,
 }
 
@@ -31,21 +31,21 @@ impl Seen {
         self.first.get_or_insert(line.at);
     }
 
-    /// Whether the first line left came so late that lines before it may be gone.
+    /// Whether the first remaining line is so late that earlier lines may have been deleted.
     pub(super) fn is_late(&self, began: DateTime<Utc>) -> bool {
         self.first
             .is_some_and(|first| first - began > TimeDelta::seconds(2))
     }
 
-    /// Whether as much is left as after a rotation, all of it having been read.
+    /// Whether at least as much remains as after a rotation; the whole log has to be read before.
     pub(super) fn was_rotated(&self) -> bool {
         self.kept.is_some_and(|kept| self.bytes >= kept)
     }
 }
 
 impl Engine {
-    /// The time of the first line that is left, if a rotation may have eaten those before it, be it
-    /// since then or since the container was made.
+    /// The time of the first remaining line, if a rotation may have deleted earlier lines after `since` and
+    /// after the container's creation.
     pub(super) async fn beginning(
         &self,
         container: &Container,
@@ -70,8 +70,8 @@ impl Engine {
     }
 }
 
-/// Bytes that are certainly left after a rotation: every file but the one being written is full.
-/// None: this log never rotates.
+/// Bytes that certainly remain after a rotation: all files except the current one are full. None: this log
+/// never rotates.
 fn kept_after_rotation(container: ContainerInspectResponse) -> Option<u64> {
     let log = container.host_config?.log_config?;
     kept_by(
@@ -88,7 +88,7 @@ fn kept_by(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
     let size = options.get("max-size").and_then(|text| bytes(text));
     let files = options.get("max-file").and_then(|text| text.parse().ok());
     let files: u64 = files.unwrap_or(default_files);
-    // Compressed files and rough counting: half of it is evidence enough.
+    // Files may be compressed and the count is approximate, so half the size counts as a rotation.
     Some(size.or(default_size)? * files.saturating_sub(1) / 2)
 }
 

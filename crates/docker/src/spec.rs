@@ -1,5 +1,5 @@
-//! A service as Docker is handed it (`runtime`: what is taken as it is; `grants`: secrets and
-//! configs), and the hash by which drift from it is known.
+//! The request that creates a service's container (`runtime`: keys that are passed on unchanged; `grants`:
+//! secrets and configs), and the hash that detects drift.
 
 mod grants;
 mod runtime;
@@ -29,9 +29,9 @@ pub(super) struct Spec {
     /// Docker's names of all its networks. Engines below API 1.44 create a container on one of
     /// them only; see [`Spec::split_networks`].
     networks: Vec<(String, EndpointSettings)>,
-    /// `linux/arm64`; the engine's own where there is none.
+    /// `linux/arm64`; None: the engine's own.
     pub(super) platform: Option<String>,
-    /// Over everything in `body` but its image and the labels that only inform.
+    /// SHA-256 of `body` without its image and without labels that only inform.
     pub(super) hash: String,
 }
 
@@ -80,7 +80,7 @@ impl Spec {
         }
     }
 
-    /// Keeps the first network in `body` and returns the others, to be connected before the start.
+    /// Keeps the first network in `body` and returns the others, for the caller to connect before the start.
     pub(super) fn split_networks(&mut self) -> Vec<(String, EndpointSettings)> {
         let mut networks = std::mem::take(&mut self.networks);
         let rest = networks.split_off(networks.len().min(1));
@@ -90,8 +90,7 @@ impl Spec {
         rest
     }
 
-    /// Mounts volumes that belong to the container it replaces and that nothing declares, so that
-    /// what they hold survives.
+    /// Mounts the undeclared volumes of the container that this one replaces, so that their data is kept.
     pub(super) fn carry_over(&mut self, volumes: Vec<(String, String)>) {
         let mounts = self
             .body
@@ -141,7 +140,7 @@ fn host_config(
     }
 }
 
-/// What the declaration labels it with, and what tells a change of what it is given.
+/// The declared labels, and the label with the digest of its secrets and configs.
 fn own_labels(service: &Service) -> HashMap<String, String> {
     let declared = service.labels.clone().into_iter();
     declared.chain(grants::label(service)).collect()
@@ -155,8 +154,8 @@ fn exposed_ports(service: &Service) -> Vec<String> {
     ports
 }
 
-/// `KEY=value`, sorted. A member of a consumer group is told its replica number: its static
-/// membership is made of it.
+/// `KEY=value`, sorted. A member of a consumer group gets its replica number, which its
+/// `group.instance.id` contains.
 fn environment(service: &Service, replica: u32) -> Vec<String> {
     let mut environment = service.environment.clone();
     if service.group.is_some() {
@@ -171,7 +170,7 @@ fn environment(service: &Service, replica: u32) -> Vec<String> {
         .collect()
 }
 
-/// Docker's names of the service's networks, in its order, each with the names it goes by there.
+/// Docker's names of the service's networks, in declared order, each with the service's aliases there.
 fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSettings)> {
     let endpoint = |used: &NetworkUse| {
         let mut names = vec![service.name.clone()];
@@ -340,7 +339,7 @@ fn compose_labels(
     owned.collect()
 }
 
-/// Where a project is brought up from, for [`super::Deployment`].
+/// Labels with the files and the state directory of a project, for [`super::Deployment`].
 pub(super) fn origin_labels(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
     let files = match &pipeline.origin {
         Origin::Embedded => labels::EMBEDDED.to_owned(),
@@ -362,7 +361,7 @@ pub(super) fn origin_labels(pipeline: &Pipeline) -> Vec<(&'static str, String)> 
     labels
 }
 
-/// `kafka:service_healthy:false`; last, whether a restart of the dependency restarts the service.
+/// `kafka:service_healthy:false`; the last part is the dependency's `restart`.
 fn depends_on(service: &Service) -> String {
     let one = |d: &declaration::Dependency| {
         let condition = match d.condition {

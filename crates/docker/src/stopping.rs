@@ -1,5 +1,5 @@
-//! The order in which containers are stopped: each as soon as all that depends on it has stopped.
-//! By the containers' own labels, so that it works for what no declaration has any more.
+//! The order in which containers are stopped: each as soon as all its dependants have stopped. Read from the
+//! containers' labels, so that it also works for services that the declaration no longer has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use platform::{Container, labels};
 
-/// A number of containers that are being stopped.
+/// Some containers that are being stopped.
 pub(super) struct Stopping<'a> {
     /// The services that have to stop before this one.
     dependants: BTreeMap<&'a str, Vec<&'a str>>,
@@ -33,16 +33,16 @@ impl<'a> Stopping<'a> {
         }
     }
 
-    /// Waits until all that depends on a service has stopped.
+    /// Waits until all dependants of a service have stopped.
     pub(super) async fn turn(&self, service: &str) {
         let dependants = self.dependants.get(service).into_iter().flatten();
         for left in dependants.filter_map(|dependant| self.left.get(dependant)) {
-            // The sender lives as long as this does.
+            // Never closed: `self` owns the sender.
             drop(left.subscribe().wait_for(|n| *n == 0).await);
         }
     }
 
-    /// One more container of a service has stopped.
+    /// Records that one more container of a service has stopped.
     pub(super) fn stopped(&self, service: &str) {
         if let Some(left) = self.left.get(service) {
             left.send_modify(|n| *n = n.saturating_sub(1));
@@ -50,8 +50,8 @@ impl<'a> Stopping<'a> {
     }
 }
 
-/// For each service those that need it. Labels of different declarations may contradict each
-/// other: services that need one another in a circle do not wait for each other.
+/// The dependants of each service. Labels of different declarations may contradict each other: services in a
+/// dependency cycle do not wait for each other.
 fn dependants<'a>(needs: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeMap<&'a str, Vec<&'a str>> {
     let reaches = |from: &'a str, to: &str| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_need_waits_for_them_and_for_nobody_else() {
+    async fn a_service_stops_after_its_dependants_only() {
         let needs = "topics:service_completed_successfully:false,redis:service_started:false";
         let containers = [
             depending("kafka", 1, ""),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn contradicting_labels_do_not_hold_it_up() {
+    async fn a_cycle_in_the_labels_does_not_block() {
         let containers = [
             depending("a", 1, "b:x:false"),
             depending("b", 1, "a:x:false,c:x:false"),

@@ -1,5 +1,5 @@
-//! `up`: every service at once, each as soon as its own dependencies allow; and what is said when
-//! some do not come up, time runs out, or somebody presses Ctrl-C. `scale` is the same for a few.
+//! `up`: all services concurrently, each as soon as its dependencies allow; and the errors after a failure, a
+//! timeout or Ctrl-C. `scale` does the same for some services.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,11 @@ use diagnostics::{Error, Invocation, Kind, Result};
 use platform::{Event, Events, Goal, ServiceReport, UpReport};
 
 impl Engine {
-    /// Brings a goal about and waits until its services are ready. What is right already is left
-    /// alone.
+    /// Applies a goal and waits until its services are ready. Containers that are as declared are not changed.
     ///
     /// # Errors
-    /// A service does not come up (its independent neighbours do); the deadline passes; cancelled.
-    /// Containers stay as they are then, failed ones included.
+    /// A service does not become ready (services that do not depend on it do), the deadline passes, or `up`
+    /// is cancelled. Containers stay as they are, failed ones included.
     pub async fn up(
         &self,
         goal: &Goal<'_>,
@@ -63,7 +62,7 @@ impl Engine {
 }
 
 impl Apply<'_> {
-    /// Sees all services through, within the deadline and unless cancelled.
+    /// Waits for all services, up to the deadline or until cancelled.
     ///
     /// # Errors
     /// See [`Engine::up`].
@@ -84,10 +83,10 @@ impl Apply<'_> {
         outcome::sum_up(&self.services, outcomes)
     }
 
-    /// The deadline passed: who was waited for, and what they wrote last.
+    /// The error after the deadline: the services that are not ready, and their last log lines.
     async fn too_late(&self, deadline: Duration) -> Error {
         let unready = self.in_stage(|stage| matches!(stage, Stage::Started | Stage::Waiting));
-        // Those that run and are not ready hold the others up.
+        // Running services that are not ready block the others.
         let culprits = self.in_stage(|stage| stage == Stage::Started);
         let late = if culprits.is_empty() {
             &unready
@@ -110,7 +109,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Adds what each service that is not ready was about; the next command goes on with it.
+    /// Adds the current activity of each service that is not ready; the next `up` continues.
     fn left_as_it_was(&self, error: Error) -> Error {
         let unready = self.in_stage(|stage| stage != Stage::Ready);
         let ready = self.services.len() - unready.len();
@@ -118,7 +117,7 @@ impl Apply<'_> {
             "{ready} of {} services are ready; containers stay as they are",
             self.services.len()
         ));
-        let about = |name: &str| format!("{name}: {}", self.board.doing(name));
+        let about = |name: &str| format!("{name}: {}", self.board.activity(name));
         let about = unready.iter().map(|s| about(&s.name));
         about
             .fold(error, Error::because)

@@ -1,5 +1,5 @@
-//! Waiting for containers, on what Docker and the container itself tell; a wait fails as soon as
-//! it can no longer succeed.
+//! Waits for containers, by Docker's inspection, events and health checks and by the container's log and
+//! protocol. A wait fails as soon as it can no longer succeed.
 
 use std::{
     collections::HashMap,
@@ -14,37 +14,37 @@ use futures_util::StreamExt;
 use crate::{
     connect::Engine,
     refusal::is_disk_full,
-    standing::{Hindrance, SETTLED, UNHEALTHY, hindrance},
+    still_up::{Hindrance, SETTLED, UNHEALTHY, hindrance},
 };
 use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
 use diagnostics::Error;
 use platform::Question;
 use platform::{Container, LogLine, State};
 
-/// Restarts by Docker's policy after which a container is not going to make it. Docker waits
-/// 100 ms before the first and twice as long each time, so that a dependency had 3 s to appear.
+/// Restarts by Docker's policy after which a container counts as failed. Docker waits 100 ms before the first
+/// restart and doubles the delay each time, so a dependency had 3 s to appear.
 const RESTARTS: i64 = 5;
-/// Docker's default for what a health check leaves out.
+/// Docker's default for a health check without `retries`.
 const RETRIES: i64 = 3;
-/// As many lines are a container's last words.
+/// How many of a container's last lines are searched for a full disk.
 const LAST_WORDS: usize = 10;
-/// Should an event get lost, the next look comes then.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How often a container is looked at that has to go on running.
-const LOOKS: Duration = Duration::from_millis(250);
+/// The longest time between inspections, in case an event is lost.
+const LONGEST_POLL: Duration = Duration::from_secs(2);
+/// The time between inspections of a container that has to keep running.
+const POLL: Duration = Duration::from_millis(250);
 
-/// Why a container is not going to be ready.
+/// Why a container will not become ready.
 #[derive(Debug)]
 pub(super) enum NotReady {
-    /// It ended. For a one-shot that is the goal.
+    /// It exited. For a one-shot that is the goal.
     Ended(Container),
-    /// Docker restarts it over and over.
+    /// Docker's restart policy restarted it too often.
     Looping(Container),
-    /// It ended because a disk is full, and Docker's restarts cannot help that.
+    /// It exited because a disk is full; a restart does not help.
     DiskFull(Container),
-    /// Its health check failed as often as it may.
+    /// Its health check used up its retries.
     Unhealthy(Container),
-    /// It refuses the password, in these words.
+    /// It rejects the password, with this message.
     Refused(Container, String),
     /// Somebody removed it.
     Gone,
@@ -58,44 +58,45 @@ impl From<Error> for NotReady {
     }
 }
 
-/// What became of the wait for a startup line.
+/// How the wait for a startup line ended.
 enum Startup {
+    /// The line was written.
     Written,
-    /// The log cannot tell (any more).
+    /// The log cannot be read, or rotation deleted its beginning.
     Unreadable,
     /// The run ended without it.
     Ended,
 }
 
-/// A container that is waited for.
+/// A container to wait for.
 pub(super) struct Waiting<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) service: &'a Service,
     pub(super) container: &'a Container,
-    /// Whether this very command started it: its log has only just begun.
+    /// Whether this command started it, so that its log has just begun.
     pub(super) fresh: bool,
-    /// Told in a few words what is waited for.
-    pub(super) doing: &'a (dyn Fn(&str) + Sync),
+    /// Called with a short text: what the wait is for.
+    pub(super) report: &'a (dyn Fn(&str) + Sync),
 }
 
-/// How much a wait puts up with, counted from what a container is like when it begins: what has
-/// only just been put right may let it recover.
+/// How many restarts and failed probes a wait tolerates, counted from the container's state when the wait
+/// begins: a cause that was just fixed lets a failing container recover.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct WaitLimits {
     /// Restarts by Docker's policy, since the container was last started by hand.
     restarts: i64,
-    /// Those that there had been already.
+    /// Restarts before the wait.
     before: i64,
     /// Failed probes in a row.
     probes: i64,
 }
 
-impl Patience {
-    /// One that was restarted over and over before is given up when that happens once more, one
-    /// that Docker calls unhealthy when as many more probes fail as had to.
+impl WaitLimits {
+    /// A container with too many restarts already fails at the next one. A container that is unhealthy already
+    /// fails when as many further probes fail as its health check's retries.
     fn with(service: &Service, container: &Container) -> Self {
         let restarts = match service.restart {
-            // Docker keeps to the limit that is declared.
+            // Docker itself enforces the declared limit.
             Restart::OnFailure(Some(_)) => i64::MAX,
             Restart::No | Restart::Always | Restart::UnlessStopped | Restart::OnFailure(None) => {
                 RESTARTS
@@ -110,7 +111,7 @@ impl Patience {
         }
     }
 
-    /// As what a container is given up; None: it may still become ready.
+    /// How the wait fails; None: the container may still become ready.
     fn judge(self, container: &Container) -> Option<fn(Container) -> NotReady> {
         match container.state {
             State::Exited | State::Dead => Some(NotReady::Ended),
@@ -127,8 +128,8 @@ impl Patience {
         }
     }
 
-    /// Docker says `unhealthy` only when the start period is over and as many probes as declared
-    /// have failed in a row. (One that was paused it calls so, too, without a failed probe.)
+    /// Docker reports `unhealthy` once the start period is over and `retries` probes have failed in a row. (It
+    /// also reports a paused container as unhealthy, without a failed probe.)
     fn is_unhealthy(self, container: &Container) -> bool {
         let health = container.health.as_ref();
         health.is_some_and(|h| h.status == UNHEALTHY && h.failing_streak >= self.probes)
@@ -136,13 +137,12 @@ impl Patience {
 }
 
 impl Engine {
-    /// Waits until a service's container is ready: in its current run it has written its startup
-    /// line, then answers its protocol; where neither is declared, Docker's health check passes;
-    /// where there is none, it has run for a second. Nor is it unhealthy, and one that Docker
-    /// restarted has run for a while.
+    /// Waits until a service's container is ready. In its current run it has to write its startup line and
+    /// then answer its protocol. If neither is declared, its health check has to pass; without one, it has to
+    /// run for a second. It must not be unhealthy, and after a restart by Docker it has to run for 10 s.
     ///
     /// # Errors
-    /// It ended, restarts over and over, or is unhealthy.
+    /// It exited, restarts too often, or is unhealthy.
     pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
         let id = &waiting.container.id;
         tokio::select! {
@@ -154,8 +154,7 @@ impl Engine {
         }
     }
 
-    /// What a run proved counts only while that run goes on: Docker may have restarted the
-    /// container since.
+    /// Checks the conditions again if Docker restarted the container meanwhile: they hold for one run only.
     async fn conditions(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
         loop {
             let run = self.running(&waiting.container.id).await?;
@@ -169,19 +168,19 @@ impl Engine {
         }
     }
 
-    /// Waits until a container runs. Whoever watches it says when that is not going to happen.
+    /// Waits until a container runs. The concurrent [`Self::watch`] ends the wait if it never will.
     async fn running(&self, id: &str) -> Result<Container, NotReady> {
         loop {
             let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
             if container.state == State::Running {
                 return Ok(container);
             }
-            tokio::time::sleep(LOOKS).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Waits until a run has shown what is declared of it. False: nothing is, or it cannot be seen
-    /// (any more); None: the run ended before.
+    /// Waits until a run meets its declared conditions. False: none is declared, or its log cannot be read;
+    /// None: the run ended before.
     async fn prove(
         &self,
         waiting: &Waiting<'_>,
@@ -190,12 +189,12 @@ impl Engine {
         let Waiting {
             pipeline,
             service,
-            doing,
+            report,
             ..
         } = waiting;
         let mut proven = false;
         if let Some(line) = &service.startup {
-            doing("waiting for its startup line");
+            report("waiting for its startup line");
             match self.startup_line(run, line, waiting.fresh).await? {
                 Startup::Written => proven = true,
                 Startup::Unreadable => {}
@@ -203,10 +202,10 @@ impl Engine {
             }
         }
         if let Some((kind, endpoint)) = endpoint(pipeline, service) {
-            doing("waiting for it to answer");
+            report("waiting for it to answer");
             let address = endpoint.address.clone();
             let question = Question::Ready { kind, address };
-            // It is answered when it can be, or not at all.
+            // An error of the query itself is no failure: the service may still become ready.
             let answer = self.ask(pipeline, &endpoint.address, &question).await?;
             if let Ok(Some(why)) = answer {
                 return Err(NotReady::Refused(run.clone(), why));
@@ -214,7 +213,7 @@ impl Engine {
             proven = true;
         }
         if !proven && run.health.is_some() {
-            doing("waiting for its health check");
+            report("waiting for its health check");
             let healthy = |c: &Container| {
                 let health = c.health.as_ref();
                 health.is_some_and(|h| h.status == "healthy").then_some(())
@@ -225,7 +224,7 @@ impl Engine {
         Ok(Some(proven))
     }
 
-    /// Waits until nothing keeps this run of a container from being up; false when the run ended.
+    /// Waits until no [`Hindrance`] is left for this run of a container; false: the run ended.
     async fn holds(
         &self,
         waiting: &Waiting<'_>,
@@ -233,7 +232,7 @@ impl Engine {
         least: Duration,
     ) -> Result<bool, NotReady> {
         let watched = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         loop {
             let now = self.inspect(&run.id).await?.ok_or(NotReady::Gone)?;
             if now.state != State::Running || now.started_at != run.started_at {
@@ -242,17 +241,17 @@ impl Engine {
             let Some(hindrance) = hindrance(&now, watched.elapsed(), least) else {
                 return Ok(true);
             };
-            if told.replace(hindrance) != Some(hindrance) {
-                (waiting.doing)(match hindrance {
+            if reported.replace(hindrance) != Some(hindrance) {
+                (waiting.report)(match hindrance {
                     Hindrance::Unhealthy => "waiting until its health check passes",
-                    Hindrance::Young => "waiting whether it goes on running",
+                    Hindrance::JustStarted => "waiting whether it goes on running",
                 });
             }
-            tokio::time::sleep(LOOKS).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Waits for a line that has `pattern`, of this run. `fresh`: its log has only just begun.
+    /// Waits for a line of this run that matches `pattern`. `fresh`: the log has just begun.
     async fn startup_line(
         &self,
         run: &Container,
@@ -274,24 +273,24 @@ impl Engine {
             match line {
                 Ok(line) if pattern.matches(&line.text) => return Ok(Startup::Written),
                 Ok(_) => {}
-                // A logging driver that cannot be read.
+                // The logging driver does not support reading.
                 Err(_) => return Ok(Startup::Unreadable),
             }
         }
         Ok(Startup::Ended)
     }
 
-    /// Whether a container's last words are about a full disk.
+    /// Whether a container's last lines report a full disk.
     async fn met_full_disk(&self, container: &Container) -> bool {
         let lines = self.last_lines(container, LAST_WORDS).await;
         lines.iter().any(|line| is_disk_full(line))
     }
 
-    /// Waits until `judge` is satisfied with what Docker shows of a container, looking whenever
-    /// Docker tells of a change.
+    /// Waits until `judge` returns a value for a container's inspection. Inspects it again on each of Docker's
+    /// events.
     ///
     /// # Errors
-    /// The container ended, is restarted over and over, or is unhealthy.
+    /// The container exited, restarts too often, or is unhealthy.
     pub(super) async fn watch<T>(
         &self,
         id: &str,
@@ -299,24 +298,24 @@ impl Engine {
         mut judge: impl FnMut(&Container) -> Option<T>,
     ) -> Result<T, NotReady> {
         let filters = HashMap::from([("type", vec!["container"]), ("container", vec![id])]);
-        // From a moment ago, so that nothing falls between this look and Docker's first event.
+        // From a second ago, so that no event between the inspection and the subscription is missed.
         let since = (Utc::now() - TimeDelta::seconds(1)).timestamp().to_string();
         let options = EventsOptionsBuilder::new()
             .since(&since)
             .filters(&filters)
             .build();
         let mut events = std::pin::pin!(self.docker.events(Some(options)).fuse());
-        let mut patience = None;
+        let mut limits = None;
         loop {
             let container = self.inspect(id).await?.ok_or(NotReady::Gone)?;
             if let Some(satisfied) = judge(&container) {
                 return Ok(satisfied);
             }
-            let patience = patience.get_or_insert_with(|| Patience::with(service, &container));
-            if let Some(why) = patience.judge(&container) {
+            let limits = limits.get_or_insert_with(|| WaitLimits::with(service, &container));
+            if let Some(why) = limits.judge(&container) {
                 return Err(why(container));
             }
-            let again = container.restart_count > patience.before;
+            let again = container.restart_count > limits.before;
             let restarts = again && container.state == State::Restarting;
             if restarts && self.met_full_disk(&container).await {
                 return Err(NotReady::DiskFull(container));
@@ -330,18 +329,18 @@ impl Engine {
                     }
                 }
             };
-            // Either way it is time to look.
-            drop(tokio::time::timeout(LOOK_AGAIN, change).await);
+            // Event or timeout: inspect again.
+            drop(tokio::time::timeout(LONGEST_POLL, change).await);
         }
     }
 }
 
-/// Whether an event may change what is waited for; health checks come as executions, too.
+/// Whether an event may change the container's state; `exec_*` events of health checks do not.
 fn concerns(action: Option<&str>) -> bool {
     action.is_none_or(|action| !action.starts_with("exec_"))
 }
 
-/// Where the service that declares a protocol answers.
+/// The address at which a service with a declared protocol answers.
 fn endpoint<'a>(pipeline: &'a Pipeline, service: &Service) -> Option<(Ready, &'a Endpoint)> {
     let kind = service.ready?;
     let endpoint = match kind {
@@ -371,52 +370,52 @@ mod tests {
         container
     }
 
-    fn gives_up(patience: Patience, container: &Container) -> bool {
-        patience.judge(container).is_some()
+    fn fails(limits: WaitLimits, container: &Container) -> bool {
+        limits.judge(container).is_some()
     }
 
     #[test]
-    fn what_has_just_been_started_is_given_up_as_soon_as_it_is_unhealthy() {
-        let patience = Patience::with(&depending("db", &[]), &container("db", 1));
-        assert!(gives_up(patience, &unhealthy(3)));
-        assert!(!gives_up(patience, &unhealthy(0)), "paused, and not failed");
+    fn a_new_container_fails_as_soon_as_it_is_unhealthy() {
+        let limits = WaitLimits::with(&depending("db", &[]), &container("db", 1));
+        assert!(fails(limits, &unhealthy(3)));
+        assert!(!fails(limits, &unhealthy(0)), "paused, and not failed");
         let mut starting = unhealthy(2);
         starting.health.as_mut().expect("has").status = "starting".to_owned();
-        assert!(!gives_up(patience, &starting));
+        assert!(!fails(limits, &starting));
     }
 
     #[test]
-    fn what_runs_already_may_recover() {
-        let patience = Patience::with(&depending("db", &[]), &unhealthy(7));
-        assert!(!gives_up(patience, &unhealthy(9)));
-        assert!(gives_up(patience, &unhealthy(10)));
+    fn a_container_that_failed_before_may_recover() {
+        let limits = WaitLimits::with(&depending("db", &[]), &unhealthy(7));
+        assert!(!fails(limits, &unhealthy(9)));
+        assert!(fails(limits, &unhealthy(10)));
         let mut looping = container("db", 1);
         looping.restart_count = 22;
-        let patience = Patience::with(&depending("db", &[]), &looping);
-        assert!(!gives_up(patience, &looping));
+        let limits = WaitLimits::with(&depending("db", &[]), &looping);
+        assert!(!fails(limits, &looping));
         looping.restart_count += 1;
-        assert!(gives_up(patience, &looping));
+        assert!(fails(limits, &looping));
     }
 
     #[test]
-    fn a_loop_is_given_up_unless_docker_has_a_limit_of_its_own() {
+    fn a_restart_loop_fails_unless_the_policy_has_a_limit() {
         let mut service = depending("db", &[]);
         let mut looping = container("db", 1);
         looping.state = State::Restarting;
-        for (restart, restarts, given_up) in [
+        for (restart, restarts, expected) in [
             (Restart::Always, RESTARTS - 1, false),
             (Restart::Always, RESTARTS, true),
             (Restart::OnFailure(Some(9)), 8, false),
         ] {
             service.restart = restart;
-            let patience = Patience::with(&service, &container("db", 1));
+            let limits = WaitLimits::with(&service, &container("db", 1));
             looping.restart_count = restarts;
-            assert_eq!(gives_up(patience, &looping), given_up, "{restart:?}");
+            assert_eq!(fails(limits, &looping), expected, "{restart:?}");
         }
     }
 
     #[test]
-    fn health_checks_own_events_are_no_change() {
+    fn exec_events_of_health_checks_are_ignored() {
         assert!(!concerns(Some("exec_start: redis-cli ping")));
         assert!(concerns(Some("health_status: healthy")));
         assert!(concerns(Some("die")));

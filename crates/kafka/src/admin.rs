@@ -1,4 +1,4 @@
-//! Settings of topics, and what changes them: making a topic, cutting records off.
+//! Admin requests: topic settings, creating a topic, deleting records.
 
 use std::{collections::BTreeMap, ops::Deref, time::Duration};
 
@@ -12,10 +12,10 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{Error, Kafka, Result, TIMEOUT, client::Silent, offsets::Offsets};
+use super::{Error, Kafka, Result, TIMEOUT, client::TracingContext, offsets::Offsets};
 use diagnostics::instrument_call;
 
-/// What a change may take: the broker carries it out before it answers.
+/// Timeout of a change: the broker applies it before it responds.
 const CHANGE: Duration = Duration::from_secs(10);
 
 const RETENTION: &str = "retention.ms";
@@ -25,15 +25,16 @@ const MESSAGE_BYTES: &str = "max.message.bytes";
 /// Settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// None is for ever.
+    /// `retention.ms`; None keeps records for ever.
     pub retention: Option<Duration>,
+    /// `min.insync.replicas`; None if the broker reports no number.
     pub min_insync: Option<i64>,
-    /// `max.message.bytes`
+    /// `max.message.bytes`, in bytes; None if the broker reports no number.
     pub message_bytes: Option<i64>,
 }
 
-/// An admin client; its teardown waits for its own polling thread, so nobody waits for it.
-struct Admin(Option<AdminClient<Silent>>);
+/// An admin client. Dropping it joins its polling thread, so it is dropped on a thread of its own.
+struct Admin(Option<AdminClient<TracingContext>>);
 
 impl Admin {
     fn new(bootstrap: &str) -> Result<Self, KafkaError> {
@@ -43,13 +44,13 @@ impl Admin {
             .set("broker.address.family", "v4")
             .set("reconnect.backoff.ms", "20")
             .set_log_level(RDKafkaLogLevel::Emerg)
-            .create_with_context(Silent)
+            .create_with_context(TracingContext)
             .map(|admin| Self(Some(admin)))
     }
 }
 
 impl Deref for Admin {
-    type Target = AdminClient<Silent>;
+    type Target = AdminClient<TracingContext>;
 
     fn deref(&self) -> &Self::Target {
         self.0
@@ -82,7 +83,7 @@ impl Kafka {
             .collect())
     }
 
-    /// What is checked of the settings of each of `topics` that exists.
+    /// The settings that `verify` checks, of each of `topics` that exists.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -159,10 +160,10 @@ impl Kafka {
         Ok(topics)
     }
 
-    /// Makes a topic of one partition; one that is there already is left as it is.
+    /// Creates a topic with one partition; an existing topic is not changed.
     ///
     /// # Errors
-    /// Why it could not be made.
+    /// Why it could not be created.
     pub async fn create_topic(
         &self,
         name: &str,
@@ -187,11 +188,11 @@ impl Kafka {
         Ok(())
     }
 
-    /// Deletes what stands before the given offsets (`DeleteRecords`); gives the first offset that
-    /// is still there in each partition.
+    /// Deletes the records before the given offsets (`DeleteRecords`). Returns each partition's new
+    /// earliest offset.
     ///
     /// # Errors
-    /// Why it could not be done, for one partition or for all: then some may be cut.
+    /// Why it failed, for one partition or for all. Other partitions may have been truncated.
     pub async fn delete_before(&self, offsets: &Offsets) -> Result<Offsets> {
         let call = "delete records";
         let admin = Admin::new(&self.bootstrap).map_err(|e| self.failed(call, e))?;

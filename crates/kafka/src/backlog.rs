@@ -1,8 +1,8 @@
-//! Whether what stands before the end of a partition is anything at all.
+//! Whether the offsets before the end of a partition hold any messages.
 //!
-//! A transaction's commit takes an offset, and so does each message of one that was aborted; compaction
-//! leaves gaps. librdkafka's consumers commit behind the last message that they were handed: of such a
-//! partition they stay short of the end for ever, though they have taken all (docs/decisions/0035).
+//! A transaction marker takes an offset, and so does each aborted message; compaction leaves gaps.
+//! librdkafka's consumers commit the offset after the last message that they received. In such a partition
+//! their committed offset never reaches the end, although they consumed everything (docs/decisions/0035).
 
 use std::{
     collections::BTreeMap,
@@ -14,23 +14,23 @@ use rdkafka::{Message, TopicPartitionList, consumer::Consumer, error::KafkaError
 
 use super::{
     Kafka, Result, ask,
-    client::{Client, Ends},
+    client::{Client, PartitionEof},
     offsets::Offsets,
 };
 
-/// How long is looked; what is not known by then counts as messages.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest search; offsets not yet read by then count as messages.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for one message.
 const STEP: Duration = Duration::from_millis(100);
 
 impl Kafka {
-    /// `to`, lowered to `from` in each partition in which no message stands from there to before `to`.
+    /// `to`, lowered to `from` in each partition that holds no message from `from` to before `to`.
     ///
     /// # Errors
     /// Why there was no answer.
     pub async fn ends_of_messages(&self, from: &Offsets, to: &Offsets) -> Result<Offsets> {
         let mut ends = to.clone();
-        // The end of a partition is told without its topic's name.
+        // `PartitionEOF` carries a partition number and no topic: one consumer for each topic.
         let mut topics: BTreeMap<&str, Offsets> = BTreeMap::new();
         for (partition, end) in to {
             if let Some(at) = from.get(partition).filter(|at| *at < end) {
@@ -38,23 +38,23 @@ impl Kafka {
                 topic.insert(partition.clone(), *at);
             }
         }
-        let looked = topics
+        let searches = topics
             .into_values()
             .map(|from| self.without_messages(from, to));
-        for empty in try_join_all(looked).await? {
+        for empty in try_join_all(searches).await? {
             ends.extend(empty);
         }
         Ok(ends)
     }
 
-    /// Of partitions of one topic, those in which nothing comes from `from` on to before `to`.
+    /// The partitions of one topic that hold no message from `from` to before `to`.
     async fn without_messages(&self, mut from: Offsets, to: &Offsets) -> Result<Offsets> {
         let to: Offsets = to.clone();
         let bootstrap = self.bootstrap.clone();
         ask(&self.bootstrap, "messages up to the end", move || {
-            let client = Client::assigned(&bootstrap, &from, Ends::Told)?;
+            let client = Client::assigned(&bootstrap, &from, PartitionEof::Reported)?;
             let consumer = client.consumer();
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + SEARCH_TIMEOUT;
             let mut empty = Offsets::new();
             while !from.is_empty() && Instant::now() < deadline {
                 match consumer.poll(STEP) {
@@ -63,7 +63,7 @@ impl Kafka {
                         let at = (message.topic().to_owned(), message.partition());
                         let mut settled = TopicPartitionList::new();
                         settled.add_partition(&at.0, at.1);
-                        // What else it holds is of no interest.
+                        // One message decides; the rest of the partition need not be fetched.
                         consumer.pause(&settled)?;
                         if let Some(start) = from.remove(&at)
                             && to.get(&at).is_none_or(|end| message.offset() >= *end)

@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::{Result, offsets::Offsets};
 
-/// The target of librdkafka's own lines.
+/// The `tracing` target of librdkafka's log lines.
 pub const LIBRDKAFKA: &str = "librdkafka";
 
-/// Whatever matters comes back as an error of the call; the rest is for `-vv`.
-pub(super) struct Silent;
+/// Sends librdkafka's log to `tracing` at debug level (`-vv`): failures that matter are errors of the call.
+pub(super) struct TracingContext;
 
-impl ClientContext for Silent {
+impl ClientContext for TracingContext {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: LIBRDKAFKA, "{facility} {message}");
     }
@@ -29,41 +29,41 @@ impl ClientContext for Silent {
     }
 }
 
-impl ConsumerContext for Silent {}
+impl ConsumerContext for TracingContext {}
 
-/// Whether a reader is told that it has come to the end of a partition.
+/// Whether a poll reports the end of a partition (`enable.partition.eof`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ends {
-    /// As an error of a poll, `KafkaError::PartitionEOF`.
-    Told,
-    Silent,
+pub(super) enum PartitionEof {
+    /// As the error `KafkaError::PartitionEOF`.
+    Reported,
+    /// Not at all; a poll waits for new records.
+    Ignored,
 }
 
-/// The consumer; its teardown takes up to 100 ms (and hung in some librdkafka releases), so it
-/// happens on a thread that nobody waits for.
-pub(super) struct Client(Option<BaseConsumer<Silent>>);
+/// The consumer. Destroying it takes up to 100 ms (and hung in some librdkafka releases), so that
+/// happens on a detached thread.
+pub(super) struct Client(Option<BaseConsumer<TracingContext>>);
 
 impl Client {
-    /// For questions.
+    /// A client for metadata, group and offset requests.
     pub(super) fn new(bootstrap: &str) -> Result<Self> {
         let mut config = config(bootstrap);
-        // Never joined, and so never made. Without a group of its own librdkafka crashes when another
-        // group's coordinator says that it is none (confluentinc/librdkafka#5040).
+        // The group is never joined, so the broker never creates it. Without a `group.id` librdkafka
+        // crashes when another group's coordinator responds NOT_COORDINATOR (confluentinc/librdkafka#5040).
         config.set("group.id", "caravan");
         Self::with(&config)
     }
 
-    /// For reading partitions from `from` on, outside of any group.
-    pub(super) fn assigned(bootstrap: &str, from: &Offsets, ends: Ends) -> Result<Self> {
+    /// A consumer that reads partitions from the offsets `from` on, outside any group.
+    pub(super) fn assigned(bootstrap: &str, from: &Offsets, eof: PartitionEof) -> Result<Self> {
         let mut config = config(bootstrap);
-        // librdkafka wants a group to assign anything; one of this name is never made.
+        // librdkafka requires a `group.id` to assign partitions; the broker never creates this group.
         config.set("group.id", format!("caravan-{}", Uuid::new_v4()));
-        // What retention deletes while it is read is skipped, and not all that stands behind it.
+        // If retention deletes an offset before it is read, reading goes on at the earliest offset.
         config.set("auto.offset.reset", "earliest");
-        if ends == Ends::Told {
+        if eof == PartitionEof::Reported {
             config.set("enable.partition.eof", "true");
-            // Asked for more at the end of a partition, a broker waits so long before it says that there
-            // is none.
+            // At the end of a partition the broker delays an empty fetch response by this long.
             config.set("fetch.wait.max.ms", "20");
         }
         let client = Self::with(&config)?;
@@ -76,18 +76,18 @@ impl Client {
     }
 
     fn with(config: &ClientConfig) -> Result<Self> {
-        let consumer = config.create_with_context(Silent)?;
+        let consumer = config.create_with_context(TracingContext)?;
         Ok(Self(Some(consumer)))
     }
 
-    pub(super) fn consumer(&self) -> &BaseConsumer<Silent> {
+    pub(super) fn consumer(&self) -> &BaseConsumer<TracingContext> {
         self.0
             .as_ref()
             .unwrap_or_else(|| unreachable!("taken by drop alone"))
     }
 }
 
-/// Settings of all consumers of Caravan's: impatient, silent, bounded.
+/// Settings of all consumers of Caravan's: short timeouts, no log lines, bounded queues.
 fn config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
@@ -106,7 +106,7 @@ fn config(bootstrap: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "false")
         .set("allow.auto.create.topics", "false")
-        // Ends are where a transaction is open; what one that was aborted wrote is not handed out.
+        // The end is the last stable offset, and aborted messages are not delivered.
         .set("isolation.level", "read_committed")
         .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "5")
@@ -115,7 +115,7 @@ fn config(bootstrap: &str) -> ClientConfig {
 }
 
 impl Deref for Client {
-    type Target = NativeClient<Silent>;
+    type Target = NativeClient<TracingContext>;
 
     fn deref(&self) -> &Self::Target {
         self.consumer().client()

@@ -1,5 +1,5 @@
-//! Members that are gone for good. A static one is listed until its session ends, and holds its partitions
-//! until then.
+//! Waiting for a consumer group to drop removed members. A static member stays listed, and keeps its
+//! partitions, until its session times out.
 
 use std::{
     net::IpAddr,
@@ -12,27 +12,29 @@ use super::{
 };
 use declaration::Group;
 
-/// Between two looks.
+/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Replicas that were removed from a group.
 #[derive(Debug, Clone)]
 pub struct Departed {
+    /// The group, as declared.
     pub group: Group,
-    /// Where they ran.
+    /// Addresses that they connected from.
     pub hosts: Vec<IpAddr>,
-    /// Their names as static members; such a one may have joined from somewhere else.
+    /// Their `group.instance.id`; a static member may have joined from another address.
     pub instances: Vec<String>,
 }
 
 impl Departed {
-    /// Waits until the group rests without them. Within `patience`: else who is still listed.
+    /// Waits until the group is stable (or empty) without them. Returns None then, and after `timeout`
+    /// a text that names the remaining member or the rebalance.
     ///
     /// # Errors
-    /// Kafka does not answer.
-    pub async fn taken_over(&self, bootstrap: &str, patience: Duration) -> Result<Option<String>> {
+    /// Kafka does not respond.
+    pub async fn taken_over(&self, bootstrap: &str, timeout: Duration) -> Result<Option<String>> {
         let kafka = Kafka::connect(bootstrap).await?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             let groups = kafka.groups_of(&[&self.group]).await?;
             let lingering = groups.iter().find_map(|group| self.lingering(group));
@@ -43,7 +45,7 @@ impl Departed {
         }
     }
 
-    /// What there is still to wait for.
+    /// What the wait is for: a removed member, or a rebalance. None: the group is done.
     fn lingering(&self, group: &GroupState) -> Option<String> {
         let name = &group.name;
         match group.members.iter().find(|member| self.is_of(member)) {
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_replica_lingers_by_its_name_or_by_its_place() {
+    fn a_removed_replica_is_recognised_by_its_instance_id_or_its_address() {
         let departed = Departed {
             group: Group::Named("orders".to_owned()),
             hosts: vec![[172, 18, 0, 9].into()],

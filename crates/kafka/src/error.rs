@@ -1,4 +1,4 @@
-//! Why Kafka did not do what it was asked to.
+//! Errors of Kafka calls.
 
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 /// Shorthand within this crate.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of one call. Its text is the one place in which librdkafka's errors become words.
+/// An error of one call. Only its `Display` turns librdkafka's errors into text.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Failure>);
 
@@ -17,7 +17,7 @@ pub struct Error(Box<Failure>);
 struct Failure {
     bootstrap: Option<String>,
     call: Option<String>,
-    /// The partition, group or setting that it is about, if not all of them.
+    /// The partition, group or setting that failed; None: the whole call.
     subject: Option<String>,
     reason: Reason,
 }
@@ -25,7 +25,7 @@ struct Failure {
 #[derive(Debug, Clone)]
 enum Reason {
     Library(KafkaError),
-    /// An answer's error about one of several topics.
+    /// An error code for one of several topics in a response.
     Code(RDKafkaErrorCode),
     Socket(Arc<io::Error>),
     NoAnswer,
@@ -33,7 +33,7 @@ enum Reason {
     NoBroker,
     NotSent,
     ProducerClosed,
-    /// What the broker says is not what it should be.
+    /// A response that is not as the protocol requires.
     Unexpected(String),
     Panic(Arc<JoinError>),
 }
@@ -88,7 +88,7 @@ impl Error {
         self
     }
 
-    /// What was at fault.
+    /// The kind of failure.
     pub fn cause(&self) -> Cause {
         match &self.0.reason {
             Reason::Library(error) => of_library(error),
@@ -102,12 +102,12 @@ impl Error {
         }
     }
 
-    /// The addresses that the client was given; None for a record's delivery.
+    /// `bootstrap.servers` of the client; None for a record's delivery.
     pub fn bootstrap(&self) -> Option<&str> {
         self.0.bootstrap.as_deref()
     }
 
-    /// The call that failed, in the words of `-v`; None: no call of its own was made.
+    /// The call that failed, as `-v` prints it; None: the error occurred outside an instrumented call.
     pub fn call(&self) -> Option<&str> {
         self.0.call.as_deref()
     }
@@ -149,8 +149,7 @@ fn of_code(code: RDKafkaErrorCode) -> Cause {
         | Code::Underflow
         | Code::UnsupportedFeature
         | Code::UnsupportedVersion => Cause::Protocol,
-        // Kafka's own codes are positive, librdkafka's are negative; -1 is Kafka's for what it does
-        // not explain.
+        // Kafka's error codes are positive, librdkafka's are negative; -1 is Kafka's UNKNOWN_SERVER_ERROR.
         code if code as i32 >= Code::Unknown as i32 => Cause::Rejected,
         _ => Cause::Client,
     }
@@ -221,7 +220,7 @@ impl StdError for Error {
     }
 }
 
-/// For a command that cannot do without the call.
+/// For a command that fails if the call fails.
 impl From<Error> for diagnostics::Error {
     fn from(error: Error) -> Self {
         Self::new(diagnostics::Kind::Unreachable, error)
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn a_name_that_does_not_resolve_differs_from_a_refused_connection() {
         let ready = ready("no-such-host.invalid:9092", SOON * 20).await;
         let error = ready.expect_err("RFC 2606 reserves it");
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
@@ -306,7 +305,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
         let error = ready(&address, SOON).await.expect_err("it never answers");
-        // librdkafka does not say that a broker has yet to introduce itself.
+        // librdkafka does not report that the ApiVersions handshake is incomplete.
         assert_eq!(error.cause(), Cause::Connection, "{error:?}");
         assert_eq!(error.call(), Some("brokers"));
         assert_eq!(
@@ -324,7 +323,7 @@ mod tests {
         slow.expect("a broker");
         let late = |client: &Client| {
             let partitions = crate::offsets::list(&[("t".to_owned(), 0)], Offset::Invalid)?;
-            Ok(crate::native::committed(client, "orders", &partitions, SOON).map(drop)?)
+            Ok(crate::native::list_group_offsets(client, "orders", &partitions, SOON).map(drop)?)
         };
         let error = kafka
             .ask("committed offsets", late)
@@ -347,12 +346,14 @@ mod tests {
         cluster.create_topic("t", 1, 1).expect("a topic");
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[code]);
         let kafka = Kafka::new(&cluster.bootstrap_servers()).expect("a client");
-        let committed = kafka.committed("orders", &[("t".to_owned(), 0)]).await;
+        let committed = kafka
+            .committed_offsets("orders", &[("t".to_owned(), 0)])
+            .await;
         committed.expect_err("the cluster refuses")
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_broker_that_forbids_and_one_that_refuses_are_told_apart() {
+    async fn an_authorization_failure_differs_from_a_rejected_request() {
         use RDKafkaRespErr as Code;
         let forbidden = refused_with(Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED).await;
         assert_eq!(forbidden.cause(), Cause::Authorization, "{forbidden:?}");
@@ -375,7 +376,7 @@ mod tests {
         assert_eq!(error.cause(), Cause::Client, "{error:?}");
     }
 
-    /// A broker with SASL is not at hand: librdkafka's codes for it.
+    /// The tests have no broker with SASL, so librdkafka's codes stand in.
     #[test]
     fn codes_of_credentials_and_of_tls_have_their_causes() {
         let cause = |code| Error::from(KafkaError::Global(code)).cause();

@@ -1,4 +1,4 @@
-//! Consumer groups and their members, whichever of Kafka's two protocols they speak.
+//! Consumer groups and their members, of both group protocols (classic and consumer).
 
 use crate::native::{Protocol, State};
 
@@ -8,20 +8,26 @@ use declaration::Group;
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupState {
+    /// Its `group.id`.
     pub name: String,
+    /// The group protocol; of an empty group, its last members' protocol.
     pub protocol: Protocol,
+    /// Whether it is stable, empty or rebalancing.
     pub state: State,
+    /// Its members, in the coordinator's order.
     pub members: Vec<Member>,
 }
 
-/// A member of a group. A static one is listed until its session times out, running or not.
+/// A member of a group. A static member stays listed until its session times out, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
+    /// Its `client.id`.
     pub client_id: String,
-    /// Its name as a static member.
+    /// `group.instance.id` of a static member.
     pub instance: Option<String>,
     /// Address that it connects from, as text.
     pub host: String,
+    /// The partitions assigned to it.
     pub partitions: Vec<Partition>,
 }
 
@@ -35,7 +41,7 @@ impl Kafka {
         self.ask("all groups", all).await
     }
 
-    /// Those of `declared` that exist; of groups that begin alike all.
+    /// The existing groups of `declared`; for a declared prefix, all groups with that prefix.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -43,7 +49,7 @@ impl Kafka {
         let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
         self.ask("groups", move |client| {
             let named = declared.iter().map(|group| group.name().map(str::to_owned));
-            // A name need not be looked for.
+            // Only a prefix requires listing all groups.
             let mut names = match named.collect::<Option<Vec<_>>>() {
                 Some(names) => names,
                 None => {
@@ -73,7 +79,7 @@ fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>> {
     groups.collect()
 }
 
-/// Kafka's word for a state.
+/// Kafka's name of a state.
 pub fn word(state: State) -> &'static str {
     match state {
         State::Empty => "Empty",
@@ -84,7 +90,7 @@ pub fn word(state: State) -> &'static str {
     }
 }
 
-/// Kafka's word for a protocol, as in `group.protocol`.
+/// Kafka's name of a protocol, as in `group.protocol`.
 pub fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Classic => "classic",
@@ -93,33 +99,33 @@ pub fn protocol(protocol: Protocol) -> &'static str {
 }
 
 impl GroupState {
-    /// Neither rebalancing nor about to.
+    /// Whether the group is stable or empty, thus not rebalancing.
     pub fn is_at_rest(&self) -> bool {
         matches!(self.state, State::Stable | State::Empty)
     }
 }
 
-/// Those of `groups` that are declared as `group`. Of several that begin alike those without a
-/// member were left by earlier starts, unless none has one.
-pub fn meant<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a GroupState> {
-    let mut meant: Vec<_> = groups.iter().filter(|g| group.is(&g.name)).collect();
-    if meant.iter().any(|g| !g.members.is_empty()) {
-        meant.retain(|g| !g.members.is_empty());
+/// The `groups` that match the declared `group`. If any group with a declared prefix has members, groups
+/// without members are left out: earlier starts created them.
+pub fn matching_groups<'a>(group: &Group, groups: &'a [GroupState]) -> Vec<&'a GroupState> {
+    let mut matching: Vec<_> = groups.iter().filter(|g| group.is(&g.name)).collect();
+    if matching.iter().any(|g| !g.members.is_empty()) {
+        matching.retain(|g| !g.members.is_empty());
     }
-    meant
+    matching
 }
 
-/// What is declared as `group`, as one: all members, and the state of the first that is not at
-/// rest. None: there is no such group.
+/// The groups that match the declared `group`, combined: all their members, and the state of the first
+/// that is not at rest. None: no group matches.
 pub fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState> {
-    let meant = meant(group, groups);
-    let restless = meant.iter().find(|g| !g.is_at_rest());
-    let told = restless.or_else(|| meant.first())?;
+    let matching = matching_groups(group, groups);
+    let rebalancing = matching.iter().find(|g| !g.is_at_rest());
+    let shown = rebalancing.or_else(|| matching.first())?;
     Some(GroupState {
-        name: told.name.clone(),
-        protocol: told.protocol,
-        state: told.state,
-        members: meant.iter().flat_map(|g| g.members.clone()).collect(),
+        name: shown.name.clone(),
+        protocol: shown.protocol,
+        state: shown.state,
+        members: matching.iter().flat_map(|g| g.members.clone()).collect(),
     })
 }
 
@@ -137,7 +143,7 @@ impl From<crate::native::Group> for GroupState {
 impl From<crate::native::Member> for Member {
     fn from(member: crate::native::Member) -> Self {
         Self {
-            // Java prints an address as `host/address`, mostly with no host.
+            // Java prints an address as `host/address`; the host is usually empty.
             host: member
                 .host
                 .rsplit('/')
@@ -171,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_begin_alike_are_one_and_those_left_behind_do_not_count() {
+    fn groups_of_one_prefix_are_combined_without_those_that_have_no_members() {
         let groups = [
             state("orders-1", State::Empty, &[]),
             state("orders-2", State::Stable, &["a"]),
@@ -179,7 +185,10 @@ mod tests {
             state("other", State::Stable, &["c"]),
         ];
         let prefix = Group::Prefix("orders-".to_owned());
-        let names: Vec<_> = meant(&prefix, &groups).iter().map(|g| &g.name).collect();
+        let names: Vec<_> = matching_groups(&prefix, &groups)
+            .iter()
+            .map(|g| &g.name)
+            .collect();
         assert_eq!(names, ["orders-2", "orders-3"]);
         let one = as_one(&prefix, &groups).expect("there are some");
         assert_eq!(one.state, State::PreparingRebalance);

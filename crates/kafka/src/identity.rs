@@ -3,7 +3,7 @@
 use declaration::correlation::{Correlation, Event};
 use rdkafka::{Message, message::Headers};
 
-/// As [`Correlation::find`], in a record.
+/// Finds the correlation id of a record, as [`Correlation::find`] does for an event.
 pub fn find_correlation<T>(
     correlation: &Correlation,
     record: &impl Message,

@@ -1,18 +1,18 @@
-//! Kafka as an observer sees it: nothing here joins a group or commits an offset. Only [`send`]
-//! and [`admin`] change anything, and only where a command is asked to.
+//! Kafka for an observer: nothing here joins a group or commits an offset. Only [`send`], [`admin`] and
+//! [`provision`] change anything, for commands whose purpose is that change.
 //!
-//! - [`Error`]: what failed, at which Kafka, and the cause;
-//! - [`client`]: a librdkafka client that is silent, impatient and torn down in the background;
+//! - [`Error`]: which call failed, at which address, and the cause;
+//! - `client`: a librdkafka client with short timeouts that is destroyed on a detached thread;
 //! - [`topics`]: topics, partitions, retention;
-//! - [`groups`]: consumer groups, their members and what those were assigned; [`departed`]: members
-//!   that are gone for good;
+//! - [`groups`]: consumer groups, their members and assigned partitions; [`departed`]: waiting for a
+//!   group to drop removed members;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
-//! - [`backlog`]: whether a lag is messages at all;
-//! - [`partitioner`]: where Java's, librdkafka's and KafkaJS' producers put a key;
-//! - [`tail`]: what is produced from now on;
-//! - [`read`]: what stands in partitions at one moment; [`scan`]: where events are in it;
-//! - [`admin`]: settings of topics; making one, cutting records off;
-//! - [`send`]: records to partitions of the caller's choice.
+//! - `backlog`: whether a lag holds any messages;
+//! - [`partitioner`]: the partition that Java's, librdkafka's and KafkaJS' producers choose for a key;
+//! - [`tail`]: records produced from now on;
+//! - [`read`]: the records of partitions at one moment; [`scan`]: events found by key;
+//! - [`admin`]: topic settings, creating a topic, deleting records; [`provision`]: topics as declared;
+//! - [`send`]: producing records to chosen partitions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ use tokio::net::TcpStream;
 
 use diagnostics::instrument_call;
 
-/// What one call may take, unless its caller says otherwise.
+/// The default timeout of one call.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A topic's name and a partition's number.
@@ -57,11 +57,11 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// A client of the Kafka that `bootstrap` (`host:port`, several with commas) leads to; it
-    /// connects with the first question.
+    /// A client for `bootstrap.servers` (`host:port`, several separated by commas). It connects with the
+    /// first request.
     ///
     /// # Errors
-    /// librdkafka could not be set up.
+    /// librdkafka could not be configured.
     pub fn new(bootstrap: &str) -> Result<Self> {
         let client = Client::new(bootstrap).map_err(|e| e.at(bootstrap))?;
         Ok(Self {
@@ -70,20 +70,20 @@ impl Kafka {
         })
     }
 
-    /// As [`Self::new`], but first sees whether anything listens: then a Kafka that is down is
-    /// known at once.
+    /// As [`Self::new`], but first opens a TCP connection: if Kafka is down, this fails at once instead of
+    /// at the first request's timeout.
     ///
     /// # Errors
-    /// Nothing listens there.
+    /// No address accepts a connection.
     pub async fn connect(bootstrap: &str) -> Result<Self> {
         listening(bootstrap, TIMEOUT).await?;
         Self::new(bootstrap)
     }
 
-    /// As [`Self::connect`], and it has told of its brokers.
+    /// As [`Self::connect`], and its metadata lists at least one broker.
     ///
     /// # Errors
-    /// Why it does not (yet).
+    /// Nothing listens, no response within `timeout`, or no broker is registered.
     pub async fn answering(bootstrap: &str, timeout: Duration) -> Result<Self> {
         listening(bootstrap, timeout).await?;
         let kafka = Self::new(bootstrap)?;
@@ -98,47 +98,47 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Runs a question, which blocks, off the runtime.
+    /// Runs a blocking request on the runtime's thread pool for blocking calls.
     async fn ask<T: Send + 'static>(
         &self,
         what: &str,
-        question: impl FnOnce(&Client) -> Result<T> + Send + 'static,
+        request: impl FnOnce(&Client) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let client = Arc::clone(&self.client);
-        ask(&self.bootstrap, what, move || question(&client)).await
+        ask(&self.bootstrap, what, move || request(&client)).await
     }
 }
 
-/// Asks for the brokers once.
+/// Requests the list of brokers once.
 ///
 /// # Errors
-/// Why there is no answer (yet).
+/// As [`Kafka::answering`].
 pub async fn ready(bootstrap: &str, timeout: Duration) -> Result<()> {
     Kafka::answering(bootstrap, timeout).await.map(drop)
 }
 
-/// Runs a question, which blocks, off the runtime; errors say which Kafka.
+/// Runs a blocking request on a blocking thread; errors carry the address and the call.
 async fn ask<T: Send + 'static>(
     bootstrap: &str,
     what: &str,
-    question: impl FnOnce() -> Result<T> + Send + 'static,
+    request: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let answer = instrument_call("kafka", what, wait_for(bootstrap, question)).await;
+    let answer = instrument_call("kafka", what, wait_for(bootstrap, request)).await;
     answer.map_err(|e| e.of_call(what))
 }
 
-/// As [`ask`], for what is no question: it waits for what may never come.
+/// As [`ask`], but not instrumented as a call: a poll may wait for records that never arrive.
 async fn wait_for<T: Send + 'static>(
     bootstrap: &str,
-    question: impl FnOnce() -> Result<T> + Send + 'static,
+    request: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(question)
+    tokio::task::spawn_blocking(request)
         .await
         .unwrap_or_else(|e| Err(e.into()))
         .map_err(|e| e.at(bootstrap))
 }
 
-/// librdkafka tries a refused connection again till its time is up; this answers at once.
+/// Fails at once if every address refuses: librdkafka retries a refused connection until its timeout.
 async fn listening(bootstrap: &str, timeout: Duration) -> Result<()> {
     let mut last = Error::no_address();
     for server in bootstrap.split(',').map(str::trim) {

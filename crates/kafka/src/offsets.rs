@@ -1,4 +1,4 @@
-//! Where partitions end, how far a group has come, and the difference.
+//! The ends of partitions, a group's committed offsets, and lag.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use rdkafka::{
     Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode,
 };
 
-use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client, groups::meant};
+use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client, groups::matching_groups};
 use declaration::Group;
 
-/// Between two questions while a partition has no leader, or a group no coordinator.
+/// Between two requests while a partition has no leader or a group no coordinator.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// An offset for each partition.
@@ -22,7 +22,7 @@ pub type Offsets = BTreeMap<Partition, i64>;
 /// Which end of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The first offset that is still there.
+    /// The first offset that retention has not deleted.
     Earliest,
     /// One past the last offset.
     Latest,
@@ -48,39 +48,46 @@ impl Kafka {
     /// # Errors
     /// Why there was no answer.
     pub async fn offsets_at(&self, partitions: &[Partition], at: i64) -> Result<Offsets> {
-        // Negative numbers mean the ends.
-        let asked = list(partitions, Offset::Offset(at.max(0)))?;
+        // librdkafka takes negative timestamps for the ends.
+        let timestamps = list(partitions, Offset::Offset(at.max(0)))?;
         self.ask("offsets by time", move |client| {
-            let answered = client.consumer().offsets_for_times(asked, TIMEOUT)?;
+            let answered = client.consumer().offsets_for_times(timestamps, TIMEOUT)?;
             absolute(&answered)
         })
         .await
     }
 
-    /// What `group` has committed for `partitions`; those without a commit are left out.
+    /// The offsets that `group` has committed for `partitions`; partitions without a commit are left out.
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn committed(&self, group: &str, partitions: &[Partition]) -> Result<Offsets> {
-        self.group(group).committed(partitions).await
+    pub async fn committed_offsets(
+        &self,
+        group: &str,
+        partitions: &[Partition],
+    ) -> Result<Offsets> {
+        self.group(group).lowest_committed(partitions).await
     }
 
-    /// Reads `group`'s offsets, again and again.
+    /// A handle that reads `group`'s committed offsets, any number of times.
     pub fn group(&self, group: &str) -> GroupOffsets {
         self.group_offsets([group])
     }
 
-    /// As [`Self::group`], for what is declared: of groups that begin alike, those that are there
-    /// now.
+    /// As [`Self::group`], for a declared group. For a prefix: the matching groups that exist now.
     ///
     /// # Errors
-    /// Kafka does not tell its groups.
+    /// The groups could not be listed or described.
     pub async fn declared_group(&self, group: &Group) -> Result<GroupOffsets> {
         match group.name() {
             Some(name) => Ok(self.group(name)),
             None => {
                 let groups = self.groups_of(&[group]).await?;
-                Ok(self.group_offsets(meant(group, &groups).iter().map(|g| g.name.as_str())))
+                Ok(self.group_offsets(
+                    matching_groups(group, &groups)
+                        .iter()
+                        .map(|g| g.name.as_str()),
+                ))
             }
         }
     }
@@ -93,26 +100,26 @@ impl Kafka {
     }
 }
 
-/// What a group's coordinator knows of its offsets. Of several groups, where they are declared as one:
-/// then the one that is furthest behind counts.
+/// Reads the committed offsets of a declared group. If its prefix matches several groups, the lowest offset
+/// of each partition counts.
 pub struct GroupOffsets {
     kafka: Kafka,
     names: Vec<String>,
 }
 
 impl GroupOffsets {
-    /// See [`Kafka::committed`].
+    /// The lowest committed offset of each partition; partitions without a commit are left out.
     ///
     /// # Errors
     /// Why there was no answer.
-    pub async fn committed(&self, partitions: &[Partition]) -> Result<Offsets> {
+    pub async fn lowest_committed(&self, partitions: &[Partition]) -> Result<Offsets> {
         let mut all = Offsets::new();
         if partitions.is_empty() {
             return Ok(all);
         }
         for name in &self.names {
             let (name, list) = (name.clone(), list(partitions, Offset::Invalid)?);
-            let ask = move |client: &Client| committed(client, &name, &list);
+            let ask = move |client: &Client| committed_with_retry(client, &name, &list);
             for (partition, offset) in self.kafka.ask("committed offsets", ask).await? {
                 let least = all.entry(partition).or_insert(offset);
                 *least = offset.min(*least);
@@ -122,39 +129,45 @@ impl GroupOffsets {
     }
 }
 
-/// Also of a coordinator that is only just taking office, as after a broker's start.
-fn committed(client: &Client, group: &str, list: &TopicPartitionList) -> Result<Offsets> {
-    let ask = || crate::native::committed(client, group, list, TIMEOUT);
-    let answer = patiently(ask, |answer| answer.as_ref().is_err_and(is_taking_office));
+/// A group's committed offsets. Retries while its coordinator is loading, as after a broker's start.
+fn committed_with_retry(
+    client: &Client,
+    group: &str,
+    list: &TopicPartitionList,
+) -> Result<Offsets> {
+    let request = || crate::native::list_group_offsets(client, group, list, TIMEOUT);
+    let is_final = |answer: &Result<_, _>| !answer.as_ref().is_err_and(is_coordinator_loading);
+    let answer = retry_until(request, is_final);
     let offsets = answer?.into_iter();
     Ok(offsets.map(|(t, p, offset)| ((t, p), offset)).collect())
 }
 
-/// The first answer that is no passing state of the broker's, or the last one in time.
-fn patiently<T>(ask: impl Fn() -> T, is_passing: impl Fn(&T) -> bool) -> T {
+/// Repeats a request until its answer is final; after [`TIMEOUT`] returns the last answer.
+fn retry_until<T>(request: impl Fn() -> T, is_final: impl Fn(&T) -> bool) -> T {
     let began = Instant::now();
     loop {
-        let answer = ask();
-        if !is_passing(&answer) || began.elapsed() > TIMEOUT {
+        let answer = request();
+        if is_final(&answer) || began.elapsed() > TIMEOUT {
             return answer;
         }
         thread::sleep(PAUSE);
     }
 }
 
-fn is_taking_office(error: &KafkaError) -> bool {
-    let passing = [
+/// Whether the group's coordinator is being elected or loads its offsets.
+fn is_coordinator_loading(error: &KafkaError) -> bool {
+    let transient = [
         RDKafkaErrorCode::CoordinatorLoadInProgress,
         RDKafkaErrorCode::CoordinatorNotAvailable,
         RDKafkaErrorCode::NotCoordinator,
     ];
     error
         .rdkafka_error_code()
-        .is_some_and(|code| passing.contains(&code))
+        .is_some_and(|code| transient.contains(&code))
 }
 
-/// Offsets between what a group has committed and the end, over all `latest`: as many messages, but for
-/// those that [`Kafka::ends_of_messages`] knows of.
+/// Offsets between a group's committed offsets and the ends `latest`, summed. This counts offsets without
+/// a message too; [`Kafka::ends_of_messages`] finds those.
 pub fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
     let next = next(committed, earliest, latest);
     let behind = |(partition, end): (&Partition, &i64)| {
@@ -164,8 +177,8 @@ pub fn lag(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> i64 {
     latest.iter().map(behind).sum()
 }
 
-/// Where a group goes on in each partition of `latest`. One without a commit is to be read from its
-/// earliest offset; what retention deleted is not to be read any more.
+/// The next offset that a group reads in each partition of `latest`: its committed offset, and the earliest
+/// one if it has no commit or retention deleted the committed one.
 pub fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offsets {
     let next = |partition: &Partition| {
         let earliest = earliest.get(partition).copied().unwrap_or(0);
@@ -180,23 +193,28 @@ pub fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offset
 
 /// See [`Kafka::ends`].
 pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Result<Offsets> {
-    // `ListOffsets` takes -1 and -2 for the ends where a timestamp would stand, and librdkafka
-    // passes them on: one request, where asking for watermarks is two for each partition.
-    let asked = list(
+    // `ListOffsets` takes the timestamps -1 and -2 for the ends, and librdkafka passes them on: one
+    // request for all partitions, where watermarks take two for each.
+    let timestamps = list(
         partitions,
         match end {
             End::Earliest => Offset::Beginning,
             End::Latest => Offset::End,
         },
     )?;
-    let ask = || client.consumer().offsets_for_times(asked.clone(), TIMEOUT);
-    let answer = patiently(ask, |answer| answer.as_ref().is_ok_and(has_no_leader));
+    let request = || {
+        client
+            .consumer()
+            .offsets_for_times(timestamps.clone(), TIMEOUT)
+    };
+    let is_final = |answer: &Result<_, _>| !answer.as_ref().is_ok_and(has_no_leader);
+    let answer = retry_until(request, is_final);
     absolute(&answer?)
 }
 
-/// Whether a partition's leader is just being found: for some moments after a broker's start.
+/// Whether a partition has no leader yet, as for some moments after a broker's start.
 fn has_no_leader(list: &TopicPartitionList) -> bool {
-    let passing = [
+    let transient = [
         RDKafkaErrorCode::LeaderNotAvailable,
         RDKafkaErrorCode::NotLeaderForPartition,
         RDKafkaErrorCode::FencedLeaderEpoch,
@@ -205,7 +223,7 @@ fn has_no_leader(list: &TopicPartitionList) -> bool {
     ];
     let errors = list.elements().into_iter().map(|e| e.error());
     let mut codes = errors.filter_map(|error| error.err()?.rdkafka_error_code());
-    codes.any(|code| passing.contains(&code))
+    codes.any(|code| transient.contains(&code))
 }
 
 /// A list of partitions, each with `offset`.
@@ -217,7 +235,7 @@ pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPart
     Ok(list)
 }
 
-/// The partitions of `list` that have an offset; the first error of a partition is the list's.
+/// The partitions of `list` that have an offset; fails with the first error of a partition.
 pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets> {
     let mut offsets = Offsets::new();
     for element in list.elements() {
@@ -247,9 +265,9 @@ mod tests {
             .into()
     }
 
-    /// In a client without a group of its own librdkafka 2.12.1 crashes on it (its issue 5040).
+    /// In a client without a `group.id` librdkafka 2.12.1 crashes on NOT_COORDINATOR (its issue 5040).
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_coordinator_that_is_only_just_taking_office_is_asked_again() {
+    async fn a_request_is_retried_while_the_coordinator_is_loading() {
         let cluster = MockCluster::new(1).expect("a cluster");
         cluster.create_topic("t", 1, 1).expect("a topic");
         let refusals = [
@@ -258,7 +276,9 @@ mod tests {
         ];
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refusals);
         let kafka = Kafka::new(&cluster.bootstrap_servers()).expect("a client");
-        let committed = kafka.committed("nobody", &[("t".to_owned(), 0)]).await;
+        let committed = kafka
+            .committed_offsets("nobody", &[("t".to_owned(), 0)])
+            .await;
         assert_eq!(committed.expect("an answer"), Offsets::new());
     }
 

@@ -1,11 +1,11 @@
-//! Where a key lands with Kafka's usual partitioner: murmur2 of its bytes, as Java's client has it
+//! Kafka's default partitioner for keys: murmur2 of the key's bytes, as in Java's client
 //! (`Utils.murmur2`), librdkafka's `murmur2_random` and KafkaJS.
 
 const SEED: u32 = 0x9747_b28c;
 const M: u32 = 0x5bd1_e995;
 
-/// The partition of `key` among `partitions`; None where there is none. Another producer may have
-/// put it elsewhere.
+/// The partition of `key` among `partitions`; None if `partitions` is 0. A producer with another
+/// partitioner may choose a different one.
 pub fn partition(key: &[u8], partitions: i32) -> Option<i32> {
     let count = u32::try_from(partitions).ok().filter(|n| *n > 0)?;
     // Java's `toPositive`.
@@ -13,7 +13,7 @@ pub fn partition(key: &[u8], partitions: i32) -> Option<i32> {
 }
 
 fn murmur2(data: &[u8]) -> u32 {
-    // Java's arrays are shorter than 2 GiB.
+    // Java hashes the length as an `int`; its arrays are shorter than 2 GiB.
     let mut hash = SEED ^ data.len() as u32;
     let (words, rest) = data.as_chunks::<4>();
     for word in words {
@@ -36,9 +36,9 @@ fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Out of the tests of Kafka's own client.
+    /// Values from the tests of Kafka's Java client.
     #[test]
-    fn hashes_are_those_of_javas_client() {
+    fn hashes_equal_those_of_javas_client() {
         for (key, hash) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_one_of_those_there_are() {
+    fn a_partition_is_below_the_number_of_partitions() {
         assert_eq!(partition(b"x", 0), None);
         assert!((0..100).all(|n: u8| partition(&[n], 3).is_some_and(|p| (0..3).contains(&p))));
     }

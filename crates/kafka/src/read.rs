@@ -1,4 +1,4 @@
-//! What stands in the partitions of a topic at one moment, read once through.
+//! Reads the records that the partitions of a topic hold at one moment, once.
 
 use std::{
     ops::ControlFlow,
@@ -14,23 +14,25 @@ use rdkafka::{
 
 use super::{
     Kafka, Partition, Result, ask,
-    client::{Client, Ends},
+    client::{Client, PartitionEof},
     offsets::{End, Offsets, lag},
     wait_for,
 };
 
-/// The longest wait for one message: a broker that went away is no reason to wait longer.
+/// The longest poll, so that a deadline is noticed while the broker is unreachable.
 const STEP: Duration = Duration::from_millis(100);
 
-/// From an offset to before another, for partitions of one topic.
+/// A range of offsets for each of some partitions of one topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Span {
+    /// The first offset of each partition.
     pub from: Offsets,
+    /// The offset after the last one of each partition.
     pub to: Offsets,
 }
 
 impl Span {
-    /// How many messages stand there, those that compaction took out included.
+    /// How many offsets it holds: its messages, and the gaps that compaction or transactions left.
     pub fn messages(&self) -> i64 {
         lag(&Offsets::new(), &self.from, &self.to)
     }
@@ -45,7 +47,7 @@ impl Span {
         piece
     }
 
-    /// Without the partitions in which nothing stands.
+    /// Without the empty partitions.
     fn trimmed(mut self) -> Self {
         let from = &self.from;
         self.to
@@ -72,7 +74,7 @@ impl Span {
         }
     }
 
-    /// The next message that stood there; None where none came within a step or `left`.
+    /// The next message of the span; None if none arrived within a step or `left`.
     fn poll<'c>(
         &mut self,
         client: &'c Client,
@@ -92,14 +94,15 @@ impl Span {
         }
     }
 
-    /// Nothing more comes of a partition: compaction and transactions leave gaps at its end.
+    /// Marks a partition as read to its end: compaction and transactions leave gaps there, so the last
+    /// offset may hold no message.
     fn ended(&mut self, partition: i32) {
         self.to.retain(|(_, p), _| *p != partition);
     }
 }
 
 impl Kafka {
-    /// Everything that stands in partitions of one topic now.
+    /// Everything that partitions of one topic hold now.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -111,8 +114,8 @@ impl Kafka {
         Ok(Span { from, to })
     }
 
-    /// Hands the messages of a span to `see`, in order within a partition, till all are read,
-    /// `deadline` has passed or `see` breaks. Gives `state` back, and whether all were read.
+    /// Passes the messages of a span to `see`, in order within a partition, until all are read,
+    /// `deadline` has passed or `see` breaks. Returns `state`, and whether all were read.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -129,7 +132,7 @@ impl Kafka {
         }
         let bootstrap = self.bootstrap.clone();
         ask(&self.bootstrap, "messages", move || {
-            let client = Client::assigned(&bootstrap, &span.from, Ends::Told)?;
+            let client = Client::assigned(&bootstrap, &span.from, PartitionEof::Reported)?;
             while !span.to.is_empty() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -146,15 +149,15 @@ impl Kafka {
         .await
     }
 
-    /// A reader of a span that its caller paces.
+    /// A reader that returns the messages of a span in batches, each when its caller requests it.
     ///
     /// # Errors
-    /// librdkafka could not be set up.
+    /// librdkafka could not be configured.
     pub async fn reader(&self, span: Span) -> Result<Reader> {
         let span = span.trimmed();
         let (bootstrap, from) = (self.bootstrap.clone(), span.from.clone());
         let client = ask(&self.bootstrap, "a reader", move || {
-            Client::assigned(&bootstrap, &from, Ends::Told)
+            Client::assigned(&bootstrap, &from, PartitionEof::Reported)
         })
         .await?;
         Ok(Reader {
@@ -173,8 +176,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The next messages that `wanted` (partition, offset) wants, copied, till they are `count` or
-    /// hold `bytes`. None at all: the span is at its end, or `deadline` has passed.
+    /// The next messages for which `wanted` (partition, offset) is true, copied, up to `count` messages or
+    /// `bytes` of keys and values. Empty: the span is at its end, or `deadline` has passed.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_ends_with_the_last_message_that_stood_in_it() {
+    fn a_span_ends_with_its_last_message() {
         let mut span = span([(0, 0, 2), (1, 5, 5), (2, 3, 9)]).trimmed();
         assert_eq!(span.messages(), 8);
         assert_eq!(span.to.len(), 2, "nothing stands in partition 1");
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_told_ends_its_partition() {
+    fn a_partition_eof_ends_its_partition() {
         let mut span = span([(0, 0, 2), (1, 0, 2)]);
         span.ended(1);
         assert_eq!(span.to.len(), 1);

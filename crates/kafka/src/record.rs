@@ -1,11 +1,11 @@
-//! A record as it is read: librdkafka's own types, borrowed or owned, and the marks that Caravan knows.
+//! A record as it is read: librdkafka's types, borrowed or owned, and the header that marks test traffic.
 
 pub use rdkafka::{
     Message, Timestamp,
     message::{BorrowedMessage, Header, Headers, OwnedHeaders, OwnedMessage},
 };
 
-/// The header that marks test traffic, with the value `true`; the case of neither matters.
+/// The header that marks test traffic, with the value `true`; both are compared without case.
 pub const SYNTHETIC_HEADER: &str = "synthetic";
 
 /// Whether the headers mark test traffic.

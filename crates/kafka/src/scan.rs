@@ -1,4 +1,4 @@
-//! Where events stand in what a topic holds: bounded.
+//! A bounded search for events in a topic, by key.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,21 +10,23 @@ use rdkafka::Message;
 
 use super::{Kafka, Partition, Result};
 
-/// How long a scan reads, whatever is left then.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest scan, even if records are left.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many messages a scan reads.
+/// The most messages that a scan reads.
 const LIMIT: usize = 200_000;
 
-/// Where an event stands.
+/// Where an event was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// Its partition's number.
     pub partition: i32,
+    /// Its offset in that partition.
     pub offset: i64,
 }
 
 impl Kafka {
-    /// The latest message of each of `keys` among those that a bounded scan sees.
+    /// The latest message of each of `keys` among those that a bounded scan reads.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -37,7 +39,7 @@ impl Kafka {
             return Ok(BTreeMap::new());
         }
         let span = self.span(partitions).await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SCAN_TIMEOUT;
         let mut left = LIMIT;
         let (found, _) = self
             .read(span, deadline, BTreeMap::new(), move |found, message| {

@@ -9,30 +9,34 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
-use super::{Error, Kafka, Result, client::Silent};
+use super::{Error, Kafka, Result, client::TracingContext};
 
-/// How long a record may be under way; then it is not known whether it arrived.
+/// `message.timeout.ms`: after it, whether the record was written is unknown.
 pub const DELIVERY: Duration = Duration::from_secs(8);
 
 /// A record to produce. Key and value may be absent.
 #[derive(Debug, Clone)]
 pub struct ProducerRecord {
+    /// The topic's name.
     pub topic: String,
-    /// None: the partitioner chooses by the key, as Java's and KafkaJS' do.
+    /// The partition's number. None: the partitioner chooses by the key, as Java's and KafkaJS' do.
     pub partition: Option<i32>,
+    /// The key's bytes; None: no key.
     pub key: Option<Vec<u8>>,
+    /// The value's bytes; None: a null value (tombstone).
     pub value: Option<Vec<u8>>,
+    /// Headers, in order; a name may occur more than once.
     pub headers: OwnedHeaders,
 }
 
-/// A producer: acknowledged by all replicas, in order, doubled by no retry.
-pub struct Producer(FutureProducer<Silent>);
+/// An idempotent producer with `acks=all`: records keep their order, and a retry writes no duplicate.
+pub struct Producer(FutureProducer<TracingContext>);
 
 impl Kafka {
     /// A producer; it connects with the first record.
     ///
     /// # Errors
-    /// librdkafka could not be set up.
+    /// librdkafka could not be configured.
     pub fn producer(&self) -> Result<Producer> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
@@ -47,27 +51,27 @@ impl Kafka {
             .set("linger.ms", "1")
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
-            // The topic's own limit decides.
+            // No limit in the client: the topic's `max.message.bytes` decides.
             .set("message.max.bytes", "1000000000")
             .set_log_level(RDKafkaLogLevel::Emerg)
-            .create_with_context(Silent)
+            .create_with_context(TracingContext)
             .map(Producer)
             .map_err(|e| Error::from(e).at(&self.bootstrap))
     }
 }
 
 impl Producer {
-    /// Sends one record; its offset.
+    /// Sends one record and returns its offset.
     ///
     /// # Errors
-    /// Why it is not known to have arrived.
+    /// Why the record was not acknowledged.
     pub async fn send_one(&self, record: &ProducerRecord) -> Result<i64> {
         let sent = self.send(std::slice::from_ref(record)).await;
         let first = sent.into_iter().next();
         first.unwrap_or_else(|| Err(Error::not_sent()))
     }
 
-    /// Sends all records, in order; for each its offset, or why it is not known to have arrived.
+    /// Sends all records, in order. Returns for each its offset, or why it was not acknowledged.
     pub async fn send(&self, records: &[ProducerRecord]) -> Vec<Result<i64>> {
         let deliveries = records.iter().map(|record| {
             let message = FutureRecord {
@@ -82,7 +86,7 @@ impl Producer {
                 .send_result::<[u8], [u8]>(message)
                 .map_err(|(e, _)| Error::from(e))
         });
-        // Enqueued one after the other before any is awaited.
+        // Collected first: all records are enqueued, in order, before any delivery is awaited.
         let deliveries: Vec<_> = deliveries.collect();
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {

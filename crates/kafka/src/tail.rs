@@ -1,4 +1,4 @@
-//! What is produced from now on.
+//! Reads records that are produced from now on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,19 +9,24 @@ use rdkafka::{
 
 use super::{
     Kafka, Partition, Result,
-    client::{Client, Ends},
+    client::{Client, PartitionEof},
     offsets::{End, ends},
 };
 
 /// A message, copied out of librdkafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// The topic's name.
     pub topic: String,
+    /// The partition's number.
     pub partition: i32,
+    /// The offset in that partition.
     pub offset: i64,
     /// Milliseconds since the epoch, of the producer or the broker.
     pub timestamp: Option<i64>,
+    /// The key's bytes; None: no key.
     pub key: Option<Vec<u8>>,
+    /// The value's bytes; None: a null value (tombstone).
     pub value: Option<Vec<u8>>,
     /// In their order; those without a value are left out.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -36,14 +41,14 @@ impl Record {
     }
 }
 
-/// Reads partitions outside of any group, from offsets that were fixed when it was made.
+/// Reads partitions outside any group, from the offsets at which they ended when it was created.
 pub struct Tail {
     client: Arc<Client>,
     bootstrap: String,
 }
 
 impl Kafka {
-    /// A tail of `partitions`: whatever is produced after this returns is seen.
+    /// A tail of `partitions`: it reads every record that is produced after this returns.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -56,7 +61,7 @@ impl Kafka {
         let bootstrap = self.bootstrap.clone();
         super::ask(&self.bootstrap, "a tail", move || {
             Ok(Tail {
-                client: Arc::new(Client::assigned(&bootstrap, &from, Ends::Silent)?),
+                client: Arc::new(Client::assigned(&bootstrap, &from, PartitionEof::Ignored)?),
                 bootstrap,
             })
         })
@@ -65,26 +70,26 @@ impl Kafka {
 }
 
 impl Tail {
-    /// The next message, waiting at most `patience`.
+    /// The next message, after at most `timeout`; None: there was none.
     ///
     /// # Errors
-    /// librdkafka's own; the tail stays usable.
-    pub async fn next(&self, patience: Duration) -> Result<Option<Record>> {
+    /// librdkafka's; the tail stays usable.
+    pub async fn next(&self, timeout: Duration) -> Result<Option<Record>> {
         let client = Arc::clone(&self.client);
-        super::wait_for(&self.bootstrap, move || next(&client, patience)).await
+        super::wait_for(&self.bootstrap, move || next(&client, timeout)).await
     }
 }
 
 /// See [`Tail::next`].
-pub(super) fn next(client: &Client, patience: Duration) -> Result<Option<Record>> {
-    match client.consumer().poll(patience) {
+pub(super) fn next(client: &Client, timeout: Duration) -> Result<Option<Record>> {
+    match client.consumer().poll(timeout) {
         None => Ok(None),
         Some(Ok(message)) => Ok(Some(record(&message))),
         Some(Err(e)) => Err(e.into()),
     }
 }
 
-/// A message, copied.
+/// Copies a message out of librdkafka.
 pub fn record(message: &BorrowedMessage<'_>) -> Record {
     Record {
         topic: message.topic().to_owned(),

@@ -7,13 +7,15 @@ use super::{Kafka, Result, TIMEOUT};
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicState {
+    /// The topic's name.
     pub name: String,
+    /// How many partitions it has.
     pub partitions: i32,
-    /// Partitions that no broker leads: nothing can be read from or written to them.
+    /// Numbers of the partitions without a leader: they can be neither read nor written.
     pub leaderless: Vec<i32>,
-    /// Copies of its first partition.
+    /// Replicas of its first partition.
     pub replicas: i32,
-    /// Partitions of which a copy is not in sync: one broker less holds what was acknowledged.
+    /// Numbers of the under-replicated partitions: a replica is not in sync.
     pub behind: Vec<i32>,
 }
 

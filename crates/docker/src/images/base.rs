@@ -1,4 +1,4 @@
-//! The Debian base of everything built from packages, made where no registry has one.
+//! The Debian base image of everything built from packages, built here if it cannot be pulled.
 
 use std::{
     io,
@@ -17,18 +17,18 @@ use tokio::{
 use crate::{Engine, connect::timed_out};
 use diagnostics::{Error, Kind, Result};
 
-/// What the templates' Dockerfiles are FROM.
+/// The image in the templates' `FROM`.
 pub(super) const DEBIAN: &str = "caravan.local/debian:bookworm";
-/// Of what it says: why it failed stands some lines before its end.
+/// How many lines of its log are kept: the cause is some lines before the end.
 const LAST_WORDS: usize = 12;
-/// Debian's packages may come over a slow line.
+/// Timeout, for a slow download of Debian's packages.
 const LIMIT: Duration = Duration::from_secs(900);
 
 impl Engine {
-    /// Makes [`DEBIAN`] with `mmdebstrap`.
+    /// Builds [`DEBIAN`] with `mmdebstrap`.
     ///
     /// # Errors
-    /// No `mmdebstrap`, or it fails: with its last words.
+    /// `mmdebstrap` is missing, or fails: with its last log lines.
     pub(super) async fn make_debian(&self) -> Result<()> {
         let mut child = Command::new("mmdebstrap")
             .args([
@@ -69,7 +69,7 @@ impl Engine {
         };
         let words = words.await.unwrap_or_default();
         imported.map_err(|e| {
-            // What Docker says of half a body is no news.
+            // `mmdebstrap` failed, so Docker's error about the incomplete body adds nothing.
             let e = failed.get().map_or(e, |status| not_made(*status));
             words.into_iter().fold(e, Error::because)
         })
@@ -77,7 +77,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Whether the Debian base is here, or could be made.
+    /// Whether the Debian base is local, or can be built.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -90,7 +90,7 @@ impl Engine {
     }
 }
 
-/// What the child writes, as an error in the end if it failed: half a root filesystem must not
+/// The child's output. Ends with an error if the child failed, so that an incomplete root filesystem does not
 /// become an image.
 fn archive(
     child: Child,
@@ -126,7 +126,7 @@ fn not_made(status: ExitStatus) -> Error {
 /// The last lines of what the child logs.
 async fn last_words(mut log: impl AsyncRead + Unpin) -> Vec<String> {
     let mut text = Vec::new();
-    // Whatever was read is better than nothing.
+    // After a read error the lines so far are still useful.
     drop(log.read_to_end(&mut text).await);
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
@@ -149,7 +149,7 @@ fn cannot_run(e: &io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// The stream of what `script` writes, to its end.
+    /// Everything that `script` writes.
     async fn streamed(script: &str) -> (io::Result<Vec<Vec<u8>>>, Option<ExitStatus>) {
         let mut command = Command::new("sh");
         let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_root_filesystem_is_an_error_that_says_whose() {
+    async fn an_incomplete_root_filesystem_is_an_error_of_mmdebstrap() {
         let (chunks, failed) = streamed("printf whole").await;
         assert_eq!(chunks.expect("all of it").concat(), b"whole");
         assert_eq!(failed, None);

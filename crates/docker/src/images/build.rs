@@ -25,7 +25,7 @@ use crate::{Engine, connect::timed_out};
 use diagnostics::{Error, Kind, Result};
 use platform::{Event, Events, labels};
 
-/// How long one step may be silent: packages may come over a slow line.
+/// Timeout of a step without output, for slow downloads of packages.
 pub(super) const STALL: Duration = Duration::from_secs(600);
 /// How much of a failing step's output is shown.
 const LAST_LINES: usize = 15;
@@ -57,7 +57,7 @@ impl Engine {
             .await
     }
 
-    /// Runs a build of a context, a tar, and tells its steps: with BuildKit, if there is a session.
+    /// Builds a context, a tar, and reports its steps; with BuildKit if there is a session.
     ///
     /// # Errors
     /// A step fails: with the last lines of its output.
@@ -89,12 +89,12 @@ impl Engine {
                 return Err(log.explain(not_built(reference, &error)));
             }
             if let Some(step) = log.add(&info.stream.unwrap_or_default()) {
-                tell(reference, &format!("step {step}"), events);
+                report_step(reference, &format!("step {step}"), events);
             }
         }
     }
 
-    /// A step that fails is the pipeline's fault and not the engine's.
+    /// A failed step is an error of the build, not of the engine.
     fn broken_off(&self, reference: &str, e: &DockerError) -> Error {
         match e {
             DockerError::DockerStreamError { error } => not_built(reference, error),
@@ -103,17 +103,17 @@ impl Engine {
     }
 }
 
-/// A build that failed, by the builder's own words.
+/// The error of a failed build, with the builder's message.
 pub(super) fn not_built(reference: &str, error: &str) -> Error {
     let what = format!("Docker could not build {reference}");
     Error::new(Kind::NotRight, what).because(error.trim())
 }
 
-/// What a build is at.
-pub(super) fn tell(reference: &str, at: &str, events: &Events) {
+/// Sends an event with the current step of a build.
+pub(super) fn report_step(reference: &str, at: &str, events: &Events) {
     let part = reference.to_owned();
     let what = format!("building ({at})");
-    // Nobody listening is no reason to stop.
+    // A closed event channel does not stop the work.
     drop(events.send(Event::Doing { part, what }));
 }
 
@@ -129,12 +129,12 @@ struct Log {
 }
 
 impl Log {
-    /// Takes a piece of output; says `3/7` when it begins that step.
+    /// Adds output; returns `3/7` if that step begins in it.
     fn add(&mut self, text: &str) -> Option<String> {
         let mut begun = None;
         for line in text.lines() {
             let line = without_colours(line);
-            // What the builder itself does between steps tells nothing.
+            // The builder's own lines between steps are not useful.
             if line.starts_with(" ---> ") || line.starts_with("Removing inter") {
                 continue;
             }
@@ -150,7 +150,7 @@ impl Log {
         begun
     }
 
-    /// Adds to an error what was going on.
+    /// Adds the current step and its last lines to an error.
     fn explain(&self, error: Error) -> Error {
         let step = (!self.step.is_empty()).then(|| self.step.clone());
         step.into_iter()
@@ -166,7 +166,7 @@ pub(super) struct LastLines(pub(super) VecDeque<String>);
 impl LastLines {
     pub(super) fn add(&mut self, text: &str) {
         for line in text.lines().map(without_colours) {
-            // Of a line that is written over and over, the last.
+            // The last version of a line that is overwritten with `\r`.
             let line = line.trim().rsplit('\r').next().unwrap_or_default();
             if line.is_empty() {
                 continue;
@@ -179,7 +179,7 @@ impl LastLines {
     }
 }
 
-/// The builder paints what a step writes to stderr.
+/// Removes terminal colours, with which the builder marks a step's stderr.
 fn without_colours(line: &str) -> String {
     let mut parts = line.split('\u{1b}');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -198,7 +198,7 @@ fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
         append(&mut context, name, 0o644, text.as_bytes())?;
     }
     if rendered.from_packages {
-        // A host without a bundle hands nothing on; the folder is there all the same.
+        // The folder is created even if the host has no bundle.
         let bundle = certificates::bundle().unwrap_or_default();
         append(&mut context, "ca/.keep", 0o644, b"")?;
         for (number, certificate) in certificates::split(&bundle).enumerate() {

@@ -1,24 +1,23 @@
-//! The host's certificate authorities: behind a company's own, downloads inside a build fail
-//! without them.
+//! The host's certificate authorities: behind a company's own authority, downloads inside a build fail without
+//! them.
 
 use std::fs;
 
-/// Where a Linux distribution keeps them all in one file: Debian's and Alpine's place, Fedora's,
-/// SUSE's.
+/// The bundle's path on Debian and Alpine, on Fedora, on SUSE.
 const BUNDLES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// All of them, PEM; None where the host has no such file.
+/// The bundle in PEM; None: the host has no such file.
 pub(super) fn bundle() -> Option<String> {
     BUNDLES
         .iter()
         .find_map(|path| fs::read_to_string(path).ok())
 }
 
-/// The certificates of a bundle, one each: `update-ca-certificates` reads one a file.
+/// The single certificates of a bundle: `update-ca-certificates` reads one per file.
 pub(super) fn split(bundle: &str) -> impl Iterator<Item = String> + '_ {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";

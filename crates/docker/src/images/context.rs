@@ -1,5 +1,5 @@
-//! The context of a declared build: a directory without what `.dockerignore` leaves out, and its
-//! digest, by which an unchanged one is known.
+//! The context of a declared build: a directory without the files that `.dockerignore` excludes, and its digest,
+//! which shows whether it changed.
 
 use std::{
     collections::BTreeMap,
@@ -17,34 +17,34 @@ use super::{certificates, ignore::Ignore};
 use crate::spec::hex;
 use declaration::{Build, Dockerfile};
 
-/// What the Dockerfile is called in the context where it does not lie there itself.
+/// Name in the context of a Dockerfile from outside it.
 const OWN_DOCKERFILE: &str = ".caravan.Dockerfile";
-/// Beginning of what Caravan keeps beside a Compose file: it changes with every run.
+/// Prefix of Caravan's state beside a Compose file, which changes with every run and is not sent.
 const STATE: &str = ".caravan-";
-/// What is sent at a time (bytes), and how many of those may wait.
+/// Bytes of a chunk, and how many chunks are buffered.
 const CHUNK: usize = 1 << 18;
 const CHUNKS: usize = 4;
 
-/// What a build is sent.
+/// The context that is sent to a build.
 pub(super) struct Context {
     root: PathBuf,
     /// Relative to the root, sorted, parents first.
     paths: Vec<PathBuf>,
-    /// Where the Dockerfile is in it.
+    /// The Dockerfile's path in the context.
     pub(super) dockerfile: String,
-    /// The text of a Dockerfile that does not lie in it.
+    /// The text of a Dockerfile from outside the context.
     added: Option<String>,
-    /// What is sent in place of the Dockerfile that does.
+    /// The text that replaces the context's own Dockerfile.
     replaced: Option<String>,
-    /// Whether the Dockerfile is sent for the builder alone, and `COPY` is not to see it.
+    /// Whether `.dockerignore` excludes the Dockerfile: it is sent for the builder, but `COPY` must not see it.
     pub(super) hides_dockerfile: bool,
-    /// What the certificate authorities' file is called, where the context has none of that name.
+    /// The name under which the host's certificate authorities are sent; None if the context has such a file.
     ca_bundle: Option<String>,
-    /// Over what is sent and what is asked for; times apart.
+    /// SHA-256 of the files and the build options, without modification times.
     pub(super) digest: String,
 }
 
-/// Times say nothing about content; images keep them.
+/// Whether modification times are kept, as in the sent tar, or zero, as in the digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Times {
     Kept,
@@ -52,10 +52,10 @@ enum Times {
 }
 
 impl Context {
-    /// Looks at all files.
+    /// Reads all files and computes the digest.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// A file cannot be read.
     pub(super) fn read(build: &Build) -> io::Result<Self> {
         let (dockerfile, added) = match &build.dockerfile {
             Dockerfile::Inline(text) => (None, Some(text.clone())),
@@ -85,7 +85,7 @@ impl Context {
         context.ca_bundle = build.ca_bundle.as_ref().filter(own).cloned();
         let mut hasher = Sha256::new();
         context.write(&mut hasher, Times::Zero)?;
-        hasher.update(asked_for(build));
+        hasher.update(result_options(build));
         context.digest = hex(&hasher.finalize());
         Ok(context)
     }
@@ -95,7 +95,7 @@ impl Context {
         self.paths.iter().any(|path| path == Path::new(name))
     }
 
-    /// What the Dockerfile says.
+    /// The Dockerfile's text.
     ///
     /// # Errors
     /// It cannot be read.
@@ -106,7 +106,7 @@ impl Context {
         }
     }
 
-    /// Sends another Dockerfile; the digest stays that of the declared one.
+    /// Replaces the Dockerfile that is sent. The digest remains that of the declared one.
     pub(super) fn replace_dockerfile(&mut self, text: String) {
         match &mut self.added {
             Some(added) => *added = text,
@@ -126,7 +126,7 @@ impl Context {
             }
             let path = directory.join(name);
             let text = path.to_string_lossy();
-            // The builder needs this one whatever the patterns say.
+            // The builder needs the Dockerfile, even if a pattern excludes it.
             let kept = text == self.dockerfile || !ignore.leaves_out(&text);
             if kept && (kind.is_file() || kind.is_dir() || kind.is_symlink()) {
                 self.paths.push(path.clone());
@@ -171,8 +171,8 @@ impl Context {
             header.set_size(text.len() as u64);
             tar.append_data(&mut header, OWN_DOCKERFILE, text.as_bytes())?;
         }
-        // By these the build is let through to what it fetches; its result is the same on another
-        // host, with others: no part of the digest.
+        // The build needs the certificates for downloads. They differ between hosts and do not change the
+        // result, so they are not part of the digest.
         if times == Times::Kept
             && let Some((name, bundle)) = self.ca_bundle.as_ref().zip(certificates::bundle())
         {
@@ -184,15 +184,15 @@ impl Context {
         tar.into_inner().map(drop)
     }
 
-    /// The tar, piece by piece: a context may be larger than memory. A file that cannot be read, or
-    /// changes its size on the way, ends it with an error.
+    /// The tar in chunks, because a context may exceed memory. A file that cannot be read, or whose size
+    /// changes meanwhile, ends the stream with an error.
     pub(super) fn stream(self) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         tokio::task::spawn_blocking(move || {
             let mut out = BufWriter::with_capacity(CHUNK, Chunks(sender.clone()));
             let written = self.write(&mut out, Times::Kept).and_then(|()| out.flush());
             if let Err(error) = written {
-                // Nobody listens when the build has failed already.
+                // If the build has failed, the receiver is gone.
                 drop(sender.blocking_send(Err(error)));
             }
         });
@@ -203,8 +203,8 @@ impl Context {
     }
 }
 
-/// What a build's result depends on besides its context.
-fn asked_for(build: &Build) -> String {
+/// The build options that affect the result, for the digest.
+fn result_options(build: &Build) -> String {
     format!(
         "{:?}",
         (
@@ -217,7 +217,7 @@ fn asked_for(build: &Build) -> String {
     )
 }
 
-/// Who owns a file at home is nobody's business.
+/// A file's header with owner root: the owner on this host must not change the digest.
 fn header(metadata: &Metadata, times: Times) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_mode(metadata.permissions().mode() & 0o7777);
@@ -229,7 +229,7 @@ fn header(metadata: &Metadata, times: Times) -> tar::Header {
     header
 }
 
-/// Hands on what is written to it.
+/// Sends each written chunk to a channel.
 struct Chunks(mpsc::Sender<io::Result<Vec<u8>>>);
 
 impl Write for Chunks {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_ignored_and_caravans_own_stay_at_home() {
+    async fn ignored_files_and_caravans_own_are_not_sent() {
         let place = place();
         assert_eq!(
             sent(&build(place.path())).await,
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dockerfile_from_elsewhere_is_added() {
+    async fn a_dockerfile_outside_the_context_is_added() {
         let place = place();
         let mut elsewhere = build(&place.path().join("app"));
         elsewhere.dockerfile = Dockerfile::File(place.path().join("Dockerfile"));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_dockerfile_is_sent_in_its_place() {
+    async fn a_replaced_dockerfile_is_sent_instead() {
         let place = place();
         let mut context = Context::read(&build(place.path())).expect("readable");
         assert!(context.hides_dockerfile, "it is ignored");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_hosts_authorities_are_sent_under_the_name_that_is_asked_for() {
+    async fn the_hosts_authorities_are_sent_under_the_requested_name() {
         let place = place();
         let plain = build(place.path());
         let mut asking = plain.clone();

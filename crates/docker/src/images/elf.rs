@@ -1,5 +1,4 @@
-//! What an executable's headers tell: whether it runs in an image that holds nothing else, and by what
-//! its linker knows it.
+//! Reads an executable's headers: whether it is static, so that it runs in an empty image, and its build id.
 
 /// `PT_INTERP`: the program header that names a dynamic loader.
 const INTERPRETER: u32 = 3;
@@ -8,7 +7,7 @@ const NOTES: u32 = 4;
 /// `NT_GNU_BUILD_ID`
 const BUILD_ID: u32 = 3;
 
-/// Why these bytes cannot run alone; None: they can. Reads ELF64, little endian (System V ABI,
+/// Why the executable cannot run in an empty image; None: it can. Reads ELF64, little endian (System V ABI,
 /// chapters 4 and 5).
 pub(super) fn cannot_run_alone(bytes: &[u8]) -> Option<&'static str> {
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
@@ -30,8 +29,8 @@ fn has_interpreter(bytes: &[u8]) -> Option<bool> {
     Some(false)
 }
 
-/// The hash that the linker made of what it linked, where it made one that stands in these first bytes
-/// of the file (`--build-id`, which compilers for Linux pass).
+/// The linker's hash of the executable (`--build-id`, which compilers for Linux pass), if it is in these first
+/// bytes of the file.
 pub(super) fn build_id(bytes: &[u8]) -> Option<&[u8]> {
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
         return None;
@@ -46,7 +45,7 @@ pub(super) fn build_id(bytes: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Of each note: the lengths of its name and of what it says, its type, then both, padded to words.
+/// Iterates over notes. A note has the lengths of its name and content, its type, then both, padded to words.
 fn build_id_in(mut notes: &[u8]) -> Option<&[u8]> {
     loop {
         let name = usize::try_from(word(notes, 0)?).ok()?;
@@ -60,7 +59,7 @@ fn build_id_in(mut notes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Where each program header begins.
+/// The offset of each program header.
 fn program_headers(bytes: &[u8]) -> Option<impl Iterator<Item = usize>> {
     let first = offset(bytes, 0x20)?;
     let size = usize::from(u16::from_le_bytes(array(bytes, 0x36)?));

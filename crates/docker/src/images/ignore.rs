@@ -1,5 +1,5 @@
-//! `.dockerignore`: which paths of a build context stay at home. The last pattern that fits a path,
-//! or a directory above it, decides; `!` lets it in again.
+//! `.dockerignore`: which paths of a build context are excluded. The last pattern that matches a path, or a
+//! directory above it, decides; `!` includes it again.
 //!
 //! Patterns become regular expressions, as in Docker's own matcher (moby/patternmatcher), so that
 //! matching takes time linear in the path's length.
@@ -12,7 +12,7 @@ pub(super) struct Ignore(Vec<Pattern>);
 
 #[derive(Debug)]
 struct Pattern {
-    /// Of the path, or of the path and anything below it.
+    /// Matches the path and anything below it.
     path: Regex,
     exception: bool,
 }
@@ -26,13 +26,13 @@ impl Ignore {
         patterns.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a path, relative to the context and with slashes, is left out.
+    /// Whether a path, relative to the context and with slashes, is excluded.
     pub(super) fn leaves_out(&self, path: &str) -> bool {
         let last = self.0.iter().rfind(|pattern| pattern.path.is_match(path));
         last.is_some_and(|pattern| !pattern.exception)
     }
 
-    /// Whether something below a directory that is left out may come in again.
+    /// Whether a pattern with `!` may include files below an excluded directory.
     pub(super) fn has_exceptions(&self) -> bool {
         self.0.iter().any(|pattern| pattern.exception)
     }
@@ -58,7 +58,7 @@ impl Pattern {
     }
 }
 
-/// A pattern relative to the context, without empty parts, `.` and `..`.
+/// Normalises a pattern: relative to the context, without empty parts, `.` and `..`.
 fn clean(line: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in line.split('/') {
@@ -74,7 +74,7 @@ fn clean(line: &str) -> String {
 /// The regular expression of a pattern: `*`, `?`, `[a-z]`, `[^a]` and `\x` within one name, `**` for
 /// any number of directories.
 fn expression(pattern: &str) -> String {
-    // What begins with `**` and has no other wildcard is the end of a path: `**.log` fits `a/b.log`.
+    // A pattern that begins with `**` and has no other wildcard is a suffix: `**.log` matches `a/b.log`.
     if let Some(end) = pattern.strip_prefix("**")
         && !end.starts_with('/')
         && !end.contains(['*', '?', '[', ']', '\\'])
@@ -115,14 +115,14 @@ fn literal(expression: &mut String, c: char) {
     *expression += &regex::escape(c.encode_utf8(&mut [0; 4]));
 }
 
-/// What stands between brackets: one of these characters, or none of them.
+/// A character class in brackets: one of these characters, or none of them.
 struct Class {
     ranges: Vec<(char, char)>,
     negated: bool,
 }
 
 impl Class {
-    /// The class, and the text after its `]`; None where it has none.
+    /// Parses a class; returns it with the text after its `]`. None: there is no `]`.
     fn parse(text: &str) -> Option<(Self, &str)> {
         let (text, negated) = match text.strip_prefix('^') {
             Some(text) => (text, true),
@@ -150,7 +150,7 @@ impl Class {
         }
     }
 
-    /// Never the slash, which is between names.
+    /// The class never matches a slash, which separates names.
     fn expression(&self) -> String {
         let mut members = String::new();
         for (first, last) in self.ranges.iter().filter(|(first, last)| first <= last) {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_is_not_the_directory() {
+    fn a_pattern_for_files_below_does_not_match_the_directory() {
         let ignore = parsed("dist/**");
         assert!(!ignore.leaves_out("dist") && ignore.leaves_out("dist/a/b"));
     }

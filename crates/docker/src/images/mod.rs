@@ -1,12 +1,11 @@
-//! The images that services run from: found here, pulled, or made here.
+//! The images that services run from: local, pulled or built.
 //!
-//! `present` tells what is here; `resolve` decides where each service's image comes from; `pull`
-//! asks a registry, briefly; `pack` makes Caravan's own out of the running executable; `template`
-//! holds what the others are built from, `build` builds it (`buildkit`, where the engine has that), on
-//! what `base` makes out of Debian's packages, with the host's `certificates`; `context` is what a declared build is sent, `ignore` what
-//! of it is not. `needed` does
-//! all that for a whole pipeline, and says what of it is here; `transfer` writes images into a file
-//! (`unfinished` until it is all there) and reads them back, for hosts without a network.
+//! `present` finds local images; `resolve` decides where each service's image comes from; `pull` pulls it, with
+//! short timeouts; `pack` packs the running executable into Caravan's own image. `template` has the build
+//! contexts of infrastructure images, `build` builds them (`buildkit`, if the engine has it) on the Debian image
+//! of `base`, with the host's `certificates`. `context` is the context of a declared build, without the files
+//! that `ignore` excludes. `needed` lists and makes the images of a whole pipeline; `transfer` saves images to a
+//! file (`unfinished` until it is complete) and loads them, for hosts without a network.
 
 use std::sync::Arc;
 
@@ -36,10 +35,10 @@ pub(super) use pack::packed_reference;
 pub(super) use resolve::Images;
 pub use unfinished::Unfinished;
 
-/// Names of what is made here; never an official one.
+/// Prefix of the images that Caravan builds; no official image has it.
 const LOCAL: &str = "caravan.local/";
 
-/// What Caravan's own image is called, without a tag: as a service has it, else its usual name.
+/// The repository of Caravan's own image: as a service declares it, else the default name.
 pub(super) fn caravan_repository(pipeline: &Pipeline) -> String {
     let own = |s: &&Service| s.image_from == ImageFrom::Caravan;
     match pipeline.services.iter().find(own) {
@@ -51,16 +50,16 @@ pub(super) fn caravan_repository(pipeline: &Pipeline) -> String {
 /// An image that the engine has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
-    /// What a container is created from.
+    /// Name and tag that a container is created from.
     pub reference: String,
     /// `sha256:…`
     pub id: String,
-    /// What a container gets from it where it is told nothing else.
+    /// The container's defaults: command, environment, user and so on.
     pub config: Arc<ImageConfig>,
 }
 
 impl Image {
-    /// As the engine tells of it; None where that has no id.
+    /// Converts the engine's inspection; None if it has no id.
     fn new(reference: &str, found: ImageInspect) -> Option<Self> {
         Some(Self {
             reference: reference.to_owned(),

@@ -1,4 +1,4 @@
-//! The images that a pipeline needs: which of them are here, and making those that are not.
+//! The images that a pipeline needs: lists them, and pulls or builds the missing ones.
 
 use std::fs;
 
@@ -18,28 +18,31 @@ use declaration::{ImageFrom, Pipeline, Service};
 use diagnostics::Result;
 use platform::{Event, Events};
 
-/// What an image that nothing is known of is taken for.
+/// Assumed size in bytes of an image whose size is unknown.
 const FROM_REGISTRY: u64 = 500_000_000;
 
 /// An image that services run from.
 #[derive(Debug, Clone)]
 pub struct Needed {
-    /// In the declaration's order.
+    /// Names of the services that run from it, in declared order.
     pub services: Vec<String>,
-    /// The one that is here, else the one that `up` asks for first.
+    /// The local image's reference, else the one that `up` tries first.
     pub reference: String,
+    /// Where the image comes from.
     pub from: Provenance,
+    /// The local image; None: it is missing.
     pub present: Option<Present>,
 }
 
 impl Needed {
-    /// It is not here, and is not made here; what a declared build fetches nobody knows before.
+    /// Whether the image is missing and has to be pulled or built from packages. A declared build may need
+    /// the network too, which cannot be known before.
     pub fn needs_network(&self) -> bool {
         let made_here = matches!(self.from, Provenance::Caravan | Provenance::Declared);
         self.present.is_none() && !made_here
     }
 
-    /// Bytes that it is going to take on disk, roughly; 0 when it is here.
+    /// Approximately the bytes that it will take on disk; 0 if it is present.
     pub fn takes(&self) -> u64 {
         let of_template = |name| template(name).map_or(0, |template| template.takes);
         match (&self.present, self.from) {
@@ -54,8 +57,8 @@ impl Needed {
         }
     }
 
-    /// What a registry is asked for before anything is built; None: none is asked.
-    pub fn asks_for(&self) -> Option<String> {
+    /// The reference that `up` tries to pull before it builds anything; None: it pulls nothing.
+    pub fn registry_reference(&self) -> Option<String> {
         match (&self.present, self.from) {
             (Some(_), _) | (None, Provenance::Caravan | Provenance::Declared) => None,
             (None, Provenance::Template(name)) => {
@@ -76,14 +79,15 @@ impl Needed {
 pub enum Provenance {
     /// Packed from the running executable.
     Caravan,
-    /// Built as the service's `build` says.
+    /// Built as declared by the service's `build`.
     Declared,
     /// Built from this template.
     Template(&'static str),
-    /// A registry, else this template stands in.
+    /// Pulled from a registry; if none is reachable, built from this template.
     RegistryOrTemplate(&'static str),
+    /// Pulled from a registry.
     Registry,
-    /// No registry had it yet: built or loaded on this host.
+    /// Built or loaded on this host; it has no registry digest.
     Local,
 }
 
@@ -94,17 +98,18 @@ pub struct Present {
     pub id: String,
     /// Bytes, layers shared with others included.
     pub size: u64,
+    /// When it was created; None: the image does not say.
     pub created: Option<DateTime<Utc>>,
 }
 
 impl Engine {
-    /// What the services of a pipeline run from; nothing is fetched or made.
+    /// The images that the services of a pipeline run from. Nothing is pulled or built.
     ///
     /// # Errors
     /// Docker does not answer.
     pub async fn needed_images(&self, pipeline: &Pipeline) -> Result<Vec<Needed>> {
         let observed = self.containers(&pipeline.project).await?;
-        // Looking has no events.
+        // Reading sends no events.
         let (events, _unheard) = mpsc::unbounded_channel();
         let images = Images::new(self, pipeline, &observed, &events);
         let mut needed: Vec<Needed> = Vec::new();
@@ -118,10 +123,10 @@ impl Engine {
         Ok(needed)
     }
 
-    /// Fetches or makes every image that is not here, side by side. Returns all, each once.
+    /// Pulls or builds all missing images concurrently. Returns all images, each once.
     ///
     /// # Errors
-    /// One cannot be had; the others were seen through.
+    /// An image can be neither pulled nor built. The others were completed.
     pub async fn make_images(&self, pipeline: &Pipeline, events: &Events) -> Result<Vec<Image>> {
         let observed = self.containers(&pipeline.project).await?;
         let images = Images::new(self, pipeline, &observed, events);
@@ -133,7 +138,7 @@ impl Engine {
                 Ok(image) => made.push(image),
                 Err(e) => {
                     let (part, why) = (service.image.clone(), e.what.clone());
-                    // Nobody listening is no reason to stop.
+                    // A closed event channel does not stop the work.
                     drop(events.send(Event::Failed { part, why }));
                     failures.push(e);
                 }
@@ -173,7 +178,7 @@ impl Images<'_> {
         })
     }
 
-    /// What `up` would ask for, or make, first.
+    /// The reference that `up` would pull or build first.
     async fn first_choice(&self, service: &Service) -> Result<String> {
         match service.image_from {
             ImageFrom::Caravan => packed_reference(split_tag(&service.image).0).await,
@@ -192,7 +197,7 @@ impl Images<'_> {
     }
 }
 
-/// `pulled`: of an image that is here, whether a registry had it.
+/// `pulled`: whether the local image has a registry digest; None: there is no local image.
 fn from(service: &Service, reference: &str, pulled: Option<bool>) -> Provenance {
     if service.build.is_some() {
         return Provenance::Declared;

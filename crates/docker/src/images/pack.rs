@@ -20,19 +20,19 @@ use super::{Image, elf};
 use crate::{Engine, spec::hex};
 use diagnostics::{Error, Kind, Result};
 
-/// Where Linux shows the file that this process runs from, even if it was replaced since.
+/// The running executable, even if its file was replaced meanwhile.
 pub(super) const RUNNING: &str = "/proc/self/exe";
-/// Headers and notes stand in front.
+/// How many bytes of the executable contain its headers and notes.
 const HEAD: u64 = 64 << 10;
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
-/// What the image holds.
+/// The image's files.
 struct Content {
     executable: Vec<u8>,
     certificates: Vec<u8>,
 }
 
-/// What the running executable's image is called. It is read once a process.
+/// The reference of the running executable's image. The tag is computed once per process.
 pub(crate) async fn packed_reference(repository: &str) -> Result<String> {
     static TAG: OnceCell<String> = OnceCell::const_new();
     let tag = TAG.get_or_try_init(|| blocking(tag));
@@ -44,8 +44,8 @@ async fn blocking<T: Send + 'static>(work: fn() -> Result<T>) -> Result<T> {
     done.map_err(|e| Error::new(Kind::Defect, e.to_string()))?
 }
 
-/// 12 hexadecimal digits that stand for the content: of the executable the linker's own hash, where
-/// there is one, for `verify` asks as well, and hashing all of it takes longer than its other questions.
+/// 12 hexadecimal digits of the content's hash. Uses the linker's build id of the executable, if it has one:
+/// `verify` needs the tag too, and hashing the whole file takes longer than its other checks.
 fn tag() -> Result<String> {
     let mut file = open().map_err(unreadable)?;
     let mut head = Vec::new();
@@ -87,14 +87,14 @@ fn unreadable(e: io::Error) -> Error {
     Error::new(Kind::Unreachable, "cannot read the running executable").because(e.to_string())
 }
 
-/// A host without a bundle has no certificates to hand on.
+/// The host's certificate authorities; empty if the host has no bundle.
 fn certificates() -> Vec<u8> {
     std::fs::read(format!("/{CERTIFICATES}")).unwrap_or_default()
 }
 
 impl Engine {
-    /// The image of the running executable, loaded if the engine does not have it. The flag says
-    /// whether it had to be.
+    /// The image of the running executable; loaded if the engine does not have it. The flag is true if it
+    /// was loaded.
     ///
     /// # Errors
     /// The executable cannot run in an empty image; the engine refuses the load.
@@ -139,7 +139,7 @@ impl Engine {
                 let remove = self
                     .docker
                     .remove_image(&tag, None::<RemoveImageOptions>, None);
-                // In use, or gone already: either is fine.
+                // Errors are ignored: the image is in use, or was removed meanwhile.
                 drop(self.call("remove an image", remove).await);
             }
         }
@@ -217,7 +217,7 @@ impl Content {
     }
 }
 
-/// Docker's word for this machine's architecture.
+/// Docker's name for this machine's architecture.
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -226,7 +226,7 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// Adds a file whose header says nothing about when or by whom.
+/// Adds a file without modification time and owner.
 pub(super) fn append(
     tar: &mut tar::Builder<Vec<u8>>,
     path: &str,

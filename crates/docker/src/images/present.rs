@@ -1,5 +1,5 @@
-//! What the engine has already: nothing here fetches or makes anything. What a data volume or a
-//! running container was made with is kept to, as long as it is there.
+//! Local images: nothing here pulls or builds. If a data volume or an existing container was created with a local
+//! image, that image is kept.
 
 use bollard::models::ImageInspect;
 
@@ -16,7 +16,7 @@ use diagnostics::Result;
 use platform::{Container, labels};
 
 impl Images<'_> {
-    /// The image that a service runs from, if the engine has it: nothing is fetched or made.
+    /// The image that a service runs from; None: it is not local.
     pub(crate) async fn present(&self, service: &Service) -> Result<Option<Image>> {
         if let Some(build) = &service.build {
             return self.present_declared(service, build).await;
@@ -82,7 +82,7 @@ impl Images<'_> {
             .map(|(image, _)| image))
     }
 
-    /// Whether the service's container or one of its data volumes was made with this image.
+    /// Whether the service's container or one of its data volumes was created with this image.
     async fn is_bound_to(&self, service: &Service, image: &Image) -> Result<bool> {
         let runs = |c: &Container| c.service == service.name && c.image_id == image.id;
         if self.observed.iter().any(runs) {
@@ -108,7 +108,7 @@ impl Images<'_> {
 }
 
 impl Engine {
-    /// A local image; None when there is none.
+    /// A local image; None: there is none.
     pub async fn local_image(&self, reference: &str) -> Result<Option<Image>> {
         let found = self.image(reference).await?;
         Ok(found.and_then(|found| Image::new(reference, found)))
@@ -125,6 +125,10 @@ impl Engine {
         Ok(Image::new(reference, found).map(|image| (image, content)))
     }
 
+    /// Docker's inspection of a local image by reference or id; None: there is none.
+    ///
+    /// # Errors
+    /// Docker does not respond.
     pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>> {
         let inspect = async {
             match self.docker.inspect_image(reference).await {

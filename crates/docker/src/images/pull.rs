@@ -1,4 +1,4 @@
-//! Registries: asked briefly, and not again in the same `up` once one was out of reach. A
+//! Pulls images with short timeouts. After a registry was unreachable, the same `up` does not try it again: a
 //! firewall that drops packets costs seconds, not minutes.
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
@@ -9,12 +9,12 @@ use futures_util::StreamExt;
 use crate::{Engine, connect::reason};
 use platform::{Event, Events};
 
-/// How long a registry may take to say its first word.
+/// Timeout of a registry's first response.
 const FIRST_WORD: Duration = Duration::from_secs(5);
-/// How long a pull may stand still.
+/// Timeout of a pull without progress.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Registries that did not answer.
+/// Registries that did not respond.
 #[derive(Debug, Default)]
 pub(super) struct OutOfReach(Mutex<BTreeSet<String>>);
 
@@ -33,10 +33,10 @@ impl OutOfReach {
 }
 
 impl Engine {
-    /// Pulls an image; `part` is what it is pulled for, in what is told.
+    /// Pulls an image; events name `part`.
     ///
     /// # Errors
-    /// Why it could not be had, in a line.
+    /// Why it could not be pulled, in a line.
     pub(super) async fn pull(
         &self,
         reference: &str,
@@ -49,12 +49,12 @@ impl Engine {
         if out_of_reach.has(registry) {
             return Err("its registry is out of reach".to_owned());
         }
-        let doing = |what: String| {
+        let report = |what: String| {
             let part = part.to_owned();
-            // Nobody listening is no reason to stop.
+            // A closed event channel does not stop the work.
             drop(events.send(Event::Doing { part, what }));
         };
-        doing(format!("pulling {reference}"));
+        report(format!("pulling {reference}"));
         let (image, tag) = split_tag(reference);
         let mut options = CreateImageOptionsBuilder::new().from_image(image).tag(tag);
         if let Some(platform) = platform {
@@ -82,17 +82,17 @@ impl Engine {
             limit = STALL;
             if let (Some(status), Some(layer)) = (step.status, step.id) {
                 let status = status.to_lowercase();
-                doing(format!("pulling {reference} ({layer} {status})"));
+                report(format!("pulling {reference} ({layer} {status})"));
             }
         }
     }
 }
 
 impl Engine {
-    /// Whether a registry has an image: the engine asks it, and fetches nothing.
+    /// Whether a registry has an image. The engine requests its manifest and pulls nothing.
     ///
     /// # Errors
-    /// Why it could not be had, in a line.
+    /// Why it cannot be pulled, in a line.
     pub async fn registry_has(&self, reference: &str) -> Result<(), String> {
         let ask = self.docker.inspect_registry_image(reference, None);
         match tokio::time::timeout(FIRST_WORD, ask).await {
@@ -106,7 +106,7 @@ impl Engine {
     }
 }
 
-/// Whether the registry answered: it has no such image, or not for us.
+/// Whether the registry responded: the image does not exist, or access is denied.
 fn is_answer(e: &DockerError) -> bool {
     let text = reason(e);
     ["manifest", "not found", "denied", "unauthorized"]

@@ -1,5 +1,5 @@
-//! Where each service's image comes from: built as declared (`declared`), what is there, else
-//! pulled, else made here.
+//! Decides where each service's image comes from: built as declared (`declared`), local, else pulled, else
+//! built from a template.
 
 mod declared;
 
@@ -23,7 +23,7 @@ use platform::{Container, Event, Events, Outcome};
 
 type Shared<T> = Arc<OnceCell<Result<T>>>;
 
-/// The images of one `up`: each is looked for once, however many services run from it.
+/// The images of one `up`: each is resolved once, even if several services run from it.
 pub(crate) struct Images<'a> {
     pub(super) engine: &'a Engine,
     pub(super) pipeline: &'a Pipeline,
@@ -52,12 +52,12 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The image of a service, brought here if it must be.
+    /// The image of a service; pulled or built if it is not local.
     ///
     /// # Errors
-    /// It can be had nowhere.
+    /// It can be neither pulled nor built.
     pub(crate) async fn of(&self, service: &Service) -> Result<Image> {
-        // What a service is bound to by its volumes is its own affair; all else is shared.
+        // A template's image depends on the service's volumes, so it is resolved per service.
         let key = match service.image_from {
             ImageFrom::Caravan | ImageFrom::Registry => service.image.clone(),
             ImageFrom::Template(name) => format!("{name} {} {}", service.image, service.name),
@@ -131,7 +131,7 @@ impl<'a> Images<'a> {
         })
     }
 
-    /// An image of Caravan's own on top of the official one, else on packages.
+    /// Builds an image on top of the official one, else on packages.
     async fn thin(&self, service: &Service, template: &Template, upstream: &str) -> Result<Image> {
         let reference = stand_in(&service.image);
         let (_, tag) = split_tag(&reference);
@@ -151,7 +151,8 @@ impl<'a> Images<'a> {
         self.build(&reference, &template.render(tag, base)).await
     }
 
-    /// A stand-in that is there, but out of date, is what the service goes on with: made anew.
+    /// Pulls the official image, else builds the stand-in. If an outdated stand-in is local, builds it again:
+    /// the service keeps using it.
     async fn official_or_stand_in(&self, service: &Service, template: &Template) -> Result<Image> {
         let stand_in = stand_in(&service.image);
         let (_, tag) = split_tag(&stand_in);
@@ -174,8 +175,8 @@ impl<'a> Images<'a> {
         self.build(&stand_in, &template.render(tag, None)).await
     }
 
-    /// The outer error is Docker's, the inner one says why there is no such image to be had.
-    /// `part` is what it is done for.
+    /// Pulls an image; events name `part`. The outer error is Docker's, the inner one is why the image could
+    /// not be pulled.
     async fn pull(
         &self,
         reference: &str,
@@ -188,7 +189,7 @@ impl<'a> Images<'a> {
             .pull(reference, part, platform, &self.out_of_reach, self.events)
             .await
         {
-            // It may be Docker itself that does not answer any more.
+            // Fails if Docker itself does not respond any more.
             self.local(reference).await?;
             return Ok(Err(why));
         }
@@ -227,7 +228,7 @@ impl<'a> Images<'a> {
         Ok(())
     }
 
-    // Nobody listening to events is no reason to stop.
+    // A closed event channel does not stop the work.
     fn done(&self, part: &str, outcome: Outcome, began: Instant) {
         let (part, took) = (part.to_owned(), began.elapsed());
         drop(self.events.send(Event::Done {
@@ -242,7 +243,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// `postgres:15` -> `caravan.local/postgres:15`; what is Caravan's own already stays.
+/// `postgres:15` -> `caravan.local/postgres:15`; a name of Caravan's own is not changed.
 pub(super) fn stand_in(image: &str) -> String {
     if image.starts_with(LOCAL) {
         return image.to_owned();

@@ -1,5 +1,4 @@
-//! `templates/images/`, embedded: what infrastructure images are built from where no registry
-//! has them.
+//! `templates/images/`, embedded: the build contexts of infrastructure images, for hosts that cannot pull them.
 
 use sha2::{Digest, Sha256};
 
@@ -9,20 +8,20 @@ use diagnostics::{Error, Kind, Result};
 /// A template: the files of an image's build context.
 #[derive(Debug)]
 pub(super) struct Template {
-    /// What runs in it, with the version that it gets there; None: any, by the image's tag.
+    /// The program and its version, as the packages have it; None: any version, by the image's tag.
     provides: (&'static str, Option<&'static str>),
     files: &'static [(&'static str, &'static str)],
-    /// Bytes that a build from packages takes on disk, as measured, what is shared included.
+    /// Measured bytes on disk of a build from packages, shared layers included.
     pub(super) takes: u64,
-    /// The official image that `files` are put on top of, and what is built in its place where it
-    /// cannot be had.
+    /// The official image that `files` are added to, and the Dockerfile that replaces it if it cannot be
+    /// pulled.
     pub(super) upstream: Option<Upstream>,
 }
 
 /// See [`Template::upstream`].
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Without a tag: the tag is the wanted image's.
+    /// Without a tag; the wanted image's tag is used.
     pub(super) image: &'static str,
     /// A Dockerfile whose last stage is called `packages`.
     from_packages: &'static str,
@@ -85,7 +84,7 @@ const REDIS: Template = Template {
 /// A template by its name in [`declaration::TEMPLATES`].
 ///
 /// # Errors
-/// There is none of that name: the declaration's parser let through what it should not.
+/// There is no template with that name, which the declaration's parser should have rejected.
 pub(super) fn template(name: &str) -> Result<&'static Template> {
     match name {
         "kafka" => Ok(&KAFKA),
@@ -98,18 +97,18 @@ pub(super) fn template(name: &str) -> Result<&'static Template> {
     }
 }
 
-/// A template made ready for one build.
+/// A template filled in for one build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) files: Vec<(&'static str, String)>,
-    /// Hash of the files: an image whose label says another was built from something else.
+    /// Hash of the files: an image whose label has another hash is outdated.
     pub(super) content: String,
     /// Whether it needs the Debian base.
     pub(super) from_packages: bool,
 }
 
 impl Template {
-    /// Fills the template in for a version, on top of `base` (an image) or of packages.
+    /// Fills in the template for a version, on top of the image `base`, else on packages.
     pub(super) fn render(&self, version: &str, base: Option<&str>) -> Rendered {
         let fill = |text: &str| {
             text.replace("{{base}}", base.unwrap_or("packages"))
@@ -139,7 +138,7 @@ impl Template {
         }
     }
 
-    /// Whether a build from packages can stand in for an image of that tag.
+    /// Checks that a build from packages can replace an image with that tag.
     ///
     /// # Errors
     /// The packages have another version.
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_to_fill_in() {
+    fn no_placeholder_is_left() {
         for name in declaration::TEMPLATES {
             for base in [None, Some("official:1")] {
                 let rendered = template(name).expect("exists").render("4.1.1", base);
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn kafka_is_put_on_the_official_image_or_on_packages() {
+    fn kafka_is_built_on_the_official_image_or_on_packages() {
         let official = KAFKA.render("4.1.1", Some("apache/kafka:4.1.1"));
         let packages = KAFKA.render("4.1.1", None);
         assert!(official.files[0].1.contains("\nFROM apache/kafka:4.1.1\n"));

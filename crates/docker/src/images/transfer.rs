@@ -1,5 +1,5 @@
-//! Images into one file and back, by the engine's own export and import: what a host without a
-//! network is handed. Nothing is held in memory, and a file by that name is always complete.
+//! Writes images into one file and loads them, by the engine's export and import, for hosts without a network.
+//! Both stream, and the file has its name only once it is complete.
 
 use std::{
     fs, io,
@@ -27,13 +27,13 @@ use platform::{Event, Events, Outcome};
 /// The engine collects all images before it sends the first byte, and unpacks them after it has
 /// the last one.
 const STALL: Duration = Duration::from_secs(600);
-/// What is read at a time.
+/// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
-/// How often progress is told.
+/// The time between two progress events.
 const STEP: u64 = 16 << 20;
 
 impl Engine {
-    /// Writes images into `file`, which is called `name` in what is said. Returns its size.
+    /// Writes images into `file`; events and errors call it `name`. Returns its size in bytes.
     ///
     /// # Errors
     /// Docker cannot export them; the file cannot be written.
@@ -45,8 +45,8 @@ impl Engine {
         events: &Events,
     ) -> Result<u64> {
         refuse_digests(references)?;
-        let mut told = Told::new(name, events);
-        told.about("collecting the images");
+        let mut progress = Progress::new(name, events);
+        progress.about("collecting the images");
         let references: Vec<_> = references.iter().map(String::as_str).collect();
         let mut archive = std::pin::pin!(self.docker.export_images(&references));
         let mut file = File::from_std(file);
@@ -58,29 +58,29 @@ impl Engine {
                 Err(_) => return Err(timed_out(what, STALL)),
             };
             let written = file.write_all(&chunk).await;
-            written.map_err(|e| cannot_write(name, told.bytes, &e))?;
-            told.add(chunk.len());
+            written.map_err(|e| cannot_write(name, progress.bytes, &e))?;
+            progress.add(chunk.len());
         }
         let flushed = file.flush().await;
-        flushed.map_err(|e| cannot_write(name, told.bytes, &e))?;
-        told.done(Outcome::Saved);
-        Ok(told.bytes)
+        flushed.map_err(|e| cannot_write(name, progress.bytes, &e))?;
+        progress.done(Outcome::Saved);
+        Ok(progress.bytes)
     }
 
-    /// Loads the images of a file, which is called `name` in what is said; returns their names.
+    /// Loads the images of a file; events and errors call it `name`. Returns the images' names.
     ///
     /// # Errors
-    /// It is not such a file, or not all of it; Docker cannot import it.
+    /// The file has another format or is incomplete, or Docker cannot import it.
     pub async fn import_images(
         &self,
         file: fs::File,
         name: &str,
         events: &Events,
     ) -> Result<Vec<String>> {
-        let done = Told::new(name, events);
-        let told = Told::new(name, events);
+        let done = Progress::new(name, events);
+        let progress = Progress::new(name, events);
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let body = body_try_stream(chunks(File::from_std(file), told).map_ok(Into::into));
+        let body = body_try_stream(chunks(File::from_std(file), progress).map_ok(Into::into));
         let mut answers = std::pin::pin!(self.docker.import_image(options, body, None));
         let mut loaded = Vec::new();
         let what = format!("load {name}");
@@ -97,7 +97,7 @@ impl Engine {
     }
 }
 
-/// `Loaded image: postgres:15`; of an image without a name its id.
+/// The name in `Loaded image: postgres:15`; for an image without a name, its id.
 fn loaded_names(answer: &BuildInfo) -> Vec<String> {
     let lines = answer.stream.as_deref().unwrap_or_default().lines();
     let names = lines.filter_map(|line| {
@@ -110,7 +110,7 @@ fn loaded_names(answer: &BuildInfo) -> Vec<String> {
 fn not_loaded(name: &str, e: &DockerError) -> Error {
     let error = failed(&format!("load {name}"), e);
     match e {
-        // It read the file, and could not make images of it.
+        // The engine read the file and rejected its content.
         DockerError::DockerStreamError { .. } => Error {
             kind: Kind::Usage,
             ..error
@@ -121,7 +121,7 @@ fn not_loaded(name: &str, e: &DockerError) -> Error {
     }
 }
 
-/// An image that is known by its digest alone would have no name after it was loaded.
+/// Refuses references by digest: such an image would have no name after loading.
 fn refuse_digests(references: &[String]) -> Result<()> {
     match references.iter().find(|r| r.contains('@')) {
         None => Ok(()),
@@ -146,15 +146,15 @@ fn cannot_write(name: &str, written: u64, e: &io::Error) -> Error {
     }
 }
 
-/// What is told while bytes go through.
-struct Told {
+/// Reports the progress of a transfer as events.
+struct Progress {
     part: String,
     events: Events,
     bytes: u64,
     began: Instant,
 }
 
-impl Told {
+impl Progress {
     fn new(name: &str, events: &Events) -> Self {
         Self {
             part: name.to_owned(),
@@ -183,22 +183,25 @@ impl Told {
 
     fn about(&self, what: &str) {
         let (part, what) = (self.part.clone(), what.to_owned());
-        // Nobody listening is no reason to stop.
+        // A closed event channel does not stop the work.
         drop(self.events.send(Event::Doing { part, what }));
     }
 }
 
-fn chunks(file: File, told: Told) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
-    stream::try_unfold((file, told), |(mut file, mut told)| async move {
+fn chunks(
+    file: File,
+    progress: Progress,
+) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
+    stream::try_unfold((file, progress), |(mut file, mut progress)| async move {
         let mut chunk = vec![0; CHUNK];
         let read = file.read(&mut chunk).await?;
         if read == 0 {
-            told.about("unpacking");
+            progress.about("unpacking");
             return Ok(None);
         }
         chunk.truncate(read);
-        told.add(read);
-        Ok(Some((chunk, (file, told))))
+        progress.add(read);
+        Ok(Some((chunk, (file, progress))))
     })
 }
 
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_loaded_is_read_from_the_answer() {
+    fn loaded_names_are_read_from_the_response() {
         let answer = |text: &str| BuildInfo {
             stream: Some(text.to_owned()),
             ..BuildInfo::default()
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_tag_is_not_carried() {
+    fn references_by_digest_are_refused() {
         assert!(refuse_digests(&["db:1".to_owned()]).is_ok());
         assert!(refuse_digests(&["db@sha256:1".to_owned()]).is_err());
     }

@@ -1,4 +1,4 @@
-//! A file that has its name only once it is complete.
+//! A file that gets its name only once it is complete.
 
 use std::{
     fs::{self, Permissions},
@@ -10,7 +10,7 @@ use std::{
 use diagnostics::{Error, Kind, Result};
 use tempfile::NamedTempFile;
 
-/// A file under another name until it is complete; one that never is goes away with this.
+/// A file under a temporary name until it is complete. If it never is, dropping this removes it.
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
@@ -18,8 +18,10 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
+    /// Creates the temporary file beside `path`.
+    ///
     /// # Errors
-    /// It cannot be made there.
+    /// It cannot be created there.
     pub fn create(path: &Path) -> Result<Self> {
         if path.is_dir() {
             let what = format!("{} is a directory", path.display());
@@ -29,7 +31,7 @@ impl Unfinished {
         let created = tempfile::Builder::new()
             .prefix(path.file_name().unwrap_or_default())
             .suffix(".tmp")
-            // As any file: less what the umask takes.
+            // As for any new file: the umask applies.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(path.parent().unwrap_or(path));
         let file = created.map_err(|e| {
@@ -42,12 +44,12 @@ impl Unfinished {
         })
     }
 
-    /// What is to be written to.
+    /// A handle for writing.
     pub fn file(&self) -> io::Result<fs::File> {
         self.file.as_file().try_clone()
     }
 
-    /// Gives it its name.
+    /// Renames the file to its final name.
     pub fn finish(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist(self.path)?;

@@ -1,5 +1,4 @@
-//! Logs as they are written: across restarts, and across containers that come in place of others
-//! or beside them.
+//! Follows logs across restarts, and across containers that replace or join others.
 
 use std::{
     collections::HashMap,
@@ -25,15 +24,15 @@ use crate::{connect::Engine, observe::of_a_project};
 use diagnostics::Result;
 use platform::{Container, LogLine, LogOptions, State, labels};
 
-/// What Docker is asked for all the time.
+/// Name of the subscription to start events, for errors.
 const STARTS: &str = "tell which containers start";
-/// Between the end of a log and the look at what became of its container.
-const SETTLES: Duration = Duration::from_millis(100);
+/// Between the end of a log and the inspection of its container.
+const INSPECT_DELAY: Duration = Duration::from_millis(100);
 
 impl Engine {
-    /// Lines of these containers, then new ones as they come, from every container of the `services`
-    /// (of all, when none is named) that the project has or gets. It ends with Docker alone. `lost`
-    /// is told where a reader was slower than rotation.
+    /// Lines of these containers, then new lines of all present and future containers of the `services` (of
+    /// all, if none is named). The stream ends only with an error of Docker. `lost` is called with a
+    /// container's name if rotation deleted lines before they were read.
     pub fn follow_services(
         &self,
         project: &str,
@@ -85,8 +84,7 @@ impl Engine {
             .boxed()
     }
 
-    /// New lines of one container, those after `after` (exclusive), across Docker's restarts, until
-    /// it has ended.
+    /// New lines of one container after `after` (exclusive), across Docker's restarts, until it exits.
     pub fn follow<'a>(
         &'a self,
         container: &'a Container,
@@ -107,9 +105,9 @@ impl Engine {
         })
     }
 
-    /// Whether a container whose log ended will write again by itself.
+    /// Whether a container whose log ended runs or will be restarted by Docker.
     async fn goes_on(&self, container: &Container) -> bool {
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(INSPECT_DELAY).await;
         match self.inspect(&container.id).await {
             Ok(Some(now)) => {
                 matches!(
@@ -121,7 +119,7 @@ impl Engine {
         }
     }
 
-    /// A log from where its reading ended, else after `after`, until the container's run ends.
+    /// Continues a log where reading ended, else after `after`, until the container's run ends.
     fn read_on(&self, container: &Container, log: &Log, after: Option<DateTime<Utc>>) -> Lines {
         let mut shown = log.shown();
         let since = shown.since().or(after).map_or(0, whole_seconds);
@@ -135,7 +133,7 @@ impl Engine {
     }
 }
 
-/// What was shown of a container's log, noted by whatever reads it.
+/// The lines of a container's log that were shown; every reader records its lines here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Shown>>);
 
@@ -157,7 +155,7 @@ impl Log {
     }
 }
 
-/// The logs of a project's containers being followed.
+/// The followed logs of a project's containers.
 struct Following {
     engine: Engine,
     services: Vec<String>,
@@ -173,7 +171,7 @@ struct Followed {
     log: Log,
     /// Whether `merge` has it.
     open: bool,
-    /// Its container was started while it was open: what is open may be the log of the run before.
+    /// Its container was started while this was open: the open log may be the previous run's.
     again: bool,
 }
 
@@ -212,7 +210,7 @@ impl Following {
         self.open(container, first);
     }
 
-    /// Goes on with what is written after `first`.
+    /// Continues with the lines that are written after `first`.
     fn open(&mut self, container: &Container, first: Lines) {
         let Some(followed) = self.logs.get_mut(&container.id) else {
             return;
@@ -255,7 +253,7 @@ impl Following {
         if followed.again {
             return self.reopen(id).await;
         }
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(INSPECT_DELAY).await;
         match self.engine.inspect(id).await? {
             Some(now) if matches!(now.state, State::Running | State::Paused) => {
                 self.reopen(id).await

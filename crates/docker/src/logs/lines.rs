@@ -16,11 +16,11 @@ use platform::{Container, LogLine};
 /// Lines of one container, or of several.
 pub(super) type Lines = BoxStream<'static, Result<LogLine>>;
 
-/// A longer line is cut: nothing that Caravan reads is.
+/// The longest line; longer ones are cut. No line that Caravan interprets is that long.
 const LONGEST_LINE: usize = 1 << 20;
 
 impl Engine {
-    /// A container's lines as Docker has them: stdout and stderr, partial ones joined.
+    /// A container's lines of stdout and stderr, in Docker's order, with partial lines joined.
     pub(super) fn lines(&self, container: &Container, request: LogsOptionsBuilder) -> Lines {
         let request = request.stdout(true).stderr(true).timestamps(true).build();
         let frames = self.docker.logs(&container.id, Some(request)).fuse();
@@ -35,9 +35,9 @@ impl Engine {
             at,
             text,
         };
-        // For an error, which is told of once: no line pays for it.
+        // The engine and the call's name, for errors.
         let state = (frames.boxed(), Joiner::default(), (self.clone(), what));
-        let joined = stream::unfold(state, move |(mut frames, mut joiner, asked)| {
+        let joined = stream::unfold(state, move |(mut frames, mut joiner, source)| {
             async move {
                 loop {
                     let line = match frames.next().await {
@@ -45,13 +45,13 @@ impl Engine {
                             Some(line) => Ok(line),
                             None => continue,
                         },
-                        // It has been removed, or is about to be.
+                        // The container was removed, or is being removed.
                         Some(Err(e)) if matches!(status(&e), Some(404 | 409)) => return None,
-                        Some(Err(e)) => Err(asked.0.refused(&asked.1, &e)),
-                        // Without its end, a line is one all the same.
+                        Some(Err(e)) => Err(source.0.refused(&source.1, &e)),
+                        // The last line may have no line feed.
                         None => Ok(joiner.rest()?),
                     };
-                    return Some((line, (frames, joiner, asked)));
+                    return Some((line, (frames, joiner, source)));
                 }
             }
         });
@@ -59,12 +59,12 @@ impl Engine {
     }
 }
 
-/// Docker takes times in whole seconds.
+/// A time as Docker's options take it, in whole seconds.
 pub(super) fn whole_seconds(at: DateTime<Utc>) -> i32 {
     i32::try_from(at.timestamp()).unwrap_or(0)
 }
 
-/// Ends a read that stalls, with an error.
+/// Ends a stalled read with an error.
 pub(super) fn bounded(lines: Lines) -> Lines {
     let next = |mut lines: Lines| async move {
         match tokio::time::timeout(CALL, lines.next()).await {
@@ -75,12 +75,12 @@ pub(super) fn bounded(lines: Lines) -> Lines {
     stream::unfold(lines, next).boxed()
 }
 
-/// The last `count` of them, once all are known.
+/// The last `count` lines, once all were read.
 pub(super) fn last(mut lines: Lines, count: usize) -> Lines {
     let read = async move {
         let mut last = VecDeque::new();
         while let Some(line) = lines.next().await {
-            // An error is the last one of its stream, and not one of those that are counted.
+            // An error ends the stream and does not count as a line.
             let kept = count + usize::from(line.is_err());
             last.push_back(line);
             while last.len() > kept {
@@ -92,15 +92,15 @@ pub(super) fn last(mut lines: Lines, count: usize) -> Lines {
     stream::once(read).flatten().boxed()
 }
 
-/// Puts lines together that Docker split (it does at 16 KiB); stdout and stderr interleave.
+/// Joins lines that Docker split at 16 KiB; stdout and stderr interleave.
 #[derive(Debug, Default)]
 struct Joiner {
-    /// Begun lines of stdout and stderr.
+    /// Incomplete lines of stdout and stderr.
     begun: [Option<(DateTime<Utc>, String)>; 2],
 }
 
 impl Joiner {
-    /// A frame is `TIMESTAMP text`, with a line feed at its end unless the line goes on.
+    /// Adds a frame, `TIMESTAMP text`; it ends with a line feed unless the line continues in the next frame.
     fn add(&mut self, frame: LogOutput) -> Option<(DateTime<Utc>, String)> {
         let slot = usize::from(matches!(frame, LogOutput::StdErr { .. }));
         let text = String::from_utf8_lossy(frame.as_ref());
@@ -121,7 +121,7 @@ impl Joiner {
         None
     }
 
-    /// A line that was begun and never ended.
+    /// A line without a line feed at the end of the log.
     fn rest(&mut self) -> Option<(DateTime<Utc>, String)> {
         self.begun.iter_mut().find_map(Option::take)
     }

@@ -1,6 +1,6 @@
-//! One container's log as it is written, complete: what is stored is read again from where the last
-//! reading ended, and Docker's own following only tells when. By itself that loses and repeats
-//! lines where a log is rotated (measured with 20.10), the more the slower its reader is.
+//! Follows one container's log completely. Docker's `follow` only signals new lines; they are then read from
+//! the stored log, from where the last reading ended. `follow` itself loses and repeats lines when a log is
+//! rotated (measured with 20.10), more with a slow reader.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::connect::Engine;
 use diagnostics::Result;
 use platform::{Container, LogLine, LogOptions};
 
-/// What is written within this time is read at once.
-const GATHERS: Duration = Duration::from_millis(50);
-/// Should Docker's following fall silent, the next look comes then.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// So many last lines are read first: that is cheap, and mostly all that is new.
+/// Delay after a signal, so that lines written within it are read together.
+const BATCH_DELAY: Duration = Duration::from_millis(50);
+/// The longest time between two readings, in case `follow` stops signalling.
+const LONGEST_POLL: Duration = Duration::from_secs(2);
+/// How many last lines are read first, which is cheap and usually includes all new ones.
 const LAST_LINES: [usize; 2] = [100, 10_000];
 
-/// Is told of a container of whose log something was deleted before it was read.
+/// Called with the name of a container if lines of its log were deleted before they were read.
 pub(super) type Lost = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The log of one run of a container.
@@ -35,16 +35,16 @@ pub(super) struct Live {
     options: LogOptions,
     log: Log,
     lost: Lost,
-    /// Ends when the run does.
+    /// Docker's `follow`; ends with the run.
     signal: Lines,
-    /// What is being read.
+    /// The lines that are being read.
     lines: Lines,
     ended: bool,
 }
 
 impl Live {
-    /// `first` and then whatever is written until the container's run ends, as far as `options` want
-    /// it; `log` knows what was read before.
+    /// `first`, then new lines until the container's run ends, filtered by `options`. `log` has the lines that
+    /// were read before.
     pub(super) fn lines(
         engine: &Engine,
         container: &Container,
@@ -81,21 +81,21 @@ impl Live {
         }
     }
 
-    /// Waits until something may have been written; false: nothing will be any more.
+    /// Waits until there may be new lines; false: the run has ended.
     async fn written(&mut self) -> bool {
-        match tokio::time::timeout(LOOK_AGAIN, self.signal.next()).await {
+        match tokio::time::timeout(LONGEST_POLL, self.signal.next()).await {
             Ok(Some(Ok(_))) => {
-                tokio::time::sleep(GATHERS).await;
+                tokio::time::sleep(BATCH_DELAY).await;
                 while let Some(Some(Ok(_))) = self.signal.next().now_or_never() {}
                 true
             }
-            // What is wrong shows in what is read next.
+            // The next reading returns the error.
             Ok(Some(Err(_)) | None) => false,
             Err(_) => true,
         }
     }
 
-    /// What was stored since the last reading.
+    /// The lines that were stored since the last reading.
     async fn news(&mut self) -> Lines {
         let shown = self.log.shown();
         let Some(newest) = shown.newest() else {
@@ -106,7 +106,7 @@ impl Live {
             let lines = bounded(self.engine.lines(&self.container, request));
             let mut lines = lines.peekable();
             match Pin::new(&mut lines).peek().await {
-                // There may be more that is new before the first one.
+                // All lines are new, so there may be more new ones before the first.
                 Some(Ok(first)) if first.at > newest => {}
                 Some(_) | None => return self.unshown(lines.boxed(), shown),
             }
@@ -115,7 +115,7 @@ impl Live {
         if let Some(Ok(first)) = Pin::new(&mut lines).peek().await
             && first.at > newest
         {
-            // Not even the newest line that was shown is stored any more.
+            // The newest line that was shown was deleted, so later ones may have been deleted too.
             (self.lost)(&self.container.name);
         }
         self.unshown(lines.boxed(), shown)
@@ -126,7 +126,7 @@ impl Live {
         bounded(self.engine.lines(&self.container, request))
     }
 
-    /// Those lines that were not shown, from now on noted as such.
+    /// The lines that were not shown yet; records them as shown.
     fn unshown(&self, lines: Lines, mut shown: Shown) -> Lines {
         let new = move |line: &Result<LogLine>| {
             future::ready(line.as_ref().map_or(true, |line| !shown.take(line.at)))

@@ -1,5 +1,5 @@
-//! Several logs as one, by time: exactly for what is stored, as far as can be waited for what is
-//! still being written.
+//! Merges several logs by time: exactly for stored logs; for live logs, a silent one is waited for only
+//! briefly.
 
 use std::{
     pin::Pin,
@@ -15,24 +15,25 @@ use super::lines::Lines;
 use diagnostics::Result;
 use platform::LogLine;
 
-/// How long a line may be held up for an older one of a log that is silent just now.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// The same for a log that has shown nothing yet: Docker may still be looking for its lines.
-const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a line waits for a possible older line of a silent log.
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(200);
+/// The same for a log without a line so far: Docker may still be reading its file.
+const FIRST_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What comes out.
+/// An item of the merged stream.
 pub(super) enum Merged {
     Line(Result<LogLine>),
-    /// The log with this id has nothing more.
+    /// The log with this id has ended.
     Ended(String),
 }
 
-/// Logs, each about by time, as one. It holds a line of each: a slow reader holds the logs up.
+/// Merges logs that are each approximately sorted by time. Buffers one line of each, so a slow reader slows
+/// the logs down.
 pub(super) struct Merge {
     logs: Vec<Log>,
     /// Whether the logs are still being written, so that one may be silent.
     live: bool,
-    /// Until when the silent ones are waited for.
+    /// When waiting for silent logs ends.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -40,9 +41,9 @@ struct Log {
     id: String,
     lines: Lines,
     head: Option<Result<LogLine>>,
-    /// Nothing has come of it yet.
+    /// It has returned no line yet.
     fresh: bool,
-    /// It was waited for in vain, and is not any more until it shows something.
+    /// Waiting for it timed out; it is not waited for until its next line.
     silent: bool,
 }
 
@@ -69,7 +70,7 @@ impl Merge {
         self.logs.is_empty()
     }
 
-    /// Looks for the next line of each log; the id of one that has ended.
+    /// Polls the next line of each log; returns the id of one that has ended.
     fn fill(&mut self, context: &mut Context<'_>) -> Option<String> {
         for index in 0..self.logs.len() {
             let log = &mut self.logs[index];
@@ -88,7 +89,7 @@ impl Merge {
         None
     }
 
-    /// Whether a log that may yet show an older line is still waited for.
+    /// Whether to wait for a log that may still return an older line.
     fn waits(&mut self, context: &mut Context<'_>) -> bool {
         let mut awaited = self
             .logs
@@ -102,13 +103,13 @@ impl Merge {
         if !self.live {
             return true;
         }
-        let patience = match awaited.any(|log| log.fresh) {
-            true => FIRST_PATIENCE,
-            false => PATIENCE,
+        let timeout = match awaited.any(|log| log.fresh) {
+            true => FIRST_LINE_TIMEOUT,
+            false => SILENCE_TIMEOUT,
         };
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if timer.as_mut().poll(context).is_pending() {
             return true;
         }
@@ -119,7 +120,7 @@ impl Merge {
         false
     }
 
-    /// The oldest line there is. An error goes first: what comes after it is in no order.
+    /// The oldest buffered line. Errors come first, because they have no time.
     fn oldest(&mut self) -> Option<Result<LogLine>> {
         let time = |line: &Result<LogLine>| match line {
             Ok(line) => line.at,
@@ -146,7 +147,7 @@ impl Stream for Merge {
         }
         match self.oldest() {
             Some(line) => Poll::Ready(Some(Merged::Line(line))),
-            // All are silent, and will wake this task.
+            // All logs are pending; each wakes this task.
             None => Poll::Pending,
         }
     }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_log_holds_nobody_up_for_long() {
+    async fn a_silent_log_delays_other_logs_only_briefly() {
         let mut merge = Merge::new(true);
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let busy = stream::iter([line("a", 3), line("a", 4)]).chain(stream::pending());
@@ -189,7 +190,7 @@ mod tests {
         let silent = stream::unfold(receiver, |mut r| async { Some((r.recv().await?, r)) });
         merge.add("b".to_owned(), silent.boxed());
         assert_eq!(next(&mut merge).await, "3");
-        // It is not waited for again until it shows something: then it has its place by time.
+        // It is not waited for until its next line, which is then merged by time again.
         sender.send(line("b", 2)).expect("is read");
         assert_eq!(next(&mut merge).await, "2");
         assert_eq!(next(&mut merge).await, "4");

@@ -1,6 +1,5 @@
-//! What containers wrote, of several of them by time. `lines`: whole lines out of Docker's frames;
-//! `merge`: several logs as one; `shown`, `live` and `follow`: new lines, each once, whatever
-//! becomes of the logs and the containers.
+//! Logs of containers, merged by time. `lines` joins Docker's frames to lines; `merge` merges several logs;
+//! `shown`, `live` and `follow` return each new line once, across log rotation and restarts.
 
 mod follow;
 mod lines;
@@ -21,7 +20,7 @@ use self::{
 };
 use crate::{connect::Engine, rotation};
 
-/// The lines that are wanted, as far as Docker can tell which they are.
+/// The request for the wanted lines, as far as Docker's options can select them.
 fn request(options: &LogOptions) -> LogsOptionsBuilder {
     let mut request = LogsOptionsBuilder::new();
     if let Some(since) = options.since {
@@ -31,18 +30,18 @@ fn request(options: &LogOptions) -> LogsOptionsBuilder {
         request = request.until(whole_seconds(until).saturating_add(1));
     }
     if let Some(tail) = options.tail.filter(|_| !narrows(options)) {
-        // Where none is wanted, the last one still tells from where on a log is new.
+        // With `--tail 0` the last line is read too: its time is where new lines begin.
         request = request.tail(&tail.max(1).to_string());
     }
     request
 }
 
-/// The last so many, where Docker cannot tell which they are.
+/// The number of last lines that has to be counted here, because Docker's `tail` cannot select them.
 fn own_tail(options: &LogOptions) -> Option<usize> {
     options.tail.filter(|tail| *tail == 0 || narrows(options))
 }
 
-/// Whether Docker's last lines may not be among the wanted.
+/// Whether Docker's last lines may not be the wanted ones.
 fn narrows(options: &LogOptions) -> bool {
     options.filter.is_some() || options.until.is_some()
 }
@@ -56,16 +55,16 @@ fn narrow(options: &LogOptions, lines: Lines) -> Lines {
     lines.filter(wanted).boxed()
 }
 
-/// Where a startup line is looked for: who says more before it has started is not known by one.
+/// How many lines of a run are searched for a startup line.
 const BEGINNING: usize = 5_000;
-/// The same where the log rotates, and what is left of it begins long after the start.
+/// The same for a rotated log whose first remaining line is long after the start.
 const ROTATED: usize = 500;
 
 impl Engine {
     /// Lines of several containers, by time.
     pub fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
         let mut merge = Merge::new(false);
-        // What was read of each; none where only last lines were asked for.
+        // What was read of each; empty if only last lines were requested.
         let mut read: Vec<(Container, Arc<Mutex<rotation::Seen>>)> = Vec::new();
         for container in containers {
             let mut lines = bounded(self.lines(container, request(options)));
@@ -106,12 +105,12 @@ impl Engine {
         Logs::new(lines.boxed(), cut_off.boxed())
     }
 
-    /// Shows the first lines of a container's current run (or of its last one) to `each`, by time:
-    /// `least` of them, and on to the one that `each` was looking for (true); where it does not
-    /// come, to the end of the beginning. However long the log is, this takes no longer.
+    /// Passes the first lines of a container's current (or last) run to `each`: at least `least` lines, and
+    /// further ones until `each` returns true, up to a fixed number. The time does not depend on the log's
+    /// length.
     ///
     /// # Errors
-    /// Docker does not answer.
+    /// Docker does not respond.
     pub async fn scan_beginning(
         &self,
         container: &Container,
@@ -149,8 +148,7 @@ impl Engine {
         Ok(scanned)
     }
 
-    /// The last `count` lines of the current run; for error messages, so a failure to read is a
-    /// line itself.
+    /// The last `count` lines of the current run, for error messages: an error is returned as a line.
     pub(super) async fn last_lines(&self, container: &Container, count: usize) -> Vec<String> {
         let Some(began) = container.run_began() else {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! What was shown of a log, so that a second reading goes on exactly where the first one ended.
+//! Records which lines of a log were shown, so that a second reading continues exactly where the first ended.
 //!
-//! Docker can be asked for the lines since a whole second. Of those of that second one is known by
-//! its time: lines may share one, and those of stdout and stderr may be stored out of order, so
-//! that all times are kept, and how often each was seen. Those of one second, so they are bounded.
+//! Docker's `since` has a resolution of one second. Lines of that second are identified by their times. Several
+//! lines may have the same time, and those of stdout and stderr may be stored out of order, so all times of
+//! that second are kept with their number of lines.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use chrono::{DateTime, Utc};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
-    /// Where the reading began; what is older was not asked for.
+    /// Where the reading began; older lines were not requested.
     first: Option<DateTime<Utc>>,
     newest: Option<DateTime<Utc>>,
-    /// The last second of which a line was shown, since the epoch.
+    /// The second (since the epoch) of the newest line that was shown.
     second: i64,
-    /// How many lines were shown of each time in that second.
+    /// How many lines were shown for each time in that second.
     times: HashMap<DateTime<Utc>, usize>,
 }
 
@@ -38,13 +38,13 @@ impl Shown {
         self.newest
     }
 
-    /// From when on the log is to be read again; None where nothing was shown.
+    /// From when the log has to be read again; None: no line was shown.
     pub(super) fn since(&self) -> Option<DateTime<Utc>> {
         self.first?;
         DateTime::from_timestamp(self.second, 0)
     }
 
-    /// Whether the line of that time that is read next was shown.
+    /// Whether the next line with that time was already shown.
     pub(super) fn take(&mut self, at: DateTime<Utc>) -> bool {
         let Some(first) = self.first else {
             return false;
@@ -71,10 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shown_is_known_line_by_line() {
+    fn shown_lines_are_recognised_one_by_one() {
         let mut shown = Shown::default();
         assert_eq!((shown.since(), shown.take(at(1, 0))), (None, false));
-        // Two of one time, and one that is stored after a younger one.
+        // Two lines with the same time, and one that is stored after a newer one.
         let read = [at(7, 0), at(8, 5), at(8, 5), at(8, 9), at(8, 7)];
         read.into_iter().for_each(|at| shown.add(at));
         assert_eq!(shown.since(), Some(at(8, 0)));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_stays_unshown() {
+    fn lines_outside_the_request_stay_unshown() {
         let mut shown = Shown::default();
         shown.add(at(8, 5));
         assert!(

@@ -28,7 +28,7 @@ fn container(replica: u32, change: impl FnOnce(&mut Container)) -> Container {
     container
 }
 
-/// What is done about a single replica.
+/// The action for a single replica.
 fn action_on(effect: Option<Effect>, change: impl FnOnce(&mut Container)) -> Action {
     let pipeline = pipeline(effect);
     let observed = [container(1, change)];
@@ -55,7 +55,7 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 }
 
 #[test]
-fn what_left_a_network_is_recreated_and_what_joined_another_is_kept() {
+fn leaving_a_network_recreates_a_container_and_joining_another_does_not() {
     let wanted = Wanted {
         settings: settings(&[
             ("networks.shop", "a, queue"),
@@ -80,7 +80,7 @@ fn what_left_a_network_is_recreated_and_what_joined_another_is_kept() {
 }
 
 #[test]
-fn what_is_right_is_kept() {
+fn a_container_as_declared_is_kept() {
     assert_eq!(action_on(None, |_| {}), Action::Keep);
     assert_eq!(
         action_on(None, |c| c.state = State::Restarting),
@@ -116,7 +116,7 @@ fn drift_recreates_and_is_named() {
 }
 
 #[test]
-fn what_others_made_as_declared_is_kept() {
+fn a_container_of_docker_compose_as_declared_is_kept() {
     let as_declared = |c: &mut Container| {
         c.labels.clear();
         c.settings = wanted(1).remove(0).settings;
@@ -130,7 +130,7 @@ fn what_others_made_as_declared_is_kept() {
 }
 
 #[test]
-fn what_stands_still_is_set_going() {
+fn a_stopped_or_paused_container_is_started() {
     let ended = |c: &mut Container| {
         c.state = State::Exited;
         c.exit_code = Some(0);
@@ -150,7 +150,7 @@ fn what_stands_still_is_set_going() {
 }
 
 #[test]
-fn a_one_shot_is_done_when_it_ended_well() {
+fn a_one_shot_that_exited_with_0_is_kept() {
     let ended = |code| {
         move |c: &mut Container| {
             c.state = State::Exited;
@@ -163,7 +163,7 @@ fn a_one_shot_is_done_when_it_ended_well() {
 }
 
 #[test]
-fn replicas_are_filled_up_and_cut_down() {
+fn missing_replicas_are_created_and_surplus_ones_removed() {
     let pipeline = pipeline(None);
     let observed = [
         container(1, |_| {}),

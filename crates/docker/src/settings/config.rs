@@ -1,4 +1,4 @@
-//! What runs in a container: command, environment, user, health check, labels.
+//! A container's configuration: command, environment, user, health check, labels.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,10 @@ use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageC
 use super::{GRANTS, Settings, is_declared, put as put_value};
 use platform::labels;
 
-/// The request with what the image adds to it, as the engine merges them (moby, `daemon/commit.go`,
-/// `merge`).
+/// Merges the request with the image's configuration as the engine does (moby, `daemon/commit.go`, `merge`).
 pub(super) fn effective(body: &ContainerCreateBody, image: &ImageConfig) -> ContainerConfig {
     let own_entrypoint = body.entrypoint.clone().filter(|words| !words.is_empty());
-    // An entrypoint of one's own does away with the image's command.
+    // A declared entrypoint discards the image's command.
     let command = match own_entrypoint {
         Some(_) => body.cmd.clone(),
         None => body.cmd.clone().or_else(|| image.cmd.clone()),
@@ -64,7 +63,7 @@ pub(super) fn put(settings: &mut Settings, config: ContainerConfig) {
     put_value(settings, "stop_grace_period", grace);
     put_value(settings, "command", words(config.cmd));
     put_value(settings, "entrypoint", words(config.entrypoint));
-    // Later ones over earlier ones.
+    // Later values override earlier ones.
     for variable in config.env.into_iter().flatten() {
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
         settings.insert(format!("environment.{name}"), value.to_owned());
@@ -103,7 +102,7 @@ fn put_health(settings: &mut Settings, health: HealthConfig) {
     put_value(settings, "healthcheck.retries", retries);
 }
 
-/// As they would be typed.
+/// The words as one would type them in a shell.
 fn words(words: Option<Vec<String>>) -> Option<String> {
     let words = words?;
     let quoted = words.iter().map(|word| {

@@ -1,14 +1,14 @@
-//! What a container is given of its host: ports, mounts, limits, privileges, logging.
+//! A container's host configuration: ports, mounts, limits, privileges, logging.
 
 use bollard::models::{HostConfig, Mount, MountPoint, PortMap};
 use serde_json::Value;
 
 use super::{Settings, put as put_value};
 
-/// A volume of the container's own.
+/// The value for an anonymous volume.
 pub(super) const ANONYMOUS: &str = "volume";
 
-/// Told elsewhere in this file, or filled in by the engine and of no account.
+/// Fields that other functions of this file read, or that the engine fills in and that are ignored.
 const APART: &[&str] = &[
     "Binds",
     "CgroupnsMode",
@@ -24,7 +24,7 @@ const APART: &[&str] = &[
     "Tmpfs",
 ];
 
-/// Docker's names that are not Compose's in snake case.
+/// Docker's names that, in snake case, differ from Compose's.
 const WORDS: &[(&str, &str)] = &[
     ("DnsOptions", "dns_opt"),
     ("IpcMode", "ipc"),
@@ -37,7 +37,7 @@ const WORDS: &[(&str, &str)] = &[
     ("UTSMode", "uts"),
 ];
 
-/// All that the engine has a setting for, whether Caravan sets it or not; mounts apart.
+/// Puts all of the engine's host settings except mounts, including those that Caravan never sets.
 pub(super) fn put(settings: &mut Settings, host: &HostConfig) {
     if let Ok(Value::Object(fields)) = serde_json::to_value(host) {
         let plain = fields
@@ -68,7 +68,7 @@ pub(super) fn put(settings: &mut Settings, host: &HostConfig) {
     }
 }
 
-/// `127.0.0.1:8080->80/tcp`, all of them.
+/// Puts the published ports, as `127.0.0.1:8080->80/tcp`.
 fn put_ports(settings: &mut Settings, ports: Option<&PortMap>) {
     let mut published = Vec::new();
     for (container, bindings) in ports.into_iter().flatten() {
@@ -86,7 +86,7 @@ fn put_ports(settings: &mut Settings, ports: Option<&PortMap>) {
     put_value(settings, "ports", Some(published.join(", ")));
 }
 
-/// The mounts of a request to create.
+/// Puts the mounts of a request to create a container.
 pub(super) fn put_mounts_wanted(settings: &mut Settings, host: &HostConfig) {
     for mount in host.mounts.iter().flatten() {
         put_mount(settings, mount);
@@ -118,7 +118,7 @@ fn put_mount(settings: &mut Settings, mount: &Mount) {
     }
 }
 
-/// The mounts that a container has.
+/// Puts the mounts of an existing container.
 pub(super) fn put_mounts_seen<'a>(
     settings: &mut Settings,
     mounts: impl Iterator<Item = &'a MountPoint>,
@@ -127,7 +127,7 @@ pub(super) fn put_mounts_seen<'a>(
         let (kind, source) = match mount.typ.as_deref() {
             Some("volume") => ("volume", &mount.name),
             Some("bind") => ("bind", &mount.source),
-            // Told by the host's own setting.
+            // `put` reads it from the host configuration.
             _ => continue,
         };
         let target = mount.destination.as_deref().unwrap_or_default();
@@ -143,7 +143,7 @@ fn put_volume(
     source: Option<&str>,
     read_only: bool,
 ) {
-    // The engine names a volume that nobody does by 64 digits.
+    // The engine names an anonymous volume by 64 hexadecimal digits.
     let is_digest = |s: &str| s.len() == 64 && s.chars().all(|c| c.is_ascii_hexdigit());
     let source = source.filter(|s| !(s.is_empty() || kind == "volume" && is_digest(s)));
     let source = source.map(|s| format!(" {s}")).unwrap_or_default();
@@ -165,7 +165,7 @@ fn word(name: &str) -> String {
     word
 }
 
-/// None for what is as good as not set: nothing, zero, empty. Lists have no order.
+/// The value as text; None for null, zero and empty values, which count as not set. Lists are sorted.
 fn plain_text(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Bool(false) => None,

@@ -1,5 +1,5 @@
-//! What a container is set to, key by key, in Compose's words: as wanted, and as `inspect` shows
-//! it. So whatever made a container, with whatever labels, it is compared in the same way.
+//! A container's settings by key, named as in Compose: as declared, and as `inspect` returns them. This compares
+//! all containers in the same way, whichever tool created them.
 
 mod config;
 mod host;
@@ -14,22 +14,25 @@ use bollard::models::{
 
 use platform::Settings;
 
-/// One key that is not as wanted.
+/// One key whose value differs from the declared one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
+    /// The key: `environment.LOG_FORMAT`.
     pub key: String,
+    /// The container's value; None: not set.
     pub seen: Option<String>,
+    /// The declared value; None: not declared.
     pub wanted: Option<String>,
 }
 
-/// Digest of the content of secrets and configs, which Docker is not handed.
+/// The key of the digest of secrets and configs; Docker does not see their content.
 const GRANTS: &str = "secrets and configs";
 
-/// What the key of a network begins with; its value is the names that a container has there.
+/// Prefix of a network's key; its value are the container's aliases there.
 const NETWORKS: &str = "networks.";
 
-/// What the engine chooses where nobody does: such a key is a difference only if it is wanted.
-const ENGINES_CHOICE: &[&str] = &[
+/// Keys for which the engine has defaults: they differ only if they are declared.
+const ENGINE_DEFAULTS: &[&str] = &[
     "cgroup",
     "hostname",
     "ipc",
@@ -43,7 +46,7 @@ const ENGINES_CHOICE: &[&str] = &[
     "shm_size",
 ];
 
-/// What a container made from `body` will be set to; where `body` says nothing, its image does.
+/// The settings of a container that is created from `body`; the image fills in what `body` leaves out.
 pub(super) fn wanted(body: &ContainerCreateBody, image: &ImageConfig) -> Settings {
     let mut settings = Settings::new();
     config::put(&mut settings, config::effective(body, image));
@@ -59,7 +62,7 @@ pub(super) fn wanted(body: &ContainerCreateBody, image: &ImageConfig) -> Setting
     settings
 }
 
-/// What a container is set to.
+/// The settings of an existing container.
 pub(super) fn seen(raw: &ContainerInspectResponse) -> Settings {
     let mut settings = Settings::new();
     let id = raw.id.as_deref().unwrap_or_default();
@@ -67,7 +70,7 @@ pub(super) fn seen(raw: &ContainerInspectResponse) -> Settings {
     let name = name.trim_start_matches('/');
     if let Some(config) = &raw.config {
         let mut config = config.clone();
-        // Docker's own choice is the beginning of the id.
+        // Docker's default hostname is the beginning of the id.
         config.hostname = config.hostname.filter(|h| !id.starts_with(h.as_str()));
         config::put(&mut settings, config);
     }
@@ -78,7 +81,7 @@ pub(super) fn seen(raw: &ContainerInspectResponse) -> Settings {
     let networks = raw.network_settings.as_ref();
     let networks = networks.and_then(|s| s.networks.as_ref());
     for (network, endpoint) in networks.into_iter().flatten() {
-        // The engine adds the id, Compose the container's name.
+        // The engine adds the id as an alias, Compose the container's name.
         let declared = |alias: &str| !id.starts_with(alias) && alias != name;
         put_network(&mut settings, network, endpoint, declared);
     }
@@ -102,8 +105,8 @@ fn put_network(
     settings.insert(format!("{NETWORKS}{name}"), aliases.join(", "));
 }
 
-/// The networks, and the names in them, that the container `name` does not have any more: each as a
-/// cause. Its own name it always has; a network besides the declared ones is no drift.
+/// The declared networks, and aliases in them, that the container `name` no longer has, each as a cause. The
+/// container's own name is always an alias. An additional network is no drift.
 pub(super) fn lost_networks(wanted: &Settings, seen: &Settings, name: &str) -> Vec<String> {
     let mut causes = Vec::new();
     for (key, aliases) in wanted {
@@ -132,23 +135,24 @@ pub(super) fn differences(wanted: &Settings, seen: &Settings) -> Vec<Difference>
     };
     keys.into_iter()
         .map(difference)
-        .filter(|d| d.seen != d.wanted && !d.is_of_no_account())
+        .filter(|d| d.seen != d.wanted && !d.is_ignored())
         .collect()
 }
 
 impl Difference {
-    fn is_of_no_account(&self) -> bool {
+    /// Whether the difference does not count as drift.
+    fn is_ignored(&self) -> bool {
         // Volumes that only the image declares.
         let volume = self.seen.as_deref() == Some(host::ANONYMOUS);
-        let engines = volume || ENGINES_CHOICE.contains(&self.key.as_str());
-        // Caravan's own. A worker that was started without its number is no static member, and
-        // works; what others mount as secrets is compared as mounts.
+        let engines = volume || ENGINE_DEFAULTS.contains(&self.key.as_str());
+        // Keys that only Caravan sets. A worker without its replica number works, as a dynamic member; other
+        // tools' secrets are compared as mounts.
         let ours = ["environment.CARAVAN_REPLICA", GRANTS].contains(&self.key.as_str());
         (engines && self.wanted.is_none()) || (ours && self.seen.is_none())
     }
 
-    /// `environment.LOG_FORMAT: human -> json`. A value that is or may hold a secret is not shown:
-    /// what it was before is known to nobody as a secret any more.
+    /// `environment.LOG_FORMAT: human -> json`. Values that are or may contain a secret are not shown: an
+    /// earlier secret is not in `secrets` any more.
     pub fn describe(&self, secrets: &[String]) -> String {
         let hidden = self.is_secret(secrets);
         let change = match (&self.seen, &self.wanted) {
@@ -168,7 +172,7 @@ impl Difference {
         const WORDS: [&str; 6] = ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH"];
         let key = self.key.to_ascii_uppercase();
         let values = || self.seen.iter().chain(&self.wanted);
-        // An address may hold a password before its `@`.
+        // An address may contain a password before its `@`.
         let address = |value: &String| value.contains("://") && value.contains('@');
         let known = |value: &String| {
             let holds = |secret: &String| !secret.is_empty() && value.contains(secret.as_str());
@@ -179,7 +183,7 @@ impl Difference {
     }
 }
 
-/// One line, and no more than fits beside another one.
+/// The first line, shortened so that two values fit on one line.
 fn brief(value: &str) -> String {
     const MOST: usize = 60;
     let line = value.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -190,14 +194,14 @@ fn brief(value: &str) -> String {
     }
 }
 
-/// Sets a key, unless its value is as good as none.
+/// Sets a key, unless its value is None or empty.
 fn put(settings: &mut Settings, key: impl Into<String>, value: Option<String>) {
     if let Some(value) = value.filter(|value| !value.is_empty()) {
         settings.insert(key.into(), value);
     }
 }
 
-/// Whether a label is a person's: not Compose's or Caravan's own, nor an engine's.
+/// Whether a label is the user's, and not one of Compose's, Caravan's or the engine's.
 fn is_declared(label: &str) -> bool {
     let tools = ["com.docker.", "caravan.", "desktop.docker.io/"];
     !tools.iter().any(|prefix| label.starts_with(prefix))

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What Caravan asks for.
+/// The request that Caravan sends.
 fn body() -> ContainerCreateBody {
     let healthcheck = HealthConfig {
         test: Some(vec!["CMD".to_owned(), "check".to_owned()]),
@@ -47,7 +47,7 @@ fn image() -> ImageConfig {
     .expect("an image's configuration")
 }
 
-/// What Docker 20.10 shows of it if `docker compose` 2.32 asked for it.
+/// Docker 20.10's inspection of that container, created by `docker compose` 2.32.
 fn inspected() -> ContainerInspectResponse {
     serde_json::from_value(json!({
         "Id": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
@@ -88,8 +88,8 @@ fn inspected() -> ContainerInspectResponse {
     .expect("an inspected container")
 }
 
-/// In what an inspected container differs from what is wanted.
-fn told(change: impl FnOnce(&mut ContainerCreateBody)) -> Vec<String> {
+/// The differences of the inspected container after a change of the request.
+fn differences_after(change: impl FnOnce(&mut ContainerCreateBody)) -> Vec<String> {
     let mut body = body();
     change(&mut body);
     let differences = differences(&wanted(&body, &image()), &seen(&inspected()));
@@ -98,12 +98,12 @@ fn told(change: impl FnOnce(&mut ContainerCreateBody)) -> Vec<String> {
 }
 
 #[test]
-fn what_the_engine_and_the_image_add_is_no_difference() {
-    assert_eq!(told(|_| {}), [""; 0]);
+fn defaults_of_engine_and_image_are_no_difference() {
+    assert_eq!(differences_after(|_| {}), [""; 0]);
 }
 
 #[test]
-fn each_key_is_named_in_composes_words() {
+fn keys_are_named_as_in_compose() {
     let host = |body: &mut ContainerCreateBody, change: serde_json::Value| {
         let host = body.host_config.take();
         let mut host = serde_json::to_value(host).expect("JSON");
@@ -113,7 +113,7 @@ fn each_key_is_named_in_composes_words() {
         body.host_config = serde_json::from_value(host).expect("a host's configuration");
     };
     assert_eq!(
-        told(|body| {
+        differences_after(|body| {
             body.env = Some(vec!["A=2".to_owned(), "B=".to_owned()]);
             body.cmd = None;
             body.user = Some("1000".to_owned());
@@ -155,9 +155,9 @@ fn each_key_is_named_in_composes_words() {
 }
 
 #[test]
-fn an_entrypoint_of_ones_own_does_away_with_the_images_command() {
+fn a_declared_entrypoint_discards_the_images_command() {
     assert_eq!(
-        told(|body| {
+        differences_after(|body| {
             body.entrypoint = Some(vec!["/mine".to_owned()]);
             body.cmd = None;
         }),
@@ -171,7 +171,7 @@ fn an_entrypoint_of_ones_own_does_away_with_the_images_command() {
 #[test]
 fn networks_and_their_names_are_compared() {
     assert_eq!(
-        told(|body| {
+        differences_after(|body| {
             let networks = body.networking_config.get_or_insert_default();
             let networks = networks.endpoints_config.get_or_insert_default();
             networks.entry("shop_default".to_owned()).and_modify(|e| {
@@ -187,8 +187,8 @@ fn networks_and_their_names_are_compared() {
 }
 
 #[test]
-fn a_secret_is_not_shown_neither_the_new_nor_the_old() {
-    let told = told(|body| {
+fn neither_the_new_nor_the_old_secret_is_shown() {
+    let found = differences_after(|body| {
         body.env = Some(vec![
             "A=before hunter2 after".to_owned(),
             "API_TOKEN=abc".to_owned(),
@@ -196,7 +196,7 @@ fn a_secret_is_not_shown_neither_the_new_nor_the_old() {
         ]);
     });
     assert_eq!(
-        told,
+        found,
         [
             "environment.A: changed",
             "environment.API_TOKEN: new",

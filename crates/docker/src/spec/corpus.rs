@@ -1,6 +1,6 @@
-//! Each `tests/declarations/corpus/NAME/compose.yaml` (with `overlay.yaml` over it and
-//! `variables.env`, where there are any) is a stack of the kind that people publish; `NAME.snap` is
-//! what Docker would be handed for it, or the refusal.
+//! Each `tests/declarations/corpus/NAME/compose.yaml` (with `overlay.yaml` and `variables.env`, if
+//! they exist) is a typical published stack. `NAME.snap` has the requests that Docker would receive
+//! for it, or the error.
 
 use std::{
     collections::BTreeMap,
@@ -138,7 +138,7 @@ fn dependency(on: &Dependency) -> String {
     format!("{} ({:?}{optional}{restart})", on.service, on.condition)
 }
 
-/// Hashes, and labels that say what the text says already, are left out.
+/// Leaves out hashes, and labels that repeat other parts of the text.
 fn without_computed(mut body: Map<String, Value>) -> Map<String, Value> {
     if let Some(Value::Object(labels)) = body.get_mut("Labels") {
         labels.retain(|name, _| !name.starts_with("com.docker.compose."));
@@ -149,7 +149,7 @@ fn without_computed(mut body: Map<String, Value>) -> Map<String, Value> {
     body
 }
 
-/// A line for each part; what is empty says nothing.
+/// A line for each part that is not empty.
 fn flat(prefix: &str, object: &Map<String, Value>, add: &mut impl FnMut(&str, String)) {
     for (key, value) in object {
         match value {

@@ -7,7 +7,7 @@ use super::hex;
 use declaration::Service;
 use platform::labels;
 
-/// As mounts, not as binds: Docker would make a directory of a bind whose file is missing.
+/// As mounts, not as binds: for a bind whose file is missing, Docker creates a directory.
 pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {
     service.grants.iter().map(|grant| Mount {
         typ: Some(MountType::BIND),
@@ -18,7 +18,7 @@ pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {
     })
 }
 
-/// By which a change of their content is known.
+/// The label with the digest of their content, which detects a change.
 pub(super) fn label(service: &Service) -> Option<(String, String)> {
     if service.grants.is_empty() {
         return None;

@@ -1,11 +1,11 @@
-//! What Docker takes as the declaration has it.
+//! Keys that are passed to Docker as declared.
 
 use bollard::models::{ContainerCreateBody, DeviceMapping, HostConfig, ResourcesUlimits};
 
 use super::{non_empty, non_empty_map};
 use declaration::{Device, Runtime, Ulimit};
 
-/// The container's part; all else is unset.
+/// The keys of the container's configuration; the others are unset.
 pub(super) fn body(runtime: &Runtime) -> ContainerCreateBody {
     ContainerCreateBody {
         domainname: runtime.domainname.clone(),
@@ -15,7 +15,7 @@ pub(super) fn body(runtime: &Runtime) -> ContainerCreateBody {
     }
 }
 
-/// The host's part; all else is unset.
+/// The keys of the host configuration; the others are unset.
 pub(super) fn host_config(runtime: &Runtime) -> HostConfig {
     HostConfig {
         nano_cpus: runtime.nano_cpus,

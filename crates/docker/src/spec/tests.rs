@@ -12,7 +12,7 @@ fn image(id: &str) -> Image {
     }
 }
 
-/// A service that uses all there is.
+/// A service that uses every declaration key.
 fn full() -> (Pipeline, Service) {
     let mut service = depending("worker", &["db"]);
     service.environment.insert("A".to_owned(), "1".to_owned());
@@ -98,7 +98,7 @@ fn full() -> (Pipeline, Service) {
 }
 
 #[test]
-fn all_of_a_service_reaches_docker() {
+fn every_declared_key_reaches_docker() {
     let (pipeline, service) = full();
     let spec = Spec::new(&pipeline, &service, 1, &image("sha256:1"));
     let body = serde_json::to_value(&spec.body).expect("serialises");
@@ -130,7 +130,7 @@ fn all_of_a_service_reaches_docker() {
 }
 
 #[test]
-fn composes_labels_are_there() {
+fn a_container_has_composes_labels() {
     let (pipeline, service) = full();
     let spec = Spec::new(&pipeline, &service, 2, &image("sha256:1"));
     let labels = spec.body.labels.expect("has labels");
@@ -142,7 +142,7 @@ fn composes_labels_are_there() {
 }
 
 #[test]
-fn the_hash_is_over_what_docker_is_handed() {
+fn the_hash_is_of_the_request() {
     let (pipeline, service) = full();
     let hash = |service: &Service, id: &str| Spec::new(&pipeline, service, 1, &image(id)).hash;
     let before = hash(&service, "sha256:1");
@@ -178,7 +178,7 @@ fn old_engines_create_on_one_network_and_connect_the_others() {
 }
 
 #[test]
-fn volumes_that_only_the_old_container_knows_move_on() {
+fn anonymous_volumes_of_the_old_container_are_mounted() {
     let (pipeline, service) = full();
     let mut spec = Spec::new(&pipeline, &service, 1, &image("sha256:1"));
     let old = [("/data", "shop_data"), ("/cache", "0a1b")];

@@ -1,4 +1,4 @@
-//! What librdkafka hands out and wants back: each in a value that gives it back.
+//! Owners of librdkafka's handles: each frees its handle when it is dropped.
 
 use std::{
     ffi::{CStr, CString, c_char},
@@ -14,7 +14,7 @@ use rdkafka::{
 
 use super::failed;
 
-/// A call's options, and the queue on which it is answered.
+/// A call's options, and the queue on which its response arrives.
 pub(super) struct Operation {
     options: NonNull<ffi::rd_kafka_AdminOptions_t>,
     queue: NonNull<ffi::rd_kafka_queue_t>,
@@ -22,26 +22,26 @@ pub(super) struct Operation {
 
 impl Operation {
     /// # Errors
-    /// librdkafka had no memory, or does not take the timeout.
+    /// librdkafka could not allocate, or rejects the timeout.
     pub(super) fn new<C: ClientContext>(
         client: &Client<C>,
         kind: ffi::rd_kafka_admin_op_t,
         timeout: Duration,
     ) -> Result<Self, KafkaError> {
         let none = || failed(RDKafkaErrorCode::Fail);
-        // SAFETY: the client is alive; NULL where it could not be made.
+        // SAFETY: the client is alive; the result is NULL on failure.
         let options = unsafe { ffi::rd_kafka_AdminOptions_new(client.native_ptr(), kind) };
         let options = NonNull::new(options).ok_or_else(none)?;
         // SAFETY: as above. From here on `Drop` frees both.
         let queue = unsafe { ffi::rd_kafka_queue_new(client.native_ptr()) };
         let Some(queue) = NonNull::new(queue) else {
-            // SAFETY: it was made above, and nobody else has it.
+            // SAFETY: it was created above, and nothing else refers to it.
             unsafe { ffi::rd_kafka_AdminOptions_destroy(options.as_ptr()) };
             return Err(none());
         };
         let operation = Self { options, queue };
         let mut why: [c_char; 256] = [0; 256];
-        // SAFETY: the options are alive, and the text has the length that is said.
+        // SAFETY: the options are alive, and the buffer has the given length.
         let code = unsafe {
             ffi::rd_kafka_AdminOptions_set_request_timeout(
                 options.as_ptr(),
@@ -64,16 +64,16 @@ impl Operation {
         self.queue.as_ptr()
     }
 
-    /// Waits for the answer; one that comes later goes with the queue.
+    /// Waits for the response; a later one is freed with the queue.
     ///
     /// # Errors
-    /// It says that all failed, or did not come in time.
+    /// The whole call failed, or no response arrived in time.
     pub(super) fn answer(&self, timeout: Duration) -> Result<Answer, KafkaError> {
-        // librdkafka keeps the deadline itself; this is for a client that does not get to it.
+        // librdkafka enforces the timeout; this later deadline is for a client whose thread is late.
         let deadline = Instant::now() + timeout + Duration::from_millis(500);
         let left = deadline.saturating_duration_since(Instant::now());
         let left = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive, and polled by nobody else.
+        // SAFETY: the queue is alive, and nothing else polls it.
         let event = unsafe { ffi::rd_kafka_queue_poll(self.queue.as_ptr(), left) };
         let Some(event) = NonNull::new(event) else {
             return Err(failed(RDKafkaErrorCode::OperationTimedOut));
@@ -89,7 +89,7 @@ impl Operation {
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        // SAFETY: both are this value's own, and given back once.
+        // SAFETY: this value owns both, and frees each once.
         unsafe {
             ffi::rd_kafka_queue_destroy(self.queue.as_ptr());
             ffi::rd_kafka_AdminOptions_destroy(self.options.as_ptr());
@@ -97,19 +97,19 @@ impl Drop for Operation {
     }
 }
 
-/// Which offsets are asked for: a group's, of some partitions.
-pub(super) struct Wanted(NonNull<ffi::rd_kafka_ListConsumerGroupOffsets_t>);
+/// The request for a group's committed offsets of some partitions.
+pub(super) struct OffsetQuery(NonNull<ffi::rd_kafka_ListConsumerGroupOffsets_t>);
 
-impl Wanted {
+impl OffsetQuery {
     /// # Errors
-    /// The name has a NUL in it, or librdkafka had no memory.
+    /// The name contains a NUL, or librdkafka could not allocate.
     pub(super) fn new(group: &str, partitions: &TopicPartitionList) -> Result<Self, KafkaError> {
         let group = CString::new(group).map_err(KafkaError::Nul)?;
         // SAFETY: both are alive, and copied before it returns.
-        let wanted =
+        let query =
             unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr()) };
-        let wanted = NonNull::new(wanted).ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
-        Ok(Self(wanted))
+        let query = NonNull::new(query).ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
+        Ok(Self(query))
     }
 
     pub(super) fn pointer(&self) -> *mut ffi::rd_kafka_ListConsumerGroupOffsets_t {
@@ -117,9 +117,9 @@ impl Wanted {
     }
 }
 
-impl Drop for Wanted {
+impl Drop for OffsetQuery {
     fn drop(&mut self) {
-        // SAFETY: it is this value's own, and given back once.
+        // SAFETY: this value owns it, and frees it once.
         unsafe { ffi::rd_kafka_ListConsumerGroupOffsets_destroy(self.0.as_ptr()) }
     }
 }
@@ -135,19 +135,19 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // SAFETY: it is this value's own, and given back once.
+        // SAFETY: this value owns it, and frees it once.
         unsafe { ffi::rd_kafka_event_destroy(self.0.as_ptr()) }
     }
 }
 
-/// What an answer lends, for as long as that lives.
+/// Borrows an array of elements from a response.
 ///
 /// # Errors
-/// It is an answer to another question. That cannot be; if it is, nothing is read that is not there.
+/// The response is of another request. That cannot happen; if it does, no memory is read out of bounds.
 ///
 /// # Safety
-/// Both are librdkafka's: `result` gives NULL unless the event is of its type, and `elements` an array
-/// with as many elements as it writes to the count, which live as long as the event.
+/// Both are librdkafka's functions. `result` returns NULL unless the event is of its type. `elements`
+/// returns an array of the length that it writes to the count; its elements live as long as the event.
 pub(super) unsafe fn lent<R, T>(
     answer: &Answer,
     result: unsafe extern "C" fn(*mut ffi::rd_kafka_event_t) -> *const R,
@@ -163,19 +163,19 @@ pub(super) unsafe fn lent<R, T>(
     let first = unsafe { elements(result, &raw mut count) };
     match first.is_null() {
         true => Ok(&[]),
-        // SAFETY: as said above.
+        // SAFETY: as required above.
         false => Ok(unsafe { std::slice::from_raw_parts(first, count) }),
     }
 }
 
-/// A text of librdkafka's; None for NULL.
+/// Copies one of librdkafka's strings; None for NULL.
 ///
 /// # Safety
-/// It is NULL, or ends with NUL.
+/// `lent` is NULL, or ends with NUL.
 pub(super) unsafe fn text(lent: *const c_char) -> Option<String> {
     match lent.is_null() {
         true => None,
-        // SAFETY: as said above.
+        // SAFETY: as required above.
         false => Some(
             unsafe { CStr::from_ptr(lent) }
                 .to_string_lossy()
@@ -187,6 +187,6 @@ pub(super) unsafe fn text(lent: *const c_char) -> Option<String> {
 /// # Safety
 /// `error` is alive.
 pub(super) unsafe fn code(error: *const ffi::rd_kafka_error_t) -> RDKafkaErrorCode {
-    // SAFETY: as said above.
+    // SAFETY: as required above.
     unsafe { ffi::rd_kafka_error_code(error) }.into()
 }

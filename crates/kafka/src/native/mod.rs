@@ -1,14 +1,14 @@
-//! Consumer groups of both of Kafka's protocols, the classic one and that of KIP-848, as librdkafka
-//! lists and describes them, and what they have committed. The crate `rdkafka` wraps none of these calls;
-//! of those that it wraps one takes a group of the new protocol for a dead one, and the other wants a
-//! client for each group (docs/decisions/0036).
+//! librdkafka's admin calls that list and describe consumer groups of both protocols (classic and KIP-848)
+//! and list their committed offsets. The crate `rdkafka` wraps none of these calls. Of the calls that it
+//! wraps, one reports groups of the new protocol as dead, and the other needs a client for each group
+//! (docs/decisions/0036).
 //!
-//! Here alone is foreign code called by hand. What has to be so for that to be sound is kept small:
-//! - each handle ([`handle`]) is owned by one value, which is what frees it, also when a call fails;
-//! - answers come on a queue of the call's own, polled up to a deadline: there are no callbacks;
-//! - what librdkafka lends out of an answer is copied before that answer is freed.
+//! This is the only module with FFI calls. Their soundness rests on three rules:
+//! - each handle ([`handle`]) is owned by one value whose `Drop` frees it, also when a call fails;
+//! - responses arrive on a queue of the call's own, polled up to a deadline: there are no callbacks;
+//! - data that belongs to a response is copied before the response is freed.
 //!
-//! All calls block; the client stays borrowed, and so alive, until they return.
+//! All calls block. The client is borrowed, and therefore alive, until they return.
 
 #![allow(unsafe_code, reason = "what this crate is for")]
 
@@ -25,41 +25,41 @@ use rdkafka::{
 
 mod handle;
 
-use handle::{Operation, Wanted, code, lent, text};
+use handle::{OffsetQuery, Operation, code, lent, text};
 
-/// Which protocol the members of a group speak with its coordinator.
+/// The group protocol between members and coordinator (`group.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// `JoinGroup` and `SyncGroup`: a member assigns.
+    /// `JoinGroup` and `SyncGroup`: one member computes the assignment.
     Classic,
-    /// KIP-848's `ConsumerGroupHeartbeat`: the coordinator assigns.
+    /// KIP-848's `ConsumerGroupHeartbeat`: the coordinator computes the assignment.
     Consumer,
 }
 
-/// Where a group is between two assignments.
+/// The state of a group, as its coordinator reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// No members; there are offsets.
+    /// No members; committed offsets may exist.
     Empty,
-    /// Classic: members are waited for.
+    /// Classic: the coordinator waits for members to join.
     PreparingRebalance,
-    /// Classic: the assignment is waited for.
+    /// Classic: members wait for the assignment.
     CompletingRebalance,
-    /// KIP-848: members have not all taken, or let go of, what they are to. (Kafka also knows
-    /// `Assigning`, before it; librdkafka tells neither from the other.)
+    /// KIP-848: some members have not yet revoked or taken over their partitions. (Kafka also has
+    /// `Assigning`, before it; librdkafka does not distinguish the two.)
     Reconciling,
-    /// Each member has what it is to have.
+    /// Each member owns its assigned partitions.
     Stable,
 }
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its id.
+    /// Its `group.id`.
     pub name: String,
-    /// Of an empty group what its last members spoke.
+    /// Its group protocol; of an empty group, its last members' protocol.
     pub protocol: Protocol,
-    /// Where it is between two assignments.
+    /// Whether it is stable, empty or rebalancing.
     pub state: State,
     /// In the coordinator's order.
     pub members: Vec<Member>,
@@ -68,24 +68,24 @@ pub struct Group {
 /// A group's description; None: there is no such group.
 pub(crate) type Described = Result<Option<Group>, KafkaError>;
 
-/// Topic, partition, and the offset of the next message that the group is to take.
-pub(crate) type Committed = (String, i32, i64);
+/// Topic, partition, and committed offset: the offset of the next message that the group reads.
+pub(crate) type CommittedOffset = (String, i32, i64);
 
-/// A member of a group. A static one is listed until its session times out, running or not.
+/// A member of a group. A static member stays listed until its session times out, running or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// `client.id`
     pub client_id: String,
     /// `group.instance.id`, of a static member.
     pub instance: Option<String>,
-    /// Address that it connects from, as Java prints one: `host/address`, mostly with no host.
+    /// Address that it connects from, as Java prints it: `host/address`; the host is usually empty.
     pub host: String,
-    /// Topics and partitions that it has.
+    /// The partitions assigned to it: topic and number.
     pub partitions: Vec<(String, i32)>,
 }
 
-/// The names of all consumer groups of the cluster; those of programs that commit offsets without being
-/// members of anything are left out.
+/// The names of all consumer groups of the cluster, without simple consumer groups (which only commit
+/// offsets and have no members).
 ///
 /// # Errors
 /// librdkafka's: a broker did not answer in time, for instance.
@@ -95,8 +95,8 @@ pub(crate) fn list<C: ClientContext>(
 ) -> Result<Vec<String>, KafkaError> {
     use ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
     let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, timeout)?;
-    // SAFETY: client, options and queue are alive as long as `operation` and `client` are; all is
-    // copied by librdkafka before it returns.
+    // SAFETY: client, options and queue live as long as `operation` and `client`; librdkafka copies
+    // all of it before it returns.
     unsafe {
         ffi::rd_kafka_ListConsumerGroups(
             client.native_ptr(),
@@ -136,8 +136,8 @@ pub(crate) fn list<C: ClientContext>(
     Ok(names.collect())
 }
 
-/// Describes groups by name, each once, in that order: None does not exist. One question to the
-/// coordinator of each, two of a classic one.
+/// Describes groups by name, in that order; None: the group does not exist. `names` has no duplicates.
+/// Each group costs one request to its coordinator, a classic group two.
 ///
 /// # Errors
 /// librdkafka's, for one group or for all.
@@ -154,7 +154,7 @@ pub(crate) fn describe<C: ClientContext>(
     let named = named.map_err(KafkaError::Nul)?;
     let mut pointers: Vec<*const c_char> = named.iter().map(|name| name.as_ptr()).collect();
     let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout)?;
-    // SAFETY: as in `list`; the names end with NUL, and there are as many as is said.
+    // SAFETY: as in `list`; the names end with NUL, and the length is that of `pointers`.
     unsafe {
         ffi::rd_kafka_DescribeConsumerGroups(
             client.native_ptr(),
@@ -181,28 +181,28 @@ pub(crate) fn describe<C: ClientContext>(
     Ok(groups.collect())
 }
 
-/// What a group has committed for some of `partitions`: topic, partition and offset; the others have no
-/// commit, as has any partition of a group that does not exist. One question to its coordinator.
+/// A group's committed offsets (`ListConsumerGroupOffsets`) for `partitions`, in one request to its
+/// coordinator. Partitions without a commit are left out; a group that does not exist has none.
 ///
-/// The client needs a `group.id`, whichever: without one librdkafka 2.12.1 crashes when the coordinator
-/// refuses to tell (its issue 5040).
+/// The client needs any `group.id`: without one librdkafka 2.12.1 crashes when the coordinator responds
+/// with an error (its issue 5040).
 ///
 /// # Errors
 /// librdkafka's, for the group or for one partition.
-pub(crate) fn committed<C: ClientContext>(
+pub(crate) fn list_group_offsets<C: ClientContext>(
     client: &Client<C>,
     group: &str,
     partitions: &TopicPartitionList,
     timeout: Duration,
-) -> Result<Vec<Committed>, KafkaError> {
+) -> Result<Vec<CommittedOffset>, KafkaError> {
     use ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
     if partitions.count() == 0 {
         return Ok(Vec::new());
     }
-    let wanted = Wanted::new(group, partitions)?;
-    let mut pointers = [wanted.pointer()];
+    let query = OffsetQuery::new(group, partitions)?;
+    let mut pointers = [query.pointer()];
     let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout)?;
-    // SAFETY: as in `list`; there is one, as is said.
+    // SAFETY: as in `list`; the length is that of `pointers`, 1.
     unsafe {
         ffi::rd_kafka_ListConsumerGroupOffsets(
             client.native_ptr(),
@@ -225,7 +225,7 @@ pub(crate) fn committed<C: ClientContext>(
     let group = *groups
         .first()
         .ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
-    // SAFETY: a group of the answer, which is alive, and so is what it lends.
+    // SAFETY: a group of the answer, which is alive, and so is what is borrowed from it.
     unsafe {
         let error = ffi::rd_kafka_group_result_error(group);
         if !error.is_null() {
@@ -245,7 +245,7 @@ pub(crate) fn committed<C: ClientContext>(
     }
 }
 
-/// None: it does not exist.
+/// Converts a group's description; None: the group does not exist.
 ///
 /// # Safety
 /// `group` is of an answer that is alive.
@@ -253,7 +253,7 @@ unsafe fn described_as(group: *const ffi::rd_kafka_ConsumerGroupDescription_t) -
     use ffi::{
         rd_kafka_consumer_group_state_t as state, rd_kafka_consumer_group_type_t as protocol,
     };
-    // SAFETY: `group` is alive, and so is what it lends.
+    // SAFETY: `group` is alive, and so is what is borrowed from it.
     unsafe {
         let error = ffi::rd_kafka_ConsumerGroupDescription_error(group);
         if !error.is_null() {
@@ -267,13 +267,13 @@ unsafe fn described_as(group: *const ffi::rd_kafka_ConsumerGroupDescription_t) -
             _ => Protocol::Classic,
         };
         let state = match ffi::rd_kafka_ConsumerGroupDescription_state(group) {
-            // A coordinator's word for a group that it does not know.
+            // The coordinator reports an unknown group as dead.
             state::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD => return Ok(None),
             state::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY => State::Empty,
             state::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE => State::Stable,
             state::RD_KAFKA_CONSUMER_GROUP_STATE_COMPLETING_REBALANCE => State::CompletingRebalance,
             state::RD_KAFKA_CONSUMER_GROUP_STATE_PREPARING_REBALANCE => State::PreparingRebalance,
-            // librdkafka has no names for the new protocol's.
+            // librdkafka has no constants for the new protocol's states.
             _ => match protocol {
                 Protocol::Consumer => State::Reconciling,
                 Protocol::Classic => State::PreparingRebalance,
@@ -296,7 +296,7 @@ unsafe fn described_as(group: *const ffi::rd_kafka_ConsumerGroupDescription_t) -
 /// # Safety
 /// `member` is of an answer that is alive.
 unsafe fn described_member(member: *const ffi::rd_kafka_MemberDescription_t) -> Member {
-    // SAFETY: `member` is alive, and so is what it lends.
+    // SAFETY: `member` is alive, and so is what is borrowed from it.
     unsafe {
         Member {
             client_id: text(ffi::rd_kafka_MemberDescription_client_id(member)).unwrap_or_default(),
@@ -326,7 +326,7 @@ unsafe fn partitions(assignment: *const ffi::rd_kafka_MemberAssignment_t) -> Vec
 unsafe fn elements<'a>(
     list: *const ffi::rd_kafka_topic_partition_list_t,
 ) -> impl Iterator<Item = &'a ffi::rd_kafka_topic_partition_t> {
-    // SAFETY: as said above; the list is as long as it says.
+    // SAFETY: as required above; `cnt` is the length of `elems`.
     unsafe {
         let list = list.as_ref();
         let count = list.map_or(0, |list| usize::try_from(list.cnt).unwrap_or(0));

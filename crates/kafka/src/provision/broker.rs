@@ -1,4 +1,4 @@
-//! What the broker has, and how it is changed.
+//! Reads a cluster's topics and changes them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,35 +20,37 @@ use declaration::Topic;
 
 const RETENTION: &str = "retention.ms";
 const MESSAGE_BYTES: &str = "max.message.bytes";
-/// One question to the broker, or one change that it carries out.
+/// Timeout of one request, a change included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a change was not made.
 #[derive(Debug, Clone)]
 pub enum Refusal {
-    /// Somebody else made it first: look again.
+    /// Another client made it first: read the topic again.
     Raced,
-    /// Not now: a broker that is still starting, a lost connection.
+    /// A transient failure: a broker that is still starting, a lost connection.
     Again(String),
-    /// Not ever: forbidden, or against the cluster's policy.
+    /// A permanent failure: not authorized, or against the cluster's policy.
     Final(String),
 }
 
-/// A broker to look at and to change.
+/// A connection that reads and changes topics.
 pub struct Broker {
     kafka: Kafka,
     admin: AdminClient<DefaultClientContext>,
 }
 
 impl Broker {
+    /// An admin client for the `bootstrap.servers` in `brokers`; `kafka` reads the metadata.
+    ///
     /// # Errors
-    /// librdkafka could not be set up.
+    /// librdkafka could not be configured.
     pub fn new(brokers: &str, kafka: Kafka) -> Result<Self> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("client.id", "kafka-init")
             .set("reconnect.backoff.max.ms", "1000")
-            // What matters comes back as the error of a call.
+            // Failures that matter are errors of the call.
             .set_log_level(RDKafkaLogLevel::Emerg)
             .create()?;
         Ok(Self { kafka, admin })
@@ -91,7 +93,7 @@ impl Broker {
                         configs.push((name.clone(), config));
                     }
                 }
-                // Deleted since the metadata was read: missing, then.
+                // Deleted after the metadata was read, so it counts as missing.
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
                 Err(code) => return Err(Error::from(code).about("the topics' settings")),
             }
@@ -99,7 +101,7 @@ impl Broker {
         Ok(configs)
     }
 
-    /// Makes the changes of all steps, side by side; an outcome for each, in their order.
+    /// Applies all steps concurrently; returns an outcome for each, in their order.
     pub async fn apply(&self, steps: &[Step]) -> Vec<Result<(), Refusal>> {
         let new = |step: &Step| matches!(step, Step::Create(_));
         let made = steps.iter().filter(|s| new(s)).map(Step::wanted).collect();
@@ -133,8 +135,7 @@ impl Broker {
         Ok(())
     }
 
-    /// In one request, which the controller takes as one change: a broker that has just started is
-    /// slow at each.
+    /// Creates all topics in one request: a broker that has just started is slow at each request.
     async fn create(&self, all: Vec<&Wanted>) -> Vec<Result<(), Refusal>> {
         if all.is_empty() {
             return Vec::new();
@@ -196,7 +197,7 @@ impl Broker {
     }
 }
 
-/// What an answer about several topics says of one.
+/// The outcome of one topic in a response about several.
 fn outcome_of(name: &str, answer: &Result<Vec<TopicResult>, Refusal>) -> Result<(), Refusal> {
     let results = answer.as_ref().map_err(Refusal::clone)?;
     for result in results {
@@ -275,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_about_several_topics_is_told_apart() {
+    fn a_response_about_several_topics_is_split_by_topic() {
         let answer = Ok(vec![
             Ok("orders".to_owned()),
             Err(("bills".to_owned(), RDKafkaErrorCode::TopicAlreadyExists)),

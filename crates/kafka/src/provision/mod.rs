@@ -1,4 +1,4 @@
-//! Topics made as declared: [`Step`] says what a topic needs, [`Broker`] carries it out.
+//! Creates and adjusts topics as declared: [`Step`] is what a topic needs, [`Broker`] applies it.
 
 mod broker;
 mod plan;

@@ -1,4 +1,4 @@
-//! What is to be done to a topic, from what is declared and what is there.
+//! What has to change in a topic, from its declaration and its state in the cluster.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -6,42 +6,51 @@ use humantime::format_duration;
 
 use declaration::Topic;
 
-/// A topic as it is to be.
+/// A topic as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// Name, partitions and retention.
     pub topic: Topic,
-    /// The least that `max.message.bytes` has to be, where the broker's default will not do.
+    /// The minimum for `max.message.bytes`, in bytes; None: the broker's default is enough.
     pub message_bytes: Option<i64>,
 }
 
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Existing {
+    /// How many partitions it has.
     pub partitions: i32,
-    /// `retention.ms`; -1 keeps for ever.
+    /// `retention.ms`; -1 keeps records for ever.
     pub retention_ms: i64,
-    /// `max.message.bytes`
+    /// `max.message.bytes`, in bytes.
     pub message_bytes: i64,
-    /// Settings of the topic's own, those above among them where they are. Kafka's `AlterConfigs`
-    /// resets whatever it is not handed, so that they are handed back.
+    /// Settings that override the broker's defaults, name and value. `AlterConfigs` resets every setting
+    /// that it does not contain, so a change sends these along.
     pub overrides: BTreeMap<String, String>,
 }
 
-/// The way from what is there to what is wanted, for one topic.
+/// What one topic needs to be as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// The topic does not exist.
     Create(Wanted),
-    /// Already there; each change that it needs, if any.
+    /// The topic exists; the flags say which changes it needs, if any.
     Adjust {
+        /// The topic as declared.
         wanted: Wanted,
+        /// The topic as the broker has it.
         existing: Existing,
+        /// Whether partitions have to be added.
         grow: bool,
+        /// Whether `retention.ms` differs.
         set_retention: bool,
+        /// Whether `max.message.bytes` is too low.
         raise_message_bytes: bool,
     },
 }
 
 impl Step {
+    /// Compares a declared topic with the existing one; None: it does not exist.
     pub fn of(wanted: &Wanted, existing: Option<&Existing>) -> Self {
         let wanted = wanted.clone();
         let retention = wanted.topic.retention;
@@ -57,13 +66,14 @@ impl Step {
         }
     }
 
-    /// What it leads to.
+    /// The topic as declared.
     pub fn wanted(&self) -> &Wanted {
         match self {
             Self::Create(wanted) | Self::Adjust { wanted, .. } => wanted,
         }
     }
 
+    /// Whether the topic needs no change.
     pub fn is_done(&self) -> bool {
         match self {
             Self::Create(_) => false,
@@ -76,7 +86,7 @@ impl Step {
         }
     }
 
-    /// Whether there is more than declared: Kafka cannot take partitions away.
+    /// Whether the topic has more partitions than declared: Kafka cannot remove any.
     pub fn has_too_many(&self) -> bool {
         match self {
             Self::Create(_) => false,
@@ -87,7 +97,7 @@ impl Step {
     }
 }
 
-/// What was done, in a line.
+/// One line that reports what was done.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,7 +195,7 @@ mod tests {
         }
     }
 
-    /// What is there, whether anything is to be done, and what is said.
+    /// The existing topic, whether it needs no change, and the line.
     #[test]
     fn each_topic_gets_one_line() {
         for (existing, done, says) in [

@@ -40,7 +40,9 @@ use declaration::{Group, LetterHeaders, Pipeline};
 use diagnostics::{Error, Kind, Result};
 pub use journal::journal_of;
 use journal::{History, Journal};
-use kafka::{Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState};
+use kafka::{
+    Kafka, Partition, groups::matching_groups, offsets::Offsets, read::Span, topics::TopicState,
+};
 
 /// What a long command tells while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +113,8 @@ impl DeadLetters {
         let names = |group: &Group| match group.name() {
             Some(name) => vec![name.to_owned()],
             None => {
-                let meant = meant(group, &there);
-                meant.iter().map(|g| g.name.clone()).collect::<Vec<_>>()
+                let matching = matching_groups(group, &there);
+                matching.iter().map(|g| g.name.clone()).collect::<Vec<_>>()
             }
         };
         let readers = |topic: &String| -> BTreeSet<String> {
@@ -186,7 +188,7 @@ impl DeadLetters {
         }
         let asked = asked.into_iter().map(async |(group, partitions)| {
             let partitions: Vec<_> = partitions.into_iter().collect();
-            let committed = self.kafka.committed(group, &partitions).await?;
+            let committed = self.kafka.committed_offsets(group, &partitions).await?;
             Ok::<_, kafka::Error>((group.clone(), committed))
         });
         let progress = futures_util::future::try_join_all(asked).await;

@@ -350,7 +350,10 @@ impl Run<'_> {
         let offsets = self.letters.kafka.group(group);
         let partitions: Vec<_> = due.keys().cloned().collect();
         loop {
-            let committed = offsets.committed(&partitions).await.map_err(unreachable)?;
+            let committed = offsets
+                .lowest_committed(&partitions)
+                .await
+                .map_err(unreachable)?;
             let late = due
                 .iter()
                 .find(|(p, last)| committed.get(*p).is_none_or(|at| at <= *last));

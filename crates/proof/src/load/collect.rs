@@ -112,7 +112,7 @@ async fn taken(
         .map_err(unreachable)?;
         let mut before = None;
         loop {
-            let committed = group.offsets.committed(&partitions).await;
+            let committed = group.offsets.lowest_committed(&partitions).await;
             let committed = committed.map_err(unreachable)?;
             let mut behind = lag(&committed, &first, &ends);
             if before == Some(behind) {

@@ -150,7 +150,7 @@ impl Path {
         let mut before: Option<(Offsets, Vec<Offsets>)> = None;
         let (mut moved, mut looked) = (Instant::now(), Instant::now());
         loop {
-            let committed = self.committed().await?;
+            let committed = self.committed_by_group().await?;
             let ends = self.ends().await?;
             let seen = (ends, committed);
             if before.as_ref().is_some_and(|before| before.1 != seen.1) {
@@ -194,11 +194,11 @@ impl Path {
         first.all(|(step, _)| ledger.tracks[step].seen() == ledger.payments.len())
     }
 
-    async fn committed(&self) -> Result<Vec<Offsets>, kafka::Error> {
+    async fn committed_by_group(&self) -> Result<Vec<Offsets>, kafka::Error> {
         let ask = self.groups.iter().map(async |group| {
             let of_group = |p: &&Partition| group.topics.contains(&p.0);
             let partitions: Vec<_> = self.partitions.iter().filter(of_group).cloned().collect();
-            group.offsets.committed(&partitions).await
+            group.offsets.lowest_committed(&partitions).await
         });
         try_join_all(ask).await
     }

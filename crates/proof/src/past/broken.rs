@@ -138,7 +138,7 @@ async fn behind(
             .kafka
             .declared_group(group)
             .await?
-            .committed(&partitions)
+            .lowest_committed(&partitions)
             .await?;
         if let Some(event) = events.into_iter().find(|e| is_behind(&committed, e)) {
             return Ok(Some(Behind {

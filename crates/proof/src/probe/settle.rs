@@ -71,7 +71,7 @@ async fn behind(group: &Group, ledger: &Ledger) -> Option<String> {
         .filter(|e| group.topics.contains(&e.partition.0));
     let events: Vec<_> = events.collect();
     let partitions: Vec<_> = events.iter().map(|e| e.partition.clone()).collect();
-    let committed = match group.offsets.committed(&partitions).await {
+    let committed = match group.offsets.lowest_committed(&partitions).await {
         Ok(committed) => committed,
         Err(why) => {
             return Some(format!(

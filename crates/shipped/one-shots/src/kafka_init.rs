@@ -53,7 +53,7 @@ pub async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<
 /// Asked now, it is there when the workers join their groups; else each of them would be refused
 /// and try again a second later, some for seconds. The answer does not matter.
 async fn ask_for_coordinator(kafka: Kafka, topic: String) {
-    drop(kafka.committed("kafka-init", &[(topic, 0)]).await);
+    drop(kafka.committed_offsets("kafka-init", &[(topic, 0)]).await);
 }
 
 /// In the order in which they are declared.

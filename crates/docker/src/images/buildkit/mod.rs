@@ -1,6 +1,6 @@
-//! Builds with BuildKit, which engines have inside since 18.09 (docs/decisions/0033). `session` is
-//! what it asks of the one who builds, `trace` what it tells, `proto` the messages of both;
-//! `syntax` is about the image by which a Dockerfile asks to be read.
+//! Builds with BuildKit, which is part of engines since 18.09 (docs/decisions/0033). `session` serves BuildKit's
+//! requests to the client, `trace` reads its progress, `proto` has the messages of both; `syntax` handles a
+//! Dockerfile's frontend.
 
 mod proto;
 mod session;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub(super) use session::{Secrets, Session};
 
-use super::build::{STALL, not_built, tell};
+use super::build::{STALL, not_built, report_step};
 use crate::{
     Engine,
     connect::{CALL, timed_out},
@@ -29,17 +29,17 @@ use crate::{
 use diagnostics::Result;
 use platform::Events;
 
-/// A line of what the engine answers with.
+/// A line of the engine's response.
 #[derive(Debug, Deserialize)]
 struct Line {
     id: Option<String>,
-    /// Of a trace, its bytes in base64; of an image, its id.
+    /// For a trace, its bytes in base64; for an image, its id.
     aux: Option<serde_json::Value>,
     error: Option<String>,
 }
 
 impl Engine {
-    /// A session for one build; None where the engine has no BuildKit.
+    /// A session for one build; None: the engine has no BuildKit.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -68,7 +68,7 @@ impl Engine {
         Ok(Some(Session::answer(id, connection, secrets)))
     }
 
-    /// Builds a context, a tar, in a session, and tells the steps.
+    /// Builds a context, a tar, in a session, and reports the steps.
     ///
     /// # Errors
     /// A step fails: with the last lines of its output.
@@ -106,7 +106,7 @@ impl Engine {
             rest.extend_from_slice(&chunk);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<_> = rest.drain(..=end).collect();
-                // What is no such line is of no use here.
+                // Other lines are ignored.
                 let Ok(line) = serde_json::from_slice::<Line>(&line) else {
                     continue;
                 };
@@ -114,13 +114,13 @@ impl Engine {
                     return Err(trace.explain(not_built(reference, cause(&error))));
                 }
                 for step in line.trace().map(|m| trace.add(&m)).unwrap_or_default() {
-                    tell(reference, &step, events);
+                    report_step(reference, &step, events);
                 }
             }
         }
     }
 
-    /// A client for what bollard has no call for, and what its addresses begin with.
+    /// An HTTP client for calls that bollard does not have, and the prefix of its URLs.
     fn http(&self, what: &str) -> Result<(Client, String)> {
         let builder = Client::builder().no_proxy();
         let (builder, address) = match self.endpoint.split_once("://") {
@@ -135,7 +135,7 @@ impl Engine {
         Ok((client, format!("http://{address}/v{major}.{minor}")))
     }
 
-    /// The engine's answer, unless it is a refusal.
+    /// The engine's response, or its error.
     async fn accepted(&self, what: &str, answer: Response) -> Result<Response> {
         #[derive(Deserialize)]
         struct Refused {
@@ -168,7 +168,7 @@ impl Line {
     }
 }
 
-/// Without what says no more than that it failed.
+/// The error without prefixes that only say that the build failed.
 fn cause(error: &str) -> &str {
     const SAYS_NOTHING: [&str; 2] = ["failed to solve", "failed to create LLB definition"];
     let mut error = error;
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_said_without_its_wrappings() {
+    fn a_cause_is_shown_without_its_wrappers() {
         let error = "failed to solve with frontend dockerfile.v0: failed to create LLB definition: \
                      dockerfile parse error line 5: unknown instruction: ECHO";
         assert_eq!(
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_told_from_all_else() {
+    fn only_a_trace_is_parsed_as_one() {
         let line = |text: &str| serde_json::from_str::<Line>(text).expect("a line").trace();
         assert_eq!(
             line(r#"{"id":"moby.buildkit.trace","aux":"Cm8="}"#),

@@ -1,5 +1,5 @@
-//! The few messages that BuildKit and the one who builds exchange, as much of each as is used here:
-//! what else one has is passed over. Their definitions are BuildKit's (`api/services/control`,
+//! The messages that BuildKit and its client exchange, with the fields that are used here; other fields are
+//! ignored. Their definitions are BuildKit's (`api/services/control`,
 //! `session/secrets`, `session/auth`) and gRPC's own.
 
 /// `moby.buildkit.v1.StatusResponse`: what has changed.
@@ -27,7 +27,7 @@ pub(super) struct Vertex {
     pub(super) error: String,
 }
 
-/// Nobody asks when.
+/// A timestamp; only its presence is used.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Time {}
 
@@ -54,8 +54,7 @@ pub(super) struct GetSecretResponse {
     pub(super) data: Vec<u8>,
 }
 
-/// `moby.filesync.v1.CredentialsResponse`, with neither name nor secret: registries are asked as
-/// anybody.
+/// `moby.filesync.v1.CredentialsResponse`, with neither name nor secret: registries are accessed anonymously.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CredentialsResponse {}
 

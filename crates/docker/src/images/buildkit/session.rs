@@ -1,5 +1,5 @@
-//! A session: the connection over which BuildKit asks the one who builds. It carries HTTP/2 with the
-//! roles reversed, the engine calling gRPC methods here.
+//! A session: the connection over which BuildKit sends requests to its client. It carries HTTP/2 with reversed
+//! roles: the engine calls gRPC methods here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::proto::{CredentialsResponse, GetSecretRequest, GetSecretResponse, HealthCheckResponse};
 
-/// What is answered; the engine asks for nothing else.
+/// The methods that are served; the engine calls no others.
 pub(super) const METHODS: [&str; 2] = [CREDENTIALS, SECRET];
 
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
@@ -23,16 +23,16 @@ const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const OK: &str = "0";
 const NOT_FOUND: &str = "5";
 const UNIMPLEMENTED: &str = "12";
-/// A question is an id or a host's name.
+/// The largest request in bytes: a request has an id or a host's name.
 const LARGEST: usize = 64 << 10;
 
-/// What builds may be given that no image keeps, by id.
+/// Secrets of builds by id; no image contains them.
 pub(crate) type Secrets = BTreeMap<String, Vec<u8>>;
 
-/// Answers until it is dropped, or the engine hangs up.
+/// Serves requests until it is dropped or the engine closes the connection.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// The build's request names it.
+    /// The build's request refers to the session by this id.
     pub(super) id: String,
     _answers: AbortOnDropHandle<()>,
 }
@@ -43,7 +43,7 @@ impl Session {
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let answers = tokio::spawn(async move {
-            // When it breaks off, so does the build, which has an error to show.
+            // If it fails, the build fails too, with its own error.
             drop(serve(connection, Arc::new(secrets)).await);
         });
         let _answers = AbortOnDropHandle::new(answers);
@@ -85,7 +85,7 @@ async fn call_of(
     stream.send_trailers(end)
 }
 
-/// gRPC's status and, where it is [`OK`], the answer.
+/// gRPC's status and, if it is [`OK`], the response.
 fn answer(method: &str, question: &[u8], secrets: &Secrets) -> (&'static str, Option<Vec<u8>>) {
     match method {
         HEALTH => {
@@ -94,8 +94,8 @@ fn answer(method: &str, question: &[u8], secrets: &Secrets) -> (&'static str, Op
         }
         CREDENTIALS => (OK, Some(CredentialsResponse {}.encode_to_vec())),
         SECRET => {
-            let asked = GetSecretRequest::decode(question).unwrap_or_default();
-            match secrets.get(&asked.id) {
+            let request = GetSecretRequest::decode(question).unwrap_or_default();
+            match secrets.get(&request.id) {
                 Some(secret) => {
                     let data = secret.clone();
                     (OK, Some(GetSecretResponse { data }.encode_to_vec()))
@@ -135,7 +135,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What a client of the session gets, as the engine would.
+    /// Calls a method of the session, as the engine would.
     async fn ask(method: &str, question: &[u8]) -> (String, Vec<u8>) {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let secrets = Secrets::from([("token".to_owned(), vec![b's'; 100_000])]);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_is_given_to_whoever_knows_its_id() {
+    async fn a_secret_is_served_by_id() {
         let question = |id: &str| GetSecretRequest { id: id.to_owned() }.encode_to_vec();
         let (status, answer) = ask(SECRET, &question("token")).await;
         assert_eq!(status, OK);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_lives_and_is_nobody_to_registries() {
+    async fn it_is_healthy_and_has_no_registry_credentials() {
         assert_eq!(
             ask(HEALTH, b"").await,
             (OK.to_owned(), vec![0, 0, 0, 0, 2, 8, 1])

@@ -1,15 +1,14 @@
-//! `# syntax=`: the image that a Dockerfile asks to be read by, Docker's own or anybody's.
+//! `# syntax=`: the frontend image of a Dockerfile, Docker's own or another.
 
-/// The frontends that are BuildKit's own reader of Dockerfiles, newer or older than the engine's.
+/// Docker's own frontends for Dockerfiles, newer or older than the engine's built-in one.
 const DOCKERS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
 
-/// The image that a Dockerfile's `# syntax=` names. Directives stand before all else.
+/// The image in a Dockerfile's `# syntax=`. Directives come before anything else.
 pub(crate) fn frontend(dockerfile: &str) -> Option<&str> {
     line(dockerfile).map(|(_, frontend)| frontend)
 }
 
-/// The Dockerfile without its `# syntax=`, every line in its place: for the reader that the engine
-/// has inside.
+/// The Dockerfile without its `# syntax=`, with unchanged line numbers, for the engine's built-in frontend.
 pub(crate) fn without_frontend(dockerfile: &str) -> String {
     let Some((number, _)) = line(dockerfile) else {
         return dockerfile.to_owned();
@@ -22,14 +21,14 @@ pub(crate) fn without_frontend(dockerfile: &str) -> String {
     lines.collect()
 }
 
-/// Whether that image reads nothing but Dockerfiles, as the engine does.
+/// Whether that image is one of Docker's own frontends, which the built-in one can replace.
 pub(crate) fn is_dockers(frontend: &str) -> bool {
     let name = frontend.strip_prefix("docker.io/").unwrap_or(frontend);
     let name = name.split(['@', ':']).next().unwrap_or(name);
     DOCKERS.contains(&name)
 }
 
-/// Whether a Dockerfile may have what the classic builder does not know.
+/// Whether a Dockerfile may use features that the classic builder does not have.
 pub(crate) fn may_need_buildkit(dockerfile: &str) -> bool {
     const NEW: [&str; 6] = [
         "--mount=",
@@ -42,7 +41,7 @@ pub(crate) fn may_need_buildkit(dockerfile: &str) -> bool {
     NEW.iter().any(|new| dockerfile.contains(new))
 }
 
-/// Its line's number, from 0, and the image.
+/// The directive's line number, from 0, and the image.
 fn line(dockerfile: &str) -> Option<(usize, &str)> {
     let mut lines = dockerfile.lines().enumerate().peekable();
     lines.next_if(|(_, line)| line.starts_with("#!"));
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directive_counts_before_all_else_alone() {
+    fn a_directive_counts_only_before_anything_else() {
         for (text, image) in [
             (
                 "# syntax=docker/dockerfile:1\nFROM a\n",
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn without_it_each_line_is_where_it_was() {
+    fn removing_the_directive_keeps_line_numbers() {
         let text = "# escape=`\n# syntax=docker/dockerfile:1\r\nFROM a\n";
         let without = without_frontend(text);
         assert_eq!(
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_classic_builder_does_not_know_is_seen() {
+    fn features_that_the_classic_builder_lacks_are_found() {
         assert!(may_need_buildkit(
             "FROM a\nRUN --mount=type=cache,target=/c make\n"
         ));
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn dockers_own_can_be_done_without() {
+    fn dockers_own_frontends_are_recognised() {
         for image in [
             "docker/dockerfile",
             "docker/dockerfile:1.4",

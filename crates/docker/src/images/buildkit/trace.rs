@@ -1,5 +1,4 @@
-//! What BuildKit tells while it builds (`moby.buildkit.v1.StatusResponse`): steps that run side by
-//! side, each with its own output.
+//! BuildKit's progress (`moby.buildkit.v1.StatusResponse`): concurrent steps, each with its own output.
 
 use prost::Message;
 
@@ -9,10 +8,10 @@ use super::{
 };
 use diagnostics::Error;
 
-/// Of a step's output, bytes that are kept: its end.
+/// How many bytes of the end of a step's output are kept.
 const KEPT: usize = 16 << 10;
 
-/// Everything told so far.
+/// All steps so far.
 #[derive(Debug, Default)]
 pub(super) struct Trace(Vec<Step>);
 
@@ -28,12 +27,12 @@ struct Step {
 }
 
 impl Trace {
-    /// Takes a message; says which steps begin with it. One that cannot be read tells nothing.
+    /// Adds a message; returns the steps that begin in it. A message that cannot be decoded is ignored.
     pub(super) fn add(&mut self, message: &[u8]) -> Vec<String> {
-        let told = StatusResponse::decode(message).unwrap_or_default();
-        let begun = told.vertexes.into_iter().filter_map(|v| self.vertex(v));
+        let status = StatusResponse::decode(message).unwrap_or_default();
+        let begun = status.vertexes.into_iter().filter_map(|v| self.vertex(v));
         let begun = begun.collect();
-        for VertexLog { vertex, msg } in told.logs {
+        for VertexLog { vertex, msg } in status.logs {
             let output = &mut self.step(&vertex).output;
             output.extend_from_slice(&msg);
             let surplus = output.len().saturating_sub(KEPT);
@@ -42,13 +41,13 @@ impl Trace {
         begun
     }
 
-    fn vertex(&mut self, told: Vertex) -> Option<String> {
-        let step = self.step(&told.digest);
-        let begun = told.started.is_some();
-        let begins = begun && !step.begun && !told.cached;
+    fn vertex(&mut self, vertex: Vertex) -> Option<String> {
+        let step = self.step(&vertex.digest);
+        let begun = vertex.started.is_some();
+        let begins = begun && !step.begun && !vertex.cached;
         step.begun |= begun;
-        step.name = told.name;
-        step.error = told.error;
+        step.name = vertex.name;
+        step.error = vertex.error;
         begins.then(|| step.short()).flatten()
     }
 
@@ -64,9 +63,9 @@ impl Trace {
         &mut self.0[index]
     }
 
-    /// Adds to an error the step that failed, else the one under way, and its last lines.
+    /// Adds the failed step, else the current one, and its last lines to an error.
     pub(super) fn explain(&self, error: Error) -> Error {
-        // The others end with the one that failed.
+        // The other steps were cancelled because of the failed one.
         let failed =
             |step: &&Step| !step.error.is_empty() && !step.error.contains("context canceled");
         let under_way = || {
@@ -85,12 +84,12 @@ impl Trace {
 }
 
 impl Step {
-    /// Whether it is one of the Dockerfile's own lines.
+    /// Whether the step is a line of the Dockerfile.
     fn is_the_dockerfiles(&self) -> bool {
         self.name.starts_with('[') && !self.name.starts_with("[internal]")
     }
 
-    /// `step 2/3`, of a stage that has a name `step build 2/3`; None of what tells nothing.
+    /// `step 2/3`, or `step build 2/3` for a named stage; None for internal steps.
     fn short(&self) -> Option<String> {
         if self.name.starts_with("exporting") {
             return Some("exporting".to_owned());
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_once_it_begins_unless_it_is_cached() {
+    fn a_step_is_reported_once_it_begins_unless_it_is_cached() {
         let mut trace = Trace::default();
         let first = begun("a", "[stage-0 1/3] FROM x");
         let waiting = Vertex {
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_steps_side_by_side_the_one_that_failed_is_shown() {
+    fn the_failed_one_of_concurrent_steps_is_shown() {
         let mut trace = Trace::default();
         let failed = |digest: &str, name: &str, error: &str| {
             of(&[Vertex {

@@ -1,4 +1,4 @@
-//! Images that the declaration itself says how to build: built once for each content.
+//! Images with a declared `build`: built once for each content.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -16,11 +16,11 @@ use declaration::{Build, Dockerfile, Service};
 use diagnostics::{Error, Kind, Result, quote};
 use platform::{Event, Outcome, labels};
 
-/// Beside a Compose file it has the pipeline's secrets, which an image need not have.
+/// Contains the pipeline's secrets; an image should not contain it.
 const ENV: &str = ".env";
 
 impl Images<'_> {
-    /// The image that a service's `build` makes, built unless it was made of the very same content.
+    /// The image of a service's `build`. Builds it unless a local one has the same content.
     ///
     /// # Errors
     /// The context cannot be read; a step fails: with the last lines of its output.
@@ -79,15 +79,15 @@ impl Images<'_> {
         })
     }
 
-    /// A session with BuildKit, for what it can do; None: the classic builder has to do.
+    /// A session with BuildKit, if it can run this build; None: use the classic builder.
     async fn session(
         &self,
         service: &Service,
         build: &Build,
         context: &Context,
     ) -> Result<Option<Session>> {
-        // Of what BuildKit is sent, `COPY` sees everything; the classic builder takes such a
-        // Dockerfile out of it.
+        // With BuildKit, `COPY` sees every file of the context; the classic builder removes a Dockerfile that
+        // `.dockerignore` excludes.
         if context.hides_dockerfile && build.secrets.is_empty() {
             let text = context.dockerfile_text().unwrap_or_default();
             if !syntax::may_need_buildkit(&text) {
@@ -95,7 +95,7 @@ impl Images<'_> {
             }
         }
         let network = build.network.as_deref();
-        // BuildKit runs nothing in a network of the engine's.
+        // BuildKit cannot use the engine's networks.
         let foreign = network.filter(|network| !["default", "host", "none"].contains(network));
         let session = match foreign {
             None => self.engine.session(build.secrets.clone()).await?,
@@ -123,13 +123,13 @@ impl Images<'_> {
         })
     }
 
-    /// Sees to the image by which the Dockerfile asks to be read: it is here, or pulled, or done
-    /// without: then it is returned.
+    /// Makes the Dockerfile's frontend (`# syntax=`) available: it is local or pulled. If it is Docker's own and
+    /// cannot be pulled, removes the directive and returns the frontend's name.
     ///
     /// # Errors
-    /// It is nowhere to be had, and nothing else can read such a file.
+    /// Another frontend cannot be pulled: the engine cannot read such a file.
     async fn frontend(&self, reference: &str, context: &mut Context) -> Result<Option<String>> {
-        // What cannot be read is for the build to say.
+        // If it cannot be read, the build fails with the error.
         let text = context.dockerfile_text().unwrap_or_default();
         let Some(frontend) = syntax::frontend(&text) else {
             return Ok(None);
@@ -153,7 +153,7 @@ impl Images<'_> {
         Ok(Some(frontend.to_owned()))
     }
 
-    /// That image, if it is there and was made of the very same content.
+    /// The image of a service's `build`, if it is local and has the same content.
     ///
     /// # Errors
     /// The context cannot be read.
@@ -174,7 +174,7 @@ impl Images<'_> {
 
     async fn context(&self, service: &Service, build: &Build) -> Result<Context> {
         let (part, what) = (service.name.clone(), "reading its build context".to_owned());
-        // Nobody listening is no reason to stop.
+        // A closed event channel does not stop the work.
         drop(self.events.send(Event::Doing { part, what }));
         let owned = build.clone();
         let read = tokio::task::spawn_blocking(move || Context::read(&owned)).await;
@@ -186,7 +186,7 @@ impl Images<'_> {
     }
 }
 
-/// The declared ones, those by which the image is found again, and the digest.
+/// The declared labels, Caravan's labels that identify the image, and the digest.
 fn labels(
     project: &str,
     service: &Service,
@@ -204,8 +204,8 @@ fn labels(
     labels
 }
 
-/// What may have failed because the engine's own reader of Dockerfiles is an older one, or had to do
-/// for the image `missing`.
+/// Explains a failed build whose Dockerfile the engine's built-in frontend may be too old for, or for which it
+/// replaced the frontend `missing`.
 fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
     const UNREADABLE: [&str; 3] = [
         "unknown instruction",
@@ -218,7 +218,7 @@ fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
     });
     let full = error.evidence.iter().any(|line| is_disk_full(line));
     match (unreadable, missing) {
-        // What to do is not about the Dockerfile.
+        // The cause is not the Dockerfile.
         _ if error.kind == Kind::Unreachable || full => error,
         (false, _) => error.hint(by_hand),
         (true, Some(missing)) => error
@@ -238,7 +238,7 @@ fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
 
 /// The command that shows all of a build's output.
 fn by_hand(build: &Build, buildkit: bool) -> String {
-    // Docker 20.10 uses it when told to.
+    // Docker 20.10 uses BuildKit only with this variable.
     let buildkit = if buildkit { "DOCKER_BUILDKIT=1 " } else { "" };
     let mut command = format!("{buildkit}docker build");
     match &build.dockerfile {

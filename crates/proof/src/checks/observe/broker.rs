@@ -52,10 +52,13 @@ impl Broker {
     }
 
     /// The offsets that a service's group has committed by now.
-    pub(crate) async fn committed(&self, service: &Service) -> Result<Offsets, ObservationError> {
+    pub(crate) async fn fetch_committed(
+        &self,
+        service: &Service,
+    ) -> Result<Offsets, ObservationError> {
         let group = service.group.as_ref();
         match group.and_then(|group| self.offsets.get(group)) {
-            Some(Ok(offsets)) => Ok(offsets.committed(&self.consumed(service)).await?),
+            Some(Ok(offsets)) => Ok(offsets.lowest_committed(&self.consumed(service)).await?),
             Some(Err(why)) => Err(why.clone()),
             None => Ok(Offsets::new()),
         }

@@ -58,7 +58,7 @@ pub(crate) async fn observe(
     let broker = observed.broker().await?;
     let groups = observed.groups().await?;
     let (earliest, _) = groups.ends()?;
-    let committed = groups.committed(service)?;
+    let committed = groups.observed_committed(service)?;
     let flow = observed.pipeline.flow.as_ref();
     let correlation = flow
         .map(|flow| flow.correlation.clone())

@@ -52,7 +52,11 @@ impl Groups {
         let (states, containers, committed, earliest, latest) = tokio::join!(
             broker.kafka.groups_of(&declared),
             containers,
-            join_all(services.iter().map(|service| broker.committed(service))),
+            join_all(
+                services
+                    .iter()
+                    .map(|service| broker.fetch_committed(service))
+            ),
             broker.kafka.ends(&partitions, End::Earliest),
             broker.kafka.ends(&partitions, End::Latest),
         );
@@ -81,7 +85,10 @@ impl Groups {
     }
 
     /// What the group of a service had committed.
-    pub(crate) fn committed(&self, service: &Service) -> Result<&Offsets, ObservationError> {
+    pub(crate) fn observed_committed(
+        &self,
+        service: &Service,
+    ) -> Result<&Offsets, ObservationError> {
         match self.committed.get(&service.name) {
             Some(committed) => committed.as_ref().map_err(Clone::clone),
             None => Err(ObservationError::Incomplete(

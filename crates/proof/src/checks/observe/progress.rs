@@ -52,7 +52,7 @@ pub(crate) async fn observe_lag(
         service,
         earliest,
     };
-    let committed = groups.committed(service)?;
+    let committed = groups.observed_committed(service)?;
     let first = sampler.sample(committed, latest, groups.at);
     if first.lag == 0 {
         return Ok(Lag::None);
@@ -100,7 +100,7 @@ impl Sampler<'_> {
         let partitions = self.broker.consumed(self.service);
         let at = Instant::now();
         let (committed, latest) = tokio::join!(
-            self.broker.committed(self.service),
+            self.broker.fetch_committed(self.service),
             self.broker.kafka.ends(&partitions, End::Latest),
         );
         Ok((committed?, latest?, at))
@@ -155,11 +155,11 @@ pub(crate) async fn commits(
     if all == 0 {
         return Ok(no_records());
     }
-    let mut without = without_commit(&partitions, groups.committed(service)?);
+    let mut without = without_commit(&partitions, groups.observed_committed(service)?);
     if without.len() == all {
         // A worker commits its first records a moment after it received them.
         tokio::time::sleep_until((groups.at + INTERVAL).into()).await;
-        without = without_commit(&partitions, &broker.committed(service).await?);
+        without = without_commit(&partitions, &broker.fetch_committed(service).await?);
     }
     if without.len() == all && !any_record(broker, earliest, latest, &partitions).await {
         return Ok(no_records());

@@ -1,5 +1,5 @@
-//! What `up` has to know of a service, asked from where it can be: from the host, or from inside
-//! the pipeline's network, by a short-lived container (docs/decisions/0028).
+//! Queries that `up` sends to services: from the host if the address is reachable there, else from a
+//! temporary container in the pipeline's network (docs/decisions/0028).
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -9,10 +9,10 @@ use diagnostics::{Error, Kind, Result};
 use platform::{Answer, Question};
 
 impl Engine {
-    /// Asks a question whose answer is at `address`.
+    /// Answers a question by querying the service at `address`.
     ///
     /// # Errors
-    /// It has to be asked from inside, and no container can be had for that.
+    /// The address is inside the Docker network, and the temporary container cannot run.
     pub(super) async fn ask(
         &self,
         pipeline: &Pipeline,
@@ -29,21 +29,21 @@ impl Engine {
         let networks = pipeline.networks_inside(Needs::Everything);
         let networks = self.existing_networks(&networks).await?;
         let name = Self::network_container_name(pipeline);
-        let leaving = Leaving(Some((self.clone(), name.clone())));
-        let asked = async {
+        let cleanup = Cleanup(Some((self.clone(), name.clone())));
+        let attempt = async {
             let network_container =
                 self.start_in_network(pipeline, &name, &networks, &["run", "ask"]);
-            answered(network_container.await?, question).await
+            exchange(network_container.await?, question).await
         };
-        let answer = asked.await;
-        leaving.now().await;
+        let answer = attempt.await;
+        cleanup.now().await;
         answer
     }
 }
 
-async fn answered(network_container: NetworkContainer, question: &Question) -> Result<Answer> {
+async fn exchange(network_container: NetworkContainer, question: &Question) -> Result<Answer> {
     let NetworkContainer { mut socket, end } = network_container;
-    let exchange = async {
+    let attempt = async {
         let mut line = serde_json::to_vec(question)?;
         line.push(b'\n');
         socket.write_all(&line).await?;
@@ -52,29 +52,29 @@ async fn answered(network_container: NetworkContainer, question: &Question) -> R
         BufReader::new(&mut socket).read_line(&mut answer).await?;
         Ok::<_, std::io::Error>(serde_json::from_str(&answer)?)
     };
-    match exchange.await {
+    match attempt.await {
         Ok(answer) => Ok(answer),
         Err(_) => {
             let what = "a container inside the pipeline's network ended without an answer";
             let error = Error::new(Kind::Unreachable, what);
-            Err(end.told().await.into_iter().fold(error, Error::because))
+            Err(end.describe().await.into_iter().fold(error, Error::because))
         }
     }
 }
 
-/// Removes the container, also when nobody waits for the answer any more.
-struct Leaving(Option<(Engine, String)>);
+/// Removes the container, also if the future that waits for the answer is dropped.
+struct Cleanup(Option<(Engine, String)>);
 
-impl Leaving {
+impl Cleanup {
     async fn now(mut self) {
         if let Some((engine, name)) = self.0.take() {
-            // It goes by itself, too.
+            // Errors are ignored: the engine removes it anyway (`AutoRemove`).
             drop(engine.remove_network_container(&name).await);
         }
     }
 }
 
-impl Drop for Leaving {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         if let (Some((engine, name)), Ok(runtime)) =
             (self.0.take(), tokio::runtime::Handle::try_current())

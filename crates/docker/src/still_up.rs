@@ -1,5 +1,5 @@
-//! Whether a running container counts as up, by what Docker shows of it; and a second look, once
-//! the last service is ready, at those that were ready first.
+//! Whether a running container counts as up, by its inspection; and a second check of all services once the
+//! last one is ready.
 
 use std::time::{Duration, Instant};
 
@@ -13,25 +13,25 @@ use crate::{
 use declaration::Service;
 use platform::{Container, Outcome, ServiceReport, State};
 
-/// Docker's word.
+/// Docker's health status.
 pub(super) const UNHEALTHY: &str = "unhealthy";
-/// How long a container has to run of which nothing else is known.
+/// The least uptime of a container that declares no other sign of readiness.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
-/// How long a container has to run that Docker's restart policy restarted. Docker itself takes
-/// that long a run for a success: its next wait before a restart is the shortest again.
+/// The least uptime of a container that Docker's restart policy restarted. After 10 s Docker itself counts
+/// a run as successful and resets its delay between restarts.
 const RECOVERED: Duration = Duration::from_secs(10);
 
-/// Why a running container does not count as up, whatever it wrote and answered.
+/// Why a running container does not count as up, even if its startup line and protocol were seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hindrance {
-    /// Docker's health check says so.
+    /// Docker's health check fails.
     Unhealthy,
-    /// Its run is too short to tell that it goes on.
-    Young,
+    /// It has not run long enough.
+    JustStarted,
 }
 
-/// What keeps a running container from being up. `least` is how long it has to run; `watched` is how
-/// long its run has been watched, because the engine's clock may be another one.
+/// What keeps a running container from being up. `least` is the least uptime. `watched` is how long Caravan
+/// has watched this run: the engine's clock may differ from this host's.
 pub(super) fn hindrance(
     container: &Container,
     watched: Duration,
@@ -47,17 +47,17 @@ pub(super) fn hindrance(
     };
     let age = container.started_at.map(|at| Utc::now() - at);
     let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
-    (age.max(watched) < least).then_some(Hindrance::Young)
+    (age.max(watched) < least).then_some(Hindrance::JustStarted)
 }
 
-fn stands(container: &Container) -> bool {
+fn is_up(container: &Container) -> bool {
     let hindrance = hindrance(container, Duration::ZERO, Duration::ZERO);
     container.state == State::Running && hindrance.is_none()
 }
 
 impl Apply<'_> {
-    /// Waits once more for what was ready and is not any more: others took longer to come up.
-    /// Where nothing was started and all was found ready within a second of `began`, that still holds.
+    /// Waits again for services that were ready and are not any more, as others took longer. If nothing was
+    /// started and all were ready within a second of `began`, the check is skipped.
     pub(super) async fn still_up(
         &self,
         outcomes: Vec<Result<ServiceReport, Trouble>>,
@@ -75,28 +75,28 @@ impl Apply<'_> {
             }
         };
         let outcomes = self.services.iter().zip(outcomes);
-        let looked = outcomes.map(|(service, outcome)| async {
+        let rechecked = outcomes.map(|(service, outcome)| async {
             match outcome {
-                Ok(report) => self.look_again(service, report, &containers).await,
+                Ok(report) => self.recheck(service, report, &containers).await,
                 Err(trouble) => Err(trouble),
             }
         });
-        join_all(looked).await
+        join_all(rechecked).await
     }
 
-    async fn look_again(
+    async fn recheck(
         &self,
         service: &Service,
         report: ServiceReport,
         containers: &[Container],
     ) -> Result<ServiceReport, Trouble> {
-        let fallen = |c: &&Container| c.service == service.name && !stands(c);
-        let fallen: Vec<_> = containers.iter().filter(fallen).collect();
-        if fallen.is_empty() || service.is_one_shot(self.pipeline) {
+        let down = |c: &&Container| c.service == service.name && !is_up(c);
+        let down: Vec<_> = containers.iter().filter(down).collect();
+        if down.is_empty() || service.is_one_shot(self.pipeline) {
             return Ok(report);
         }
         self.board.set(&service.name, Stage::Started);
-        let ready = fallen
+        let ready = down
             .iter()
             .map(|c| Box::pin(self.ready(service, &c.id, false)));
         match try_join_all(ready).await {
@@ -125,11 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_restarted_has_to_run_for_a_while() {
+    fn a_container_that_docker_restarted_needs_a_longer_uptime() {
         let mut container = started(2);
         assert_eq!(hindrance(&container, ZERO, SETTLED), None);
         container.restart_count = 1;
-        assert_eq!(hindrance(&container, ZERO, ZERO), Some(Hindrance::Young));
+        assert_eq!(
+            hindrance(&container, ZERO, ZERO),
+            Some(Hindrance::JustStarted)
+        );
         assert_eq!(hindrance(&container, RECOVERED, ZERO), None);
         container.started_at = started(11).started_at;
         assert_eq!(hindrance(&container, ZERO, ZERO), None);
@@ -138,12 +141,15 @@ mod tests {
     #[test]
     fn an_engine_whose_clock_is_ahead_is_watched_for_as_long() {
         let container = started(-3600);
-        assert_eq!(hindrance(&container, ZERO, SETTLED), Some(Hindrance::Young));
+        assert_eq!(
+            hindrance(&container, ZERO, SETTLED),
+            Some(Hindrance::JustStarted)
+        );
         assert_eq!(hindrance(&container, SETTLED, SETTLED), None);
     }
 
     #[test]
-    fn only_an_unhealthy_container_is_hindered_by_its_health_check() {
+    fn of_health_statuses_only_unhealthy_is_a_hindrance() {
         let mut container = started(60);
         for (status, expected) in [
             ("starting", None),
@@ -160,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_running_container_stands() {
-        assert!(stands(&started(60)));
+    fn only_a_running_container_is_up() {
+        assert!(is_up(&started(60)));
         for state in [State::Restarting, State::Exited, State::Paused] {
             let container = Container {
                 state,
                 ..started(60)
             };
-            assert!(!stands(&container), "{state:?}");
+            assert!(!is_up(&container), "{state:?}");
         }
     }
 }

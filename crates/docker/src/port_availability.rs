@@ -1,4 +1,4 @@
-//! Whether the host ports that a pipeline declares can be had.
+//! Whether the host ports that a pipeline declares are available.
 
 use std::io;
 
@@ -7,56 +7,62 @@ use declaration::{Port, PortBinding};
 use diagnostics::Result;
 use platform::host_ports;
 
-/// Whose a host port is.
+/// Whether a host port can be published, and what occupies it otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Vacancy {
+pub enum PortAvailability {
+    /// Nothing occupies it.
     Free,
-    /// This container of the project has it.
+    /// This container of the project publishes it.
     Own(String),
+    /// Another container or a process occupies it.
     Taken(Holder),
-    /// The address does not exist, or may not be used.
+    /// The address does not exist, or may not be bound; with the reason.
     Unusable(String),
 }
 
 impl Engine {
-    /// Whose these ports are, in their order. Of another machine's engine only its containers are
-    /// known.
+    /// The availability of each port, in their order. If the engine runs on another machine, only its
+    /// containers count: Caravan cannot see that machine's processes.
     ///
     /// # Errors
-    /// Docker does not answer.
-    pub async fn vacancies(&self, project: &str, wanted: &[&Port]) -> Result<Vec<Vacancy>> {
+    /// Docker does not respond.
+    pub async fn port_availability(
+        &self,
+        project: &str,
+        wanted: &[&Port],
+    ) -> Result<Vec<PortAvailability>> {
         let bindings = self.published().await?;
-        let mut vacancies = Vec::new();
+        let mut availability = Vec::new();
         for port in wanted {
-            vacancies.push(match among(&bindings, project, port) {
-                Some(vacancy) => vacancy,
+            availability.push(match among(&bindings, project, port) {
+                Some(availability) => availability,
                 None if self.local => match on_this_machine(port) {
-                    Bound::Free => Vacancy::Free,
-                    Bound::Unusable(why) => Vacancy::Unusable(why),
-                    Bound::Taken(number) => Vacancy::Taken(self.process_on(number).await),
+                    Bound::Free => PortAvailability::Free,
+                    Bound::Unusable(why) => PortAvailability::Unusable(why),
+                    Bound::Taken(number) => PortAvailability::Taken(self.process_on(number).await),
                 },
-                None => Vacancy::Free,
+                None => PortAvailability::Free,
             });
         }
-        Ok(vacancies)
+        Ok(availability)
     }
 }
 
 /// A running container that publishes the port.
-fn among(bindings: &[PortBinding], project: &str, port: &Port) -> Option<Vacancy> {
+fn among(bindings: &[PortBinding], project: &str, port: &Port) -> Option<PortAvailability> {
     let running = bindings.iter().filter(|binding| binding.running);
     let holder = host_ports::binding(running, port, port.host_port?)?;
     if holder.project.as_deref() == Some(project) {
-        return Some(Vacancy::Own(holder.container.clone()));
+        return Some(PortAvailability::Own(holder.container.clone()));
     }
-    Some(Vacancy::Taken(Holder::container(holder)))
+    Some(PortAvailability::Taken(Holder::container(holder)))
 }
 
 /// Whether a port can be bound on this machine.
 #[derive(Debug, PartialEq, Eq)]
 enum Bound {
     Free,
-    /// Something has this number.
+    /// A process listens on this number.
     Taken(u16),
     Unusable(String),
 }
@@ -67,7 +73,7 @@ fn on_this_machine(port: &Port) -> Bound {
     };
     match host_ports::try_bind(port, number) {
         Ok(()) => Bound::Free,
-        // Below 1024 only Docker itself may tell.
+        // An unprivileged user may not bind ports below 1024; Docker's daemon can.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Bound::Free,
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => Bound::Taken(number),
         Err(e) => Bound::Unusable(e.to_string()),
@@ -101,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_publishes_a_port_holds_it() {
+    fn a_running_container_occupies_its_ports() {
         let bindings = [publishing(true)];
         let found = |project, port| among(&bindings, project, &port);
         assert_eq!(
             found("shop", port("127.0.0.1", 8080)),
-            Some(Vacancy::Own("shop-web".to_owned()))
+            Some(PortAvailability::Own("shop-web".to_owned()))
         );
-        let Some(Vacancy::Taken(holder)) = found("other", port("0.0.0.0", 8080)) else {
+        let Some(PortAvailability::Taken(holder)) = found("other", port("0.0.0.0", 8080)) else {
             panic!("taken by another project");
         };
         assert_eq!(holder.who, "the container shop-web of the project shop");
@@ -120,7 +126,7 @@ mod tests {
         let mut inherits = publishing(true);
         inherits.project = None;
         let by_label = among(&[inherits], "shop", &port("127.0.0.1", 8080));
-        let Some(Vacancy::Taken(holder)) = by_label else {
+        let Some(PortAvailability::Taken(holder)) = by_label else {
             panic!("taken by what only inherits a label");
         };
         assert_eq!(holder.who, "the container shop-web");
@@ -129,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_does_not_run_holds_nothing_yet() {
+    fn a_stopped_container_occupies_nothing() {
         let bindings = [publishing(false)];
         assert_eq!(among(&bindings, "other", &port("127.0.0.1", 8080)), None);
     }
 
     #[test]
-    fn a_listening_process_holds_a_port() {
+    fn a_listening_process_occupies_its_port() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let number = listener.local_addr().expect("bound").port();
         let wanted = port("127.0.0.1", number);

@@ -1,6 +1,6 @@
-//! What removed replicas held of a consumer group is taken over by those that are left: `up` and `scale`
-//! are not done before. A static member's partitions are nobody's until its session has ended, and
-//! `verify` would be right to say so.
+//! After removing replicas, waits until the remaining members of their consumer group own the partitions:
+//! `up` and `scale` do not end before. A static member's partitions are assigned to nobody else until its
+//! session times out, which `verify` would report.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use declaration::Service;
 use platform::{Container, Event, labels};
 use platform::{Departed, Question};
 
-/// Longer than the sessions of any client's defaults (45 s).
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the default session timeout of any client (45 s).
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Apply<'_> {
-    /// Waits until the group of `service` rests without the replicas of these steps, which were removed.
-    pub(super) async fn hand_over(&self, service: &Service, removed: &[Step]) {
+    /// Waits until the group of `service` is stable without the replicas of these steps, which were removed.
+    pub(super) async fn await_rebalance(&self, service: &Service, removed: &[Step]) {
         let (Some(group), Some(kafka)) = (&service.group, &self.pipeline.kafka) else {
             return;
         };
-        // With nobody left there is nobody to take over.
+        // With no replica left, no member takes over.
         if removed.is_empty() || self.replicas(service) == 0 {
             return;
         }
@@ -39,15 +39,15 @@ impl Apply<'_> {
         let names: Vec<_> = gone.iter().map(|c| c.name.as_str()).collect();
         let names = names.join(", ");
         let held = format!("what {names} held of group {group}");
-        self.doing(service, &format!("waiting until {held} is taken over"));
+        self.report(service, &format!("waiting until {held} is taken over"));
         let address = kafka.address.clone();
         let question = Question::TakenOver {
             address: address.clone(),
             departed,
-            patience: PATIENCE,
+            patience: REBALANCE_TIMEOUT,
         };
-        let asked = self.engine.ask(self.pipeline, &address, &question).await;
-        let note = match asked.unwrap_or_else(|e| Err(e.to_string())) {
+        let answer = self.engine.ask(self.pipeline, &address, &question).await;
+        let note = match answer.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(None) => return,
             Ok(Some(lingering)) => format!("{held} is not taken over yet: {lingering}"),
             Err(why) => format!("whether {held} is taken over cannot be told: {why}"),
