@@ -1,8 +1,8 @@
 //! A Compose file with `x-caravan`, from text to [`Pipeline`], in this order:
 //! `source` (which files, which project), `yaml` (text to a tree with positions), `interpolate`
 //! (`${VAR}`), `compose` and `extension` (tree to typed values), `references` (names that must
-//! exist) -> `model`. `place` says from where its addresses are reached, `schema` is what editors are
-//! told of all this. `find` is how a person names a service; `problem` how a fault is shown.
+//! exist) -> `model`. `place` says from where an address is reachable, `schema` is the JSON Schema for
+//! editors. `find` resolves service names of the command line; `problem` renders faults.
 
 mod compose;
 pub mod correlation;

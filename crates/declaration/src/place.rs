@@ -1,38 +1,42 @@
-//! Where the declaration's addresses are: on the host, inside the pipeline's network (their host
-//! names one of its services), or somewhere that both reach.
+//! From where declared addresses are reachable: only from the host, only from the pipeline's network
+//! (the host name is a service's), or from both.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Pipeline, Service};
 
-/// Which of the declared addresses something needs.
+/// Which declared addresses a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// Kafka's.
     Kafka,
+    /// All.
     Everything,
 }
 
-/// From where one address is reached.
+/// From where an address is reachable.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// It is a loopback address.
+    /// A loopback address: only from the host.
     Host,
-    /// It names this service, which only the pipeline's network knows.
+    /// A name of this service: only from the pipeline's network, because only Docker's DNS resolves it.
     Inside(&'a Service),
-    /// It is somewhere else.
+    /// Another address: from both.
     Anywhere,
 }
 
-/// A declared address, and where in the declaration.
+/// A declared address with its place in the declaration.
 pub struct Declared<'a> {
-    /// The keys down to it.
+    /// Keys from the root of the declaration to the address.
     pub path: Vec<&'a str>,
+    /// Host name or IP address, without port.
     pub host: &'a str,
+    /// From where it is reachable.
     pub place: Place<'a>,
 }
 
 impl Pipeline {
-    /// The declared addresses, Kafka's brokers one by one.
+    /// All declared addresses; each of Kafka's brokers is one.
     pub fn addresses(&self) -> Vec<Declared<'_>> {
         let endpoints = [
             ("kafka", "bootstrap", &self.kafka),
@@ -65,7 +69,7 @@ impl Pipeline {
         }
     }
 
-    /// Where the host of an address is.
+    /// From where the host of an address is reachable.
     fn place(&self, host: &str) -> Place<'_> {
         if is_loopback(host) {
             return Place::Host;
@@ -77,8 +81,8 @@ impl Pipeline {
         }
     }
 
-    /// Docker's names of the networks from which what is needed is reached; none where the host
-    /// reaches it.
+    /// Docker's names of the networks from which the needed addresses are reachable. Empty: the host
+    /// reaches all of them.
     pub fn networks_inside(&self, needs: Needs) -> Vec<String> {
         let addresses = self.addresses();
         let needed = addresses
@@ -96,13 +100,13 @@ impl Pipeline {
         inside.map(|network| network.name.clone()).collect()
     }
 
-    /// Whether an address of the declaration, of whatever kind, is reached only from inside.
+    /// Whether a declared address (`host:port` list or URL) is reachable only from the pipeline's network.
     pub fn is_inside(&self, address: &str) -> bool {
         let mut hosts = address.split(',').map(host);
         hosts.any(|host| matches!(self.place(host), Place::Inside(_)))
     }
 
-    /// Whether Docker's DNS knows a service by this name.
+    /// Whether Docker's DNS resolves this name to a service.
     fn answers_to(&self, service: &Service, name: &str) -> bool {
         if service.runtime.network_mode.is_some() {
             return false;

@@ -1,5 +1,5 @@
-//! Where the host reaches what is deployed: at the ports that the project's own containers publish,
-//! whatever a default or the `.env` of another directory says.
+//! Replaces declared ports by the ports that the project's containers really publish. The two differ if
+//! the project was started with another `.env`.
 
 use std::collections::BTreeSet;
 
@@ -8,23 +8,26 @@ use super::{
     place::{host, is_loopback},
 };
 
-/// A port that nothing listens on: asking it is refused at once.
+/// A port without a listener: the host refuses connections to it at once.
 const NOBODY: u16 = 1;
 
-/// A port of a running container of the project.
+/// A published TCP port of a running container of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedPort {
+    /// Name of the service.
     pub service: String,
+    /// Port in the container.
     pub container_port: u16,
+    /// Port on the host.
     pub host_port: u16,
 }
 
-/// The TCP ports of the host, as they are now.
+/// TCP ports of the host that are in use.
 #[derive(Debug, Clone, Default)]
 pub struct DeployedPorts {
-    /// Those of the project's running containers.
+    /// Ports of the project's running containers.
     pub own: Vec<PublishedPort>,
-    /// Those that are somebody else's.
+    /// Ports of other containers and processes.
     pub others: BTreeSet<u16>,
 }
 
@@ -39,7 +42,7 @@ impl Pipeline {
         volumes.map(|volume| volume.name.as_str()).collect()
     }
 
-    /// Host ports of the declared addresses that services publish.
+    /// Ports of the declared addresses: Kafka, Postgres, Redis and the services' HTTP URLs.
     pub fn host_ports_asked(&self) -> BTreeSet<u16> {
         let endpoints = [&self.kafka, &self.postgres, &self.redis];
         let addresses = endpoints.into_iter().flatten();
@@ -49,8 +52,9 @@ impl Pipeline {
         addresses.chain(urls).filter_map(port).collect()
     }
 
-    /// Turns the addresses of services on this host into those where their own containers publish.
-    /// Where a service has no running container, and somebody else has its port, nobody is asked.
+    /// Replaces the ports of loopback addresses by those that the services' containers publish. If a
+    /// service has no running container and its port is in use, the address gets a port without a
+    /// listener: no command may connect to another project's service.
     pub fn reach_at(&mut self, ports: &DeployedPorts) {
         let Self {
             kafka,
@@ -82,8 +86,8 @@ impl Pipeline {
     }
 }
 
-/// An address of a service, with the port that its container publishes. One that is not the
-/// service's own published port leads to it by another way, and stays.
+/// An address of a service with the port that its container publishes. Addresses with a port that the
+/// service does not publish (for instance a proxy's) are not changed.
 fn reached(address: &str, service: &Service, ports: &DeployedPorts) -> String {
     let Some(declared) = port(address).filter(|_| is_loopback(host(address))) else {
         return address.to_owned();
@@ -106,7 +110,7 @@ fn reached(address: &str, service: &Service, ports: &DeployedPorts) -> String {
     with_port(address, now)
 }
 
-/// Where the digits of the port are, in `HOST:PORT` or a URL.
+/// The range of the port's digits in `HOST:PORT` or a URL.
 fn digits(address: &str) -> Option<std::ops::Range<usize>> {
     let begin = address.find("://").map_or(0, |at| at + 3);
     let rest = &address[begin..];
@@ -157,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Where a database that is declared at port 15432 is asked.
+    /// The address of a database that is declared at port 15432.
     fn reached(url: &str, ports: &DeployedPorts) -> String {
         let mut db = depending("db", &[]);
         db.ports.push(Port {
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_asked_where_its_own_container_publishes() {
+    fn the_port_of_the_own_container_replaces_the_declared_one() {
         let url = "postgres://me:p%40:1@127.0.0.1:15432/shop?x=a:1";
         let own = |port| DeployedPorts {
             own: vec![published("web", 5432, 1111), published("db", 5432, port)],

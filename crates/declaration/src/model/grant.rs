@@ -1,4 +1,4 @@
-//! Secrets and configs: what a service is given as a file.
+//! Secrets and configs, which are mounted into containers as files.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,21 @@ use serde::{Deserialize, Serialize};
 /// One secret or config of one service, mounted read-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Where it is read in the container, absolute.
+    /// Absolute path in the container.
     pub target: String,
     /// The file on the host.
     pub path: PathBuf,
-    /// What `up` writes there; None: the file is the user's own.
+    /// Content that `up` writes to `path`. None: the file is the user's.
     pub written: Option<Written>,
     /// SHA-256 of the content.
     pub digest: [u8; 32],
 }
 
-/// A file of Caravan's own.
+/// A file that Caravan writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
+    /// Its text.
     pub content: String,
+    /// Whether its mode has the executable bits.
     pub executable: bool,
 }

@@ -46,6 +46,7 @@ pub struct Request {
     pub profiles: Vec<String>,
     /// `-H`, for hints alone.
     pub host: Option<String>,
+    /// The working directory, absolute.
     pub cwd: PathBuf,
     /// The environment's variables.
     pub env: BTreeMap<String, String>,

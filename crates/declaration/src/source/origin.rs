@@ -13,6 +13,7 @@ use diagnostics::Invocation;
 /// Where a project was brought up from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
+    /// The declaration.
     pub origin: Origin,
     /// The directory with `.env`, chosen ports and written secrets.
     pub state_dir: PathBuf,

@@ -40,18 +40,22 @@ impl HostPorts {
 /// A host port that a variable with a default decides.
 #[derive(Debug, Clone)]
 pub struct VariablePort {
+    /// Name of the variable.
     pub variable: String,
+    /// Name of the service that publishes the port.
     pub service: String,
     /// As the marked declaration has it.
     pub port: Port,
     /// The default's number, or what the variable is set to.
     pub number: u16,
+    /// Where the variable is set.
     pub set: Set,
 }
 
 /// Where a variable is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
+    /// Not set: the default applies, and Caravan may choose another port.
     Nowhere,
     /// In [`Source::ports_path`].
     Remembered,
