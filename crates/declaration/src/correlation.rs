@@ -11,14 +11,14 @@ use serde_json::Value;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Correlation {
     /// Parts of an event, in order. The first part that contains a known id decides.
-    pub event: Vec<Place>,
+    pub event: Vec<EventPart>,
     /// How a log line contains it.
-    pub log: InLine,
+    pub log: LogCorrelation,
 }
 
 /// A part of an event that may contain the correlation id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum EventPart {
     /// The message key.
     Key,
     /// The header with this name.
@@ -29,14 +29,14 @@ pub enum Place {
 
 /// How a log line contains the correlation id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum InLine {
+pub enum LogCorrelation {
     /// The line contains this text, with `{{id}}` replaced by the id.
     Text(String),
     /// The first capture group of the expression is the id.
     Captured(#[serde(with = "super::pattern::as_text")] Regex),
 }
 
-/// Placeholder of the id in [`InLine::Text`].
+/// Placeholder of the id in [`LogCorrelation::Text`].
 pub const ID: &str = "{{id}}";
 
 /// The parts of an event that may contain the correlation id.
@@ -54,8 +54,8 @@ pub struct Event<'a> {
 impl Default for Correlation {
     fn default() -> Self {
         Self {
-            event: vec![Place::Key, Place::Body("/correlationId".to_owned())],
-            log: InLine::Text(ID.to_owned()),
+            event: vec![EventPart::Key, EventPart::Body("/correlationId".to_owned())],
+            log: LogCorrelation::Text(ID.to_owned()),
         }
     }
 }
@@ -70,9 +70,9 @@ impl Correlation {
         // Parsed once, and only if no part before it contains a known id.
         let json = OnceCell::new();
         self.event.iter().find_map(|place| match place {
-            Place::Key => known(str::from_utf8(event.key?).ok()?),
-            Place::Header(name) => known(str::from_utf8((event.header)(name)?).ok()?),
-            Place::Body(pointer) => {
+            EventPart::Key => known(str::from_utf8(event.key?).ok()?),
+            EventPart::Header(name) => known(str::from_utf8((event.header)(name)?).ok()?),
+            EventPart::Body(pointer) => {
                 let json: &Option<Value> =
                     json.get_or_init(|| serde_json::from_slice(event.value?).ok());
                 known(&scalar(json.as_ref()?.pointer(pointer)?)?)
@@ -89,8 +89,8 @@ impl Correlation {
     /// Whether a log line contains the correlation id `id`.
     pub fn is_about(&self, line: &str, id: &str) -> bool {
         match &self.log {
-            InLine::Text(text) => line.contains(&text.replace(ID, id)),
-            InLine::Captured(regex) => {
+            LogCorrelation::Text(text) => line.contains(&text.replace(ID, id)),
+            LogCorrelation::Captured(regex) => {
                 let mut found = regex.captures_iter(line);
                 found.any(|captures| captures.get(1).is_some_and(|m| m.as_str() == id))
             }
@@ -137,8 +137,8 @@ mod tests {
     fn a_declared_correlation_replaces_the_default() {
         let declared = Correlation {
             event: vec![
-                Place::Header("trace-id".to_owned()),
-                Place::Body("/order/no".to_owned()),
+                EventPart::Header("trace-id".to_owned()),
+                EventPart::Body("/order/no".to_owned()),
             ],
             ..Correlation::default()
         };
@@ -147,7 +147,7 @@ mod tests {
         assert!(is_of(&declared, None, body, "17"));
         assert!(!is_of(&declared, Some("p-1"), body, "p-1"));
         let other = Correlation {
-            event: vec![Place::Header("x".to_owned()), Place::Key],
+            event: vec![EventPart::Header("x".to_owned()), EventPart::Key],
             ..Correlation::default()
         };
         assert!(
@@ -176,10 +176,10 @@ mod tests {
         };
         assert!(Correlation::default().is_about("paid p-1 twice", "p-1"));
         assert!(!Correlation::default().is_about("paid", "p-1"));
-        let text = log(InLine::Text("order={{id}} ".to_owned()));
+        let text = log(LogCorrelation::Text("order={{id}} ".to_owned()));
         assert!(text.is_about("order=17 done", "17"));
         assert!(!text.is_about("order=171 done, 17 ms", "17"));
-        let captured = log(InLine::Captured(
+        let captured = log(LogCorrelation::Captured(
             Regex::new(r"order=(\d+)").expect("an expression"),
         ));
         assert!(captured.is_about("order=17, then order=18", "18"));

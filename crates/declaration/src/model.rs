@@ -1,19 +1,19 @@
 //! The pipeline as declared, with all names resolved and all references checked.
 
 mod build;
-mod grant;
+mod dead_letters;
 mod group;
 mod http;
-mod letters;
 mod runtime;
+mod secret_or_config;
 mod table;
 
 pub use build::{Build, Dockerfile};
-pub use grant::{Grant, Written};
+pub use dead_letters::{DEAD_LETTER_HEADER_BYTES, DeadLetterHeaders, REPLAY_OF};
 pub use group::Group;
 pub use http::{Http, HttpRequest};
-pub use letters::{DEAD_LETTER_HEADER_BYTES, LetterHeaders, REPLAY_OF};
 pub use runtime::{Device, Runtime, Ulimit};
+pub use secret_or_config::{GeneratedFile, SecretOrConfigMount};
 pub use table::{Column, Removal, Table};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -53,7 +53,7 @@ pub struct Pipeline {
     /// The topic of dead letters, one of `topics`.
     pub dead_letters: Option<String>,
     /// Names of the headers of dead letters.
-    pub letter_headers: LetterHeaders,
+    pub dead_letter_headers: DeadLetterHeaders,
     /// How applied migrations are verified.
     pub migrations: Option<Migrations>,
     /// In the order in which one payment reaches them.
@@ -149,7 +149,7 @@ pub struct Invariant {
     /// How far back the query looks; requires [`RULE_SINCE`] in it. None: it reads all rows.
     pub within: Option<Duration>,
     /// Maximum duration of the query.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The event whose replay repairs a counterexample.
     pub replay: Option<Replay>,
 }
@@ -157,11 +157,11 @@ pub struct Invariant {
 /// Parameter of a rule's query: the time (timestamptz) from which it reads rows.
 pub const RULE_SINCE: &str = "$1";
 /// A time span without a limit: all rows.
-pub const EVER: Duration = Duration::MAX;
+pub const NO_LIMIT: Duration = Duration::MAX;
 /// Maximum duration of a rule's query with a declared time span.
-pub const RULE_PATIENCE: Duration = Duration::from_secs(1);
+pub const RULE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum duration of a rule's query that reads all rows.
-pub const RULE_PATIENCE_WITH_ALL: Duration = Duration::from_secs(5);
+pub const RULE_TIMEOUT_ALL_ROWS: Duration = Duration::from_secs(5);
 
 /// See [`Invariant::replay`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -187,7 +187,7 @@ pub struct Flow {
     /// The message of `test-flow --poison`. None: invalid JSON to the topic of the first event.
     pub poison: Option<Poison>,
     /// Redis keys that a service deletes for each payment.
-    pub gone_keys: Option<GoneKeys>,
+    pub invalidated_keys: Option<InvalidatedKeys>,
     /// Topics that a payment does not reach, for instance retry topics or those of another flow.
     pub excludes: Vec<String>,
 }
@@ -262,7 +262,7 @@ pub struct Poison {
 
 /// Redis keys that a service deletes for each payment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct GoneKeys {
+pub struct InvalidatedKeys {
     /// Name of the service that deletes them.
     pub service: String,
     /// Names of the keys, with `{{name}}`.
@@ -295,7 +295,7 @@ pub struct Service {
     /// Volumes and bind mounts.
     pub mounts: Vec<Mount>,
     /// Secrets and configs.
-    pub grants: Vec<Grant>,
+    pub secrets_and_configs: Vec<SecretOrConfigMount>,
     /// Networks to connect to.
     pub networks: Vec<NetworkUse>,
     /// Services that start before this one.

@@ -123,7 +123,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         redis: extension.redis,
         topics: extension.topics,
         dead_letters: extension.dead_letters,
-        letter_headers: extension.letter_headers,
+        dead_letter_headers: extension.dead_letter_headers,
         migrations: extension.migrations,
         tables: extension.tables,
         stages: extension.stages,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Declared, Effect, MountSource, Pipeline, Place, Ready, Service,
+    AddressScope, Condition, DeclaredAddress, Effect, MountSource, Pipeline, Ready, Service,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -146,7 +146,7 @@ impl Check<'_> {
         if let Some(poison) = &flow.poison {
             self.consumed(&poison.topic, &["x-caravan", "flow", "poison", "topic"]);
         }
-        if let Some(gone) = &flow.gone_keys {
+        if let Some(gone) = &flow.invalidated_keys {
             let path = ["x-caravan", "flow", "gone-keys", "service"];
             self.service(&gone.service, &path);
             let missing = self.pipeline.redis.is_none();
@@ -358,14 +358,14 @@ impl Check<'_> {
     /// Nothing reaches both what only the pipeline's network knows and this host's loopback.
     fn places(&mut self) {
         let addresses = self.pipeline.addresses();
-        let inside = addresses.iter().find_map(|at| match at.place {
-            Place::Inside(service) => Some((at, service)),
-            Place::Host | Place::Anywhere => None,
+        let inside = addresses.iter().find_map(|at| match at.scope {
+            AddressScope::Inside(service) => Some((at, service)),
+            AddressScope::Host | AddressScope::Anywhere => None,
         });
         let Some((inside, service)) = inside else {
             return;
         };
-        let on_host = |at: &&Declared<'_>| matches!(at.place, Place::Host);
+        let on_host = |at: &&DeclaredAddress<'_>| matches!(at.scope, AddressScope::Host);
         let on_host: Vec<_> = addresses.iter().filter(on_host).collect();
         if on_host.is_empty() {
             return;

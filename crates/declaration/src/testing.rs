@@ -10,14 +10,14 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Condition, Dependency, ImageFrom, LetterHeaders, Origin, Pipeline, PullPolicy, Request,
+    Condition, DeadLetterHeaders, Dependency, ImageFrom, Origin, Pipeline, PullPolicy, Request,
     Restart, Runtime, Service, Source, locate,
 };
 use diagnostics::{Error, Result};
 
 /// The shipped pipeline, with only its secrets set.
 pub fn shipped() -> Pipeline {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     for name in [
         "POSTGRES_PASSWORD",
         "REDIS_PASSWORD",
@@ -30,19 +30,19 @@ pub fn shipped() -> Pipeline {
 }
 
 /// A temporary working directory with a home directory and an environment of its own.
-pub struct Place {
+pub struct TestDirectory {
     directory: TempDir,
     /// The request for [`locate`]; tests change it.
     pub request: Request,
 }
 
-impl Default for Place {
+impl Default for TestDirectory {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Place {
+impl TestDirectory {
     /// Creates the directory.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -177,7 +177,7 @@ pub fn pipeline(services: Vec<Service>) -> Pipeline {
         redis: None,
         topics: Vec::new(),
         dead_letters: None,
-        letter_headers: LetterHeaders::default(),
+        dead_letter_headers: DeadLetterHeaders::default(),
         migrations: None,
         tables: Vec::new(),
         stages: BTreeMap::new(),
@@ -211,7 +211,7 @@ pub fn depending(name: &str, on: &[&str]) -> Service {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         mounts: Vec::new(),
-        grants: Vec::new(),
+        secrets_and_configs: Vec::new(),
         networks: Vec::new(),
         depends_on: on.iter().map(dependency).collect(),
         healthcheck: None,

@@ -13,7 +13,7 @@ use bollard::{
 };
 
 use crate::{connect::Engine, observe::by_label};
-use declaration::{DeployedPorts, Origin, PublishedPort, Recorded};
+use declaration::{DeployedPorts, Origin, PublishedPort, RecordedOrigin};
 use diagnostics::Result;
 use platform::labels;
 
@@ -22,7 +22,7 @@ use platform::labels;
 pub struct Deployment {
     pub ports: DeployedPorts,
     /// Of the container that was made last; where there is none, of a volume.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedOrigin>,
 }
 
 impl Engine {
@@ -72,7 +72,7 @@ impl Engine {
         }
     }
 
-    async fn recorded_by_volumes(&self, project: &str) -> Result<Option<Recorded>> {
+    async fn recorded_by_volumes(&self, project: &str) -> Result<Option<RecordedOrigin>> {
         let options = ListVolumesOptionsBuilder::new()
             .filters(&by_label(labels::PROJECT, project))
             .build();
@@ -130,7 +130,7 @@ fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a String> 
 
 /// Where labels say that a project comes from. Those of Docker Compose have the project's directory
 /// for it; an older Caravan's of the shipped pipeline do not say.
-fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> {
+fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<RecordedOrigin> {
     let files = label(labels::CONFIG_FILES)?;
     let origin = match files.as_str() {
         "" => return None,
@@ -145,7 +145,7 @@ fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> 
     let env_file = label(labels::ENV_FILE)
         .or_else(|| label(labels::COMPOSE_ENV_FILE).filter(|files| !files.contains(',')));
     let env_file = env_file.filter(|file| Path::new(file).is_absolute());
-    Some(Recorded {
+    Some(RecordedOrigin {
         origin,
         state_dir: directory.into(),
         env_file: env_file.map(PathBuf::from),
@@ -168,7 +168,7 @@ mod tests {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
-        let expected = Recorded {
+        let expected = RecordedOrigin {
             origin: Origin::Files(vec!["/srv/a.yaml".into(), "/srv/b.yaml".into()]),
             state_dir: "/srv".into(),
             env_file: Some("/srv/.env.staging".into()),

@@ -41,10 +41,10 @@ impl Apply<'_> {
         let held = format!("what {names} held of group {group}");
         self.doing(service, &format!("waiting until {held} is taken over"));
         let address = kafka.address.clone();
-        let question = Question::TakenOver {
+        let question = Question::Rebalanced {
             address: address.clone(),
             departed,
-            patience: PATIENCE,
+            timeout: PATIENCE,
         };
         let asked = self.engine.ask(self.pipeline, &address, &question).await;
         let note = match asked.unwrap_or_else(|e| Err(e.to_string())) {

@@ -35,7 +35,7 @@ use crate::{
     exit_code,
     images::caravan_repository,
 };
-use declaration::{Declared, Pipeline, Place};
+use declaration::{AddressScope, DeclaredAddress, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::labels;
 
@@ -279,7 +279,7 @@ fn body(
 ) -> ContainerCreateBody {
     let first = networks.first();
     // What is elsewhere is reached all the same; what is inside must not be: there is no network.
-    let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
+    let elsewhere = |at: &DeclaredAddress<'_>| matches!(at.scope, AddressScope::Anywhere);
     let outside = match pipeline.addresses().iter().any(elsewhere) {
         true => "bridge",
         false => "none",

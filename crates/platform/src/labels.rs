@@ -34,7 +34,7 @@ pub const HASH: &str = "caravan.config-hash";
 pub const SCALED: &str = "caravan.scaled";
 /// Digest of the secrets and configs that are mounted into a container. [`HASH`] does not cover
 /// their content.
-pub const GRANTS: &str = "caravan.grants";
+pub const SECRETS_DIGEST: &str = "caravan.grants";
 /// On a container: the directory with the project's `.env`, chosen ports and written secrets.
 pub const STATE_DIR: &str = "caravan.state-dir";
 /// On a container that was created with `--env-file`: that file.

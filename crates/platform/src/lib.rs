@@ -29,8 +29,8 @@ pub use container::{Container, Health, Settings, State, replicas};
 pub use event::{Event, Events, Outcome};
 pub use graph::with_dependencies;
 pub use logs::{CutOff, Filter, LogLine, LogOptions, Logs, Scanned};
-pub use plan::{Absent, Action, Drifted, Goal, Planned, Preview, Taken};
-pub use question::{Answer, Answers, Departed, Inside, Question};
+pub use plan::{Action, Drifted, Goal, MissingImage, Planned, PortConflict, Preview};
+pub use question::{Answer, Answers, Departed, HostInfo, Question};
 pub use report::{ServiceReport, UpReport};
 
 /// Receives each line of a log. Returns true once it has found the line that it searches for.

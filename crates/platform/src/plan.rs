@@ -63,16 +63,16 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
     /// Images that the engine does not have: `up` would pull or build them first.
-    pub images: Vec<Absent>,
+    pub images: Vec<MissingImage>,
     /// In the declaration's order; orphans last.
     pub steps: Vec<Planned>,
     /// Host ports of containers to start that another container or process uses.
-    pub taken: Vec<Taken>,
+    pub port_conflicts: Vec<PortConflict>,
 }
 
 /// A host port that a service cannot publish because it is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct PortConflict {
     /// Name of the service.
     pub service: String,
     /// Number of the host port.
@@ -83,7 +83,7 @@ pub struct Taken {
 
 /// An image that the engine does not have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Absent {
+pub struct MissingImage {
     /// Its name and tag or digest.
     pub reference: String,
     /// Whether the service declares how to build it.

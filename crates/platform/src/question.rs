@@ -27,14 +27,14 @@ pub enum Question {
         effect: Effect,
     },
     /// Is the consumer group stable without the removed replicas? Waits until it is. The answer names
-    /// the members that are still listed after `patience`.
-    TakenOver {
+    /// the members that are still listed after `timeout`.
+    Rebalanced {
         /// Kafka's `host:port` list.
         address: String,
         /// The removed replicas.
         departed: Departed,
         /// Maximum waiting time.
-        patience: Duration,
+        timeout: Duration,
     },
 }
 
@@ -62,7 +62,7 @@ pub trait Answers: std::fmt::Debug + Send + Sync {
 
 /// What a container observes of the engine's host; None: unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inside {
+pub struct HostInfo {
     /// Addresses of the host name that was resolved, or the resolver's error.
     pub resolved: Result<Vec<IpAddr>, String>,
     /// Free bytes of the file system that the engine stores containers on.

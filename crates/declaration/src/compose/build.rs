@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{grants::Definitions, mounts::host_path, notes::Notes, pairs::Pairs};
+use super::{mounts::host_path, notes::Notes, pairs::Pairs, secrets_and_configs::Definitions};
 use crate::{
     Build, Dockerfile, clean_path,
     problem::Problem,

@@ -1,12 +1,11 @@
 //! The Compose half of a declaration: `service` (and its parts: `build`, `words`, `pairs`, `ports`,
-//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `grants` (secrets and configs) and
+//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `secrets_and_configs` (secrets and configs) and
 //! `resources` (networks and volumes). Whatever Compose knows beyond it is refused by name;
 //! docs/declaration.md lists what is read.
 
 mod build;
 mod depends;
 mod deploy;
-mod grants;
 mod lifecycle;
 mod mounts;
 mod notes;
@@ -14,12 +13,13 @@ mod pairs;
 mod ports;
 mod resources;
 mod runtime;
+mod secrets_and_configs;
 mod service;
 mod words;
 
-use grants::Definitions;
 use notes::Notes;
 use resources::Drivers;
+use secrets_and_configs::Definitions;
 
 use super::{
     Network, Service, Volume,

@@ -3,7 +3,6 @@
 use super::{
     build, checked_name, depends,
     deploy::Deploy,
-    grants::{Definitions, grants},
     lifecycle::{healthcheck, logging},
     mounts::mounts,
     notes::Notes,
@@ -11,6 +10,7 @@ use super::{
     ports::ports,
     resources::uses,
     runtime::runtime,
+    secrets_and_configs::{Definitions, secrets_and_configs},
     words::words,
 };
 use crate::{
@@ -77,7 +77,7 @@ pub(super) fn read(
         environment: environment(&mut fields, context)?,
         ports: fields.read_or_default("ports", ports)?,
         mounts: fields.read_or_default("volumes", |v| mounts(v, &mut tmpfs, context))?,
-        grants: grants(&mut fields, active, definitions, context, notes)?,
+        secrets_and_configs: secrets_and_configs(&mut fields, active, definitions, context, notes)?,
         networks: networks(&mut fields, runtime.network_mode.is_some())?,
         depends_on: fields.read_or_default("depends_on", depends::on)?,
         healthcheck: fields.read("healthcheck", healthcheck)?,

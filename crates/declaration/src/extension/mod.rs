@@ -3,9 +3,9 @@
 //! lines are known by, `http` what answers, `letters` what was
 //! given up; docs/declaration.md is the reference.
 
+mod dead_letters;
 mod flow;
 mod http;
-mod letters;
 mod patterns;
 mod rules;
 mod service;
@@ -14,8 +14,8 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::{
-    Endpoint, Flow, Invariant, LetterHeaders, Migrations, Pattern, Table, Topic, problem::Problem,
-    units, yaml::View,
+    DeadLetterHeaders, Endpoint, Flow, Invariant, Migrations, Pattern, Table, Topic,
+    problem::Problem, units, yaml::View,
 };
 
 pub(super) use service::ServiceExtension;
@@ -28,7 +28,7 @@ pub(super) struct Extension {
     pub(super) redis: Option<Endpoint>,
     pub(super) topics: Vec<Topic>,
     pub(super) dead_letters: Option<String>,
-    pub(super) letter_headers: LetterHeaders,
+    pub(super) dead_letter_headers: DeadLetterHeaders,
     pub(super) migrations: Option<Migrations>,
     pub(super) tables: Vec<Table>,
     pub(super) stages: BTreeMap<String, Pattern>,
@@ -44,7 +44,7 @@ impl Extension {
         let mut fields = view.fields()?;
         // Their names were read before the variables were replaced.
         fields.read("secrets", View::names)?;
-        let letters = fields.read_or_default("dead-letters", letters::letters)?;
+        let dead_letters = fields.read_or_default("dead-letters", dead_letters::dead_letters)?;
         let extension = Self {
             kafka: fields.read("kafka", |v| endpoint(v, "bootstrap", bootstrap))?,
             postgres: fields.read("postgres", |v| {
@@ -54,8 +54,8 @@ impl Extension {
                 endpoint(v, "url", |t| url(t, &["redis", "rediss"]))
             })?,
             topics: fields.read_or_default("topics", topics::topics)?,
-            dead_letters: letters.topic,
-            letter_headers: letters.headers,
+            dead_letters: dead_letters.topic,
+            dead_letter_headers: dead_letters.headers,
             migrations: fields.read("migrations", rules::migrations)?,
             tables: fields.read_or_default("tables", rules::tables)?,
             stages: fields.read_or_default("stages", patterns::named)?,

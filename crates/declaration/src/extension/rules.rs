@@ -1,7 +1,7 @@
 //! What must hold of the database: migrations, tables, invariants.
 
 use crate::{
-    Column, Invariant, Migrations, RULE_PATIENCE, RULE_PATIENCE_WITH_ALL, RULE_SINCE, Removal,
+    Column, Invariant, Migrations, RULE_SINCE, RULE_TIMEOUT, RULE_TIMEOUT_ALL_ROWS, Removal,
     Replay, Table, problem::Problem, yaml::View,
 };
 
@@ -115,9 +115,9 @@ pub(super) fn invariants(view: &View<'_>) -> Result<Vec<Invariant>, Problem> {
             grace: fields.require("grace")?.duration()?,
             sql,
             within,
-            patience: match within {
-                Some(_) => RULE_PATIENCE,
-                None => RULE_PATIENCE_WITH_ALL,
+            timeout: match within {
+                Some(_) => RULE_TIMEOUT,
+                None => RULE_TIMEOUT_ALL_ROWS,
             },
             replay: match (
                 fields.read("topic", View::filled)?,

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::{literal, schema};
 use crate::{
     Request, locate,
-    testing::{Place, corpus, shipped},
-    yaml::{self, taken},
+    testing::{TestDirectory, corpus, shipped},
+    yaml::{self, accepted},
 };
 
 fn validator() -> Validator {
@@ -42,9 +42,9 @@ fn faults_of(validator: &Validator, json: &Value) -> Vec<String> {
 }
 
 /// A declaration that has every mapping and every choice of words at least once.
-fn full() -> (Place, String) {
+fn full() -> (TestDirectory, String) {
     let directory = corpus().join("full");
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     let mut text = String::new();
     for entry in fs::read_dir(directory).expect("the full declaration") {
         let path = entry.expect("an entry").path();
@@ -68,16 +68,16 @@ fn full() -> (Place, String) {
 fn the_reader_and_the_schema_know_the_same_keys_and_words() {
     let schema = schema().expect("a schema");
     let (place, _) = full();
-    drop(taken::all());
+    drop(accepted::all());
     place.pipeline();
     shipped();
-    let known = taken::all();
+    let known = accepted::all();
     let (mut keys, mut words) = (BTreeMap::new(), BTreeMap::new());
-    for (all, taken, keyword) in [
+    for (all, accepted, keyword) in [
         (&mut keys, &known.keys, "properties"),
         (&mut words, &known.words, "enum"),
     ] {
-        for (path, names) in taken {
+        for (path, names) in accepted {
             let places = having(&schema, at(&schema, path), keyword);
             // A word that is one of several forms of a key has no list of its own.
             assert!(
@@ -195,7 +195,7 @@ fn reachable(schema: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_read_validates() {
+fn accepted_declarations_validate() {
     let validator = validator();
     let (_, text) = full();
     assert_eq!(faults(&validator, &text), Vec::<String>::new(), "full");
@@ -297,7 +297,7 @@ const RIGHT_IN_SHAPE: &[&str] = &[
 ];
 
 #[test]
-fn what_is_wrong_in_shape_does_not_validate() {
+fn declarations_of_a_wrong_shape_do_not_validate() {
     let validator = validator();
     let mut validated = Vec::new();
     for entry in fs::read_dir(corpus()).expect("the declarations") {

@@ -10,8 +10,8 @@ mod project;
 
 pub(super) use files::clean_path;
 pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
-pub use origin::{Elsewhere, Recorded};
-pub use ports::{HostPorts, Set, VariablePort};
+pub use origin::{OtherOrigin, RecordedOrigin};
+pub use ports::{HostPorts, VariablePort, VariableSource};
 
 use std::{
     collections::BTreeMap,
@@ -326,7 +326,7 @@ impl Source {
     }
 
     /// Whether [`Self::ports_path`] sets a variable.
-    fn remembers(&self, variable: &str) -> bool {
+    fn is_in_ports_file(&self, variable: &str) -> bool {
         let files = self.variable_files.read();
         let files = files.unwrap_or_else(PoisonError::into_inner);
         files.ports.contains_key(variable)

@@ -12,7 +12,7 @@ use diagnostics::Invocation;
 
 /// Where a project was brought up from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedOrigin {
     /// The declaration.
     pub origin: Origin,
     /// The directory with `.env`, chosen ports and written secrets.
@@ -23,7 +23,7 @@ pub struct Recorded {
 
 /// A project that was brought up from another place than the one that a command was run for.
 #[derive(Debug, Clone)]
-pub struct Elsewhere {
+pub struct OtherOrigin {
     /// The declaration that it was brought up from, in words.
     pub from: String,
     /// How that is named on a command line.
@@ -38,7 +38,7 @@ impl Source {
     /// What a project was brought up from, if that still exists and would make another project of
     /// it. The same files at another place, a copy with the same secrets and other files over the
     /// same directory are the same project.
-    pub fn compare(&self, recorded: &Recorded) -> Option<Elsewhere> {
+    pub fn compare(&self, recorded: &RecordedOrigin) -> Option<OtherOrigin> {
         let default_env = || recorded.state_dir.join(".env");
         let env_path = recorded.env_file.clone().unwrap_or_else(default_env);
         if is_same(&recorded.state_dir, &self.state_dir) && is_same(&env_path, &self.env_path) {
@@ -66,7 +66,7 @@ impl Source {
         if secrets.is_empty() && texts(self) == texts(&theirs) {
             return None;
         }
-        Some(Elsewhere {
+        Some(OtherOrigin {
             from: in_words(recorded),
             invocation: theirs.invocation.clone(),
             env_path: theirs.env_path,
@@ -75,7 +75,7 @@ impl Source {
     }
 
     /// The command line that means what a project was brought up from.
-    fn request_for(&self, recorded: &Recorded) -> Option<Request> {
+    fn request_for(&self, recorded: &RecordedOrigin) -> Option<Request> {
         let mut env = self.env.clone();
         let (files, state_home) = match &recorded.origin {
             Origin::Embedded => {
@@ -107,7 +107,7 @@ impl Source {
 }
 
 /// `XDG_STATE_HOME` of a shipped pipeline: its state is in `caravan/PROJECT` below.
-fn embedded_state_home(recorded: &Recorded, project: &str) -> Option<PathBuf> {
+fn embedded_state_home(recorded: &RecordedOrigin, project: &str) -> Option<PathBuf> {
     let state = &recorded.state_dir;
     if !state.is_dir() || state.file_name()? != project {
         return None;
@@ -117,7 +117,7 @@ fn embedded_state_home(recorded: &Recorded, project: &str) -> Option<PathBuf> {
     (caravan.file_name()? == "caravan").then_some(home)
 }
 
-fn in_words(recorded: &Recorded) -> String {
+fn in_words(recorded: &RecordedOrigin) -> String {
     match &recorded.origin {
         Origin::Embedded => format!(
             "the pipeline that Caravan ships, with its state in {}",

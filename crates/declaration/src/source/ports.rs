@@ -49,18 +49,18 @@ pub struct VariablePort {
     /// The default's number, or what the variable is set to.
     pub number: u16,
     /// Where the variable is set.
-    pub set: Set,
+    pub set: VariableSource,
 }
 
 /// Where a variable is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Set {
+pub enum VariableSource {
     /// Not set: the default applies, and Caravan may choose another port.
-    Nowhere,
+    Unset,
     /// In [`Source::ports_path`].
-    Remembered,
+    PortsFile,
     /// By the user, anywhere else.
-    Elsewhere,
+    User,
 }
 
 impl Source {
@@ -105,10 +105,10 @@ impl Source {
                     // What is set to something else is a fault that reading it will name.
                     number: value.and_then(|v| v.parse().ok()).unwrap_or(*default),
                     set: match set.contains_key(variable) {
-                        false => Set::Nowhere,
-                        true if self.env.contains_key(variable) => Set::Elsewhere,
-                        true if self.remembers(variable) => Set::Remembered,
-                        true => Set::Elsewhere,
+                        false => VariableSource::Unset,
+                        true if self.env.contains_key(variable) => VariableSource::User,
+                        true if self.is_in_ports_file(variable) => VariableSource::PortsFile,
+                        true => VariableSource::User,
                     },
                 });
             }

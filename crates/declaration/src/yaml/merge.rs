@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_forms_merges_in_either() {
+    fn keys_with_two_forms_merge_in_both() {
         let text = |node: &Node, path: &[&str]| {
             let found = path.iter().try_fold(node, |node, key| node.get(key));
             found.and_then(Node::text).map(str::to_owned)

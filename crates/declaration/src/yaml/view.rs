@@ -122,7 +122,7 @@ impl<'a> View<'a> {
     pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
         let names = || words.iter().map(|(name, _)| *name);
         #[cfg(test)]
-        super::taken::words(&self.path, names());
+        super::accepted::words(&self.path, names());
         let list = names().collect::<Vec<_>>().join(", ");
         let scalar = self.scalar(&format!("one of {list}"))?;
         if let Some((_, value)) = words.iter().find(|(name, _)| *name == scalar.text) {
@@ -257,7 +257,7 @@ impl<'a> Fields<'a> {
     /// Nothing may be left over.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         #[cfg(test)]
-        super::taken::keys(&self.view.path, &self.known);
+        super::accepted::keys(&self.view.path, &self.known);
         match self.rest.first() {
             Some((key, view)) => Err(self.unknown(key, view)),
             None => Ok(()),
@@ -268,7 +268,7 @@ impl<'a> Fields<'a> {
     /// that Compose knows.
     pub(crate) fn finish_compose(self, unsupported: &[&str]) -> Result<(), Problem> {
         #[cfg(test)]
-        super::taken::keys(&self.view.path, &self.known);
+        super::accepted::keys(&self.view.path, &self.known);
         let ours = |key: &Key| !is_foreign_extension(&key.name);
         match self.rest.iter().find(|(key, _)| ours(key)) {
             Some((key, view)) if unsupported.contains(&key.name.as_str()) => {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use super::{
     Endpoint, Mount, MountSource, Pipeline, Service,
-    place::{host, is_loopback},
+    address_scope::{host, is_loopback},
 };
 
 /// A port without a listener: the host refuses connections to it at once.
-const NOBODY: u16 = 1;
+const CLOSED_PORT: u16 = 1;
 
 /// A published TCP port of a running container of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Pipeline {
     }
 
     /// Ports of the declared addresses: Kafka, Postgres, Redis and the services' HTTP URLs.
-    pub fn host_ports_asked(&self) -> BTreeSet<u16> {
+    pub fn declared_host_ports(&self) -> BTreeSet<u16> {
         let endpoints = [&self.kafka, &self.postgres, &self.redis];
         let addresses = endpoints.into_iter().flatten();
         let addresses = addresses.flat_map(|endpoint| endpoint.address.split(','));
@@ -55,7 +55,7 @@ impl Pipeline {
     /// Replaces the ports of loopback addresses by those that the services' containers publish. If a
     /// service has no running container and its port is in use, the address gets a port without a
     /// listener: no command may connect to another project's service.
-    pub fn reach_at(&mut self, ports: &DeployedPorts) {
+    pub fn use_deployed_ports(&mut self, ports: &DeployedPorts) {
         let Self {
             kafka,
             postgres,
@@ -104,7 +104,7 @@ fn reached(address: &str, service: &Service, ports: &DeployedPorts) -> String {
     let now = match own.first() {
         Some(_) if own.iter().any(|own| own.host_port == declared) => declared,
         Some(own) => own.host_port,
-        None if ports.others.contains(&declared) => NOBODY,
+        None if ports.others.contains(&declared) => CLOSED_PORT,
         None => declared,
     };
     with_port(address, now)
@@ -175,7 +175,7 @@ mod tests {
             service: Some("db".to_owned()),
             address: url.to_owned(),
         });
-        pipeline.reach_at(ports);
+        pipeline.use_deployed_ports(ports);
         pipeline.postgres.expect("declared").address
     }
 

@@ -16,7 +16,7 @@ pub enum Needs {
 
 /// From where an address is reachable.
 #[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
+pub enum AddressScope<'a> {
     /// A loopback address: only from the host.
     Host,
     /// A name of this service: only from the pipeline's network, because only Docker's DNS resolves it.
@@ -26,18 +26,18 @@ pub enum Place<'a> {
 }
 
 /// A declared address with its place in the declaration.
-pub struct Declared<'a> {
+pub struct DeclaredAddress<'a> {
     /// Keys from the root of the declaration to the address.
     pub path: Vec<&'a str>,
     /// Host name or IP address, without port.
     pub host: &'a str,
     /// From where it is reachable.
-    pub place: Place<'a>,
+    pub scope: AddressScope<'a>,
 }
 
 impl Pipeline {
     /// All declared addresses; each of Kafka's brokers is one.
-    pub fn addresses(&self) -> Vec<Declared<'_>> {
+    pub fn addresses(&self) -> Vec<DeclaredAddress<'_>> {
         let endpoints = [
             ("kafka", "bootstrap", &self.kafka),
             ("postgres", "url", &self.postgres),
@@ -60,24 +60,24 @@ impl Pipeline {
         declared
     }
 
-    fn declared<'a>(&'a self, path: Vec<&'a str>, address: &'a str) -> Declared<'a> {
+    fn declared<'a>(&'a self, path: Vec<&'a str>, address: &'a str) -> DeclaredAddress<'a> {
         let host = host(address);
-        Declared {
+        DeclaredAddress {
             path,
             host,
-            place: self.place(host),
+            scope: self.scope(host),
         }
     }
 
     /// From where the host of an address is reachable.
-    fn place(&self, host: &str) -> Place<'_> {
+    fn scope(&self, host: &str) -> AddressScope<'_> {
         if is_loopback(host) {
-            return Place::Host;
+            return AddressScope::Host;
         }
         let mut services = self.services.iter();
         match services.find(|service| self.answers_to(service, host)) {
-            Some(service) => Place::Inside(service),
-            None => Place::Anywhere,
+            Some(service) => AddressScope::Inside(service),
+            None => AddressScope::Anywhere,
         }
     }
 
@@ -88,9 +88,9 @@ impl Pipeline {
         let needed = addresses
             .iter()
             .filter(|a| needs == Needs::Everything || a.path[..2] == ["x-caravan", "kafka"]);
-        let services = needed.filter_map(|a| match a.place {
-            Place::Inside(service) => Some(service),
-            Place::Host | Place::Anywhere => None,
+        let services = needed.filter_map(|a| match a.scope {
+            AddressScope::Inside(service) => Some(service),
+            AddressScope::Host | AddressScope::Anywhere => None,
         });
         let keys: BTreeSet<&str> = services
             .flat_map(|service| service.networks.iter().map(|used| used.network.as_str()))
@@ -103,7 +103,7 @@ impl Pipeline {
     /// Whether a declared address (`host:port` list or URL) is reachable only from the pipeline's network.
     pub fn is_inside(&self, address: &str) -> bool {
         let mut hosts = address.split(',').map(host);
-        hosts.any(|host| matches!(self.place(host), Place::Inside(_)))
+        hosts.any(|host| matches!(self.scope(host), AddressScope::Inside(_)))
     }
 
     /// Whether Docker's DNS resolves this name to a service.

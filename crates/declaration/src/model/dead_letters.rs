@@ -12,7 +12,7 @@ pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
 
 /// Names of the headers of dead letters; the default names are those of Caravan's workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LetterHeaders {
+pub struct DeadLetterHeaders {
     /// Header with the failed record as `TOPIC/PARTITION/OFFSET`. None: `topic`, `partition` and
     /// `offset` are separate headers.
     pub source: Option<String>,
@@ -34,7 +34,7 @@ pub struct LetterHeaders {
     pub failed_at: String,
 }
 
-impl Default for LetterHeaders {
+impl Default for DeadLetterHeaders {
     fn default() -> Self {
         Self {
             source: None,
@@ -50,7 +50,7 @@ impl Default for LetterHeaders {
     }
 }
 
-impl LetterHeaders {
+impl DeadLetterHeaders {
     /// Whether a header was added to the dead letter. The others belong to the original record.
     pub fn has(&self, name: &str) -> bool {
         let Self {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{checked_name, mounts::host_path, notes::Notes};
 use crate::{
-    Grant, Written,
+    GeneratedFile, SecretOrConfigMount,
     problem::{Problem, did_you_mean},
     read::{Context, Problems},
     yaml::{Fields, Key, View},
@@ -216,14 +216,14 @@ fn file_hint(name: &str) -> String {
 }
 
 /// Takes a service's `secrets` and `configs`; of one that is not active nothing is looked at.
-pub(super) fn grants(
+pub(super) fn secrets_and_configs(
     fields: &mut Fields<'_>,
     active: bool,
     definitions: &Definitions<'_>,
     context: &Context<'_>,
     notes: &mut Notes,
-) -> Result<Vec<Grant>, Problem> {
-    let mut grants: Vec<(usize, Grant)> = Vec::new();
+) -> Result<Vec<SecretOrConfigMount>, Problem> {
+    let mut mounts: Vec<(usize, SecretOrConfigMount)> = Vec::new();
     for kind in [Kind::Secret, Kind::Config] {
         let Some(view) = fields.take(kind.section()).filter(|_| active) else {
             continue;
@@ -231,20 +231,20 @@ pub(super) fn grants(
         for item in view.items()? {
             let reference = Reference::read(kind, &item, notes)?;
             let definition = definitions.find(kind, &reference.source, &reference.view)?;
-            let grant = definition.grant(&reference, context, notes)?;
+            let mount = definition.mount(&reference, context, notes)?;
             // A later file may put something else there.
             let file = item.at().file;
-            match grants.iter().position(|(_, g)| g.target == grant.target) {
-                Some(index) if grants[index].0 != file => grants[index] = (file, grant),
+            match mounts.iter().position(|(_, g)| g.target == mount.target) {
+                Some(index) if mounts[index].0 != file => mounts[index] = (file, mount),
                 Some(_) => {
-                    let message = format!("{} is given twice", grant.target);
+                    let message = format!("{} is given twice", mount.target);
                     return Err(item.problem(message));
                 }
-                None => grants.push((file, grant)),
+                None => mounts.push((file, mount)),
             }
         }
     }
-    Ok(grants.into_iter().map(|(_, grant)| grant).collect())
+    Ok(mounts.into_iter().map(|(_, mount)| mount).collect())
 }
 
 /// `NAME`, or the long form.
@@ -292,27 +292,27 @@ fn mode(text: &str) -> Result<u32, std::num::ParseIntError> {
 }
 
 impl Definition<'_> {
-    fn grant(
+    fn mount(
         &self,
         reference: &Reference<'_>,
         context: &Context<'_>,
         notes: &mut Notes,
-    ) -> Result<Grant, Problem> {
+    ) -> Result<SecretOrConfigMount, Problem> {
         let target = match &reference.target {
             Some(target) if target.starts_with('/') => target.clone(),
             Some(target) => format!("{}{target}", self.kind.directory()),
             None => format!("{}{}", self.kind.directory(), self.name),
         };
-        let (path, content, written) = match &self.source {
+        let (path, content, generated) = match &self.source {
             Source::File(path) => (path.clone(), self.read_file(path)?, None),
             Source::Drawn(path, name) => {
                 let content = self.variable(name, context)?;
                 let bytes = content.clone().into_bytes();
-                let written = Written {
+                let generated = GeneratedFile {
                     content,
                     executable: false,
                 };
-                (path.clone(), bytes, Some(written))
+                (path.clone(), bytes, Some(generated))
             }
             Source::Environment(name) => {
                 self.write(self.variable(name, context)?, reference, context)
@@ -324,10 +324,10 @@ impl Definition<'_> {
         {
             notes.secret(text);
         }
-        Ok(Grant {
+        Ok(SecretOrConfigMount {
             target,
             path,
-            written,
+            generated,
             digest: Sha256::digest(&content).into(),
         })
     }
@@ -355,17 +355,17 @@ impl Definition<'_> {
         content: String,
         reference: &Reference<'_>,
         context: &Context<'_>,
-    ) -> (PathBuf, Vec<u8>, Option<Written>) {
+    ) -> (PathBuf, Vec<u8>, Option<GeneratedFile>) {
         let executable = reference.executable;
         let directory = context.files_dir.join(self.kind.section());
         let suffix = if executable { ".x" } else { "" };
         let path = directory.join(format!("{}{suffix}", self.name));
         let bytes = content.clone().into_bytes();
-        let written = Written {
+        let generated = GeneratedFile {
             content,
             executable,
         };
-        (path, bytes, Some(written))
+        (path, bytes, Some(generated))
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>, Problem> {
