@@ -546,7 +546,7 @@ pub enum Condition {
 /// Docker's health check; None fields are Docker's defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healthcheck {
-    /// The probe: `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`.
+    /// The probe: `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`. Empty: the image's.
     pub test: Vec<String>,
     /// Time between probes.
     pub interval: Option<Duration>,

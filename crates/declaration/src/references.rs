@@ -1,5 +1,5 @@
-//! What the parts of a declaration say of one another: every name exists, nothing waits for
-//! itself, nothing is taken twice.
+//! Checks of references between parts of a declaration: every name exists, dependencies have no cycle,
+//! names and ports are unique.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
     yaml::Node,
 };
 
-/// All faults; `tree` tells where they stand.
+/// All faults; `tree` has their positions.
 pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     let mut check = Check {
         pipeline,
@@ -25,7 +25,7 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.container_names();
     check.builds();
     check.host_ports();
-    check.places();
+    check.address_scopes();
     check.problems
 }
 
@@ -81,7 +81,7 @@ impl Check<'_> {
         self.exists("topic", name, path, known);
     }
 
-    /// The file's own `x-caravan`.
+    /// `x-caravan` at the top level of the file.
     fn promises(&mut self) {
         let pipeline = self.pipeline;
         let endpoints = [
@@ -157,7 +157,7 @@ impl Check<'_> {
         }
     }
 
-    /// An event that nobody takes begins nothing.
+    /// Checks that a service consumes `topic`.
     fn consumed(&mut self, topic: &str, path: &[&str]) {
         let pipeline = self.pipeline;
         self.topic(topic, path);
@@ -262,7 +262,7 @@ impl Check<'_> {
         self.means(service);
     }
 
-    /// What `ready` and `effect` rest on.
+    /// Checks what `ready` and `effect` require.
     fn means(&mut self, service: &Service) {
         let pipeline = self.pipeline;
         let path = |key: &'static str| ["services", &service.name, "x-caravan", key];
@@ -285,7 +285,7 @@ impl Check<'_> {
         }
     }
 
-    /// Services that wait for one another.
+    /// Dependency cycles.
     fn cycle(&mut self) {
         let mut visited = BTreeMap::new();
         for service in &self.pipeline.services {
@@ -314,7 +314,7 @@ impl Check<'_> {
         }
     }
 
-    /// One name cannot stand for two images.
+    /// Checks that two builds do not have the same image name.
     fn builds(&mut self) {
         let pipeline = self.pipeline;
         let mut built: BTreeMap<&str, &Service> = BTreeMap::new();
@@ -355,8 +355,9 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Nothing reaches both what only the pipeline's network knows and this host's loopback.
-    fn places(&mut self) {
+    /// Checks that no address is a service's name while another is a loopback address: no single
+    /// process reaches both.
+    fn address_scopes(&mut self) {
         let addresses = self.pipeline.addresses();
         let inside = addresses.iter().find_map(|at| match at.scope {
             AddressScope::Inside(service) => Some((at, service)),
@@ -388,7 +389,7 @@ impl Check<'_> {
     }
 }
 
-/// Neither a probe nor a line tells that it works.
+/// Whether a service has no health check, protocol probe and startup line, so it never becomes healthy.
 fn never_healthy(service: &Service) -> bool {
     let probed = service
         .healthcheck
@@ -397,14 +398,14 @@ fn never_healthy(service: &Service) -> bool {
     !probed && service.ready.is_none() && service.startup.is_none()
 }
 
-/// Whether two addresses of the host have one in common.
+/// Whether two host addresses overlap.
 fn overlap(a: &str, b: &str) -> bool {
     let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
     a == b || any(a) || any(b)
 }
 
-/// Depth first: the first way back into `trail`, from its start to its start. `visited` holds what
-/// leads nowhere.
+/// Depth-first search for the first cycle through `trail`. `visited` has the services that are part of
+/// no cycle.
 fn walk<'a>(
     pipeline: &'a Pipeline,
     name: &'a str,

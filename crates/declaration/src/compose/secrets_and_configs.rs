@@ -1,4 +1,4 @@
-//! `secrets` and `configs`: what the top level defines, and what a service is given of it.
+//! `secrets` and `configs`: the definitions at the top level, and their mounts in services.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{
     yaml::{Fields, Key, View},
 };
 
-/// Which of the two: they differ in where they come from and where they are put.
+/// The kind of a definition. The kinds differ in their sources and default targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Secret,
@@ -23,7 +23,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The key, at the top level and in a service.
+    /// The key at the top level and in services.
     fn section(self) -> &'static str {
         match self {
             Self::Secret => "secrets",
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// What a relative target is relative to.
+    /// The directory of relative targets.
     fn directory(self) -> &'static str {
         match self {
             Self::Secret => "/run/secrets/",
@@ -47,7 +47,8 @@ impl Kind {
     }
 }
 
-/// What the top level defines, by kind and name; what is wrong with one is told once.
+/// The definitions at the top level, by kind and name. Faults in a definition are reported once, even
+/// if several services use it.
 #[derive(Default)]
 pub(super) struct Definitions<'a>(Vec<(Kind, String, Result<Definition<'a>, Problem>)>);
 
@@ -55,23 +56,23 @@ struct Definition<'a> {
     kind: Kind,
     name: String,
     source: Source,
-    /// Where `source` is written.
+    /// The node that defines `source`.
     view: View<'a>,
 }
 
 enum Source {
-    /// Absolute.
+    /// A file of the user; an absolute path.
     File(PathBuf),
-    /// The same, and `up` writes it out of a variable of Caravan's own.
+    /// An absolute path of a file that `up` generates from an environment variable of Caravan.
     Drawn(PathBuf, String),
-    /// A variable of Caravan's own.
+    /// The value of an environment variable of Caravan.
     Environment(String),
-    /// The text itself.
+    /// The literal text.
     Content(String),
 }
 
 impl<'a> Definitions<'a> {
-    /// Takes `secrets` and `configs` from the top level.
+    /// Reads `secrets` and `configs` of the top level.
     pub(super) fn read(
         root: &mut Fields<'a>,
         context: &Context<'_>,
@@ -107,7 +108,7 @@ impl<'a> Definitions<'a> {
 }
 
 impl Definitions<'_> {
-    /// The secrets that a build is given, by the id that its Dockerfile knows.
+    /// The secrets of a build, by the id that its Dockerfile uses.
     pub(super) fn for_build(
         &self,
         view: &View<'_>,
@@ -168,7 +169,7 @@ fn definition<'a>(
     {
         sources.push((Source::Content(view.text()?), view));
     }
-    // Swarm's name of it.
+    // The name in Swarm; it has no effect.
     fields.read("name", View::text)?;
     let count = sources.len();
     let wrong = fields.problem(format!("it has {count} sources, and needs one"));
@@ -191,7 +192,7 @@ fn definition<'a>(
     }
 }
 
-/// `x-caravan` of a definition: the variable out of which `up` writes the file.
+/// `x-caravan` of a definition: the variable from which `up` generates the file.
 fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
     let mut fields = view.fields()?;
     let from = fields.require("from")?;
@@ -199,11 +200,11 @@ fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
     Ok(from)
 }
 
-/// Whether `up` may write there: nowhere but in the directory that is this project's alone, and not
-/// over the directories in which it keeps what no file is named for.
+/// Whether `up` may write `path`: only in the project's own directory, and not over the
+/// subdirectories for generated files without a declared path.
 fn is_ours(path: &Path, context: &Context<'_>) -> bool {
-    let taken = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
-    path.parent() == Some(context.files_dir) && !taken.iter().any(|taken| taken == path)
+    let reserved = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
+    path.parent() == Some(context.files_dir) && !reserved.iter().any(|reserved| reserved == path)
 }
 
 fn not_ours(name: &str, view: &View<'_>) -> Problem {
@@ -215,7 +216,7 @@ fn file_hint(name: &str) -> String {
     format!("file: .caravan-${{COMPOSE_PROJECT_NAME}}/{name}")
 }
 
-/// Takes a service's `secrets` and `configs`; of one that is not active nothing is looked at.
+/// Reads `secrets` and `configs` of a service. Those of an inactive service are ignored.
 pub(super) fn secrets_and_configs(
     fields: &mut Fields<'_>,
     active: bool,
@@ -232,7 +233,7 @@ pub(super) fn secrets_and_configs(
             let reference = Reference::read(kind, &item, notes)?;
             let definition = definitions.find(kind, &reference.source, &reference.view)?;
             let mount = definition.mount(&reference, context, notes)?;
-            // A later file may put something else there.
+            // A later file may replace the mount at the same target.
             let file = item.at().file;
             match mounts.iter().position(|(_, g)| g.target == mount.target) {
                 Some(index) if mounts[index].0 != file => mounts[index] = (file, mount),
@@ -286,7 +287,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Octal, as YAML and people write it: `0440`, `0o440`, `440`.
+/// An octal mode: `0440`, `0o440` or `440`.
 fn mode(text: &str) -> Result<u32, std::num::ParseIntError> {
     u32::from_str_radix(text.trim_start_matches("0o"), 8)
 }
@@ -332,7 +333,7 @@ impl Definition<'_> {
         })
     }
 
-    /// What it says.
+    /// The content.
     fn content(&self, context: &Context<'_>, notes: &mut Notes) -> Result<Vec<u8>, Problem> {
         let content = match &self.source {
             Source::File(path) => self.read_file(path)?,
@@ -349,7 +350,7 @@ impl Definition<'_> {
         Ok(content)
     }
 
-    /// What Caravan writes, and where.
+    /// The path and content of the generated file.
     fn write(
         &self,
         content: String,

@@ -1,8 +1,8 @@
-//! `dead-letters`: the topic, and what its messages' headers are called.
+//! `dead-letters`: the topic and the names of the headers.
 
 use crate::{DeadLetterHeaders, problem::Problem, yaml::View};
 
-/// Where dead letters go.
+/// Topic and headers of dead letters.
 #[derive(Default)]
 pub(super) struct DeadLetters {
     pub(super) topic: Option<String>,

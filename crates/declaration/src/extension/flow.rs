@@ -1,4 +1,4 @@
-//! `flow`: how a payment enters, how it is known again, and what it leaves behind.
+//! `flow`: how a payment enters the pipeline, how it is correlated, and what it leaves.
 
 use super::{patterns::regex, texts};
 use crate::{
@@ -183,7 +183,7 @@ fn invalidated_keys(view: &View<'_>) -> Result<InvalidatedKeys, Problem> {
     Ok(gone)
 }
 
-/// As YAML means it: what is quoted, and what has variables, is a string.
+/// A YAML value as JSON. Quoted scalars, and scalars with variables, are strings.
 pub(super) fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     Ok(match &view.node.value {
         Value::Null => serde_json::Value::Null,
@@ -206,7 +206,8 @@ pub(super) fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     })
 }
 
-/// A `{{name}}` without its value would be sent as it is. (`correlation` has one of its own.)
+/// Checks that each `{{name}}` has a value; otherwise it would be sent literally. `correlation` is
+/// skipped, because its `{{id}}` is not one of `values`.
 fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let known = |name: &str| flow.values.contains_key(name);
     for (key, part) in view.entries()? {
@@ -224,7 +225,7 @@ fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Payments that share a correlation id could not be told apart.
+/// Checks that each payment gets a correlation id of its own.
 fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let entry = flow.entry.as_ref().map(|e| (&e.correlation_id, None));
     let event = flow.event.as_ref();
@@ -236,7 +237,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
                 .pointer(at)
                 .and_then(|v| v.as_str())
                 .unwrap_or_default(),
-            // It comes back in the answer.
+            // The response contains it.
             Some((IdSource::Pointer(_), None)) | None => continue,
         };
         let drawn = |name| flow.values.get(name).is_some_and(|v| v == "uuid");
@@ -250,7 +251,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The names in `text`, as they stand between the braces.
+/// The names between the braces in `text`.
 fn placeholders_of(text: &str) -> impl Iterator<Item = &str> {
     let braced = text.split("{{").skip(1);
     braced.map(|rest| rest.split("}}").next().unwrap_or(rest).trim())

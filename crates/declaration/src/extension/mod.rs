@@ -1,7 +1,6 @@
-//! `x-caravan`: what the pipeline promises. `service` reads a service's part, `flow` the way of a
-//! payment, `rules` what must hold of the database, `topics` what Kafka has to have, `patterns` what
-//! lines are known by, `http` what answers, `letters` what was
-//! given up; docs/declaration.md is the reference.
+//! `x-caravan`. `service` reads the part of a service, `flow` the path of a payment, `rules`
+//! migrations, tables and invariants, `topics` the topics, `patterns` the patterns of log lines, `http`
+//! the HTTP endpoint, `dead_letters` the dead letters. docs/declaration.md is the reference.
 
 mod dead_letters;
 mod flow;
@@ -20,7 +19,7 @@ use super::{
 
 pub(super) use service::ServiceExtension;
 
-/// The file's own `x-caravan`; without one, nothing is promised.
+/// `x-caravan` at the top level of the file.
 #[derive(Default)]
 pub(super) struct Extension {
     pub(super) kafka: Option<Endpoint>,
@@ -42,7 +41,7 @@ pub(super) struct Extension {
 impl Extension {
     pub(super) fn read(view: &View<'_>) -> Result<Self, Problem> {
         let mut fields = view.fields()?;
-        // Their names were read before the variables were replaced.
+        // `source` reads the names of secrets, before variables are replaced.
         fields.read("secrets", View::names)?;
         let dead_letters = fields.read_or_default("dead-letters", dead_letters::dead_letters)?;
         let extension = Self {
@@ -72,7 +71,7 @@ impl Extension {
     }
 }
 
-/// A part of the infrastructure: its service, if it is one, and its address under `key`.
+/// Kafka, Postgres or Redis: its service, if it is one of the pipeline, and its address under `key`.
 fn endpoint(
     view: &View<'_>,
     key: &'static str,
@@ -87,7 +86,7 @@ fn endpoint(
     Ok(Endpoint { service, address })
 }
 
-/// `HOST:PORT`, several with commas.
+/// `HOST:PORT`, or several separated by commas.
 fn bootstrap(text: &str) -> Result<(), String> {
     for broker in text.split(',') {
         let (host, port) = broker
@@ -112,7 +111,7 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     }
 }
 
-/// A mapping from names to strings that say something.
+/// A mapping from names to non-empty strings.
 fn texts(view: &View<'_>) -> Result<BTreeMap<String, String>, Problem> {
     view.entries()?
         .into_iter()

@@ -1,4 +1,4 @@
-//! What must hold of the database: migrations, tables, invariants.
+//! Rules over the database: migrations, tables, invariants.
 
 use crate::{
     Column, Invariant, Migrations, RULE_SINCE, RULE_TIMEOUT, RULE_TIMEOUT_ALL_ROWS, Removal,
@@ -77,7 +77,7 @@ fn column(view: &View<'_>) -> Result<Column, Problem> {
     }
 }
 
-/// Names of tables are written into SQL: nothing but `name` or `schema.name` is let through.
+/// Checks that a table's name is `name` or `schema.name`: it is inserted into SQL.
 fn identifier(name: &str) -> Result<(), &'static str> {
     let plain = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -1,4 +1,4 @@
-//! Where a declaration is found, what it is called, and what lies beside it.
+//! Location of the declaration, its project name, and its `.env` and state directory.
 
 use crate::Origin;
 use crate::testing::{TestDirectory, shown};

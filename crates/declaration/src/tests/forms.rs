@@ -1,4 +1,4 @@
-//! Every form in which Compose lets something be written.
+//! All forms that Compose accepts for a key.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which places are the same project, and which command means the one that it was brought up from.
+//! Comparison of a declaration with the recorded origin of a project.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use crate::{Origin, OtherOrigin, RecordedOrigin, Source};
 const DECLARATION: &str =
     "name: shop\nx-caravan: {secrets: [PASSWORD]}\nservices: {web: {image: web}}\n";
 
-/// Two directories with one declaration and these secrets; the project comes from the first.
+/// Two directories with the same declaration and these secrets; the project was started from the first.
 fn two(first: &str, second: &str) -> TestDirectory {
     let mut place = TestDirectory::new();
     for (name, secret) in [("first", first), ("second", second)] {
@@ -31,7 +31,7 @@ fn recorded(place: &TestDirectory) -> RecordedOrigin {
     }
 }
 
-/// What `source` is told of a project with its own files.
+/// The result of comparing `source` with itself.
 fn itself(source: &Source) -> Option<OtherOrigin> {
     source.compare(&RecordedOrigin {
         origin: source.origin.clone(),
@@ -61,12 +61,12 @@ fn the_same_secrets_make_the_same_project() {
     let mut place = two("one", "one");
     assert!(place.source().compare(&recorded(&place)).is_none());
     assert!(itself(&place.source()).is_none());
-    // What the environment says goes before both files.
+    // The environment overrides both files.
     let mut place_set = two("one", "two");
     place_set.set("PASSWORD", "of the environment");
     let source = place_set.source();
     assert!(source.compare(&recorded(&place_set)).is_none());
-    // Another declaration is told of, and refuses nothing.
+    // A declaration with another text differs, even if its secrets are equal.
     place.write(
         "compose.yaml",
         &DECLARATION.replace("image: web", "image: web2"),

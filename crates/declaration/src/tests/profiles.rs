@@ -1,4 +1,4 @@
-//! Which services belong to a pipeline.
+//! Active services of a pipeline.
 
 use crate::Pipeline;
 use crate::testing::TestDirectory;

@@ -3,8 +3,7 @@ use std::fs;
 use crate::testing::{TestDirectory, corpus};
 use diagnostics::Kind;
 
-/// Each `tests/declarations/NAME.yaml` is wrong in its own way; `NAME.snap` beside it is the error
-/// as a person reads it.
+/// Each `tests/declarations/NAME.yaml` has another fault; `NAME.snap` beside it is the shown error.
 #[test]
 fn every_wrong_declaration_is_refused_with_file_line_column_and_key() {
     let mut names: Vec<_> = fs::read_dir(corpus())

@@ -1,7 +1,7 @@
 use crate::testing::{TestDirectory, shipped};
 use crate::{Needs, Pipeline};
 
-/// A stack on two networks, with these addresses.
+/// A pipeline on two networks, with these addresses.
 fn declared(kafka: &str, postgres: &str, http: &str) -> Pipeline {
     let place = TestDirectory::new();
     let text = format!(
@@ -43,7 +43,7 @@ fn an_address_has_the_scope_of_its_host() {
             "shop-web-2:80",
             &["shop_events", "shared"],
         ),
-        // It has no name in any network; and there is no third replica.
+        // The first has no name in any network; there is no third replica.
         ("bare:1", "shop-db", "shop-web-3", &[]),
     ];
     for (kafka, postgres, http, networks) in cases {
