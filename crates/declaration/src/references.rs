@@ -161,16 +161,16 @@ impl Check<'_> {
     fn consumed(&mut self, topic: &str, path: &[&str]) {
         let pipeline = self.pipeline;
         self.topic(topic, path);
-        let taken = |t: &str| {
+        let is_consumed = |t: &str| {
             let mut services = pipeline.services.iter();
             services.any(|s| s.consumes.iter().any(|c| c == t))
         };
-        if pipeline.topic(topic).is_some() && !taken(topic) {
+        if pipeline.topic(topic).is_some() && !is_consumed(topic) {
             let names: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
-            let taken: Vec<_> = names.into_iter().filter(|t| taken(t)).collect();
-            let hint = match taken[..] {
+            let consumed: Vec<_> = names.into_iter().filter(|t| is_consumed(t)).collect();
+            let hint = match consumed[..] {
                 [] => "say which service `consumes` it".to_owned(),
-                _ => format!("name one that is consumed: {}", taken.join(", ")),
+                _ => format!("name one that is consumed: {}", consumed.join(", ")),
             };
             let message = format!("no service consumes `{topic}`");
             self.fault(path, message, Some(hint));
@@ -300,13 +300,13 @@ impl Check<'_> {
     }
 
     fn container_names(&mut self) {
-        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        let mut used: BTreeMap<String, &str> = BTreeMap::new();
         for service in &self.pipeline.services {
             let container = match &service.container_name {
                 Some(name) => name.clone(),
                 None => format!("{}-{}", self.pipeline.project, service.name),
             };
-            if let Some(other) = taken.insert(container.clone(), &service.name) {
+            if let Some(other) = used.insert(container.clone(), &service.name) {
                 let path = ["services", service.name.as_str(), "container_name"];
                 let message = format!("`{other}` has the name {container} already");
                 self.fault(&path, message, None);
@@ -335,9 +335,9 @@ impl Check<'_> {
             .services
             .iter()
             .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
-        let mut taken: Vec<(&Service, &super::Port)> = Vec::new();
+        let mut used: Vec<(&Service, &super::Port)> = Vec::new();
         for (service, port) in published {
-            let clash = taken.iter().find(|(_, other)| {
+            let clash = used.iter().find(|(_, other)| {
                 port.host_port.is_some()
                     && port.host_port == other.host_port
                     && port.protocol == other.protocol
@@ -349,7 +349,7 @@ impl Check<'_> {
                 let message = format!("`{}` publishes port {number} already", other.name);
                 self.fault(&path, message, None);
             }
-            taken.push((service, port));
+            used.push((service, port));
         }
     }
 }
