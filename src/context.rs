@@ -18,7 +18,7 @@ use crate::{
     remote::FromHere,
     remote::{Handover, INSIDE},
 };
-use declaration::{DeployedPorts, Elsewhere, Pipeline, Source};
+use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
 use docker::{Deployment, Engine};
 
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     engine: OnceCell<Result<Engine>>,
     /// What is deployed, once it has been looked at.
     ports: Option<DeployedPorts>,
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<OtherOrigin>,
     inside: Option<Inside>,
     signals_taken: AtomicBool,
     asking: AtomicBool,
@@ -157,7 +157,7 @@ impl Context {
         let Ok(source) = self.source() else { return };
         let asked = source.resolve_without_secrets();
         let asked = asked
-            .map(|pipeline| pipeline.host_ports_asked())
+            .map(|pipeline| pipeline.declared_host_ports())
             .unwrap_or_default();
         let Ok(engine) = self.engine().await else {
             return;
@@ -188,7 +188,7 @@ impl Context {
     }
 
     /// Where the project was brought up from with other secrets than those of this place.
-    pub(crate) fn run_in_network(&self) -> Option<&Elsewhere> {
+    pub(crate) fn run_in_network(&self) -> Option<&OtherOrigin> {
         self.elsewhere.as_ref()
     }
 
@@ -242,7 +242,7 @@ impl Context {
     /// A pipeline with the addresses at which what is deployed is reached.
     pub(crate) fn deployed(&self, mut pipeline: Pipeline) -> Pipeline {
         if let Some(ports) = &self.ports {
-            pipeline.reach_at(ports);
+            pipeline.use_deployed_ports(ports);
         }
         pipeline
     }

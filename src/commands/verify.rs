@@ -11,7 +11,7 @@ use crate::{
     flags::{ReportArgs, ReportFormat},
     output::report::{self, Report},
 };
-use declaration::{EVER, Pipeline};
+use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use docker::Engine;
 use proof::checks::{
@@ -81,7 +81,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 
 fn span(text: &str) -> std::result::Result<Duration, String> {
     match text {
-        "all" => Ok(EVER),
+        "all" => Ok(NO_LIMIT),
         _ => humantime::parse_duration(text).map_err(|e| format!("{e}; or `all`")),
     }
 }
@@ -91,7 +91,7 @@ fn look_back(pipeline: &mut Pipeline, since: Duration) {
     let bounded = pipeline.invariants.iter_mut();
     for rule in bounded.filter(|rule| rule.within.is_some()) {
         rule.within = Some(since);
-        rule.patience = FURTHER;
+        rule.timeout = FURTHER;
     }
 }
 

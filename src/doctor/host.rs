@@ -7,7 +7,7 @@ use super::{CheckId, Finding, Patient, PendingFinding, network};
 use declaration::{Logging, Pipeline, Service, units, units::size};
 use diagnostics::{Invocation, Result};
 use docker::{Engine, images::Needed};
-use platform::{Container, Inside, State};
+use platform::{Container, HostInfo, State};
 
 /// For data, beyond images and logs.
 const ROOM: u64 = 1 << 30;
@@ -18,7 +18,7 @@ pub(super) async fn check(
     engine: &Engine,
     began: Instant,
     patient: Patient<'_>,
-    inside: &Result<Inside>,
+    inside: &Result<HostInfo>,
     needed: &Result<Vec<Needed>>,
 ) -> [Finding; 2] {
     let pipeline = patient.pipeline;
@@ -131,7 +131,12 @@ impl Memory {
         memory
     }
 
-    pub(super) fn judge(&self, began: Instant, seen: &Inside, invocation: &Invocation) -> Finding {
+    pub(super) fn judge(
+        &self,
+        began: Instant,
+        seen: &HostInfo,
+        invocation: &Invocation,
+    ) -> Finding {
         let expected = match self.all {
             0 => "no limits are declared".to_owned(),
             _ => format!("{} available", size(self.to_come)),

@@ -3,16 +3,16 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use platform::Inside;
+use platform::HostInfo;
 
 /// Docker's own DNS answers in milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Looks around.
-pub(crate) async fn run(name: &str) -> Inside {
+pub(crate) async fn run(name: &str) -> HostInfo {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let root = rustix::fs::statvfs("/").ok();
-    Inside {
+    HostInfo {
         resolved: resolve(name).await,
         disk_free: root.map(|root| root.f_bavail.saturating_mul(root.f_frsize)),
         memory_total: field(&meminfo, "MemTotal"),

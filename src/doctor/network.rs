@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::{CheckId, Finding, PendingFinding, failed};
 use diagnostics::{Invocation, Result};
-use platform::Inside;
+use platform::HostInfo;
 
 pub(super) const ID: CheckId = CheckId::of_layer("network", "dns");
 
-pub(super) fn judge(began: Instant, inside: &Result<Inside>, invocation: &Invocation) -> Finding {
+pub(super) fn judge(began: Instant, inside: &Result<HostInfo>, invocation: &Invocation) -> Finding {
     let check = PendingFinding::new(began, ID, "a container resolves a name");
     match inside {
         Err(e) if e.hint.is_some() => failed(check, e),

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::*;
 use crate::state::{Chosen, Foreseen};
-use declaration::{Logging, Set, VariablePort, testing as declared};
+use declaration::{Logging, VariablePort, VariableSource, testing as declared};
 use diagnostics::Kind;
 use docker::{
     engine_info::EngineInfo, leftovers::Leftovers, port_availability::PortAvailability,
     ports::Holder,
 };
-use platform::{Inside, State, testing};
+use platform::{HostInfo, State, testing};
 
 /// Findings as far as they do not depend on the clock.
 fn shown(findings: &[Finding]) -> String {
@@ -42,8 +42,8 @@ fn invocation() -> Invocation {
 }
 
 /// A look that told nothing else.
-fn inside(resolved: Result<Vec<IpAddr>, String>) -> Inside {
-    Inside {
+fn inside(resolved: Result<Vec<IpAddr>, String>) -> HostInfo {
+    HostInfo {
         resolved,
         disk_free: None,
         memory_total: None,
@@ -139,7 +139,7 @@ fn memory_that_does_not_suffice() {
     let idle = host::Memory::of(&pipeline, &[]);
     let half = host::Memory::of(&pipeline, &[testing::container("db", 1), paused]);
     let judge = |memory: &host::Memory, total: u64, available: u64| {
-        let inside = Inside {
+        let inside = HostInfo {
             memory_total: Some(total << 30),
             memory_available: Some(available << 30),
             ..inside(Ok(Vec::new()))
@@ -197,9 +197,9 @@ fn ports_that_somebody_else_has() {
     };
     let mut text = seen(
         vec![
-            variable("KAFKA_PORT", "kafka", 29092, Set::Nowhere),
-            variable("POSTGRES_PORT", "postgres", 15432, Set::Elsewhere),
-            variable("REDIS_PORT", "redis", 16379, Set::Remembered),
+            variable("KAFKA_PORT", "kafka", 29092, VariableSource::Unset),
+            variable("POSTGRES_PORT", "postgres", 15432, VariableSource::User),
+            variable("REDIS_PORT", "redis", 16379, VariableSource::PortsFile),
         ],
         vec![chosen],
         vec![("REDIS_PORT".to_owned(), lost)],
@@ -241,7 +241,7 @@ fn what_earlier_runs_left() {
 
 #[test]
 fn data_without_its_secrets_and_a_lock_that_is_held() {
-    let place = declared::Place::new();
+    let place = declared::TestDirectory::new();
     let source = place.source();
     let pipeline = declared::shipped();
     let invocation = invocation();

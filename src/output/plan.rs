@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Console, Paint};
 use crate::{flags::Format, state::Chosen};
-use platform::{Absent, Action, Planned, Preview, Taken};
+use platform::{Action, MissingImage, Planned, PortConflict, Preview};
 
 /// What happens to an image that is not here.
 const FETCH: &str = "fetch";
@@ -25,7 +25,7 @@ pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], form
 
 /// Images first, then a line for each container; what stays as it is says so, too.
 fn lines(console: &Console, preview: &Preview) -> Vec<String> {
-    let image = |image: &Absent| {
+    let image = |image: &MissingImage| {
         let (verb, how) = match image.declared {
             true => (BUILD, "as declared"),
             false => (FETCH, "an image that is not here: pulled, else built"),
@@ -76,12 +76,12 @@ fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String>
 }
 
 /// What is taken and not to be had elsewhere.
-fn fixed<'a>(preview: &'a Preview, chosen: &'a [Chosen]) -> impl Iterator<Item = &'a Taken> {
-    let elsewhere = |taken: &&Taken| {
+fn fixed<'a>(preview: &'a Preview, chosen: &'a [Chosen]) -> impl Iterator<Item = &'a PortConflict> {
+    let elsewhere = |taken: &&PortConflict| {
         let is = |c: &Chosen| c.instead_of == taken.port && c.service == taken.service;
         !chosen.iter().any(is)
     };
-    preview.taken.iter().filter(elsewhere)
+    preview.port_conflicts.iter().filter(elsewhere)
 }
 
 /// `1 to create, 2 to recreate, 8 to keep`
@@ -146,7 +146,8 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
             "holder": c.holder,
         })
     };
-    let taken = |t: &Taken| json!({ "service": t.service, "port": t.port, "holder": t.holder });
+    let taken =
+        |t: &PortConflict| json!({ "service": t.service, "port": t.port, "holder": t.holder });
     let step = |step: &Planned| {
         json!({
             "service": step.service,

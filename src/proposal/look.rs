@@ -239,10 +239,14 @@ fn password_file(service: &Service) -> Result<String, String> {
     let Some(target) = service.environment.get("POSTGRES_PASSWORD_FILE") else {
         return Ok(String::new());
     };
-    let Some(grant) = service.grants.iter().find(|grant| grant.target == *target) else {
+    let Some(grant) = service
+        .secrets_and_configs
+        .iter()
+        .find(|grant| grant.target == *target)
+    else {
         return Ok(String::new());
     };
-    let content = match &grant.written {
+    let content = match &grant.generated {
         Some(written) => written.content.clone(),
         None => std::fs::read_to_string(&grant.path)
             .map_err(|e| format!("tables: {}: {e}", grant.path.display()))?,

@@ -7,7 +7,7 @@ use super::{
     seen::{GroupSeen, KafkaSeen, TopicSeen},
     text,
 };
-use declaration::{Column, Pipeline, testing::Place};
+use declaration::{Column, Pipeline, testing::TestDirectory};
 use proof::stores::postgres::shape::TableShape;
 
 const SHOP: &str = "\
@@ -111,7 +111,7 @@ fn seen() -> Seen {
 
 /// The proposal for a Compose file, and the pipeline that both are.
 fn proposed(compose: &str, seen: &Seen) -> (String, Pipeline) {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.write("compose.yaml", compose);
     place.request.files = vec!["compose.yaml".into()];
     let source = place.source();

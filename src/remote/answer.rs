@@ -47,17 +47,17 @@ async fn ask(question: &Question) -> Answer {
             let missing = stores::effect_missing(pipeline, *effect).await;
             missing.map_err(|why| why.to_string())
         }
-        Question::TakenOver {
+        Question::Rebalanced {
             address,
             departed,
-            patience,
+            timeout,
         } => {
             let departed = Departed {
                 group: departed.group.clone(),
                 hosts: departed.hosts.clone(),
                 instances: departed.instances.clone(),
             };
-            let listed = departed.taken_over(address, *patience).await;
+            let listed = departed.taken_over(address, *timeout).await;
             listed.map_err(|why| why.to_string())
         }
     }

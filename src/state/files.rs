@@ -19,8 +19,11 @@ const UNSEEN_BY_GIT: &str = ".gitignore";
 /// # Errors
 /// A file cannot be written.
 pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
-    let grants = pipeline.services.iter().flat_map(|s| &s.grants);
-    let written = grants.filter_map(|g| Some((g.path.as_path(), g.written.as_ref()?)));
+    let grants = pipeline
+        .services
+        .iter()
+        .flat_map(|s| &s.secrets_and_configs);
+    let written = grants.filter_map(|g| Some((g.path.as_path(), g.generated.as_ref()?)));
     for (path, written) in written {
         let own = source.files_dir();
         make_directory(&own)?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::file;
-use declaration::{HostPorts, Port, PortBinding, Set, Source, VariablePort};
+use declaration::{HostPorts, Port, PortBinding, Source, VariablePort, VariableSource};
 use diagnostics::{Error, Kind, Result};
 use platform::host_ports;
 
@@ -155,12 +155,14 @@ impl Choice<'_> {
             let Some(ports) = by_variable.remove(first.variable.as_str()) else {
                 continue;
             };
-            if first.set == Set::Elsewhere || !ports.iter().any(|p| wanted.contains(&p.service)) {
+            if first.set == VariableSource::User
+                || !ports.iter().any(|p| wanted.contains(&p.service))
+            {
                 continue;
             }
             let number = match self.holder(&ports, first.number, &given)? {
                 None => first.number,
-                Some(holder) if first.set == Set::Remembered => {
+                Some(holder) if first.set == VariableSource::PortsFile => {
                     lost.push((first.variable.clone(), self.lost(first, &holder)));
                     continue;
                 }
@@ -226,7 +228,7 @@ impl Choice<'_> {
     /// Host ports that no variable decides, or that a variable does which the user has set.
     fn fixed(&self) -> impl Iterator<Item = u16> {
         let variable = &self.ports.variable;
-        let set = variable.iter().filter(|p| p.set == Set::Elsewhere);
+        let set = variable.iter().filter(|p| p.set == VariableSource::User);
         let services = self.ports.marked.services.iter();
         let literal = services
             .flat_map(|service| &service.ports)

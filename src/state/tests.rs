@@ -1,7 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::{ensure_secrets, lock, remove_files, write_files};
-use declaration::{Pipeline, testing::Place};
+use declaration::{Pipeline, testing::TestDirectory};
 use diagnostics::Kind;
 
 const DECLARATION: &str = "\
@@ -16,8 +16,8 @@ volumes:
   data:
 ";
 
-fn declared() -> Place {
-    let place = Place::new();
+fn declared() -> TestDirectory {
+    let place = TestDirectory::new();
     place.write("compose.yaml", DECLARATION);
     place
 }
@@ -94,7 +94,7 @@ fn a_data_volume_without_its_secret_is_an_error_and_never_a_new_password() {
 
 #[test]
 fn the_embedded_pipelines_directory_is_made_for_its_owner_alone() {
-    let place = Place::new();
+    let place = TestDirectory::new();
     let source = place.source();
     assert_eq!(ensure_secrets(&source, &[]).expect("written").len(), 4);
     assert_eq!(mode(source.state_dir()), 0o700);
@@ -117,7 +117,7 @@ fn one_at_a_time() {
 
 #[test]
 fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     let declaration = "x-caravan: {}\nservices:\n  app: {image: a, secrets: [token], configs: [{source: run, mode: 0555}]}\n\
                        secrets: {token: {environment: TOKEN}}\nconfigs: {run: {content: '#!/bin/sh'}}\n";
     place.write("compose.yaml", declaration);
@@ -144,7 +144,7 @@ fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
 
 #[test]
 fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_with_the_data() {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     let declaration = "name: shop\nx-caravan: {secrets: [TOKEN]}\nservices:\n  app: {image: a, secrets: [token, other]}\n\
                        secrets:\n  token: {file: '.caravan-${COMPOSE_PROJECT_NAME}/token', x-caravan: {from: TOKEN}}\n\
                        \u{20} other: {environment: OTHER}\n";
@@ -155,7 +155,7 @@ fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_wi
     assert_eq!(pipeline.secrets, ["first", "more"]);
     write_files(&source, &pipeline).expect("written");
     let token = place.path(".caravan-shop/token");
-    assert_eq!(pipeline.services[0].grants[0].path, token);
+    assert_eq!(pipeline.services[0].secrets_and_configs[0].path, token);
     assert_eq!(fs::read_to_string(&token).expect("readable"), "first");
     assert_eq!(mode(&token), 0o444);
     let unseen = place.path(".caravan-shop/.gitignore");
@@ -163,7 +163,7 @@ fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_wi
 
     place.set("TOKEN", "second");
     let changed = place.pipeline();
-    let digest = |pipeline: &Pipeline| pipeline.services[0].grants[0].digest;
+    let digest = |pipeline: &Pipeline| pipeline.services[0].secrets_and_configs[0].digest;
     assert_ne!(digest(&changed), digest(&pipeline), "drift is seen");
     write_files(&source, &changed).expect("written");
     assert_eq!(fs::read_to_string(&token).expect("readable"), "second");

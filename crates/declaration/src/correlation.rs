@@ -1,5 +1,5 @@
-//! How a payment is known again: where an event and a log line have its correlation id. Whoever
-//! looks for a payment asks here, be it one that is followed or thousands that are counted.
+//! Correlation of events and log lines with payments: where they contain the correlation id. `trace`,
+//! `test-flow` and every other search for payments use it.
 
 use std::cell::OnceCell;
 
@@ -7,67 +7,72 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where the correlation id stands.
+/// Where events and log lines contain the correlation id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Correlation {
-    /// In an event: the first of these that holds an id which is looked for.
-    pub event: Vec<Place>,
-    pub log: InLine,
+    /// Parts of an event, in order. The first part that contains a known id decides.
+    pub event: Vec<EventPart>,
+    /// How a log line contains it.
+    pub log: LogCorrelation,
 }
 
-/// A part of an event.
+/// A part of an event that may contain the correlation id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum EventPart {
+    /// The message key.
     Key,
-    /// By its name.
+    /// The header with this name.
     Header(String),
-    /// A JSON pointer (RFC 6901) into its value: a string or a number.
+    /// The string or number at this JSON pointer (RFC 6901) in the message value.
     Body(String),
 }
 
-/// How a log line is known to be about a payment.
+/// How a log line contains the correlation id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum InLine {
-    /// It has this text, with the id for `{{id}}`.
+pub enum LogCorrelation {
+    /// The line contains this text, with `{{id}}` replaced by the id.
     Text(String),
-    /// What the first group of the expression matches is the id.
+    /// The first capture group of the expression is the id.
     Captured(#[serde(with = "super::pattern::as_text")] Regex),
 }
 
-/// What stands for the id in [`InLine::Text`].
+/// Placeholder of the id in [`LogCorrelation::Text`].
 pub const ID: &str = "{{id}}";
 
-/// What identifies an event, borrowed from whoever has read it.
+/// The parts of an event that may contain the correlation id.
 pub struct Event<'a> {
+    /// The message key.
     pub key: Option<&'a [u8]>,
+    /// The message value. None: a tombstone.
     pub value: Option<&'a [u8]>,
-    /// A header's value by its name.
+    /// Returns the value of the header with this name.
     pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
 }
 
-/// The message key, else the envelope; a line that has the id anywhere.
+/// In an event the message key, or else `correlationId` in the JSON value. A log line may contain the id
+/// anywhere.
 impl Default for Correlation {
     fn default() -> Self {
         Self {
-            event: vec![Place::Key, Place::Body("/correlationId".to_owned())],
-            log: InLine::Text(ID.to_owned()),
+            event: vec![EventPart::Key, EventPart::Body("/correlationId".to_owned())],
+            log: LogCorrelation::Text(ID.to_owned()),
         }
     }
 }
 
 impl Correlation {
-    /// The first id in `event` for which `known` has an answer.
+    /// The first result of `known` for an id in `event`.
     pub fn find<T>(
         &self,
         event: &Event<'_>,
         mut known: impl FnMut(&str) -> Option<T>,
     ) -> Option<T> {
-        // Parsed once, and only when nothing before it has told.
+        // Parsed once, and only if no part before it contains a known id.
         let json = OnceCell::new();
         self.event.iter().find_map(|place| match place {
-            Place::Key => known(str::from_utf8(event.key?).ok()?),
-            Place::Header(name) => known(str::from_utf8((event.header)(name)?).ok()?),
-            Place::Body(pointer) => {
+            EventPart::Key => known(str::from_utf8(event.key?).ok()?),
+            EventPart::Header(name) => known(str::from_utf8((event.header)(name)?).ok()?),
+            EventPart::Body(pointer) => {
                 let json: &Option<Value> =
                     json.get_or_init(|| serde_json::from_slice(event.value?).ok());
                 known(&scalar(json.as_ref()?.pointer(pointer)?)?)
@@ -75,17 +80,17 @@ impl Correlation {
         })
     }
 
-    /// Whether an event is of the payment `id`.
+    /// Whether an event belongs to the payment `id`.
     pub fn is_of(&self, event: &Event<'_>, id: &str) -> bool {
         self.find(event, |found| (found == id).then_some(()))
             .is_some()
     }
 
-    /// Whether a log line is about the payment `id`.
+    /// Whether a log line contains the correlation id `id`.
     pub fn is_about(&self, line: &str, id: &str) -> bool {
         match &self.log {
-            InLine::Text(text) => line.contains(&text.replace(ID, id)),
-            InLine::Captured(regex) => {
+            LogCorrelation::Text(text) => line.contains(&text.replace(ID, id)),
+            LogCorrelation::Captured(regex) => {
                 let mut found = regex.captures_iter(line);
                 found.any(|captures| captures.get(1).is_some_and(|m| m.as_str() == id))
             }
@@ -116,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_an_event_is_known_by_its_key_or_its_envelope() {
+    fn the_default_searches_key_and_envelope() {
         let default = Correlation::default();
         let envelope = Some(r#"{"correlationId":"p-1"}"#);
         assert!(is_of(&default, Some("p-1"), None, "p-1"));
@@ -129,11 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn otherwise_where_it_is_declared_and_nowhere_else() {
+    fn a_declared_correlation_replaces_the_default() {
         let declared = Correlation {
             event: vec![
-                Place::Header("trace-id".to_owned()),
-                Place::Body("/order/no".to_owned()),
+                EventPart::Header("trace-id".to_owned()),
+                EventPart::Body("/order/no".to_owned()),
             ],
             ..Correlation::default()
         };
@@ -142,12 +147,12 @@ mod tests {
         assert!(is_of(&declared, None, body, "17"));
         assert!(!is_of(&declared, Some("p-1"), body, "p-1"));
         let other = Correlation {
-            event: vec![Place::Header("x".to_owned()), Place::Key],
+            event: vec![EventPart::Header("x".to_owned()), EventPart::Key],
             ..Correlation::default()
         };
         assert!(
             is_of(&other, Some("p-1"), None, "p-1"),
-            "a header that is not there leaves the rest to tell"
+            "a missing header does not end the search"
         );
     }
 
@@ -171,10 +176,10 @@ mod tests {
         };
         assert!(Correlation::default().is_about("paid p-1 twice", "p-1"));
         assert!(!Correlation::default().is_about("paid", "p-1"));
-        let text = log(InLine::Text("order={{id}} ".to_owned()));
+        let text = log(LogCorrelation::Text("order={{id}} ".to_owned()));
         assert!(text.is_about("order=17 done", "17"));
         assert!(!text.is_about("order=171 done, 17 ms", "17"));
-        let captured = log(InLine::Captured(
+        let captured = log(LogCorrelation::Captured(
             Regex::new(r"order=(\d+)").expect("an expression"),
         ));
         assert!(captured.is_about("order=17, then order=18", "18"));

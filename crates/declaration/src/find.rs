@@ -1,13 +1,13 @@
-//! A service as a person names it: its Compose name, or any part that only it has.
+//! Finds a service by its Compose name, or by a unique part of it.
 
 use super::{Pipeline, Service, problem::nearest};
 use diagnostics::{Error, Kind, Result};
 
-/// The service that `given` means: the one of that name, else the only one that starts so, else
-/// the only one that has it as a part.
+/// The service with the name `given`, or else the only one whose name starts with it, or else the only
+/// one whose name contains it.
 ///
 /// # Errors
-/// An ambiguous name with its candidates, an unknown one with the nearest.
+/// The name is ambiguous (the error lists the candidates) or unknown (the hint is the nearest name).
 pub fn find_service<'a>(pipeline: &'a Pipeline, given: &str) -> Result<&'a Service> {
     if let Some(service) = pipeline.service(given) {
         return Ok(service);
@@ -39,7 +39,7 @@ pub fn find_service<'a>(pipeline: &'a Pipeline, given: &str) -> Result<&'a Servi
 
 fn unknown(pipeline: &Pipeline, given: &str) -> Error {
     let names: Vec<_> = pipeline.services.iter().map(|s| s.name.as_str()).collect();
-    // Short forms can be mistyped, too: the parts of a name are compared as well.
+    // `given` may be a mistyped part of a name, so parts are compared as well.
     let parts = names.iter().flat_map(|name| name.split(['-', '_', '.']));
     let near = nearest(given, names.iter().copied()).or_else(|| {
         let part = nearest(given, parts)?;

@@ -12,7 +12,7 @@ use super::{
 /// Deeper nesting of defaults is a mistake.
 const MAX_DEPTH: usize = 16;
 
-/// What variables stand for.
+/// Values of variables.
 #[derive(Clone, Default)]
 pub struct Variables {
     values: BTreeMap<String, String>,
@@ -20,6 +20,7 @@ pub struct Variables {
 }
 
 impl Variables {
+    /// `values` by name; `secrets` are the names of variables that hold secrets.
     pub fn new(
         values: BTreeMap<String, String>,
         secrets: impl IntoIterator<Item = String>,
@@ -30,28 +31,29 @@ impl Variables {
         }
     }
 
+    /// The value of a variable; empty if it is set to the empty string.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
+    /// All values by name.
     pub fn all(&self) -> &BTreeMap<String, String> {
         &self.values
     }
 }
 
-/// What interpolation met on its way.
+/// What interpolation found in the texts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Variables that were blank for want of a value.
+    /// Variables without a value and default; they were replaced by the empty string.
     pub unset: BTreeSet<String>,
-    /// Variables that stood for a default which no other variable has a say in, and that default.
+    /// Variables that were replaced by their default, with that default; only defaults without variables.
     pub defaults: BTreeMap<String, String>,
     /// Whether a secret was used.
     pub secret: bool,
 }
 
-/// The tree with every scalar value interpolated; keys stay as they are. Returns the names that
-/// were unset, too.
+/// The tree with every scalar value interpolated; keys are not. Adds names without a value to `unset`.
 pub fn tree(
     node: &Node,
     variables: &Variables,
@@ -88,7 +90,7 @@ fn below(
         Value::Mapping(entries) => Value::Mapping(
             entries
                 .iter()
-                // What only anchors refer to counts where it is used.
+                // Top-level `x-` keys are interpolated where an alias refers to them.
                 .filter(|(key, _)| !(path.is_empty() && is_foreign_extension(&key.name)))
                 .map(|(key, value)| {
                     let dot = if path.is_empty() { "" } else { "." };
@@ -108,7 +110,7 @@ fn problem(node: &Node, path: &str, message: String) -> Problem {
 /// `text` with its variables replaced.
 ///
 /// # Errors
-/// What is wrong with the text, or the message of a `${VAR:?message}`.
+/// The text is invalid, or a `${VAR:?message}` has no value.
 pub fn text(text: &str, variables: &Variables, seen: &mut Seen) -> Result<String, String> {
     expand(text, variables, seen, 0)
 }
@@ -151,7 +153,7 @@ fn expand(
     Ok(out)
 }
 
-/// What stands between `${` and `}`.
+/// Expands the text between `${` and `}`.
 fn braced(
     inside: &str,
     variables: &Variables,
@@ -195,7 +197,7 @@ fn braced(
     }
 }
 
-/// The variable's value; empty, and remembered as such, where it has none.
+/// The variable's value. If it has none: the empty string, and its name is added to `seen.unset`.
 fn plain(name: &str, variables: &Variables, seen: &mut Seen) -> String {
     seen.secret |= variables.secrets.contains(name);
     match variables.get(name) {
@@ -207,7 +209,7 @@ fn plain(name: &str, variables: &Variables, seen: &mut Seen) -> String {
     }
 }
 
-/// Where the brace stands that closes the one before `text`.
+/// Index of the brace that closes the one before `text`.
 fn closing_brace(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut open = 1;
@@ -240,7 +242,7 @@ fn split_name(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Enough of a text to recognise it by.
+/// The first characters of a text, for messages.
 fn start(text: &str) -> String {
     text.chars().take(20).collect()
 }
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_met_is_remembered() {
+    fn unset_variables_defaults_and_secrets_are_reported() {
         let mut seen = Seen::default();
         text(
             "$UNSET ${ALSO} ${DEFAULTED:-x} ${OTHERS:-$SET} $TOKEN",

@@ -1,19 +1,21 @@
-//! What a log line is known by: a text, or a regular expression.
+//! Patterns of log lines: a text or a regular expression.
 
 use std::fmt;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// A text that a line has to have somewhere, or an expression that has to match somewhere in it.
+/// Matches lines that contain a text, or in which a regular expression matches.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Pattern {
+    /// A text, compared literally.
     Literal(String),
+    /// A regular expression, not anchored.
     Regex(#[serde(with = "as_text")] Regex),
 }
 
 impl Pattern {
-    /// Whether a line has it.
+    /// Whether a line matches.
     pub fn matches(&self, line: &str) -> bool {
         match self {
             Self::Literal(text) => line.contains(text),
@@ -50,7 +52,7 @@ impl From<&str> for Pattern {
     }
 }
 
-/// How an expression is handed over: as its text.
+/// Serializes a regular expression as its text.
 pub(super) mod as_text {
     use regex::Regex;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_taken_to_the_letter_and_an_expression_is_not() {
+    fn a_text_is_literal_and_an_expression_is_not() {
         let line = "INFO 12 [main] Started OrderApp in 2.31 seconds";
         assert!(Pattern::from("Started OrderApp").matches(line));
         assert!(!Pattern::from("Started .* in").matches(line));

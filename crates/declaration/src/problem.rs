@@ -1,23 +1,23 @@
-//! A fault in the declaration, and how it is shown: file, line, column, key, the source line with
-//! its place underlined, and what to do.
+//! A fault in the declaration. It is shown as file, line, column, key, the source line with the fault
+//! underlined, and a hint.
 
 use std::fmt;
 
 use super::yaml::Position;
 use diagnostics::{Error, Kind};
 
-/// Longer source lines are cut around the place.
+/// Maximum length of a shown source line; longer lines are cut around the fault.
 const WIDTH: usize = 100;
-/// As many further faults are named after the first.
+/// Maximum number of faults that are listed after the first.
 const FURTHER: usize = 9;
 
 /// One fault.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub at: Position,
-    /// The key's path, for instance `services.kafka.ports`; empty where there is none.
+    /// The key's path, for instance `services.kafka.ports`; empty if there is none.
     pub path: String,
-    /// What is wrong, without the place.
+    /// What is wrong, without file and path.
     pub message: String,
     pub hint: Option<String>,
 }
@@ -38,14 +38,15 @@ impl Problem {
     }
 }
 
-/// A file of the declaration: what it is called in messages, and its text.
+/// A file of the declaration: its name in messages, and its text.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub name: String,
     pub text: String,
 }
 
-/// The error for these faults, in the order of the files: the first in full, the others named.
+/// The error for these faults, in the order of the files: the first with its source line and hint, the
+/// others in one line each.
 pub(crate) fn error(mut problems: Vec<Problem>, files: &[File]) -> Error {
     problems.sort_by_key(|p| (p.at.file, p.at.line, p.at.column));
     let Some(first) = problems.first() else {
@@ -83,7 +84,7 @@ fn sentence(problem: &Problem, files: &[File]) -> String {
     )
 }
 
-/// The source line, with carets under the place.
+/// The source line, with carets under the fault.
 fn excerpt(at: Position, files: &[File]) -> Vec<String> {
     let Some(line) = files
         .get(at.file)
@@ -117,7 +118,7 @@ fn excerpt(at: Position, files: &[File]) -> Vec<String> {
     ]
 }
 
-/// The known word that was probably meant; shown as a question, or as nothing.
+/// The known word that is most similar to the given one. Displays as a question, or as nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Nearest<'a>(Option<&'a str>);
 
@@ -143,7 +144,7 @@ pub(crate) fn did_you_mean<'a>(
     Nearest(nearest(given, known))
 }
 
-/// The word with the fewest slips between it and `given`, if they are few for its length.
+/// The word with the smallest edit distance to `given`, if that is at most a third of its length (or 1).
 pub(crate) fn nearest<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! The tree as a whole: variables replaced, every part read, every reference checked.
+//! Reads a tree: replaces variables, reads all parts and checks all references.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,35 +12,35 @@ use super::{
     yaml::{Node, View},
 };
 
-/// What the readers need besides the tree.
+/// Context of the readers.
 pub(super) struct Context<'a> {
     pub(super) project: &'a str,
     pub(super) origin: &'a Origin,
     pub(super) state: &'a StateFiles,
-    /// What relative paths are relative to.
+    /// Directory of relative paths.
     pub(super) directory: &'a Path,
     pub(super) variables: &'a Variables,
     pub(super) secret_names: &'a [String],
-    /// Active profiles; `*` is all.
+    /// Active profiles; `*` activates all.
     pub(super) profiles: &'a [String],
-    /// Where `up` writes secrets and configs that are no files yet.
+    /// Directory in which `up` generates secret and config files.
     pub(super) files_dir: &'a Path,
 }
 
 impl Context<'_> {
-    /// Whether something with these profiles belongs to the pipeline.
+    /// Whether a service with these profiles is active.
     pub(super) fn activates(&self, profiles: &[String]) -> bool {
         let active = |profile: &String| *profile == "*" || profiles.contains(profile);
         profiles.is_empty() || self.profiles.iter().any(active)
     }
 }
 
-/// Faults gathered on the way, so that one run names more than the first.
+/// Collected faults, so that one run reports more than the first.
 #[derive(Default)]
 pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// The value, or none and its fault kept.
+    /// The value, or None after adding the fault.
     pub(super) fn keep<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -52,7 +52,7 @@ impl Problems {
     }
 
     pub(super) fn add(&mut self, problem: Problem) {
-        // What an anchor holds is read once for each alias.
+        // An anchor's value is read once for each alias; its fault is reported once.
         let again = |p: &Problem| p.at == problem.at && p.message == problem.message;
         if !self.0.iter().any(again) {
             self.0.push(problem);
@@ -63,7 +63,7 @@ impl Problems {
 /// Reads and checks a declaration.
 ///
 /// # Errors
-/// All faults that could be told apart, at least one.
+/// All faults that were found, at least one.
 pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, Vec<Problem>> {
     let mut unset = BTreeSet::new();
     let tree = interpolate::tree(tree, context.variables, &mut unset).map_err(|p| vec![p])?;
@@ -123,7 +123,7 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         redis: extension.redis,
         topics: extension.topics,
         dead_letters: extension.dead_letters,
-        letter_headers: extension.letter_headers,
+        dead_letter_headers: extension.dead_letter_headers,
         migrations: extension.migrations,
         tables: extension.tables,
         stages: extension.stages,

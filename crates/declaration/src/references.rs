@@ -1,15 +1,15 @@
-//! What the parts of a declaration say of one another: every name exists, nothing waits for
-//! itself, nothing is taken twice.
+//! Checks of references between parts of a declaration: every name exists, dependencies have no cycle,
+//! names and ports are unique.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Declared, Effect, MountSource, Pipeline, Place, Ready, Service,
+    AddressScope, Condition, DeclaredAddress, Effect, MountSource, Pipeline, Ready, Service,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
 
-/// All faults; `tree` tells where they stand.
+/// All faults; `tree` has their positions.
 pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     let mut check = Check {
         pipeline,
@@ -25,7 +25,7 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.container_names();
     check.builds();
     check.host_ports();
-    check.places();
+    check.address_scopes();
     check.problems
 }
 
@@ -81,7 +81,7 @@ impl Check<'_> {
         self.exists("topic", name, path, known);
     }
 
-    /// The file's own `x-caravan`.
+    /// `x-caravan` at the top level of the file.
     fn promises(&mut self) {
         let pipeline = self.pipeline;
         let endpoints = [
@@ -146,7 +146,7 @@ impl Check<'_> {
         if let Some(poison) = &flow.poison {
             self.consumed(&poison.topic, &["x-caravan", "flow", "poison", "topic"]);
         }
-        if let Some(gone) = &flow.gone_keys {
+        if let Some(gone) = &flow.invalidated_keys {
             let path = ["x-caravan", "flow", "gone-keys", "service"];
             self.service(&gone.service, &path);
             let missing = self.pipeline.redis.is_none();
@@ -157,20 +157,20 @@ impl Check<'_> {
         }
     }
 
-    /// An event that nobody takes begins nothing.
+    /// Checks that a service consumes `topic`.
     fn consumed(&mut self, topic: &str, path: &[&str]) {
         let pipeline = self.pipeline;
         self.topic(topic, path);
-        let taken = |t: &str| {
+        let is_consumed = |t: &str| {
             let mut services = pipeline.services.iter();
             services.any(|s| s.consumes.iter().any(|c| c == t))
         };
-        if pipeline.topic(topic).is_some() && !taken(topic) {
+        if pipeline.topic(topic).is_some() && !is_consumed(topic) {
             let names: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
-            let taken: Vec<_> = names.into_iter().filter(|t| taken(t)).collect();
-            let hint = match taken[..] {
+            let consumed: Vec<_> = names.into_iter().filter(|t| is_consumed(t)).collect();
+            let hint = match consumed[..] {
                 [] => "say which service `consumes` it".to_owned(),
-                _ => format!("name one that is consumed: {}", taken.join(", ")),
+                _ => format!("name one that is consumed: {}", consumed.join(", ")),
             };
             let message = format!("no service consumes `{topic}`");
             self.fault(path, message, Some(hint));
@@ -262,7 +262,7 @@ impl Check<'_> {
         self.means(service);
     }
 
-    /// What `ready` and `effect` rest on.
+    /// Checks what `ready` and `effect` require.
     fn means(&mut self, service: &Service) {
         let pipeline = self.pipeline;
         let path = |key: &'static str| ["services", &service.name, "x-caravan", key];
@@ -285,7 +285,7 @@ impl Check<'_> {
         }
     }
 
-    /// Services that wait for one another.
+    /// Dependency cycles.
     fn cycle(&mut self) {
         let mut visited = BTreeMap::new();
         for service in &self.pipeline.services {
@@ -300,13 +300,13 @@ impl Check<'_> {
     }
 
     fn container_names(&mut self) {
-        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        let mut used: BTreeMap<String, &str> = BTreeMap::new();
         for service in &self.pipeline.services {
             let container = match &service.container_name {
                 Some(name) => name.clone(),
                 None => format!("{}-{}", self.pipeline.project, service.name),
             };
-            if let Some(other) = taken.insert(container.clone(), &service.name) {
+            if let Some(other) = used.insert(container.clone(), &service.name) {
                 let path = ["services", service.name.as_str(), "container_name"];
                 let message = format!("`{other}` has the name {container} already");
                 self.fault(&path, message, None);
@@ -314,7 +314,7 @@ impl Check<'_> {
         }
     }
 
-    /// One name cannot stand for two images.
+    /// Checks that two builds do not have the same image name.
     fn builds(&mut self) {
         let pipeline = self.pipeline;
         let mut built: BTreeMap<&str, &Service> = BTreeMap::new();
@@ -335,9 +335,9 @@ impl Check<'_> {
             .services
             .iter()
             .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
-        let mut taken: Vec<(&Service, &super::Port)> = Vec::new();
+        let mut used: Vec<(&Service, &super::Port)> = Vec::new();
         for (service, port) in published {
-            let clash = taken.iter().find(|(_, other)| {
+            let clash = used.iter().find(|(_, other)| {
                 port.host_port.is_some()
                     && port.host_port == other.host_port
                     && port.protocol == other.protocol
@@ -349,23 +349,24 @@ impl Check<'_> {
                 let message = format!("`{}` publishes port {number} already", other.name);
                 self.fault(&path, message, None);
             }
-            taken.push((service, port));
+            used.push((service, port));
         }
     }
 }
 
 impl Check<'_> {
-    /// Nothing reaches both what only the pipeline's network knows and this host's loopback.
-    fn places(&mut self) {
+    /// Checks that no address is a service's name while another is a loopback address: no single
+    /// process reaches both.
+    fn address_scopes(&mut self) {
         let addresses = self.pipeline.addresses();
-        let inside = addresses.iter().find_map(|at| match at.place {
-            Place::Inside(service) => Some((at, service)),
-            Place::Host | Place::Anywhere => None,
+        let inside = addresses.iter().find_map(|at| match at.scope {
+            AddressScope::Inside(service) => Some((at, service)),
+            AddressScope::Host | AddressScope::Anywhere => None,
         });
         let Some((inside, service)) = inside else {
             return;
         };
-        let on_host = |at: &&Declared<'_>| matches!(at.place, Place::Host);
+        let on_host = |at: &&DeclaredAddress<'_>| matches!(at.scope, AddressScope::Host);
         let on_host: Vec<_> = addresses.iter().filter(on_host).collect();
         if on_host.is_empty() {
             return;
@@ -388,7 +389,7 @@ impl Check<'_> {
     }
 }
 
-/// Neither a probe nor a line tells that it works.
+/// Whether a service has no health check, protocol probe and startup line, so it never becomes healthy.
 fn never_healthy(service: &Service) -> bool {
     let probed = service
         .healthcheck
@@ -397,14 +398,14 @@ fn never_healthy(service: &Service) -> bool {
     !probed && service.ready.is_none() && service.startup.is_none()
 }
 
-/// Whether two addresses of the host have one in common.
+/// Whether two host addresses overlap.
 fn overlap(a: &str, b: &str) -> bool {
     let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
     a == b || any(a) || any(b)
 }
 
-/// Depth first: the first way back into `trail`, from its start to its start. `visited` holds what
-/// leads nowhere.
+/// Depth-first search for the first cycle through `trail`. `visited` has the services that are part of
+/// no cycle.
 fn walk<'a>(
     pipeline: &'a Pipeline,
     name: &'a str,

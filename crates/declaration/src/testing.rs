@@ -1,5 +1,5 @@
-//! For tests, here and in the crates above: declarations in temporary directories, the shipped
-//! pipeline, and pages of docs/ that are generated from code.
+//! Test support for this crate and its dependents: declarations in temporary directories, the shipped
+//! pipeline, and generated pages of docs/.
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +10,14 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Condition, Dependency, ImageFrom, LetterHeaders, Origin, Pipeline, PullPolicy, Request,
+    Condition, DeadLetterHeaders, Dependency, ImageFrom, Origin, Pipeline, PullPolicy, Request,
     Restart, Runtime, Service, Source, locate,
 };
 use diagnostics::{Error, Result};
 
-/// The shipped pipeline; nothing but its secrets is set.
+/// The shipped pipeline, with only its secrets set.
 pub fn shipped() -> Pipeline {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     for name in [
         "POSTGRES_PASSWORD",
         "REDIS_PASSWORD",
@@ -29,19 +29,21 @@ pub fn shipped() -> Pipeline {
     place.pipeline()
 }
 
-/// A directory with files, a home, and an environment that has nothing else.
-pub struct Place {
+/// A temporary working directory with a home directory and an environment of its own.
+pub struct TestDirectory {
     directory: TempDir,
+    /// The request for [`locate`]; tests change it.
     pub request: Request,
 }
 
-impl Default for Place {
+impl Default for TestDirectory {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Place {
+impl TestDirectory {
+    /// Creates the directory.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let cwd = directory.path().join("Shop 2");
@@ -55,51 +57,71 @@ impl Place {
         Self { directory, request }
     }
 
+    /// Path of a file in the working directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.request.cwd.join(name)
     }
 
+    /// Writes a file in the working directory, and creates its parent directories.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, text).expect("a file");
     }
 
+    /// Sets an environment variable.
     pub fn set(&mut self, name: &str, value: &str) {
         self.request.env.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The home directory; it may not exist.
     pub fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
 
+    /// The located declaration.
+    ///
+    /// # Panics
+    /// There is an error.
     pub fn source(&self) -> Source {
         self.locate()
             .unwrap_or_else(|error| panic!("{}", shown(&error)))
     }
 
+    /// Locates the declaration.
+    ///
+    /// # Errors
+    /// Those of [`locate`].
     pub fn locate(&self) -> Result<Source> {
         locate(&self.request)
     }
 
+    /// The resolved pipeline.
+    ///
+    /// # Panics
+    /// There is an error.
     pub fn pipeline(&self) -> Pipeline {
         let pipeline = self.source().resolve();
         pipeline.unwrap_or_else(|error| panic!("{}", shown(&error)))
     }
 
-    /// An error without the directory that only this test has.
+    /// The text of an error, without the path of the temporary directory.
     pub fn shown(&self, error: &Error) -> String {
         let directory = self.directory.path().display().to_string();
         shown(error).replace(&directory, "")
     }
 
+    /// The error of locating or resolving the declaration.
+    ///
+    /// # Panics
+    /// There is none.
     pub fn error(&self) -> Error {
         let resolved = self.locate().and_then(|source| source.resolve());
         resolved.expect_err("something wrong")
     }
 }
 
-/// An error as a person reads it.
+/// The text of an error with evidence and hint.
 pub fn shown(error: &Error) -> String {
     let mut text = format!("error: {}\n", error.what);
     for line in &error.evidence {
@@ -117,7 +139,7 @@ pub fn repository() -> &'static Path {
     root.expect("crates/NAME is two levels below the root")
 }
 
-/// What `tests/declarations` holds.
+/// The directory `tests/declarations`.
 pub fn corpus() -> PathBuf {
     repository().join("tests/declarations")
 }
@@ -139,7 +161,7 @@ pub fn expect_generated(name: &str, text: &str) {
     );
 }
 
-/// A pipeline called `shop`.
+/// A pipeline of the project `shop` that consists of `services`.
 pub fn pipeline(services: Vec<Service>) -> Pipeline {
     Pipeline {
         project: "shop".to_owned(),
@@ -155,7 +177,7 @@ pub fn pipeline(services: Vec<Service>) -> Pipeline {
         redis: None,
         topics: Vec::new(),
         dead_letters: None,
-        letter_headers: LetterHeaders::default(),
+        dead_letter_headers: DeadLetterHeaders::default(),
         migrations: None,
         tables: Vec::new(),
         stages: BTreeMap::new(),
@@ -169,7 +191,7 @@ pub fn pipeline(services: Vec<Service>) -> Pipeline {
     }
 }
 
-/// A service that needs these others to be healthy.
+/// A service that depends on the services `on` with the condition `service_healthy`.
 pub fn depending(name: &str, on: &[&str]) -> Service {
     let dependency = |service: &&str| Dependency {
         service: (*service).to_owned(),
@@ -189,7 +211,7 @@ pub fn depending(name: &str, on: &[&str]) -> Service {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         mounts: Vec::new(),
-        grants: Vec::new(),
+        secrets_and_configs: Vec::new(),
         networks: Vec::new(),
         depends_on: on.iter().map(dependency).collect(),
         healthcheck: None,

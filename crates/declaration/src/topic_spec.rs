@@ -1,19 +1,19 @@
-//! `NAME:PARTITIONS:RETENTION`, how a topic is declared: in `x-caravan: topics` and, the very same
-//! list, on the command line of `caravan run kafka-init`.
+//! `NAME:PARTITIONS:RETENTION`, the short form of a topic in `x-caravan.topics` and on the command line
+//! of `caravan run kafka-init`.
 
 use std::time::Duration;
 
 use super::Topic;
 
-/// More would sooner be a slip of the finger than a topic.
+/// A larger number is probably a typing error.
 const MAX_PARTITIONS: i32 = 10_000;
-/// `retention.ms` is a Java long, but nobody means more than a century.
+/// `retention.ms` is a Java long, but a longer retention is probably a typing error.
 const MAX_RETENTION: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Reads one specification, for instance `purchase-confirmed:3:7d`.
 ///
 /// # Errors
-/// What is wrong with it, for a person, the specification quoted.
+/// A message that quotes the specification and says what is wrong.
 pub fn parse(spec: &str) -> Result<Topic, String> {
     let wrong = |why: String| {
         format!("topic {spec:?} is not NAME:PARTITIONS:RETENTION (orders:3:7d): {why}")
@@ -57,7 +57,7 @@ pub(super) fn parse_partitions(text: &str) -> Result<i32, String> {
     }
 }
 
-/// How many brokers may hold a partition.
+/// The replication factor of a topic.
 pub(super) fn parse_copies(text: &str) -> Result<i32, String> {
     match text.parse::<i16>() {
         Ok(count @ 1..) => Ok(count.into()),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_one_and_says_why() {
+    fn an_invalid_specification_is_rejected_with_a_reason() {
         for (spec, why) in [
             ("", "it has 1 parts"),
             ("orders", "it has 1 parts"),

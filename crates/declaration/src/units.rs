@@ -55,7 +55,7 @@ pub fn bytes(text: &str) -> Result<i64, String> {
         other => return Err(format!("{other:?} is not a unit (b, k, m, g)")),
     };
     let bytes = number * 1024_f64.powi(power);
-    // Far below the range in which a double skips integers.
+    // Below 2^53, so the double represents every integer exactly.
     if bytes < 9e15 {
         #[expect(clippy::cast_possible_truncation, reason = "just checked")]
         Ok(bytes as i64)
@@ -64,7 +64,7 @@ pub fn bytes(text: &str) -> Result<i64, String> {
     }
 }
 
-/// `5%`, `0.5%`: up to a hundred.
+/// `5%`, `0.5%`: at most 100.
 pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').ok_or("it does not end with %")?;
     let plain = |c: char| c.is_ascii_digit() || c == '.';
@@ -76,7 +76,7 @@ pub fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// For people, what is past: `40 s`, `12 m`, `5 h`, `3 d`.
+/// An age, rounded down to one unit, for output: `40 s`, `12 m`, `5 h`, `3 d`.
 pub fn coarse(time: Duration) -> String {
     match time.as_secs() {
         seconds @ ..60 => format!("{seconds} s"),
@@ -86,7 +86,7 @@ pub fn coarse(time: Duration) -> String {
     }
 }
 
-/// For people: `812 MiB`, `2.1 GiB`.
+/// A size in bytes for output: `812 MiB`, `2.1 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;
@@ -105,7 +105,7 @@ pub fn size(bytes: u64) -> String {
 /// `0.5`, `2`: cores, in billionths of one.
 pub fn nano_cpus(text: &str) -> Result<i64, String> {
     let (cores, rest) = split_number(text)?;
-    // More than any machine has.
+    // The limit excludes overflow; no machine has as many cores.
     if !rest.is_empty() || cores > 1e6 {
         return Err("it is not a number of cores".to_owned());
     }
@@ -113,7 +113,7 @@ pub fn nano_cpus(text: &str) -> Result<i64, String> {
     Ok((cores * 1e9).round() as i64)
 }
 
-/// The unsigned decimal number at the start, and what follows.
+/// The unsigned decimal number at the start, and the rest.
 fn split_number(text: &str) -> Result<(f64, &str), String> {
     let end = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))

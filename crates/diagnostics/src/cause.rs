@@ -1,4 +1,4 @@
-//! What was at fault when a server did not do what it was asked to.
+//! Causes of failed requests to servers.
 
 /// The kind of a failure that a client of Kafka or a store reports; the error itself keeps its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub enum Cause {
     Authentication,
     /// The credentials are accepted, but not for this request.
     Authorization,
-    /// The server answered with another error: it does not carry the request out.
+    /// The server rejected the request with another error.
     Rejected,
-    /// The answer is not one of the protocol, or holds values that make no sense; TLS included.
+    /// The answer violates the protocol (TLS included), or has invalid values.
     Protocol,
-    /// The request was never sent: a setting, an address or an argument that the client does not accept.
+    /// The client did not send the request, because a setting, an address or an argument is invalid.
     Client,
 }
 
@@ -35,7 +35,7 @@ impl Cause {
     }
 }
 
-/// The standard library has no kind of its own for what `getaddrinfo` reports, only these words.
+/// The standard library has no error kind for failures of `getaddrinfo`, only this message.
 fn is_name_resolution(error: &std::io::Error) -> bool {
     error.raw_os_error().is_none()
         && (error.to_string()).starts_with("failed to lookup address information")
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_port_is_a_connection_that_failed() {
+    fn a_closed_port_is_a_connection_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
         drop(listener);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_an_address_is_told_from_a_connection() {
+    fn a_name_without_an_address_is_a_name_resolution_failure() {
         let resolved = ("no-such-host.invalid", 1).to_socket_addrs();
         let error = resolved.expect_err("RFC 2606 reserves it");
         assert_eq!(Cause::of_io(&error), Cause::NameResolution, "{error:?}");

@@ -3,14 +3,14 @@
 
 use std::fmt;
 
-/// Which promise was broken; decides the exit code.
+/// The kind of a failure; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The pipeline is not right: a service would not start, a hop is missing.
+    /// The pipeline fails: a service did not start, a step is missing.
     NotRight,
     /// The command line or the declaration is wrong.
     Usage,
-    /// The work could not be done at all: no Docker, no Kafka, no database.
+    /// A required system is not reachable: Docker, Kafka or a database.
     Unreachable,
     /// A deadline passed while waiting.
     Deadline,
@@ -49,10 +49,11 @@ impl Kind {
 /// A failure, ready to be shown.
 #[derive(Debug, Clone)]
 pub struct Error {
+    /// Decides the exit code.
     pub kind: Kind,
     /// One sentence: what failed.
     pub what: String,
-    /// Why, with evidence: a line each (state, exit code, last log lines, source excerpt).
+    /// Evidence, a line each: state, exit code, last log lines, source excerpt.
     pub evidence: Vec<String>,
     /// The exact next command, or what to change.
     pub hint: Option<String>,
@@ -62,6 +63,7 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// An error without evidence and hint. `what`: one sentence that says what failed.
     pub fn new(kind: Kind, what: impl fmt::Display) -> Self {
         Self {
             kind,
@@ -71,12 +73,13 @@ impl Error {
         }
     }
 
-    /// Adds a line of evidence: a sentence, or an error in its own words.
+    /// Adds a line of evidence: a sentence, or the text of an error.
     pub fn because(mut self, evidence: impl fmt::Display) -> Self {
         self.evidence.push(evidence.to_string());
         self
     }
 
+    /// Sets the hint: the exact next command, or what to change.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -1,4 +1,4 @@
-//! How this very pipeline is named on a command line, so that hints can be run to the letter.
+//! Command lines for hints. They select the same pipeline, so they can be run as they are.
 
 /// The global flags of this invocation that choose the pipeline.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +13,7 @@ pub struct Invocation {
     pub profiles: Vec<String>,
     /// `-H`, as given.
     pub host: Option<String>,
-    /// `XDG_STATE_HOME`, where the pipeline's is not the environment's.
+    /// `XDG_STATE_HOME` of the pipeline, if it differs from the environment's.
     pub state_home: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Invocation {
     }
 }
 
-/// For a POSIX shell.
+/// Quotes a word for a POSIX shell, if it needs quotes.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,6 +1,6 @@
-//! How the crates of the CLI report: [`Error`] says what failed, why, and what to do next;
+//! Errors and diagnostics of the CLI's crates: [`Error`] says what failed, why, and what to do next;
 //! [`Invocation`] makes command lines for hints; [`instrument_call`] emits an event for each remote
-//! call, for `-v`; [`Cause`] is what was at fault in one.
+//! call, for `-v`; [`Cause`] is the cause of a failed one.
 
 mod cause;
 mod error;

@@ -13,7 +13,7 @@ use bollard::{
 };
 
 use crate::{connect::Engine, observe::by_label};
-use declaration::{DeployedPorts, Origin, PublishedPort, Recorded};
+use declaration::{DeployedPorts, Origin, PublishedPort, RecordedOrigin};
 use diagnostics::Result;
 use platform::labels;
 
@@ -23,7 +23,7 @@ pub struct Deployment {
     /// The ports that its containers publish, and those that others occupy.
     pub ports: DeployedPorts,
     /// Files and state directory, from the labels of the newest container, else of the newest volume.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedOrigin>,
 }
 
 impl Engine {
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    async fn recorded_by_volumes(&self, project: &str) -> Result<Option<Recorded>> {
+    async fn recorded_by_volumes(&self, project: &str) -> Result<Option<RecordedOrigin>> {
         let options = ListVolumesOptionsBuilder::new()
             .filters(&by_label(labels::PROJECT, project))
             .build();
@@ -135,7 +135,7 @@ fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a String> 
 
 /// Reads a project's files and state directory from labels. Docker Compose's labels have the project's directory
 /// instead; labels of an older Caravan's shipped pipeline have none.
-fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> {
+fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<RecordedOrigin> {
     let files = label(labels::CONFIG_FILES)?;
     let origin = match files.as_str() {
         "" => return None,
@@ -150,7 +150,7 @@ fn recorded<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<Recorded> 
     let env_file = label(labels::ENV_FILE)
         .or_else(|| label(labels::COMPOSE_ENV_FILE).filter(|files| !files.contains(',')));
     let env_file = env_file.filter(|file| Path::new(file).is_absolute());
-    Some(Recorded {
+    Some(RecordedOrigin {
         origin,
         state_dir: directory.into(),
         env_file: env_file.map(PathBuf::from),
@@ -173,7 +173,7 @@ mod tests {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
-        let expected = Recorded {
+        let expected = RecordedOrigin {
             origin: Origin::Files(vec!["/srv/a.yaml".into(), "/srv/b.yaml".into()]),
             state_dir: "/srv".into(),
             env_file: Some("/srv/.env.staging".into()),

@@ -22,7 +22,7 @@ use crate::{
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use platform::{Container, labels};
-use platform::{Inside, LogOptions};
+use platform::{HostInfo, LogOptions};
 
 /// Timeout from the network's creation to the report; usually it takes a second.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ impl Engine {
         &self,
         pipeline: &Pipeline,
         cancel: &CancellationToken,
-    ) -> Result<Inside> {
+    ) -> Result<HostInfo> {
         let repository = caravan_repository(pipeline);
         let (image, _) = self.pack(&repository).await?;
         let mut name = format!("caravan-doctor-{}", Uuid::new_v4().simple());
@@ -54,7 +54,7 @@ impl Engine {
         removed.map(|()| inside)
     }
 
-    async fn look(&self, image: &Image, name: &str) -> Result<Inside> {
+    async fn look(&self, image: &Image, name: &str) -> Result<HostInfo> {
         let network = NetworkCreateRequest {
             name: name.to_owned(),
             labels: Some(label()),
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Parses the report that the container wrote.
-    async fn parse_answer(&self, container: Container) -> Result<Inside> {
+    async fn parse_answer(&self, container: Container) -> Result<HostInfo> {
         let containers = [container];
         let lines: Vec<_> = self
             .logs(&containers, &LogOptions::default())

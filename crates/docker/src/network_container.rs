@@ -35,7 +35,7 @@ use crate::{
     exit_code,
     images::caravan_repository,
 };
-use declaration::{Declared, Pipeline, Place};
+use declaration::{AddressScope, DeclaredAddress, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::labels;
 
@@ -283,7 +283,7 @@ fn body(
 ) -> ContainerCreateBody {
     let first = networks.first();
     // Without a network of the pipeline: `bridge` if an address outside Docker must be reachable, else none.
-    let elsewhere = |at: &Declared<'_>| matches!(at.place, Place::Anywhere);
+    let elsewhere = |at: &DeclaredAddress<'_>| matches!(at.scope, AddressScope::Anywhere);
     let outside = match pipeline.addresses().iter().any(elsewhere) {
         true => "bridge",
         false => "none",

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::{apply::Apply, connect::Engine, plan, port_availability::PortAvailability, spec};
 use declaration::{Pipeline, Port, Service};
 use diagnostics::{Invocation, Result};
-use platform::{Absent, Action, Container, Goal, Planned, Preview, State, Taken};
+use platform::{Action, Container, Goal, MissingImage, Planned, PortConflict, Preview, State};
 
 impl Engine {
     /// What [`Self::up`] would do for a goal. Only reads.
@@ -26,14 +26,14 @@ impl Engine {
         let mut preview = Preview {
             images: Vec::new(),
             steps: Vec::new(),
-            taken: Vec::new(),
+            port_conflicts: Vec::new(),
         };
         for (image, steps) in try_join_all(services).await? {
             preview.images.extend(image);
             preview.steps.extend(steps);
         }
         restart_with_dependencies(&apply.services, &mut preview.steps);
-        preview.taken = self
+        preview.port_conflicts = self
             .taken_ports(&apply.services, pipeline, &preview.steps)
             .await?;
         preview.images.sort();
@@ -58,7 +58,7 @@ impl Engine {
         services: &[&Service],
         pipeline: &Pipeline,
         steps: &[Planned],
-    ) -> Result<Vec<Taken>> {
+    ) -> Result<Vec<PortConflict>> {
         let starts = |service: &&&Service| {
             let mut steps = steps.iter().filter(|step| step.service == service.name);
             steps.any(|step| {
@@ -84,7 +84,7 @@ impl Engine {
                         PortAvailability::Taken(holder) => holder.who,
                         PortAvailability::Unusable(why) => format!("nobody: {why}"),
                     };
-                    Some(Taken {
+                    Some(PortConflict {
                         service: service.name.clone(),
                         port: port.host_port?,
                         holder,
@@ -120,13 +120,13 @@ fn restart_with_dependencies(services: &[&Service], steps: &mut [Planned]) {
 
 impl Apply<'_> {
     /// The service's image if it is missing, and the planned action for each replica.
-    async fn preview(&self, service: &Service) -> Result<(Option<Absent>, Vec<Planned>)> {
+    async fn preview(&self, service: &Service) -> Result<(Option<MissingImage>, Vec<Planned>)> {
         let Some(image) = self.images.present(service).await? else {
-            let absent = Absent {
+            let missing = MissingImage {
                 reference: service.image.clone(),
                 declared: service.build.is_some(),
             };
-            return Ok((Some(absent), self.without_image(service)));
+            return Ok((Some(missing), self.without_image(service)));
         };
         let (replicas, surplus) = self.plan(service, &image);
         let steps = replicas.into_iter().map(|r| r.step).chain(surplus);

@@ -41,10 +41,10 @@ impl Apply<'_> {
         let held = format!("what {names} held of group {group}");
         self.report(service, &format!("waiting until {held} is taken over"));
         let address = kafka.address.clone();
-        let question = Question::TakenOver {
+        let question = Question::Rebalanced {
             address: address.clone(),
             departed,
-            patience: REBALANCE_TIMEOUT,
+            timeout: REBALANCE_TIMEOUT,
         };
         let answer = self.engine.ask(self.pipeline, &address, &question).await;
         let note = match answer.unwrap_or_else(|e| Err(e.to_string())) {

@@ -1,4 +1,4 @@
-//! Instances of services: containers, as the platform describes them.
+//! The containers of services.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -6,13 +6,14 @@ use super::labels;
 use chrono::{DateTime, TimeDelta, Utc};
 use declaration::Service;
 
-/// What a container is set to, key by key, in Compose's words: `environment.LOG_FORMAT` to its value. A
+/// The configuration of a container: Compose key, for instance `environment.LOG_FORMAT`, to value. A
 /// key that is absent is not set.
 pub type Settings = BTreeMap<String, String>;
 
 /// A container of a service.
 #[derive(Debug, Clone)]
 pub struct Container {
+    /// Docker's container id, 64 hexadecimal digits.
     pub id: String,
     /// Without the leading slash.
     pub name: String,
@@ -20,38 +21,47 @@ pub struct Container {
     pub service: String,
     /// The Compose container number label, from 1.
     pub replica: u32,
+    /// What Docker's `State.Status` says.
     pub state: State,
-    /// Of the last run, once it ended.
+    /// Exit code of the last run. None: it has not ended.
     pub exit_code: Option<i64>,
+    /// Whether the kernel killed a process of the last run because memory ran out.
     pub oom_killed: bool,
-    /// In bytes, where it has one.
+    /// In bytes. None: no limit.
     pub memory_limit: Option<i64>,
     /// Docker's own error text, for instance why a start failed.
     pub error: Option<String>,
-    /// Its log begins there, unless it was rotated.
+    /// When it was created. Its log begins there, unless the log was rotated.
     pub created_at: Option<DateTime<Utc>>,
+    /// Start of the current or last run. None: it never ran.
     pub started_at: Option<DateTime<Utc>>,
+    /// End of the last run that ended. None: no run ended yet.
     pub finished_at: Option<DateTime<Utc>>,
-    /// By Docker's restart policy, since the container was last started by hand.
+    /// Restarts by Docker's restart policy since the container was last started by hand.
     pub restart_count: i64,
+    /// None: the container has no health check.
     pub health: Option<Health>,
+    /// Id (`sha256:…`) of the image that the container was created from.
     pub image_id: String,
-    /// In its networks.
+    /// Its addresses in its networks.
     pub addresses: Vec<IpAddr>,
-    /// `127.0.0.1:8080->8080/tcp`
+    /// Published ports, each as `127.0.0.1:8080->8080/tcp`.
     pub ports: Vec<String>,
+    /// Its labels, including those that it inherited from the image.
     pub labels: BTreeMap<String, String>,
+    /// Its configuration, as it is compared with the declaration to find drift.
     pub settings: Settings,
-    /// On the host; 0 when not running.
+    /// Process id on the host; 0 when not running.
     pub pid: i64,
 }
 
 impl Container {
-    /// From when on log lines belong to the current run, or to the last one if it ended. None: it
-    /// never ran.
+    /// The time from which log lines belong to the current run, or to the last run if that ended.
+    /// None: the container never ran.
     ///
-    /// Docker notes `StartedAt` when the process runs already, so its first lines may be older, and
-    /// so may the end of a short run. While it runs, the end of the run before bounds them.
+    /// Docker records `StartedAt` after the process started. The first lines of the run, and even
+    /// the end of a short run, may be older. While the container runs, the end of the previous run
+    /// is the lower bound.
     pub fn run_began(&self) -> Option<DateTime<Utc>> {
         let started = self.started_at?;
         let earliest = started - TimeDelta::seconds(1);
@@ -61,7 +71,8 @@ impl Container {
     }
 }
 
-/// How many replicas a service is to have: as declared, or more where `caravan scale` added some.
+/// The desired number of replicas of a service: the declared number, or more if `caravan scale`
+/// added some.
 pub fn replicas(service: &Service, containers: &[Container]) -> u32 {
     let scaled =
         |c: &&Container| c.service == service.name && c.labels.contains_key(labels::SCALED);
@@ -69,20 +80,29 @@ pub fn replicas(service: &Service, containers: &[Container]) -> u32 {
     service.replicas.max(highest.unwrap_or_default())
 }
 
+/// The state of a container, one variant for each of Docker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// Created, and never started.
     Created,
+    /// Its main process runs, or is being stopped.
     Running,
+    /// Its processes are frozen (`docker pause`).
     Paused,
+    /// It exited, and the restart policy starts it again.
     Restarting,
+    /// Docker is removing it.
     Removing,
+    /// Its main process ended.
     Exited,
+    /// Docker could not remove it completely.
     Dead,
+    /// Docker reported no state, or one that this version does not know.
     Unknown,
 }
 
 impl State {
-    /// Docker's own word for it.
+    /// Docker's name of the state.
     pub fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -97,12 +117,14 @@ impl State {
     }
 }
 
-/// Docker's health check of a container that has one.
+/// The result of a container's health check.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// `starting`, `healthy` or `unhealthy`.
     pub status: String,
+    /// How many probes in a row failed.
     pub failing_streak: i64,
-    /// What the last probes said, oldest first, trimmed; the exit code where one failed silently.
+    /// Output of the last probes, oldest first, trimmed. A failed probe without output is shown as its
+    /// exit code.
     pub outputs: Vec<String>,
 }

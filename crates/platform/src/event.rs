@@ -1,47 +1,64 @@
-//! What the engine tells while it works; `output` shows it.
+//! Progress events of the engine; `output` shows them.
 
 use std::time::Duration;
 
 /// One step of `up`, `down` or `restart`.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Something is being done about a part (service, image, network, volume), in a few words:
+    /// Work on a part (service, image, network, volume) began or advanced. The action is one of
     /// `pulling`, `building (step 3/7)`, `creating`, `starting`, `waiting for its startup line`.
-    Doing { part: String, what: String },
+    Doing {
+        /// Name of the part.
+        part: String,
+        /// The current action.
+        what: String,
+    },
     /// A part reached its goal.
     Done {
+        /// Name of the part.
         part: String,
+        /// How it reached its goal.
         outcome: Outcome,
+        /// Duration of the work on the part.
         took: Duration,
     },
-    /// A part failed; the command's error tells the rest.
-    Failed { part: String, why: String },
-    /// Something a person should know: a fallback taken, a port chosen.
+    /// A part failed; the command's error has the evidence.
+    Failed {
+        /// Name of the part.
+        part: String,
+        /// The cause in one line.
+        why: String,
+    },
+    /// A message for the user, for instance that a fallback was used or a port was chosen.
     Note(String),
 }
 
 /// How a part reached its goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Was right already.
+    /// It already was as declared.
     Kept,
+    /// It did not exist.
     Created,
-    /// Drifted from the declaration, or its image did.
+    /// The container differed from the declaration or from the current image.
     Recreated,
+    /// The container existed, and was stopped or paused.
     Started,
-    /// A one-shot ran to its end.
+    /// A one-shot service ran and exited with code 0.
     Completed,
+    /// The part was removed.
     Removed,
+    /// A running container was restarted.
     Restarted,
-    /// An image came from the registry.
+    /// An image was pulled from the registry.
     Pulled,
-    /// An image was built here.
+    /// An image was built on this engine.
     Built,
-    /// Images were written into a file.
+    /// Images were written to a file.
     Saved,
-    /// Images came from a file.
+    /// Images were loaded from a file.
     Loaded,
 }
 
-/// Where events go; the engine never knows who listens.
+/// The channel that the engine sends events to.
 pub type Events = tokio::sync::mpsc::UnboundedSender<Event>;

@@ -1,11 +1,11 @@
-//! Who depends on whom.
+//! Dependencies between services.
 
 use std::collections::BTreeSet;
 
 use declaration::{Pipeline, Service};
 
-/// The named services with all that they depend on, in the declaration's order; all services when
-/// none is named.
+/// The named services and all their dependencies, in the declaration's order. Without names: all
+/// services.
 pub fn with_dependencies<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
     if names.is_empty() {
         return pipeline.services.iter().collect();
@@ -29,7 +29,7 @@ mod tests {
     use crate::testing::{depending, pipeline};
 
     #[test]
-    fn a_service_brings_what_it_depends_on() {
+    fn a_service_comes_with_its_dependencies() {
         let pipeline = pipeline(vec![
             depending("db", &[]),
             depending("migrate", &["db"]),

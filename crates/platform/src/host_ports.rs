@@ -1,5 +1,5 @@
-//! Who has a host port: the one rule that `up`, its preview, `doctor` and the texts of failures
-//! share.
+//! Which container or process uses a host port. `up`, `up --dry-run`, `doctor` and error messages
+//! share this rule.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use declaration::{Port, PortBinding};
 
-/// The container that has `number` where `port` would be published; of several, the first.
+/// The first binding of port `number` that conflicts with publishing `port`.
 pub fn binding<'a>(
     bindings: impl IntoIterator<Item = &'a PortBinding>,
     port: &Port,
@@ -21,11 +21,11 @@ pub fn binding<'a>(
     })
 }
 
-/// Binds `number` on this host where `port` would be published, and releases it.
+/// Binds port `number` on this host at the address and protocol of `port`, and releases it.
 ///
 /// # Errors
-/// `AddrInUse`: something listens there. Others say nothing about that: an address that this host
-/// does not have, a port below 1024.
+/// `AddrInUse`: a socket is bound there. Other errors do not show that the port is in use: this host
+/// may not have the address, or the port is below 1024.
 pub fn try_bind(port: &Port, number: u16) -> io::Result<()> {
     let ip = port.host_ip.parse();
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -35,7 +35,7 @@ pub fn try_bind(port: &Port, number: u16) -> io::Result<()> {
     }
 }
 
-/// Whether two addresses of a host cannot both have one port.
+/// Whether two host addresses conflict if both use the same port.
 fn overlap(one: &str, other: &str) -> bool {
     let all = |ip: &str| {
         ip.parse::<IpAddr>()
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_has_its_port_of_one_protocol_where_addresses_overlap() {
+    fn a_binding_conflicts_if_port_protocol_and_address_overlap() {
         let bindings = [PortBinding {
             host_ip: "127.0.0.1".to_owned(),
             number: 8080,
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_holds_its_port() {
+    fn a_port_with_a_listener_is_in_use() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let number = listener.local_addr().expect("bound").port();
         let error = try_bind(&port("127.0.0.1", "tcp"), number).expect_err("in use");

@@ -1,9 +1,9 @@
-//! What a pipeline runs on, as a trait and its data: the containers of its services, their state, logs
-//! and addresses; what `up` would do and did. Docker is one implementation (crate `docker`).
+//! The platform that a pipeline runs on, as a trait and its data: containers with their state, logs and
+//! addresses, and the plan and result of `up`. The crate `docker` implements it.
 //!
-//! `container` and `labels`: what there is; `logs`: what it wrote; `plan`, `event` and `report`: what
-//! is to be done, is being done and was done; `question`: what only a service itself can answer;
-//! `host_ports`: who has a host port.
+//! `container` and `labels`: what exists; `logs`: log lines; `plan`, `event` and `report`: planned
+//! steps, progress and result of `up`; `question`: what only a service itself can answer;
+//! `host_ports`: which container or process uses a host port.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,22 +29,22 @@ pub use container::{Container, Health, Settings, State, replicas};
 pub use event::{Event, Events, Outcome};
 pub use graph::with_dependencies;
 pub use logs::{CutOff, Filter, LogLine, LogOptions, Logs, Scanned};
-pub use plan::{Absent, Action, Drifted, Goal, Planned, Preview, Taken};
-pub use question::{Answer, Answers, Departed, Inside, Question};
+pub use plan::{Action, Drifted, Goal, MissingImage, Planned, PortConflict, Preview};
+pub use question::{Answer, Answers, Departed, HostInfo, Question};
 pub use report::{ServiceReport, UpReport};
 
-/// Is shown each line of a log; true once it has found what it looks for.
+/// Receives each line of a log. Returns true once it has found the line that it searches for.
 pub type EachLine<'a> = &'a mut (dyn FnMut(LogLine) -> bool + Send);
 
-/// A platform that answered.
+/// A connected platform.
 ///
-/// All methods fail with `Unreachable` when it no longer answers.
+/// All methods fail with `Unreachable` if the connection is lost.
 pub trait Platform: Send + Sync {
     /// The project's containers.
     fn containers<'a>(&'a self, project: &'a str) -> BoxFuture<'a, Result<Vec<Container>>>;
 
-    /// Of each service that has containers, those that are not as declared. An error concerns that
-    /// service alone. Nothing is fetched or built.
+    /// For each service that has containers, those that differ from the declaration. An error concerns
+    /// only that service. No image is pulled or built.
     fn drifted<'a>(
         &'a self,
         pipeline: &'a Pipeline,
@@ -54,9 +54,9 @@ pub trait Platform: Send + Sync {
     /// Stored lines of several containers, by time.
     fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs;
 
-    /// Shows the first lines of a container's current run (or of its last one) to `each`, by time:
-    /// `least` of them, and on to the one that `each` looks for; where that does not come, to the
-    /// end of the beginning. The time this takes does not grow with the log.
+    /// Passes the first lines of a container's current run (or of its last run) to `each`, by time. It
+    /// passes at least `least` lines, and stops at the line that `each` searches for or at a fixed
+    /// bound. The duration does not grow with the log.
     fn scan_beginning<'a>(
         &'a self,
         container: &'a Container,
@@ -64,20 +64,20 @@ pub trait Platform: Send + Sync {
         each: EachLine<'a>,
     ) -> BoxFuture<'a, Result<Scanned>>;
 
-    /// New lines of one container, those after `after` (exclusive), across restarts by the
-    /// platform, until it has ended.
+    /// New lines of one container after the time `after` (exclusive). The stream continues across
+    /// restarts by the restart policy, and ends when the container has exited.
     fn follow<'a>(
         &'a self,
         container: &'a Container,
         after: Option<DateTime<Utc>>,
     ) -> BoxStream<'a, Result<LogLine>>;
 
-    /// Brings a goal about and waits until its services are ready. What is right already is left
-    /// alone.
+    /// Creates, recreates and starts containers to reach `goal`, and waits until its services are
+    /// ready. Containers that already are as declared are not changed.
     ///
     /// # Errors
-    /// A service does not come up (its independent neighbours do); the deadline passes; cancelled.
-    /// Containers stay as they are then, failed ones included.
+    /// A service fails to start (services that do not depend on it still start); the deadline passes;
+    /// `cancel` is triggered. All containers, failed ones included, stay as they are.
     fn up<'a>(
         &'a self,
         goal: &'a Goal<'a>,
@@ -87,7 +87,7 @@ pub trait Platform: Send + Sync {
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<UpReport>>;
 
-    /// What [`Self::up`] would do. The platform is only asked.
+    /// The steps that [`Self::up`] would perform. Changes nothing.
     fn preview<'a>(
         &'a self,
         goal: &'a Goal<'a>,

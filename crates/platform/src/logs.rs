@@ -13,32 +13,35 @@ use futures_util::{Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 /// One line that a container wrote.
 #[derive(Debug, Clone)]
 pub struct LogLine {
+    /// Name of the service.
     pub service: String,
     /// The container's name.
     pub container: Arc<str>,
-    /// When Docker read it.
+    /// When Docker received the line.
     pub at: DateTime<Utc>,
+    /// The line without its line end.
     pub text: String,
 }
 
-/// Which lines are wanted.
+/// Selects log lines.
 #[derive(Clone, Default)]
 pub struct LogOptions {
-    /// The last so many of those that the rest wants, of each container.
+    /// Only the last `tail` selected lines of each container.
     pub tail: Option<usize>,
-    /// Lines since then.
+    /// Lines at or after this time.
     pub since: Option<DateTime<Utc>>,
-    /// Lines until then.
+    /// Lines at or before this time.
     pub until: Option<DateTime<Utc>>,
+    /// Lines whose text this accepts. None: all lines.
     pub filter: Option<Filter>,
 }
 
-/// Whether a line is wanted, by its text.
+/// Selects a line by its text.
 #[derive(Clone)]
 pub struct Filter(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl LogOptions {
-    /// Whether a line is wanted.
+    /// Whether time and filter select a line; ignores `tail`.
     pub fn wants(&self, line: &LogLine) -> bool {
         self.since.is_none_or(|since| line.at >= since)
             && self.until.is_none_or(|until| line.at <= until)
@@ -46,19 +49,19 @@ impl LogOptions {
     }
 }
 
-/// What a scan of the beginning of a container's current run came across.
+/// The result of a scan of the first lines of a container's run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scanned {
-    /// There are more lines than were shown.
+    /// The run has more lines than were scanned.
     pub partial: bool,
-    /// What was looked for is there.
+    /// The line that was searched for was found.
     pub found: bool,
-    /// Log rotation may have eaten the beginning: what is not found may have been there.
+    /// Log rotation may have deleted the first lines, so a line that was not found may have existed.
     pub start_lost: bool,
 }
 
-/// The containers of which the beginning of what was asked for may be gone, and the time of their
-/// first line.
+/// Names of the containers whose selected lines may be incomplete because of log rotation, and the time
+/// of their first remaining line.
 pub type CutOff = Vec<(String, DateTime<Utc>)>;
 
 /// The stored lines of several containers, by time.
@@ -76,7 +79,7 @@ impl Logs {
         Self { lines, cut_off }
     }
 
-    /// See [`CutOff`]; to be asked once all lines were read.
+    /// See [`CutOff`]. Call it after all lines were read.
     ///
     /// # Errors
     /// The platform does not answer.

@@ -1,4 +1,4 @@
-//! What `up` and `scale` are to bring about, and what they would do about it.
+//! The goal of `up` and `scale`, and the steps that lead to it.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,22 @@ use declaration::{Pipeline, Service, VariablePort};
 
 use crate::graph;
 
-/// What `up` or `scale` is to bring about.
+/// The goal of `up` or `scale`.
 pub struct Goal<'a> {
+    /// The declaration.
     pub pipeline: &'a Pipeline,
-    /// The services to bring up, with all that they depend on; all when none is named.
+    /// The services to start, in addition to their dependencies. Empty: all services.
     pub named: &'a [String],
-    /// Replicas by service: then it is about these services alone.
+    /// Desired replicas by service (`scale`). If not empty, other services are not changed.
     pub scale: BTreeMap<String, u32>,
-    /// The host ports that variables decide, where they are known.
+    /// Host ports that are set by variables; empty if not determined.
     pub variables: &'a [VariablePort],
-    /// Whether containers that nothing declares are to go.
+    /// Whether to remove orphans: containers of the project whose service is not declared.
     pub remove_orphans: bool,
 }
 
 impl<'a> Goal<'a> {
-    /// All that are to be seen to, in the declaration's order.
+    /// The services of the goal, in the declaration's order.
     pub fn services(&self) -> Vec<&'a Service> {
         if self.scale.is_empty() {
             return graph::with_dependencies(self.pipeline, self.named);
@@ -30,71 +31,81 @@ impl<'a> Goal<'a> {
     }
 }
 
-/// What is to be done about one container.
+/// A planned change of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// It is as declared, and runs (or, a one-shot, has run).
+    /// No change: it is as declared, and runs (a one-shot service: has run).
     Keep,
+    /// It does not exist.
     Create,
-    /// It drifted from the declaration, or can never run again.
+    /// It differs from the declaration, or its state does not allow another start.
     Recreate {
         /// At least one, a line each.
         causes: Vec<String>,
     },
+    /// It is as declared, but does not run.
     Start {
+        /// Why, in one line.
         cause: String,
     },
+    /// It is paused.
     Unpause,
-    /// It is as declared, and follows a dependency that is another process now (`restart: true`).
+    /// It is as declared, but a dependency with `restart: true` was recreated or restarted.
     Restart {
+        /// Why, in one line.
         cause: String,
     },
-    /// It is one replica too many.
+    /// It is an orphan, or a replica above the desired number.
     Remove,
 }
 
-/// What `up` would do.
+/// The steps that `up` would perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// Images that the engine does not have: they would be fetched or made first.
-    pub images: Vec<Absent>,
+    /// Images that the engine does not have: `up` would pull or build them first.
+    pub images: Vec<MissingImage>,
     /// In the declaration's order; orphans last.
     pub steps: Vec<Planned>,
-    /// Host ports of what would start that are somebody else's.
-    pub taken: Vec<Taken>,
+    /// Host ports of containers to start that another container or process uses.
+    pub port_conflicts: Vec<PortConflict>,
 }
 
-/// A host port that a service would not get.
+/// A host port that a service cannot publish because it is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct PortConflict {
+    /// Name of the service.
     pub service: String,
+    /// Number of the host port.
     pub port: u16,
-    /// Who has it.
+    /// The container or process that uses it.
     pub holder: String,
 }
 
 /// An image that the engine does not have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Absent {
+pub struct MissingImage {
+    /// Its name and tag or digest.
     pub reference: String,
-    /// Whether the service says how it is built.
+    /// Whether the service declares how to build it.
     pub declared: bool,
 }
 
-/// What would be done about one container.
+/// A planned step of `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
+    /// Name of the service.
     pub service: String,
-    /// Its name.
+    /// The container's name.
     pub container: String,
+    /// The change.
     pub action: Action,
 }
 
-/// A container that is not as declared: `up` would make it anew.
+/// A container that differs from the declaration: `up` would recreate it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drifted {
-    /// Its name.
+    /// The container's name.
     pub container: String,
-    /// At least one, a line each, as [`Action::Recreate`] has them.
+    /// At least one, a line each, as in [`Action::Recreate`].
     pub causes: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! What `up` has to know of a service from the service itself: asked from the host, or from inside
-//! the pipeline's network by a short-lived container (docs/decisions/0028).
+//! What `up` needs to know from a service itself. It connects from the host, or from a temporary
+//! container on the pipeline's network (docs/decisions/0028).
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,52 +7,68 @@ use declaration::{Effect, Group, Pipeline, Ready};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-/// It may hold a password: it is handed over on stdin, never as an argument.
+/// A request to a service of the pipeline. It may contain a password, so the temporary container gets it
+/// on stdin and never as an argument.
 #[derive(Serialize, Deserialize)]
 pub enum Question {
-    /// Answered once the service answers its protocol; by its refusal, where it refuses the password.
-    Ready { kind: Ready, address: String },
-    /// Answered by what is missing of what a one-shot leaves behind.
+    /// Does the service answer its protocol? Waits until it does. The answer is its error message if it
+    /// rejects the password.
+    Ready {
+        /// The protocol.
+        kind: Ready,
+        /// As in `declaration::Endpoint::address`.
+        address: String,
+    },
+    /// What is missing of the effect of a one-shot service?
     Effect {
+        /// The declaration, with the addresses of its services.
         pipeline: Box<Pipeline>,
+        /// The effect to check.
         effect: Effect,
     },
-    /// Answered once the group at `address` rests on the members that are left; by who is still listed,
-    /// where that takes longer than `patience`.
-    TakenOver {
+    /// Is the consumer group stable without the removed replicas? Waits until it is. The answer names
+    /// the members that are still listed after `timeout`.
+    Rebalanced {
+        /// Kafka's `host:port` list.
         address: String,
+        /// The removed replicas.
         departed: Departed,
-        patience: Duration,
+        /// Maximum waiting time.
+        timeout: Duration,
     },
 }
 
 /// Replicas that were removed from a consumer group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Departed {
+    /// The consumer group.
     pub group: Group,
-    /// Where they ran.
+    /// Addresses of their containers.
     pub hosts: Vec<IpAddr>,
-    /// Their names as static members; such a one may have joined from somewhere else.
+    /// Their names as static members (`group.instance.id`). A static member is matched by this name,
+    /// whichever host it joined from.
     pub instances: Vec<String>,
 }
 
-/// In words; why it could not be found out, else.
+/// `Ok(None)`: the condition holds. `Ok(Some(text))`: it does not, and `text` says why. `Err(text)`: it
+/// could not be determined.
 pub type Answer = Result<Option<String>, String>;
 
-/// Answers questions from where this process runs.
+/// Answers questions from the network of this process.
 pub trait Answers: std::fmt::Debug + Send + Sync {
+    /// Connects to the service and answers `question`.
     fn answer<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer>;
 }
 
-/// What a container of the engine's machine sees; None where it cannot be told.
+/// What a container observes of the engine's host; None: unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inside {
-    /// The addresses of the name that was looked up, else why there are none.
+pub struct HostInfo {
+    /// Addresses of the host name that was resolved, or the resolver's error.
     pub resolved: Result<Vec<IpAddr>, String>,
-    /// Bytes free for containers: their root lies where the engine keeps its data.
+    /// Free bytes of the file system that the engine stores containers on.
     pub disk_free: Option<u64>,
-    /// Bytes of the machine.
+    /// Total memory of the host in bytes.
     pub memory_total: Option<u64>,
-    /// Bytes that a new process could have without anything else being pushed out.
+    /// Memory in bytes that is available without swapping (`MemAvailable`).
     pub memory_available: Option<u64>,
 }

@@ -6,7 +6,7 @@ pub use declaration::testing::{depending, pipeline};
 
 use crate::{Container, State};
 
-/// A running container of a service of `shop`.
+/// A running container of a service of the project `shop`.
 pub fn container(service: &str, replica: u32) -> Container {
     Container {
         id: format!("{service}-{replica}"),

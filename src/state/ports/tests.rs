@@ -1,7 +1,7 @@
 use std::{fs, net::TcpListener};
 
 use super::*;
-use declaration::testing::Place;
+use declaration::testing::TestDirectory;
 
 const DECLARATION: &str = r#"
 x-caravan:
@@ -21,8 +21,8 @@ services:
     ports: ['127.0.0.1:${OTHER_PORT:-29093}:80']
 "#;
 
-fn declared() -> Place {
-    let place = Place::new();
+fn declared() -> TestDirectory {
+    let place = TestDirectory::new();
     place.write("compose.yaml", DECLARATION);
     place
 }

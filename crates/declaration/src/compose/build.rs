@@ -1,11 +1,11 @@
-//! `build`: a directory, or the long form. What nobody has asked for yet is refused by name.
+//! `build`: a directory, or the long form. Unsupported options are rejected by name.
 
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
 };
 
-use super::{grants::Definitions, mounts::host_path, notes::Notes, pairs::Pairs};
+use super::{mounts::host_path, notes::Notes, pairs::Pairs, secrets_and_configs::Definitions};
 use crate::{
     Build, Dockerfile, clean_path,
     problem::Problem,
@@ -13,14 +13,14 @@ use crate::{
     yaml::{Fields, View},
 };
 
-/// What Compose knows beyond that.
+/// Options of Compose that Caravan does not support.
 #[rustfmt::skip]
 const UNSUPPORTED: &[&str] = &[
     "additional_contexts", "cache_to", "entitlements", "extra_hosts", "isolation", "platforms",
     "privileged", "provenance", "sbom", "shm_size", "ssh", "tags", "ulimits",
 ];
 
-/// `platform` is the service's.
+/// `platform` is the value of the service's own key.
 pub(super) fn build(
     view: &View<'_>,
     platform: Option<String>,
@@ -82,7 +82,7 @@ fn plain(context: PathBuf, dockerfile: Dockerfile, platform: Option<String>) -> 
     }
 }
 
-/// What Caravan adds to a build: the name of the certificate authorities' file.
+/// `x-caravan` of a build: the file name of the certificate authorities.
 fn extension(view: &View<'_>) -> Result<Option<String>, Problem> {
     let inside = |text: &str| {
         let mut parts = Path::new(text).components();
@@ -115,7 +115,7 @@ fn directory(view: &View<'_>, context: &Context<'_>) -> Result<PathBuf, Problem>
     Ok(path)
 }
 
-/// The Dockerfile, and where the declaration names it.
+/// The Dockerfile, and the node of the declaration that names it.
 fn dockerfile<'a>(
     fields: &mut Fields<'a>,
     directory: &Path,
@@ -131,7 +131,7 @@ fn dockerfile<'a>(
     }
 }
 
-/// The Dockerfile is there.
+/// Checks that the Dockerfile exists.
 fn checked(build: Build, view: &View<'_>) -> Result<Build, Problem> {
     match &build.dockerfile {
         Dockerfile::File(path) if !path.is_file() => {

@@ -1,4 +1,4 @@
-//! `deploy`: replicas, limits and the restart policy; the rest of it is for Swarm.
+//! `deploy`: replicas, limits and the restart policy. The other keys have an effect only in Swarm.
 
 use super::notes::Notes;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     yaml::{Fields, View},
 };
 
-/// What `deploy` says; the service's own keys may say the same.
+/// The values of `deploy`. The service's own keys may set the same values.
 #[derive(Default)]
 pub(super) struct Deploy {
     replicas: Option<u32>,
@@ -19,7 +19,7 @@ pub(super) struct Deploy {
     mem_reservation: Option<i64>,
 }
 
-/// Keys that only Swarm heeds, as Compose has it.
+/// Keys that only Swarm uses; Compose ignores them, too.
 const SWARM: [&str; 5] = [
     "endpoint_mode",
     "labels",
@@ -97,7 +97,7 @@ impl Deploy {
     }
 }
 
-/// What a service's own key says, else `deploy`; both may say it, if it is the same.
+/// The value of the service's own key, or else of `deploy`. If both are set, they must be equal.
 fn agreed<'a, T: Copy + PartialEq>(
     fields: &mut Fields<'a>,
     key: &'static str,
@@ -126,7 +126,7 @@ fn nano_cpus(view: &View<'_>) -> Result<i64, Problem> {
     view.parse("a number of cores such as 0.5", units::nano_cpus)
 }
 
-/// Swarm's policy, as Compose applies it to a lone engine.
+/// Swarm's restart policy, as Compose maps it to Docker's.
 fn restart(view: &View<'_>, notes: &mut Notes) -> Result<Restart, Problem> {
     let mut fields = view.fields()?;
     let attempts = fields.read("max_attempts", |v| v.number("a number of attempts"))?;

@@ -1,4 +1,4 @@
-//! How a container is kept alive: health check, restart policy, logs.
+//! Health check, restart policy and logging.
 
 use crate::{Healthcheck, Logging, Restart, problem::Problem, yaml::View};
 
@@ -10,7 +10,7 @@ pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
         test: match test {
             _ if disabled => vec!["NONE".to_owned()],
             Some(test) => test,
-            // Settings for a check that the image brings.
+            // Without `test`, the settings apply to the image's health check.
             None => Vec::new(),
         },
         interval: fields.read("interval", View::duration)?,
@@ -23,7 +23,7 @@ pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
     Ok(check)
 }
 
-/// As Docker takes it: a string is for the shell, a list says which it is.
+/// The probe in Docker's form: a string becomes `CMD-SHELL`, a list stays as it is.
 fn test(view: &View<'_>) -> Result<Vec<String>, Problem> {
     if !view.is_sequence() {
         return Ok(vec!["CMD-SHELL".to_owned(), view.filled()?]);

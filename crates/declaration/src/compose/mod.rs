@@ -1,12 +1,11 @@
 //! The Compose half of a declaration: `service` (and its parts: `build`, `words`, `pairs`, `ports`,
-//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `grants` (secrets and configs) and
-//! `resources` (networks and volumes). Whatever Compose knows beyond it is refused by name;
-//! docs/declaration.md lists what is read.
+//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `secrets_and_configs` and `resources`
+//! (networks and volumes). Unsupported keys of Compose are rejected by name; docs/declaration.md lists
+//! the supported ones.
 
 mod build;
 mod depends;
 mod deploy;
-mod grants;
 mod lifecycle;
 mod mounts;
 mod notes;
@@ -14,12 +13,13 @@ mod pairs;
 mod ports;
 mod resources;
 mod runtime;
+mod secrets_and_configs;
 mod service;
 mod words;
 
-use grants::Definitions;
 use notes::Notes;
 use resources::Drivers;
+use secrets_and_configs::Definitions;
 
 use super::{
     Network, Service, Volume,
@@ -28,7 +28,7 @@ use super::{
     yaml::{Fields, Key, View},
 };
 
-/// Everything in the file but `x-caravan`.
+/// Everything in the file except `x-caravan`.
 pub(super) struct Compose {
     pub(super) services: Vec<Service>,
     pub(super) inactive: Vec<Service>,
@@ -36,20 +36,20 @@ pub(super) struct Compose {
     pub(super) networks: Vec<Network>,
     pub(super) volumes: Vec<Volume>,
     pub(super) warnings: Vec<String>,
-    /// Values out of files and variables that must not be shown.
+    /// Secret values from files and variables; output masks them.
     pub(super) secrets: Vec<String>,
 }
 
 const UNSUPPORTED: &[&str] = &["include", "models"];
 
 impl Compose {
-    /// Reads what is left of the file's top level.
+    /// Reads the top-level keys of the file, after `x-caravan` was taken.
     pub(super) fn read(
         mut root: Fields<'_>,
         context: &Context<'_>,
         problems: &mut Problems,
     ) -> Result<Self, Problem> {
-        // The project's name was read when the file was found.
+        // `source` reads the project's name; here the key only has to be valid.
         root.read("name", View::filled)?;
         let mut notes = Notes::default();
         if root.read("version", View::text)?.is_some() {
@@ -87,7 +87,7 @@ impl Compose {
     }
 }
 
-/// Nobody waits for what is not required and not active.
+/// Removes dependencies that are neither required nor active.
 fn forget_optional(active: &mut [Service], inactive: &[Service]) {
     let absent = |name: &str| inactive.iter().any(|service| service.name == name);
     for service in active {

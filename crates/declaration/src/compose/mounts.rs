@@ -1,13 +1,13 @@
-//! What a service mounts: `[SOURCE:]TARGET[:OPTION,…]`, or the long form.
+//! Volumes and bind mounts of a service: `[SOURCE:]TARGET[:OPTION,…]`, or the long form.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Mount, MountSource, clean_path, problem::Problem, read::Context, yaml::View};
 
-/// What stands for a path and not for the name of a volume.
+/// Prefixes by which a source is a path and not the name of a volume.
 const PATHS: [char; 3] = ['/', '.', '~'];
 
-/// Volumes and paths; what `type: tmpfs` says is added to `tmpfs`, as the service's own key has it.
+/// Volumes and bind mounts. Entries with `type: tmpfs` are added to `tmpfs`, in the form of that key.
 pub(super) fn mounts(
     view: &View<'_>,
     tmpfs: &mut Vec<String>,
@@ -24,7 +24,7 @@ pub(super) fn mounts(
         } else {
             item.parse("[SOURCE:]TARGET[:OPTION,…]", |text| short(text, context))?
         };
-        // A later file may mount something else there.
+        // A later file may replace the mount at the same target.
         let file = item.at().file;
         match mounts.iter().position(|(_, m)| m.target == mount.target) {
             Some(index) if mounts[index].0 != file => mounts[index] = (file, mount),
@@ -63,13 +63,13 @@ fn short(text: &str, context: &Context<'_>) -> Result<Mount, String> {
     Ok(mount)
 }
 
-/// One of what follows the second colon.
+/// One of the options after the second colon.
 fn add_option(mount: &mut Mount, option: &str) -> Result<(), String> {
     let is_path = matches!(mount.source, MountSource::Bind(_));
     match option {
         "rw" => mount.read_only = false,
         "ro" => mount.read_only = true,
-        // Docker Desktop's, once; they have no effect on Linux.
+        // Obsolete options of Docker Desktop; they have no effect on Linux.
         "cached" | "delegated" | "consistent" => {}
         "nocopy" if !is_path => mount.options.push(option.to_owned()),
         "z" | "Z" if is_path => mount.options.push(option.to_owned()),
@@ -88,7 +88,7 @@ fn add_option(mount: &mut Mount, option: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// How mounts below a path are propagated.
+/// Mount propagation modes.
 const PROPAGATIONS: [&str; 6] = [
     "shared", "rshared", "slave", "rslave", "private", "rprivate",
 ];
@@ -103,7 +103,7 @@ fn absolute(target: &str) -> Result<String, String> {
     }
 }
 
-/// A path of the host, absolute: from the declaration's directory, or from `~`.
+/// An absolute path on the host. Relative paths start at the declaration's directory, `~` is the home.
 pub(super) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, String> {
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
@@ -153,10 +153,10 @@ fn long(view: &View<'_>, context: &Context<'_>) -> Result<Mount, Problem> {
     Ok(mount)
 }
 
-/// The type of what is in memory.
+/// The type of mounts in memory.
 const TMPFS: &str = "tmpfs";
 
-/// `/path:size=64m,mode=1777`, if that is what an entry says in its long form.
+/// `/path:size=64m,mode=1777` for a long-form entry with `type: tmpfs`; None for other types.
 fn in_memory(view: &View<'_>) -> Result<Option<String>, Problem> {
     let kind = view.node.get("type").and_then(|kind| kind.text());
     if kind != Some(TMPFS) {

@@ -1,4 +1,4 @@
-//! What is noticed while services are read, besides what they are.
+//! Warnings and secrets that are collected while services are read.
 
 use crate::yaml::{Fields, View};
 
@@ -10,29 +10,29 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// A key that is read and then left alone.
+    /// Adds a warning: the key at `view` has no effect.
     pub(super) fn no_effect(&mut self, view: &View<'_>, why: &str) {
         let warning = format!("`{}` has no effect: {why}", view.path);
         self.warnings.push(warning);
     }
 
-    /// Takes those of these keys that are there, for they are Swarm's alone.
+    /// Removes those of `keys` that exist from `fields`, with a warning that only Swarm uses them.
     pub(super) fn swarm(
         &mut self,
         view: &View<'_>,
         fields: &mut Fields<'_>,
         keys: &[&'static str],
     ) {
-        let taken = keys.iter().filter(|key| fields.take(key).is_some());
-        let taken: Vec<_> = taken.map(|key| format!("`{key}`")).collect();
-        if !taken.is_empty() {
-            let (path, keys) = (&view.path, taken.join(", "));
+        let present = keys.iter().filter(|key| fields.take(key).is_some());
+        let present: Vec<_> = present.map(|key| format!("`{key}`")).collect();
+        if !present.is_empty() {
+            let (path, keys) = (&view.path, present.join(", "));
             let warning = format!("of `{path}` these have no effect, being for Swarm: {keys}");
             self.warnings.push(warning);
         }
     }
 
-    /// A value that must not be shown. Of several lines each counts: text is shown line by line.
+    /// Adds a secret value. Each of its lines is added, too, because output is masked line by line.
     pub(super) fn secret(&mut self, value: &str) {
         let value = value.trim();
         let lines = value.lines().map(str::trim);

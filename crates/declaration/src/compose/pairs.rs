@@ -34,7 +34,7 @@ impl Pairs {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (text, None),
             };
-            // A later file may say it anew.
+            // A later file may override the value.
             let file = item.at().file;
             if files.insert(name.clone(), file) == Some(file) {
                 return Err(item.problem(format!("`{name}` is set twice")));
@@ -44,13 +44,13 @@ impl Pairs {
         Ok(Self(pairs))
     }
 
-    /// A name alone has an empty value.
+    /// The values; a name without a value gets an empty one.
     pub(super) fn or_empty(self) -> BTreeMap<String, String> {
         let filled = |(name, value): (_, Option<String>)| (name, value.unwrap_or_default());
         self.0.into_iter().map(filled).collect()
     }
 
-    /// A name alone takes Caravan's own variable, if there is one.
+    /// The values; a name without a value gets that of the variable of the same name, or is left out.
     pub(super) fn or_inherited(
         self,
         context: &Context<'_>,
@@ -62,7 +62,7 @@ impl Pairs {
     }
 }
 
-/// `env_file`, with `environment` over it.
+/// `env_file`, overridden by `environment`.
 pub(super) fn environment(
     fields: &mut Fields<'_>,
     context: &Context<'_>,
@@ -73,7 +73,7 @@ pub(super) fn environment(
     Ok(environment)
 }
 
-/// A path, or a list of paths or of `{path, required}`; later files over earlier ones.
+/// A path, or a list of paths or of `{path, required}`; later files override earlier ones.
 fn env_files(view: &View<'_>, context: &Context<'_>) -> Result<BTreeMap<String, String>, Problem> {
     let entries = if view.is_sequence() {
         view.items()?

@@ -114,7 +114,7 @@ fn long(view: &View<'_>) -> Result<Port, Problem> {
             .unwrap_or("tcp")
             .to_owned(),
     };
-    // For people, and for Swarm: they have no effect.
+    // Documentation and Swarm keys; they have no effect.
     for key in ["name", "app_protocol", "mode"] {
         fields.read(key, View::text)?;
     }

@@ -10,10 +10,10 @@ use crate::{
     yaml::{Fields, Key, Position, View},
 };
 
-/// Where drivers are named, by their names.
+/// Positions where drivers are named, by driver.
 pub(super) type Drivers = BTreeMap<String, Position>;
 
-/// The network of every service that names none.
+/// Key of the network of services without `networks`.
 const DEFAULT: &str = "default";
 
 /// A service's `networks`: a list, or a mapping with aliases.
@@ -58,7 +58,7 @@ fn address(view: &View<'_>) -> Result<String, Problem> {
     })
 }
 
-/// The declared networks, and the default one where it is used.
+/// The declared networks, and the default network if a service uses it.
 pub(super) fn networks(
     view: Option<View<'_>>,
     services: &[Service],
@@ -144,7 +144,7 @@ fn subnets(view: &View<'_>) -> Result<Vec<Subnet>, Problem> {
     Ok(subnets)
 }
 
-/// A driver; where it is named is kept for who finds that the engine has no such driver.
+/// A driver. Its position is kept for the error of `up` if the engine does not have the driver.
 fn driver(fields: &mut Fields<'_>, drivers: &mut Drivers) -> Result<Option<String>, Problem> {
     let Some(view) = fields.take("driver") else {
         return Ok(None);
@@ -207,7 +207,7 @@ fn volume(
     Ok(volume)
 }
 
-/// Docker's name: as given, else the key alone where it is somebody else's, else the project's.
+/// Docker's name: `name`, or else the key of an external object, or else `PROJECT_KEY`.
 fn name(
     fields: &mut Fields<'_>,
     key: &str,

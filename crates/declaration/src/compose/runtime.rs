@@ -1,4 +1,4 @@
-//! Limits, rights and names that Docker takes as they are.
+//! Limits, privileges and names that are passed to Docker unchanged.
 
 use super::{deploy::Deploy, pairs::Pairs, ports::exposed};
 use crate::{
@@ -37,7 +37,7 @@ pub(super) fn runtime(fields: &mut Fields<'_>, deploy: &Deploy) -> Result<Runtim
     })
 }
 
-/// One of Docker's modes; another container's namespace is none of them.
+/// One of Docker's modes. The namespace of another container is not supported.
 fn mode(view: &View<'_>, known: &[&str]) -> Result<String, Problem> {
     let text = view.str()?;
     if text.starts_with("service:") || text.starts_with("container:") {

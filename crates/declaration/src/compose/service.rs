@@ -3,7 +3,6 @@
 use super::{
     build, checked_name, depends,
     deploy::Deploy,
-    grants::{Definitions, grants},
     lifecycle::{healthcheck, logging},
     mounts::mounts,
     notes::Notes,
@@ -11,6 +10,7 @@ use super::{
     ports::ports,
     resources::uses,
     runtime::runtime,
+    secrets_and_configs::{Definitions, secrets_and_configs},
     words::words,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     yaml::{Fields, Key, View},
 };
 
-/// What Compose knows and Caravan does not do.
+/// Keys of Compose that Caravan does not support.
 #[rustfmt::skip]
 const UNSUPPORTED: &[&str] = &[
     "annotations", "blkio_config", "cgroup", "cgroup_parent", "cpu_count", "cpu_percent",
@@ -32,7 +32,7 @@ const UNSUPPORTED: &[&str] = &[
     "volumes_from",
 ];
 
-/// Keys of commands that Caravan does not have.
+/// Keys for Compose commands that Caravan does not have; they are ignored.
 const NO_EFFECT: [(&str, &str); 2] = [
     ("attach", "`caravan logs` shows what services write"),
     ("develop", "Caravan does not watch sources"),
@@ -77,7 +77,7 @@ pub(super) fn read(
         environment: environment(&mut fields, context)?,
         ports: fields.read_or_default("ports", ports)?,
         mounts: fields.read_or_default("volumes", |v| mounts(v, &mut tmpfs, context))?,
-        grants: grants(&mut fields, active, definitions, context, notes)?,
+        secrets_and_configs: secrets_and_configs(&mut fields, active, definitions, context, notes)?,
         networks: networks(&mut fields, runtime.network_mode.is_some())?,
         depends_on: fields.read_or_default("depends_on", depends::on)?,
         healthcheck: fields.read("healthcheck", healthcheck)?,
@@ -126,8 +126,8 @@ pub(super) fn read(
     Ok((service, active))
 }
 
-/// The image's name; of what is built, and has none, the one that Compose gives it. Empty where
-/// nothing says it: what stands in its place may be told of first.
+/// The image's name. A built image without a name gets Compose's default name. Without `image` and
+/// `build` it is empty, so that an unsupported key, which may replace them, is reported first.
 fn image(
     fields: &mut Fields<'_>,
     key: &Key,
@@ -164,7 +164,7 @@ fn pull_policy(fields: &mut Fields<'_>, built: bool) -> Result<PullPolicy, Probl
     ])
 }
 
-/// None for what has a network mode of its own.
+/// A service with `network_mode` has no networks.
 fn networks(fields: &mut Fields<'_>, has_mode: bool) -> Result<Vec<NetworkUse>, Problem> {
     let view = fields.take("networks");
     match (view, has_mode) {
@@ -186,7 +186,7 @@ fn container_name(view: &View<'_>) -> Result<String, Problem> {
     })
 }
 
-/// `HOST:IP` or `HOST=IP` each, or a mapping; as Docker takes them, with a colon.
+/// A list of `HOST:IP` or `HOST=IP`, or a mapping; the result is `HOST:IP`, Docker's form.
 fn extra_hosts(view: &View<'_>) -> Result<Vec<String>, Problem> {
     if view.is_mapping() {
         let host = |(key, value): (&Key, View<'_>)| Ok(format!("{}:{}", key.name, value.str()?));
@@ -194,7 +194,7 @@ fn extra_hosts(view: &View<'_>) -> Result<Vec<String>, Problem> {
     }
     let host = |item: &View<'_>| {
         item.parse("HOST:IP", |text| {
-            // The address may be IPv6: only the first separator counts.
+            // An IPv6 address contains colons, so only the first separator splits.
             match text.split_once(['=', ':']) {
                 Some((host, ip)) if !host.is_empty() && !ip.is_empty() => {
                     Ok(format!("{host}:{ip}"))

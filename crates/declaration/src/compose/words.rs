@@ -2,7 +2,7 @@
 
 use crate::{problem::Problem, yaml::Fields};
 
-/// None where the key is missing or empty (`command:`): the image's own.
+/// None if the key is missing or empty (`command:`): the image's value applies.
 pub(super) fn words(
     fields: &mut Fields<'_>,
     key: &'static str,
@@ -15,7 +15,7 @@ pub(super) fn words(
     }
 }
 
-/// POSIX words and quotes; nothing is expanded.
+/// Splits POSIX words and quotes, without expansion.
 pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,9 +1,9 @@
-//! `flow`: how a payment enters, how it is known again, and what it leaves behind.
+//! `flow`: how a payment enters the pipeline, how it is correlated, and what it leaves.
 
 use super::{patterns::regex, texts};
 use crate::{
-    Entry, FirstEvent, Flow, GoneKeys, IdSource, Poison,
-    correlation::{Correlation, ID, InLine, Place},
+    Entry, FirstEvent, Flow, IdSource, InvalidatedKeys, Poison,
+    correlation::{Correlation, EventPart, ID, LogCorrelation},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
 };
@@ -18,7 +18,7 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
         event: fields.read("event", event)?,
         correlation: fields.read_or_default("correlation", correlation)?,
         poison: fields.read("poison", poison)?,
-        gone_keys: fields.read("gone-keys", gone_keys)?,
+        invalidated_keys: fields.read("gone-keys", invalidated_keys)?,
         excludes: fields.read_or_default("excludes", View::names)?,
     };
     if flow.entry.is_none() && flow.event.is_none() {
@@ -83,14 +83,14 @@ fn correlation(view: &View<'_>) -> Result<Correlation, Problem> {
     Ok(correlation)
 }
 
-fn places(view: &View<'_>) -> Result<Vec<Place>, Problem> {
+fn places(view: &View<'_>) -> Result<Vec<EventPart>, Problem> {
     let place = |view: &View<'_>| {
         view.parse("`key`, `header:NAME` or a JSON pointer", |text| {
             match (text, text.strip_prefix("header:")) {
-                ("key", _) => Ok(Place::Key),
+                ("key", _) => Ok(EventPart::Key),
                 (_, Some("")) => Err("the header has no name"),
-                (_, Some(name)) => Ok(Place::Header(name.to_owned())),
-                (pointer, None) => slash(pointer).map(Place::Body),
+                (_, Some(name)) => Ok(EventPart::Header(name.to_owned())),
+                (pointer, None) => slash(pointer).map(EventPart::Body),
             }
         })
     };
@@ -105,11 +105,11 @@ fn places(view: &View<'_>) -> Result<Vec<Place>, Problem> {
 }
 
 /// A text with `{{id}}`, or `{regex: "…"}` whose first group is the id.
-fn in_line(view: &View<'_>) -> Result<InLine, Problem> {
+fn in_line(view: &View<'_>) -> Result<LogCorrelation, Problem> {
     if !view.is_mapping() {
         let text = view.filled()?;
         return match text.contains(ID) {
-            true => Ok(InLine::Text(text)),
+            true => Ok(LogCorrelation::Text(text)),
             false => Err(view.problem(format!("it has no {ID}: every payment has this line"))),
         };
     }
@@ -119,7 +119,7 @@ fn in_line(view: &View<'_>) -> Result<InLine, Problem> {
     fields.finish()?;
     match regex.captures_len() {
         1 => Err(view.problem("it has no group, which is the id: put that into parentheses")),
-        _ => Ok(InLine::Captured(regex)),
+        _ => Ok(LogCorrelation::Captured(regex)),
     }
 }
 
@@ -173,9 +173,9 @@ fn poison(view: &View<'_>) -> Result<Poison, Problem> {
     Ok(poison)
 }
 
-fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {
+fn invalidated_keys(view: &View<'_>) -> Result<InvalidatedKeys, Problem> {
     let mut fields = view.fields()?;
-    let gone = GoneKeys {
+    let gone = InvalidatedKeys {
         service: fields.require("service")?.filled()?,
         keys: fields.require("keys")?.names()?,
     };
@@ -183,7 +183,7 @@ fn gone_keys(view: &View<'_>) -> Result<GoneKeys, Problem> {
     Ok(gone)
 }
 
-/// As YAML means it: what is quoted, and what has variables, is a string.
+/// A YAML value as JSON. Quoted scalars, and scalars with variables, are strings.
 pub(super) fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     Ok(match &view.node.value {
         Value::Null => serde_json::Value::Null,
@@ -206,7 +206,8 @@ pub(super) fn json(view: &View<'_>) -> Result<serde_json::Value, Problem> {
     })
 }
 
-/// A `{{name}}` without its value would be sent as it is. (`correlation` has one of its own.)
+/// Checks that each `{{name}}` has a value; otherwise it would be sent literally. `correlation` is
+/// skipped, because its `{{id}}` is not one of `values`.
 fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let known = |name: &str| flow.values.contains_key(name);
     for (key, part) in view.entries()? {
@@ -224,7 +225,7 @@ fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Payments that share a correlation id could not be told apart.
+/// Checks that each payment gets a correlation id of its own.
 fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let entry = flow.entry.as_ref().map(|e| (&e.correlation_id, None));
     let event = flow.event.as_ref();
@@ -236,7 +237,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
                 .pointer(at)
                 .and_then(|v| v.as_str())
                 .unwrap_or_default(),
-            // It comes back in the answer.
+            // The response contains it.
             Some((IdSource::Pointer(_), None)) | None => continue,
         };
         let drawn = |name| flow.values.get(name).is_some_and(|v| v == "uuid");
@@ -250,7 +251,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The names in `text`, as they stand between the braces.
+/// The names between the braces in `text`.
 fn placeholders_of(text: &str) -> impl Iterator<Item = &str> {
     let braced = text.split("{{").skip(1);
     braced.map(|rest| rest.split("}}").next().unwrap_or(rest).trim())

@@ -1,11 +1,11 @@
-//! `http` of a service: its base URL, or what it answers besides.
+//! `http` of a service: its base URL, or the long form with readiness path and request.
 
 use super::texts;
 use crate::{Http, HttpRequest, problem::Problem, yaml::View};
 
 use super::flow::{json, slash, status};
 
-/// Those that a request which is made over and over may have.
+/// Methods of the test request; it must be safe to repeat.
 const METHODS: [(&str, &str); 5] = [
     ("GET", "GET"),
     ("HEAD", "HEAD"),
@@ -60,7 +60,7 @@ fn request(view: &View<'_>) -> Result<HttpRequest, Problem> {
     Ok(request)
 }
 
-/// Without a slash at its end, so that a path can follow.
+/// A URL without trailing slash, so that a path can be appended.
 fn base_url(text: &str) -> Result<String, &'static str> {
     let host = text
         .strip_prefix("http://")

@@ -1,11 +1,10 @@
-//! `x-caravan`: what the pipeline promises. `service` reads a service's part, `flow` the way of a
-//! payment, `rules` what must hold of the database, `topics` what Kafka has to have, `patterns` what
-//! lines are known by, `http` what answers, `letters` what was
-//! given up; docs/declaration.md is the reference.
+//! `x-caravan`. `service` reads the part of a service, `flow` the path of a payment, `rules`
+//! migrations, tables and invariants, `topics` the topics, `patterns` the patterns of log lines, `http`
+//! the HTTP endpoint, `dead_letters` the dead letters. docs/declaration.md is the reference.
 
+mod dead_letters;
 mod flow;
 mod http;
-mod letters;
 mod patterns;
 mod rules;
 mod service;
@@ -14,13 +13,13 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::{
-    Endpoint, Flow, Invariant, LetterHeaders, Migrations, Pattern, Table, Topic, problem::Problem,
-    units, yaml::View,
+    DeadLetterHeaders, Endpoint, Flow, Invariant, Migrations, Pattern, Table, Topic,
+    problem::Problem, units, yaml::View,
 };
 
 pub(super) use service::ServiceExtension;
 
-/// The file's own `x-caravan`; without one, nothing is promised.
+/// `x-caravan` at the top level of the file.
 #[derive(Default)]
 pub(super) struct Extension {
     pub(super) kafka: Option<Endpoint>,
@@ -28,7 +27,7 @@ pub(super) struct Extension {
     pub(super) redis: Option<Endpoint>,
     pub(super) topics: Vec<Topic>,
     pub(super) dead_letters: Option<String>,
-    pub(super) letter_headers: LetterHeaders,
+    pub(super) dead_letter_headers: DeadLetterHeaders,
     pub(super) migrations: Option<Migrations>,
     pub(super) tables: Vec<Table>,
     pub(super) stages: BTreeMap<String, Pattern>,
@@ -42,9 +41,9 @@ pub(super) struct Extension {
 impl Extension {
     pub(super) fn read(view: &View<'_>) -> Result<Self, Problem> {
         let mut fields = view.fields()?;
-        // Their names were read before the variables were replaced.
+        // `source` reads the names of secrets, before variables are replaced.
         fields.read("secrets", View::names)?;
-        let letters = fields.read_or_default("dead-letters", letters::letters)?;
+        let dead_letters = fields.read_or_default("dead-letters", dead_letters::dead_letters)?;
         let extension = Self {
             kafka: fields.read("kafka", |v| endpoint(v, "bootstrap", bootstrap))?,
             postgres: fields.read("postgres", |v| {
@@ -54,8 +53,8 @@ impl Extension {
                 endpoint(v, "url", |t| url(t, &["redis", "rediss"]))
             })?,
             topics: fields.read_or_default("topics", topics::topics)?,
-            dead_letters: letters.topic,
-            letter_headers: letters.headers,
+            dead_letters: dead_letters.topic,
+            dead_letter_headers: dead_letters.headers,
             migrations: fields.read("migrations", rules::migrations)?,
             tables: fields.read_or_default("tables", rules::tables)?,
             stages: fields.read_or_default("stages", patterns::named)?,
@@ -72,7 +71,7 @@ impl Extension {
     }
 }
 
-/// A part of the infrastructure: its service, if it is one, and its address under `key`.
+/// Kafka, Postgres or Redis: its service, if it is one of the pipeline, and its address under `key`.
 fn endpoint(
     view: &View<'_>,
     key: &'static str,
@@ -87,7 +86,7 @@ fn endpoint(
     Ok(Endpoint { service, address })
 }
 
-/// `HOST:PORT`, several with commas.
+/// `HOST:PORT`, or several separated by commas.
 fn bootstrap(text: &str) -> Result<(), String> {
     for broker in text.split(',') {
         let (host, port) = broker
@@ -112,7 +111,7 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     }
 }
 
-/// A mapping from names to strings that say something.
+/// A mapping from names to non-empty strings.
 fn texts(view: &View<'_>) -> Result<BTreeMap<String, String>, Problem> {
     view.entries()?
         .into_iter()

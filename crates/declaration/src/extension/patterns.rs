@@ -1,4 +1,4 @@
-//! What log lines are known by: a text, or `{regex: "…"}`.
+//! Patterns of log lines: a text, or `{regex: "…"}`.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) fn pattern(view: &View<'_>) -> Result<Pattern, Problem> {
     Ok(Pattern::Regex(regex))
 }
 
-/// An expression that says something.
+/// A regular expression that is not empty.
 pub(super) fn regex(view: &View<'_>) -> Result<Regex, Problem> {
     view.filled()?;
     view.parse("a regular expression", |text| {
@@ -24,7 +24,7 @@ pub(super) fn regex(view: &View<'_>) -> Result<Regex, Problem> {
     })
 }
 
-/// The library's own sentence draws the place over several lines.
+/// The last line of the library's message: the lines before it draw the position.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or(&text);

@@ -1,7 +1,7 @@
-//! What must hold of the database: migrations, tables, invariants.
+//! Rules over the database: migrations, tables, invariants.
 
 use crate::{
-    Column, Invariant, Migrations, RULE_PATIENCE, RULE_PATIENCE_WITH_ALL, RULE_SINCE, Removal,
+    Column, Invariant, Migrations, RULE_SINCE, RULE_TIMEOUT, RULE_TIMEOUT_ALL_ROWS, Removal,
     Replay, Table, problem::Problem, yaml::View,
 };
 
@@ -77,7 +77,7 @@ fn column(view: &View<'_>) -> Result<Column, Problem> {
     }
 }
 
-/// Names of tables are written into SQL: nothing but `name` or `schema.name` is let through.
+/// Checks that a table's name is `name` or `schema.name`: it is inserted into SQL.
 fn identifier(name: &str) -> Result<(), &'static str> {
     let plain = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -115,9 +115,9 @@ pub(super) fn invariants(view: &View<'_>) -> Result<Vec<Invariant>, Problem> {
             grace: fields.require("grace")?.duration()?,
             sql,
             within,
-            patience: match within {
-                Some(_) => RULE_PATIENCE,
-                None => RULE_PATIENCE_WITH_ALL,
+            timeout: match within {
+                Some(_) => RULE_TIMEOUT,
+                None => RULE_TIMEOUT_ALL_ROWS,
             },
             replay: match (
                 fields.read("topic", View::filled)?,

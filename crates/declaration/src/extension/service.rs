@@ -1,4 +1,4 @@
-//! `x-caravan` of a service: how it proves that it works, and its part in the flow.
+//! `x-caravan` of a service: how its readiness is verified, and its part in the flow.
 
 use crate::{
     Effect, Group, Http, ImageFrom, Pattern, Ready, TEMPLATES, problem::Problem, yaml::View,

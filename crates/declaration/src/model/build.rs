@@ -1,38 +1,46 @@
-//! How a service's image is built from a directory of the user's.
+//! `build` of a service: how its image is built from a directory.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// `build`: what BuildKit is asked for, or the classic builder, where the engine has no BuildKit.
+/// `build`, for BuildKit or, on an engine without BuildKit, the classic builder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The directory that is sent, absolute.
+    /// The build context: an absolute directory.
     pub context: PathBuf,
+    /// The Dockerfile.
     pub dockerfile: Dockerfile,
+    /// Build arguments (`ARG`) by name.
     pub args: BTreeMap<String, String>,
-    /// The stage to stop at; the last one where none is named.
+    /// The stage to build. None: the last one.
     pub target: Option<String>,
+    /// Labels of the image.
     pub labels: BTreeMap<String, String>,
     /// Docker's network mode for `RUN`.
     pub network: Option<String>,
+    /// Images whose layers may be used as cache.
     pub cache_from: Vec<String>,
+    /// Whether to ignore the build cache.
     pub no_cache: bool,
-    /// Whether base images are asked for anew.
+    /// Whether to pull base images even if they exist locally.
     pub pull: bool,
+    /// Target platform, for instance `linux/arm64`. None: the engine's.
     pub platform: Option<String>,
-    /// Under this name, relative to the context, the host's certificate authorities are added to
-    /// what is sent.
+    /// File name, relative to the context, under which the host's certificate authorities are added to
+    /// the build context.
     pub ca_bundle: Option<String>,
-    /// What `RUN --mount=type=secret` is given, by id; no image keeps it. Only who builds needs them.
+    /// Secrets for `RUN --mount=type=secret`, by id; they are not stored in the image. Not serialized,
+    /// because only the process that builds needs them.
     #[serde(skip)]
     pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
+/// The Dockerfile of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dockerfile {
-    /// Absolute; it may lie outside of the context.
+    /// An absolute path; it may be outside of the context.
     File(PathBuf),
-    /// Its text.
+    /// The text of the Dockerfile.
     Inline(String),
 }

@@ -1,18 +1,20 @@
-//! The consumer group of a service, as it is declared.
+//! The declared consumer group of a service.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A group by its name, or all that begin alike: frameworks append what nobody can know before.
+/// A group by name, or all groups with a prefix: some frameworks append a generated suffix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Group {
+    /// The group with exactly this name.
     Named(String),
+    /// All groups whose names start with this.
     Prefix(String),
 }
 
 impl Group {
-    /// Whether the group of this name is meant.
+    /// Whether the group with this name matches.
     pub fn is(&self, name: &str) -> bool {
         match self {
             Self::Named(own) => own == name,
@@ -20,7 +22,7 @@ impl Group {
         }
     }
 
-    /// Its name, where that is known before Kafka is asked.
+    /// The group's name. None: only its prefix is declared.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),

@@ -1,36 +1,39 @@
-//! A service's HTTP, as it is declared.
+//! The declared HTTP endpoint of a service.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a service answers, and what it has to answer.
+/// Base URL, readiness path and test request of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
     /// Base URL, without a slash at its end.
     pub url: String,
-    /// The path, with its slash, that says whether it is ready.
+    /// The readiness path, with its leading slash.
     pub ready: String,
-    /// The status that means so.
+    /// The status of a ready service.
     pub status: u16,
-    /// A real request; it can be made over and over.
+    /// A test request. It must be safe to repeat.
     pub request: Option<HttpRequest>,
 }
 
 /// See [`Http::request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
+    /// HTTP method.
     pub method: String,
+    /// Path with its leading slash, appended to the base URL.
     pub path: String,
+    /// Headers by name.
     pub headers: BTreeMap<String, String>,
     /// A string is sent as it is, anything else as JSON.
     pub body: Option<serde_json::Value>,
-    /// The status that is right.
+    /// The expected status.
     pub status: u16,
 }
 
 impl Http {
-    /// Where the service says whether it is ready.
+    /// The URL of the readiness path.
     pub fn ready_url(&self) -> String {
         format!("{}{}", self.url, self.ready)
     }

@@ -1,56 +1,78 @@
-//! What else of a container Docker takes as Compose says it.
+//! Compose options that are passed to Docker unchanged.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Limits, rights and names of a service's containers; what is empty is Docker's default.
+/// Limits, privileges and network options of a service's containers. None and empty: Docker's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime {
-    /// Billionths of a core.
+    /// `cpus`, in billionths of a core.
     pub nano_cpus: Option<i64>,
+    /// Relative CPU weight; Docker's default is 1024.
     pub cpu_shares: Option<i64>,
-    /// `0-2,4`
+    /// Allowed cores, for instance `0-2,4`.
     pub cpuset: Option<String>,
     /// Bytes.
     pub mem_reservation: Option<i64>,
     /// Bytes of memory and swap together; -1 is no limit.
     pub memswap_limit: Option<i64>,
+    /// OOM killer preference, -1000 to 1000.
     pub oom_score_adj: Option<i64>,
+    /// Resource limits.
     pub ulimits: Vec<Ulimit>,
+    /// Kernel parameters by name.
     pub sysctls: BTreeMap<String, String>,
+    /// Whether the container has all capabilities and devices.
     pub privileged: bool,
+    /// Devices of the host.
     pub devices: Vec<Device>,
+    /// Supplementary groups of the user, by name or id.
     pub group_add: Vec<String>,
+    /// Whether the container has a terminal.
     pub tty: bool,
+    /// Whether stdin stays open.
     pub stdin_open: bool,
+    /// NIS domain name.
     pub domainname: Option<String>,
+    /// Addresses of DNS servers.
     pub dns: Vec<String>,
+    /// Options of the DNS resolver.
     pub dns_opt: Vec<String>,
+    /// DNS search domains.
     pub dns_search: Vec<String>,
-    /// `80/tcp` each.
+    /// Exposed ports, each as `80/tcp`.
     pub expose: Vec<String>,
-    /// `host`, `none` or `bridge`: in place of the project's networks.
+    /// `host`, `none` or `bridge`. None: the networks of the project.
     pub network_mode: Option<String>,
+    /// IPC namespace.
     pub ipc: Option<String>,
+    /// PID namespace.
     pub pid: Option<String>,
-    /// The OCI runtime.
+    /// OCI runtime, for instance `runc`.
     pub runtime: Option<String>,
-    /// `linux/arm64`
+    /// Platform of the image, for instance `linux/arm64`.
     pub platform: Option<String>,
 }
 
+/// A resource limit (`setrlimit`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ulimit {
+    /// Name as in Docker's `--ulimit`, for instance `nofile`.
     pub name: String,
+    /// Soft limit; -1: unlimited.
     pub soft: i64,
+    /// Hard limit; -1: unlimited.
     pub hard: i64,
 }
 
+/// A device of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
+    /// Path on the host.
     pub host: String,
+    /// Path in the container.
     pub container: String,
-    /// `rwm` or a part of it.
+    /// cgroup permissions: `rwm` or a part of it.
     pub permissions: String,
 }

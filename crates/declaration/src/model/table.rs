@@ -1,53 +1,56 @@
-//! A table, as it is declared.
+//! Declared tables.
 
 use serde::{Deserialize, Serialize};
 
 /// A table that the pipeline's services write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
+    /// Name, with its schema if declared.
     pub name: String,
-    /// SQL predicate over the table; `$1` is the correlation id as text. [`Table::NONE`] where the
-    /// table has no rows of a payment.
+    /// SQL predicate that selects the rows of one payment; `$1` is the correlation id as text.
+    /// [`Table::NONE`]: the table has no rows of payments.
     pub find: String,
-    /// Rows of one payment once it is through.
+    /// Number of rows of one completely processed payment.
     pub rows: i64,
+    /// Rows that `test-flow` deletes.
     pub cleanup: Removal,
-    /// That it has to have.
+    /// Columns that must exist.
     pub columns: Vec<Column>,
-    /// Names of indexes that it has to have.
+    /// Names of indexes that must exist.
     pub indexes: Vec<String>,
 }
 
-/// Which rows of a payment that `test-flow` made are deleted again.
+/// Which rows of a test payment `test-flow` deletes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
-    /// Those that `find` finds and that have `synthetic` set.
+    /// Rows that match `find` and have `synthetic` set.
     #[default]
     Synthetic,
-    /// Those that `find` finds and that did not exist before the test began.
+    /// Rows that match `find` and did not exist before the test.
     Find,
     /// None.
     Keep,
 }
 
-/// A column by name, and its type where that is declared.
+/// A column that must exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
+    /// Name of the column.
     pub name: String,
-    /// As Postgres takes it, for instance `timestamptz` or `numeric(10,2)`.
+    /// Postgres type, for instance `timestamptz` or `numeric(10,2)`. None: any type.
     pub kind: Option<String>,
 }
 
 impl Table {
-    /// A `find` that finds nothing.
+    /// A `find` that matches no row.
     pub const NONE: &'static str = "FALSE";
 
-    /// Whether a payment leaves rows in it, as far as is declared.
+    /// Whether the table is declared to have rows of payments.
     pub fn is_followed(&self) -> bool {
         self.find != Self::NONE
     }
 
-    /// Whether a payment's rows stay in it.
+    /// Whether `test-flow` keeps the rows of its payments.
     pub fn keeps(&self) -> bool {
         self.is_followed() && self.cleanup == Removal::Keep
     }

@@ -1,4 +1,4 @@
-//! The tables of docs/declaration.md, made of the schema's source.
+//! The tables of docs/declaration.md, generated from the schema's source.
 
 use std::{fmt::Write as _, fs};
 
@@ -19,7 +19,7 @@ fn the_tables_of_the_documentation_are_those_of_the_schema() {
     crate::testing::expect_generated("declaration.md", &after);
 }
 
-/// `page` with `table` between the marks of this name.
+/// `page` with the text between the marks of this name replaced by `table`.
 fn replaced(page: &str, name: &str, table: &str) -> String {
     let (begin, end) = (format!("<!-- {name} -->\n"), "<!-- end -->");
     let (before, rest) = page.split_once(&begin).expect("the page has the mark");
@@ -52,7 +52,7 @@ fn rows(definitions: &Node, node: &Node, path: &str, table: &mut String) {
             continue;
         };
         for (key, node) in keys {
-            // It has a table of its own.
+            // It has its own table.
             if let Some(own) = node.text().filter(|name| *name == "flow") {
                 let what = definitions.get(own).and_then(|own| own.get("what"));
                 row(
@@ -93,7 +93,7 @@ fn alternatives(node: &Node) -> Vec<&Node> {
     }
 }
 
-/// How the value is written, as far as that is not said elsewhere.
+/// The form of the value, which the table shows after the key; empty for scalars.
 fn form(definitions: &Node, node: &Node) -> String {
     let title = |node: &Node| {
         let named = node.text().and_then(|name| definitions.get(name));
@@ -117,7 +117,7 @@ fn form(definitions: &Node, node: &Node) -> String {
     }
 }
 
-/// The words that it may be.
+/// The allowed words.
 fn words(node: &Node) -> String {
     match node.get("words").map(|words| &words.value) {
         Some(Yaml::Sequence(words)) => {

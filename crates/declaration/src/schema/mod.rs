@@ -1,8 +1,8 @@
-//! The JSON Schema of a declaration (draft 2020-12), so that editors complete what the reader takes.
+//! The JSON Schema of a declaration (draft 2020-12), for completion in editors.
 //!
-//! It is written in short in `compose.yaml` and `extension.yaml` beside this file, from which the
-//! tables of docs/declaration.md are made, too (`docs`). `tests` holds it against the reader, key by
-//! key and in both directions, so that neither can know what the other does not.
+//! Its source is a short notation in `compose.yaml` and `extension.yaml` beside this file. The tables of
+//! docs/declaration.md are generated from it, too (`docs`). `tests` compares keys and words of the schema
+//! and the reader in both directions.
 
 #[cfg(test)]
 mod docs;
@@ -21,7 +21,7 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schema as one document.
 ///
 /// # Errors
-/// A defect: what it is made of is part of this executable.
+/// A defect: the source is part of this executable.
 pub fn schema() -> Result<Value> {
     let (compose, extension) = (source(COMPOSE)?, source(EXTENSION)?);
     let mut definitions = Map::new();
@@ -57,7 +57,7 @@ fn entries(node: &Node) -> Result<impl Iterator<Item = (&str, &Node)>> {
     Ok(entries.iter().map(|(key, node)| (key.name.as_str(), node)))
 }
 
-/// JSON Schema of one schema in short.
+/// The JSON Schema of one node in the short notation.
 fn of(node: &Node) -> Result<Value> {
     match &node.value {
         Yaml::Scalar(name) => Ok(reference(&name.text)),
@@ -117,7 +117,7 @@ fn keyword(schema: &mut Map<String, Value>, key: &str, node: &Node) -> Result<()
             }
         }
         "words" => {
-            // Or a variable, which may become one of them.
+            // A variable may be replaced by one of the words.
             let variable = json!({ "type": "string", "pattern": "\\$" });
             add("anyOf", json!([{ "enum": literal(node) }, variable]));
         }
@@ -139,7 +139,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/$defs/{name}") })
 }
 
-/// A tree as JSON, scalars as YAML takes them.
+/// A tree as JSON, with YAML's types of scalars.
 pub(super) fn literal(node: &Node) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,

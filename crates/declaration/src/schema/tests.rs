@@ -1,5 +1,5 @@
-//! The schema says what the reader does: the same keys and words, everywhere, in both directions;
-//! what is read validates, and what is wrong in shape does not.
+//! The schema and the reader agree: same keys and words in both directions, accepted declarations
+//! validate, and declarations of a wrong shape do not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::{literal, schema};
 use crate::{
     Request, locate,
-    testing::{Place, corpus, shipped},
-    yaml::{self, taken},
+    testing::{TestDirectory, corpus, shipped},
+    yaml::{self, accepted},
 };
 
 fn validator() -> Validator {
@@ -28,7 +28,7 @@ fn validator() -> Validator {
         .expect("a usable schema")
 }
 
-/// What is wrong with a declaration, by the schema.
+/// Validation errors of a declaration.
 fn faults(validator: &Validator, text: &str) -> Vec<String> {
     let tree = yaml::parse(text, 0).expect("YAML");
     faults_of(validator, &literal(&tree))
@@ -41,10 +41,10 @@ fn faults_of(validator: &Validator, json: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A declaration that has every mapping and every choice of words at least once.
-fn full() -> (Place, String) {
+/// A declaration with every mapping and every choice of words at least once.
+fn full() -> (TestDirectory, String) {
     let directory = corpus().join("full");
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     let mut text = String::new();
     for entry in fs::read_dir(directory).expect("the full declaration") {
         let path = entry.expect("an entry").path();
@@ -68,16 +68,16 @@ fn full() -> (Place, String) {
 fn the_reader_and_the_schema_know_the_same_keys_and_words() {
     let schema = schema().expect("a schema");
     let (place, _) = full();
-    drop(taken::all());
+    drop(accepted::all());
     place.pipeline();
     shipped();
-    let known = taken::all();
+    let known = accepted::all();
     let (mut keys, mut words) = (BTreeMap::new(), BTreeMap::new());
-    for (all, taken, keyword) in [
+    for (all, accepted, keyword) in [
         (&mut keys, &known.keys, "properties"),
         (&mut words, &known.words, "enum"),
     ] {
-        for (path, names) in taken {
+        for (path, names) in accepted {
             let places = having(&schema, at(&schema, path), keyword);
             // A word that is one of several forms of a key has no list of its own.
             assert!(
@@ -119,7 +119,7 @@ fn the_reader_and_the_schema_know_the_same_keys_and_words() {
     );
 }
 
-/// The places in the schema of what stands at a path such as `services.app.ports[0]`.
+/// JSON pointers of the subschemas for a path such as `services.app.ports[0]`.
 fn at(schema: &Value, path: &str) -> Vec<String> {
     let steps = path.split(['.', '[']).filter(|step| !step.is_empty());
     steps.fold(vec![String::new()], |places, step| {
@@ -151,7 +151,7 @@ fn having(schema: &Value, places: Vec<String>, keyword: &str) -> BTreeSet<String
     places.filter(has).collect()
 }
 
-/// A place, what it refers to, and its alternatives.
+/// A subschema, the one it refers to, and its alternatives.
 fn expanded(schema: &Value, place: String) -> Vec<String> {
     let node = schema
         .pointer(&place)
@@ -171,7 +171,7 @@ fn expanded(schema: &Value, place: String) -> Vec<String> {
     all
 }
 
-/// Every place that a declaration may have something at.
+/// All reachable subschemas.
 fn reachable(schema: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![String::new()];
@@ -195,7 +195,7 @@ fn reachable(schema: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_read_validates() {
+fn accepted_declarations_validate() {
     let validator = validator();
     let (_, text) = full();
     assert_eq!(faults(&validator, &text), Vec::<String>::new(), "full");
@@ -235,7 +235,7 @@ fn what_is_read_validates() {
     assert!(read >= 15, "only {read} stacks were read");
 }
 
-/// Wrong in what the parts say of one another, of files or of variables: no shape tells that.
+/// Declarations with invalid references, files or variables, which a schema cannot detect.
 const RIGHT_IN_SHAPE: &[&str] = &[
     "bad-healthcheck",
     "build-and-image-from",
@@ -297,7 +297,7 @@ const RIGHT_IN_SHAPE: &[&str] = &[
 ];
 
 #[test]
-fn what_is_wrong_in_shape_does_not_validate() {
+fn declarations_of_a_wrong_shape_do_not_validate() {
     let validator = validator();
     let mut validated = Vec::new();
     for entry in fs::read_dir(corpus()).expect("the declarations") {

@@ -1,16 +1,17 @@
-//! The syntax of `.env` files, as far as Compose's users use it: `NAME=value`, comments, `export`,
-//! single quotes (literal), double quotes (escapes), variables in what is not single-quoted.
+//! The syntax of `.env` files: `NAME=value`, comments, `export`, single quotes (literal), double quotes
+//! (escapes), and variables except in single quotes.
 
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use crate::interpolate::{self, Seen, Variables};
 use diagnostics::{Error, Kind, Result};
 
-/// Reads a file of variables; `outer` are those of the environment, which values may refer to.
-/// None where there is no such file.
+/// Reads a file of variables. Values may refer to `outer`, the variables of the environment. None: the
+/// file does not exist.
 ///
 /// # Errors
-/// An unreadable file, or a line that is not an assignment, by number: its text may be a secret.
+/// The file is unreadable, or a line is not an assignment. The error has only the line's number, because
+/// its text may be a secret.
 pub(crate) fn read(
     path: &Path,
     outer: &BTreeMap<String, String>,
@@ -29,7 +30,7 @@ pub(crate) fn read(
     })
 }
 
-/// The assignments of a file, later ones over earlier ones; an error has its line.
+/// The assignments of a file; later ones override earlier ones. The error has the number of the line.
 fn parse(
     text: &str,
     outer: &BTreeMap<String, String>,
@@ -46,7 +47,7 @@ fn parse(
             _ => line,
         };
         let Some((name, value)) = line.split_once('=') else {
-            // A name alone stands for the environment's value, which counts anyway.
+            // A name alone means the environment's value, which overrides the file's anyway.
             if is_name(line) {
                 continue;
             }
@@ -104,8 +105,8 @@ fn parse_value(
     }
 }
 
-/// The inside of double quotes up to the closing one, and what follows it. An escaped dollar
-/// becomes `$$`, which stands for one.
+/// The text up to the closing double quote, and the rest. An escaped dollar becomes `$$`, which
+/// interpolation turns into one dollar.
 fn unescape(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -137,7 +138,7 @@ fn expand(
     }
     let mut values = earlier.clone();
     values.extend(outer.clone());
-    // The text may be a secret, so that its faults are not quoted.
+    // Errors do not quote the text, because it may be a secret.
     interpolate::text(text, &Variables::new(values, []), &mut Seen::default())
         .map_err(|_| "a `$` here starts no variable; write `$$`, or quote with '…'".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Where the declaration is written: `-f`, a Compose file here, or the one that Caravan ships.
+//! Finds the files of the declaration: `-f`, a Compose file in the directory, or the shipped one.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,13 @@ use diagnostics::{Error, Kind, Result};
 
 /// The pipeline that Caravan ships.
 pub const EMBEDDED: &str = include_str!("../../../../compose/compose.yaml");
-/// What messages call it.
+/// Its name in messages.
 const EMBEDDED_NAME: &str = "embedded:compose.yaml";
-/// What names it after `-f`, where a Compose file of the directory would be found first.
+/// Its name for `-f`, which selects it even if the directory has a Compose file.
 pub(super) const EMBEDDED_FLAG: &str = "embedded";
-/// Where programs of a user keep their state.
+/// Variable with the directory in which programs of a user keep their state.
 pub(super) const STATE_HOME: &str = "XDG_STATE_HOME";
-/// Compose's usual names, in its order.
+/// Compose's default file names, in its order.
 const NAMES: [&str; 4] = [
     "compose.yaml",
     "compose.yml",
@@ -31,13 +31,13 @@ const NAMES: [&str; 4] = [
     "docker-compose.yml",
 ];
 const EXTENSION: &str = "x-caravan";
-/// A larger file is no declaration (bytes).
+/// Maximum size of a declaration's file in bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
-/// A declaration's files, parsed and laid over one another.
+/// The files of a declaration, parsed and merged.
 pub(super) struct Found {
     pub(super) origin: Origin,
-    /// Of the first file; none for the embedded pipeline.
+    /// Directory of the first file. None: the embedded pipeline.
     pub(super) directory: Option<PathBuf>,
     pub(super) files: Vec<File>,
     pub(super) tree: Node,
@@ -54,7 +54,7 @@ pub(super) fn find(request: &Request) -> Result<Found> {
         let Some(text) = read(&request.cwd.join(&name))? else {
             continue;
         };
-        // Another Compose file is none of Caravan's business, not even if it is broken.
+        // A Compose file without `x-caravan` is ignored, even if it is invalid.
         if !text.contains(EXTENSION) {
             continue;
         }
@@ -80,18 +80,18 @@ fn embedded() -> Result<Found> {
     })
 }
 
-/// In the order in which they are looked for.
+/// Default paths of the Compose file, in search order.
 fn usual_names() -> impl Iterator<Item = PathBuf> {
     let directories = ["", "compose"].into_iter();
     directories.flat_map(|directory| NAMES.map(|name| Path::new(directory).join(name)))
 }
 
-/// The first Compose file by its usual names, with `x-caravan` or without.
+/// The first existing Compose file with a default name, with or without `x-caravan`.
 pub fn compose_file(directory: &Path) -> Option<PathBuf> {
     usual_names().find(|name| directory.join(name).is_file())
 }
 
-/// Whether a file of this name is found where none is named.
+/// Whether a file at this path is found without `-f`.
 pub fn is_found(name: &Path) -> bool {
     usual_names().any(|usual| usual == name)
 }
@@ -148,7 +148,7 @@ fn overlaid(files: Vec<File>) -> Result<(Vec<File>, Node)> {
     }
 }
 
-/// A file's text; none where there is no file of that name.
+/// A file's text. None: the file does not exist.
 fn read(path: &Path) -> Result<Option<String>> {
     let failed = |why: String| {
         Error::new(Kind::Usage, format!("cannot read {}", path.display())).because(why)
@@ -167,7 +167,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     if text.len() as u64 > MAX_SIZE {
         return Err(failed("it is larger than 4 MiB".to_owned()));
     }
-    // A byte order mark is no character of the first line.
+    // A byte order mark is not part of the first line.
     let text = text
         .strip_prefix('\u{feff}')
         .map(str::to_owned)
@@ -175,7 +175,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Without `.` and `..`, as Compose writes paths into its labels.
+/// The path without `.` and `..`, as Compose writes it into labels.
 pub(crate) fn clean_path(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -192,7 +192,7 @@ pub(crate) fn clean_path(path: &Path) -> PathBuf {
     clean
 }
 
-/// Where this user's programs keep their state (XDG Base Directory Specification).
+/// Caravan's state directory of this user (XDG Base Directory Specification).
 pub(super) fn user_state(env: &BTreeMap<String, String>) -> Result<PathBuf> {
     let absolute = |name: &str| {
         env.get(name)

@@ -1,6 +1,6 @@
-//! Which declaration this is: `files` (where it is written), `project` (what it is called), and
-//! what lies beside it (`.env`, read by `dotenv`; the state directory); `ports`: which host ports
-//! variables decide; `origin`: whether a project was brought up from here.
+//! Locates the declaration: `files` finds its files, `project` its project name, `dotenv` reads `.env`.
+//! `ports`: host ports that are set by variables; `origin`: whether a deployed project was started from
+//! this declaration.
 
 pub(super) mod dotenv;
 mod files;
@@ -10,8 +10,8 @@ mod project;
 
 pub(super) use files::clean_path;
 pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
-pub use origin::{Elsewhere, Recorded};
-pub use ports::{HostPorts, Set, VariablePort};
+pub use origin::{OtherOrigin, RecordedOrigin};
+pub use ports::{HostPorts, VariablePort, VariableSource};
 
 use std::{
     collections::BTreeMap,
@@ -28,15 +28,15 @@ use super::{
 };
 use diagnostics::{Error, Invocation, Kind, Result};
 
-/// Active profiles, with commas.
+/// Variable with the active profiles, separated by commas.
 const PROFILES: &str = "COMPOSE_PROFILES";
-/// What stands in for a secret that is set nowhere where its value is not needed.
+/// Value of an unset secret in commands that do not need its value.
 const PLACEHOLDER: &str = "unset";
 
 /// What the command line and the environment say about the declaration.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// `-f`: later ones overlay earlier ones.
+    /// `-f`: later files override earlier ones.
     pub files: Vec<PathBuf>,
     /// `-p`.
     pub project: Option<String>,
@@ -44,17 +44,18 @@ pub struct Request {
     pub env_file: Option<PathBuf>,
     /// `--profile`.
     pub profiles: Vec<String>,
-    /// `-H`, for hints alone.
+    /// `-H`, only for hints.
     pub host: Option<String>,
+    /// The working directory, absolute.
     pub cwd: PathBuf,
     /// The environment's variables.
     pub env: BTreeMap<String, String>,
-    /// For hints alone: `XDG_STATE_HOME`, where it is not the environment's.
+    /// `XDG_STATE_HOME`, if it differs from the environment's; only for hints.
     pub state_home: Option<String>,
 }
 
 impl Request {
-    /// How what was asked for is named on a command line.
+    /// The options of a command line for the same declaration.
     pub fn invocation(&self) -> Invocation {
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
         Invocation {
@@ -68,12 +69,12 @@ impl Request {
     }
 }
 
-/// A declaration that was found and parsed; its variables are not replaced yet. It holds secrets,
-/// so that it has no `Debug`.
+/// A declaration that was located and parsed; its variables are not replaced yet. It has no `Debug`,
+/// because it contains secrets.
 pub struct Source {
     project: String,
     pub(super) origin: Origin,
-    /// What relative paths in the declaration are relative to.
+    /// Directory of relative paths in the declaration.
     directory: PathBuf,
     state_dir: PathBuf,
     env_path: PathBuf,
@@ -81,29 +82,29 @@ pub struct Source {
     ports_path: PathBuf,
     claims_dir: PathBuf,
     env: BTreeMap<String, String>,
-    /// As they were read last.
+    /// Content at the last read.
     variable_files: RwLock<VariableFiles>,
     files: Vec<File>,
     tree: Node,
     secret_names: Vec<String>,
-    /// As asked for; where none is, [`PROFILES`] has them.
+    /// Profiles of `--profile`. Empty: [`PROFILES`] applies.
     profiles: Vec<String>,
-    /// Those of services that were named.
+    /// Profiles of services that the command line names.
     activated: Vec<String>,
     invocation: Invocation,
 }
 
-/// What the two files of variables say.
+/// The content of the two files of variables.
 #[derive(PartialEq, Eq)]
 struct VariableFiles {
-    /// [`Source::env_path`].
+    /// Variables of [`Source::env_path`].
     env: BTreeMap<String, String>,
-    /// [`Source::ports_path`].
+    /// Variables of [`Source::ports_path`].
     ports: BTreeMap<String, String>,
 }
 
 impl VariableFiles {
-    /// `env`: what the first of them says, where that is known.
+    /// Reads both files. `env`: the content of the first one if it was already read.
     fn read(
         env_path: &Path,
         ports_path: &Path,
@@ -123,15 +124,15 @@ impl VariableFiles {
     }
 }
 
-/// Finds the declaration that `request` means, and parses it.
+/// Finds the declaration of `request`, and parses it.
 ///
 /// # Errors
-/// No such file, a file that is not YAML, an unusable project name or `.env`.
+/// A file is missing or not YAML, or the project name or `.env` is invalid.
 pub fn locate(request: &Request) -> Result<Source> {
     let found = files::find(request)?;
     let env_file = request.env_file.as_ref().map(|path| request.cwd.join(path));
-    // Only beside a Compose file can `.env` name the project: the embedded pipeline's is filed
-    // under that name.
+    // `.env` can set the project name only beside a Compose file: the path of the embedded
+    // pipeline's `.env` contains the project name.
     let early = env_file
         .clone()
         .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
@@ -173,7 +174,7 @@ pub fn locate(request: &Request) -> Result<Source> {
         },
         env_path,
         ports_path,
-        // No project's name begins with a dot.
+        // No conflict with a project's directory: project names do not start with a dot.
         claims_dir: user_state
             .unwrap_or_else(|_| state_dir.clone())
             .join(".ports"),
@@ -195,12 +196,12 @@ impl Source {
         &self.project
     }
 
-    /// The declaration as it is written, its variables not replaced.
+    /// The declaration as written, without replaced variables.
     pub fn tree(&self) -> &Node {
         &self.tree
     }
 
-    /// Where Caravan keeps what it must remember; it may not exist yet.
+    /// The directory of Caravan's files for the project; it may not exist yet.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
@@ -210,36 +211,36 @@ impl Source {
         &self.env_path
     }
 
-    /// The file with the host ports that were chosen for this project; it may not exist yet. For the
-    /// embedded pipeline it is [`Self::env_path`]; elsewhere several projects share that.
+    /// The file with the host ports that were chosen for this project; it may not exist yet. The
+    /// embedded pipeline uses [`Self::env_path`]; in other directories several projects may share that.
     pub fn ports_path(&self) -> &Path {
         &self.ports_path
     }
 
-    /// Where every project of this user claims host ports.
+    /// The directory in which all projects of this user reserve host ports.
     pub fn claims_dir(&self) -> &Path {
         &self.claims_dir
     }
 
-    /// What hints name instead, where a project was brought up from another place.
+    /// Replaces the invocation in hints, if the project was started from another declaration.
     pub fn hint_at(&mut self, invocation: &Invocation) {
         self.invocation = invocation.clone();
     }
 
-    /// How this declaration is named on a command line.
+    /// The options of a command line for this declaration.
     pub fn invocation(&self) -> &Invocation {
         &self.invocation
     }
 
-    /// Where `up` writes secrets and configs that are no files yet; it may not exist.
+    /// The directory in which `up` generates secret and config files; it may not exist yet.
     pub fn files_dir(&self) -> PathBuf {
         self.state_dir.join(format!(".caravan-{}", self.project))
     }
 
-    /// Activates the profiles of those services that are named in full, as Docker Compose does.
+    /// Activates the profiles of services that are named in full, as Docker Compose does.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration, missing secrets apart.
+    /// The declaration is invalid. Missing secrets are no error.
     pub fn activate(&mut self, services: &[String]) -> Result<()> {
         if services.is_empty() {
             return Ok(());
@@ -253,16 +254,16 @@ impl Source {
     /// Docker's names of the volumes that belong to the project.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration, missing secrets apart.
+    /// The declaration is invalid. Missing secrets are no error.
     pub fn volume_names(&self) -> Result<Vec<String>> {
         Ok(own_volumes(&self.resolve_without_secrets()?))
     }
 
-    /// Reads the files of variables again, which are read once otherwise: after one was written, or
-    /// where another process may have written one. Whether they say something else now.
+    /// Reads the files of variables again, after this or another process may have written one. Returns
+    /// whether their content changed.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// A file cannot be read.
     pub fn reload(&self) -> Result<bool> {
         let read = VariableFiles::read(&self.env_path, &self.ports_path, &self.env, None)?;
         let files = self.variable_files.write();
@@ -275,7 +276,7 @@ impl Source {
     /// The pipeline.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration, and secrets that are set nowhere.
+    /// The declaration is invalid, or a secret is not set.
     pub fn resolve(&self) -> Result<Pipeline> {
         let missing = self.missing_secrets();
         if !missing.is_empty() {
@@ -284,10 +285,11 @@ impl Source {
         self.read(self.variables())
     }
 
-    /// The pipeline for taking it down: a secret that is set nowhere does not matter.
+    /// The pipeline for commands that do not need secrets, for instance `down`: unset secrets get a
+    /// placeholder.
     ///
     /// # Errors
-    /// Whatever else is wrong with the declaration.
+    /// The declaration is invalid.
     pub fn resolve_without_secrets(&self) -> Result<Pipeline> {
         let missing = self.missing_secrets();
         let mut variables = self.variables();
@@ -308,12 +310,12 @@ impl Source {
         self.secret_names.iter().filter(unset).cloned().collect()
     }
 
-    /// Whether the environment itself says something about a variable, be it that it is empty.
+    /// Whether the environment sets a variable, possibly to the empty string.
     pub fn is_set_outside(&self, name: &str) -> bool {
         self.env.contains_key(name)
     }
 
-    /// The environment over the project's ports over the file of variables.
+    /// All variables. The environment overrides the chosen ports, which override the file of variables.
     fn variables(&self) -> BTreeMap<String, String> {
         let files = self.variable_files.read();
         let files = files.unwrap_or_else(PoisonError::into_inner);
@@ -325,7 +327,7 @@ impl Source {
     }
 
     /// Whether [`Self::ports_path`] sets a variable.
-    fn remembers(&self, variable: &str) -> bool {
+    fn is_in_ports_file(&self, variable: &str) -> bool {
         let files = self.variable_files.read();
         let files = files.unwrap_or_else(PoisonError::into_inner);
         files.ports.contains_key(variable)
@@ -375,7 +377,7 @@ impl Source {
     }
 }
 
-/// An empty variable is a flag that is not there.
+/// The profiles of `--profile`. Empty names are ignored: an unset variable in a script yields one.
 fn named_profiles(request: &Request) -> Vec<String> {
     let named = request.profiles.iter().filter(|name| !name.is_empty());
     named.cloned().collect()
@@ -387,7 +389,7 @@ fn own_volumes(pipeline: &Pipeline) -> Vec<String> {
     own.map(|volume| volume.name.clone()).collect()
 }
 
-/// The one part of `x-caravan` that must be known before variables are replaced.
+/// Names of `x-caravan.secrets`, which interpolation needs.
 fn secret_names(tree: &Node) -> Result<Vec<String>, Problem> {
     let mut root = View::root(tree).fields()?;
     let Some(extension) = root.take("x-caravan").filter(View::is_mapping) else {

@@ -1,5 +1,5 @@
-//! Where a project was brought up from, as its containers and volumes record it, beside where this
-//! declaration is: another directory has other secrets.
+//! Compares the origin of a deployed project, as recorded in labels of its containers and volumes, with
+//! this declaration. Another directory has other secrets.
 
 use std::{
     fs,
@@ -10,34 +10,34 @@ use super::{Request, Source, files, locate};
 use crate::Origin;
 use diagnostics::Invocation;
 
-/// Where a project was brought up from.
+/// The declaration that a deployed project was started from, as recorded in labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedOrigin {
+    /// The declaration.
     pub origin: Origin,
     /// The directory with `.env`, chosen ports and written secrets.
     pub state_dir: PathBuf,
-    /// What `--env-file` named.
+    /// The file of `--env-file`.
     pub env_file: Option<PathBuf>,
 }
 
-/// A project that was brought up from another place than the one that a command was run for.
+/// The declaration of a deployed project, if it differs from the one that a command was run for.
 #[derive(Debug, Clone)]
-pub struct Elsewhere {
-    /// The declaration that it was brought up from, in words.
+pub struct OtherOrigin {
+    /// Description of the declaration.
     pub from: String,
-    /// How that is named on a command line.
+    /// The options of a command line for it.
     pub invocation: Invocation,
     /// Its file of variables.
     pub env_path: PathBuf,
-    /// Declared secrets that have another value here, or none. Empty: the declarations differ.
+    /// Secrets whose values differ from those of this declaration. Empty: only the files differ.
     pub secrets: Vec<String>,
 }
 
 impl Source {
-    /// What a project was brought up from, if that still exists and would make another project of
-    /// it. The same files at another place, a copy with the same secrets and other files over the
-    /// same directory are the same project.
-    pub fn compare(&self, recorded: &Recorded) -> Option<Elsewhere> {
+    /// The recorded declaration, if it still exists and differs from this one. Declarations with the
+    /// same directory and file of variables, and copies with the same text and secrets, do not differ.
+    pub fn compare(&self, recorded: &RecordedOrigin) -> Option<OtherOrigin> {
         let default_env = || recorded.state_dir.join(".env");
         let env_path = recorded.env_file.clone().unwrap_or_else(default_env);
         if is_same(&recorded.state_dir, &self.state_dir) && is_same(&env_path, &self.env_path) {
@@ -45,8 +45,8 @@ impl Source {
         }
         let request = self.request_for(recorded)?;
         let theirs = locate(&request).ok()?;
-        // Without `x-caravan` it was never Caravan's, and a directory that Compose was told of
-        // cannot be named.
+        // Caravan did not start a declaration without `x-caravan`. A directory of Compose's
+        // `--project-directory` has no option here.
         if theirs.tree.get("x-caravan").is_none()
             || !is_same(&theirs.state_dir, &recorded.state_dir)
         {
@@ -65,7 +65,7 @@ impl Source {
         if secrets.is_empty() && texts(self) == texts(&theirs) {
             return None;
         }
-        Some(Elsewhere {
+        Some(OtherOrigin {
             from: in_words(recorded),
             invocation: theirs.invocation.clone(),
             env_path: theirs.env_path,
@@ -73,8 +73,8 @@ impl Source {
         })
     }
 
-    /// The command line that means what a project was brought up from.
-    fn request_for(&self, recorded: &Recorded) -> Option<Request> {
+    /// The request for the recorded declaration. None: it does not exist any more.
+    fn request_for(&self, recorded: &RecordedOrigin) -> Option<Request> {
         let mut env = self.env.clone();
         let (files, state_home) = match &recorded.origin {
             Origin::Embedded => {
@@ -105,8 +105,8 @@ impl Source {
     }
 }
 
-/// `XDG_STATE_HOME` of a shipped pipeline: its state is in `caravan/PROJECT` below.
-fn embedded_state_home(recorded: &Recorded, project: &str) -> Option<PathBuf> {
+/// `XDG_STATE_HOME` of a shipped pipeline: its state directory is `caravan/PROJECT` below it.
+fn embedded_state_home(recorded: &RecordedOrigin, project: &str) -> Option<PathBuf> {
     let state = &recorded.state_dir;
     if !state.is_dir() || state.file_name()? != project {
         return None;
@@ -116,7 +116,7 @@ fn embedded_state_home(recorded: &Recorded, project: &str) -> Option<PathBuf> {
     (caravan.file_name()? == "caravan").then_some(home)
 }
 
-fn in_words(recorded: &Recorded) -> String {
+fn in_words(recorded: &RecordedOrigin) -> String {
     match &recorded.origin {
         Origin::Embedded => format!(
             "the pipeline that Caravan ships, with its state in {}",
@@ -132,7 +132,7 @@ fn in_words(recorded: &Recorded) -> String {
     }
 }
 
-/// Whether two paths are one place, symbolic links followed.
+/// Whether two paths are the same file or directory; follows symbolic links.
 fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).ok();
     one == other || real(one).is_some_and(|one| Some(one) == real(other))

@@ -1,5 +1,5 @@
-//! Host ports that a variable with a default decides, as in `"127.0.0.1:${DB_PORT:-5432}:5432"`:
-//! where such a variable is set nowhere, the port is Caravan's to choose.
+//! Host ports that are set by a variable with a default, as in `"127.0.0.1:${DB_PORT:-5432}:5432"`. If
+//! the variable is not set, Caravan may choose the port.
 
 use std::{
     collections::BTreeMap,
@@ -14,19 +14,19 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// The host ports of a declaration, by who decides them.
+/// The host ports of a declaration.
 pub struct HostPorts {
-    /// Those that variables with a default decide.
+    /// Ports that are set by variables with a default.
     pub variable: Vec<VariablePort>,
-    /// The declaration; each of the variables stands for a port that nothing else has in it.
+    /// The declaration with each of these variables replaced by a unique port number, its mark.
     pub marked: Pipeline,
-    /// What stands for variables in it, those of services that are not active too.
+    /// All marks, including those of inactive services.
     marks: Vec<u16>,
 }
 
 impl HostPorts {
-    /// Docker's names of the volumes that belong to the project; None where a variable that stands
-    /// for a port may be part of one, so that the marked declaration does not tell.
+    /// Docker's names of the volumes that belong to the project. None: a name may contain one of the
+    /// variables, so the marked declaration does not have the real name.
     pub fn volume_names(&self) -> Option<Vec<String>> {
         let names = own_volumes(&self.marked);
         let marked = |name: &String| {
@@ -37,35 +37,39 @@ impl HostPorts {
     }
 }
 
-/// A host port that a variable with a default decides.
+/// A host port that is set by a variable with a default.
 #[derive(Debug, Clone)]
 pub struct VariablePort {
+    /// Name of the variable.
     pub variable: String,
+    /// Name of the service that publishes the port.
     pub service: String,
-    /// As the marked declaration has it.
+    /// The port in the marked declaration: its host port is the mark.
     pub port: Port,
-    /// The default's number, or what the variable is set to.
+    /// The variable's value, or else its default.
     pub number: u16,
-    pub set: Set,
+    /// Where the variable is set.
+    pub set: VariableSource,
 }
 
 /// Where a variable is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Set {
-    Nowhere,
+pub enum VariableSource {
+    /// Not set: the default applies, and Caravan may choose another port.
+    Unset,
     /// In [`Source::ports_path`].
-    Remembered,
-    /// By the user, anywhere else.
-    Elsewhere,
+    PortsFile,
+    /// By the user: in the environment or the file of variables.
+    User,
 }
 
 impl Source {
-    /// Which host ports variables decide. That is found by giving each variable a number of its
-    /// own and looking where that comes out, so that every way to write a port is understood.
+    /// The host ports that are set by variables. The declaration is read with each variable replaced by
+    /// a unique number, its mark, so all forms of a port are supported.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration, missing secrets apart; two variables with one default
-    /// are not wrong.
+    /// The declaration is invalid. Missing secrets, and two variables with the same default, are no
+    /// error.
     pub fn host_ports(&self) -> Result<HostPorts> {
         let texts = port_texts(&self.tree);
         let mut marks = (1..=u16::MAX).rev().filter(|mark| {
@@ -83,7 +87,7 @@ impl Source {
             variables.insert(variable.clone(), mark.to_string());
             by_mark.insert(mark, (variable, default));
         }
-        // A fault is told of the declaration as it is: marks stand for numbers in its text.
+        // Errors are those of the unmarked declaration: marks would appear in the text.
         let marked = self
             .read(variables)
             .map_err(|error| self.resolve_without_secrets().err().unwrap_or(error))?;
@@ -98,13 +102,13 @@ impl Source {
                     variable: variable.clone(),
                     service: service.name.clone(),
                     port: port.clone(),
-                    // What is set to something else is a fault that reading it will name.
+                    // An invalid value is an error of `resolve`, not of this function.
                     number: value.and_then(|v| v.parse().ok()).unwrap_or(*default),
                     set: match set.contains_key(variable) {
-                        false => Set::Nowhere,
-                        true if self.env.contains_key(variable) => Set::Elsewhere,
-                        true if self.remembers(variable) => Set::Remembered,
-                        true => Set::Elsewhere,
+                        false => VariableSource::Unset,
+                        true if self.env.contains_key(variable) => VariableSource::User,
+                        true if self.is_in_ports_file(variable) => VariableSource::PortsFile,
+                        true => VariableSource::User,
                     },
                 });
             }
@@ -117,7 +121,7 @@ impl Source {
     }
 }
 
-/// What services publish, as written.
+/// Texts of the services' published ports.
 fn port_texts(tree: &Node) -> Vec<&str> {
     let Some(Value::Mapping(services)) = tree.get("services").map(|node| &node.value) else {
         return Vec::new();
@@ -134,11 +138,11 @@ fn port_texts(tree: &Node) -> Vec<&str> {
         .collect()
 }
 
-/// The variables that stand for a port where they are set nowhere.
+/// Variables whose default is a port number, with that number.
 fn defaults(texts: &[&str]) -> BTreeMap<String, u16> {
     let mut seen = Seen::default();
     for text in texts {
-        // A text that needs a variable, or is wrong, is read and judged later.
+        // Errors are ignored here; `resolve` reports them.
         drop(interpolate::text(text, &Variables::default(), &mut seen));
     }
     let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
@@ -148,7 +152,7 @@ fn defaults(texts: &[&str]) -> BTreeMap<String, u16> {
         .collect()
 }
 
-/// The file beside `.env` that is one project's alone.
+/// The file beside `.env` for one project.
 pub(super) fn beside(env_file: &Path, project: &str) -> PathBuf {
     let mut name = env_file.as_os_str().to_owned();
     name.push(format!(".{project}"));

@@ -11,7 +11,7 @@ use diagnostics::{Error, Kind, Result};
 
 pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
-/// The first of the places that name it decides; only a directory's name is made to fit.
+/// The first source with a name applies. Only a directory's name is normalised.
 pub(super) fn name(
     request: &Request,
     variables: &BTreeMap<String, String>,
@@ -78,7 +78,7 @@ fn from_file(variables: &BTreeMap<String, String>, found: &Found) -> Result<Opti
     })
 }
 
-/// As Compose does it: lower case, without what a name cannot have.
+/// Normalises as Compose does: lower case, without invalid characters.
 fn normalised(directory: &str) -> String {
     directory
         .to_lowercase()
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directorys_name_is_made_to_fit() {
+    fn a_directorys_name_is_normalised() {
         assert_eq!(normalised("My Shop_2.0"), "myshop_20");
         assert_eq!(normalised("__x-Y"), "x-y");
         assert!(is_valid("a-b_1") && is_valid("1a"));

@@ -8,7 +8,7 @@ fn service<'a>(pipeline: &'a crate::Pipeline, name: &str) -> &'a Service {
 }
 
 #[test]
-fn the_shipped_declaration_needs_nothing_but_its_secrets() {
+fn the_shipped_declaration_needs_only_its_secrets() {
     let pipeline = shipped();
     assert_eq!(pipeline.warnings, Vec::<String>::new());
     assert_eq!(pipeline.project, "kodingcaravan");
@@ -34,7 +34,7 @@ fn the_shipped_declaration_needs_nothing_but_its_secrets() {
 }
 
 #[test]
-fn it_promises_what_the_pipeline_is_for() {
+fn the_extension_of_the_shipped_pipeline_is_read() {
     let pipeline = shipped();
     let topics: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(
@@ -83,11 +83,11 @@ fn it_promises_what_the_pipeline_is_for() {
     assert_eq!(entry.headers["Authorization"], "Bearer the-PAYMENT_TOKEN");
     assert_eq!(entry.body["amountCents"], 4900);
     assert_eq!(entry.body["studentId"], "{{student}}");
-    assert_eq!(flow.gone_keys.as_ref().expect("keys").keys.len(), 2);
+    assert_eq!(flow.invalidated_keys.as_ref().expect("keys").keys.len(), 2);
 }
 
 #[test]
-fn its_services_hold_what_docker_needs() {
+fn docker_options_of_the_shipped_services_are_read() {
     let pipeline = shipped();
     let kafka = service(&pipeline, "kafka");
     assert_eq!(kafka.image_from, ImageFrom::Template("kafka"));
@@ -111,25 +111,25 @@ fn its_services_hold_what_docker_needs() {
         command[2]
     );
     let postgres = service(&pipeline, "postgres");
-    let grant = &postgres.grants[0];
-    assert_eq!(grant.target, "/run/secrets/postgres-password");
+    let mount = &postgres.secrets_and_configs[0];
+    assert_eq!(mount.target, "/run/secrets/postgres-password");
     assert!(
-        grant
+        mount
             .path
             .ends_with("caravan/kodingcaravan/.caravan-kodingcaravan/postgres-password")
     );
-    let content = grant.written.as_ref().map(|written| &written.content);
+    let content = mount.generated.as_ref().map(|file| &file.content);
     assert_eq!(content.map(String::as_str), Some("the-POSTGRES_PASSWORD"));
     assert_eq!(pipeline.networks[0].name, "kodingcaravan_default");
     assert_eq!(pipeline.volumes[0].name, "kodingcaravan_kafka-data");
 }
 
 #[test]
-fn what_docker_shows_of_its_services_has_no_secret() {
+fn options_that_docker_shows_contain_no_secret() {
     let pipeline = shipped();
     for service in &pipeline.services {
         let mut shown = service.clone();
-        shown.grants.clear();
+        shown.secrets_and_configs.clear();
         let shown = format!("{shown:?}");
         for secret in &pipeline.secrets {
             assert!(!shown.contains(secret), "{}", service.name);
@@ -138,7 +138,7 @@ fn what_docker_shows_of_its_services_has_no_secret() {
 }
 
 #[test]
-fn its_one_shots_and_workers_are_known_as_such() {
+fn one_shots_and_workers_are_recognized() {
     let pipeline = shipped();
     let init = service(&pipeline, "kafka-init");
     assert_eq!(init.effect, Some(Effect::Topics));

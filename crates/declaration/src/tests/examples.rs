@@ -1,9 +1,9 @@
-use crate::testing::Place;
+use crate::testing::TestDirectory;
 
 /// Its end-to-end test is `tests/program/foreign.rs`.
 #[test]
 fn the_foreign_example_is_read_without_a_warning_and_publishes_nothing() {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.request.cwd = crate::testing::repository().join("examples/orders");
     place.request.files = vec!["compose.yaml".into(), "caravan.yaml".into()];
     let pipeline = place.pipeline();
@@ -18,5 +18,5 @@ fn the_foreign_example_is_read_without_a_warning_and_publishes_nothing() {
     for build in builds {
         assert_eq!(build.ca_bundle.as_deref(), Some("ca-bundle.crt"));
     }
-    assert_eq!(pipeline.letter_headers.reason, "x-reason");
+    assert_eq!(pipeline.dead_letter_headers.reason, "x-reason");
 }

@@ -1,18 +1,18 @@
-//! Where a declaration is found, what it is called, and what lies beside it.
+//! Location of the declaration, its project name, and its `.env` and state directory.
 
 use crate::Origin;
-use crate::testing::{Place, shown};
+use crate::testing::{TestDirectory, shown};
 
 const PLAIN: &str = "services: {app: {image: app}}\n";
 const OURS: &str = "x-caravan: {}\nservices: {app: {image: ours}}\n";
 
-fn image(place: &Place) -> String {
+fn image(place: &TestDirectory) -> String {
     place.pipeline().services[0].image.clone()
 }
 
 #[test]
-fn the_first_usual_name_with_our_extension_is_taken() {
-    let place = Place::new();
+fn the_first_default_name_with_x_caravan_is_used() {
+    let place = TestDirectory::new();
     place.write("compose.yaml", PLAIN);
     place.write("docker-compose.yml", &OURS.replace("ours", "last"));
     assert_eq!(image(&place), "last");
@@ -29,24 +29,24 @@ fn the_first_usual_name_with_our_extension_is_taken() {
 }
 
 #[test]
-fn other_peoples_compose_files_are_passed_over_even_broken_ones() {
-    let place = Place::new();
+fn compose_files_without_x_caravan_are_ignored_even_if_invalid() {
+    let place = TestDirectory::new();
     place.write("compose.yaml", "services: [broken\n");
     place.write("docker-compose.yaml", "# no x-caravan here\nservices: {}\n");
     assert_eq!(place.source().origin, Origin::Embedded);
 }
 
 #[test]
-fn our_own_broken_file_is_an_error() {
-    let place = Place::new();
+fn an_invalid_file_with_x_caravan_is_an_error() {
+    let place = TestDirectory::new();
     place.write("compose.yaml", "x-caravan: [broken\nservices: {}\n");
     let error = place.locate().err().expect("a broken file");
     assert!(error.what.starts_with("compose.yaml:"), "{}", error.what);
 }
 
 #[test]
-fn named_files_overlay_one_another_and_need_no_extension() {
-    let mut place = Place::new();
+fn named_files_are_merged_and_need_no_x_caravan() {
+    let mut place = TestDirectory::new();
     place.write(
         "base.yaml",
         "services: {app: {image: a, ports: ['1:1'], labels: {x: '1'}}}\n",
@@ -68,7 +68,7 @@ fn named_files_overlay_one_another_and_need_no_extension() {
 
 #[test]
 fn an_error_in_an_overlay_names_the_overlay() {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.write("base.yaml", PLAIN);
     place.write("over.yaml", "services:\n  app:\n    prots: []\n");
     place.request.files = vec!["base.yaml".into(), "over.yaml".into()];
@@ -77,15 +77,15 @@ fn an_error_in_an_overlay_names_the_overlay() {
 }
 
 #[test]
-fn a_named_file_that_is_not_there_is_an_error() {
-    let mut place = Place::new();
+fn a_missing_named_file_is_an_error() {
+    let mut place = TestDirectory::new();
     place.request.files = vec!["nowhere.yaml".into()];
     assert_eq!(place.error().what, "no such Compose file: nowhere.yaml");
 }
 
 #[test]
 fn the_projects_name_comes_from_flag_environment_file_directory_in_this_order() {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.write("compose.yaml", OURS);
     assert_eq!(place.source().project(), "shop2");
     place.write("compose.yaml", &format!("name: ${{NAME:-filed}}\n{OURS}"));
@@ -101,8 +101,8 @@ fn the_projects_name_comes_from_flag_environment_file_directory_in_this_order() 
 }
 
 #[test]
-fn the_embedded_pipelines_state_lies_in_the_users_by_project() {
-    let mut place = Place::new();
+fn the_embedded_pipelines_state_is_in_the_users_state_home() {
+    let mut place = TestDirectory::new();
     let expected = place.home().join(".local/state/caravan/kodingcaravan");
     assert_eq!(place.source().state_dir(), expected);
     assert_eq!(place.source().env_path(), expected.join(".env"));
@@ -117,8 +117,8 @@ fn the_embedded_pipelines_state_lies_in_the_users_by_project() {
 }
 
 #[test]
-fn the_environment_goes_before_the_file_of_variables() {
-    let mut place = Place::new();
+fn the_environment_overrides_the_file_of_variables() {
+    let mut place = TestDirectory::new();
     place.write(
         "compose.yaml",
         "x-caravan: {}\nservices: {app: {image: 'a:${TAG:-0}'}}\n",
@@ -136,8 +136,8 @@ fn the_environment_goes_before_the_file_of_variables() {
 }
 
 #[test]
-fn an_unset_variable_stands_for_nothing_and_is_warned_of_once() {
-    let place = Place::new();
+fn an_unset_variable_is_empty_with_one_warning() {
+    let place = TestDirectory::new();
     place.write(
         "compose.yaml",
         "x-caravan: {}\nx-shared: &shared {A: '$MISSING'}\n\
@@ -153,7 +153,7 @@ fn an_unset_variable_stands_for_nothing_and_is_warned_of_once() {
 
 #[test]
 fn files_of_variables_are_read_once() {
-    let place = Place::new();
+    let place = TestDirectory::new();
     place.write(
         "compose.yaml",
         "x-caravan: {}\nservices: {web: {image: web, environment: {A: '${A}', P: '${P}'}}}",
@@ -179,7 +179,7 @@ fn files_of_variables_are_read_once() {
 
 #[test]
 fn a_volume_named_after_a_port_is_not_named_by_the_marked_declaration() {
-    let place = Place::new();
+    let place = TestDirectory::new();
     let declared = |name: &str| {
         format!(
             "x-caravan: {{}}\nservices: {{db: {{image: db, ports: ['127.0.0.1:${{PORT:-5432}}:5432'], volumes: ['data:/d']}}}}\n\

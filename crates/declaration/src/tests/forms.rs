@@ -1,15 +1,15 @@
-//! Every form in which Compose lets something be written.
+//! All forms that Compose accepts for a key.
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::testing::Place;
+use crate::testing::TestDirectory;
 use crate::{
     Condition, Dependency, Healthcheck, Logging, Mount, MountSource, NetworkUse, Pipeline, Port,
     Restart, Service,
 };
 
-fn read(services: &str) -> (Place, Pipeline) {
-    let mut place = Place::new();
+fn read(services: &str) -> (TestDirectory, Pipeline) {
+    let mut place = TestDirectory::new();
     place.set("INHERITED", "from outside");
     place.write("app.env", "FILED=1\nOWN=overridden\n");
     place.write("compose.yaml", &format!("x-caravan: {{}}\n{services}"));

@@ -1,13 +1,13 @@
-//! Whole declarations: the shipped one, a corpus of wrong ones, and where they are found. What people
-//! publish is in `engine::spec::corpus`.
+//! Tests of whole declarations: the shipped one, a corpus of invalid ones, and their location. The crate
+//! `docker` tests a corpus of published Compose files (`spec::corpus`).
 
+mod address_scopes;
 mod embedded;
 mod examples;
 mod files;
 mod forms;
 mod names;
 mod origins;
-mod places;
 mod profiles;
 mod promises;
 mod wrong;

@@ -1,9 +1,9 @@
 use crate::find_service;
-use crate::testing::{Place, shown};
+use crate::testing::{TestDirectory, shown};
 
 #[test]
-fn a_service_is_found_by_any_part_that_only_it_has() {
-    let place = Place::new();
+fn a_service_is_found_by_a_unique_part_of_its_name() {
+    let place = TestDirectory::new();
     place.write(
         "compose.yaml",
         "x-caravan: {}\nservices:\n  kafka: {image: k}\n  kafka-init: {image: k}\n  \

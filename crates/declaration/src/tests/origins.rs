@@ -1,16 +1,16 @@
-//! Which places are the same project, and which command means the one that it was brought up from.
+//! Comparison of a declaration with the recorded origin of a project.
 
 use std::{fs, path::PathBuf};
 
-use crate::testing::Place;
-use crate::{Elsewhere, Origin, Recorded, Source};
+use crate::testing::TestDirectory;
+use crate::{Origin, OtherOrigin, RecordedOrigin, Source};
 
 const DECLARATION: &str =
     "name: shop\nx-caravan: {secrets: [PASSWORD]}\nservices: {web: {image: web}}\n";
 
-/// Two directories with one declaration and these secrets; the project comes from the first.
-fn two(first: &str, second: &str) -> Place {
-    let mut place = Place::new();
+/// Two directories with the same declaration and these secrets; the project was started from the first.
+fn two(first: &str, second: &str) -> TestDirectory {
+    let mut place = TestDirectory::new();
     for (name, secret) in [("first", first), ("second", second)] {
         place.write(&format!("{name}/compose.yaml"), DECLARATION);
         place.write(&format!("{name}/.env"), &format!("PASSWORD={secret}\n"));
@@ -19,21 +19,21 @@ fn two(first: &str, second: &str) -> Place {
     place
 }
 
-fn first(place: &Place) -> PathBuf {
+fn first(place: &TestDirectory) -> PathBuf {
     place.request.cwd.with_file_name("first")
 }
 
-fn recorded(place: &Place) -> Recorded {
-    Recorded {
+fn recorded(place: &TestDirectory) -> RecordedOrigin {
+    RecordedOrigin {
         origin: Origin::Files(vec![first(place).join("compose.yaml")]),
         state_dir: first(place),
         env_file: None,
     }
 }
 
-/// What `source` is told of a project with its own files.
-fn itself(source: &Source) -> Option<Elsewhere> {
-    source.compare(&Recorded {
+/// The result of comparing `source` with itself.
+fn itself(source: &Source) -> Option<OtherOrigin> {
+    source.compare(&RecordedOrigin {
         origin: source.origin.clone(),
         state_dir: source.state_dir().to_path_buf(),
         env_file: None,
@@ -41,7 +41,7 @@ fn itself(source: &Source) -> Option<Elsewhere> {
 }
 
 #[test]
-fn another_directory_with_other_secrets_is_another_place() {
+fn a_directory_with_other_secrets_is_another_origin() {
     let place = two("one", "two");
     let elsewhere = place.source().compare(&recorded(&place)).expect("differs");
     assert_eq!(elsewhere.secrets, ["PASSWORD"]);
@@ -61,12 +61,12 @@ fn the_same_secrets_make_the_same_project() {
     let mut place = two("one", "one");
     assert!(place.source().compare(&recorded(&place)).is_none());
     assert!(itself(&place.source()).is_none());
-    // What the environment says goes before both files.
+    // The environment overrides both files.
     let mut place_set = two("one", "two");
     place_set.set("PASSWORD", "of the environment");
     let source = place_set.source();
     assert!(source.compare(&recorded(&place_set)).is_none());
-    // Another declaration is told of, and refuses nothing.
+    // A declaration with another text differs, even if its secrets are equal.
     place.write(
         "compose.yaml",
         &DECLARATION.replace("image: web", "image: web2"),
@@ -78,9 +78,9 @@ fn the_same_secrets_make_the_same_project() {
 }
 
 #[test]
-fn what_is_gone_or_cannot_be_named_is_not_compared() {
+fn a_missing_origin_is_not_compared() {
     let place = two("one", "two");
-    let project_directory = Recorded {
+    let project_directory = RecordedOrigin {
         state_dir: place.home(),
         ..recorded(&place)
     };
@@ -99,7 +99,7 @@ fn files_over_the_same_directory_are_the_same_project() {
     let mut place = two("one", "one");
     place.write("caravan.yaml", "x-caravan: {topics: ['a:1:1d']}\n");
     place.request.files = vec!["compose.yaml".into(), "./caravan.yaml".into()];
-    let compose = Recorded {
+    let compose = RecordedOrigin {
         origin: Origin::Files(vec![place.path("compose.yaml")]),
         state_dir: place.request.cwd.clone(),
         env_file: None,
@@ -112,10 +112,10 @@ fn files_over_the_same_directory_are_the_same_project() {
 }
 
 #[test]
-fn another_file_of_variables_is_another_place() {
+fn another_file_of_variables_is_another_origin() {
     let mut place = two("one", "two");
     place.write("staging", "PASSWORD=staging\n");
-    let staging = Recorded {
+    let staging = RecordedOrigin {
         origin: Origin::Files(vec![place.path("compose.yaml")]),
         state_dir: place.request.cwd.clone(),
         env_file: Some(place.path("staging")),
@@ -128,7 +128,7 @@ fn another_file_of_variables_is_another_place() {
 }
 
 #[test]
-fn the_shipped_pipeline_is_named_with_its_state() {
+fn the_command_line_of_the_shipped_pipeline_has_its_state_home() {
     let place = two("one", "two");
     let state = |home: PathBuf| {
         let state = home.join("caravan/shop");
@@ -136,7 +136,7 @@ fn the_shipped_pipeline_is_named_with_its_state() {
         let secrets = ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "PAYMENT_TOKEN"];
         let lines: String = secrets.map(|name| format!("{name}=secret\n")).concat();
         fs::write(state.join(".env"), lines).expect("written");
-        Recorded {
+        RecordedOrigin {
             origin: Origin::Embedded,
             state_dir: state,
             env_file: None,

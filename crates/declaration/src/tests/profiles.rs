@@ -1,10 +1,10 @@
-//! Which services belong to a pipeline.
+//! Active services of a pipeline.
 
 use crate::Pipeline;
-use crate::testing::Place;
+use crate::testing::TestDirectory;
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestDirectory {
+    let place = TestDirectory::new();
     place.write(
         "compose.yaml",
         "x-caravan: {}\nservices:\n  app: {image: a}\n  debug: {image: a, profiles: [debug]}\n  \
@@ -18,7 +18,7 @@ fn active(pipeline: &Pipeline) -> Vec<&str> {
 }
 
 #[test]
-fn flags_go_before_the_variable_and_a_star_is_all() {
+fn flags_override_the_variable_and_a_star_activates_all() {
     let mut place = place();
     assert_eq!(active(&place.pipeline()), ["app"]);
     place.write(".env", "COMPOSE_PROFILES=debug, test\n");
@@ -38,7 +38,7 @@ fn flags_go_before_the_variable_and_a_star_is_all() {
 }
 
 #[test]
-fn who_is_named_in_full_is_activated() {
+fn a_service_named_in_full_is_activated() {
     let place = place();
     let mut source = place.source();
     source.activate(&["app".to_owned()]).expect("well declared");

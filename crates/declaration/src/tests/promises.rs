@@ -1,13 +1,13 @@
 //! The forms of `x-caravan` that pipelines of other frameworks need.
 
-use crate::testing::Place;
+use crate::testing::TestDirectory;
 use crate::{
     Column, Group, IdSource, Pattern, Pipeline, Removal, Service,
-    correlation::{Event, InLine},
+    correlation::{Event, LogCorrelation},
 };
 
 fn read(promises: &str, service: &str) -> Pipeline {
-    let place = Place::new();
+    let place = TestDirectory::new();
     place.write(
         "compose.yaml",
         &format!(
@@ -25,7 +25,7 @@ fn app(pipeline: &Pipeline) -> &Service {
 }
 
 #[test]
-fn infrastructure_may_be_anybodys() {
+fn infrastructure_may_be_external() {
     let pipeline = read("", "");
     let kafka = pipeline.kafka.as_ref().expect("kafka");
     assert_eq!(
@@ -35,7 +35,7 @@ fn infrastructure_may_be_anybodys() {
 }
 
 #[test]
-fn lines_are_known_by_texts_and_expressions() {
+fn log_patterns_are_texts_or_expressions() {
     let pipeline = read(
         "  forbidden-logs: [FATAL, {regex: '^ERROR \\d+$$'}]\n  allowed-logs: [{regex: retry}]\n  \
          error-logs: 0.5%\n  \
@@ -53,7 +53,7 @@ fn lines_are_known_by_texts_and_expressions() {
 }
 
 #[test]
-fn groups_may_begin_alike_and_topics_say_more() {
+fn groups_may_be_prefixes_and_topics_have_a_long_form() {
     let pipeline = read(
         "    - {name: refunds, partitions: 6, replication: 3, min-insync: 2}\n",
         "group: {prefix: orders-}, consumes: [orders]",
@@ -71,7 +71,7 @@ fn groups_may_begin_alike_and_topics_say_more() {
 }
 
 #[test]
-fn a_flow_may_begin_with_an_event_that_is_no_json() {
+fn a_flow_may_start_with_an_event_that_is_not_json() {
     let pipeline = read(
         "  flow:\n    values: {order: uuid}\n    event:\n      topic: orders\n      \
          body: '<order no=\"{{order}}\"/>'\n      correlation-id: 'o-{{order}}'\n    \
@@ -92,11 +92,11 @@ fn a_flow_may_begin_with_an_event_that_is_no_json() {
     };
     assert!(flow.correlation.is_of(&seen, "o-2"));
     assert!(!flow.correlation.is_of(&seen, "o-1"));
-    assert!(matches!(flow.correlation.log, InLine::Captured(_)));
+    assert!(matches!(flow.correlation.log, LogCorrelation::Captured(_)));
 }
 
 #[test]
-fn tables_say_what_they_have_and_what_is_deleted() {
+fn tables_declare_columns_indexes_and_cleanup() {
     let pipeline = read(
         "  tables:\n    orders: {find: id = $$1, rows: 1}\n    \
          lines: {find: order_id = $$1, rows: 2, cleanup: find}\n    \
@@ -126,7 +126,7 @@ fn tables_say_what_they_have_and_what_is_deleted() {
 }
 
 #[test]
-fn http_says_what_is_right() {
+fn http_declares_the_expected_status() {
     let pipeline = read("", "http: 'http://localhost:8080/api/'");
     let http = app(&pipeline).http.as_ref().expect("http");
     assert_eq!(

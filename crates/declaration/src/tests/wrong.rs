@@ -1,10 +1,9 @@
 use std::fs;
 
-use crate::testing::{Place, corpus};
+use crate::testing::{TestDirectory, corpus};
 use diagnostics::Kind;
 
-/// Each `tests/declarations/NAME.yaml` is wrong in its own way; `NAME.snap` beside it is the error
-/// as a person reads it.
+/// Each `tests/declarations/NAME.yaml` has another fault; `NAME.snap` beside it is the shown error.
 #[test]
 fn every_wrong_declaration_is_refused_with_file_line_column_and_key() {
     let mut names: Vec<_> = fs::read_dir(corpus())
@@ -16,7 +15,7 @@ fn every_wrong_declaration_is_refused_with_file_line_column_and_key() {
     assert!(names.len() > 30, "the corpus is there");
     for path in names {
         let text = fs::read_to_string(&path).expect("a declaration");
-        let mut place = Place::new();
+        let mut place = TestDirectory::new();
         place.write("compose.yaml", &text);
         place.request.files = vec!["compose.yaml".into()];
         place.set("TOKEN", "hunter2");

@@ -1,19 +1,18 @@
-//! A later Compose file over an earlier one: mappings are merged key by key, lists appended,
-//! everything else replaced; a command is replaced as a whole. What Compose lets be written in two
-//! forms (`alike`) may be written in one here and in the other there.
+//! Merges a later Compose file into an earlier one: mappings are merged by key, lists are appended,
+//! commands and scalars are replaced. If a key has two forms (`alike`), the files may use different ones.
 
 mod alike;
 
 use super::{Key, Node, Value};
 use crate::problem::Problem;
 
-/// Keys whose list is one thing.
+/// Keys whose lists are replaced as a whole.
 const REPLACED: [&str; 3] = ["command", "entrypoint", "test"];
 
-/// `over` laid over `base`.
+/// Merges `over` into `base`.
 ///
 /// # Errors
-/// A key that is a list in one file and a mapping in the other: which is meant to win is a guess.
+/// A key is a list in one file and a mapping in the other, so it is ambiguous which one applies.
 pub(crate) fn overlay(base: Node, over: Node) -> Result<Node, Problem> {
     merge(base, over, "")
 }
@@ -21,7 +20,7 @@ pub(crate) fn overlay(base: Node, over: Node) -> Result<Node, Problem> {
 fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
     let at = over.at;
     let value = match (base.value, over.value) {
-        // A key without a value (`data:` under `volumes`) adds nothing to the one below it.
+        // A key without a value (`data:` under `volumes`) keeps the earlier file's value.
         (below, Value::Null) => {
             return Ok(Node {
                 value: below,
@@ -64,7 +63,7 @@ fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, P
     Ok(entries)
 }
 
-/// What both say stands there once.
+/// Appends `above` to `items`, without duplicates.
 fn appended(mut items: Vec<Node>, above: Vec<Node>) -> Vec<Node> {
     for item in above {
         let same = |earlier: &Node| earlier.text().is_some_and(|t| Some(t) == item.text());
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_forms_merges_in_either() {
+    fn keys_with_two_forms_merge_in_both() {
         let text = |node: &Node, path: &[&str]| {
             let found = path.iter().try_fold(node, |node, key| node.get(key));
             found.and_then(Node::text).map(str::to_owned)

@@ -1,11 +1,11 @@
 //! YAML with a position on every key and value: `node` (the tree), `parse` (text to tree),
 //! `merge` (a later file over an earlier one), `view` (typed reading, in which no key is lost).
 
+#[cfg(test)]
+pub(super) mod accepted;
 mod merge;
 mod node;
 mod parse;
-#[cfg(test)]
-pub(super) mod taken;
 mod view;
 
 pub(super) use merge::overlay;

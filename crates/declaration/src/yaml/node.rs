@@ -1,6 +1,6 @@
 //! The tree of a YAML document: aliases and merge keys expanded, every node with its position.
 
-/// Where something stands in the declaration: lines and columns count characters from 1.
+/// A position in the declaration; lines and columns start at 1, columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     /// Index among the declaration's files.
@@ -11,7 +11,7 @@ pub struct Position {
     pub length: usize,
 }
 
-/// A value and where it is written (for an alias: where its anchor is).
+/// A value and its position (of an alias: the position of its anchor).
 #[derive(Debug, Clone)]
 pub struct Node {
     pub value: Value,
@@ -27,16 +27,16 @@ pub enum Value {
     Mapping(Vec<(Key, Node)>),
 }
 
-/// A scalar as written (`1.10` stays `1.10`); what it means is the reader's business.
+/// A scalar as written (`1.10` stays `1.10`); the reader interprets it.
 #[derive(Debug, Clone)]
 pub struct Scalar {
     pub text: String,
     pub kind: Kind,
-    /// Interpolation put a secret into it: it must not be shown.
+    /// Whether interpolation inserted a secret; its text must not be shown.
     pub secret: bool,
 }
 
-/// What YAML takes an unquoted scalar for; quoted ones are strings.
+/// The YAML type of an unquoted scalar; quoted scalars are strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     String,
@@ -64,7 +64,7 @@ impl Node {
         Some((key, value))
     }
 
-    /// The items of a sequence; none of anything else.
+    /// The items of a sequence; empty for other values.
     pub fn items(&self) -> &[Self] {
         match &self.value {
             Value::Sequence(items) => items,
@@ -79,8 +79,8 @@ impl Node {
         }
     }
 
-    /// Where the last step of `path` stands: a mapping's key or its scalar, a sequence's item by
-    /// its text. Steps that are not there are left out, so that there is always an answer.
+    /// Position of the last step of `path`: a key or its scalar in a mapping, an item with this text in a
+    /// sequence. Missing steps are skipped, so there is always a position.
     pub fn find(&self, path: &[&str]) -> Position {
         self.seek(path).unwrap_or(self.at)
     }
@@ -102,7 +102,7 @@ impl Node {
         }
     }
 
-    /// Whether a part of it is `word`: `data` in `data:/var/lib:ro`.
+    /// Whether one of its parts is `word`: `data` in `data:/var/lib:ro`.
     fn mentions(&self, word: &str) -> bool {
         match &self.value {
             Value::Scalar(scalar) => scalar.text.split([':', '/', '=']).any(|part| part == word),

@@ -1,5 +1,6 @@
-//! Text to tree. serde-saphyr expands aliases and merge keys, refuses duplicate keys and bounds
-//! the work; what serde's data model would lose of a scalar is cut out of the text by its span.
+//! Parses text to a tree. serde-saphyr expands aliases and merge keys, rejects duplicate keys and
+//! limits the expansion. Serde's data model loses the text of scalars, so it is cut from the file by
+//! its span.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,7 +16,7 @@ use serde_yaml::{
 use super::{Key, Kind, Node, Position, Scalar, Value};
 use crate::problem::Problem;
 
-/// More than any declaration needs, and little enough to fail at once on an alias bomb.
+/// Large enough for every declaration, and small enough to reject an alias bomb at once.
 const MAX_NODES: usize = 50_000;
 const MAX_TEXT: usize = 4 << 20;
 
@@ -66,7 +67,7 @@ fn options() -> Options {
     }
 }
 
-/// The library's sentence without its own rendering of the place.
+/// The library's message without its rendering of the position.
 fn syntax_problem(error: &serde_yaml::Error, file: usize) -> Problem {
     struct NoPlace;
     impl Localizer for NoPlace {
@@ -95,13 +96,13 @@ fn position(location: Location, file: usize) -> Position {
     }
 }
 
-/// A node as serde-saphyr hands it over.
+/// A node as serde-saphyr returns it.
 struct Raw(Spanned<RawValue>);
 
 enum RawValue {
     Null,
     Text(String),
-    /// An unquoted number or boolean; the text is only a fallback for the one in the file.
+    /// An unquoted number or boolean. Its text is used only if the span has none.
     Literal(Kind, String),
     Sequence(Vec<Raw>),
     Mapping(Vec<(Spanned<String>, Raw)>),
@@ -147,7 +148,7 @@ impl Raw {
     }
 }
 
-/// The text under a location.
+/// The text at a location.
 fn slice(text: &str, location: Location) -> Option<&str> {
     let start = usize::try_from(location.span().byte_offset()?).ok()?;
     let length = usize::try_from(location.span().byte_len()?).ok()?;

@@ -1,5 +1,5 @@
-//! Typed reading of a tree. A mapping is read by taking its keys; what is left over is unknown, so
-//! that no key is ever ignored, and every fault knows its place and its path.
+//! Typed reading of a tree. Readers take keys from a mapping; remaining keys are unknown and an
+//! error, so no key is silently ignored. Every fault has its position and path.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     units,
 };
 
-/// A node, and how one came to it.
+/// A node and its path.
 #[derive(Debug, Clone)]
 pub(crate) struct View<'a> {
     pub node: &'a Node,
@@ -73,7 +73,7 @@ impl<'a> View<'a> {
         self.str().map(str::to_owned)
     }
 
-    /// A string that says something.
+    /// A non-empty string.
     pub(crate) fn filled(&self) -> Result<String, Problem> {
         match self.str()? {
             "" => Err(self.problem("must not be empty")),
@@ -122,7 +122,7 @@ impl<'a> View<'a> {
     pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
         let names = || words.iter().map(|(name, _)| *name);
         #[cfg(test)]
-        super::taken::words(&self.path, names());
+        super::accepted::words(&self.path, names());
         let list = names().collect::<Vec<_>>().join(", ");
         let scalar = self.scalar(&format!("one of {list}"))?;
         if let Some((_, value)) = words.iter().find(|(name, _)| *name == scalar.text) {
@@ -175,7 +175,7 @@ impl<'a> View<'a> {
         Ok(names)
     }
 
-    /// The entries of a mapping whose keys are names of the user's.
+    /// The entries of a mapping whose keys are chosen by the user.
     pub(crate) fn entries(&self) -> Result<Vec<(&'a Key, Self)>, Problem> {
         let Value::Mapping(entries) = &self.node.value else {
             return Err(self.expected("a mapping"));
@@ -196,7 +196,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The keys of a mapping, to be taken one by one.
+    /// The fields of a mapping with specified keys.
     pub(crate) fn fields(&self) -> Result<Fields<'a>, Problem> {
         Ok(Fields {
             view: self.clone(),
@@ -206,12 +206,12 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether Compose lets a file carry `key` for somebody else; a slip in `x-caravan` is nobody's.
+/// Whether `key` is an extension field (`x-…`) of another tool. Misspellings of `x-caravan` are not.
 pub(crate) fn is_foreign_extension(key: &str) -> bool {
     key.starts_with("x-") && strsim::levenshtein(key, "x-caravan") > 2
 }
 
-/// A mapping whose keys are those of a specification.
+/// A mapping whose keys are specified.
 pub(crate) struct Fields<'a> {
     view: View<'a>,
     rest: Vec<(&'a Key, View<'a>)>,
@@ -254,21 +254,21 @@ impl<'a> Fields<'a> {
         Problem::new(at, self.view.path.clone(), message)
     }
 
-    /// Nothing may be left over.
+    /// Rejects keys that were not taken.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         #[cfg(test)]
-        super::taken::keys(&self.view.path, &self.known);
+        super::accepted::keys(&self.view.path, &self.known);
         match self.rest.first() {
             Some((key, view)) => Err(self.unknown(key, view)),
             None => Ok(()),
         }
     }
 
-    /// Nothing may be left over but what Compose lets everybody add (`x-…`); `unsupported` are keys
-    /// that Compose knows.
+    /// Rejects keys that were not taken, except extension fields (`x-…`) of other tools. `unsupported`
+    /// are keys of Compose that Caravan does not support.
     pub(crate) fn finish_compose(self, unsupported: &[&str]) -> Result<(), Problem> {
         #[cfg(test)]
-        super::taken::keys(&self.view.path, &self.known);
+        super::accepted::keys(&self.view.path, &self.known);
         let ours = |key: &Key| !is_foreign_extension(&key.name);
         match self.rest.iter().find(|(key, _)| ours(key)) {
             Some((key, view)) if unsupported.contains(&key.name.as_str()) => {
@@ -298,5 +298,5 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// More keys than these are not listed in an error.
+/// Maximum number of keys that an error lists.
 const MANY: usize = 12;

@@ -69,7 +69,7 @@ pub(super) fn put(settings: &mut Settings, config: ContainerConfig) {
         settings.insert(format!("environment.{name}"), value.to_owned());
     }
     for (label, value) in config.labels.into_iter().flatten() {
-        if label == labels::GRANTS {
+        if label == labels::SECRETS_DIGEST {
             settings.insert(GRANTS.to_owned(), value.clone());
         }
         if is_declared(&label) {

@@ -105,8 +105,8 @@ fn service_lines(pipeline: &Pipeline, service: &Service) -> Vec<String> {
     if service.pull_policy != declaration::PullPolicy::Missing {
         add("pull", format!("{:?}", service.pull_policy));
     }
-    for grant in &service.grants {
-        let written = grant.written.as_ref();
+    for grant in &service.secrets_and_configs {
+        let written = grant.generated.as_ref();
         let kind = written.map_or("the user's", |w| {
             if w.executable { "executable" } else { "plain" }
         });

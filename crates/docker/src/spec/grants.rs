@@ -9,7 +9,7 @@ use platform::labels;
 
 /// As mounts, not as binds: for a bind whose file is missing, Docker creates a directory.
 pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {
-    service.grants.iter().map(|grant| Mount {
+    service.secrets_and_configs.iter().map(|grant| Mount {
         typ: Some(MountType::BIND),
         source: Some(grant.path.display().to_string()),
         target: Some(grant.target.clone()),
@@ -20,14 +20,14 @@ pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {
 
 /// The label with the digest of their content, which detects a change.
 pub(super) fn label(service: &Service) -> Option<(String, String)> {
-    if service.grants.is_empty() {
+    if service.secrets_and_configs.is_empty() {
         return None;
     }
     let mut hasher = Sha256::new();
-    for grant in &service.grants {
+    for grant in &service.secrets_and_configs {
         hasher.update(&grant.target);
         hasher.update([0]);
         hasher.update(grant.digest);
     }
-    Some((labels::GRANTS.to_owned(), hex(&hasher.finalize())))
+    Some((labels::SECRETS_DIGEST.to_owned(), hex(&hasher.finalize())))
 }

@@ -211,7 +211,7 @@ pub(super) fn cache(pipeline: &Pipeline) -> Option<CheckId> {
     let has_keys = pipeline
         .flow
         .as_ref()
-        .is_some_and(|f| f.gone_keys.is_some());
+        .is_some_and(|f| f.invalidated_keys.is_some());
     (pipeline.redis.is_some() || has_keys).then(|| CACHE.id())
 }
 
@@ -252,8 +252,11 @@ pub(super) fn dependencies(pipeline: &Pipeline, service: &Service) -> Vec<CheckI
     ids.extend(tables.filter_map(|name| table(pipeline, name)));
     let required = service.depends_on.iter().filter(|d| d.required);
     ids.extend(deployed_of(pipeline, required.map(|d| d.service.as_str())));
-    let gone_keys = pipeline.flow.as_ref().and_then(|f| f.gone_keys.as_ref());
-    if gone_keys.is_some_and(|keys| keys.service == service.name) {
+    let invalidated_keys = pipeline
+        .flow
+        .as_ref()
+        .and_then(|f| f.invalidated_keys.as_ref());
+    if invalidated_keys.is_some_and(|keys| keys.service == service.name) {
         ids.extend(cache(pipeline));
     }
     ids

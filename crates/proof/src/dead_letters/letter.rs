@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kafka::record::{Headers, Message};
 
 use super::Place;
-use declaration::LetterHeaders;
+use declaration::DeadLetterHeaders;
 
 /// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
 /// program may have put anything there.
@@ -32,7 +32,7 @@ pub struct Letter {
 
 impl Letter {
     /// Out of the headers, as they are called, and the place of a message on the dead-letter topic.
-    pub fn of(message: &impl Message, called: &LetterHeaders) -> Self {
+    pub fn of(message: &impl Message, called: &DeadLetterHeaders) -> Self {
         let text = |name: &str| {
             let headers = message.headers()?;
             let header = headers.iter().filter(|h| h.key == name).last()?;
@@ -114,15 +114,15 @@ pub(super) mod tests {
     }
 
     fn of(message: &OwnedMessage) -> Letter {
-        Letter::of(message, &LetterHeaders::default())
+        Letter::of(message, &DeadLetterHeaders::default())
     }
 
     #[test]
     fn headers_may_have_other_names() {
-        let called = LetterHeaders {
+        let called = DeadLetterHeaders {
             source: Some("x-source".to_owned()),
             reason: "x-reason".to_owned(),
-            ..LetterHeaders::default()
+            ..DeadLetterHeaders::default()
         };
         let headers = [("x-source", "orders/2/17"), ("x-reason", "out of stock")];
         let letter = Letter::of(&message((1, 5), &headers), &called);

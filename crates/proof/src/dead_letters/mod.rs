@@ -36,7 +36,7 @@ pub use letter::Letter;
 pub use place::Place;
 pub use selection::Selection;
 
-use declaration::{Group, LetterHeaders, Pipeline};
+use declaration::{DeadLetterHeaders, Group, Pipeline};
 use diagnostics::{Error, Kind, Result};
 pub use journal::journal_of;
 use journal::{History, Journal};
@@ -72,7 +72,7 @@ pub struct DeadLetters {
     kafka: Kafka,
     topic: String,
     /// What the letters' headers are called.
-    called: Arc<LetterHeaders>,
+    called: Arc<DeadLetterHeaders>,
     topics: Arc<BTreeMap<String, TopicState>>,
     /// Topics that letters may be sent back to, each with the groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
@@ -130,7 +130,7 @@ impl DeadLetters {
         Ok(Self {
             kafka,
             topic: topic.clone(),
-            called: Arc::new(pipeline.letter_headers.clone()),
+            called: Arc::new(pipeline.dead_letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
             who: this_process().into(),

@@ -22,7 +22,7 @@ use super::{
     plan::{Item, Plan},
     unreachable,
 };
-use declaration::LetterHeaders;
+use declaration::DeadLetterHeaders;
 use diagnostics::{Error, Kind, Result};
 use kafka::{
     Partition,
@@ -419,7 +419,7 @@ impl Run<'_> {
 }
 
 /// The message as it was, and the mark of a replay.
-fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> ProducerRecord {
+fn outgoing(item: &Item, letter: &OwnedMessage, called: &DeadLetterHeaders) -> ProducerRecord {
     let mut headers = OwnedHeaders::new();
     if let Some(all) = letter.headers() {
         for header in all.iter().filter(|h| !called.has(h.key)) {
@@ -462,7 +462,7 @@ mod tests {
             groups: Arc::new(["billing".to_owned()].into()),
             reason: None,
         };
-        let record = outgoing(&item, &letter, &LetterHeaders::default());
+        let record = outgoing(&item, &letter, &DeadLetterHeaders::default());
         assert_eq!(
             (record.topic.as_str(), record.partition),
             ("orders", Some(2))

@@ -14,7 +14,7 @@ use crate::{
     dead_letters::{DeadLetters, Letter, Place},
     probe::{beginning::fill, template::Values},
 };
-use declaration::{FirstEvent, Flow, LetterHeaders, Pipeline, Poison};
+use declaration::{DeadLetterHeaders, FirstEvent, Flow, Pipeline, Poison};
 use diagnostics::{Error, Kind, Result};
 use kafka::{
     Kafka, Partition,
@@ -45,7 +45,7 @@ pub(super) struct Bad<'a> {
     poison: Option<&'a Poison>,
     letters: DeadLetters,
     /// What the letters' headers are called.
-    called: LetterHeaders,
+    called: DeadLetterHeaders,
     kafka: Kafka,
     /// Where the dead-letter topic ended before.
     before: Offsets,
@@ -113,7 +113,7 @@ impl<'a> Bad<'a> {
             event,
             poison,
             kafka: kafka.clone(),
-            called: pipeline.letter_headers.clone(),
+            called: pipeline.dead_letter_headers.clone(),
             before: before.map_err(super::unreachable)?,
             partitions: (count(&event.topic), count(bad)),
             letters,

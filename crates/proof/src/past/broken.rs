@@ -275,7 +275,7 @@ async fn letters(
     let Some(flow) = &pipeline.flow else {
         return Ok(());
     };
-    let called = pipeline.letter_headers.clone();
+    let called = pipeline.dead_letter_headers.clone();
     let names = called.clone();
     let of_id = topics::pick(&flow.correlation, &past.id, move |message| {
         Letter::of(message, &names)

@@ -101,7 +101,8 @@ pub(super) fn pick<T: 'static>(
     make: impl Fn(&BorrowedMessage<'_>) -> T + Send + Sync + 'static,
 ) -> Pick<T> {
     let (correlation, id) = (correlation.clone(), id.to_owned());
-    let in_header = |place: &correlation::Place| matches!(place, correlation::Place::Header(_));
+    let in_header =
+        |place: &correlation::EventPart| matches!(place, correlation::EventPart::Header(_));
     let in_headers = correlation.event.iter().any(in_header);
     Arc::new(move |message| {
         // Most are somebody else's, and parsing each would cost more than reading it.

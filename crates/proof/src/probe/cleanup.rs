@@ -108,7 +108,7 @@ pub(super) async fn clean(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use declaration::testing::{Place, shipped};
+    use declaration::testing::{TestDirectory, shipped};
 
     const TABLES: &str = "
 x-caravan:
@@ -124,7 +124,7 @@ services:
 
     #[test]
     fn a_table_is_cleaned_up_by_the_proof_that_it_declares() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         place.write("compose.yaml", TABLES);
         let pipeline = place.pipeline();
         let deletion = |table: &str, find: &str, proof| Deletion {

@@ -181,7 +181,7 @@ impl Walk<'_> {
             self.services.insert(service.name.clone());
             self.tables(service);
         }
-        if let Some(gone) = &self.flow.gone_keys
+        if let Some(gone) = &self.flow.invalidated_keys
             && gone.service == service.name
         {
             let place = Place::Cache {

@@ -191,7 +191,7 @@ async fn set_keys(
     values: &Values,
     expiry: Duration,
 ) -> Result<Option<Keys>> {
-    let Some(gone) = &flow.gone_keys else {
+    let Some(gone) = &flow.invalidated_keys else {
         return Ok(None);
     };
     let names = gone

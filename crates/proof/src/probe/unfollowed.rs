@@ -181,7 +181,7 @@ fn table_hint(table: &str, writers: &[&Service]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use declaration::testing::{Place as Directory, shipped};
+    use declaration::testing::{TestDirectory, shipped};
 
     const PIPELINE: &str = "
 x-caravan:
@@ -210,7 +210,7 @@ services:
             assert_eq!(text.matches(from).count(), 1, "{from}");
             text = text.replace(from, to);
         }
-        let directory = Directory::new();
+        let directory = TestDirectory::new();
         directory.write("compose.yaml", &text);
         let pipeline = directory.pipeline();
         let flow = pipeline.flow.clone().expect("a flow");

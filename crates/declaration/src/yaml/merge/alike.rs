@@ -1,4 +1,4 @@
-//! The two forms in which Compose lets some keys be written, made one where two files differ.
+//! Keys that Compose accepts in two forms: converts both files to one form if they differ.
 
 use super::super::{Key, Kind, Node, Scalar, Value};
 
@@ -14,7 +14,7 @@ const PAIRS: [&str; 6] = [
 /// One text, or a list.
 const LISTS: [&str; 4] = ["dns", "dns_search", "env_file", "tmpfs"];
 
-/// The values of `key` in both files, in one form where there is one for both.
+/// The values of `key` in both files, converted to a common form if there is one.
 pub(super) fn alike(key: &str, below: Node, above: Node) -> (Node, Node) {
     use Value::{Mapping, Scalar, Sequence};
     match (&below.value, &above.value) {
@@ -40,7 +40,7 @@ fn build(node: Node) -> Node {
     Node { value, at }
 }
 
-/// The mapping that a list stands for; the list itself where there is none.
+/// The mapping that is equivalent to a list, or the list if there is none.
 fn mapping(key: &str, node: Node) -> Node {
     let Value::Sequence(items) = &node.value else {
         return node;
@@ -60,7 +60,8 @@ fn mapping(key: &str, node: Node) -> Node {
     }
 }
 
-/// `NAME=VALUE`, or a name alone. Variables in names are not replaced: those stay as they are.
+/// `NAME=VALUE`, or a name alone. Variables are not replaced in keys, so an entry with a variable in
+/// its name is not converted.
 fn pair(item: &Node) -> Option<(Key, Node)> {
     let text = item.text()?;
     let Some((key, value)) = text.split_once('=') else {

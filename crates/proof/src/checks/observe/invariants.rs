@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::{ObservationCache, ObservationError};
 use crate::stores::{StoreError, postgres::Counterexample};
-use declaration::{Invariant, RULE_PATIENCE, Replay};
+use declaration::{Invariant, RULE_TIMEOUT, Replay};
 use kafka::scan::Found;
 
 /// What the query of an invariant returned.
@@ -35,16 +35,16 @@ pub(crate) async fn counterexamples(
     let mut within = rule.within;
     loop {
         let since = within.map(|within| start(at, within));
-        let found = postgres.counterexamples(&rule.sql, since, rule.patience);
+        let found = postgres.counterexamples(&rule.sql, since, rule.timeout);
         if let Some(found) = found.await? {
             return Ok(Counterexamples { found, within, at });
         }
         let shorter = within.map(|within| within / 8);
         let tells = |shorter: &Duration| *shorter > 2 * rule.grace;
         match shorter.filter(tells) {
-            Some(shorter) if rule.patience <= RULE_PATIENCE => within = Some(shorter),
+            Some(shorter) if rule.timeout <= RULE_TIMEOUT => within = Some(shorter),
             _ => {
-                return Err(ObservationError::SlowQuery(rule.patience));
+                return Err(ObservationError::SlowQuery(rule.timeout));
             }
         }
     }
@@ -124,12 +124,12 @@ async fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use declaration::EVER;
+    use declaration::NO_LIMIT;
 
     #[test]
     fn a_span_starts_at_the_unix_epoch_at_the_earliest() {
         let now = Utc::now();
-        assert_eq!(start(now, EVER), DateTime::UNIX_EPOCH);
+        assert_eq!(start(now, NO_LIMIT), DateTime::UNIX_EPOCH);
         assert_eq!(
             start(now, Duration::from_secs(60)),
             now - TimeDelta::seconds(60)

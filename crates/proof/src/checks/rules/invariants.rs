@@ -18,7 +18,7 @@ use crate::{
     },
     stores::postgres::Counterexample,
 };
-use declaration::{EVER, Invariant, Pipeline};
+use declaration::{Invariant, NO_LIMIT, Pipeline};
 
 /// How many counterexamples are shown.
 const SHOWN: usize = 10;
@@ -37,7 +37,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
             outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")))
         };
         Check::new(ids::INVARIANT.of(&rule.name), rule.says.clone(), holds)
-            .within(rule.patience + BESIDES)
+            .within(rule.timeout + BESIDES)
             .needs(ids::database(pipeline))
             .explained_by(explained_by(pipeline, rule))
     });
@@ -99,7 +99,7 @@ async fn holds(
 /// The span that was queried, unless it is all of time.
 fn looked_at(rule: &Invariant, within: Option<Duration>) -> String {
     match (within, rule.within) {
-        (None | Some(EVER), _) | (_, None) => String::new(),
+        (None | Some(NO_LIMIT), _) | (_, None) => String::new(),
         (Some(within), Some(declared)) if within < declared => format!(
             " for the last {} ({} take too long)",
             span(within),
@@ -169,7 +169,7 @@ mod tests {
             grace: Duration::from_secs(60),
             sql: String::new(),
             within: None,
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
             replay: None,
         }
     }
@@ -198,7 +198,7 @@ mod tests {
             " for the last 3 h (24 h take too long)"
         );
         assert_eq!(looked_at(&rule(None), None), "");
-        assert_eq!(looked_at(&rule(Some(EVER)), Some(EVER)), "");
+        assert_eq!(looked_at(&rule(Some(NO_LIMIT)), Some(NO_LIMIT)), "");
         let spans = [5_400, 1_350, 90].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["90 m", "22 m", "90 s"]);
     }

@@ -9,7 +9,7 @@ use std::{
 use super::plan;
 use declaration::{
     Pipeline,
-    testing::{Place, corpus, shipped},
+    testing::{TestDirectory, corpus, shipped},
 };
 
 /// `groups.lag` of `groups.billing.lag`; a subject may have dots of its own.
@@ -21,7 +21,7 @@ fn kind(id: &str) -> String {
 }
 
 fn example() -> Pipeline {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.request.cwd = declaration::testing::repository().join("examples/orders");
     place.request.files = vec!["compose.yaml".into(), "caravan.yaml".into()];
     place.pipeline()
@@ -29,7 +29,7 @@ fn example() -> Pipeline {
 
 /// Every mapping and every choice of words.
 fn full() -> Pipeline {
-    let mut place = Place::new();
+    let mut place = TestDirectory::new();
     place.request.cwd = corpus().join("full");
     place.request.profiles = vec!["*".to_owned()];
     place.set("TOKEN", "hunter2");

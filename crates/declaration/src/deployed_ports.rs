@@ -1,30 +1,33 @@
-//! Where the host reaches what is deployed: at the ports that the project's own containers publish,
-//! whatever a default or the `.env` of another directory says.
+//! Replaces declared ports by the ports that the project's containers really publish. The two differ if
+//! the project was started with another `.env`.
 
 use std::collections::BTreeSet;
 
 use super::{
     Endpoint, Mount, MountSource, Pipeline, Service,
-    place::{host, is_loopback},
+    address_scope::{host, is_loopback},
 };
 
-/// A port that nothing listens on: asking it is refused at once.
-const NOBODY: u16 = 1;
+/// A port without a listener: the host refuses connections to it at once.
+const CLOSED_PORT: u16 = 1;
 
-/// A port of a running container of the project.
+/// A published TCP port of a running container of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedPort {
+    /// Name of the service.
     pub service: String,
+    /// Port in the container.
     pub container_port: u16,
+    /// Port on the host.
     pub host_port: u16,
 }
 
-/// The TCP ports of the host, as they are now.
+/// TCP ports of the host that are in use.
 #[derive(Debug, Clone, Default)]
 pub struct DeployedPorts {
-    /// Those of the project's running containers.
+    /// Ports of the project's running containers.
     pub own: Vec<PublishedPort>,
-    /// Those that are somebody else's.
+    /// Ports of other containers and processes.
     pub others: BTreeSet<u16>,
 }
 
@@ -39,8 +42,8 @@ impl Pipeline {
         volumes.map(|volume| volume.name.as_str()).collect()
     }
 
-    /// Host ports of the declared addresses that services publish.
-    pub fn host_ports_asked(&self) -> BTreeSet<u16> {
+    /// Ports of the declared addresses: Kafka, Postgres, Redis and the services' HTTP URLs.
+    pub fn declared_host_ports(&self) -> BTreeSet<u16> {
         let endpoints = [&self.kafka, &self.postgres, &self.redis];
         let addresses = endpoints.into_iter().flatten();
         let addresses = addresses.flat_map(|endpoint| endpoint.address.split(','));
@@ -49,9 +52,10 @@ impl Pipeline {
         addresses.chain(urls).filter_map(port).collect()
     }
 
-    /// Turns the addresses of services on this host into those where their own containers publish.
-    /// Where a service has no running container, and somebody else has its port, nobody is asked.
-    pub fn reach_at(&mut self, ports: &DeployedPorts) {
+    /// Replaces the ports of loopback addresses by those that the services' containers publish. If a
+    /// service has no running container and its port is in use, the address gets a port without a
+    /// listener: no command may connect to another project's service.
+    pub fn use_deployed_ports(&mut self, ports: &DeployedPorts) {
         let Self {
             kafka,
             postgres,
@@ -82,8 +86,8 @@ impl Pipeline {
     }
 }
 
-/// An address of a service, with the port that its container publishes. One that is not the
-/// service's own published port leads to it by another way, and stays.
+/// An address of a service with the port that its container publishes. Addresses with a port that the
+/// service does not publish (for instance a proxy's) are not changed.
 fn reached(address: &str, service: &Service, ports: &DeployedPorts) -> String {
     let Some(declared) = port(address).filter(|_| is_loopback(host(address))) else {
         return address.to_owned();
@@ -100,13 +104,13 @@ fn reached(address: &str, service: &Service, ports: &DeployedPorts) -> String {
     let now = match own.first() {
         Some(_) if own.iter().any(|own| own.host_port == declared) => declared,
         Some(own) => own.host_port,
-        None if ports.others.contains(&declared) => NOBODY,
+        None if ports.others.contains(&declared) => CLOSED_PORT,
         None => declared,
     };
     with_port(address, now)
 }
 
-/// Where the digits of the port are, in `HOST:PORT` or a URL.
+/// The range of the port's digits in `HOST:PORT` or a URL.
 fn digits(address: &str) -> Option<std::ops::Range<usize>> {
     let begin = address.find("://").map_or(0, |at| at + 3);
     let rest = &address[begin..];
@@ -157,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Where a database that is declared at port 15432 is asked.
+    /// The address of a database that is declared at port 15432.
     fn reached(url: &str, ports: &DeployedPorts) -> String {
         let mut db = depending("db", &[]);
         db.ports.push(Port {
@@ -171,12 +175,12 @@ mod tests {
             service: Some("db".to_owned()),
             address: url.to_owned(),
         });
-        pipeline.reach_at(ports);
+        pipeline.use_deployed_ports(ports);
         pipeline.postgres.expect("declared").address
     }
 
     #[test]
-    fn a_service_is_asked_where_its_own_container_publishes() {
+    fn the_port_of_the_own_container_replaces_the_declared_one() {
         let url = "postgres://me:p%40:1@127.0.0.1:15432/shop?x=a:1";
         let own = |port| DeployedPorts {
             own: vec![published("web", 5432, 1111), published("db", 5432, port)],

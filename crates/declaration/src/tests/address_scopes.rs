@@ -1,9 +1,9 @@
-use crate::testing::{Place, shipped};
+use crate::testing::{TestDirectory, shipped};
 use crate::{Needs, Pipeline};
 
-/// A stack on two networks, with these addresses.
+/// A pipeline on two networks, with these addresses.
 fn declared(kafka: &str, postgres: &str, http: &str) -> Pipeline {
-    let place = Place::new();
+    let place = TestDirectory::new();
     let text = format!(
         "
 name: shop
@@ -23,7 +23,7 @@ networks: {{events: {{}}, data: {{name: shared, external: true}}}}
 }
 
 #[test]
-fn an_address_tells_from_where_it_is_reached() {
+fn an_address_has_the_scope_of_its_host() {
     let cases: [(&str, &str, &str, &[&str]); 9] = [
         ("localhost:1", "127.0.0.1:2", "[::1]:3", &[]),
         ("kafka.example:1", "10.0.0.7", "shop.example", &[]),
@@ -43,7 +43,7 @@ fn an_address_tells_from_where_it_is_reached() {
             "shop-web-2:80",
             &["shop_events", "shared"],
         ),
-        // It has no name in any network; and there is no third replica.
+        // The first has no name in any network; there is no third replica.
         ("bare:1", "shop-db", "shop-web-3", &[]),
     ];
     for (kafka, postgres, http, networks) in cases {
@@ -54,7 +54,7 @@ fn an_address_tells_from_where_it_is_reached() {
 }
 
 #[test]
-fn a_command_goes_where_what_it_needs_is() {
+fn a_command_uses_the_networks_of_the_addresses_that_it_needs() {
     let pipeline = declared("kafka.example:1", "db", "web");
     assert!(pipeline.networks_inside(Needs::Kafka).is_empty());
     let shipped = shipped();
@@ -63,7 +63,7 @@ fn a_command_goes_where_what_it_needs_is() {
 }
 
 #[test]
-fn a_pipeline_is_handed_over_as_it_is() {
+fn a_pipeline_is_unchanged_by_serialization() {
     for pipeline in [shipped(), declared("kafka:1", "db", "web")] {
         let text = serde_json::to_string(&pipeline).expect("writes");
         let there: Pipeline = serde_json::from_str(&text).expect("reads");

@@ -1,39 +1,43 @@
-//! Where the declaration's addresses are: on the host, inside the pipeline's network (their host
-//! names one of its services), or somewhere that both reach.
+//! From where declared addresses are reachable: only from the host, only from the pipeline's network
+//! (the host name is a service's), or from both.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Pipeline, Service};
 
-/// Which of the declared addresses something needs.
+/// Which declared addresses a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// Kafka's.
     Kafka,
+    /// All.
     Everything,
 }
 
-/// From where one address is reached.
+/// From where an address is reachable.
 #[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
-    /// It is a loopback address.
+pub enum AddressScope<'a> {
+    /// A loopback address: only from the host.
     Host,
-    /// It names this service, which only the pipeline's network knows.
+    /// A name of this service: only from the pipeline's network, because only Docker's DNS resolves it.
     Inside(&'a Service),
-    /// It is somewhere else.
+    /// Another address: from both.
     Anywhere,
 }
 
-/// A declared address, and where in the declaration.
-pub struct Declared<'a> {
-    /// The keys down to it.
+/// A declared address with its place in the declaration.
+pub struct DeclaredAddress<'a> {
+    /// Keys from the root of the declaration to the address.
     pub path: Vec<&'a str>,
+    /// Host name or IP address, without port.
     pub host: &'a str,
-    pub place: Place<'a>,
+    /// From where it is reachable.
+    pub scope: AddressScope<'a>,
 }
 
 impl Pipeline {
-    /// The declared addresses, Kafka's brokers one by one.
-    pub fn addresses(&self) -> Vec<Declared<'_>> {
+    /// All declared addresses; each of Kafka's brokers is one.
+    pub fn addresses(&self) -> Vec<DeclaredAddress<'_>> {
         let endpoints = [
             ("kafka", "bootstrap", &self.kafka),
             ("postgres", "url", &self.postgres),
@@ -56,37 +60,37 @@ impl Pipeline {
         declared
     }
 
-    fn declared<'a>(&'a self, path: Vec<&'a str>, address: &'a str) -> Declared<'a> {
+    fn declared<'a>(&'a self, path: Vec<&'a str>, address: &'a str) -> DeclaredAddress<'a> {
         let host = host(address);
-        Declared {
+        DeclaredAddress {
             path,
             host,
-            place: self.place(host),
+            scope: self.scope(host),
         }
     }
 
-    /// Where the host of an address is.
-    fn place(&self, host: &str) -> Place<'_> {
+    /// From where the host of an address is reachable.
+    fn scope(&self, host: &str) -> AddressScope<'_> {
         if is_loopback(host) {
-            return Place::Host;
+            return AddressScope::Host;
         }
         let mut services = self.services.iter();
         match services.find(|service| self.answers_to(service, host)) {
-            Some(service) => Place::Inside(service),
-            None => Place::Anywhere,
+            Some(service) => AddressScope::Inside(service),
+            None => AddressScope::Anywhere,
         }
     }
 
-    /// Docker's names of the networks from which what is needed is reached; none where the host
-    /// reaches it.
+    /// Docker's names of the networks from which the needed addresses are reachable. Empty: the host
+    /// reaches all of them.
     pub fn networks_inside(&self, needs: Needs) -> Vec<String> {
         let addresses = self.addresses();
         let needed = addresses
             .iter()
             .filter(|a| needs == Needs::Everything || a.path[..2] == ["x-caravan", "kafka"]);
-        let services = needed.filter_map(|a| match a.place {
-            Place::Inside(service) => Some(service),
-            Place::Host | Place::Anywhere => None,
+        let services = needed.filter_map(|a| match a.scope {
+            AddressScope::Inside(service) => Some(service),
+            AddressScope::Host | AddressScope::Anywhere => None,
         });
         let keys: BTreeSet<&str> = services
             .flat_map(|service| service.networks.iter().map(|used| used.network.as_str()))
@@ -96,13 +100,13 @@ impl Pipeline {
         inside.map(|network| network.name.clone()).collect()
     }
 
-    /// Whether an address of the declaration, of whatever kind, is reached only from inside.
+    /// Whether a declared address (`host:port` list or URL) is reachable only from the pipeline's network.
     pub fn is_inside(&self, address: &str) -> bool {
         let mut hosts = address.split(',').map(host);
-        hosts.any(|host| matches!(self.place(host), Place::Inside(_)))
+        hosts.any(|host| matches!(self.scope(host), AddressScope::Inside(_)))
     }
 
-    /// Whether Docker's DNS knows a service by this name.
+    /// Whether Docker's DNS resolves this name to a service.
     fn answers_to(&self, service: &Service, name: &str) -> bool {
         if service.runtime.network_mode.is_some() {
             return false;

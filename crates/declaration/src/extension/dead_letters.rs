@@ -1,36 +1,36 @@
-//! `dead-letters`: the topic, and what its messages' headers are called.
+//! `dead-letters`: the topic and the names of the headers.
 
-use crate::{LetterHeaders, problem::Problem, yaml::View};
+use crate::{DeadLetterHeaders, problem::Problem, yaml::View};
 
-/// Where dead letters go.
+/// Topic and headers of dead letters.
 #[derive(Default)]
 pub(super) struct DeadLetters {
     pub(super) topic: Option<String>,
-    pub(super) headers: LetterHeaders,
+    pub(super) headers: DeadLetterHeaders,
 }
 
-pub(super) fn letters(view: &View<'_>) -> Result<DeadLetters, Problem> {
+pub(super) fn dead_letters(view: &View<'_>) -> Result<DeadLetters, Problem> {
     if !view.is_mapping() {
         return Ok(DeadLetters {
             topic: Some(view.filled()?),
-            headers: LetterHeaders::default(),
+            headers: DeadLetterHeaders::default(),
         });
     }
     let mut fields = view.fields()?;
-    let letters = DeadLetters {
+    let dead_letters = DeadLetters {
         topic: Some(fields.require("topic")?.filled()?),
         headers: fields.read_or_default("headers", headers)?,
     };
     fields.finish()?;
-    Ok(letters)
+    Ok(dead_letters)
 }
 
-fn headers(view: &View<'_>) -> Result<LetterHeaders, Problem> {
-    let usual = LetterHeaders::default();
+fn headers(view: &View<'_>) -> Result<DeadLetterHeaders, Problem> {
+    let usual = DeadLetterHeaders::default();
     let mut fields = view.fields()?;
     let source = fields.read("source", View::filled)?;
     let mut name = |key, usual| Ok(fields.read(key, View::filled)?.unwrap_or(usual));
-    let headers = LetterHeaders {
+    let headers = DeadLetterHeaders {
         source,
         topic: name("topic", usual.topic)?,
         partition: name("partition", usual.partition)?,

@@ -1,35 +1,40 @@
-//! What the headers of a dead letter are called.
+//! Names of the headers of dead letters.
 
 use serde::{Deserialize, Serialize};
 
-/// What the default names begin with.
+/// Prefix of the default names.
 const PREFIX: &str = "dlq-";
-/// On a record that `dlq replay` sent back to its topic: the record that it repeats,
-/// `TOPIC/PARTITION/OFFSET`. Workers ignore it.
+/// Header of a record that `dlq replay` sent: the original record, `TOPIC/PARTITION/OFFSET`. Workers
+/// ignore it.
 pub const REPLAY_OF: &str = "dlq-replay-of";
-/// What the headers of a dead letter may take, in bytes.
+/// Maximum size of the headers of a dead letter in bytes.
 pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
 
-/// Names of headers; Caravan's own where nothing else is declared.
+/// Names of the headers of dead letters; the default names are those of Caravan's workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LetterHeaders {
-    /// `TOPIC/PARTITION/OFFSET` in one; else each in its own.
+pub struct DeadLetterHeaders {
+    /// Header with the failed record as `TOPIC/PARTITION/OFFSET`. None: `topic`, `partition` and
+    /// `offset` are separate headers.
     pub source: Option<String>,
+    /// Header with the topic of the failed record.
     pub topic: String,
+    /// Header with the partition of the failed record.
     pub partition: String,
+    /// Header with the offset of the failed record.
     pub offset: String,
-    /// The consumer group that gave the message up.
+    /// Header with the consumer group that failed to process the record.
     pub group: String,
-    /// A short word to group by.
+    /// Header with the reason as one short word, by which dead letters are grouped.
     pub reason: String,
-    /// The reason in words.
+    /// Header with the error message.
     pub error: String,
+    /// Header with the number of attempts.
     pub attempts: String,
-    /// RFC 3339
+    /// Header with the time of the failure, RFC 3339.
     pub failed_at: String,
 }
 
-impl Default for LetterHeaders {
+impl Default for DeadLetterHeaders {
     fn default() -> Self {
         Self {
             source: None,
@@ -45,8 +50,8 @@ impl Default for LetterHeaders {
     }
 }
 
-impl LetterHeaders {
-    /// Whether a header says why a message was given up: it is no part of the message.
+impl DeadLetterHeaders {
+    /// Whether a header was added to the dead letter. The others belong to the original record.
     pub fn has(&self, name: &str) -> bool {
         let Self {
             source,

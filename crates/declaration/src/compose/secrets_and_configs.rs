@@ -1,4 +1,4 @@
-//! `secrets` and `configs`: what the top level defines, and what a service is given of it.
+//! `secrets` and `configs`: the definitions at the top level, and their mounts in services.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::{checked_name, mounts::host_path, notes::Notes};
 use crate::{
-    Grant, Written,
+    GeneratedFile, SecretOrConfigMount,
     problem::{Problem, did_you_mean},
     read::{Context, Problems},
     yaml::{Fields, Key, View},
 };
 
-/// Which of the two: they differ in where they come from and where they are put.
+/// The kind of a definition. The kinds differ in their sources and default targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Secret,
@@ -23,7 +23,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The key, at the top level and in a service.
+    /// The key at the top level and in services.
     fn section(self) -> &'static str {
         match self {
             Self::Secret => "secrets",
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// What a relative target is relative to.
+    /// The directory of relative targets.
     fn directory(self) -> &'static str {
         match self {
             Self::Secret => "/run/secrets/",
@@ -47,7 +47,8 @@ impl Kind {
     }
 }
 
-/// What the top level defines, by kind and name; what is wrong with one is told once.
+/// The definitions at the top level, by kind and name. Faults in a definition are reported once, even
+/// if several services use it.
 #[derive(Default)]
 pub(super) struct Definitions<'a>(Vec<(Kind, String, Result<Definition<'a>, Problem>)>);
 
@@ -55,23 +56,23 @@ struct Definition<'a> {
     kind: Kind,
     name: String,
     source: Source,
-    /// Where `source` is written.
+    /// The node that defines `source`.
     view: View<'a>,
 }
 
 enum Source {
-    /// Absolute.
+    /// A file of the user; an absolute path.
     File(PathBuf),
-    /// The same, and `up` writes it out of a variable of Caravan's own.
+    /// An absolute path of a file that `up` generates from an environment variable of Caravan.
     Drawn(PathBuf, String),
-    /// A variable of Caravan's own.
+    /// The value of an environment variable of Caravan.
     Environment(String),
-    /// The text itself.
+    /// The literal text.
     Content(String),
 }
 
 impl<'a> Definitions<'a> {
-    /// Takes `secrets` and `configs` from the top level.
+    /// Reads `secrets` and `configs` of the top level.
     pub(super) fn read(
         root: &mut Fields<'a>,
         context: &Context<'_>,
@@ -107,7 +108,7 @@ impl<'a> Definitions<'a> {
 }
 
 impl Definitions<'_> {
-    /// The secrets that a build is given, by the id that its Dockerfile knows.
+    /// The secrets of a build, by the id that its Dockerfile uses.
     pub(super) fn for_build(
         &self,
         view: &View<'_>,
@@ -168,7 +169,7 @@ fn definition<'a>(
     {
         sources.push((Source::Content(view.text()?), view));
     }
-    // Swarm's name of it.
+    // The name in Swarm; it has no effect.
     fields.read("name", View::text)?;
     let count = sources.len();
     let wrong = fields.problem(format!("it has {count} sources, and needs one"));
@@ -191,7 +192,7 @@ fn definition<'a>(
     }
 }
 
-/// `x-caravan` of a definition: the variable out of which `up` writes the file.
+/// `x-caravan` of a definition: the variable from which `up` generates the file.
 fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
     let mut fields = view.fields()?;
     let from = fields.require("from")?;
@@ -199,11 +200,11 @@ fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
     Ok(from)
 }
 
-/// Whether `up` may write there: nowhere but in the directory that is this project's alone, and not
-/// over the directories in which it keeps what no file is named for.
+/// Whether `up` may write `path`: only in the project's own directory, and not over the
+/// subdirectories for generated files without a declared path.
 fn is_ours(path: &Path, context: &Context<'_>) -> bool {
-    let taken = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
-    path.parent() == Some(context.files_dir) && !taken.iter().any(|taken| taken == path)
+    let reserved = [Kind::Secret, Kind::Config].map(|kind| context.files_dir.join(kind.section()));
+    path.parent() == Some(context.files_dir) && !reserved.iter().any(|reserved| reserved == path)
 }
 
 fn not_ours(name: &str, view: &View<'_>) -> Problem {
@@ -215,15 +216,15 @@ fn file_hint(name: &str) -> String {
     format!("file: .caravan-${{COMPOSE_PROJECT_NAME}}/{name}")
 }
 
-/// Takes a service's `secrets` and `configs`; of one that is not active nothing is looked at.
-pub(super) fn grants(
+/// Reads `secrets` and `configs` of a service. Those of an inactive service are ignored.
+pub(super) fn secrets_and_configs(
     fields: &mut Fields<'_>,
     active: bool,
     definitions: &Definitions<'_>,
     context: &Context<'_>,
     notes: &mut Notes,
-) -> Result<Vec<Grant>, Problem> {
-    let mut grants: Vec<(usize, Grant)> = Vec::new();
+) -> Result<Vec<SecretOrConfigMount>, Problem> {
+    let mut mounts: Vec<(usize, SecretOrConfigMount)> = Vec::new();
     for kind in [Kind::Secret, Kind::Config] {
         let Some(view) = fields.take(kind.section()).filter(|_| active) else {
             continue;
@@ -231,20 +232,20 @@ pub(super) fn grants(
         for item in view.items()? {
             let reference = Reference::read(kind, &item, notes)?;
             let definition = definitions.find(kind, &reference.source, &reference.view)?;
-            let grant = definition.grant(&reference, context, notes)?;
-            // A later file may put something else there.
+            let mount = definition.mount(&reference, context, notes)?;
+            // A later file may replace the mount at the same target.
             let file = item.at().file;
-            match grants.iter().position(|(_, g)| g.target == grant.target) {
-                Some(index) if grants[index].0 != file => grants[index] = (file, grant),
+            match mounts.iter().position(|(_, g)| g.target == mount.target) {
+                Some(index) if mounts[index].0 != file => mounts[index] = (file, mount),
                 Some(_) => {
-                    let message = format!("{} is given twice", grant.target);
+                    let message = format!("{} is given twice", mount.target);
                     return Err(item.problem(message));
                 }
-                None => grants.push((file, grant)),
+                None => mounts.push((file, mount)),
             }
         }
     }
-    Ok(grants.into_iter().map(|(_, grant)| grant).collect())
+    Ok(mounts.into_iter().map(|(_, mount)| mount).collect())
 }
 
 /// `NAME`, or the long form.
@@ -286,33 +287,33 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Octal, as YAML and people write it: `0440`, `0o440`, `440`.
+/// An octal mode: `0440`, `0o440` or `440`.
 fn mode(text: &str) -> Result<u32, std::num::ParseIntError> {
     u32::from_str_radix(text.trim_start_matches("0o"), 8)
 }
 
 impl Definition<'_> {
-    fn grant(
+    fn mount(
         &self,
         reference: &Reference<'_>,
         context: &Context<'_>,
         notes: &mut Notes,
-    ) -> Result<Grant, Problem> {
+    ) -> Result<SecretOrConfigMount, Problem> {
         let target = match &reference.target {
             Some(target) if target.starts_with('/') => target.clone(),
             Some(target) => format!("{}{target}", self.kind.directory()),
             None => format!("{}{}", self.kind.directory(), self.name),
         };
-        let (path, content, written) = match &self.source {
+        let (path, content, generated) = match &self.source {
             Source::File(path) => (path.clone(), self.read_file(path)?, None),
             Source::Drawn(path, name) => {
                 let content = self.variable(name, context)?;
                 let bytes = content.clone().into_bytes();
-                let written = Written {
+                let generated = GeneratedFile {
                     content,
                     executable: false,
                 };
-                (path.clone(), bytes, Some(written))
+                (path.clone(), bytes, Some(generated))
             }
             Source::Environment(name) => {
                 self.write(self.variable(name, context)?, reference, context)
@@ -324,15 +325,15 @@ impl Definition<'_> {
         {
             notes.secret(text);
         }
-        Ok(Grant {
+        Ok(SecretOrConfigMount {
             target,
             path,
-            written,
+            generated,
             digest: Sha256::digest(&content).into(),
         })
     }
 
-    /// What it says.
+    /// The content.
     fn content(&self, context: &Context<'_>, notes: &mut Notes) -> Result<Vec<u8>, Problem> {
         let content = match &self.source {
             Source::File(path) => self.read_file(path)?,
@@ -349,23 +350,23 @@ impl Definition<'_> {
         Ok(content)
     }
 
-    /// What Caravan writes, and where.
+    /// The path and content of the generated file.
     fn write(
         &self,
         content: String,
         reference: &Reference<'_>,
         context: &Context<'_>,
-    ) -> (PathBuf, Vec<u8>, Option<Written>) {
+    ) -> (PathBuf, Vec<u8>, Option<GeneratedFile>) {
         let executable = reference.executable;
         let directory = context.files_dir.join(self.kind.section());
         let suffix = if executable { ".x" } else { "" };
         let path = directory.join(format!("{}{suffix}", self.name));
         let bytes = content.clone().into_bytes();
-        let written = Written {
+        let generated = GeneratedFile {
             content,
             executable,
         };
-        (path, bytes, Some(written))
+        (path, bytes, Some(generated))
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>, Problem> {
