@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    DeadLetters, Letter, Place, Tell,
+    DeadLetter, DeadLetters, RecordId, ReportProgress,
     journal::{History, Replay, State},
     lease::Lease,
     unreachable,
@@ -28,25 +28,25 @@ impl DeadLetters {
     ///
     /// # Errors
     /// They do not say where their message stood; another run is at work; Kafka does not answer.
-    pub async fn dismiss(&self, letters: &[Letter]) -> Result<()> {
-        let mut groups: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
-        for letter in letters {
-            let Some(source) = &letter.source else {
-                let what = format!("{} does not say where its message stood", letter.own);
+    pub async fn dismiss(&self, dead_letters: &[DeadLetter]) -> Result<()> {
+        let mut groups: BTreeMap<RecordId, BTreeSet<String>> = BTreeMap::new();
+        for dead_letter in dead_letters {
+            let Some(source) = &dead_letter.source else {
+                let what = format!("{} does not say where its message stood", dead_letter.own);
                 return Err(Error::new(Kind::NotRight, what));
             };
             let groups = groups.entry(source.clone()).or_default();
-            groups.extend(letter.group.clone());
+            groups.extend(dead_letter.group.clone());
         }
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
         let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
-        let tell: Tell = Arc::new(|_| {});
+        let report: ReportProgress = Arc::new(|_| {});
         let deadline = Instant::now() + PATIENCE;
         let (lease, _) = loop {
             let start = History::default();
-            match Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await {
+            match Lease::take(journal.clone(), Arc::clone(&sender), start, &report).await {
                 Ok(taken) => break taken,
                 Err(error) if error.kind == Kind::Unreachable || Instant::now() > deadline => {
                     return Err(error);

@@ -17,7 +17,7 @@ use kafka::record::{Message, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Letter, Place, Progress, lease::Leases, unreachable};
+use super::{CommittedOffsets, DeadLetter, RecordId, lease::Leases, unreachable};
 use diagnostics::{Error, Kind, Result};
 use kafka::{
     Kafka,
@@ -56,10 +56,10 @@ pub enum State {
 }
 
 impl Replay {
-    fn speaks_for(&self, letter: &Letter) -> bool {
-        let seen = usize::try_from(letter.own.partition).ok();
+    fn speaks_for(&self, dead_letter: &DeadLetter) -> bool {
+        let seen = usize::try_from(dead_letter.own.partition).ok();
         let seen = seen.and_then(|p| self.seen.get(p));
-        seen.is_some_and(|end| letter.own.offset < *end)
+        seen.is_some_and(|end| dead_letter.own.offset < *end)
     }
 }
 
@@ -82,7 +82,7 @@ pub enum Status {
 /// The journal, read.
 #[derive(Debug, Default)]
 pub struct History {
-    replays: HashMap<Place, Replay>,
+    replays: HashMap<RecordId, Replay>,
     pub(super) leases: Leases,
     /// The offset from which on it was not read.
     next: i64,
@@ -90,23 +90,23 @@ pub struct History {
 
 impl History {
     /// All replays, by where their messages stood.
-    pub fn replays(&self) -> impl Iterator<Item = (&Place, &Replay)> {
+    pub fn replays(&self) -> impl Iterator<Item = (&RecordId, &Replay)> {
         self.replays.iter()
     }
 
     /// The replay that speaks for this letter.
-    pub fn of(&self, letter: &Letter) -> Option<&Replay> {
-        let replay = self.replays.get(letter.source.as_ref()?)?;
-        replay.speaks_for(letter).then_some(replay)
+    pub fn of(&self, dead_letter: &DeadLetter) -> Option<&Replay> {
+        let replay = self.replays.get(dead_letter.source.as_ref()?)?;
+        replay.speaks_for(dead_letter).then_some(replay)
     }
 
-    pub(super) fn at(&self, source: &Place) -> Option<&Replay> {
+    pub(super) fn at(&self, source: &RecordId) -> Option<&Replay> {
         self.replays.get(source)
     }
 
-    /// What became of a letter, groups having come as far as `progress` says.
-    pub fn status(&self, letter: &Letter, progress: &Progress) -> Status {
-        let (Some(source), Some(replay)) = (&letter.source, self.of(letter)) else {
+    /// What became of a letter, groups having come as far as `committed` says.
+    pub fn status(&self, dead_letter: &DeadLetter, committed: &CommittedOffsets) -> Status {
+        let (Some(source), Some(replay)) = (&dead_letter.source, self.of(dead_letter)) else {
             return Status::Waiting;
         };
         let offset = match replay.state {
@@ -116,10 +116,13 @@ impl History {
         };
         let partition = source.partition();
         let passed = |group: &String| {
-            let committed = progress.get(group).and_then(|c| c.get(&partition));
+            let committed = committed.get(group).and_then(|c| c.get(&partition));
             committed.is_some_and(|committed| *committed > offset)
         };
-        let own = letter.group.as_ref().filter(|g| progress.contains_key(*g));
+        let own = dead_letter
+            .group
+            .as_ref()
+            .filter(|g| committed.contains_key(*g));
         let passed = match own {
             Some(group) => passed(group),
             None => replay.groups.iter().all(passed),
@@ -133,7 +136,7 @@ impl History {
 
     /// Places of which every letter that their replay speaks for is gone, the dead-letter topic
     /// beginning at `first`.
-    pub(super) fn outlived(&self, first: &BTreeMap<i32, i64>) -> Vec<Place> {
+    pub(super) fn outlived(&self, first: &BTreeMap<i32, i64>) -> Vec<RecordId> {
         let gone = |replay: &Replay| {
             replay
                 .seen
@@ -153,8 +156,8 @@ impl History {
         at: i64,
     ) -> std::result::Result<(), String> {
         match (key.parse()?, value) {
-            (Key::Letter(source), None) => drop(self.replays.remove(&source)),
-            (Key::Letter(source), Some(value)) => {
+            (Key::DeadLetter(source), None) => drop(self.replays.remove(&source)),
+            (Key::DeadLetter(source), Some(value)) => {
                 let replay = serde_json::from_slice(value).map_err(|e| e.to_string())?;
                 self.replays.insert(source, replay);
             }
@@ -171,14 +174,14 @@ impl History {
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    Letter(Place),
+    DeadLetter(RecordId),
     Run(Uuid),
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Letter(source) => write!(f, "letter:{source}"),
+            Self::DeadLetter(source) => write!(f, "letter:{source}"),
             Self::Run(run) => write!(f, "run:{run}"),
         }
     }
@@ -189,7 +192,7 @@ impl std::str::FromStr for Key {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.split_once(':') {
-            Some(("letter", place)) => Ok(Self::Letter(place.parse()?)),
+            Some(("letter", place)) => Ok(Self::DeadLetter(place.parse()?)),
             Some(("run", run)) => Ok(Self::Run(run.parse().map_err(|e| format!("{e}"))?)),
             _ => Err("it is about nothing that is known".to_owned()),
         }
@@ -335,11 +338,11 @@ impl Journal {
     pub(super) async fn note(
         &self,
         sender: &Producer,
-        replays: impl IntoIterator<Item = (Place, Replay)>,
+        replays: impl IntoIterator<Item = (RecordId, Replay)>,
     ) -> Result<()> {
         let records = replays
             .into_iter()
-            .map(|(source, replay)| (Key::Letter(source), Some(json(&replay))));
+            .map(|(source, replay)| (Key::DeadLetter(source), Some(json(&replay))));
         self.write(sender, records).await
     }
 }
@@ -353,10 +356,10 @@ pub(super) fn json(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
 
-    fn letter(own: (i32, i64), group: Option<&str>) -> Letter {
-        Letter {
-            own: Place::new("dead", own.0, own.1),
-            source: Some(Place::new("orders", 2, 17)),
+    fn dead_letter(own: (i32, i64), group: Option<&str>) -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("dead", own.0, own.1),
+            source: Some(RecordId::new("orders", 2, 17)),
             group: group.map(str::to_owned),
             reason: None,
             error: None,
@@ -374,74 +377,79 @@ mod tests {
         history
     }
 
-    fn progress(group: &str, committed: i64) -> Progress {
+    fn committed(group: &str, committed: i64) -> CommittedOffsets {
         let at = ("orders".to_owned(), 2);
         [(group.to_owned(), [(at, committed)].into())].into()
     }
 
     #[test]
-    fn a_letter_is_through_once_its_group_has_passed_it() {
+    fn a_dead_letter_is_through_once_its_group_has_passed_it() {
         let sent = history(r#""state":"sent","offset":40"#);
-        for (letter, progress, status) in [
+        for (dead_letter, committed, status) in [
             (
-                letter((0, 9), Some("billing")),
-                progress("billing", 41),
+                dead_letter((0, 9), Some("billing")),
+                committed("billing", 41),
                 Status::Replayed,
             ),
             (
-                letter((0, 9), Some("billing")),
-                progress("billing", 40),
+                dead_letter((0, 9), Some("billing")),
+                committed("billing", 40),
                 Status::InFlight,
             ),
             (
-                letter((0, 9), Some("billing")),
-                Progress::new(),
+                dead_letter((0, 9), Some("billing")),
+                CommittedOffsets::new(),
                 Status::InFlight,
             ),
             // Two groups gave it up: each goes by its own offset.
             (
-                letter((0, 9), Some("stock")),
-                progress("stock", 40),
+                dead_letter((0, 9), Some("stock")),
+                committed("stock", 40),
                 Status::InFlight,
             ),
             // A group that nobody asked for: the replay's own.
             (
-                letter((0, 9), Some("foreign")),
-                progress("billing", 41),
+                dead_letter((0, 9), Some("foreign")),
+                committed("billing", 41),
                 Status::Replayed,
             ),
             (
-                letter((0, 9), None),
-                progress("billing", 41),
+                dead_letter((0, 9), None),
+                committed("billing", 41),
                 Status::Replayed,
             ),
             // Written after the replay was planned: it was given up again from the same place.
             (
-                letter((0, 10), Some("billing")),
-                progress("billing", 41),
+                dead_letter((0, 10), Some("billing")),
+                committed("billing", 41),
                 Status::Waiting,
             ),
             (
-                letter((1, 0), Some("billing")),
-                progress("billing", 41),
+                dead_letter((1, 0), Some("billing")),
+                committed("billing", 41),
                 Status::Waiting,
             ),
         ] {
-            assert_eq!(sent.status(&letter, &progress), status, "{letter:?}");
+            assert_eq!(
+                sent.status(&dead_letter, &committed),
+                status,
+                "{dead_letter:?}"
+            );
         }
     }
 
     #[test]
     fn an_intent_alone_is_an_interrupted_replay() {
         let history = history(r#""state":"intent","from":39"#);
-        let status = history.status(&letter((0, 9), None), &progress("billing", 99));
+        let status = history.status(&dead_letter((0, 9), None), &committed("billing", 99));
         assert_eq!(status, Status::Interrupted);
     }
 
     #[test]
-    fn a_dismissed_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
+    fn a_dismissed_dead_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
         let history = history(r#""state":"dismissed""#);
-        let status = |offset| history.status(&letter((0, offset), None), &Progress::new());
+        let status =
+            |offset| history.status(&dead_letter((0, offset), None), &CommittedOffsets::new());
         assert_eq!(status(9), Status::Dismissed);
         assert_eq!(status(10), Status::Waiting);
     }
@@ -466,7 +474,7 @@ mod tests {
             r#"{"seen":[10,0],"groups":["billing"],"state":"intent","from":3}"#
         );
         assert_eq!(serde_json::from_str::<Replay>(&text).expect("ours"), replay);
-        let key = Key::Letter(Place::new("orders", 2, 17));
+        let key = Key::DeadLetter(RecordId::new("orders", 2, 17));
         assert_eq!(key.to_string().parse(), Ok(key));
     }
 

@@ -17,7 +17,7 @@ use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
 use super::{
-    Event, Tell,
+    Progress, ReportProgress,
     journal::{Claim, History, Journal, Key, json},
 };
 use diagnostics::{Error, Kind, Result};
@@ -87,7 +87,7 @@ impl Lease {
         journal: Journal,
         sender: Arc<Producer>,
         mut history: History,
-        tell: &Tell,
+        report: &ReportProgress,
     ) -> Result<(Self, History)> {
         let run = Uuid::new_v4();
         let mut other: Option<Held> = None;
@@ -110,7 +110,7 @@ impl Lease {
                 held => {
                     if let (None, Some(held)) = (&other, held) {
                         let by = held.by.clone();
-                        tell(Event::AwaitingLease { by });
+                        report(Progress::AwaitingLease { by });
                     }
                     other.clone_from(held);
                 }

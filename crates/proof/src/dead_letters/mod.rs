@@ -1,10 +1,10 @@
 //! Dead letters: what was given up and why, sending it back, and cutting it off.
 //!
-//! - [`place`], [`letter`]: what a dead letter is known by, and what its headers say;
+//! - [`record_id`], [`dead_letter`]: what a dead letter is known by, and what its headers say;
 //! - [`selection`]: which ones a command is about;
 //! - [`journal`]: what was sent back, remembered on a topic beside the dead letters';
 //! - [`lease`]: one run that changes anything at a time;
-//! - [`survey`]: what there is, grouped; [`find`]: one of them, whole;
+//! - [`summary`]: what there is, grouped; [`find`]: one of them, whole;
 //! - [`plan`], [`replay`]: sending back, in rounds; [`purge`]: cutting off;
 //! - [`dismiss`]: done with, because a test provoked it.
 //!
@@ -19,21 +19,21 @@ use std::{
 
 use kafka::record::BorrowedMessage;
 
+pub mod dead_letter;
 mod dismiss;
 pub mod find;
 pub mod journal;
 mod lease;
-pub mod letter;
-mod place;
 pub mod plan;
 pub mod purge;
+mod record_id;
 pub mod replay;
 pub mod selection;
-pub mod survey;
+pub mod summary;
 
+pub use dead_letter::DeadLetter;
 pub use lease::this_process;
-pub use letter::Letter;
-pub use place::Place;
+pub use record_id::RecordId;
 pub use selection::Selection;
 
 use declaration::{Group, LetterHeaders, Pipeline};
@@ -44,7 +44,7 @@ use kafka::{Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topic
 
 /// What a long command tells while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Progress {
     /// So many letters of about so many were read.
     Reading { read: u64, of: i64 },
     /// Another run has the lease; it is awaited as long as it may be a dead one's.
@@ -56,13 +56,13 @@ pub enum Event {
 }
 
 /// Where events go.
-pub type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+pub type ReportProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// How often reading is told of.
-const TOLD_EVERY: u64 = 5_000;
+const REPORT_EVERY: u64 = 5_000;
 
 /// How far groups have come, as far as it was asked for.
-pub type Progress = BTreeMap<String, Offsets>;
+pub type CommittedOffsets = BTreeMap<String, Offsets>;
 
 /// The dead-letter topic of a pipeline.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub struct DeadLetters {
     kafka: Kafka,
     topic: String,
     /// What the letters' headers are called.
-    called: Arc<LetterHeaders>,
+    header_names: Arc<LetterHeaders>,
     topics: Arc<BTreeMap<String, TopicState>>,
     /// Topics that letters may be sent back to, each with the groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
@@ -128,7 +128,7 @@ impl DeadLetters {
         Ok(Self {
             kafka,
             topic: topic.clone(),
-            called: Arc::new(pipeline.letter_headers.clone()),
+            header_names: Arc::new(pipeline.letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
             who: this_process().into(),
@@ -176,7 +176,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub async fn progress(&self, history: &History) -> Result<Progress> {
+    pub async fn committed_offsets(&self, history: &History) -> Result<CommittedOffsets> {
         let mut asked: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
         for (source, replay) in history.replays() {
             let declared = self.sources.get(&*source.topic).into_iter().flatten();
@@ -189,8 +189,8 @@ impl DeadLetters {
             let committed = self.kafka.committed(group, &partitions).await?;
             Ok::<_, kafka::Error>((group.clone(), committed))
         });
-        let progress = futures_util::future::try_join_all(asked).await;
-        Ok(progress.map_err(unreachable)?.into_iter().collect())
+        let committed = futures_util::future::try_join_all(asked).await;
+        Ok(committed.map_err(unreachable)?.into_iter().collect())
     }
 
     /// What stands on the dead-letter topic now.
@@ -208,21 +208,23 @@ impl DeadLetters {
         &self,
         span: Span,
         patience: Duration,
-        tell: Tell,
+        report: ReportProgress,
         state: T,
-        mut see: impl FnMut(&mut T, Letter, &BorrowedMessage<'_>) -> ControlFlow<()> + Send + 'static,
+        mut see: impl FnMut(&mut T, DeadLetter, &BorrowedMessage<'_>) -> ControlFlow<()>
+        + Send
+        + 'static,
     ) -> Result<(T, bool)> {
         let of = span.messages();
         let deadline = Instant::now() + patience;
         let mut read = 0;
-        let called = Arc::clone(&self.called);
+        let header_names = Arc::clone(&self.header_names);
         self.kafka
             .read(span, deadline, state, move |state, message| {
                 read += 1;
-                if read % TOLD_EVERY == 0 {
-                    tell(Event::Reading { read, of });
+                if read % REPORT_EVERY == 0 {
+                    report(Progress::Reading { read, of });
                 }
-                see(state, Letter::of(message, &called), message)
+                see(state, DeadLetter::of(message, &header_names), message)
             })
             .await
             .map_err(unreachable)

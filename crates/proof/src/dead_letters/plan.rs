@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use kafka::record::{Headers, Message};
 
 use super::{
-    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
     journal::{History, Replay, State, Status},
     selection::Choices,
     too_slow, unreachable,
@@ -26,7 +26,7 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// Where it is sent back to, and stood before.
-    pub source: Place,
+    pub source: RecordId,
     /// Where it stands on the dead-letter topic: partition, offset.
     pub(super) own: (i32, i64),
     /// The groups that are to pass it.
@@ -36,7 +36,7 @@ pub struct Item {
 
 /// Why a letter that was asked for is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
+pub enum SkipReason {
     /// It was sent back before, and went through.
     Replayed,
     /// It was sent back before, and its group has not passed it yet.
@@ -53,10 +53,10 @@ pub enum LeftOut {
 
 /// Letters left out for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    pub letters: usize,
+pub struct Skipped {
+    pub dead_letters: usize,
     /// Some of them.
-    pub named: Vec<Place>,
+    pub named: Vec<RecordId>,
 }
 
 /// See the module.
@@ -65,8 +65,8 @@ pub struct Plan {
     /// In the order of the dead-letter topic.
     pub send: Vec<Item>,
     /// Replays that were interrupted, and were found to have been sent: to be written down.
-    pub settled: Vec<(Place, i64)>,
-    pub left_out: BTreeMap<LeftOut, Left>,
+    pub settled: Vec<(RecordId, i64)>,
+    pub skipped: BTreeMap<SkipReason, Skipped>,
     pub choices: Choices,
     /// Where each partition of the dead-letter topic ended.
     pub(super) seen: Vec<i64>,
@@ -75,11 +75,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn leave_out(&mut self, why: LeftOut, letter: &Letter) {
-        let left = self.left_out.entry(why).or_default();
-        left.letters += 1;
-        if left.named.len() < NAMED {
-            left.named.push(letter.id().clone());
+    fn skip(&mut self, why: SkipReason, dead_letter: &DeadLetter) {
+        let skipped_group = self.skipped.entry(why).or_default();
+        skipped_group.dead_letters += 1;
+        if skipped_group.named.len() < NAMED {
+            skipped_group.named.push(dead_letter.id().clone());
         }
     }
 
@@ -90,7 +90,7 @@ impl Plan {
 
     /// There are no dead letters at all.
     pub fn seen_nothing(&self) -> bool {
-        self.choices == Choices::default() && self.left_out.is_empty() && self.is_empty()
+        self.choices == Choices::default() && self.skipped.is_empty() && self.is_empty()
     }
 
     /// By topic, groups and reason: how many are sent.
@@ -111,15 +111,20 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Kafka does not answer, or not all letters could be read within `patience`.
-    pub async fn plan(&self, selection: Selection, patience: Duration, tell: Tell) -> Result<Plan> {
+    pub async fn plan(
+        &self,
+        selection: Selection,
+        patience: Duration,
+        report: ReportProgress,
+    ) -> Result<Plan> {
         let span = self.span().await?;
         let history = self.history().await?;
-        let progress = self.progress(&history).await?;
+        let committed = self.committed_offsets(&history).await?;
         let planner = Planner {
-            letters: self.clone(),
+            dead_letters: self.clone(),
             now: Utc::now(),
             selection,
-            progress,
+            committed,
             items: HashMap::new(),
             interrupted: HashSet::new(),
             words: HashSet::new(),
@@ -134,10 +139,10 @@ impl DeadLetters {
             .each(
                 span.clone(),
                 patience,
-                tell,
+                report,
                 planner,
-                |planner, letter, _| {
-                    planner.note(letter);
+                |planner, dead_letter, _| {
+                    planner.note(dead_letter);
                     ControlFlow::Continue(())
                 },
             )
@@ -165,9 +170,9 @@ impl DeadLetters {
     async fn settle(
         &self,
         history: &History,
-        interrupted: &HashSet<Place>,
+        interrupted: &HashSet<RecordId>,
         patience: Duration,
-    ) -> Result<Vec<(Place, i64)>> {
+    ) -> Result<Vec<(RecordId, i64)>> {
         let mut from: BTreeMap<&str, BTreeMap<i32, i64>> = BTreeMap::new();
         for source in interrupted {
             if let Some(Replay {
@@ -213,7 +218,7 @@ impl DeadLetters {
 }
 
 /// The place that a message on a source topic says to be a replay of.
-fn replay_of(message: &impl Message) -> Option<Place> {
+fn replay_of(message: &impl Message) -> Option<RecordId> {
     let headers = message.headers()?;
     let header = headers.iter().find(|h| h.key == declaration::REPLAY_OF)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
@@ -225,13 +230,13 @@ pub(super) fn ends(span: &Span) -> Vec<i64> {
 }
 
 struct Planner {
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     now: DateTime<Utc>,
     selection: Selection,
-    progress: Progress,
+    committed: CommittedOffsets,
     /// By where they are sent: of several letters of one message one is.
-    items: HashMap<Place, Item>,
-    interrupted: HashSet<Place>,
+    items: HashMap<RecordId, Item>,
+    interrupted: HashSet<RecordId>,
     /// Topics and reasons: few, of many letters.
     words: HashSet<Arc<str>>,
     groups: HashMap<GroupsOf, Arc<BTreeSet<String>>>,
@@ -252,29 +257,31 @@ fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
 }
 
 impl Planner {
-    fn note(&mut self, letter: Letter) {
-        self.plan.choices.note(&letter, &self.selection);
-        if !self.selection.chooses(&letter, self.now) {
+    fn note(&mut self, dead_letter: DeadLetter) {
+        self.plan.choices.note(&dead_letter, &self.selection);
+        if !self.selection.chooses(&dead_letter, self.now) {
             return;
         }
-        let source = match self.target(&letter) {
-            Ok(source) => Place {
+        let source = match self.target(&dead_letter) {
+            Ok(source) => RecordId {
                 topic: intern(&mut self.words, &source.topic),
                 ..source
             },
-            Err(why) => return self.plan.leave_out(why, &letter),
+            Err(why) => return self.plan.skip(why, &dead_letter),
         };
-        match self.plan.history.status(&letter, &self.progress) {
+        match self.plan.history.status(&dead_letter, &self.committed) {
             Status::Waiting => {}
             Status::Interrupted => drop(self.interrupted.insert(source.clone())),
-            Status::InFlight => return self.plan.leave_out(LeftOut::InFlight, &letter),
-            Status::Replayed => return self.plan.leave_out(LeftOut::Replayed, &letter),
-            Status::Dismissed => return self.plan.leave_out(LeftOut::Dismissed, &letter),
+            Status::InFlight => return self.plan.skip(SkipReason::InFlight, &dead_letter),
+            Status::Replayed => return self.plan.skip(SkipReason::Replayed, &dead_letter),
+            Status::Dismissed => return self.plan.skip(SkipReason::Dismissed, &dead_letter),
         }
         let item = Item {
-            own: (letter.own.partition, letter.own.offset),
-            groups: self.groups_of(letter.group, &source),
-            reason: letter.reason.map(|reason| intern(&mut self.words, &reason)),
+            own: (dead_letter.own.partition, dead_letter.own.offset),
+            groups: self.groups_of(dead_letter.group, &source),
+            reason: dead_letter
+                .reason
+                .map(|reason| intern(&mut self.words, &reason)),
             source: source.clone(),
         };
         let groups = Arc::clone(&item.groups);
@@ -285,10 +292,10 @@ impl Planner {
     }
 
     /// The group that gave a letter up; where it is not said, all that read the topic.
-    fn groups_of(&mut self, group: Option<String>, source: &Place) -> Arc<BTreeSet<String>> {
+    fn groups_of(&mut self, group: Option<String>, source: &RecordId) -> Arc<BTreeSet<String>> {
         let key = (Arc::clone(&source.topic), group);
         let groups = self.groups.entry(key).or_insert_with_key(|(topic, group)| {
-            let readers = || self.letters.sources.get(&**topic).cloned();
+            let readers = || self.dead_letters.sources.get(&**topic).cloned();
             let group = group.as_ref().map(|group| [group.clone()].into());
             Arc::new(group.or_else(readers).unwrap_or_default())
         });
@@ -296,14 +303,14 @@ impl Planner {
     }
 
     /// Where a letter can be sent back to.
-    fn target(&self, letter: &Letter) -> std::result::Result<Place, LeftOut> {
-        let source = letter.source.clone().ok_or(LeftOut::NoSource)?;
-        if !self.letters.sources.contains_key(&*source.topic) {
-            return Err(LeftOut::Undeclared);
+    fn target(&self, dead_letter: &DeadLetter) -> std::result::Result<RecordId, SkipReason> {
+        let source = dead_letter.source.clone().ok_or(SkipReason::NoSource)?;
+        if !self.dead_letters.sources.contains_key(&*source.topic) {
+            return Err(SkipReason::Undeclared);
         }
-        match self.letters.topics.get(&*source.topic) {
+        match self.dead_letters.topics.get(&*source.topic) {
             Some(topic) if source.partition < topic.partitions => Ok(source),
-            _ => Err(LeftOut::NoPartition),
+            _ => Err(SkipReason::NoPartition),
         }
     }
 }

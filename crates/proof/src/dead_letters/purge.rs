@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
     journal::{History, Key, Status},
     lease::Lease,
     selection::Choices,
@@ -19,46 +19,46 @@ use kafka::offsets::Offsets;
 
 /// What would be deleted.
 #[derive(Debug, Default)]
-pub struct Cuts {
+pub struct PurgePlan {
     /// By partition of the dead-letter topic.
-    pub partitions: BTreeMap<i32, Cut>,
+    pub partitions: BTreeMap<i32, PartitionPurge>,
     pub choices: Choices,
 }
 
 /// What would be deleted of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cut {
+pub struct PartitionPurge {
     /// The first offset that stays. None: nothing is deleted.
     pub before: Option<i64>,
     /// Letters before that, by what became of them.
-    pub letters: BTreeMap<Status, u64>,
+    pub dead_letters: BTreeMap<Status, u64>,
     /// The first letter that was not chosen, and so stays.
-    pub stays: Option<Place>,
+    pub stays: Option<RecordId>,
     /// Letters that were chosen, and stand behind one that was not.
     pub behind: u64,
 }
 
-impl Cut {
-    fn note(&mut self, letter: &Letter, chosen: bool, status: impl FnOnce() -> Status) {
+impl PartitionPurge {
+    fn note(&mut self, dead_letter: &DeadLetter, chosen: bool, status: impl FnOnce() -> Status) {
         match (chosen, &self.stays) {
             (true, None) => {
-                self.before = Some(letter.own.offset + 1);
-                *self.letters.entry(status()).or_default() += 1;
+                self.before = Some(dead_letter.own.offset + 1);
+                *self.dead_letters.entry(status()).or_default() += 1;
             }
             (true, Some(_)) => self.behind += 1,
             (false, _) => {
-                self.stays.get_or_insert_with(|| letter.own.clone());
+                self.stays.get_or_insert_with(|| dead_letter.own.clone());
             }
         }
     }
 }
 
-impl Cuts {
+impl PurgePlan {
     /// Letters that would be deleted.
-    pub fn letters(&self) -> u64 {
+    pub fn dead_letters(&self) -> u64 {
         self.partitions
             .values()
-            .flat_map(|c| c.letters.values())
+            .flat_map(|c| c.dead_letters.values())
             .sum()
     }
 
@@ -67,26 +67,26 @@ impl Cuts {
         let counts = self
             .partitions
             .values()
-            .filter_map(|c| c.letters.get(&status));
+            .filter_map(|c| c.dead_letters.get(&status));
         counts.sum()
     }
 
     /// Letters that were chosen and cannot be deleted, and one that stands before them in each
     /// partition.
-    pub fn stuck(&self) -> Option<(u64, Vec<&Place>)> {
+    pub fn stuck(&self) -> Option<(u64, Vec<&RecordId>)> {
         let stuck: Vec<_> = self.partitions.values().filter(|c| c.behind > 0).collect();
-        let letters = stuck.iter().map(|c| c.behind).sum();
+        let dead_letters = stuck.iter().map(|c| c.behind).sum();
         let before = stuck.iter().filter_map(|c| c.stays.as_ref()).collect();
-        (letters > 0).then_some((letters, before))
+        (dead_letters > 0).then_some((dead_letters, before))
     }
 }
 
-struct Cutter {
+struct PurgePlanner {
     history: History,
-    progress: Progress,
+    committed: CommittedOffsets,
     selection: Selection,
     now: DateTime<Utc>,
-    cuts: Cuts,
+    plan: PurgePlan,
 }
 
 impl DeadLetters {
@@ -94,54 +94,70 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Kafka does not answer, or not all letters could be read within `patience`.
-    pub async fn cuts(&self, selection: Selection, patience: Duration, tell: Tell) -> Result<Cuts> {
+    pub async fn purge_plan(
+        &self,
+        selection: Selection,
+        patience: Duration,
+        report: ReportProgress,
+    ) -> Result<PurgePlan> {
         let span = self.span().await?;
         let history = self.history().await?;
-        let progress = self.progress(&history).await?;
-        let cutter = Cutter {
+        let committed = self.committed_offsets(&history).await?;
+        let planner = PurgePlanner {
             history,
-            progress,
+            committed,
             selection,
             now: Utc::now(),
-            cuts: Cuts::default(),
+            plan: PurgePlan::default(),
         };
-        let (cutter, whole) = self
-            .each(span.clone(), patience, tell, cutter, |cutter, letter, _| {
-                let Cutter {
-                    history,
-                    progress,
-                    selection,
-                    now,
-                    cuts,
-                } = cutter;
-                cuts.choices.note(&letter, selection);
-                let cut = cuts.partitions.entry(letter.own.partition).or_default();
-                let chosen = selection.chooses(&letter, *now);
-                cut.note(&letter, chosen, || history.status(&letter, progress));
-                ControlFlow::Continue(())
-            })
+        let (planner, whole) = self
+            .each(
+                span.clone(),
+                patience,
+                report,
+                planner,
+                |planner, dead_letter, _| {
+                    let PurgePlanner {
+                        history,
+                        committed,
+                        selection,
+                        now,
+                        plan,
+                    } = planner;
+                    plan.choices.note(&dead_letter, selection);
+                    let cut = plan
+                        .partitions
+                        .entry(dead_letter.own.partition)
+                        .or_default();
+                    let chosen = selection.chooses(&dead_letter, *now);
+                    cut.note(&dead_letter, chosen, || {
+                        history.status(&dead_letter, committed)
+                    });
+                    ControlFlow::Continue(())
+                },
+            )
             .await?;
         if whole {
-            Ok(cutter.cuts)
+            Ok(planner.plan)
         } else {
             Err(too_slow(&span, patience))
         }
     }
 
-    /// Deletes what `cuts` says, and forgets the replays of what is gone. Gives how many were
+    /// Deletes what `plan` says, and forgets the replays of what is gone. Gives how many were
     /// deleted.
     ///
     /// # Errors
     /// Another run is at work, or Kafka does not answer: some partitions may be cut.
-    pub async fn purge(&self, cuts: &Cuts, tell: &Tell) -> Result<u64> {
+    pub async fn purge(&self, plan: &PurgePlan, report: &ReportProgress) -> Result<u64> {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
         let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
         let start = History::default();
         let (lease, history) =
-            Lease::take(journal.clone(), Arc::clone(&sender), start, tell).await?;
-        let before: Offsets = cuts
+            Lease::take(journal.clone(), Arc::clone(&sender), start, report).await?;
+        let before: Offsets = plan
             .partitions
             .iter()
             .filter_map(|(p, cut)| Some(((self.topic.clone(), *p), cut.before?)))
@@ -156,12 +172,12 @@ impl DeadLetters {
             let span = self.span().await?;
             let first = span.from.into_iter().map(|((_, p), offset)| (p, offset));
             let outlived = history.outlived(&first.collect()).into_iter();
-            let forgotten = outlived.map(|source| (Key::Letter(source), None));
+            let forgotten = outlived.map(|source| (Key::DeadLetter(source), None));
             journal.write(&sender, forgotten).await
         }
         .await;
         lease.release().await;
-        outcome.map(|()| cuts.letters())
+        outcome.map(|()| plan.dead_letters())
     }
 }
 
@@ -170,11 +186,11 @@ mod tests {
     use super::*;
 
     /// Letters of one partition, chosen or not, from the front.
-    fn cut(chosen: &[bool]) -> Cuts {
-        let mut cuts = Cuts::default();
+    fn plan_of(chosen: &[bool]) -> PurgePlan {
+        let mut plan = PurgePlan::default();
         for (offset, chosen) in (10..).zip(chosen) {
-            let letter = Letter {
-                own: Place::new("dead", 0, offset),
+            let dead_letter = DeadLetter {
+                own: RecordId::new("dead", 0, offset),
                 source: None,
                 group: None,
                 reason: None,
@@ -182,25 +198,25 @@ mod tests {
                 attempts: None,
                 at: None,
             };
-            let cut = cuts.partitions.entry(0).or_default();
-            cut.note(&letter, *chosen, || Status::Waiting);
+            let cut = plan.partitions.entry(0).or_default();
+            cut.note(&dead_letter, *chosen, || Status::Waiting);
         }
-        cuts
+        plan
     }
 
     #[test]
     fn a_front_can_be_cut_off() {
-        let cuts = cut(&[true, true, false]);
-        assert_eq!(cuts.partitions[&0].before, Some(12));
-        assert_eq!((cuts.letters(), cuts.stuck()), (2, None));
-        assert_eq!(cut(&[false, false]).partitions[&0].before, None);
+        let plan = plan_of(&[true, true, false]);
+        assert_eq!(plan.partitions[&0].before, Some(12));
+        assert_eq!((plan.dead_letters(), plan.stuck()), (2, None));
+        assert_eq!(plan_of(&[false, false]).partitions[&0].before, None);
     }
 
     #[test]
-    fn what_stands_behind_a_letter_that_stays_cannot() {
-        let cuts = cut(&[true, false, true, false, true]);
-        let stays = Place::new("dead", 0, 11);
-        assert_eq!(cuts.stuck(), Some((2, vec![&stays])));
-        assert_eq!(cuts.partitions[&0].before, Some(11));
+    fn what_stands_behind_a_dead_letter_that_stays_cannot() {
+        let plan = plan_of(&[true, false, true, false, true]);
+        let stays = RecordId::new("dead", 0, 11);
+        assert_eq!(plan.stuck(), Some((2, vec![&stays])));
+        assert_eq!(plan.partitions[&0].before, Some(11));
     }
 }

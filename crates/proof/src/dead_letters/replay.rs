@@ -16,7 +16,7 @@ use kafka::record::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DeadLetters, Event, Letter, Place, Tell,
+    DeadLetter, DeadLetters, Progress, RecordId, ReportProgress,
     journal::{Journal, Key, Replay, State},
     lease::Lease,
     plan::{Item, Plan},
@@ -40,11 +40,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A letter that was sent back and given up again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned {
+pub struct FailedAgain {
     /// Where it stood at first.
-    pub was: Place,
+    pub was: RecordId,
     /// What it is known by now, and why it was given up.
-    pub letter: Letter,
+    pub dead_letter: DeadLetter,
 }
 
 /// How a replay ended.
@@ -56,7 +56,7 @@ pub struct Outcome {
     /// Passed by the groups that had given them up, and not given up again.
     pub passed: usize,
     /// Why no more was sent, if so.
-    pub returned: Vec<Returned>,
+    pub failed_again: Vec<FailedAgain>,
     /// Could not be sent: gone from the dead-letter topic, or sent by another run, since planned.
     pub gone: usize,
 }
@@ -72,7 +72,7 @@ impl DeadLetters {
         plan: Plan,
         patience: Duration,
         cancel: &CancellationToken,
-        tell: Tell,
+        report: ReportProgress,
     ) -> Result<Outcome> {
         self.expect_readers(&plan).await?;
         let journal = self.journal();
@@ -88,9 +88,9 @@ impl DeadLetters {
         } = plan;
         let start = super::journal::History::default();
         let (lease, history) =
-            Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await?;
+            Lease::take(journal.clone(), Arc::clone(&sender), start, &report).await?;
         // What another run has touched since the plan was made is no longer as it was shown.
-        let untouched = |source: &Place| before.at(source) == history.at(source);
+        let untouched = |source: &RecordId| before.at(source) == history.at(source);
         let planned = send.len();
         let items: HashMap<(i32, i64), Item> = send
             .into_iter()
@@ -103,7 +103,7 @@ impl DeadLetters {
         let outlived = history.outlived(&first.collect());
         let cursor = self.span().await?.to;
         let mut run = Run {
-            letters: self,
+            dead_letters: self,
             journal,
             sender,
             lease,
@@ -112,7 +112,7 @@ impl DeadLetters {
             cursor,
             patience,
             cancel,
-            tell,
+            report,
             outcome: Outcome {
                 planned,
                 ..Outcome::default()
@@ -168,7 +168,7 @@ fn so_far(outcome: &Outcome) -> String {
 }
 
 struct Run<'a> {
-    letters: &'a DeadLetters,
+    dead_letters: &'a DeadLetters,
     journal: Journal,
     sender: Arc<Producer>,
     lease: Lease,
@@ -179,26 +179,30 @@ struct Run<'a> {
     cursor: kafka::offsets::Offsets,
     patience: Duration,
     cancel: &'a CancellationToken,
-    tell: Tell,
+    report: ReportProgress,
     outcome: Outcome,
 }
 
 /// A letter that was sent: where to, and who is to pass it.
 struct Sent {
-    source: Place,
-    target: Place,
+    source: RecordId,
+    target: RecordId,
     own: (i32, i64),
 }
 
 impl Run<'_> {
-    async fn all(&mut self, settled: Vec<(Place, Replay)>, outlived: Vec<Place>) -> Result<()> {
+    async fn all(
+        &mut self,
+        settled: Vec<(RecordId, Replay)>,
+        outlived: Vec<RecordId>,
+    ) -> Result<()> {
         self.journal.note(&self.sender, settled).await?;
         let forgotten = outlived
             .into_iter()
-            .map(|source| (Key::Letter(source), None));
+            .map(|source| (Key::DeadLetter(source), None));
         self.journal.write(&self.sender, forgotten).await?;
         let mut reader = self
-            .letters
+            .dead_letters
             .kafka
             .reader(self.span())
             .await
@@ -217,8 +221,8 @@ impl Run<'_> {
             self.wait(&sent).await?;
             self.look_back(&sent).await?;
             let (passed, of) = (self.outcome.passed, self.outcome.planned);
-            (self.tell)(Event::Passed { passed, of });
-            if !self.outcome.returned.is_empty() || self.outcome.sent == self.items.len() {
+            (self.report)(Progress::Passed { passed, of });
+            if !self.outcome.failed_again.is_empty() || self.outcome.sent == self.items.len() {
                 self.outcome.gone = self.outcome.planned - self.items.len();
                 return Ok(());
             }
@@ -230,7 +234,7 @@ impl Run<'_> {
     fn span(&self) -> Span {
         let mut span = Span::default();
         for (partition, offset) in self.items.keys() {
-            let at = (self.letters.topic.clone(), *partition);
+            let at = (self.dead_letters.topic.clone(), *partition);
             let from = span.from.entry(at.clone()).or_insert(*offset);
             *from = (*from).min(*offset);
             let to = span.to.entry(at).or_insert(offset + 1);
@@ -260,7 +264,7 @@ impl Run<'_> {
             .map(|(item, _)| item.source.partition())
             .collect();
         let targets: Vec<_> = targets.into_iter().collect();
-        let ends = self.letters.kafka.ends(&targets, End::Latest).await;
+        let ends = self.dead_letters.kafka.ends(&targets, End::Latest).await;
         let ends = ends.map_err(unreachable)?;
         let replay = |item: &Item, state| Replay {
             seen: self.seen.clone(),
@@ -274,10 +278,10 @@ impl Run<'_> {
         });
         self.lease.check().await?;
         self.journal.note(&self.sender, intents).await?;
-        let called = &self.letters.called;
+        let header_names = &self.dead_letters.header_names;
         let records: Vec<_> = round
             .iter()
-            .map(|(item, m)| outgoing(item, m, called))
+            .map(|(item, m)| outgoing(item, m, header_names))
             .collect();
         self.lease.check().await?;
         let outcomes = self.sender.send(&records).await;
@@ -298,7 +302,7 @@ impl Run<'_> {
         self.journal.note(&self.sender, dones).await?;
         let sent = sent.into_iter().map(|(item, offset)| Sent {
             source: item.source.clone(),
-            target: Place::new(
+            target: RecordId::new(
                 Arc::clone(&item.source.topic),
                 item.source.partition,
                 offset,
@@ -308,7 +312,7 @@ impl Run<'_> {
         let sent: Vec<_> = sent.collect();
         self.outcome.sent += sent.len();
         let of = self.outcome.planned;
-        (self.tell)(Event::Sent {
+        (self.report)(Progress::Sent {
             sent: self.outcome.sent,
             of,
         });
@@ -347,7 +351,7 @@ impl Run<'_> {
         due: &BTreeMap<Partition, i64>,
         deadline: Instant,
     ) -> Result<()> {
-        let offsets = self.letters.kafka.group(group);
+        let offsets = self.dead_letters.kafka.group(group);
         let partitions: Vec<_> = due.keys().cloned().collect();
         loop {
             let committed = offsets.committed(&partitions).await.map_err(unreachable)?;
@@ -375,31 +379,31 @@ impl Run<'_> {
 
     /// Looks for letters of what was sent among those that were written since.
     async fn look_back(&mut self, sent: &[Sent]) -> Result<()> {
-        let to = self.letters.span().await?.to;
+        let to = self.dead_letters.span().await?.to;
         let from = std::mem::replace(&mut self.cursor, to.clone());
         let span = Span { from, to };
-        let mut targets: HashMap<Place, Place> = sent
+        let mut targets: HashMap<RecordId, RecordId> = sent
             .iter()
             .map(|s| (s.target.clone(), s.source.clone()))
             .collect();
-        let mut returned: Vec<Returned> = Vec::new();
+        let mut failed_again: Vec<FailedAgain> = Vec::new();
         if span.messages() > 0 {
-            let tell: Tell = Arc::new(|_| {});
-            let see = move |returned: &mut Vec<Returned>, letter: Letter| {
-                if let Some(was) = letter.source.as_ref().and_then(|s| targets.remove(s)) {
-                    returned.push(Returned { was, letter });
+            let report: ReportProgress = Arc::new(|_| {});
+            let see = move |failed_again: &mut Vec<FailedAgain>, dead_letter: DeadLetter| {
+                if let Some(was) = dead_letter.source.as_ref().and_then(|s| targets.remove(s)) {
+                    failed_again.push(FailedAgain { was, dead_letter });
                 }
             };
             let mut see = see;
             let (found, whole) = self
-                .letters
+                .dead_letters
                 .each(
                     span.clone(),
                     self.patience,
-                    tell,
-                    returned,
-                    move |returned, letter, _| {
-                        see(returned, letter);
+                    report,
+                    failed_again,
+                    move |failed_again, dead_letter, _| {
+                        see(failed_again, dead_letter);
                         ControlFlow::Continue(())
                     },
                 )
@@ -407,19 +411,23 @@ impl Run<'_> {
             if !whole {
                 return Err(super::too_slow(&span, self.patience));
             }
-            returned = found;
+            failed_again = found;
         }
-        self.outcome.passed += sent.len() - returned.len();
-        self.outcome.returned = returned;
+        self.outcome.passed += sent.len() - failed_again.len();
+        self.outcome.failed_again = failed_again;
         Ok(())
     }
 }
 
 /// The message as it was, and the mark of a replay.
-fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> ProducerRecord {
+fn outgoing(
+    item: &Item,
+    dead_letter: &OwnedMessage,
+    header_names: &LetterHeaders,
+) -> ProducerRecord {
     let mut headers = OwnedHeaders::new();
-    if let Some(all) = letter.headers() {
-        for header in all.iter().filter(|h| !called.has(h.key)) {
+    if let Some(all) = dead_letter.headers() {
+        for header in all.iter().filter(|h| !header_names.has(h.key)) {
             headers = headers.insert(header);
         }
     }
@@ -431,8 +439,8 @@ fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> Produ
     ProducerRecord {
         topic: item.source.topic.to_string(),
         partition: Some(item.source.partition),
-        key: letter.key().map(<[u8]>::to_vec),
-        value: letter.payload().map(<[u8]>::to_vec),
+        key: dead_letter.key().map(<[u8]>::to_vec),
+        value: dead_letter.payload().map(<[u8]>::to_vec),
         headers,
     }
 }
@@ -440,11 +448,11 @@ fn outgoing(item: &Item, letter: &OwnedMessage, called: &LetterHeaders) -> Produ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::letter::tests::message;
+    use crate::dead_letters::dead_letter::tests::message;
 
     #[test]
-    fn a_letter_goes_back_as_it_came_with_the_mark_of_a_replay() {
-        let letter = message(
+    fn a_dead_letter_goes_back_as_it_came_with_the_mark_of_a_replay() {
+        let dead_letter = message(
             (1, 5),
             &[
                 ("trace", "t1"),
@@ -454,12 +462,12 @@ mod tests {
             ],
         );
         let item = Item {
-            source: Place::new("orders", 2, 17),
+            source: RecordId::new("orders", 2, 17),
             own: (1, 5),
             groups: Arc::new(["billing".to_owned()].into()),
             reason: None,
         };
-        let record = outgoing(&item, &letter, &LetterHeaders::default());
+        let record = outgoing(&item, &dead_letter, &LetterHeaders::default());
         assert_eq!(
             (record.topic.as_str(), record.partition),
             ("orders", Some(2))

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Letter, Place};
+use super::{DeadLetter, RecordId};
 
 /// Places are alternatives to each other; everything else narrows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    pub places: Vec<Place>,
+    pub places: Vec<RecordId>,
     pub reasons: Vec<String>,
     pub topics: Vec<String>,
     pub groups: Vec<String>,
@@ -24,7 +24,7 @@ impl Selection {
     }
 
     /// A letter without what is asked for is not chosen.
-    pub fn chooses(&self, letter: &Letter, now: DateTime<Utc>) -> bool {
+    pub fn chooses(&self, dead_letter: &DeadLetter, now: DateTime<Utc>) -> bool {
         let named = |words: &[String], word: Option<&str>| {
             words.is_empty() || word.is_some_and(|word| words.iter().any(|w| w == word))
         };
@@ -32,12 +32,12 @@ impl Selection {
             || self
                 .places
                 .iter()
-                .any(|p| *p == letter.own || Some(p) == letter.source.as_ref());
-        let age = letter.age(now);
+                .any(|p| *p == dead_letter.own || Some(p) == dead_letter.source.as_ref());
+        let age = dead_letter.age(now);
         placed
-            && named(&self.reasons, letter.reason.as_deref())
-            && named(&self.topics, letter.source.as_ref().map(|s| &*s.topic))
-            && named(&self.groups, letter.group.as_deref())
+            && named(&self.reasons, dead_letter.reason.as_deref())
+            && named(&self.topics, dead_letter.source.as_ref().map(|s| &*s.topic))
+            && named(&self.groups, dead_letter.group.as_deref())
             && self
                 .older_than
                 .is_none_or(|than| age.is_some_and(|age| age >= than))
@@ -48,7 +48,7 @@ impl Selection {
 
     /// The flags that say the same, for a command line.
     pub fn flags(&self) -> String {
-        let mut words: Vec<String> = self.places.iter().map(Place::to_string).collect();
+        let mut words: Vec<String> = self.places.iter().map(RecordId::to_string).collect();
         for (flag, values) in [
             ("--reason", &self.reasons),
             ("--topic", &self.topics),
@@ -80,19 +80,22 @@ pub struct Choices {
     topics: BTreeSet<String>,
     groups: BTreeSet<String>,
     /// Of the places asked for, those that were seen.
-    places: BTreeSet<Place>,
+    places: BTreeSet<RecordId>,
 }
 
 /// More different words than this are not kept.
 const MAX_CHOICES: usize = 200;
 
 impl Choices {
-    pub(super) fn note(&mut self, letter: &Letter, selection: &Selection) {
-        note(&mut self.reasons, letter.reason.as_deref());
-        note(&mut self.topics, letter.source.as_ref().map(|s| &*s.topic));
-        note(&mut self.groups, letter.group.as_deref());
+    pub(super) fn note(&mut self, dead_letter: &DeadLetter, selection: &Selection) {
+        note(&mut self.reasons, dead_letter.reason.as_deref());
+        note(
+            &mut self.topics,
+            dead_letter.source.as_ref().map(|s| &*s.topic),
+        );
+        note(&mut self.groups, dead_letter.group.as_deref());
         for place in &selection.places {
-            if *place == letter.own || Some(place) == letter.source.as_ref() {
+            if *place == dead_letter.own || Some(place) == dead_letter.source.as_ref() {
                 self.places.insert(place.clone());
             }
         }
@@ -138,10 +141,10 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn letter() -> Letter {
-        Letter {
-            own: Place::new("dead", 1, 5),
-            source: Some(Place::new("orders", 2, 17)),
+    fn dead_letter() -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("dead", 1, 5),
+            source: Some(RecordId::new("orders", 2, 17)),
             group: Some("billing".to_owned()),
             reason: Some("not-json".to_owned()),
             error: None,
@@ -157,7 +160,7 @@ mod tests {
     /// Chosen ten minutes after it was given up?
     fn chooses(selection: &Selection) -> bool {
         let now = DateTime::from_timestamp(600, 0).expect("a time");
-        selection.chooses(&letter(), now)
+        selection.chooses(&dead_letter(), now)
     }
 
     #[test]
@@ -223,21 +226,21 @@ mod tests {
             ),
             (
                 Selection {
-                    places: vec![Place::new("orders", 2, 17)],
+                    places: vec![RecordId::new("orders", 2, 17)],
                     ..all.clone()
                 },
                 true,
             ),
             (
                 Selection {
-                    places: vec![Place::new("dead", 1, 5)],
+                    places: vec![RecordId::new("dead", 1, 5)],
                     ..all.clone()
                 },
                 true,
             ),
             (
                 Selection {
-                    places: vec![Place::new("orders", 2, 18)],
+                    places: vec![RecordId::new("orders", 2, 18)],
                     ..all.clone()
                 },
                 false,
@@ -258,7 +261,7 @@ mod tests {
     #[test]
     fn flags_say_the_same() {
         let selection = Selection {
-            places: vec![Place::new("orders", 2, 17)],
+            places: vec![RecordId::new("orders", 2, 17)],
             reasons: words("it's odd"),
             older_than: Some(90 * MINUTE),
             ..Selection::default()
@@ -277,7 +280,7 @@ mod tests {
             reasons: words("not-jsn"),
             ..Selection::default()
         };
-        choices.note(&letter(), &asked);
+        choices.note(&dead_letter(), &asked);
         let (what, there) = choices.unknown(&asked).expect("unknown");
         assert_eq!(what, "no dead letter with reason \"not-jsn\"");
         assert_eq!(there, "there are: not-json");

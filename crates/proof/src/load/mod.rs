@@ -36,10 +36,10 @@ use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use drain::Path;
 use ledger::Ledger;
-use poison::Bad;
+use poison::BadEvent;
 use report::Report;
 use rows::Tables;
-use run::{Run, Way};
+use run::{Run, Workload};
 use send::Sender;
 
 /// What to send.
@@ -136,8 +136,8 @@ pub async fn run(
     let sender = Sender::open(pipeline, flow, options.direct)?;
     let path = Path::open(pipeline, flow, &ledger).await?;
     let way = match options.poison {
-        true => Way::Poison(Box::new(Bad::open(pipeline, flow, &path.kafka).await?)),
-        false => Way::Payments(sender),
+        true => Workload::Poison(Box::new(BadEvent::open(pipeline, flow, &path.kafka).await?)),
+        false => Workload::Payments(sender),
     };
     let run = Run {
         path,

@@ -85,7 +85,7 @@ impl Redelivery {
 
 /// One payment's rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Print {
+struct RowsDigest {
     count: usize,
     /// SHA-256 of all of them.
     sum: [u8; 32],
@@ -93,7 +93,7 @@ struct Print {
 }
 
 /// By table, then by payment.
-type Prints = Vec<Vec<Print>>;
+type RowsDigests = Vec<Vec<RowsDigest>>;
 
 impl Run {
     /// Sends again all that the payments' events left between `from` and now.
@@ -154,10 +154,10 @@ impl Run {
         span: Span,
         payments: &[Payment],
         id: Option<&str>,
-    ) -> Result<Again> {
+    ) -> Result<Resent> {
         let deadline = Instant::now() + PATIENCE;
         let mut reader = self.path.kafka.reader(span).await?;
-        let mut again = Again::default();
+        let mut again = Resent::default();
         loop {
             let messages = reader.next(|_, _| true, CHUNK, deadline).await?;
             if messages.is_empty() {
@@ -192,7 +192,7 @@ impl Run {
     }
 
     /// The rows, once they have stopped changing by themselves.
-    async fn quiet(&self, payments: &[Payment]) -> Result<Prints> {
+    async fn quiet(&self, payments: &[Payment]) -> Result<RowsDigests> {
         let deadline = Instant::now() + QUIET;
         let mut prints = self.prints(payments).await?;
         loop {
@@ -205,15 +205,15 @@ impl Run {
         }
     }
 
-    async fn prints(&self, payments: &[Payment]) -> Result<Prints> {
+    async fn prints(&self, payments: &[Payment]) -> Result<RowsDigests> {
         let keep = payments.len() <= KEPT;
-        let mut prints = Prints::new();
+        let mut prints = RowsDigests::new();
         for name in self.tables.names() {
             let mut of_table = Vec::with_capacity(payments.len());
             for chunk in payments.chunks(BATCH) {
                 let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
                 let rows = self.tables.rows(name, &ids).await?;
-                of_table.extend(rows.into_iter().map(|rows| Print::of(rows, keep)));
+                of_table.extend(rows.into_iter().map(|rows| RowsDigest::of(rows, keep)));
             }
             prints.push(of_table);
         }
@@ -223,13 +223,13 @@ impl Run {
 
 /// What was sent again of one topic.
 #[derive(Debug, Default)]
-struct Again {
+struct Resent {
     sent: usize,
     renamed: usize,
     without_id: usize,
 }
 
-impl Print {
+impl RowsDigest {
     fn of(rows: Vec<String>, keep: bool) -> Self {
         use sha2::{Digest, Sha256};
         let mut sum = Sha256::new();
@@ -277,7 +277,7 @@ fn outcome(event: Option<&FirstEvent>, (renamed, without_id): (usize, usize)) ->
     }
 }
 
-fn total(table: &str, prints: &[Print]) -> (String, usize) {
+fn total(table: &str, prints: &[RowsDigest]) -> (String, usize) {
     (
         table.to_owned(),
         prints.iter().map(|print| print.count).sum(),
@@ -288,8 +288,8 @@ fn total(table: &str, prints: &[Print]) -> (String, usize) {
 fn compare(
     payments: &[Payment],
     tables: &[&str],
-    before: &Prints,
-    after: &Prints,
+    before: &RowsDigests,
+    after: &RowsDigests,
 ) -> (usize, Vec<Change>) {
     let mut changes = 0;
     let mut named = Vec::new();
@@ -346,8 +346,8 @@ mod tests {
         ["p-1", "p-2"].map(payment).into()
     }
 
-    fn print(rows: &[&str]) -> Print {
-        Print::of(rows.iter().map(|row| (*row).to_owned()).collect(), true)
+    fn print(rows: &[&str]) -> RowsDigest {
+        RowsDigest::of(rows.iter().map(|row| (*row).to_owned()).collect(), true)
     }
 
     #[test]
@@ -375,7 +375,8 @@ mod tests {
 
     #[test]
     fn without_their_rows_changes_are_still_counted() {
-        let sum = |rows: &[&str]| Print::of(rows.iter().map(|r| (*r).to_owned()).collect(), false);
+        let sum =
+            |rows: &[&str]| RowsDigest::of(rows.iter().map(|r| (*r).to_owned()).collect(), false);
         let (before, after) = (vec![vec![sum(&["a"])]], vec![vec![sum(&["b"])]]);
         let (changes, named) = compare(&payments(), &["t"], &before, &after);
         assert_eq!((changes, &named[0].rows), (1, &None));

@@ -18,7 +18,7 @@ pub use super::{
     redeliver::{Change, Redelivery, Renamed},
     send::Outcome,
 };
-use crate::probe::{Cleanup, expected, hop::Place, kept, unfollowed::Unfollowed};
+use crate::probe::{Cleanup, expected, hop::HopPlace, kept, unfollowed::Unfollowed};
 use declaration::Pipeline;
 
 /// As many payments are named of those that are not right.
@@ -37,9 +37,9 @@ pub struct Report {
     /// In the expected order.
     pub hops: Vec<Passed>,
     /// A payment that was not seen at a hop, or has too few rows there.
-    pub missing: Amiss,
+    pub missing: Deviations,
     /// A payment that has too many rows in a table.
-    pub surplus: Amiss,
+    pub surplus: Deviations,
     /// What the consumer groups had not taken at the deadline, in words.
     pub pending: Option<String>,
     /// What became of the bad event, where one was sent.
@@ -80,7 +80,7 @@ pub enum Source {
 /// How many payments passed a hop, and how fast.
 #[derive(Debug)]
 pub struct Passed {
-    pub place: Place,
+    pub place: HopPlace,
     pub seen: usize,
     /// Events beyond one a payment: redeliveries, which consumers drop.
     pub copies: usize,
@@ -93,18 +93,18 @@ pub struct Passed {
 
 /// Payments that are not as declared at some hop.
 #[derive(Debug, Default)]
-pub struct Amiss {
+pub struct Deviations {
     /// Payments and hops, all of them.
     pub total: usize,
     /// The first of them.
-    pub named: Vec<Named>,
+    pub named: Vec<Deviation>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Named {
+pub struct Deviation {
     pub correlation_id: String,
-    pub place: Place,
+    pub place: HopPlace,
     /// Rows that are there; None for an event.
     pub rows: Option<i64>,
     /// Those of them that were there before the first payment, and have not changed since.
@@ -201,9 +201,9 @@ fn since(track: &Track, from: &[i64]) -> Option<Spread> {
 }
 
 /// Too little, and too much.
-fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
-    let mut missing = Amiss::default();
-    let mut surplus = Amiss::default();
+fn amiss(ledger: &Ledger, effects: &Effects) -> (Deviations, Deviations) {
+    let mut missing = Deviations::default();
+    let mut surplus = Deviations::default();
     for (step, _) in ledger.topics() {
         let at = ledger.tracks[step].at.iter().enumerate();
         for (payment, _) in at.filter(|(_, at)| **at == NEVER) {
@@ -212,10 +212,11 @@ fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
     }
     for uneven in &effects.uneven {
         let expected = match ledger.steps[uneven.step].place {
-            Place::Table { rows, .. } => rows,
-            Place::Entry { .. } | Place::Topic { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                0
-            }
+            HopPlace::Table { rows, .. } => rows,
+            HopPlace::Entry { .. }
+            | HopPlace::Topic { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Cache { .. } => 0,
         };
         let list = if uneven.rows - uneven.unchanged < expected {
             &mut missing
@@ -228,7 +229,7 @@ fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
     (missing, surplus)
 }
 
-impl Amiss {
+impl Deviations {
     fn note(
         &mut self,
         ledger: &Ledger,
@@ -238,7 +239,7 @@ impl Amiss {
     ) {
         self.total += 1;
         if self.named.len() < NAMED {
-            self.named.push(Named {
+            self.named.push(Deviation {
                 correlation_id: ledger.payments[payment].id.to_string(),
                 place: ledger.steps[step].place.clone(),
                 rows,
@@ -252,7 +253,7 @@ impl Amiss {
 mod tests {
     use super::*;
     use crate::{
-        load::{ledger::Payment, rows::Uneven},
+        load::{ledger::Payment, rows::WrongRowCount},
         probe::expected::{Start, steps},
     };
     use declaration::testing::shipped;
@@ -271,9 +272,9 @@ mod tests {
 
     fn name(step: &expected::Step) -> &str {
         match &step.place {
-            Place::Topic { topic } => topic,
-            Place::Table { table, .. } => table,
-            Place::Entry { .. } | Place::Log { .. } | Place::Cache { .. } => "-",
+            HopPlace::Topic { topic } => topic,
+            HopPlace::Table { table, .. } => table,
+            HopPlace::Entry { .. } | HopPlace::Log { .. } | HopPlace::Cache { .. } => "-",
         }
     }
 
@@ -315,7 +316,7 @@ mod tests {
         }
         ledger.tracks[2].at[7] = NEVER;
         let last = ledger.steps.len() - 1;
-        let uneven = |payment, rows| Uneven {
+        let uneven = |payment, rows| WrongRowCount {
             step: last,
             payment,
             rows,

@@ -10,7 +10,7 @@ use super::{
     unreachable,
 };
 use crate::{
-    probe::{cleanup, hop::Place},
+    probe::{cleanup, hop::HopPlace},
     stores::{
         StoreError,
         postgres::{
@@ -42,7 +42,7 @@ pub(super) struct Tables {
 
 /// A payment whose rows are not as many as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Uneven {
+pub(super) struct WrongRowCount {
     pub(super) step: usize,
     /// Index among the payments.
     pub(super) payment: usize,
@@ -55,7 +55,7 @@ pub(super) struct Uneven {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Too few or too many.
-    pub(super) uneven: Vec<Uneven>,
+    pub(super) uneven: Vec<WrongRowCount>,
     /// Commit of the first row of the first table, and of the last row of the last one.
     pub(super) first: Option<DateTime<Utc>>,
     pub(super) last: Option<DateTime<Utc>>,
@@ -68,11 +68,11 @@ impl Tables {
         let steps = ledger.steps.iter().enumerate();
         let tables: Vec<_> = steps
             .filter_map(|(index, step)| match &step.place {
-                Place::Table { table, .. } => Some((index, pipeline.table(table)?.clone())),
-                Place::Entry { .. }
-                | Place::Topic { .. }
-                | Place::Log { .. }
-                | Place::Cache { .. } => None,
+                HopPlace::Table { table, .. } => Some((index, pipeline.table(table)?.clone())),
+                HopPlace::Entry { .. }
+                | HopPlace::Topic { .. }
+                | HopPlace::Log { .. }
+                | HopPlace::Cache { .. } => None,
             })
             .collect();
         let deletions = cleanup::deletions(pipeline);
@@ -186,7 +186,7 @@ impl Effects {
         };
         let proven = rows.count - unchanged;
         if proven != expected {
-            self.uneven.push(Uneven {
+            self.uneven.push(WrongRowCount {
                 step,
                 payment,
                 rows: rows.count,

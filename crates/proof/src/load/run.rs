@@ -9,7 +9,7 @@ use super::{
     Options, Progress, cleanup,
     drain::{self, Drained, Path, Until},
     ledger::{Ledger, Payment},
-    poison::{Bad, Poisoned, Sent},
+    poison::{BadEvent, Poisoned, Sent},
     redeliver::Redelivery,
     report::Report,
     rows::Tables,
@@ -31,17 +31,17 @@ pub(super) struct Run {
 }
 
 /// What is sent.
-pub(super) enum Way<'a> {
+pub(super) enum Workload<'a> {
     Payments(Sender<'a>),
     /// A few, and a bad event between them.
-    Poison(Box<Bad<'a>>),
+    Poison(Box<BadEvent<'a>>),
 }
 
 impl Run {
     pub(super) async fn send_and_account(
         &self,
         pipeline: &Pipeline,
-        way: Way<'_>,
+        way: Workload<'_>,
         mut ledger: Ledger,
     ) -> Result<Report> {
         let from = self.path.ends().await.map_err(unreachable)?;
@@ -104,14 +104,14 @@ impl Run {
         Ok(report)
     }
 
-    async fn send(&self, way: &Way<'_>) -> Result<(Vec<Payment>, Outcome, Option<Sent>)> {
+    async fn send(&self, way: &Workload<'_>) -> Result<(Vec<Payment>, Outcome, Option<Sent>)> {
         match way {
-            Way::Payments(sender) => {
+            Workload::Payments(sender) => {
                 let sending = send::all(sender, self.options, &self.cancel, &self.progress);
                 let (payments, outcome) = sending.await;
                 Ok((payments, outcome, None))
             }
-            Way::Poison(bad) => {
+            Workload::Poison(bad) => {
                 let began = Instant::now();
                 let (payments, sent) = bad.send().await?;
                 let outcome = Outcome {
@@ -127,11 +127,11 @@ impl Run {
     /// What became of the bad event, if there is one.
     async fn poisoned(
         &self,
-        way: &Way<'_>,
+        way: &Workload<'_>,
         sent: Option<Sent>,
         drained: &Drained,
     ) -> Option<Result<Poisoned, kafka::Error>> {
-        let (Way::Poison(bad), Some(sent)) = (way, sent) else {
+        let (Workload::Poison(bad), Some(sent)) = (way, sent) else {
             return None;
         };
         // Whoever holds its partition up would have given it up by now.
@@ -140,7 +140,7 @@ impl Run {
             Some(_) => Duration::ZERO,
         };
         let deadline = Instant::now() + patience;
-        Some(bad.letters(sent, deadline, &self.cancel).await)
+        Some(bad.dead_letters(sent, deadline, &self.cancel).await)
     }
 
     /// Sends all again, where the payments are through.

@@ -7,7 +7,7 @@ use crate::stores::{
     StoreError,
     postgres::{
         Postgres,
-        ownership::{Deletion, Left, Proof},
+        ownership::{Deletion, Proof, UndeletedRows},
     },
 };
 use declaration::{Pipeline, Removal, Table};
@@ -41,10 +41,12 @@ pub fn needs_before(deletions: &[Deletion]) -> bool {
 }
 
 /// The tables of which a later run cannot tell a test's rows from others.
-pub fn unmarked(pipeline: &Pipeline) -> Vec<Left> {
+pub fn unmarked(pipeline: &Pipeline) -> Vec<UndeletedRows> {
     let deletions = deletions(pipeline).into_iter();
     let unmarked = deletions.filter(|deletion| deletion.proof != Proof::Marked);
-    unmarked.map(|d| Left::unmarked(&d.table)).collect()
+    unmarked
+        .map(|d| UndeletedRows::unmarked(&d.table))
+        .collect()
 }
 
 /// How rows that are left can be deleted later.

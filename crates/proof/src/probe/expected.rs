@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::hop::Place;
+use super::hop::HopPlace;
 use declaration::{Flow, Pipeline, Service};
 
 /// A hop that is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    pub place: Place,
+    pub place: HopPlace,
     /// Whose work it is.
     pub service: String,
 }
@@ -23,10 +23,11 @@ impl Step {
     /// The topic that it is an event on.
     pub fn topic(&self) -> Option<&str> {
         match &self.place {
-            Place::Topic { topic } => Some(topic),
-            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Topic { topic } => Some(topic),
+            HopPlace::Entry { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Table { .. }
+            | HopPlace::Cache { .. } => None,
         }
     }
 }
@@ -95,7 +96,7 @@ pub(super) fn reach(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Reach
     match start {
         Start::Entry => {
             let service = entry.clone();
-            walk.add(&entry, Place::Entry { service });
+            walk.add(&entry, HopPlace::Entry { service });
             if let Some(service) = pipeline.service(&entry) {
                 walk.log(service);
                 walk.leave(service);
@@ -143,7 +144,7 @@ impl Walk<'_> {
         if self.flow.excludes.iter().any(|t| t == topic) {
             return;
         }
-        let place = Place::Topic {
+        let place = HopPlace::Topic {
             topic: topic.to_owned(),
         };
         if !self.steps.iter().any(|step| step.place == place) {
@@ -153,7 +154,7 @@ impl Walk<'_> {
     }
 
     /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
-    fn add(&mut self, service: &str, place: Place) {
+    fn add(&mut self, service: &str, place: HopPlace) {
         if !self.steps.iter().any(|step| step.place == place) {
             self.steps.push(Step {
                 place,
@@ -165,7 +166,7 @@ impl Walk<'_> {
     fn log(&mut self, service: &Service) {
         for stage in &service.stages {
             let pattern = self.pipeline.stages.get(stage);
-            let place = Place::Log {
+            let place = HopPlace::Log {
                 service: service.name.clone(),
                 stage: pattern.map_or_else(|| stage.as_str().into(), Clone::clone),
             };
@@ -184,7 +185,7 @@ impl Walk<'_> {
         if let Some(gone) = &self.flow.gone_keys
             && gone.service == service.name
         {
-            let place = Place::Cache {
+            let place = HopPlace::Cache {
                 service: service.name.clone(),
                 keys: gone.keys.len(),
             };
@@ -204,7 +205,7 @@ impl Walk<'_> {
             .filter_map(|name| self.pipeline.table(name))
             .filter(|table| table.is_followed())
         {
-            let place = Place::Table {
+            let place = HopPlace::Table {
                 table: table.name.clone(),
                 rows: table.rows,
             };
@@ -224,11 +225,11 @@ mod tests {
         let flow = pipeline.flow.clone().expect("has a flow");
         let short = |step: Step| {
             let place = match step.place {
-                Place::Entry { .. } => "entry".to_owned(),
-                Place::Topic { topic } => format!("topic {topic}"),
-                Place::Log { stage, .. } => format!("log {stage}"),
-                Place::Table { table, rows } => format!("{rows} in {table}"),
-                Place::Cache { keys, .. } => format!("{keys} keys gone"),
+                HopPlace::Entry { .. } => "entry".to_owned(),
+                HopPlace::Topic { topic } => format!("topic {topic}"),
+                HopPlace::Log { stage, .. } => format!("log {stage}"),
+                HopPlace::Table { table, rows } => format!("{rows} in {table}"),
+                HopPlace::Cache { keys, .. } => format!("{keys} keys gone"),
             };
             format!("{}: {place}", step.service)
         };

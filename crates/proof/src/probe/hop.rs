@@ -8,7 +8,7 @@ use declaration::Pattern;
 
 /// Where a hop can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum HopPlace {
     /// The HTTP request that made the payment, answered by this service.
     Entry { service: String },
     /// An event on a topic.
@@ -24,7 +24,7 @@ pub enum Place {
 /// A hop and what came of it.
 #[derive(Debug, Clone)]
 pub struct Hop {
-    pub place: Place,
+    pub place: HopPlace,
     /// None: not seen before the deadline.
     pub seen: Option<Seen>,
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::{
     Posted,
     expected::Step,
-    hop::{Hop, Place, Seen},
+    hop::{Hop, HopPlace, Seen},
 };
 use kafka::Partition;
 
@@ -127,10 +127,11 @@ impl Ledger {
     pub(super) fn unseen_topic_of(&self, service: &str) -> Option<&str> {
         let own = self.steps.iter().filter(|step| step.service == service);
         let mut topics = own.filter_map(|step| match &step.place {
-            Place::Topic { topic } => Some(topic.as_str()),
-            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Topic { topic } => Some(topic.as_str()),
+            HopPlace::Entry { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Table { .. }
+            | HopPlace::Cache { .. } => None,
         });
         topics.find(|topic| self.events.iter().all(|event| event.partition.0 != *topic))
     }
@@ -172,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    fn step(place: Place) -> Step {
+    fn step(place: HopPlace) -> Step {
         Step {
             place,
             service: "shop".to_owned(),
@@ -182,7 +183,10 @@ mod tests {
     fn ledger() -> Ledger {
         let topic = "paid".to_owned();
         let service = "shop".to_owned();
-        let steps = vec![step(Place::Entry { service }), step(Place::Topic { topic })];
+        let steps = vec![
+            step(HopPlace::Entry { service }),
+            step(HopPlace::Topic { topic }),
+        ];
         let (hops, _unwatched) = mpsc::unbounded_channel();
         Ledger::new(steps, Posted::now(), hops)
     }

@@ -32,7 +32,7 @@ use beginning::Beginning;
 use declaration::{Flow, Pipeline, Table};
 use diagnostics::{Error, Kind, Result};
 use expected::Step;
-use hop::{Hop, Place, Seen};
+use hop::{Hop, HopPlace, Seen};
 use ledger::Ledger;
 use platform::Platform;
 use sources::Sources;
@@ -211,7 +211,7 @@ pub async fn run(
 pub fn kept(pipeline: &Pipeline, steps: &[Step]) -> Vec<String> {
     let on_the_way = |table: &&Table| {
         let mut places = steps.iter().map(|step| &step.place);
-        places.any(|p| matches!(p, Place::Table { table: name, .. } if *name == table.name))
+        places.any(|p| matches!(p, HopPlace::Table { table: name, .. } if *name == table.name))
     };
     let tables = pipeline.tables.iter().filter(|table| table.keeps());
     tables.filter(on_the_way).map(|t| t.name.clone()).collect()

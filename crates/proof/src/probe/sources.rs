@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Options, cleanup, expected::Step, hop::Place, template::Values};
+use super::{Options, cleanup, expected::Step, hop::HopPlace, template::Values};
 use crate::stores::{
     StoreError, TIMEOUT,
     postgres::{
@@ -80,7 +80,7 @@ impl Sources {
         let logs = |service: &str| {
             steps
                 .iter()
-                .any(|s| matches!(&s.place, Place::Log { service: s, .. } if s == service))
+                .any(|s| matches!(&s.place, HopPlace::Log { service: s, .. } if s == service))
         };
         let (tail, groups) = kafka.unzip();
         Ok(Self {
@@ -164,7 +164,10 @@ async fn open_tables(
     steps: &[Step],
     options: Options,
 ) -> Result<Option<Tables>> {
-    if !steps.iter().any(|s| matches!(s.place, Place::Table { .. })) {
+    if !steps
+        .iter()
+        .any(|s| matches!(s.place, HopPlace::Table { .. }))
+    {
         return Ok(None);
     }
     let Some(endpoint) = &pipeline.postgres else {

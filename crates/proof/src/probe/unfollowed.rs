@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{
     expected::{Start, reach},
-    hop::Place,
+    hop::HopPlace,
 };
 use declaration::{Flow, Pipeline, Service};
 
@@ -53,9 +53,9 @@ pub fn unfollowed(pipeline: &Pipeline, flow: &Flow) -> Unfollowed {
         known.services.extend(reached.services);
         for step in reached.steps {
             match step.place {
-                Place::Topic { topic } => drop(known.topics.insert(topic)),
-                Place::Table { table, .. } => drop(known.tables.insert(table)),
-                Place::Entry { .. } | Place::Log { .. } | Place::Cache { .. } => {}
+                HopPlace::Topic { topic } => drop(known.topics.insert(topic)),
+                HopPlace::Table { table, .. } => drop(known.tables.insert(table)),
+                HopPlace::Entry { .. } | HopPlace::Log { .. } | HopPlace::Cache { .. } => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     Posted,
     expected::Step,
-    hop::Place,
+    hop::HopPlace,
     ledger::Sighting,
     sources::{Keys, Sources, Tables},
 };
@@ -61,7 +61,7 @@ pub(super) async fn all(
 
 impl Payment<'_> {
     /// Index of the first step whose place is wanted.
-    fn step(&self, wanted: impl Fn(&Place) -> bool) -> Option<usize> {
+    fn step(&self, wanted: impl Fn(&HopPlace) -> bool) -> Option<usize> {
         self.steps.iter().position(|step| wanted(&step.place))
     }
 
@@ -76,7 +76,7 @@ impl Payment<'_> {
     }
 }
 
-fn tell(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
+fn report(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
     // The receiver outlives the watchers.
     let _unheard = sightings.send(sighting);
 }
@@ -93,13 +93,14 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
                 if payment.has(&record)
                     && let Some(sighting) = event(payment, record)
                 {
-                    tell(sightings, sighting);
+                    report(sightings, sighting);
                 }
             }
             Err(why) => {
                 let topics = payment.steps.iter().enumerate();
-                for (index, _) in topics.filter(|(_, s)| matches!(s.place, Place::Topic { .. })) {
-                    tell(sightings, Sighting::Note(index, why.to_string()));
+                for (index, _) in topics.filter(|(_, s)| matches!(s.place, HopPlace::Topic { .. }))
+                {
+                    report(sightings, Sighting::Note(index, why.to_string()));
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -108,7 +109,8 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
 }
 
 fn event(payment: Payment<'_>, record: Record) -> Option<Sighting> {
-    let index = payment.step(|p| matches!(p, Place::Topic { topic } if *topic == record.topic))?;
+    let index =
+        payment.step(|p| matches!(p, HopPlace::Topic { topic } if *topic == record.topic))?;
     let detail = format!("partition {} offset {}", record.partition, record.offset);
     let seen = match record.timestamp.and_then(DateTime::from_timestamp_millis) {
         Some(at) => payment.posted.seen_at(at, detail),
@@ -138,13 +140,13 @@ async fn logs(
             Ok(line) => {
                 if let Some(index) = stage(payment.correlation, payment.steps, payment.id, &line) {
                     let seen = payment.posted.seen_at(line.at, line.container.to_string());
-                    tell(sightings, Sighting::Hop(index, seen));
+                    report(sightings, Sighting::Hop(index, seen));
                 }
             }
             Err(e) => {
                 let logs = payment.steps.iter().enumerate();
-                for (index, _) in logs.filter(|(_, s)| matches!(s.place, Place::Log { .. })) {
-                    tell(sightings, Sighting::Note(index, e.to_string()));
+                for (index, _) in logs.filter(|(_, s)| matches!(s.place, HopPlace::Log { .. })) {
+                    report(sightings, Sighting::Note(index, e.to_string()));
                 }
             }
         }
@@ -157,7 +159,7 @@ pub fn stage(correlation: &Correlation, steps: &[Step], id: &str, line: &LogLine
         return None;
     }
     steps.iter().position(|step| match &step.place {
-        Place::Log { service, stage } => *service == line.service && stage.matches(&line.text),
+        HopPlace::Log { service, stage } => *service == line.service && stage.matches(&line.text),
         _ => false,
     })
 }
@@ -178,7 +180,7 @@ async fn tables(
     let tables = payment.steps.iter().enumerate();
     let mut missing: Vec<_> = tables
         .filter_map(|(index, step)| match &step.place {
-            Place::Table { table, .. } => Some((index, payment.pipeline.table(table)?)),
+            HopPlace::Table { table, .. } => Some((index, payment.pipeline.table(table)?)),
             _ => None,
         })
         .collect();
@@ -191,14 +193,14 @@ async fn tables(
                 Ok(written) => match sight(written, table.rows) {
                     Ok(detail) => {
                         let seen = payment.posted.seen_now(detail);
-                        tell(sightings, Sighting::Hop(index, seen));
+                        report(sightings, Sighting::Hop(index, seen));
                         continue;
                     }
                     Err(note) => Sighting::Note(index, note),
                 },
                 Err(why) => Sighting::Note(index, why.to_string()),
             };
-            tell(sightings, sighting);
+            report(sightings, sighting);
             still.push((index, table));
         }
         missing = still;
@@ -227,7 +229,7 @@ fn sight(written: Written, expected: i64) -> Result<String, String> {
 
 /// The keys that are to be gone.
 async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSender<Sighting>) {
-    let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, Place::Cache { .. })))
+    let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, HopPlace::Cache { .. })))
     else {
         return;
     };
@@ -237,12 +239,12 @@ async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSe
         let note = match keys.redis.existing(&keys.names).await {
             Ok(0) => {
                 let seen = payment.posted.seen_now(format!("{total} of {total} gone"));
-                return tell(sightings, Sighting::Hop(index, seen));
+                return report(sightings, Sighting::Hop(index, seen));
             }
             Ok(left) => format!("{left} of {total} keys still there"),
             Err(why) => why.to_string(),
         };
-        tell(sightings, Sighting::Note(index, note));
+        report(sightings, Sighting::Note(index, note));
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
     }

@@ -12,7 +12,7 @@ use diagnostics::{Cause, instrument_call};
 pub mod batches;
 pub mod lookup;
 pub mod ownership;
-pub mod shape;
+pub mod table_schema;
 
 /// What a single statement may take; a check that needs longer is no check.
 const STATEMENT_TIMEOUT: &str = "5s";

@@ -68,12 +68,12 @@ pub enum Proof {
 pub struct Deleted {
     /// Rows of each table, in the order of their deletion.
     pub rows: Vec<(String, u64)>,
-    pub left: Vec<Left>,
+    pub left: Vec<UndeletedRows>,
 }
 
 /// Rows that were found and not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct UndeletedRows {
     pub table: String,
     /// Places of the rows within the table; empty where they were not looked up.
     rows: BTreeSet<(i64, String)>,
@@ -83,7 +83,7 @@ pub struct Left {
 const THERE_BEFORE: &str = "there before the test began";
 const NO_KEY: &str = "it has no unique key that tells new rows from old ones";
 
-impl Left {
+impl UndeletedRows {
     /// Rows that nothing marks and nobody looked up.
     pub fn unmarked(table: &str) -> Self {
         Self {
@@ -306,7 +306,7 @@ async fn delete(
             )));
         }
         if !left.is_empty() {
-            deleted.left.push(Left {
+            deleted.left.push(UndeletedRows {
                 table: wanted.table.clone(),
                 rows: left.into_iter().map(|found| found.place).collect(),
                 why: if keys.complete { THERE_BEFORE } else { NO_KEY },

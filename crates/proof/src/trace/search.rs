@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka::record::{BorrowedMessage, Message};
 
-use super::{Progress, Tell};
+use super::{Progress, ReportProgress};
 use kafka::{Kafka, Partition, offsets::Offsets, partitioner, read::Span, topics::TopicState};
 
 /// Of each partition, how many messages are read first; then four times as many, and so on.
@@ -18,7 +18,7 @@ const GROWTH: i64 = 4;
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// How often reading is told of, in messages.
-const TOLD_EVERY: u64 = 10_000;
+const REPORT_EVERY: u64 = 10_000;
 
 /// From one time to another.
 pub(super) type Window = (DateTime<Utc>, DateTime<Utc>);
@@ -31,7 +31,7 @@ pub(super) struct Search<'a> {
     pub(super) kafka: &'a Kafka,
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) deadline: Instant,
-    pub(super) tell: &'a Tell,
+    pub(super) report: &'a ReportProgress,
 }
 
 /// What came of looking into a topic.
@@ -134,15 +134,15 @@ impl Search<'_> {
         reading: Reading<T>,
         pick: &Pick<T>,
     ) -> Result<(Reading<T>, bool), kafka::Error> {
-        let (pick, tell) = (Arc::clone(pick), Arc::clone(self.tell));
+        let (pick, report) = (Arc::clone(pick), Arc::clone(self.report));
         let (topic, of) = (topic.name.clone(), span.messages());
         let mut read = 0;
         let see = move |reading: &mut Reading<T>, message: &BorrowedMessage<'_>| {
             reading.read += 1;
             read += 1;
-            if read % TOLD_EVERY == 0 {
+            if read % REPORT_EVERY == 0 {
                 let topic = topic.clone();
-                tell(Progress::Reading { topic, read, of });
+                report(Progress::Reading { topic, read, of });
             }
             if let Some(at) = message.timestamp().to_millis() {
                 let oldest = reading.oldest.entry(message.partition()).or_insert(at);

@@ -6,14 +6,14 @@ use kafka::Partition;
 
 /// `TOPIC/PARTITION/OFFSET`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct RecordId {
     /// Shared by the places of one topic, where there are many.
     pub topic: Arc<str>,
     pub partition: i32,
     pub offset: i64,
 }
 
-impl Place {
+impl RecordId {
     pub fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
         Self {
             topic: topic.into(),
@@ -28,13 +28,13 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for RecordId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -63,9 +63,9 @@ mod tests {
 
     #[test]
     fn a_place_is_written_as_it_is_read() {
-        let place: Place = "a.b_c-d/2/17".parse().expect("a place");
-        assert_eq!(place, Place::new("a.b_c-d", 2, 17));
-        assert_eq!(place.to_string(), "a.b_c-d/2/17");
+        let record_id: RecordId = "a.b_c-d/2/17".parse().expect("a place");
+        assert_eq!(record_id, RecordId::new("a.b_c-d", 2, 17));
+        assert_eq!(record_id.to_string(), "a.b_c-d/2/17");
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             "orders/99999999999/1",
             "orders/1/99999999999999999999",
         ] {
-            let why = text.parse::<Place>().expect_err(text);
+            let why = text.parse::<RecordId>().expect_err(text);
             assert!(why.contains("TOPIC/PARTITION/OFFSET"), "{text}: {why}");
         }
     }

@@ -9,8 +9,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::{Progress, Sighting, Tell, search::Window};
-use crate::probe::{self, expected::Step, hop::Place};
+use super::{Progress, ReportProgress, Sighting, search::Window};
+use crate::probe::{self, expected::Step, hop::HopPlace};
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Result};
 use platform::Platform;
@@ -52,7 +52,7 @@ pub(super) async fn look(
     (correlation, id): (&Correlation, &str),
     (since, near): (Option<DateTime<Utc>>, Option<Window>),
     deadline: Instant,
-    tell: &Tell,
+    report: &ReportProgress,
 ) -> Result<Lines> {
     let engine = *engine.as_ref().map_err(Error::clone)?;
     let containers = engine.containers(&pipeline.project).await;
@@ -63,7 +63,7 @@ pub(super) async fn look(
         ..Lines::default()
     };
     let logs = |container: &&Container| {
-        let of = |step: &Step| matches!(&step.place, Place::Log { service, .. } if *service == container.service);
+        let of = |step: &Step| matches!(&step.place, HopPlace::Log { service, .. } if *service == container.service);
         steps.iter().any(of)
     };
     let containers: Vec<_> = lines.containers.iter().filter(logs).cloned().collect();
@@ -74,7 +74,7 @@ pub(super) async fn look(
         correlation,
         id,
         deadline,
-        tell,
+        report,
     };
     let mut cut = BTreeMap::new();
     let complete = match near {
@@ -121,7 +121,7 @@ struct Reading<'a> {
     correlation: &'a Correlation,
     id: &'a str,
     deadline: Instant,
-    tell: &'a Tell,
+    report: &'a ReportProgress,
 }
 
 impl Reading<'_> {
@@ -189,7 +189,7 @@ impl Reading<'_> {
             }
             if let Some(step) = probe::stage(self.correlation, self.steps, self.id, &line) {
                 count += 1;
-                (self.tell)(Progress::Lines(count));
+                (self.report)(Progress::Lines(count));
                 lines.seen.entry(step).or_default().push(Sighting {
                     at: Some(line.at),
                     detail: line.container.to_string(),
@@ -202,7 +202,7 @@ impl Reading<'_> {
     fn is_complete(&self, lines: &Lines) -> bool {
         let mut steps = self.steps.iter().enumerate();
         steps.all(|(index, step)| {
-            !matches!(step.place, Place::Log { .. }) || lines.seen.contains_key(&index)
+            !matches!(step.place, HopPlace::Log { .. }) || lines.seen.contains_key(&index)
         })
     }
 }

@@ -7,12 +7,12 @@ use kafka::record::is_synthetic;
 use kafka::record::{BorrowedMessage, Message};
 
 use super::{
-    Event, Tell,
+    FoundEvent, ReportProgress,
     search::{Looked, Pick, Search, Window},
 };
 use crate::{
-    dead_letters::Place as Offset,
-    probe::{expected::Step, hop::Place},
+    dead_letters::RecordId,
+    probe::{expected::Step, hop::HopPlace},
     stores::StoreError,
 };
 use declaration::{
@@ -25,7 +25,7 @@ use kafka::{Kafka, identity::find_correlation, topics::TopicState};
 pub(super) struct Topics {
     pub(super) kafka: Kafka,
     pub(super) there: BTreeMap<String, TopicState>,
-    pub(super) looked: Vec<(usize, Option<Looked<Event>>)>,
+    pub(super) looked: Vec<(usize, Option<Looked<FoundEvent>>)>,
 }
 
 /// Looks into every topic on the way. Once an event was found, those of the others are looked for
@@ -39,7 +39,7 @@ pub(super) async fn look(
     (correlation, id): (&Correlation, &str),
     (since, deadline): (Option<DateTime<Utc>>, Instant),
     mut near: Option<Window>,
-    tell: &Tell,
+    report: &ReportProgress,
 ) -> Result<Topics, StoreError> {
     let Some(endpoint) = &pipeline.kafka else {
         return Err(StoreError::undeclared(
@@ -57,10 +57,10 @@ pub(super) async fn look(
         kafka: &topics.kafka,
         since,
         deadline,
-        tell,
+        report,
     };
     for (index, step) in steps.iter().enumerate() {
-        let Place::Topic { topic } = &step.place else {
+        let HopPlace::Topic { topic } = &step.place else {
             continue;
         };
         let Some(state) = topics.there.get(topic) else {
@@ -113,11 +113,11 @@ pub(super) fn pick<T: 'static>(
     })
 }
 
-fn event(message: &BorrowedMessage<'_>) -> Event {
+fn event(message: &BorrowedMessage<'_>) -> FoundEvent {
     let millis = message.timestamp().to_millis();
-    Event {
+    FoundEvent {
         at: millis.and_then(DateTime::from_timestamp_millis),
-        place: Offset::new(message.topic(), message.partition(), message.offset()),
+        place: RecordId::new(message.topic(), message.partition(), message.offset()),
         synthetic: is_synthetic(message.headers()),
     }
 }

@@ -24,8 +24,8 @@ mod topics;
 pub use broken::{Broken, Next};
 
 use crate::{
-    dead_letters::{Letter, Place as Offset},
-    probe::{self, expected, expected::Step, hop::Place},
+    dead_letters::{DeadLetter, RecordId},
+    probe::{self, expected, expected::Step, hop::HopPlace},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -50,11 +50,11 @@ pub enum Progress {
 }
 
 /// Where progress goes.
-type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+type ReportProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// What is remembered of a payment.
 #[derive(Debug, Default)]
-pub struct Past {
+pub struct FlowTrace {
     pub id: String,
     /// When the first sign of it was made, if any tells.
     pub began: Option<DateTime<Utc>>,
@@ -63,7 +63,7 @@ pub struct Past {
     /// All that are expected and leave a trace, in the expected order.
     pub hops: Vec<Hop>,
     /// Of its events, where something is missing.
-    pub letters: Vec<Letter>,
+    pub dead_letters: Vec<DeadLetter>,
     /// Why the first missing hop is missing.
     pub broken: Option<Broken>,
     /// Where it was looked for, in words.
@@ -77,7 +77,7 @@ pub struct Past {
 /// A hop and what is remembered of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
-    pub place: Place,
+    pub place: HopPlace,
     /// Whose work it is.
     pub service: String,
     pub found: Found,
@@ -105,17 +105,17 @@ pub struct Sighting {
 
 /// One of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Event {
+struct FoundEvent {
     at: Option<DateTime<Utc>>,
-    place: Offset,
+    place: RecordId,
     synthetic: bool,
 }
 
-impl Past {
+impl FlowTrace {
     /// Whether anything at all knows of it.
     pub fn is_known(&self) -> bool {
         let seen = |hop: &Hop| matches!(&hop.found, Found::Seen(_) | Found::Missing(Some(_)));
-        !self.letters.is_empty() || self.hops.iter().any(seen)
+        !self.dead_letters.is_empty() || self.hops.iter().any(seen)
     }
 
     /// How many hops were seen, are missing, and cannot be told.
@@ -143,17 +143,17 @@ pub async fn look(
     id: &str,
     options: Options,
     progress: UnboundedSender<Progress>,
-) -> Result<Past> {
+) -> Result<FlowTrace> {
     let flow = probe::flow(pipeline)?;
     let deadline = Instant::now() + options.timeout;
-    let tell: Tell = Arc::new(move |event| {
+    let report: ReportProgress = Arc::new(move |event| {
         // For whoever watches.
         let _unwatched = progress.send(event);
     });
     let steps = steps(expected::steps(pipeline, flow, expected::Start::Entry));
-    let mut past = Past {
+    let mut trace = FlowTrace {
         id: id.to_owned(),
-        ..Past::default()
+        ..FlowTrace::default()
     };
     let payment = (&flow.correlation, id);
     let rows = rows::look(pipeline, &steps, id).await;
@@ -164,11 +164,14 @@ pub async fn look(
         payment,
         (options.since, deadline),
         near,
-        &tell,
+        &report,
     );
     let look_lines = async |near| {
         let bounds = (options.since, near);
-        lines::look(pipeline, &engine, &steps, payment, bounds, deadline, &tell).await
+        lines::look(
+            pipeline, &engine, &steps, payment, bounds, deadline, &report,
+        )
+        .await
     };
     let (topics, lines) = if near.is_some() {
         tokio::join!(look_topics, look_lines(near))
@@ -185,20 +188,20 @@ pub async fn look(
         lines,
         since: options.since,
     };
-    evidence.tell(&mut past);
-    judge::judge(pipeline, &evidence, &mut past);
-    let missing = past.counts().1 > 0;
-    if missing || !past.is_known() {
-        broken::explain(pipeline, &engine, &evidence, deadline, &tell, &mut past).await;
+    evidence.describe_sources(&mut trace);
+    judge::judge(pipeline, &evidence, &mut trace);
+    let missing = trace.counts().1 > 0;
+    if missing || !trace.is_known() {
+        broken::explain(pipeline, &engine, &evidence, deadline, &report, &mut trace).await;
     }
-    Ok(past)
+    Ok(trace)
 }
 
 /// Those that leave a trace: nobody remembers a request's answer, nor keys that are gone.
 fn steps(all: Vec<Step>) -> Vec<Step> {
     let remembered = |step: &Step| match step.place {
-        Place::Topic { .. } | Place::Log { .. } | Place::Table { .. } => true,
-        Place::Entry { .. } | Place::Cache { .. } => false,
+        HopPlace::Topic { .. } | HopPlace::Log { .. } | HopPlace::Table { .. } => true,
+        HopPlace::Entry { .. } | HopPlace::Cache { .. } => false,
     };
     all.into_iter().filter(remembered).collect()
 }

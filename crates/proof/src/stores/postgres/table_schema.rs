@@ -5,7 +5,7 @@ use declaration::Column;
 
 /// A table as it is.
 #[derive(Debug, Clone)]
-pub struct TableShape {
+pub struct TableSchema {
     /// With its schema, unless that is `public`.
     pub name: String,
     pub columns: Vec<Column>,
@@ -20,7 +20,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn tables(&self) -> StoreResult<Vec<TableShape>> {
+    pub async fn tables(&self) -> StoreResult<Vec<TableSchema>> {
         let sql = "\
             SELECT CASE n.nspname WHEN 'public' THEN c.relname \
             ELSE n.nspname || '.' || c.relname END, \
@@ -37,7 +37,7 @@ impl Postgres {
         let mut connection = self.connection.lock().await;
         let rows: Vec<TableRow> =
             bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
-        let table = |(name, columns, kinds, indexes): TableRow| TableShape {
+        let table = |(name, columns, kinds, indexes): TableRow| TableSchema {
             name,
             columns: columns
                 .into_iter()

@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
     journal::{History, Status},
     selection::Choices,
 };
@@ -56,12 +56,12 @@ pub struct Kind {
 /// Letters of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    pub letters: u64,
+    pub dead_letters: u64,
     pub by_status: BTreeMap<Status, u64>,
     pub oldest: Option<DateTime<Utc>>,
     pub newest: Option<DateTime<Utc>>,
     /// The oldest that waits, if any does; else the oldest.
-    pub example: Option<Place>,
+    pub example: Option<RecordId>,
     /// What the example was chosen by.
     example_rank: Option<(bool, Option<DateTime<Utc>>)>,
 }
@@ -71,30 +71,30 @@ impl Tally {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
 
-    fn note(&mut self, letter: &Letter, status: Status) {
-        self.letters += 1;
+    fn note(&mut self, dead_letter: &DeadLetter, status: Status) {
+        self.dead_letters += 1;
         *self.by_status.entry(status).or_default() += 1;
-        self.newest = self.newest.max(letter.at);
-        if self.oldest.is_none() || letter.at.is_some_and(|at| Some(at) < self.oldest) {
-            self.oldest = letter.at;
+        self.newest = self.newest.max(dead_letter.at);
+        if self.oldest.is_none() || dead_letter.at.is_some_and(|at| Some(at) < self.oldest) {
+            self.oldest = dead_letter.at;
         }
-        let rank = (status != Status::Waiting, letter.at);
+        let rank = (status != Status::Waiting, dead_letter.at);
         if self.example_rank.is_none_or(|best| rank < best) {
             self.example_rank = Some(rank);
-            self.example = Some(letter.id().clone());
+            self.example = Some(dead_letter.id().clone());
         }
     }
 }
 
 /// What there is.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct Summary {
     pub all: Tally,
     pub kinds: BTreeMap<Kind, Tally>,
     /// Counted in `all` alone: there were too many kinds.
     pub unsorted: u64,
     /// The newest letters, oldest first, where they were asked for.
-    pub listed: Vec<(Letter, Status)>,
+    pub listed: Vec<(DeadLetter, Status)>,
     pub choices: Choices,
     /// Letters that stand there, chosen or not; about, where the topic has gaps.
     pub total: i64,
@@ -113,77 +113,88 @@ pub struct Request {
 impl DeadLetters {
     /// # Errors
     /// Kafka does not answer.
-    pub async fn survey(&self, request: Request, tell: Tell) -> Result<Survey> {
+    pub async fn summarize(&self, request: Request, report: ReportProgress) -> Result<Summary> {
         let span = self.span().await?;
         let total = span.messages();
         if total == 0 {
-            return Ok(Survey::default());
+            return Ok(Summary::default());
         }
         let history = self.history().await?;
-        let progress = self.progress(&history).await?;
-        let mut surveyor = Surveyor {
+        let committed = self.committed_offsets(&history).await?;
+        let mut summarizer = Summarizer {
             history,
-            progress,
+            committed,
             now: Utc::now(),
             kinds: HashMap::new(),
             listed: BTreeMap::new(),
-            survey: Survey {
+            summary: Summary {
                 total,
-                ..Survey::default()
+                ..Summary::default()
             },
             request,
         };
-        let patience = surveyor.request.patience;
-        surveyor.survey.total = total;
-        let (surveyor, whole) = self
-            .each(span, patience, tell, surveyor, |surveyor, letter, _| {
-                surveyor.note(letter);
-                ControlFlow::Continue(())
-            })
+        let patience = summarizer.request.patience;
+        summarizer.summary.total = total;
+        let (summarizer, whole) = self
+            .each(
+                span,
+                patience,
+                report,
+                summarizer,
+                |summarizer, dead_letter, _| {
+                    summarizer.note(dead_letter);
+                    ControlFlow::Continue(())
+                },
+            )
             .await?;
-        let mut survey = surveyor.survey;
-        survey.incomplete = !whole;
-        survey.kinds = surveyor.kinds.into_iter().collect();
-        survey.listed = surveyor.listed.into_values().collect();
-        Ok(survey)
+        let mut summary = summarizer.summary;
+        summary.incomplete = !whole;
+        summary.kinds = summarizer.kinds.into_iter().collect();
+        summary.listed = summarizer.listed.into_values().collect();
+        Ok(summary)
     }
 }
 
 /// When a letter was given up, and where it stands.
-type ByTime = (Option<DateTime<Utc>>, Place);
+type ByTime = (Option<DateTime<Utc>>, RecordId);
 
-struct Surveyor {
+struct Summarizer {
     history: History,
-    progress: Progress,
+    committed: CommittedOffsets,
     now: DateTime<Utc>,
     request: Request,
     kinds: HashMap<Kind, Tally>,
-    listed: BTreeMap<ByTime, (Letter, Status)>,
-    survey: Survey,
+    listed: BTreeMap<ByTime, (DeadLetter, Status)>,
+    summary: Summary,
 }
 
-impl Surveyor {
-    fn note(&mut self, letter: Letter) {
-        self.survey.choices.note(&letter, &self.request.selection);
-        if !self.request.selection.chooses(&letter, self.now) {
+impl Summarizer {
+    fn note(&mut self, dead_letter: DeadLetter) {
+        self.summary
+            .choices
+            .note(&dead_letter, &self.request.selection);
+        if !self.request.selection.chooses(&dead_letter, self.now) {
             return;
         }
-        let status = self.history.status(&letter, &self.progress);
-        self.survey.all.note(&letter, status);
+        let status = self.history.status(&dead_letter, &self.committed);
+        self.summary.all.note(&dead_letter, status);
         let kind = Kind {
-            topic: letter.source.as_ref().map(|s| s.topic.to_string()),
-            group: letter.group.clone(),
-            reason: letter.reason.clone(),
-            age: Age::of(letter.age(self.now)),
+            topic: dead_letter.source.as_ref().map(|s| s.topic.to_string()),
+            group: dead_letter.group.clone(),
+            reason: dead_letter.reason.clone(),
+            age: Age::of(dead_letter.age(self.now)),
         };
         if self.kinds.len() < MAX_GROUPS || self.kinds.contains_key(&kind) {
-            self.kinds.entry(kind).or_default().note(&letter, status);
+            self.kinds
+                .entry(kind)
+                .or_default()
+                .note(&dead_letter, status);
         } else {
-            self.survey.unsorted += 1;
+            self.summary.unsorted += 1;
         }
         if self.request.each {
-            let key = (letter.at, letter.own.clone());
-            self.listed.insert(key, (letter, status));
+            let key = (dead_letter.at, dead_letter.own.clone());
+            self.listed.insert(key, (dead_letter, status));
             if self.listed.len() > MAX_LISTED {
                 self.listed.pop_first();
             }
@@ -214,8 +225,8 @@ mod tests {
             (2, Status::Waiting),
             (4, Status::Waiting),
         ] {
-            let letter = Letter {
-                own: Place::new("dead", 0, n),
+            let dead_letter = DeadLetter {
+                own: RecordId::new("dead", 0, n),
                 source: None,
                 group: None,
                 reason: None,
@@ -223,19 +234,19 @@ mod tests {
                 attempts: None,
                 at: DateTime::from_timestamp(n, 0),
             };
-            tally.note(&letter, status);
+            tally.note(&dead_letter, status);
         }
-        assert_eq!(tally.example, Some(Place::new("dead", 0, 2)));
+        assert_eq!(tally.example, Some(RecordId::new("dead", 0, 2)));
         assert_eq!(tally.oldest, DateTime::from_timestamp(1, 0));
         assert_eq!(tally.newest, DateTime::from_timestamp(4, 0));
-        assert_eq!((tally.letters, tally.count(Status::Waiting)), (4, 3));
+        assert_eq!((tally.dead_letters, tally.count(Status::Waiting)), (4, 3));
     }
 
     #[test]
-    fn memory_does_not_grow_with_the_letters() {
-        let mut surveyor = Surveyor {
+    fn memory_does_not_grow_with_the_dead_letters() {
+        let mut summarizer = Summarizer {
             history: History::default(),
-            progress: Progress::new(),
+            committed: CommittedOffsets::new(),
             now: Utc::now(),
             request: Request {
                 selection: Selection::default(),
@@ -244,11 +255,11 @@ mod tests {
             },
             kinds: HashMap::new(),
             listed: BTreeMap::new(),
-            survey: Survey::default(),
+            summary: Summary::default(),
         };
         for n in 0..2_000 {
-            surveyor.note(Letter {
-                own: Place::new("dead", 0, n),
+            summarizer.note(DeadLetter {
+                own: RecordId::new("dead", 0, n),
                 source: None,
                 group: None,
                 reason: Some(format!("reason {n}")),
@@ -257,11 +268,11 @@ mod tests {
                 at: DateTime::from_timestamp(n, 0),
             });
         }
-        assert_eq!(surveyor.survey.all.letters, 2_000);
-        assert_eq!(surveyor.kinds.len(), MAX_GROUPS);
-        assert_eq!(surveyor.survey.unsorted, 1_500);
-        assert_eq!(surveyor.listed.len(), MAX_LISTED);
-        let (first, _) = surveyor.listed.first_key_value().expect("listed");
+        assert_eq!(summarizer.summary.all.dead_letters, 2_000);
+        assert_eq!(summarizer.kinds.len(), MAX_GROUPS);
+        assert_eq!(summarizer.summary.unsorted, 1_500);
+        assert_eq!(summarizer.listed.len(), MAX_LISTED);
+        let (first, _) = summarizer.listed.first_key_value().expect("listed");
         assert_eq!(
             first.0,
             DateTime::from_timestamp(1_000, 0),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::search::Window;
 use crate::{
-    probe::{expected::Step, hop::Place},
+    probe::{expected::Step, hop::HopPlace},
     stores::{
         StoreError,
         postgres::{Postgres, lookup::Lookup},
@@ -28,10 +28,11 @@ pub(super) async fn look(
         .iter()
         .enumerate()
         .filter_map(|(index, step)| match &step.place {
-            Place::Table { table, .. } => Some((index, pipeline.table(table)?)),
-            Place::Entry { .. } | Place::Topic { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Table { table, .. } => Some((index, pipeline.table(table)?)),
+            HopPlace::Entry { .. }
+            | HopPlace::Topic { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Cache { .. } => None,
         })
         .collect();
     if tables.is_empty() {
