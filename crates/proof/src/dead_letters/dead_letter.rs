@@ -1,4 +1,4 @@
-//! What the headers of a dead letter say.
+//! A dead letter's headers.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use kafka::record::{Headers, Message};
 use super::RecordId;
 use declaration::LetterHeaders;
 
-/// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
-/// program may have put anything there.
+/// Maximum length in bytes of a reason, a group or a number of attempts. Another program may have
+/// written anything into the headers.
 const MAX_WORD: usize = 120;
 
 /// A dead letter without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it stands in the dead-letter topic.
+    /// Its record on the dead-letter topic.
     pub own: RecordId,
-    /// Where the message stood that was given up. None: whoever wrote it does not say.
+    /// The source record that could not be processed. None: the headers do not name it.
     pub source: Option<RecordId>,
-    /// The consumer group that gave it up.
+    /// The consumer group that dead-lettered it.
     pub group: Option<String>,
-    /// A short word.
+    /// The kind of error, a short word.
     pub reason: Option<String>,
-    /// The reason in words.
+    /// The error message.
     pub error: Option<String>,
+    /// How often the group tried, as the header says it; None: no such header.
     pub attempts: Option<String>,
-    /// When it was given up; else when the letter was written.
+    /// When the group dead-lettered it; without that header, the record's timestamp.
     pub at: Option<DateTime<Utc>>,
 }
 
 impl DeadLetter {
-    /// Out of the headers, as they are called, and the place of a message on the dead-letter topic.
+    /// Reads the headers of a record on the dead-letter topic.
     pub fn of(message: &impl Message, header_names: &LetterHeaders) -> Self {
         let text = |name: &str| {
             let headers = message.headers()?;
@@ -67,12 +68,12 @@ impl DeadLetter {
         }
     }
 
-    /// What it is known by: where its message stood, else where it stands itself.
+    /// The source record if it is known, else the record on the dead-letter topic.
     pub fn id(&self) -> &RecordId {
         self.source.as_ref().unwrap_or(&self.own)
     }
 
-    /// None: not known. A letter from the future, by another clock, is just written.
+    /// Time since [`Self::at`]. None: no timestamp. Zero if the timestamp is in the future.
     pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
         Some((now - self.at?).to_std().unwrap_or_default())
     }
@@ -137,7 +138,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_known_by_where_its_message_stood() {
+    fn a_dead_letter_is_identified_by_its_source_record() {
         let dead_letter = of(&message(
             (1, 5),
             &[
@@ -158,7 +159,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_dead_letter_of_another_program_is_known_by_its_own_place() {
+    fn without_a_source_a_dead_letter_is_identified_by_its_own_record() {
         for headers in [
             vec![("x-death", "1")],
             vec![
@@ -175,7 +176,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn absurd_words_are_cut_and_the_future_is_no_age() {
+    fn long_words_are_truncated_and_a_future_time_has_age_zero() {
         let long = "é".repeat(200);
         let dead_letter = of(&message(
             (0, 0),

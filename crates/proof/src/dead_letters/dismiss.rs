@@ -1,7 +1,7 @@
-//! Letters that nobody has to look at: a test has provoked them.
+//! Dismisses dead letters that a test caused, so that they do not count as waiting.
 //!
-//! They stay where they are, as Kafka deletes only from the front; the journal remembers that they
-//! are done with (docs/decisions/0030-a-letter-that-a-test-provoked.md).
+//! The records stay on the topic, because Kafka deletes only the oldest records of a partition. The
+//! journal records that they are dismissed (docs/decisions/0030-a-letter-that-a-test-provoked.md).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,16 +18,17 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::End;
 
-/// How long another run at work is waited for.
+/// How long to wait for another run that holds the lease.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl DeadLetters {
-    /// Marks letters as done with.
+    /// Writes to the journal that these dead letters are dismissed.
     ///
     /// # Errors
-    /// They do not say where their message stood; another run is at work; Kafka does not answer.
+    /// A dead letter does not name its source record; another run holds the lease; Kafka does not
+    /// answer.
     pub async fn dismiss(&self, dead_letters: &[DeadLetter]) -> Result<()> {
         let mut groups: BTreeMap<RecordId, BTreeSet<String>> = BTreeMap::new();
         for dead_letter in dead_letters {
@@ -56,7 +57,7 @@ impl DeadLetters {
         };
         let outcome = async {
             let ends = self.kafka.ends(&self.partitions(), End::Latest).await;
-            // By partition, in order, as the partitions of one topic are sorted.
+            // Indexed by partition: the map is sorted by topic and partition, and has one topic.
             let seen: Vec<i64> = ends.map_err(unreachable)?.into_values().collect();
             let dismissed = groups.into_iter().map(|(source, groups)| {
                 let seen = seen.clone();

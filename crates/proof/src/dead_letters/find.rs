@@ -1,4 +1,4 @@
-//! One dead letter, whole.
+//! Finds one dead letter with its payload.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -10,25 +10,28 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use kafka::read::Span;
 
-/// Further letters of the same place are named, so many at most.
+/// Maximum number of further dead letters of the same source record.
 const MAX_OTHERS: usize = 20;
 
-/// A letter with its key, payload and headers.
+/// A dead letter with its key, payload and headers.
 #[derive(Debug)]
 pub struct Found {
+    /// What its headers say.
     pub dead_letter: DeadLetter,
+    /// The record itself: key, payload and all headers.
     pub message: OwnedMessage,
+    /// Whether it was replayed or dismissed.
     pub status: Status,
-    /// Letters of the same message: of other groups, or written twice by a worker that died.
+    /// Other dead letters of the same source record: of other groups, or a second copy by a worker
+    /// that died before it committed.
     pub others: Vec<DeadLetter>,
 }
 
 impl DeadLetters {
-    /// The letter of a message that stood at `place`, or that stands there on the dead-letter
-    /// topic itself.
+    /// The dead letter whose source record is `place`, or that is itself the record `place`.
     ///
     /// # Errors
-    /// There is none, or Kafka does not answer.
+    /// No such dead letter exists, or Kafka does not answer.
     pub async fn find(
         &self,
         place: &RecordId,
@@ -88,7 +91,7 @@ impl DeadLetters {
     }
 }
 
-/// One message of a span.
+/// Narrows a span to one record.
 fn only(mut span: Span, place: &RecordId) -> Span {
     let at = place.partition();
     span.from.retain(|p, _| *p == at);

@@ -1,10 +1,10 @@
-//! What was sent back, remembered on a compacted topic of one partition, `<dead letters>.replays`.
+//! The journal of replays: a compacted topic of one partition, `<dead letters>.replays`.
 //!
-//! A letter is written down twice: before it is sent, with the end of its target partition
-//! (`intent`), and once the broker has it, with its new offset (`sent`). A run that ends between
-//! the two leaves an intent of which the next one finds out, by looking from that end on, whether
-//! it was carried out. There are no Kafka transactions: their markers would stand in the source
-//! topics, and look like lag that never goes.
+//! Each replay has two journal records: before it is sent, with the end offset of its target
+//! partition (`intent`), and after the broker acknowledged it, with its new offset (`sent`). If a
+//! run ends between the two, the next run reads the target partition from that end offset and sees
+//! whether the record was sent. Kafka transactions are not used: their markers in the source topics
+//! would look like lag that never becomes 0.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,19 +26,21 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// The journal is small; whoever cannot read it must not send.
+/// The journal is small. A run that cannot read it must not send.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many records are under way at once.
+/// Maximum number of unacknowledged records.
 const CHUNK: usize = 10_000;
 
-/// One letter's replay.
+/// The replay of one source record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Where each partition of the dead-letter topic ended when it was planned: it speaks for the
-    /// letters of its place that stand before that, copies included, and for no later one.
+    /// End offset of each partition of the dead-letter topic when the replay was planned, by
+    /// partition number. The replay covers dead letters of its source record before these offsets,
+    /// copies included, and no later ones.
     pub seen: Vec<i64>,
-    /// Groups that gave it up.
+    /// Consumer groups that dead-lettered it.
     pub groups: BTreeSet<String>,
+    /// How far the replay has come.
     #[serde(flatten)]
     pub state: State,
 }
@@ -47,64 +49,70 @@ pub struct Replay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum State {
-    /// About to be sent to its partition, which ended at `from`.
-    Intent { from: i64 },
-    /// It stands there.
-    Sent { offset: i64 },
-    /// It was not sent, and is not to be: a test has provoked it.
+    /// About to be sent to its source partition.
+    Intent {
+        /// End offset of the source partition before sending.
+        from: i64,
+    },
+    /// The broker acknowledged it.
+    Sent {
+        /// The new offset in the source partition.
+        offset: i64,
+    },
+    /// Not sent and not to be sent, because a test caused it.
     Dismissed,
 }
 
 impl Replay {
-    fn speaks_for(&self, dead_letter: &DeadLetter) -> bool {
+    fn covers(&self, dead_letter: &DeadLetter) -> bool {
         let seen = usize::try_from(dead_letter.own.partition).ok();
         let seen = seen.and_then(|p| self.seen.get(p));
         seen.is_some_and(|end| dead_letter.own.offset < *end)
     }
 }
 
-/// What became of a letter.
+/// Whether a dead letter was replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
-    /// Nobody sent it back.
+    /// Neither replayed nor dismissed.
     Waiting,
-    /// Sending it was begun; whether it was sent is not known yet.
+    /// A replay was started and ended before it recorded whether the record was sent.
     Interrupted,
-    /// Sent back; its group has not passed it yet.
+    /// Replayed; the group has not committed an offset after it yet.
     InFlight,
-    /// Sent back, and its group has passed it. (If it was given up again, that is a letter of its
-    /// own.)
+    /// Replayed, and the group has committed an offset after it. If the group failed on it again,
+    /// that is a new dead letter.
     Replayed,
-    /// Done with without: a test has provoked it.
+    /// Not replayed and not waiting, because a test caused it.
     Dismissed,
 }
 
-/// The journal, read.
+/// The journal's content.
 #[derive(Debug, Default)]
 pub struct History {
     replays: HashMap<RecordId, Replay>,
     pub(super) leases: Leases,
-    /// The offset from which on it was not read.
+    /// Offset of the first record that was not read.
     next: i64,
 }
 
 impl History {
-    /// All replays, by where their messages stood.
+    /// All replays with their source records.
     pub fn replays(&self) -> impl Iterator<Item = (&RecordId, &Replay)> {
         self.replays.iter()
     }
 
-    /// The replay that speaks for this letter.
+    /// The replay that covers this dead letter.
     pub fn of(&self, dead_letter: &DeadLetter) -> Option<&Replay> {
         let replay = self.replays.get(dead_letter.source.as_ref()?)?;
-        replay.speaks_for(dead_letter).then_some(replay)
+        replay.covers(dead_letter).then_some(replay)
     }
 
     pub(super) fn at(&self, source: &RecordId) -> Option<&Replay> {
         self.replays.get(source)
     }
 
-    /// What became of a letter, groups having come as far as `committed` says.
+    /// The status of a dead letter, given the groups' committed offsets.
     pub fn status(&self, dead_letter: &DeadLetter, committed: &CommittedOffsets) -> Status {
         let (Some(source), Some(replay)) = (&dead_letter.source, self.of(dead_letter)) else {
             return Status::Waiting;
@@ -134,9 +142,9 @@ impl History {
         }
     }
 
-    /// Places of which every letter that their replay speaks for is gone, the dead-letter topic
-    /// beginning at `first`.
-    pub(super) fn outlived(&self, first: &BTreeMap<i32, i64>) -> Vec<RecordId> {
+    /// Source records whose replay covers no remaining dead letter. `first`: the first offset of
+    /// each partition of the dead-letter topic.
+    pub(super) fn obsolete(&self, first: &BTreeMap<i32, i64>) -> Vec<RecordId> {
         let gone = |replay: &Replay| {
             replay
                 .seen
@@ -148,7 +156,7 @@ impl History {
         gone.map(|(source, _)| source.clone()).collect()
     }
 
-    /// Takes a record in. `at`: when the broker wrote it, in milliseconds since the epoch.
+    /// Applies a journal record. `at`: the broker's timestamp in milliseconds since the epoch.
     pub(super) fn apply(
         &mut self,
         key: &str,
@@ -171,7 +179,7 @@ impl History {
     }
 }
 
-/// What a record is about.
+/// The key of a journal record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
     DeadLetter(RecordId),
@@ -199,14 +207,14 @@ impl std::str::FromStr for Key {
     }
 }
 
-/// A run claims the lease, or renews it.
+/// The value of a record that claims or renews the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
-    /// Who, for a person.
+    /// The process, as shown to users.
     pub(super) by: String,
 }
 
-/// The topic.
+/// Access to the journal topic.
 #[derive(Clone)]
 pub(super) struct Journal {
     kafka: Kafka,
@@ -214,13 +222,13 @@ pub(super) struct Journal {
     who: Arc<str>,
 }
 
-/// The topic that remembers what was sent back of a topic of dead letters.
+/// Name of the journal topic of a dead-letter topic.
 pub fn journal_of(dead_letters: &str) -> String {
     format!("{dead_letters}.replays")
 }
 
 impl Journal {
-    /// `who` writes it, for a person.
+    /// `who`: the process that writes, as shown to users.
     pub(super) fn new(kafka: Kafka, dead_letters: &str, who: Arc<str>) -> Self {
         Self {
             kafka,
@@ -237,11 +245,11 @@ impl Journal {
         &self.who
     }
 
-    /// Makes the topic where it is not there.
+    /// Creates the topic if it does not exist.
     pub(super) async fn create(&self, replicas: i32) -> Result<()> {
         let settings = [
             ("cleanup.policy", "compact"),
-            // The lease goes by the broker's clock, the only one that all runs share.
+            // The lease uses the broker's clock, the only one that all runs share.
             ("message.timestamp.type", "LogAppendTime"),
         ];
         let created = self.kafka.create_topic(&self.topic, replicas, &settings);
@@ -251,7 +259,7 @@ impl Journal {
         })
     }
 
-    /// `history` and what was written since.
+    /// Reads the records after `history` and applies them.
     pub(super) async fn catch_up(&self, history: History) -> Result<History> {
         let at = (self.topic.clone(), 0);
         let ends = async |end| {
@@ -284,7 +292,7 @@ impl Journal {
             .await
             .map_err(unreachable)?;
         match state {
-            (_, Some((offset, why))) => Err(self.not_ours(offset, &why)),
+            (_, Some((offset, why))) => Err(self.foreign_record(offset, &why)),
             (_, None) if !whole => Err(Error::new(
                 Kind::Deadline,
                 format!("the topic {} could not be read in time", self.topic),
@@ -296,7 +304,7 @@ impl Journal {
         }
     }
 
-    fn not_ours(&self, offset: i64, why: &str) -> Error {
+    fn foreign_record(&self, offset: i64, why: &str) -> Error {
         let topic = &self.topic;
         Error::new(
             Kind::NotRight,
@@ -307,7 +315,7 @@ impl Journal {
         .hint("use the Caravan that wrote it, or delete the topic if nothing was ever replayed")
     }
 
-    /// Writes records; all are there when this returns.
+    /// Writes records and waits until the broker has acknowledged all of them.
     pub(super) async fn write(
         &self,
         sender: &Producer,
@@ -334,7 +342,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes down how far replays have come.
+    /// Writes the state of replays.
     pub(super) async fn note(
         &self,
         sender: &Producer,
@@ -347,7 +355,7 @@ impl Journal {
     }
 }
 
-/// Of a type of ours, which cannot fail.
+/// JSON of one of this module's types, whose serialization cannot fail.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|e| unreachable!("{e}"))
 }
@@ -383,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_through_once_its_group_has_passed_it() {
+    fn a_dead_letter_is_replayed_once_its_group_has_passed_it() {
         let sent = history(r#""state":"sent","offset":40"#);
         for (dead_letter, committed, status) in [
             (
@@ -401,13 +409,13 @@ mod tests {
                 CommittedOffsets::new(),
                 Status::InFlight,
             ),
-            // Two groups gave it up: each goes by its own offset.
+            // Two groups dead-lettered it: each has its own offset.
             (
                 dead_letter((0, 9), Some("stock")),
                 committed("stock", 40),
                 Status::InFlight,
             ),
-            // A group that nobody asked for: the replay's own.
+            // A group without committed offsets: the replay's groups decide.
             (
                 dead_letter((0, 9), Some("foreign")),
                 committed("billing", 41),
@@ -418,7 +426,7 @@ mod tests {
                 committed("billing", 41),
                 Status::Replayed,
             ),
-            // Written after the replay was planned: it was given up again from the same place.
+            // Written after the replay was planned: the group failed on the same record again.
             (
                 dead_letter((0, 10), Some("billing")),
                 committed("billing", 41),
@@ -446,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dismissed_dead_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
+    fn dismissal_covers_a_dead_letter_and_no_later_one_of_its_record() {
         let history = history(r#""state":"dismissed""#);
         let status =
             |offset| history.status(&dead_letter((0, offset), None), &CommittedOffsets::new());
@@ -455,10 +463,10 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_is_forgotten_when_all_it_speaks_for_is_gone() {
+    fn a_replay_is_removed_when_its_dead_letters_are_deleted() {
         let history = history(r#""state":"sent","offset":40"#);
-        assert!(history.outlived(&[(0, 9), (1, 0)].into()).is_empty());
-        assert_eq!(history.outlived(&[(0, 10), (1, 0)].into()).len(), 1);
+        assert!(history.obsolete(&[(0, 9), (1, 0)].into()).is_empty());
+        assert_eq!(history.obsolete(&[(0, 10), (1, 0)].into()).len(), 1);
     }
 
     #[test]
@@ -479,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_told() {
+    fn foreign_journal_records_are_errors() {
         let mut history = History::default();
         for (key, value) in [
             ("", "{}"),

@@ -1,14 +1,15 @@
-//! Dead letters: what was given up and why, sending it back, and cutting it off.
+//! Dead letters: list, show, replay, dismiss and delete them.
 //!
-//! - [`record_id`], [`dead_letter`]: what a dead letter is known by, and what its headers say;
-//! - [`selection`]: which ones a command is about;
-//! - [`journal`]: what was sent back, remembered on a topic beside the dead letters';
-//! - [`lease`]: one run that changes anything at a time;
-//! - [`summary`]: what there is, grouped; [`find`]: one of them, whole;
-//! - [`plan`], [`replay`]: sending back, in rounds; [`purge`]: cutting off;
-//! - [`dismiss`]: done with, because a test provoked it.
+//! - [`record_id`]: topic, partition and offset of a record; [`dead_letter`]: its headers;
+//! - [`selection`]: which dead letters a command processes;
+//! - [`journal`]: the replays so far, stored on a topic of their own;
+//! - [`lease`]: allows only one run at a time to change anything;
+//! - [`summary`]: counts by topic, group, reason and age; [`find`]: one dead letter with its
+//!   payload;
+//! - [`plan`], [`replay`]: sends records back to their source topics; [`purge`]: deletes them;
+//! - [`dismiss`]: marks dead letters that a test caused.
 //!
-//! docs/decisions/0008-replay.md says why it is so.
+//! docs/decisions/0008-replay.md has the reasons.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,26 +43,44 @@ pub use journal::journal_of;
 use journal::{History, Journal};
 use kafka::{Kafka, Partition, groups::meant, offsets::Offsets, read::Span, topics::TopicState};
 
-/// What a long command tells while it works.
+/// Progress of a long command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// So many letters of about so many were read.
-    Reading { read: u64, of: i64 },
-    /// Another run has the lease; it is awaited as long as it may be a dead one's.
-    AwaitingLease { by: String },
-    /// So many of so many were sent.
-    Sent { sent: usize, of: usize },
-    /// So many of so many went through.
-    Passed { passed: usize, of: usize },
+    /// Dead letters were read.
+    Reading {
+        /// Records read so far.
+        read: u64,
+        /// Approximate number of records to read.
+        of: i64,
+    },
+    /// Another run holds the lease. This run waits until the lease is renewed or expires.
+    AwaitingLease {
+        /// The holder, as shown to users.
+        by: String,
+    },
+    /// Records were sent.
+    Sent {
+        /// Records sent so far.
+        sent: usize,
+        /// Records to send.
+        of: usize,
+    },
+    /// The groups have passed records and did not dead-letter them again.
+    Passed {
+        /// Records passed so far.
+        passed: usize,
+        /// Records to send.
+        of: usize,
+    },
 }
 
-/// Where events go.
+/// Receives progress.
 pub type ReportProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How often reading is told of.
+/// Progress is reported once for this many records.
 const REPORT_EVERY: u64 = 5_000;
 
-/// How far groups have come, as far as it was asked for.
+/// Committed offsets by consumer group.
 pub type CommittedOffsets = BTreeMap<String, Offsets>;
 
 /// The dead-letter topic of a pipeline.
@@ -69,16 +88,18 @@ pub type CommittedOffsets = BTreeMap<String, Offsets>;
 pub struct DeadLetters {
     kafka: Kafka,
     topic: String,
-    /// What the letters' headers are called.
+    /// Names of the dead letters' headers.
     header_names: Arc<LetterHeaders>,
     topics: Arc<BTreeMap<String, TopicState>>,
-    /// Topics that letters may be sent back to, each with the groups that read it.
+    /// Topics that records may be replayed to, each with the consumer groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
-    /// Who changes them, for a person.
+    /// The process that makes changes, as shown to users.
     who: Arc<str>,
 }
 
 impl DeadLetters {
+    /// Opens the dead-letter topic of a pipeline.
+    ///
     /// # Errors
     /// The declaration names no dead-letter topic, it does not exist, or Kafka does not answer.
     pub async fn open(pipeline: &Pipeline, kafka: Kafka) -> Result<Self> {
@@ -87,10 +108,10 @@ impl DeadLetters {
         Self::with(pipeline, kafka, topics).await
     }
 
-    /// As [`Self::open`], with topics that were asked for already.
+    /// Like [`Self::open`], with topics that the caller has already listed.
     ///
     /// # Errors
-    /// As there.
+    /// See [`Self::open`].
     pub async fn with(
         pipeline: &Pipeline,
         kafka: Kafka,
@@ -135,13 +156,14 @@ impl DeadLetters {
         })
     }
 
-    /// For somebody else: a process that runs inside is one that nobody else sees.
+    /// Names another process as the lease holder. A process inside a container is not visible to
+    /// users, so it acts for the one that started it.
     pub fn on_behalf_of(mut self, who: Option<&str>) -> Self {
         self.who = who.map_or(self.who, Arc::from);
         self
     }
 
-    /// The dead-letter topic's name.
+    /// Name of the dead-letter topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
@@ -159,10 +181,10 @@ impl DeadLetters {
         Journal::new(self.kafka.clone(), &self.topic, Arc::clone(&self.who))
     }
 
-    /// What was sent back so far; nothing where nothing ever was.
+    /// Reads the journal; empty if its topic does not exist.
     ///
     /// # Errors
-    /// Kafka does not answer, or the journal is not of this Caravan's making.
+    /// Kafka does not answer, or the journal has a record that this version cannot read.
     pub async fn history(&self) -> Result<History> {
         let journal = self.journal();
         if self.topics.contains_key(journal.topic()) {
@@ -172,28 +194,35 @@ impl DeadLetters {
         }
     }
 
-    /// How far the groups have come that `history` waits for, and those that are declared.
+    /// Committed offsets, on the replays' source partitions, of the groups that `history` names and
+    /// of the declared ones.
     ///
     /// # Errors
     /// Kafka does not answer.
     pub async fn committed_offsets(&self, history: &History) -> Result<CommittedOffsets> {
-        let mut asked: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
+        let mut partitions_of_group: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
         for (source, replay) in history.replays() {
             let declared = self.sources.get(&*source.topic).into_iter().flatten();
             for group in declared.chain(&replay.groups) {
-                asked.entry(group).or_default().insert(source.partition());
+                partitions_of_group
+                    .entry(group)
+                    .or_default()
+                    .insert(source.partition());
             }
         }
-        let asked = asked.into_iter().map(async |(group, partitions)| {
-            let partitions: Vec<_> = partitions.into_iter().collect();
-            let committed = self.kafka.committed(group, &partitions).await?;
-            Ok::<_, kafka::Error>((group.clone(), committed))
-        });
-        let committed = futures_util::future::try_join_all(asked).await;
+        let partitions_of_group =
+            partitions_of_group
+                .into_iter()
+                .map(async |(group, partitions)| {
+                    let partitions: Vec<_> = partitions.into_iter().collect();
+                    let committed = self.kafka.committed(group, &partitions).await?;
+                    Ok::<_, kafka::Error>((group.clone(), committed))
+                });
+        let committed = futures_util::future::try_join_all(partitions_of_group).await;
         Ok(committed.map_err(unreachable)?.into_iter().collect())
     }
 
-    /// What stands on the dead-letter topic now.
+    /// First and end offset of each partition of the dead-letter topic.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -202,8 +231,8 @@ impl DeadLetters {
         span.map_err(unreachable)
     }
 
-    /// Hands each letter of `span` to `see`, till `patience` is over or it breaks; gives `state`
-    /// back, and whether all were read.
+    /// Passes each dead letter of `span` to `see` until `see` breaks or `patience` is over. Returns
+    /// `state`, and whether all were read.
     async fn each<T: Send + 'static>(
         &self,
         span: Span,
@@ -231,12 +260,12 @@ impl DeadLetters {
     }
 }
 
-/// Kafka did not answer in the midst of the work.
+/// Kafka did not answer.
 fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "Kafka does not answer").because(why)
 }
 
-/// Not all letters could be looked at, and the command cannot do with some.
+/// Not all dead letters could be read in time, and the command needs all of them.
 fn too_slow(span: &Span, patience: Duration) -> Error {
     let what = format!(
         "the dead letters, about {}, could not be read within {}",

@@ -1,4 +1,4 @@
-//! What a replay would send, and what it leaves out and why.
+//! What a replay would send, and what it skips and why.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,58 +19,63 @@ use super::{
 use diagnostics::Result;
 use kafka::{offsets::End, read::Span};
 
-/// So many places are named of those that are left out for one reason.
+/// Maximum number of examples for each reason to skip.
 const NAMED: usize = 5;
 
-/// A letter that is to be sent back.
+/// A dead letter to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Where it is sent back to, and stood before.
+    /// The source record; the replay goes to the same partition.
     pub source: RecordId,
-    /// Where it stands on the dead-letter topic: partition, offset.
+    /// Its record on the dead-letter topic: partition and offset.
     pub(super) own: (i32, i64),
-    /// The groups that are to pass it.
+    /// The groups that have to commit an offset after it.
     pub groups: Arc<BTreeSet<String>>,
+    /// The reason in its headers, if they have one.
     pub reason: Option<Arc<str>>,
 }
 
-/// Why a letter that was asked for is not sent.
+/// Why a selected dead letter is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// It was sent back before, and went through.
+    /// An earlier replay was sent, and the group has passed it.
     Replayed,
-    /// It was sent back before, and its group has not passed it yet.
+    /// An earlier replay was sent, and the group has not passed it yet.
     InFlight,
-    /// A test has provoked it.
+    /// It was dismissed, because a test caused it.
     Dismissed,
-    /// Its headers do not say where its message stood.
+    /// Its headers do not name the source record.
     NoSource,
-    /// Its topic is none of the declared ones, or is the dead-letter topic.
+    /// Its source topic is not declared, or is the dead-letter topic.
     Undeclared,
-    /// Its topic has no such partition.
+    /// Its source topic has no such partition.
     NoPartition,
 }
 
-/// Letters left out for one reason.
+/// Dead letters that are skipped for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
+    /// How many were skipped.
     pub dead_letters: usize,
-    /// Some of them.
+    /// Examples, five at most.
     pub named: Vec<RecordId>,
 }
 
-/// See the module.
+/// The plan of a replay.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// In the order of the dead-letter topic.
+    /// Dead letters to replay, by partition and offset on the dead-letter topic.
     pub send: Vec<Item>,
-    /// Replays that were interrupted, and were found to have been sent: to be written down.
+    /// Interrupted replays that turned out to be sent, with their new offsets; the journal does not
+    /// say so yet.
     pub settled: Vec<(RecordId, i64)>,
+    /// Dead letters that are selected and not sent, by the reason.
     pub skipped: BTreeMap<SkipReason, Skipped>,
+    /// The reasons, topics and groups that exist.
     pub choices: Choices,
-    /// Where each partition of the dead-letter topic ended.
+    /// End offset of each partition of the dead-letter topic, by partition number.
     pub(super) seen: Vec<i64>,
-    /// What the journal said.
+    /// The journal when the plan was made.
     pub(super) history: History,
 }
 
@@ -83,17 +88,17 @@ impl Plan {
         }
     }
 
-    /// Nothing is to be sent, and nothing to be written down.
+    /// Whether there is nothing to send and nothing to write to the journal.
     pub fn is_empty(&self) -> bool {
         self.send.is_empty() && self.settled.is_empty()
     }
 
-    /// There are no dead letters at all.
+    /// Whether the topic has no dead letters.
     pub fn seen_nothing(&self) -> bool {
         self.choices == Choices::default() && self.skipped.is_empty() && self.is_empty()
     }
 
-    /// By topic, groups and reason: how many are sent.
+    /// How many are sent, by topic, groups and reason.
     pub fn kinds(&self) -> BTreeMap<(&str, String, &str), usize> {
         let mut kinds = BTreeMap::new();
         for item in &self.send {
@@ -107,10 +112,10 @@ impl Plan {
 }
 
 impl DeadLetters {
-    /// Looks at everything and changes nothing.
+    /// Reads all dead letters and plans a replay; changes nothing.
     ///
     /// # Errors
-    /// Kafka does not answer, or not all letters could be read within `patience`.
+    /// Kafka does not answer, or not all dead letters could be read within `patience`.
     pub async fn plan(
         &self,
         selection: Selection,
@@ -165,8 +170,8 @@ impl DeadLetters {
         Ok(plan)
     }
 
-    /// Of interrupted replays those that were carried out, with their offsets: looks for them from
-    /// where their partitions ended when they were begun.
+    /// Interrupted replays that were sent, with their new offsets. Reads the target partitions from
+    /// the end offsets in the journal.
     async fn settle(
         &self,
         history: &History,
@@ -217,14 +222,14 @@ impl DeadLetters {
     }
 }
 
-/// The place that a message on a source topic says to be a replay of.
+/// The source record in the replay header of a record.
 fn replay_of(message: &impl Message) -> Option<RecordId> {
     let headers = message.headers()?;
     let header = headers.iter().find(|h| h.key == declaration::REPLAY_OF)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
-/// Ends by partition, from the first on.
+/// End offsets, by partition number.
 pub(super) fn ends(span: &Span) -> Vec<i64> {
     span.to.values().copied().collect()
 }
@@ -234,19 +239,19 @@ struct Planner {
     now: DateTime<Utc>,
     selection: Selection,
     committed: CommittedOffsets,
-    /// By where they are sent: of several letters of one message one is.
+    /// By source record: of several dead letters of one source record, one is sent.
     items: HashMap<RecordId, Item>,
     interrupted: HashSet<RecordId>,
-    /// Topics and reasons: few, of many letters.
+    /// Interned topics and reasons: many dead letters share few of them.
     words: HashSet<Arc<str>>,
     groups: HashMap<GroupsOf, Arc<BTreeSet<String>>>,
     plan: Plan,
 }
 
-/// A topic, and the group that gave a letter of it up.
+/// A topic, and the group that dead-lettered a record of it.
 type GroupsOf = (Arc<str>, Option<String>);
 
-/// The one copy of a word.
+/// The interned copy of a word.
 fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
     if let Some(known) = words.get(word) {
         return Arc::clone(known);
@@ -291,7 +296,7 @@ impl Planner {
         }
     }
 
-    /// The group that gave a letter up; where it is not said, all that read the topic.
+    /// The group in the headers; without one, all groups that read the topic.
     fn groups_of(&mut self, group: Option<String>, source: &RecordId) -> Arc<BTreeSet<String>> {
         let key = (Arc::clone(&source.topic), group);
         let groups = self.groups.entry(key).or_insert_with_key(|(topic, group)| {
@@ -302,7 +307,7 @@ impl Planner {
         Arc::clone(groups)
     }
 
-    /// Where a letter can be sent back to.
+    /// The source record, if the dead letter can be sent back to it.
     fn target(&self, dead_letter: &DeadLetter) -> std::result::Result<RecordId, SkipReason> {
         let source = dead_letter.source.clone().ok_or(SkipReason::NoSource)?;
         if !self.dead_letters.sources.contains_key(&*source.topic) {

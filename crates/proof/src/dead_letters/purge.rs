@@ -1,7 +1,7 @@
-//! Cutting letters off for ever.
+//! Deletes dead letters.
 //!
-//! Kafka deletes records only from the front of a partition (`DeleteRecords`): so letters can be
-//! deleted only together with all that stand before them.
+//! Kafka's `DeleteRecords` deletes only the oldest records of a partition. So a dead letter can be
+//! deleted only together with all records before it.
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -17,24 +17,25 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::Offsets;
 
-/// What would be deleted.
+/// What a purge would delete.
 #[derive(Debug, Default)]
 pub struct PurgePlan {
-    /// By partition of the dead-letter topic.
+    /// By partition number of the dead-letter topic.
     pub partitions: BTreeMap<i32, PartitionPurge>,
+    /// The reasons, topics and groups that exist.
     pub choices: Choices,
 }
 
-/// What would be deleted of one partition.
+/// What a purge would delete from one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionPurge {
-    /// The first offset that stays. None: nothing is deleted.
+    /// Records before this offset are deleted. None: nothing is deleted.
     pub before: Option<i64>,
-    /// Letters before that, by what became of them.
+    /// How many of them there are, by status.
     pub dead_letters: BTreeMap<Status, u64>,
-    /// The first letter that was not chosen, and so stays.
+    /// The first dead letter that is not selected, and so is kept.
     pub stays: Option<RecordId>,
-    /// Letters that were chosen, and stand behind one that was not.
+    /// Selected dead letters after one that is not selected; they cannot be deleted.
     pub behind: u64,
 }
 
@@ -54,7 +55,7 @@ impl PartitionPurge {
 }
 
 impl PurgePlan {
-    /// Letters that would be deleted.
+    /// How many dead letters would be deleted.
     pub fn dead_letters(&self) -> u64 {
         self.partitions
             .values()
@@ -62,7 +63,7 @@ impl PurgePlan {
             .sum()
     }
 
-    /// Of those, the ones that became of `status`.
+    /// How many of them have this status.
     pub fn count(&self, status: Status) -> u64 {
         let counts = self
             .partitions
@@ -71,8 +72,8 @@ impl PurgePlan {
         counts.sum()
     }
 
-    /// Letters that were chosen and cannot be deleted, and one that stands before them in each
-    /// partition.
+    /// How many selected dead letters cannot be deleted, and the first kept one of each partition
+    /// concerned.
     pub fn stuck(&self) -> Option<(u64, Vec<&RecordId>)> {
         let stuck: Vec<_> = self.partitions.values().filter(|c| c.behind > 0).collect();
         let dead_letters = stuck.iter().map(|c| c.behind).sum();
@@ -90,10 +91,10 @@ struct PurgePlanner {
 }
 
 impl DeadLetters {
-    /// Looks at what a purge would delete, and deletes nothing.
+    /// Finds what a purge would delete; deletes nothing.
     ///
     /// # Errors
-    /// Kafka does not answer, or not all letters could be read within `patience`.
+    /// Kafka does not answer, or not all dead letters could be read within `patience`.
     pub async fn purge_plan(
         &self,
         selection: Selection,
@@ -144,11 +145,12 @@ impl DeadLetters {
         }
     }
 
-    /// Deletes what `plan` says, and forgets the replays of what is gone. Gives how many were
-    /// deleted.
+    /// Deletes what `plan` says, and removes replays that cover no remaining dead letter from the
+    /// journal. Returns how many were deleted.
     ///
     /// # Errors
-    /// Another run is at work, or Kafka does not answer: some partitions may be cut.
+    /// Another run holds the lease, or Kafka does not answer. Records of some partitions may be
+    /// deleted then.
     pub async fn purge(&self, plan: &PurgePlan, report: &ReportProgress) -> Result<u64> {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
@@ -171,8 +173,8 @@ impl DeadLetters {
             })?;
             let span = self.span().await?;
             let first = span.from.into_iter().map(|((_, p), offset)| (p, offset));
-            let outlived = history.outlived(&first.collect()).into_iter();
-            let forgotten = outlived.map(|source| (Key::DeadLetter(source), None));
+            let obsolete = history.obsolete(&first.collect()).into_iter();
+            let forgotten = obsolete.map(|source| (Key::DeadLetter(source), None));
             journal.write(&sender, forgotten).await
         }
         .await;
@@ -185,7 +187,7 @@ impl DeadLetters {
 mod tests {
     use super::*;
 
-    /// Letters of one partition, chosen or not, from the front.
+    /// Dead letters of one partition, selected or not, oldest first.
     fn plan_of(chosen: &[bool]) -> PurgePlan {
         let mut plan = PurgePlan::default();
         for (offset, chosen) in (10..).zip(chosen) {
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_front_can_be_cut_off() {
+    fn the_oldest_records_can_be_deleted() {
         let plan = plan_of(&[true, true, false]);
         assert_eq!(plan.partitions[&0].before, Some(12));
         assert_eq!((plan.dead_letters(), plan.stuck()), (2, None));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_dead_letter_that_stays_cannot() {
+    fn records_after_a_kept_one_cannot_be_deleted() {
         let plan = plan_of(&[true, false, true, false, true]);
         let stays = RecordId::new("dead", 0, 11);
         assert_eq!(plan.stuck(), Some((2, vec![&stays])));

@@ -1,4 +1,4 @@
-//! Where a message stands, or stood: what a dead letter is known by.
+//! The identity of a record: topic, partition and offset.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,13 +7,16 @@ use kafka::Partition;
 /// `TOPIC/PARTITION/OFFSET`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
-    /// Shared by the places of one topic, where there are many.
+    /// Shared, because many records have the same topic.
     pub topic: Arc<str>,
+    /// Partition number within the topic.
     pub partition: i32,
+    /// Offset within the partition.
     pub offset: i64,
 }
 
 impl RecordId {
+    /// The record at `offset` of a partition.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
         Self {
             topic: topic.into(),
@@ -62,14 +65,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_written_as_it_is_read() {
+    fn a_record_id_round_trips_through_text() {
         let record_id: RecordId = "a.b_c-d/2/17".parse().expect("a place");
         assert_eq!(record_id, RecordId::new("a.b_c-d", 2, 17));
         assert_eq!(record_id.to_string(), "a.b_c-d/2/17");
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn an_invalid_record_id_is_rejected() {
         for text in [
             "",
             "orders",

@@ -1,9 +1,9 @@
-//! Sending letters back to their own topics and partitions, in rounds of growing size.
+//! Replays dead letters to their source topics and partitions, in rounds of growing size.
 //!
-//! A round is written down as intended, sent, written down as sent, and awaited until the groups
-//! that gave the letters up have passed them. A worker commits an offset only after the dead
-//! letter for it is written: so once a group has passed, a letter that came straight back is there
-//! to be seen, and nothing more is sent.
+//! Each round is recorded as `intent`, sent, recorded as `sent`, and complete when the groups that
+//! dead-lettered its records have committed offsets after them. A worker commits an offset only
+//! after it has written the dead letter. So once a group has passed a record, a new dead letter of
+//! that record is visible, and the replay stops.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,42 +31,44 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// The first round is one letter; each next one is ten times as large, up to this.
+/// Maximum size of a round. The first round is one record, each next one ten times as large.
 const MAX_ROUND: usize = 1_000;
-/// What a round may hold in memory, besides its last letter.
+/// Maximum bytes of a round in memory, not counting its last record.
 const MAX_ROUND_BYTES: usize = 8 * 1024 * 1024;
-/// Between two looks at how far the groups have come.
+/// Pause between two reads of the committed offsets.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A letter that was sent back and given up again.
+/// A record that was replayed and dead-lettered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAgain {
-    /// Where it stood at first.
+    /// The original source record.
     pub was: RecordId,
-    /// What it is known by now, and why it was given up.
+    /// The new dead letter.
     pub dead_letter: DeadLetter,
 }
 
 /// How a replay ended.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Were to be sent.
+    /// Dead letters that were planned to be sent.
     pub planned: usize,
+    /// Records that the broker acknowledged.
     pub sent: usize,
-    /// Passed by the groups that had given them up, and not given up again.
+    /// Records that the groups have passed and did not dead-letter again.
     pub passed: usize,
-    /// Why no more was sent, if so.
+    /// Records that failed again; the replay stops at the first round that has any.
     pub failed_again: Vec<FailedAgain>,
-    /// Could not be sent: gone from the dead-letter topic, or sent by another run, since planned.
+    /// Planned dead letters that were not sent, because they were deleted or another run changed
+    /// their state since the plan was made.
     pub gone: usize,
 }
 
 impl DeadLetters {
-    /// Carries a plan out. `patience`: how long each round may take to be passed.
+    /// Executes a plan. `patience`: time limit for the groups to pass a round.
     ///
     /// # Errors
-    /// Another run is at work, a group does not pass in time, or Kafka does not answer. What was
-    /// sent is written down, and said.
+    /// Another run holds the lease, a group has no members or does not pass a round in time, or
+    /// Kafka does not answer. The error says what was sent, and the journal has it.
     pub async fn replay(
         &self,
         plan: Plan,
@@ -89,7 +91,7 @@ impl DeadLetters {
         let start = super::journal::History::default();
         let (lease, history) =
             Lease::take(journal.clone(), Arc::clone(&sender), start, &report).await?;
-        // What another run has touched since the plan was made is no longer as it was shown.
+        // The user confirmed the plan. Replays that another run changed since then are not sent.
         let untouched = |source: &RecordId| before.at(source) == history.at(source);
         let planned = send.len();
         let items: HashMap<(i32, i64), Item> = send
@@ -100,7 +102,7 @@ impl DeadLetters {
         let first = self.kafka.ends(&self.partitions(), End::Earliest).await;
         let first = first.map_err(unreachable)?;
         let first = first.into_iter().map(|((_, p), offset)| (p, offset));
-        let outlived = history.outlived(&first.collect());
+        let obsolete = history.obsolete(&first.collect());
         let cursor = self.span().await?.to;
         let mut run = Run {
             dead_letters: self,
@@ -124,20 +126,16 @@ impl DeadLetters {
             let state = State::Sent { offset };
             Some((source, Replay { state, ..replay }))
         });
-        let outcome = run.all(settled.collect(), outlived).await;
-        let Run {
-            lease,
-            outcome: told,
-            ..
-        } = run;
+        let result = run.all(settled.collect(), obsolete).await;
+        let Run { lease, outcome, .. } = run;
         lease.release().await;
-        match outcome {
-            Ok(()) => Ok(told),
-            Err(error) => Err(error.because(so_far(&told))),
+        match result {
+            Ok(()) => Ok(outcome),
+            Err(error) => Err(error.because(so_far(&outcome))),
         }
     }
 
-    /// Nothing is sent where nobody is there to process it.
+    /// Fails if a group that has to process the records has no members.
     async fn expect_readers(&self, plan: &Plan) -> Result<()> {
         let groups = self.kafka.groups().await.map_err(unreachable)?;
         let needed: HashSet<&String> = plan
@@ -173,9 +171,9 @@ struct Run<'a> {
     sender: Arc<Producer>,
     lease: Lease,
     seen: Vec<i64>,
-    /// By where they stand on the dead-letter topic.
+    /// By partition and offset on the dead-letter topic.
     items: Arc<HashMap<(i32, i64), Item>>,
-    /// Up to where the dead-letter topic was looked through for letters that came back.
+    /// End offsets up to which the dead-letter topic was read for records that failed again.
     cursor: kafka::offsets::Offsets,
     patience: Duration,
     cancel: &'a CancellationToken,
@@ -183,7 +181,7 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-/// A letter that was sent: where to, and who is to pass it.
+/// A record that was sent.
 struct Sent {
     source: RecordId,
     target: RecordId,
@@ -194,10 +192,10 @@ impl Run<'_> {
     async fn all(
         &mut self,
         settled: Vec<(RecordId, Replay)>,
-        outlived: Vec<RecordId>,
+        obsolete: Vec<RecordId>,
     ) -> Result<()> {
         self.journal.note(&self.sender, settled).await?;
-        let forgotten = outlived
+        let forgotten = obsolete
             .into_iter()
             .map(|source| (Key::DeadLetter(source), None));
         self.journal.write(&self.sender, forgotten).await?;
@@ -230,7 +228,7 @@ impl Run<'_> {
         }
     }
 
-    /// From the first to the last letter that is to be sent.
+    /// From the first to the last dead letter to send.
     fn span(&self) -> Span {
         let mut span = Span::default();
         for (partition, offset) in self.items.keys() {
@@ -251,13 +249,13 @@ impl Run<'_> {
         round.map_err(unreachable)
     }
 
-    /// Sends one round.
+    /// Sends one round and records it in the journal.
     async fn send(&mut self, messages: &[OwnedMessage]) -> Result<Vec<Sent>> {
         let mut round: Vec<(&Item, &OwnedMessage)> = messages
             .iter()
             .filter_map(|m| Some((self.items.get(&(m.partition(), m.offset()))?, m)))
             .collect();
-        // As they stood before, as far as that is up to us.
+        // Keeps the original order within each partition.
         round.sort_by(|(a, _), (b, _)| a.source.cmp(&b.source));
         let targets: HashSet<Partition> = round
             .iter()
@@ -327,7 +325,7 @@ impl Run<'_> {
         }
     }
 
-    /// Until the groups have passed what was sent.
+    /// Waits until the groups have passed all records of a round.
     async fn wait(&mut self, sent: &[Sent]) -> Result<()> {
         let mut due: BTreeMap<String, BTreeMap<Partition, i64>> = BTreeMap::new();
         for sent in sent {
@@ -377,7 +375,7 @@ impl Run<'_> {
         }
     }
 
-    /// Looks for letters of what was sent among those that were written since.
+    /// Reads the new dead letters and looks for records of this round.
     async fn look_back(&mut self, sent: &[Sent]) -> Result<()> {
         let to = self.dead_letters.span().await?.to;
         let from = std::mem::replace(&mut self.cursor, to.clone());
@@ -419,7 +417,7 @@ impl Run<'_> {
     }
 }
 
-/// The message as it was, and the mark of a replay.
+/// The record without its dead-letter headers, with the replay header.
 fn outgoing(
     item: &Item,
     dead_letter: &OwnedMessage,
@@ -451,7 +449,7 @@ mod tests {
     use crate::dead_letters::dead_letter::tests::message;
 
     #[test]
-    fn a_dead_letter_goes_back_as_it_came_with_the_mark_of_a_replay() {
+    fn a_replayed_record_is_unchanged_except_for_the_replay_header() {
         let dead_letter = message(
             (1, 5),
             &[

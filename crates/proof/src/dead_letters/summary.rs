@@ -1,4 +1,4 @@
-//! What there is, grouped by reason, source and age, in memory that does not grow with it.
+//! Counts dead letters by topic, group, reason and age, in bounded memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,19 +15,24 @@ use super::{
 };
 use diagnostics::Result;
 
-/// More different groups than this are counted together: another program may give each letter a
-/// reason of its own.
+/// Maximum number of kinds. Another program may give each dead letter a different reason; further
+/// kinds are counted together.
 const MAX_GROUPS: usize = 500;
-/// As many letters are named one by one, the newest.
+/// Maximum number of listed dead letters; the newest are kept.
 pub const MAX_LISTED: usize = 1_000;
 
-/// How long ago letters were given up, in steps that `--older-than` and `--newer-than` can say.
+/// Age of dead letters, in steps that `--older-than` and `--newer-than` can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Age {
+    /// Less than an hour.
     Hour,
+    /// Less than a day.
     Day,
+    /// Less than seven days.
     Week,
+    /// Seven days or more.
     Older,
+    /// Neither a header nor the record has a timestamp.
     Unknown,
 }
 
@@ -44,29 +49,38 @@ impl Age {
     }
 }
 
-/// What letters are grouped by.
+/// What dead letters are grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind {
+    /// Source topic; None: the headers do not name one.
     pub topic: Option<String>,
+    /// Consumer group; None: the headers do not name one.
     pub group: Option<String>,
+    /// Reason; None: the headers do not name one.
     pub reason: Option<String>,
+    /// Time since the group failed on the record.
     pub age: Age,
 }
 
-/// Letters of one kind.
+/// Counts of one group of dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// How many there are.
     pub dead_letters: u64,
+    /// How many there are of each status.
     pub by_status: BTreeMap<Status, u64>,
+    /// Time of the oldest; None: no dead letter has a timestamp.
     pub oldest: Option<DateTime<Utc>>,
+    /// Time of the newest; None: no dead letter has a timestamp.
     pub newest: Option<DateTime<Utc>>,
-    /// The oldest that waits, if any does; else the oldest.
+    /// The oldest waiting dead letter; without one, the oldest.
     pub example: Option<RecordId>,
-    /// What the example was chosen by.
+    /// Rank of the example: waiting first, then oldest.
     example_rank: Option<(bool, Option<DateTime<Utc>>)>,
 }
 
 impl Tally {
+    /// How many have this status.
     pub fn count(&self, status: Status) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
@@ -86,31 +100,38 @@ impl Tally {
     }
 }
 
-/// What there is.
+/// Counts of the selected dead letters.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// All selected dead letters.
     pub all: Tally,
+    /// The selected dead letters by topic, group, reason and age.
     pub kinds: BTreeMap<Kind, Tally>,
-    /// Counted in `all` alone: there were too many kinds.
+    /// How many are counted only in `all`, because there are too many kinds.
     pub unsorted: u64,
-    /// The newest letters, oldest first, where they were asked for.
+    /// The newest dead letters, oldest first, if [`Request::each`] is set.
     pub listed: Vec<(DeadLetter, Status)>,
+    /// The reasons, topics and groups that exist.
     pub choices: Choices,
-    /// Letters that stand there, chosen or not; about, where the topic has gaps.
+    /// Approximate number of dead letters on the topic, selected or not: offsets may have gaps.
     pub total: i64,
-    /// Not all of them were read in time.
+    /// Whether the time limit ended the reading.
     pub incomplete: bool,
 }
 
-/// What a survey is to look at.
+/// What to count.
 pub struct Request {
+    /// Only these dead letters are counted.
     pub selection: Selection,
-    /// Name letters one by one, too.
+    /// Whether to list dead letters, too.
     pub each: bool,
+    /// Time limit for reading the topic.
     pub patience: Duration,
 }
 
 impl DeadLetters {
+    /// Reads the dead-letter topic and counts the selected dead letters.
+    ///
     /// # Errors
     /// Kafka does not answer.
     pub async fn summarize(&self, request: Request, report: ReportProgress) -> Result<Summary> {
@@ -155,7 +176,7 @@ impl DeadLetters {
     }
 }
 
-/// When a letter was given up, and where it stands.
+/// A dead letter's time and its record on the dead-letter topic.
 type ByTime = (Option<DateTime<Utc>>, RecordId);
 
 struct Summarizer {
@@ -207,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_steps_that_the_flags_can_say() {
+    fn ages_are_steps_that_the_flags_can_select() {
         let age = |secs| Age::of(Some(Duration::from_secs(secs)));
         assert_eq!(age(3_599), Age::Hour);
         assert_eq!(age(3_600), Age::Day);

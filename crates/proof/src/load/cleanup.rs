@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{probe::Cleanup, stores::postgres::ownership::Deleted};
 
-/// What one batch may take.
+/// Time limit of one batch.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Deletes the rows that are proven to be the payments' own, as far as their tables are declared to be

@@ -11,6 +11,7 @@ const FIRST: i64 = 500;
 pub struct Histogram([u32; Self::STEPS]);
 
 impl Histogram {
+    /// Number of steps.
     pub const STEPS: usize = 24;
 
     /// Of microseconds.

@@ -28,7 +28,7 @@ pub(super) struct Track {
 /// Not seen.
 pub(super) const NEVER: i64 = i64::MIN;
 
-/// Seen, but nobody knows when: most servers do not keep the times of commits.
+/// Seen at an unknown time: by default Postgres does not keep commit times.
 pub(super) const UNTIMED: i64 = NEVER + 1;
 
 /// Whether it is known when something was seen.

@@ -7,8 +7,8 @@
 //! `report` makes figures of it; `cleanup` takes the rows away again,
 //! `collect` those that earlier runs had to leave.
 //!
-//! While payments are under way nothing but offsets is asked, four times a second: the pipeline
-//! shares the machine. Kafka and Postgres remember when each event and each row was written
+//! While payments are in progress, only offsets are read, four times a second, because the pipeline
+//! shares the machine. Kafka and Postgres store when each event and each row was written
 //! (docs/decisions/0014-timed-by-what-is-stored.md).
 
 mod cleanup;
@@ -47,54 +47,70 @@ use send::Sender;
 pub struct Options {
     /// How many payments.
     pub count: usize,
-    /// Payments per second; None is as fast as they are taken.
+    /// Payments per second; None: as fast as they are accepted.
     pub rate: Option<f64>,
-    /// How many may wait for their answer at one time; None: as many as suit the way in.
+    /// Maximum number of unanswered requests or events; None: the default of either.
     pub concurrency: Option<usize>,
-    /// Produce the first events instead of asking the entry service.
+    /// Produce the first events instead of sending requests to the entry service.
     pub direct: bool,
-    /// Send everything again once it is through, and compare the rows.
+    /// Send every event again after all were consumed, and compare the rows.
     pub redeliver: bool,
-    /// Instead of so many payments, a few, and a bad event between them.
+    /// Send a few payments and a bad event between them, instead of `count` payments.
     pub poison: bool,
-    /// Leave the rows where they are.
+    /// Keep the rows.
     pub keep: bool,
-    /// For the last effect, after the last payment was sent.
+    /// Time limit for the last effect, after the last payment was sent.
     pub timeout: Duration,
 }
 
-/// How far it has come.
+/// Progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
+    /// Payments are being sent.
     Sending {
+        /// Payments sent so far.
         sent: usize,
+        /// Payments to send.
         of: usize,
     },
+    /// All payments were sent.
     Sent {
+        /// Payments sent.
         sent: usize,
+        /// Time since the first payment was due.
         took: Duration,
     },
     /// Events on each topic since the start, in the order of the flow.
     Passing {
+        /// Topic names and numbers of events.
         topics: Vec<(String, i64)>,
     },
-    /// By all consumer groups.
+    /// All consumer groups have consumed the payments' events.
     Passed {
+        /// Payments that were sent.
         payments: usize,
+        /// Time since the last payment was sent.
         took: Duration,
     },
+    /// Rows of a table are being counted.
     Checking {
+        /// Table name as declared.
         table: String,
+        /// Payments done.
         done: usize,
+        /// Payments in all.
         of: usize,
     },
+    /// Rows are being deleted.
     Cleaning {
+        /// Payments done.
         done: usize,
+        /// Payments in all.
         of: usize,
     },
 }
 
-/// Sends the payments and accounts for them.
+/// Sends the payments and checks each at each hop.
 ///
 /// # Errors
 /// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or
@@ -135,7 +151,7 @@ pub async fn run(
     let ledger = Ledger::new(expected::steps(pipeline, flow, start));
     let sender = Sender::open(pipeline, flow, options.direct)?;
     let path = Path::open(pipeline, flow, &ledger).await?;
-    let way = match options.poison {
+    let workload = match options.poison {
         true => Workload::Poison(Box::new(BadEvent::open(pipeline, flow, &path.kafka).await?)),
         false => Workload::Payments(sender),
     };
@@ -146,10 +162,10 @@ pub async fn run(
         cancel,
         progress,
     };
-    run.send_and_account(pipeline, way, ledger).await
+    run.send_and_account(pipeline, workload, ledger).await
 }
 
-/// A part of the pipeline that has to be looked at does not answer.
+/// A part of the pipeline that has to be read does not answer.
 fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "the payments could not be followed").because(why)
 }

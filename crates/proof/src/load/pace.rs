@@ -15,7 +15,7 @@ const TOLERANCE: Duration = Duration::from_millis(10);
 /// Payments that may be due at one time without holding the clock up.
 const DUE: usize = 1_024;
 
-/// For each payment, when it is due, told at that time; None, at once, without a rate.
+/// A stream of due times, each yielded when it is due. Without a rate it yields None at once.
 ///
 /// A thread of its own keeps the time: the runtime's timer counts in whole milliseconds, as long
 /// as a hop takes.
@@ -23,23 +23,23 @@ pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Op
     let Some(rate) = rate else {
         return stream::repeat(None).take(count).left_stream();
     };
-    let (tell, told) = mpsc::channel(DUE);
+    let (sender, due_times) = mpsc::channel(DUE);
     let start = Instant::now();
     thread::spawn(move || {
         for number in 0..count {
             // Exact up to 2^53 payments.
             let due = start + Duration::from_secs_f64(number as f64 / rate);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if tell.blocking_send(due).is_err() {
+            if sender.blocking_send(due).is_err() {
                 return;
             }
         }
     });
-    let next = async |mut told: mpsc::Receiver<Instant>| {
-        let due = told.recv().await?;
-        Some((Some(due), told))
+    let next = async |mut due_times: mpsc::Receiver<Instant>| {
+        let due = due_times.recv().await?;
+        Some((Some(due), due_times))
     };
-    stream::unfold(told, next).right_stream()
+    stream::unfold(due_times, next).right_stream()
 }
 
 /// How well a schedule was kept.
@@ -47,7 +47,7 @@ pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Op
 pub struct Lateness {
     /// Payments that were sent more than 10 ms after they were due.
     pub late: usize,
-    /// The worst of all.
+    /// The largest delay.
     pub worst: Duration,
 }
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_rate_nothing_is_waited_for() {
+    async fn without_a_rate_every_payment_is_due_at_once() {
         let schedule: Vec<_> = schedule(3, None).collect().await;
         assert_eq!(schedule, [None, None, None]);
     }

@@ -7,10 +7,15 @@ use super::histogram::Histogram;
 /// Where half, 95 % and 99 % of the values are at most, and the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
+    /// Median.
     pub p50: Duration,
+    /// 95th percentile.
     pub p95: Duration,
+    /// 99th percentile.
     pub p99: Duration,
+    /// The largest value.
     pub max: Duration,
+    /// All values, counted in steps.
     pub histogram: Histogram,
 }
 

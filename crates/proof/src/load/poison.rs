@@ -1,4 +1,5 @@
-//! A bad event between good neighbours: it is to be given up with its reason, and they are to pass.
+//! Sends a bad event between good ones. It has to be dead-lettered with the declared reason, and
+//! the good ones have to pass.
 
 use std::{
     ops::ControlFlow,
@@ -29,13 +30,13 @@ const NEIGHBOURS: usize = 2;
 /// All of them.
 pub(super) const GOOD: usize = 2 * NEIGHBOURS;
 
-/// How often values are drawn anew for a key that lands beside the others'.
+/// Maximum number of attempts to draw a key of the same partition.
 const DRAWS: usize = 2_000;
 
-/// Within which the new dead letters have to be read.
+/// Time limit for reading the new dead letters.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is no event of any pipeline.
+/// A payload that is not an event of any pipeline.
 const NOT_JSON: &str = "caravan test-flow --poison: this is not JSON";
 
 /// A bad event, ready to be sent.
@@ -44,31 +45,33 @@ pub(super) struct BadEvent<'a> {
     event: &'a FirstEvent,
     poison: Option<&'a Poison>,
     dead_letters: DeadLetters,
-    /// What the letters' headers are called.
+    /// Names of the dead letters' headers.
     header_names: LetterHeaders,
     kafka: Kafka,
-    /// Where the dead-letter topic ended before.
+    /// End offsets of the dead-letter topic before the bad event was sent.
     before: Offsets,
     /// Partitions of the topics of the good and of the bad event.
     partitions: (i32, i32),
 }
 
-/// The bad event, where it stood, and what became of it.
+/// The bad event and its dead letters.
 #[derive(Debug, Clone)]
 pub struct Poisoned {
+    /// The bad event's record.
     pub place: RecordId,
     /// The reason that was declared.
     pub expected: Option<String>,
-    /// One for each group that gave it up.
+    /// Its dead letters, one for each group that dead-lettered it.
     pub dead_letters: Vec<DeadLetter>,
-    /// From its sending to its first letter.
+    /// From sending it to its first dead letter.
     pub took: Duration,
-    /// Why its letters could not be dismissed.
+    /// Why its dead letters could not be dismissed.
     pub left: Option<String>,
 }
 
 impl Poisoned {
-    /// It was given up, with a reason, which is the one that was declared.
+    /// Whether it was dead-lettered with the declared reason, or with any reason if none is
+    /// declared, and dismissed.
     pub fn is_right(&self) -> bool {
         let right = |dead_letter: &DeadLetter| match (&dead_letter.reason, &self.expected) {
             (Some(reason), Some(expected)) => reason == expected,
@@ -202,7 +205,7 @@ impl<'a> BadEvent<'a> {
         })
     }
 
-    /// Waits for the bad event's letters, till `deadline`, then dismisses them.
+    /// Waits for the bad event's dead letters until `deadline`, then dismisses them.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -257,7 +260,7 @@ impl<'a> BadEvent<'a> {
             let dead_letter = DeadLetter::of(message, &header_names);
             let own = match &dead_letter.source {
                 Some(source) => *source == sent.place,
-                // Another program's, which does not say where its message stood.
+                // Written by another program, without its source record.
                 None => message.key() == Some(&sent.key) && message.payload() == Some(&sent.value),
             };
             dead_letters.extend(own.then_some(dead_letter));
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn poison_is_to_be_given_up_with_its_reason() {
+    fn a_bad_event_has_to_be_dead_lettered_with_its_reason() {
         assert!(poisoned(&[Some("not-json")], None).is_right());
         assert!(poisoned(&[Some("not-json")], Some("not-json")).is_right());
         assert!(!poisoned(&[], None).is_right());

@@ -1,4 +1,4 @@
-//! Looks every payment's rows up, table by table, in batches.
+//! Looks up every payment's rows, table by table, in batches.
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -31,7 +31,7 @@ pub(super) struct Tables {
     pub(super) postgres: Option<Postgres>,
     /// From before the first payment.
     stamp: Option<Stamp>,
-    /// Where rows may be deleted that nothing marks.
+    /// Present if rows without a `synthetic` column may have to be deleted.
     pub(super) before: Option<Before>,
     /// Each with its step, in the order of the flow.
     tables: Vec<(usize, Table)>,
@@ -55,7 +55,7 @@ pub(super) struct WrongRowCount {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Too few or too many.
-    pub(super) uneven: Vec<WrongRowCount>,
+    pub(super) wrong_row_counts: Vec<WrongRowCount>,
     /// Commit of the first row of the first table, and of the last row of the last one.
     pub(super) first: Option<DateTime<Utc>>,
     pub(super) last: Option<DateTime<Utc>>,
@@ -186,7 +186,7 @@ impl Effects {
         };
         let proven = rows.count - unchanged;
         if proven != expected {
-            self.uneven.push(WrongRowCount {
+            self.wrong_row_counts.push(WrongRowCount {
                 step,
                 payment,
                 rows: rows.count,

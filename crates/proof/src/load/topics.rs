@@ -13,7 +13,7 @@ use declaration::correlation::Correlation;
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 
-/// Within which one topic has to be read.
+/// Time limit for reading one topic.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Takes the events between the two ends into the ledger, copies counted.

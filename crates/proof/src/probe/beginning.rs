@@ -17,7 +17,7 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// What is about to be sent.
+/// The request or event that starts the payment.
 pub(super) enum Beginning<'a> {
     Request(Request<'a>, Client),
     Event {
@@ -28,7 +28,7 @@ pub(super) enum Beginning<'a> {
     },
 }
 
-/// The payment was made.
+/// The payment was accepted.
 pub(super) struct Begun {
     pub(super) correlation_id: String,
     /// `201 Created`; None of an event, which is seen on its topic.

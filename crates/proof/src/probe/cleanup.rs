@@ -12,7 +12,7 @@ use crate::stores::{
 };
 use declaration::{Pipeline, Removal, Table};
 
-/// What the deletion may take.
+/// Time limit of the deletion.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The tables whose rows are deleted, as declared: the last one first, because its `find` may look at
@@ -40,7 +40,7 @@ pub fn needs_before(deletions: &[Deletion]) -> bool {
     deletions.iter().any(new)
 }
 
-/// The tables of which a later run cannot tell a test's rows from others.
+/// The tables in which a later run cannot distinguish a test's rows from others.
 pub fn unmarked(pipeline: &Pipeline) -> Vec<UndeletedRows> {
     let deletions = deletions(pipeline).into_iter();
     let unmarked = deletions.filter(|deletion| deletion.proof != Proof::Marked);
@@ -49,7 +49,7 @@ pub fn unmarked(pipeline: &Pipeline) -> Vec<UndeletedRows> {
         .collect()
 }
 
-/// How rows that are left can be deleted later.
+/// How remaining rows can be deleted later.
 pub fn later(pipeline: &Pipeline) -> String {
     let deletions = deletions(pipeline);
     let unmarked: Vec<_> = unmarked(pipeline).into_iter().map(|l| l.table).collect();

@@ -10,7 +10,7 @@ use crate::stores::http;
 use declaration::{Entry, Flow, IdSource, Pipeline, correlation::scalar};
 use diagnostics::{Error, Kind, Result};
 
-/// What the entry service may take to answer.
+/// Time limit for the entry service's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an unexpected answer is shown.
@@ -26,9 +26,10 @@ pub struct Request<'a> {
     body: Value,
 }
 
-/// The payment was made.
+/// The payment was accepted.
 #[derive(Debug)]
 pub struct Accepted {
+    /// The correlation id, drawn before or taken from the answer.
     pub correlation_id: String,
     /// `201 Created`
     pub detail: String,

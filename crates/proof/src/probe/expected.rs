@@ -11,16 +11,17 @@ use std::collections::{BTreeSet, VecDeque};
 use super::hop::HopPlace;
 use declaration::{Flow, Pipeline, Service};
 
-/// A hop that is expected.
+/// An expected hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// Where the hop can be seen.
     pub place: HopPlace,
-    /// Whose work it is.
+    /// The service that does it.
     pub service: String,
 }
 
 impl Step {
-    /// The topic that it is an event on.
+    /// The topic of the event, if the hop is one.
     pub fn topic(&self) -> Option<&str> {
         match &self.place {
             HopPlace::Topic { topic } => Some(topic),
@@ -72,6 +73,7 @@ pub enum Start<'a> {
     Event(&'a str),
 }
 
+/// The expected hops of a payment, in breadth-first order.
 pub fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
     reach(pipeline, flow, start).steps
 }
@@ -102,7 +104,8 @@ pub(super) fn reach(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Reach
                 walk.leave(service);
             }
             walk.all();
-            // The declared first event is what the entry announces, whoever publishes it.
+            // The declared first event is the one that the entry service causes, even if another
+            // service publishes it.
             if let Some(event) = flow.event.as_ref().filter(|_| flow.entry.is_some()) {
                 walk.emit(&entry, &event.topic);
                 walk.all();

@@ -10,29 +10,51 @@ use declaration::Pattern;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HopPlace {
     /// The HTTP request that made the payment, answered by this service.
-    Entry { service: String },
+    Entry {
+        /// The entry service.
+        service: String,
+    },
     /// An event on a topic.
-    Topic { topic: String },
+    Topic {
+        /// Topic name.
+        topic: String,
+    },
     /// A worker's log line of one stage.
-    Log { service: String, stage: Pattern },
+    Log {
+        /// The service that logs it.
+        service: String,
+        /// What the line matches, as declared.
+        stage: Pattern,
+    },
     /// Rows of a table.
-    Table { table: String, rows: i64 },
+    Table {
+        /// Table name as declared.
+        table: String,
+        /// Expected number of rows.
+        rows: i64,
+    },
     /// Redis keys gone.
-    Cache { service: String, keys: usize },
+    Cache {
+        /// The service that deletes the keys.
+        service: String,
+        /// Number of keys.
+        keys: usize,
+    },
 }
 
-/// A hop and what came of it.
+/// A hop and whether it was seen.
 #[derive(Debug, Clone)]
 pub struct Hop {
+    /// Where it can be seen.
     pub place: HopPlace,
     /// None: not seen before the deadline.
     pub seen: Option<Seen>,
 }
 
-/// When and how a hop was seen.
+/// The first sighting of a hop.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// By the clock of the place itself where it has one (event or log timestamp), else ours.
+    /// The event's or log line's own timestamp; without one, the local clock.
     pub at: DateTime<Utc>,
     /// Since the payment was posted.
     pub after: Duration,

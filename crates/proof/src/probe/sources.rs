@@ -1,4 +1,5 @@
-//! Everything that is looked at, opened before the payment is posted so that nothing is missed.
+//! Connections to everything that is watched, opened before the payment is posted so that nothing
+//! is missed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,7 +20,7 @@ use kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail};
 use platform::Container;
 use platform::Platform;
 
-/// How long keys outlive the probe, should it die before it deletes them.
+/// Expiry of the test's keys, in case the process dies before it deletes them.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);
 
 pub(super) struct Sources {
@@ -27,27 +28,30 @@ pub(super) struct Sources {
     pub(super) tail: Option<Tail>,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Option<Tables>,
-    /// Set where they did not exist, and to be gone.
+    /// Keys that the pipeline has to delete; the ones that did not exist were set.
     pub(super) keys: Option<Keys>,
     /// Of the services whose log stages are expected.
     pub(super) containers: Vec<Container>,
-    /// Who makes payments: see `Flow::maker`.
+    /// The service that makes payments: see `Flow::maker`.
     pub(super) entry: String,
 }
 
 /// A consumer group on the payment's way.
 pub struct Group {
+    /// The service whose consumer group it is.
     pub service: String,
+    /// The topics of the flow that it consumes.
     pub topics: Vec<String>,
+    /// Reads its committed offsets.
     pub offsets: GroupOffsets,
 }
 
-/// The database, and what tells what the payment wrote there.
+/// The database, and what identifies rows that the payment wrote.
 pub(super) struct Tables {
     pub(super) postgres: Postgres,
     /// From before the payment was posted.
     pub(super) stamp: Stamp,
-    /// Where rows may be deleted that nothing marks.
+    /// Present if rows without a `synthetic` column may have to be deleted.
     pub(super) before: Option<Before>,
 }
 

@@ -1,7 +1,8 @@
-//! What is declared to be downstream, and what no `emits` leads to from where a payment begins.
+//! Finds declared topics, services and tables that no chain of `emits` reaches from where a payment
+//! begins.
 //!
-//! A flow that ends early because of a gap in the declaration would pass while the services behind the
-//! gap do not run. So what it does not follow is named, and is no pass.
+//! If the declaration has a gap, the flow ends early and would pass although the services after the
+//! gap do not run. So `test-flow` names what it does not follow, and fails.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +26,7 @@ pub struct Unfollowed {
 }
 
 impl Unfollowed {
+    /// Whether everything declared is followed.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty() && self.services.is_empty() && self.tables.is_empty()
     }
@@ -224,7 +226,7 @@ services:
     const NO_EMITS: (&str, &str) = ("emits: [orders], writes", "writes");
 
     #[test]
-    fn whole_pipelines_are_followed_and_dead_letters_are_no_part() {
+    fn complete_pipelines_are_followed_without_the_dead_letter_topic() {
         let pipeline = shipped();
         let flow = pipeline.flow.clone().expect("a flow");
         assert_eq!(unfollowed(&pipeline, &flow), Unfollowed::default());
@@ -258,7 +260,7 @@ services:
     }
 
     #[test]
-    fn what_nobody_is_said_to_emit_or_to_write_is_a_gap() {
+    fn topics_and_tables_without_a_declared_writer_are_gaps() {
         let rest = rest(&[
             ("emits: [bills], writes: [bills]", "stages: []"),
             ("consumes: [orders]", "consumes: [orders, retries]"),
@@ -271,7 +273,7 @@ services:
     }
 
     #[test]
-    fn what_is_excluded_is_no_gap_nor_what_only_it_leads_to() {
+    fn excluded_topics_and_what_only_they_lead_to_are_not_gaps() {
         let excludes = "    excludes: [orders]\n    values: {id: uuid}";
         let excluded = [NO_EMITS, ("    values: {id: uuid}", excludes)];
         assert_eq!(names(&excluded), "");

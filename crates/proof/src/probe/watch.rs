@@ -1,4 +1,4 @@
-//! Looks for the payment in all places at once.
+//! Watches topics, logs, tables and keys for the payment.
 
 use std::time::Duration;
 
@@ -22,17 +22,17 @@ use kafka::tail::{Record, Tail};
 use platform::LogLine;
 use platform::Platform;
 
-/// Between two looks at tables or keys: at first, and at most.
+/// Pause between two reads of tables or keys: initial and maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a place could not be looked at.
+/// Pause after an error.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How long one look at the topics waits; also how long it outlives the probe.
+/// Time limit of one read of the topics; also how long the reader outlives the probe.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What is looked for.
+/// The payment to watch for.
 #[derive(Clone, Copy)]
 pub(super) struct Payment<'a> {
     pub(super) pipeline: &'a Pipeline,
@@ -43,7 +43,7 @@ pub(super) struct Payment<'a> {
     pub(super) correlation: &'a Correlation,
 }
 
-/// Tells every sighting, for as long as it is polled: it never ends by itself.
+/// Sends every sighting to `sightings`. Never completes: the caller stops polling it.
 pub(super) async fn all(
     payment: Payment<'_>,
     engine: &dyn Platform,
@@ -65,7 +65,7 @@ impl Payment<'_> {
         self.steps.iter().position(|step| wanted(&step.place))
     }
 
-    /// Whether an event is its.
+    /// Whether an event belongs to the payment.
     fn has(&self, record: &Record) -> bool {
         let event = Event {
             key: record.key.as_deref(),
@@ -130,7 +130,7 @@ async fn logs(
     if sources.containers.is_empty() {
         return;
     }
-    // Docker's clock may be another machine's; the correlation id tells lines apart anyway.
+    // Docker's clock may differ from the local one. The correlation id identifies the lines anyway.
     let after = Some(payment.posted.at - TimeDelta::seconds(5));
     let containers = sources.containers.iter();
     let lines = containers.map(|container| engine.follow(container, after).boxed());
@@ -164,8 +164,8 @@ pub fn stage(correlation: &Correlation, steps: &[Step], id: &str, line: &LogLine
     })
 }
 
-/// Rows of each table, till there are as many as declared, all of them written since the payment was
-/// posted: rows that were there before prove nothing.
+/// Polls each table until it has the declared number of rows, all written since the payment was
+/// posted. Older rows prove nothing.
 async fn tables(
     payment: Payment<'_>,
     tables: Option<&Tables>,
@@ -209,7 +209,7 @@ async fn tables(
     }
 }
 
-/// What a table's rows say of a hop where `expected` are declared; else what is there instead.
+/// Whether a table has the `expected` rows; otherwise what it has instead.
 fn sight(written: Written, expected: i64) -> Result<String, String> {
     let Written { count, since } = written;
     let rows = match count {
@@ -227,7 +227,7 @@ fn sight(written: Written, expected: i64) -> Result<String, String> {
     }
 }
 
-/// The keys that are to be gone.
+/// The keys that have to be deleted.
 async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSender<Sighting>) {
     let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, HopPlace::Cache { .. })))
     else {

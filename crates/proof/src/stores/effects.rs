@@ -1,4 +1,4 @@
-//! Whether what a one-shot leaves behind is there.
+//! Checks the declared effects of one-shot containers.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -7,12 +7,13 @@ use reqwest::{Client, Method, Response};
 use super::{StoreError, StoreResult, error::io_error};
 use diagnostics::{Cause, instrument_call};
 
-/// As much of an answer as is read.
+/// Maximum size of a body.
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// HTTP status code.
     pub status: u16,
     /// At most 64 KiB of it; what is not UTF-8 is replaced.
     pub body: String,
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn an_unresolved_name_differs_from_a_refused_connection() {
         let answer = get("http://no-such-host.invalid/", SOON * 20).await;
         let error = answer.expect_err("RFC 2606 reserves it");
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_none_is_never_sent() {
+    async fn an_invalid_address_is_rejected_before_connecting() {
         let error = error_of("nonsense").await;
         assert_eq!(error.cause(), Cause::Client, "{error:?}");
     }

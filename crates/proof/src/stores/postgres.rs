@@ -1,4 +1,4 @@
-//! Postgres: read-only questions of the checks, and the probe's few writes.
+//! Postgres: read-only queries of the checks, and the probe's few writes.
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
@@ -14,16 +14,17 @@ pub mod lookup;
 pub mod ownership;
 pub mod table_schema;
 
-/// What a single statement may take; a check that needs longer is no check.
+/// Time limit of a statement.
 const STATEMENT_TIMEOUT: &str = "5s";
 
-/// When a statement's own timeout did not help: the server is paused, or the network gone.
+/// Time limit on the client side, for a paused server or a lost network, where `statement_timeout`
+/// has no effect.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// One connection to the database of a `postgres://` URL; questions wait for each other.
+/// One connection to the database of a `postgres://` URL; statements run one at a time.
 ///
-/// Not a pool: an sqlx pool takes a connection back in the background, so that one question after
-/// another would open one connection after another.
+/// This is not a pool. An sqlx pool takes a connection back in the background, so consecutive
+/// statements would each open a connection.
 ///
 /// Statements of the declaration (invariants, `find`) are trusted as the declaration is; values
 /// are always bound.
@@ -35,7 +36,9 @@ pub struct Postgres {
 /// A row that breaks an invariant.
 #[derive(Debug, Clone)]
 pub struct Counterexample {
+    /// The row's id, as the invariant's query returns it.
     pub id: String,
+    /// When the row was written, as the invariant's query returns it.
     pub since: DateTime<Utc>,
 }
 
@@ -119,7 +122,7 @@ impl Postgres {
                 Err(e) if is_canceled(&e) => Ok(None),
                 rows => rows.map(Some),
             };
-            // Others ask on this connection, too.
+            // Other callers share this connection.
             let unbound = sqlx::query("RESET statement_timeout");
             let unbound = unbound.execute(&mut *connection).await;
             rows.and_then(|rows| unbound.map(|_| rows))
@@ -167,7 +170,7 @@ fn options(url: &str) -> StoreResult<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url).map_err(|e| failed(e, url))?;
     Ok(options
         .application_name("caravan")
-        // Compiling takes longer than any question that can be answered in time.
+        // JIT compilation takes longer than these queries.
         .options([("statement_timeout", STATEMENT_TIMEOUT), ("jit", "off")]))
 }
 
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn an_unresolved_name_differs_from_a_refused_connection() {
         let error = error_of("no-such-host.invalid:5432", SOON * 20).await;
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
     }
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_never_sent() {
+    fn an_invalid_address_is_rejected_before_connecting() {
         let error = options("postgres://u:s3cret@h:port/db").expect_err("no port");
         assert_eq!(error.cause(), Cause::Client, "{error:?}");
     }

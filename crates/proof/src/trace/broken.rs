@@ -1,4 +1,4 @@
-//! Why the first hop that is missing is missing, and what to do about it.
+//! Finds why the first missing hop is missing, and what to do about it.
 
 use std::{
     collections::BTreeMap,
@@ -24,42 +24,43 @@ use kafka::offsets::Offsets;
 use platform::Platform;
 use platform::{Container, State};
 
-/// How long dead letters are read at least.
+/// Minimum time limit for reading dead letters.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the chain broke first.
+/// The first missing hop and its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// Index into [`FlowTrace::hops`].
     pub hop: usize,
-    /// Whose work it is.
+    /// The service that does it.
     pub service: String,
-    /// What is known about that, a line each.
+    /// The reasons, one line each.
     pub why: Vec<String>,
+    /// What to do about it.
     pub next: Next,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Look at the dead letter.
+    /// Show the dead letter.
     DeadLetter(RecordId),
-    /// Bring the service up.
+    /// Start the service.
     Up(String),
-    /// Let the containers go on.
+    /// Unpause the containers.
     Unpause(Vec<String>),
-    /// See how the groups get on.
+    /// Show the consumer groups.
     Groups,
-    /// Read what the service has logged of it.
+    /// Show the service's log lines of the payment.
     Logs(String),
 }
 
-/// How far a group is from an event.
+/// A group that has not passed an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Behind {
     group: String,
     event: RecordId,
-    /// None: it has never committed.
+    /// None: the group has never committed.
     committed: Option<i64>,
 }
 
@@ -92,8 +93,8 @@ pub(super) async fn explain(
     trace.broken = Some(judge(trace, hop, &workers, containers, behind, has_input));
 }
 
-/// Who has to do a hop's work: the services that call the one whose hop it is go first, as they
-/// consume.
+/// The services that have to do a hop's work. Services that call the hop's service come first,
+/// because they consume the event.
 fn workers<'a>(pipeline: &'a Pipeline, evidence: &Evidence<'_>, hop: usize) -> Vec<&'a Service> {
     let service = &evidence.steps[hop].service;
     let callers = pipeline
@@ -246,7 +247,8 @@ impl std::fmt::Display for Behind {
     }
 }
 
-/// Dead letters of the payment's events, or that are like them.
+/// Reads the dead letters whose source record is one of the payment's events, or that have its
+/// correlation id.
 async fn dead_letters(
     pipeline: &Pipeline,
     evidence: &Evidence<'_>,
@@ -263,7 +265,8 @@ async fn dead_letters(
     let search = Search {
         kafka: &topics.kafka,
         since: evidence.since,
-        // Even where logs have used all of it up: a reason is worth a moment.
+        // Reading logs may have used up the timeout. The reason of a dead letter is worth a few
+        // more seconds.
         deadline: deadline.max(Instant::now() + PATIENCE),
         report,
     };

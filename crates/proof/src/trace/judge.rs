@@ -1,4 +1,4 @@
-//! What the evidence comes to, hop by hop.
+//! Judges the evidence hop by hop: seen, missing or unknown.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -15,7 +15,7 @@ use crate::{
 use declaration::Pipeline;
 use diagnostics::Error;
 
-/// All that was looked at.
+/// Everything that was read.
 pub(super) struct Evidence<'a> {
     pub(super) steps: &'a [Step],
     pub(super) rows: Result<Answers, StoreError>,
@@ -38,7 +38,7 @@ impl Evidence<'_> {
         expected::input(pipeline, self.steps, step)
     }
 
-    /// Where it was looked, what could not be read and what does not answer.
+    /// Adds to `trace` what was read, what could not be read and what does not answer.
     pub(super) fn describe_sources(&self, trace: &mut FlowTrace) {
         match &self.topics {
             Err(why) => trace.unreachable.push(why.to_string()),
@@ -88,7 +88,7 @@ impl Evidence<'_> {
 }
 
 impl FlowTrace {
-    /// That so many messages of a topic were read, and so many not.
+    /// Adds how many messages of a topic were read, and how many were not.
     pub(super) fn note_read(
         &mut self,
         topic: &str,
@@ -108,7 +108,7 @@ impl FlowTrace {
     }
 }
 
-/// Makes the hops.
+/// Sets the hops of `trace`.
 pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, trace: &mut FlowTrace) {
     let steps = evidence.steps.iter().enumerate();
     let mut found: Vec<_> = steps.map(|(index, _)| seen(evidence, index)).collect();
@@ -157,14 +157,14 @@ fn first(found: &Found) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Who announces a payment.
+/// The service that emits the first event.
 fn entry<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
     let topic = |step: &&Step| matches!(step.place, HopPlace::Topic { .. });
     let first = evidence.steps.iter().find(topic)?;
     Some(&first.service)
 }
 
-/// Whether the tables of the services that are `of` interest have nothing at all.
+/// Whether the tables of the services selected by `of` have no rows.
 fn no_rows(evidence: &Evidence<'_>, of: impl Fn(&str) -> bool) -> bool {
     let none = |(step, answer): &(usize, Lookup)| {
         !of(&evidence.steps[*step].service) || matches!(answer, Lookup::Rows(r) if r.count == 0)
@@ -175,7 +175,8 @@ fn no_rows(evidence: &Evidence<'_>, of: impl Fn(&str) -> bool) -> bool {
         .is_ok_and(|rows| rows.iter().all(none))
 }
 
-/// What there is, whether or not what lacks can still be known.
+/// What was seen of a hop. A hop that was not seen is `Missing` here; [`forgotten`] decides whether
+/// it is unknown.
 fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
     let step = &evidence.steps[index];
     match &step.place {
@@ -204,7 +205,7 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
                 table(*rows, answer.map(|(_, answer)| answer))
             }
         },
-        // Left out by `steps`.
+        // `steps` removes these.
         HopPlace::Entry { .. } | HopPlace::Cache { .. } => {
             Found::Unknown("leaves no trace".to_owned())
         }
@@ -235,7 +236,7 @@ fn table(expected: i64, answer: Option<&Lookup>) -> Found {
     }
 }
 
-/// Why nobody can tell whether what is not there ever was; `came`: when the service had cause.
+/// Why it is unknown whether a missing hop happened. `came`: when the service received its input.
 fn forgotten(evidence: &Evidence<'_>, index: usize, came: Option<DateTime<Utc>>) -> Option<String> {
     let before = |since: Option<DateTime<Utc>>| {
         let since = since?;

@@ -1,4 +1,4 @@
-//! What the services have logged of a payment, in every replica, before restarts and rotations.
+//! Reads a payment's log lines from all replicas, including lines before restarts and rotations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,26 +16,27 @@ use diagnostics::{Error, Result};
 use platform::Platform;
 use platform::{Container, Filter, LogLine, LogOptions, Logs};
 
-/// A service may have logged that long before the first row was committed.
+/// A service may log this long before the first row is committed.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);
 
-/// Most have logged within so much of the first and the last row.
+/// Most services log within this time of the first and the last row.
 const NEAR: TimeDelta = TimeDelta::seconds(5);
 
-/// So many last lines of each container are looked at first: Docker reads some 100,000 a second,
-/// and finds the last ones at once, but any others only by reading all before them.
+/// This many last lines of each container are read first. Docker finds the last lines at once, but
+/// earlier ones only by reading all lines before them, about 100,000 a second.
 const TAILS: [usize; 2] = [5_000, 50_000];
 
-/// What the logs tell.
+/// The payment's log lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// By step, in the order of time.
+    /// Sightings by step, oldest first.
     pub(super) seen: BTreeMap<usize, Vec<Sighting>>,
-    /// The containers that were looked at.
+    /// The containers whose logs were read.
     pub(super) containers: Vec<Container>,
-    /// From when on the logs of a service are whole; none of a service that has no container.
+    /// By service, the time since which its logs are complete. A service without a container has no
+    /// entry.
     pub(super) whole_since: BTreeMap<String, DateTime<Utc>>,
-    /// Older lines were not looked at.
+    /// Older lines were not read.
     pub(super) since: Option<DateTime<Utc>>,
     /// The deadline passed before all was read.
     pub(super) late: bool,
@@ -58,7 +59,7 @@ pub(super) async fn look(
     let containers = engine.containers(&pipeline.project).await;
     let mut lines = Lines {
         containers: containers?,
-        // The rows tell about when it was; so does whoever asks.
+        // The time of the rows and `--since` narrow what is read.
         since: since.max(near.map(|(first, _)| first - MARGIN)),
         ..Lines::default()
     };

@@ -1,10 +1,10 @@
-//! A payment of the past, by what topics, logs and tables remember of it.
+//! Traces an earlier payment through topics, logs and tables.
 //!
-//! In the order in which data passes: `rows` asks the tables, which is quick and tells about when
-//! it was; `search` reads topics, there first, then backwards from the end; `lines` reads what
-//! the services' containers have logged; `judge` makes hops of it, of each whether it was seen, is
-//! missing, or cannot be told any more; `broken` finds out why the first one that is missing is.
-//! docs/decisions/0029-a-payment-of-the-past.md says why it is so.
+//! In the order in which data passes: `rows` queries the tables, which is quick and gives the
+//! approximate time; `topics` and `search` read topics, first around that time, then backwards from
+//! the end; `lines` reads the containers' logs; `judge` decides for each hop whether it was seen,
+//! is missing or unknown; `broken` finds why the first missing hop is missing.
+//! docs/decisions/0029-a-payment-of-the-past.md has the reasons.
 
 use std::{
     sync::Arc,
@@ -31,79 +31,90 @@ use declaration::Pipeline;
 use diagnostics::Result;
 use platform::Platform;
 
-/// How far to look.
+/// What to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Not at what is older; None: at all that is kept.
+    /// Nothing older is read; None: everything that is retained.
     pub since: Option<DateTime<Utc>>,
-    /// For reading topics and logs.
+    /// Time limit for reading topics and logs.
     pub timeout: Duration,
 }
 
-/// How far it has come.
+/// Progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// So many of about so many messages of a topic.
-    Reading { topic: String, read: u64, of: i64 },
-    /// So many lines of logs that are of the payment.
+    /// Messages of a topic were read.
+    Reading {
+        /// Topic name.
+        topic: String,
+        /// Messages read so far of the current piece.
+        read: u64,
+        /// Approximate number of messages of the current piece.
+        of: i64,
+    },
+    /// Number of the payment's log lines found so far.
     Lines(usize),
 }
 
-/// Where progress goes.
+/// Receives progress.
 type ReportProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// What is remembered of a payment.
+/// What was found of a payment.
 #[derive(Debug, Default)]
 pub struct FlowTrace {
+    /// Its correlation id.
     pub id: String,
-    /// When the first sign of it was made, if any tells.
+    /// Time of the earliest sighting; None: no sighting has a time.
     pub began: Option<DateTime<Utc>>,
-    /// Its events say that it is test traffic, whose rows are deleted once it is through.
+    /// Whether all its events are marked synthetic: `test-flow` deletes the rows of such a payment.
     pub synthetic: bool,
-    /// All that are expected and leave a trace, in the expected order.
+    /// All expected hops that leave a trace, in the expected order.
     pub hops: Vec<Hop>,
-    /// Of its events, where something is missing.
+    /// Dead letters of its events. They are read only if a hop is missing or no source knows the
+    /// payment.
     pub dead_letters: Vec<DeadLetter>,
     /// Why the first missing hop is missing.
     pub broken: Option<Broken>,
-    /// Where it was looked for, in words.
+    /// What was read, one line each.
     pub looked: Vec<String>,
-    /// What could not be read in time, in words.
+    /// What could not be read in time, one line each.
     pub unread: Vec<String>,
-    /// What does not answer, and why.
+    /// Errors of sources that do not answer.
     pub unreachable: Vec<String>,
 }
 
-/// A hop and what is remembered of it.
+/// A hop and whether it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
+    /// Where the hop can be seen.
     pub place: HopPlace,
-    /// Whose work it is.
+    /// The service that does it.
     pub service: String,
+    /// Whether it was seen.
     pub found: Found,
 }
 
-/// What is remembered of a hop.
+/// Whether a hop was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// Oldest first; one at least.
+    /// Seen; at least one sighting, oldest first.
     Seen(Vec<Sighting>),
-    /// It did not happen; what there is instead.
+    /// It did not happen; what was found instead.
     Missing(Option<String>),
-    /// Why nobody can tell.
+    /// Why it is unknown whether it happened.
     Unknown(String),
 }
 
-/// One sign of a hop.
+/// One sighting of a hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
-    /// By the clock of the place itself. None: it keeps no times.
+    /// Time by the clock of the source (Kafka, Docker, Postgres). None: the source keeps no times.
     pub at: Option<DateTime<Utc>>,
     /// `partition 2 offset 17`, `7 rows`, a container's name.
     pub detail: String,
 }
 
-/// One of its events.
+/// One of the payment's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FoundEvent {
     at: Option<DateTime<Utc>>,
@@ -112,13 +123,13 @@ struct FoundEvent {
 }
 
 impl FlowTrace {
-    /// Whether anything at all knows of it.
+    /// Whether any source knows the payment.
     pub fn is_known(&self) -> bool {
         let seen = |hop: &Hop| matches!(&hop.found, Found::Seen(_) | Found::Missing(Some(_)));
         !self.dead_letters.is_empty() || self.hops.iter().any(seen)
     }
 
-    /// How many hops were seen, are missing, and cannot be told.
+    /// How many hops were seen, are missing and are unknown.
     pub fn counts(&self) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for hop in &self.hops {
@@ -132,8 +143,8 @@ impl FlowTrace {
     }
 }
 
-/// Looks everywhere for the payment whose correlation id is `id`. A source that does not answer is
-/// told of in what is returned, beside what the others know.
+/// Searches all sources for the payment with correlation id `id`. If a source does not answer, the
+/// result names it in [`FlowTrace::unreachable`].
 ///
 /// # Errors
 /// `Usage`: no flow is declared.
@@ -147,7 +158,7 @@ pub async fn look(
     let flow = probe::flow(pipeline)?;
     let deadline = Instant::now() + options.timeout;
     let report: ReportProgress = Arc::new(move |event| {
-        // For whoever watches.
+        // An error means that nobody receives progress.
         let _unwatched = progress.send(event);
     });
     let steps = steps(expected::steps(pipeline, flow, expected::Start::Entry));
@@ -176,7 +187,7 @@ pub async fn look(
     let (topics, lines) = if near.is_some() {
         tokio::join!(look_topics, look_lines(near))
     } else {
-        // The events tell about when it was, if the rows do not.
+        // Without rows, the events give the approximate time.
         let topics = look_topics.await;
         let near = topics.as_ref().ok().and_then(topics::window);
         (topics, look_lines(near).await)
@@ -197,7 +208,7 @@ pub async fn look(
     Ok(trace)
 }
 
-/// Those that leave a trace: nobody remembers a request's answer, nor keys that are gone.
+/// The steps that leave a trace. An HTTP answer and deleted keys leave none.
 fn steps(all: Vec<Step>) -> Vec<Step> {
     let remembered = |step: &Step| match step.place {
         HopPlace::Topic { .. } | HopPlace::Log { .. } | HopPlace::Table { .. } => true,

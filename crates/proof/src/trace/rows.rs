@@ -1,4 +1,4 @@
-//! What the tables have of a payment.
+//! Looks a payment's rows up.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,7 @@ use declaration::Pipeline;
 /// Each table's answer, by the step.
 pub(super) type Answers = Vec<(usize, Lookup)>;
 
-/// Asks every table on the way, by its index.
+/// Queries every table of the flow by its index.
 ///
 /// # Errors
 /// The database does not answer, or the declaration does not say where it is.

@@ -21,15 +21,15 @@ use declaration::{
 };
 use kafka::{Kafka, identity::find_correlation, topics::TopicState};
 
-/// What each topic on the way has, by the step; None: it does not exist.
+/// What was found in each topic of the flow, by step; None: the topic does not exist.
 pub(super) struct Topics {
     pub(super) kafka: Kafka,
     pub(super) there: BTreeMap<String, TopicState>,
     pub(super) looked: Vec<(usize, Option<Looked<FoundEvent>>)>,
 }
 
-/// Looks into every topic on the way. Once an event was found, those of the others are looked for
-/// about when it was written.
+/// Searches every topic of the flow. Once an event is found, the other topics are searched around
+/// its time first.
 ///
 /// # Errors
 /// Kafka does not answer, or the declaration does not say where it is.
@@ -94,7 +94,7 @@ pub(super) fn window(topics: &Topics) -> Option<Window> {
     Some((*times.iter().min()?, *times.iter().max()?))
 }
 
-/// Takes the messages that are of the payment.
+/// Accepts messages of the payment.
 pub(super) fn pick<T: 'static>(
     correlation: &Correlation,
     id: &str,
@@ -104,7 +104,7 @@ pub(super) fn pick<T: 'static>(
     let in_header = |place: &correlation::Place| matches!(place, correlation::Place::Header(_));
     let in_headers = correlation.event.iter().any(in_header);
     Arc::new(move |message| {
-        // Most are somebody else's, and parsing each would cost more than reading it.
+        // Most messages belong to other payments, and parsing a message costs more than reading it.
         let holds =
             |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| contains(bytes, id.as_bytes()));
         let maybe = in_headers || holds(message.key()) || holds(message.payload());

@@ -1,4 +1,4 @@
-//! One question about many payments at once: a declared `find` beside a list of ids.
+//! Queries about many payments at once: a declared `find` joined with a list of ids.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     quote,
 };
 
-/// What a statement about one batch may take; deleting is the slow one.
+/// Time limit of a statement about one batch; deletions are the slowest.
 pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
 /// The list of ids within a statement.
@@ -20,9 +20,11 @@ pub(super) const IDS: &str = "caravan_payments";
 /// The rows of one payment in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rows {
+    /// How many rows match.
     pub count: i64,
-    /// When the first and the last of them were committed, where the server remembers it.
+    /// When the first of them was committed; None: the server does not keep commit times.
     pub first: Option<DateTime<Utc>>,
+    /// When the last of them was committed; None: the server does not keep commit times.
     pub last: Option<DateTime<Utc>>,
 }
 
@@ -43,8 +45,7 @@ impl Postgres {
         Self::with_options(url, &options(url)?.options(lookups)).await
     }
 
-    /// Whether the server remembers when transactions were committed
-    /// (`track_commit_timestamp`).
+    /// Whether the server keeps commit times (`track_commit_timestamp`).
     ///
     /// # Errors
     /// The database's own.
@@ -136,7 +137,7 @@ impl Postgres {
             let mut transaction = connection.begin().await?;
             let mut deleted = Vec::new();
             for table in tables {
-                // What is so old that its time is forgotten is older, too.
+                // Rows whose commit time is no longer kept are older.
                 let age = match older_than {
                     Some(_) => "coalesce(pg_xact_commit_timestamp(xmin), '-infinity') < $1",
                     None => "$1::timestamptz IS NULL",

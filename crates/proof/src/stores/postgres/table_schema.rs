@@ -1,14 +1,16 @@
-//! What tables are made of, beside what is declared of them.
+//! Reads the columns and indexes of tables and compares them with the declaration.
 
 use super::{ANSWER, Postgres, StoreResult, bounded, quote};
 use declaration::Column;
 
-/// A table as it is.
+/// A table of the database.
 #[derive(Debug, Clone)]
 pub struct TableSchema {
     /// With its schema, unless that is `public`.
     pub name: String,
+    /// Columns with their types, as Postgres spells them.
     pub columns: Vec<Column>,
+    /// Index names.
     pub indexes: Vec<String>,
 }
 

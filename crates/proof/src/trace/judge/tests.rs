@@ -132,7 +132,7 @@ fn a_payment_that_went_through_is_seen_everywhere() {
 }
 
 #[test]
-fn what_lacks_in_a_topic_that_was_read_whole_is_missing() {
+fn an_event_absent_from_a_completely_read_topic_is_missing() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     let step = scene.step("purchase-created");
@@ -144,7 +144,7 @@ fn what_lacks_in_a_topic_that_was_read_whole_is_missing() {
 }
 
 #[test]
-fn what_may_have_been_deleted_or_was_not_read_cannot_be_told() {
+fn an_event_that_may_be_deleted_or_was_not_read_is_unknown() {
     let scene = Scene::new();
     let step = scene.step("purchase-created");
     let mut evidence = scene.evidence();
@@ -237,7 +237,7 @@ fn a_test_event_that_was_not_made_by_the_entry_service_has_no_row_of_it() {
 }
 
 #[test]
-fn an_id_that_nothing_knows_is_not_known() {
+fn an_id_that_no_source_has_is_not_known() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     let rows = evidence.rows.as_mut().expect("asked");
@@ -266,7 +266,7 @@ fn an_id_that_nothing_knows_is_not_known() {
 }
 
 #[test]
-fn a_source_that_does_not_answer_leaves_its_hops_open() {
+fn the_hops_of_a_source_that_does_not_answer_are_unknown() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     evidence.topics = Err(StoreError::new(Cause::Connection, "no broker answers"));
