@@ -1,4 +1,4 @@
-//! What is remembered of a past payment, as `trace` shows it.
+//! The trace of an earlier payment, as `trace` shows it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};

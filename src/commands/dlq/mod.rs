@@ -159,7 +159,7 @@ fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> 
     }
 }
 
-/// Shows what a long command tells: on a line that lives, else as lines where they matter.
+/// Shows the progress of a long command: a spinner on a terminal, otherwise a line per milestone.
 fn progress_reporter(context: &Context, what: &str) -> (ReportProgress, indicatif::ProgressBar) {
     let spinner = context.console.spinner(what);
     let (bar, console) = (spinner.clone(), Arc::clone(&context.console));

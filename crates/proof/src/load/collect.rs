@@ -44,7 +44,7 @@ pub struct Collected {
 ///
 /// # Errors
 /// `Usage`: no flow, Kafka or Postgres is declared. `Unreachable`: they do not answer. `Deadline`:
-/// a group has not come that far; nothing is deleted. `Interrupted`: nor then.
+/// a group has not consumed everything. `Interrupted`. Nothing is deleted in the last two cases.
 pub async fn collect(
     pipeline: &Pipeline,
     age: Duration,
@@ -94,7 +94,7 @@ async fn taken(
     let steps = expected::steps(pipeline, flow, expected::Start::Entry);
     let unfollowed = unfollowed(pipeline, flow);
     let mut topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
-    // A payment may get there although no `emits` says so.
+    // A payment may reach these topics although no `emits` declares it.
     topics.extend(unfollowed.topics.iter().map(String::as_str));
     let there = kafka.topics().await.map_err(unreachable)?;
     let partitions_of = |names: &[String]| -> Vec<_> {

@@ -1,8 +1,9 @@
 //! Waits until every consumer group has passed all of the payments' events.
 //!
 //! A worker emits before it commits its offset. So once the groups that feed a topic have passed
-//! their own events, that topic's end is where the payments' events end on it. From topic to topic
-//! along the flow: when the last group has passed the last end, nothing is under way any more.
+//! their own events, that topic's end offset is final for the payments' events. This goes from
+//! topic to topic along the flow: when the last group has passed the last end, all events are
+//! consumed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +47,7 @@ pub(super) struct Path {
 
 struct Topic {
     name: String,
-    /// Whether payments enter by it: how many events there must be is known.
+    /// Whether payments enter by this topic: the number of its events is known.
     first: bool,
     /// Groups whose services emit to it, or call one that does.
     fed_by: Vec<usize>,
@@ -250,7 +251,7 @@ impl Path {
         });
         let pending = behind.into_iter().next();
         if pending.is_none() {
-            // Topics in a circle feed themselves: none of them can be first.
+            // Topics in a cycle feed themselves, so none of them can be final first.
             let open: Vec<_> = self.topics.iter().filter(|t| !goals.has(&t.name)).collect();
             for topic in &open {
                 goals.fix(&topic.name, ends);
@@ -263,7 +264,7 @@ impl Path {
     }
 }
 
-/// Up to where each topic holds events of the payments, once that is known.
+/// End offsets of the payments' events on each topic, once they are final.
 #[derive(Default)]
 struct Goals(BTreeMap<String, Offsets>);
 

@@ -9,10 +9,10 @@ use crate::probe::{expected::Step, hop::HopPlace};
 pub(super) struct Payment {
     /// Its correlation id.
     pub(super) id: Box<str>,
-    /// When it was due, microseconds since the epoch. What comes after is counted from here, so
-    /// that a sender which falls behind does not hide it (coordinated omission).
+    /// When it was due, in microseconds since the epoch. Latencies are counted from here, so that a
+    /// late sender does not hide them (coordinated omission).
     pub(super) due: i64,
-    /// When the entry service had answered, or Kafka had the event.
+    /// When the entry service answered, or Kafka acknowledged the event.
     pub(super) taken: i64,
 }
 

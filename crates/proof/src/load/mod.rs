@@ -1,11 +1,11 @@
-//! Many synthetic payments at once, timed and accounted for one by one.
+//! Sends many synthetic payments and follows each.
 //!
-//! In the order in which data passes: `pace` says when each is due; `send` posts the request or
-//! produces the first event; `drain` waits until every consumer group has passed them; `topics`
-//! and `rows` look, afterwards, at what each left on its way; `redeliver` sends it all again;
-//! `poison` puts a bad event between good ones; `ledger` holds what was seen, and
-//! `report` makes figures of it; `cleanup` takes the rows away again,
-//! `collect` those that earlier runs had to leave.
+//! In the order in which data passes: `pace` schedules the payments; `send` posts the request or
+//! produces the first event; `drain` waits until every consumer group has passed them; afterwards
+//! `topics` and `rows` read the events and rows of each payment; `redeliver` sends the events
+//! again; `poison` sends a bad event between good ones; `ledger` records what was seen, and
+//! `report` computes the figures; `cleanup` deletes the rows, `collect` those that earlier runs
+//! left.
 //!
 //! While payments are in progress, only offsets are read, four times a second, because the pipeline
 //! shares the machine. Kafka and Postgres store when each event and each row was written
@@ -113,9 +113,9 @@ pub enum Progress {
 /// Sends the payments and checks each at each hop.
 ///
 /// # Errors
-/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or
-/// Postgres do not answer, or no payment at all was accepted. `Interrupted`: with what was left.
-/// What is missing is no error: the report says so.
+/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or Postgres
+/// do not answer, or no payment was accepted. `Interrupted`: the error says what was left. A
+/// missing effect is not an error; the report has it.
 pub async fn run(
     pipeline: &Pipeline,
     options: Options,

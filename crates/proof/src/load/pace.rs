@@ -1,5 +1,5 @@
-//! When each payment is due. The schedule is kept whatever the pipeline does (an open loop): one
-//! that is sent late is counted, and the next ones are not put off.
+//! The schedule of payments. It does not depend on the pipeline's answers (an open loop): a payment
+//! that is sent late is counted, and later ones are not delayed.
 
 use std::{
     thread,
@@ -9,16 +9,16 @@ use std::{
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-/// What a busy machine's timer may be off is not lateness.
+/// Delays up to this are attributed to the timer of a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// Payments that may be due at one time without holding the clock up.
+/// Capacity of the channel: payments that may be due without blocking the clock thread.
 const DUE: usize = 1_024;
 
 /// A stream of due times, each yielded when it is due. Without a rate it yields None at once.
 ///
-/// A thread of its own keeps the time: the runtime's timer counts in whole milliseconds, as long
-/// as a hop takes.
+/// A dedicated thread keeps the time, because the runtime's timer has a resolution of 1 ms, which
+/// is as long as a hop takes.
 pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Option<Instant>> {
     let Some(rate) = rate else {
         return stream::repeat(None).take(count).left_stream();

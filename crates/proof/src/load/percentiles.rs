@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::histogram::Histogram;
 
-/// Where half, 95 % and 99 % of the values are at most, and the largest.
+/// Percentiles and maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
     /// Median.
@@ -20,7 +20,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of microseconds; None of none. Below zero is zero: two clocks, or two units, may differ.
+    /// From values in microseconds; None if there are none. Negative values count as zero: two
+    /// clocks, or two units, may differ.
     pub fn of(mut micros: Vec<i64>) -> Option<Self> {
         micros.sort_unstable();
         let max = *micros.last()?;

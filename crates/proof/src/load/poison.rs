@@ -126,7 +126,7 @@ impl<'a> BadEvent<'a> {
     /// Sends the neighbours and, between them, the bad event, all to one partition.
     ///
     /// # Errors
-    /// The declaration, or Kafka does not take one.
+    /// The declaration is incomplete, or Kafka does not accept an event.
     pub(super) async fn send(&self) -> Result<(Vec<Payment>, Sent)> {
         let epoch = Epoch::now();
         let mut records = Vec::new();
@@ -162,7 +162,8 @@ impl<'a> BadEvent<'a> {
         Ok((ids.into_iter().map(payment).collect(), bad))
     }
 
-    /// A good event whose key lands on the partition of the others, or else is put there.
+    /// A good event whose key belongs to the partition of the others; if no such key is found, the
+    /// event is sent to that partition explicitly.
     fn neighbour(&self, home: &mut Option<i32>) -> Result<(String, ProducerRecord)> {
         let mut draws = DRAWS;
         loop {

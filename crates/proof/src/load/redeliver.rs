@@ -102,7 +102,7 @@ struct RowsDigest {
 type RowsDigests = Vec<Vec<RowsDigest>>;
 
 impl Run {
-    /// Sends again all that the payments' events left between `from` and now.
+    /// Sends the payments' events between `from` and now again.
     ///
     /// # Errors
     /// Kafka or Postgres do not answer.
@@ -240,7 +240,7 @@ impl RowsDigest {
         use sha2::{Digest, Sha256};
         let mut sum = Sha256::new();
         for row in &rows {
-            // JSON has no zero byte: rows do not run together.
+            // JSON contains no zero byte, so it separates rows unambiguously.
             sum.update(row);
             sum.update([0]);
         }
@@ -252,7 +252,7 @@ impl RowsDigest {
     }
 }
 
-/// The same key, headers and partition, so that it comes where the first one came.
+/// The same key, headers and partition as the original event.
 fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
     ProducerRecord {
         topic: message.topic().to_owned(),
@@ -263,7 +263,7 @@ fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
     }
 }
 
-/// The event with another id at `pointer`; None where it has none there.
+/// The event with a new id at `pointer`; None if it has no id there.
 fn rename(event: &[u8], pointer: &str) -> Option<Vec<u8>> {
     let mut event: Value = serde_json::from_slice(event).ok()?;
     let id = event.pointer_mut(pointer).filter(|id| id.is_string())?;

@@ -62,7 +62,7 @@ pub struct Report {
 /// From the first effect to the last.
 #[derive(Debug, Clone, Copy)]
 pub struct Throughput {
-    /// Payments that came through, a second.
+    /// Payments per second.
     pub per_second: f64,
     /// From the first effect to the last.
     pub took: Duration,
@@ -118,7 +118,7 @@ pub struct Deviation {
     pub place: HopPlace,
     /// Number of rows; None for an event.
     pub rows: Option<i64>,
-    /// Those of them that were there before the first payment, and have not changed since.
+    /// Rows that existed before the first payment and have not changed since.
     pub unchanged: i64,
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Tables {
     pub(super) before: Option<Before>,
     /// Each with its step, in the order of the flow.
     tables: Vec<(usize, Table)>,
-    /// Of all that are declared, the last one first: which rows are deleted again.
+    /// How rows are deleted, the last declared table first.
     pub(super) deletions: Vec<Deletion>,
     timed: bool,
 }
@@ -47,7 +47,7 @@ pub(super) struct WrongRowCount {
     /// Index among the payments.
     pub(super) payment: usize,
     pub(super) rows: i64,
-    /// Those of them that were there before the first payment, and have not changed since.
+    /// Rows that existed before the first payment and have not changed since.
     pub(super) unchanged: i64,
 }
 
@@ -111,7 +111,7 @@ impl Tables {
     /// The rows of one of them, as JSON and sorted, of each of `ids`.
     ///
     /// # Errors
-    /// Postgres' own.
+    /// The query failed.
     pub(super) async fn rows(
         &self,
         name: &str,
@@ -129,7 +129,7 @@ impl Tables {
     /// Counts the rows of every payment, till `cancel`.
     ///
     /// # Errors
-    /// Postgres' own.
+    /// The query failed.
     pub(super) async fn check(
         &self,
         ledger: &mut Ledger,
@@ -179,7 +179,7 @@ impl Effects {
         expected: i64,
         (rows, written): (Rows, i64),
     ) {
-        // Rows that were there before and have not changed prove nothing.
+        // Rows that existed before and have not changed prove nothing.
         let unchanged = match rows.count == expected {
             true => rows.count - written,
             false => 0,

@@ -143,7 +143,7 @@ impl Run {
         Some(bad.dead_letters(sent, deadline, &self.cancel).await)
     }
 
-    /// Sends all again, where the payments are through.
+    /// Sends all events again if the payments were consumed.
     async fn again(
         &self,
         pipeline: &Pipeline,

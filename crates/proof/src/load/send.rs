@@ -27,11 +27,11 @@ use declaration::{FirstEvent, Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use kafka::send::Producer;
 
-/// Requests that wait for an answer at one time: without a rate as many as keep the entry service
-/// busy, with one as many as it may be behind before payments are sent late.
+/// Maximum number of unanswered requests. Without a rate, enough to keep the entry service busy;
+/// with a rate, the backlog that is possible before payments are sent late.
 const REQUESTS: usize = 32;
 const REQUESTS_AT_A_RATE: usize = 512;
-/// Events that wait for their acknowledgement.
+/// Maximum number of unacknowledged events.
 const EVENTS: usize = 5_000;
 
 /// Sending ends after this many failures, because the pipeline does not accept payments.
@@ -42,7 +42,7 @@ const REASONS: usize = 5;
 /// Between two reports of progress, in payments.
 const STEP: usize = 250;
 
-/// The way in.
+/// How payments enter the pipeline.
 pub(super) enum Sender<'a> {
     Api {
         pipeline: &'a Pipeline,
@@ -76,7 +76,7 @@ impl<'a> Sender<'a> {
     /// `Usage`: the declaration does not say where to send to.
     pub(super) fn open(pipeline: &'a Pipeline, flow: &'a Flow, direct: bool) -> Result<Self> {
         let Some(event) = flow.event.as_ref().filter(|_| direct) else {
-            // Whatever is wrong with the request is known before the first one is due.
+            // Errors of the request are found before the first payment is due.
             Request::new(pipeline, flow, &Values::draw(&flow.values))?;
             let client = http::client(TIMEOUT).map_err(|why| Error::new(Kind::Defect, why))?;
             return Ok(Self::Api {

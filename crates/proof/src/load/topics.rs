@@ -16,10 +16,10 @@ use kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 /// Time limit for reading one topic.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Takes the events between the two ends into the ledger, copies counted.
+/// Records the events between the two end offsets in the ledger; counts copies.
 ///
 /// # Errors
-/// Kafka's own; the ledger has lost its tracks then.
+/// Kafka does not answer. The ledger has no tracks then.
 pub(super) async fn read(
     (kafka, correlation): (&Kafka, &Correlation),
     ledger: &mut Ledger,

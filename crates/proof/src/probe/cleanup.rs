@@ -65,9 +65,9 @@ pub fn later(pipeline: &Pipeline) -> String {
     }
 }
 
-/// Deletes the rows of the payment that are proven to be its own, as far as its tables are declared to
-/// be cleaned up, unless something is still under way (`settled`): a worker that has yet to consume an
-/// event would write rows for which those before them are gone.
+/// Deletes the payment's own rows from the tables that are declared to be cleaned up. If `settled`
+/// is an error, nothing is deleted: a worker that still has to consume an event would write rows
+/// without the ones that they depend on.
 pub(super) async fn clean(
     pipeline: &Pipeline,
     sources: &Sources,
@@ -95,7 +95,7 @@ pub(super) async fn clean(
         return nothing(keys);
     }
     let before = sources.tables.as_ref().and_then(|t| t.before.as_ref());
-    // The connection that looked at the tables can only read.
+    // The connection that watches the tables is read-only.
     let deleted = match Postgres::connect_writable(&endpoint.address).await {
         Ok(postgres) => postgres.delete_own(&deletions, &[id], before, LIMIT).await,
         Err(why) => Err(why),

@@ -19,7 +19,7 @@ const SHOWN: usize = 500;
 /// The declared request, filled in.
 pub struct Request<'a> {
     entry: &'a Entry,
-    /// The correlation id, where it is known before.
+    /// The correlation id, if it is known before the request.
     id: Option<String>,
     url: String,
     headers: Vec<(String, String)>,
@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Posts the payment by `client`, whose timeout counts.
+    /// Posts the payment with `client`, whose timeout applies.
     ///
     /// # Errors
     /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.

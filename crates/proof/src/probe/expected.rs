@@ -1,10 +1,9 @@
 //! The hops of one payment, derived from the declaration.
 //!
-//! Breadth first along the graph: the entry service's tables and topics (or the first event's
-//! topic, where that is produced without the entry service); then, topic by topic,
-//! the services that consume it: their log stages, the tables that they (or services they call)
-//! write, the keys they delete, and the topics they emit in turn. What the graph does not lead to
-//! is in [`super::unfollowed`].
+//! Breadth first along the graph: the entry service's tables and topics, or the first event's topic
+//! if the event is produced directly; then, topic by topic, the services that consume it: their log
+//! stages, the tables that they or services they call write, the keys they delete, and the topics
+//! they emit. [`super::unfollowed`] finds what the graph does not reach.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -131,7 +130,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Along all topics that are known by now.
+    /// Follows all topics that are known so far.
     fn all(&mut self) {
         while let Some(topic) = self.topics.pop_front() {
             let consumes = |s: &&Service| s.consumes.contains(&topic);
@@ -142,7 +141,7 @@ impl Walk<'_> {
         }
     }
 
-    /// An event on a topic, unless that is excluded from the flow.
+    /// Adds an event on a topic, unless the topic is excluded from the flow.
     fn emit(&mut self, service: &str, topic: &str) {
         if self.flow.excludes.iter().any(|t| t == topic) {
             return;
@@ -156,7 +155,7 @@ impl Walk<'_> {
         self.add(service, place);
     }
 
-    /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
+    /// Adds a hop once: a hop that is reached again, by a cycle or a second path, is the same.
     fn add(&mut self, service: &str, place: HopPlace) {
         if !self.steps.iter().any(|step| step.place == place) {
             self.steps.push(Step {
@@ -177,8 +176,8 @@ impl Walk<'_> {
         }
     }
 
-    /// What a service leaves behind: rows, its own and those of services it calls, keys gone, and
-    /// events.
+    /// Adds the effects of a service: rows (its own and those of services it calls), deleted keys
+    /// and events.
     fn leave(&mut self, service: &Service) {
         let called = with_called(self.pipeline, service);
         for service in &called {

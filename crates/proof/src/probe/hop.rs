@@ -1,4 +1,4 @@
-//! One step of a payment's way through the pipeline.
+//! One step of a payment through the pipeline.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub enum HopPlace {
         /// Expected number of rows.
         rows: i64,
     },
-    /// Redis keys gone.
+    /// Redis keys were deleted.
     Cache {
         /// The service that deletes the keys.
         service: String,

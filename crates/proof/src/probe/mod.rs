@@ -1,9 +1,10 @@
 //! One synthetic payment, followed hop by hop.
 //!
-//! In the order in which data passes: `expected` derives the hops from the declaration;
-//! `template` fills the request in; `beginning` sends it (`entry`), or the first event; `watch` looks at topics, logs, tables and
-//! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
-//! `cleanup` deletes its rows. What the declaration has beside these hops is `unfollowed`.
+//! In the order in which data passes: `expected` derives the hops from the declaration; `template`
+//! fills in the request; `beginning` sends it (`entry`), or the first event; `watch` reads topics,
+//! logs, tables and keys, and reports sightings to `ledger`; `settle` waits until all events of the
+//! payment are consumed; `cleanup` deletes its rows. `unfollowed` finds what is declared and not
+//! among these hops.
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +75,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Every hop was seen, none is beside the flow, every group has consumed, and all is cleaned up.
+    /// Whether every hop was seen, everything declared is followed, every group has consumed the
+    /// events and the cleanup did not fail.
     pub fn is_right(&self) -> bool {
         self.missing.is_none()
             && self.unfollowed.is_empty()
@@ -112,9 +114,9 @@ pub enum Cleanup {
 /// Sends one payment through and follows it; each hop is sent to `hops` when it is seen.
 ///
 /// # Errors
-/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry
-/// service do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: with
-/// what became of the rows. A hop that is missing is no error: the trace says so.
+/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry service
+/// do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: the error says
+/// whether the rows were deleted. A missing hop is not an error; [`Trace::missing`] has it.
 pub async fn run(
     pipeline: &Pipeline,
     engine: &dyn Platform,
@@ -249,7 +251,7 @@ impl Posted {
     fn seen_at(self, at: DateTime<Utc>, detail: String) -> Seen {
         Seen {
             at,
-            // Another machine's clock may be behind.
+            // The clock of another machine may be behind.
             after: (at - self.at).to_std().unwrap_or_default(),
             detail,
         }

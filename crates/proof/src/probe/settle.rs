@@ -1,8 +1,8 @@
 //! Waits until every consumer group has consumed all of the payment's events.
 //!
-//! A worker emits before it commits its offset. So once every group has passed all events that
-//! were seen, and no further event shows up, there is none to come: rows that are deleted then
-//! stay deleted.
+//! A worker emits before it commits its offset. So once every group has passed all events that were
+//! seen, and no further event appears, no event is pending: rows that are deleted then are not
+//! written again.
 
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two reads of the offsets; also how long no further event may appear.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// Waits; `watching` goes on meanwhile.
+/// Waits, and polls `watching` meanwhile.
 ///
 /// # Errors
 /// What is not consumed when the time limit ends.

@@ -24,7 +24,7 @@ use platform::Platform;
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);
 
 pub(super) struct Sources {
-    /// Of the topics that the payment's events travel on, from before it was posted.
+    /// Reads the topics of the flow from their ends before the payment was posted.
     pub(super) tail: Option<Tail>,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Option<Tables>,
@@ -36,7 +36,7 @@ pub(super) struct Sources {
     pub(super) entry: String,
 }
 
-/// A consumer group on the payment's way.
+/// A consumer group of the flow.
 pub struct Group {
     /// The service whose consumer group it is.
     pub service: String,
@@ -57,7 +57,7 @@ pub(super) struct Tables {
 
 pub(super) struct Keys {
     pub(super) redis: Redis,
-    /// All that have to be gone.
+    /// All keys that have to be deleted.
     pub(super) names: Vec<String>,
     /// The value of those that did not exist and were set.
     value: String,
@@ -100,7 +100,7 @@ impl Sources {
         })
     }
 
-    /// Deletes what is left of the keys that were set.
+    /// Deletes the remaining keys that were set.
     pub(super) async fn delete_keys(&self) -> Result<(), StoreError> {
         match &self.keys {
             Some(keys) => {
@@ -212,10 +212,10 @@ async fn set_keys(
     let redis = Redis::connect(&endpoint.address, TIMEOUT)
         .await
         .map_err(unreachable)?;
-    // No other run has it, so that each deletes its own keys alone.
+    // A value that no other run has, so each run deletes only its own keys.
     let value = format!("caravan test-flow {}", Uuid::new_v4());
     for name in &names {
-        // A key that exists is not the test's: it is neither overwritten nor deleted.
+        // A key that already exists is not the test's: it is neither overwritten nor deleted.
         let setting = redis.set_new(name, &value, expiry);
         setting.await.map_err(unreachable)?;
     }

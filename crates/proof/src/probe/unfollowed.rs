@@ -15,11 +15,11 @@ use declaration::{Flow, Pipeline, Service};
 /// Topics, services and tables that are not followed, in the order of the declaration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unfollowed {
-    /// That a service consumes.
+    /// Topics that a service consumes.
     pub topics: Vec<String>,
-    /// That consume one of these, and none that is on the way.
+    /// Services that consume one of these topics and none that is followed.
     pub services: Vec<String>,
-    /// With a `find`.
+    /// Tables with a `find`.
     pub tables: Vec<String>,
     /// What to declare, one for each gap.
     pub hints: Vec<String>,
@@ -44,8 +44,8 @@ impl Unfollowed {
     }
 }
 
-/// Whichever way payments begin: what the entry service does is not missed where the first event is
-/// produced in its place.
+/// Follows both starts of a payment, so the entry service's effects are not reported when the first
+/// event is produced directly.
 pub fn unfollowed(pipeline: &Pipeline, flow: &Flow) -> Unfollowed {
     let entry = flow.entry.iter().map(|_| Start::Entry);
     let event = flow.event.iter().map(|event| Start::Event(&event.topic));
@@ -92,7 +92,7 @@ impl Known {
         }
     }
 
-    /// It consumes excluded topics alone.
+    /// Whether it consumes only excluded topics.
     fn is_excluded(&self, service: &Service) -> bool {
         let excluded = |topic| self.excluded.contains(topic);
         !service.consumes.is_empty() && service.consumes.iter().all(excluded)

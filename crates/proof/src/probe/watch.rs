@@ -77,7 +77,7 @@ impl Payment<'_> {
 }
 
 fn report(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
-    // The receiver outlives the watchers.
+    // The receiver outlives the watchers, so this cannot fail.
     let _unheard = sightings.send(sighting);
 }
 

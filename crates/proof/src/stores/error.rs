@@ -49,8 +49,8 @@ impl StoreError {
         Self::new(Cause::Timeout, "no answer in time")
     }
 
-    /// Of the `store` at `url`. Masks the password of `url`, and drops a source that holds it; so it
-    /// comes last.
+    /// Adds the `store` at `url`. Masks the password of `url`, and drops a source that contains it.
+    /// Call it last.
     pub(super) fn at(mut self, store: &str, url: &str) -> Self {
         self.0.at = Some(format!("{store} at {}", place(url)));
         self.0.text = redact(&self.0.text, url);

@@ -15,14 +15,14 @@ const BODY_LIMIT: usize = 64 * 1024;
 pub struct Answer {
     /// HTTP status code.
     pub status: u16,
-    /// At most 64 KiB of it; what is not UTF-8 is replaced.
+    /// The first 64 KiB of the body; invalid UTF-8 is replaced.
     pub body: String,
 }
 
-/// A client without proxies: what it talks to is published on loopback.
+/// A client without proxies, because services are published on loopback.
 ///
 /// # Errors
-/// A defect of the HTTP library's set-up.
+/// The HTTP client could not be built.
 pub fn client(timeout: Duration) -> StoreResult<Client> {
     Client::builder()
         .no_proxy()
@@ -35,7 +35,7 @@ pub fn client(timeout: Duration) -> StoreResult<Client> {
 /// `GET url`.
 ///
 /// # Errors
-/// Why there was no answer.
+/// There was no answer.
 pub async fn get(url: &str, timeout: Duration) -> StoreResult<Answer> {
     send(&client(timeout)?, "GET", url, &[], None).await
 }
@@ -43,7 +43,7 @@ pub async fn get(url: &str, timeout: Duration) -> StoreResult<Answer> {
 /// A request with headers and, perhaps, a JSON body; a string alone is sent as it is.
 ///
 /// # Errors
-/// Why there was no answer.
+/// There was no answer.
 pub async fn send(
     client: &Client,
     method: &str,

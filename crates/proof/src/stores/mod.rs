@@ -1,7 +1,7 @@
 //! Thin access to Postgres, Redis and HTTP for the engine, the checks and the probe.
 //!
-//! Every call has a timeout, every answer a bound; a [`StoreError`] says
-//! what was at fault and never holds a password. Nothing here decides whether what it reads is right.
+//! Every call has a time limit, every answer a size limit. A [`StoreError`] names the cause and
+//! never contains a password. The callers decide whether the values are right.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// is cheap enough to repeat every 50 ms while a broker starts.
 ///
 /// # Errors
-/// Why there is no answer (yet).
+/// The store does not answer (yet).
 pub async fn ready(kind: Ready, address: &str, timeout: Duration) -> StoreResult<()> {
     match kind {
         Ready::Kafka => Ok(kafka::ready(address, timeout).await?),

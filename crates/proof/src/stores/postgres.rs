@@ -46,7 +46,7 @@ impl Postgres {
     /// Connects; the session can only read.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect(url: &str) -> StoreResult<Self> {
         let read_only = [("default_transaction_read_only", "on")];
         Self::with_options(url, &options(url)?.options(read_only)).await
@@ -55,7 +55,7 @@ impl Postgres {
     /// As [`Self::connect`], but may write.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect_writable(url: &str) -> StoreResult<Self> {
         Self::with_options(url, &options(url)?).await
     }
@@ -72,7 +72,7 @@ impl Postgres {
     /// The latest migration of sqlx' bookkeeping that was applied with success, if any.
     ///
     /// # Errors
-    /// The database's own; a bookkeeping table that does not exist is no error.
+    /// The query failed. A missing bookkeeping table is not an error.
     pub async fn applied_migration(&self, table: &str) -> StoreResult<Option<i64>> {
         if !self.missing_tables(&[table.to_owned()]).await?.is_empty() {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Postgres {
     /// Those of `tables` that are neither a table nor a view on the search path.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn missing_tables(&self, tables: &[String]) -> StoreResult<BTreeSet<String>> {
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
         let sql = "SELECT name FROM unnest($1::text[], $2::text[]) AS t (name, quoted) \
@@ -97,11 +97,11 @@ impl Postgres {
         Ok(missing.into_iter().collect())
     }
 
-    /// Runs an invariant's query, with `since` for its `$1` where it has one. None where the
-    /// database gave up after `patience`.
+    /// Runs an invariant's query, with `since` as its `$1` if it has one. None: the query ran
+    /// longer than `patience`.
     ///
     /// # Errors
-    /// The database's own, or columns that are not `(id text, since timestamptz)`.
+    /// The query failed, or its columns are not `(id text, since timestamptz)`.
     pub async fn counterexamples(
         &self,
         sql: &str,
@@ -145,7 +145,7 @@ impl Postgres {
     /// Runs a query with one text parameter that answers one text, or nothing.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn text(&self, sql: &str, parameter: &str) -> StoreResult<Option<String>> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).bind(parameter);
         let mut connection = self.connection.lock().await;

@@ -34,7 +34,7 @@ impl Redis {
     /// Connects and authenticates.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect(url: &str, timeout: Duration) -> StoreResult<Self> {
         let client = Client::open(url).map_err(|e| failed(e, url))?;
         if !matches!(
@@ -60,7 +60,7 @@ impl Redis {
     /// `PING`.
     ///
     /// # Errors
-    /// Why there was no answer.
+    /// There was no answer.
     pub async fn ping(&self) -> StoreResult<()> {
         let mut connection = self.connection.clone();
         let answer: Result<String, RedisError> =
@@ -94,7 +94,7 @@ impl Redis {
     /// Sets `key` unless it exists, to expire by itself after `expiry`; says whether it was set.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn set_new(&self, key: &str, value: &str, expiry: Duration) -> StoreResult<bool> {
         let mut connection = self.connection.clone();
         let mut command = redis::cmd("SET");
@@ -110,7 +110,7 @@ impl Redis {
     /// How many of `keys` exist.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn existing(&self, keys: &[String]) -> StoreResult<usize> {
         let mut connection = self.connection.clone();
         let answer: Result<usize, RedisError> =
@@ -121,7 +121,7 @@ impl Redis {
     /// Deletes those of `keys` that have this `value`; says how many.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn delete_having(&self, keys: &[String], value: &str) -> StoreResult<usize> {
         // A script, so that no other client writes the key between the read and the deletion.
         let script = "if redis.pcall('GET', KEYS[1]) == ARGV[1] \

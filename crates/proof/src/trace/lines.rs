@@ -126,8 +126,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads the last lines of each container into `lines`, in place of what is there; whether they
-    /// reach back to `from` in each.
+    /// Replaces `lines` with the last lines of each container. Returns whether they reach back to
+    /// `from` in each.
     async fn read_last(
         &self,
         count: usize,
@@ -148,7 +148,7 @@ impl Reading<'_> {
         Ok(self.containers.iter().all(|c| reached.contains(&c.name)))
     }
 
-    /// Reads from one time to another into `lines`, in place of what is there.
+    /// Replaces `lines` with the lines of a time range.
     async fn read(
         &self,
         (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
@@ -165,7 +165,7 @@ impl Reading<'_> {
             .await
     }
 
-    /// Notes the payment's lines of `logs`, in place of what is there, and shows each to `each`.
+    /// Replaces `lines` with the payment's lines of `logs`, and passes each line to `each`.
     async fn take(
         &self,
         mut logs: Logs,

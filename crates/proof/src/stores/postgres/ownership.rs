@@ -151,7 +151,7 @@ impl Before {
     /// Takes the snapshot.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn open(url: &str) -> StoreResult<Self> {
         let idle = [("idle_in_transaction_session_timeout", "0")];
         let postgres = Postgres::with_options(url, &options(url)?.options(idle)).await?;
@@ -170,7 +170,7 @@ impl Before {
         Ok(Self(postgres))
     }
 
-    /// Indexes of those `found` of which the table had a row with one of its unique keys.
+    /// Indexes of the rows in `found` whose table already had a row with one of their unique keys.
     async fn had(
         &self,
         table: &str,
@@ -202,7 +202,7 @@ impl Postgres {
     /// Now.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn stamp(&self) -> StoreResult<Stamp> {
         let query = sqlx::query_scalar("SELECT txid_current_snapshot()::text");
         let mut connection = self.connection.lock().await;
@@ -213,7 +213,7 @@ impl Postgres {
     /// The rows of `table` that match `find` (`$1` is `id`, text).
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn written(
         &self,
         table: &str,
@@ -250,8 +250,8 @@ impl Postgres {
     /// given order of tables. `limit`: what it may take.
     ///
     /// # Errors
-    /// The database's own; or other rows than those that were looked up would be deleted. Then
-    /// nothing is.
+    /// A statement failed, or it would delete other rows than those that were looked up. Nothing is
+    /// deleted then.
     pub async fn delete_own(
         &self,
         deletions: &[Deletion],
@@ -373,7 +373,8 @@ async fn keys(connection: &mut PgConnection, table: &str) -> Result<Keys, sqlx::
     Ok(keys)
 }
 
-/// The rows of `ids`, each with its place: a place is unique within a table's partition only.
+/// The rows of `ids`, each with its partition and `ctid`: a `ctid` is unique only within a
+/// partition.
 async fn find(
     connection: &mut PgConnection,
     wanted: &Deletion,
@@ -385,7 +386,7 @@ async fn find(
         let name = column.replace('\'', "''");
         format!("'{name}', {}", quoted(column))
     });
-    // A view has no places. Its rows, as those of a table without a key, are only counted.
+    // A view has no `ctid`. Its rows, like those of a table without a key, are only counted.
     let place = match keys.complete {
         true => "tableoid::bigint AS part, ctid::text AS place".to_owned(),
         false => {
@@ -428,7 +429,7 @@ async fn delete_at(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// Those that are new, and those that were there.
+/// New rows, and rows that existed before.
 fn split(found: Vec<Found>, had: &BTreeSet<usize>) -> (Vec<Found>, Vec<Found>) {
     let (mut new, mut left) = (Vec::new(), Vec::new());
     for (index, found) in found.into_iter().enumerate() {

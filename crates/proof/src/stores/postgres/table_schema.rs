@@ -18,10 +18,10 @@ pub struct TableSchema {
 type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
 
 impl Postgres {
-    /// All tables but Postgres' own, by name; partitions are parts of theirs.
+    /// All tables except Postgres' own, by name. A partition counts as part of its table.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn tables(&self) -> StoreResult<Vec<TableSchema>> {
         let sql = "\
             SELECT CASE n.nspname WHEN 'public' THEN c.relname \
@@ -54,10 +54,10 @@ impl Postgres {
         Ok(rows.into_iter().map(table).collect())
     }
 
-    /// Those of `columns` that `table` does not have as declared, and what it has instead, in words.
+    /// Messages about the `columns` that `table` does not have as declared.
     ///
     /// # Errors
-    /// The database's own; what is declared as a type and is none.
+    /// The query failed, or a declared type does not exist.
     pub async fn unlike_columns(
         &self,
         table: &str,
@@ -90,7 +90,7 @@ impl Postgres {
     /// Those of `indexes` that `table` does not have, or not in a usable state.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn missing_indexes(
         &self,
         table: &str,
