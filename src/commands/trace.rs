@@ -11,7 +11,7 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
-use proof::past::{self, Next, Past};
+use proof::trace::{self, FlowTrace, Next};
 
 /// Follow a past payment: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
@@ -45,50 +45,50 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let live = tokio::spawn(async move {
         let spinner = console.spinner("trace");
         while let Some(step) = steps.recv().await {
-            spinner.set_message(output::past::line(&step));
+            spinner.set_message(output::trace::line(&step));
         }
         spinner.finish_and_clear();
     });
-    let options = past::Options {
+    let options = trace::Options {
         since: args.since,
         timeout: args.timeout,
     };
     let platform = engine.as_ref().map(|engine| engine as &dyn Platform);
     let platform = platform.map_err(Clone::clone);
-    let looked = past::look(&pipeline, platform, &args.id, options, progress).await;
+    let looked = trace::look(&pipeline, platform, &args.id, options, progress).await;
     // Ends with its channel; a panic in it would have been reported by the hook.
     drop(live.await);
-    let past = looked?;
-    if !past.is_known() {
-        return Err(unknown(context, &past));
+    let trace = looked?;
+    if !trace.is_known() {
+        return Err(unknown(context, &trace));
     }
-    let next = past
+    let next = trace
         .broken
         .as_ref()
-        .map(|broken| next(context, &past, &broken.next));
+        .map(|broken| next(context, &trace, &broken.next));
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document = output::past::value(&pipeline.project, &past, next.as_deref());
+            let document = output::trace::value(&pipeline.project, &trace, next.as_deref());
             console.document(&document);
         }
         Format::Table => {
-            console.composed(&output::past::text(console, &past));
+            console.composed(&output::trace::text(console, &trace));
             if let Some(next) = next {
                 console.note(&format!("Next: {next}"));
             }
         }
     }
-    Ok(verdict(&past))
+    Ok(verdict(&trace))
 }
 
-fn verdict(past: &Past) -> Verdict {
-    let (_, missing, _) = past.counts();
-    if !past.unreachable.is_empty() {
+fn verdict(trace: &FlowTrace) -> Verdict {
+    let (_, missing, _) = trace.counts();
+    if !trace.unreachable.is_empty() {
         Verdict::Unreachable
     } else if missing > 0 {
         Verdict::NotRight
-    } else if !past.unread.is_empty() {
+    } else if !trace.unread.is_empty() {
         Verdict::Late
     } else {
         Verdict::Right
@@ -96,14 +96,14 @@ fn verdict(past: &Past) -> Verdict {
 }
 
 /// Nothing that was looked at knows it.
-fn unknown(context: &Context, past: &Past) -> Error {
-    let id = &past.id;
-    let (kind, what) = if !past.unreachable.is_empty() {
+fn unknown(context: &Context, trace: &FlowTrace) -> Error {
+    let id = &trace.id;
+    let (kind, what) = if !trace.unreachable.is_empty() {
         (
             Kind::Unreachable,
             format!("nothing that answers knows {id}"),
         )
-    } else if !past.unread.is_empty() {
+    } else if !trace.unread.is_empty() {
         (
             Kind::Deadline,
             format!("nothing that could be read in time knows {id}"),
@@ -112,13 +112,13 @@ fn unknown(context: &Context, past: &Past) -> Error {
         (Kind::NotRight, format!("nothing anywhere knows {id}"))
     };
     let mut error = Error::new(kind, what);
-    for why in &past.unreachable {
+    for why in &trace.unreachable {
         error = error.because(format!("no answer: {why}"));
     }
-    for unread in &past.unread {
+    for unread in &trace.unread {
         error = error.because(format!("not read: {unread}"));
     }
-    for looked in &past.looked {
+    for looked in &trace.looked {
         error = error.because(format!("looked at {looked}"));
     }
     error.hint(match kind {
@@ -132,17 +132,17 @@ fn unknown(context: &Context, past: &Past) -> Error {
 }
 
 /// The command that comes next.
-fn next(context: &Context, past: &Past, next: &Next) -> String {
+fn next(context: &Context, trace: &FlowTrace, next: &Next) -> String {
     let invocation = &context.invocation;
     match next {
-        Next::Letter(place) => invocation.command(&format!("dlq show {place}")),
+        Next::DeadLetter(place) => invocation.command(&format!("dlq show {place}")),
         Next::Up(service) => invocation.command(&format!("up {service}")),
         Next::Unpause(containers) => {
             invocation.docker(&format!("unpause {}", containers.join(" ")))
         }
         Next::Groups => invocation.command("groups"),
         Next::Logs(service) => {
-            let id = diagnostics::quote(&past.id);
+            let id = diagnostics::quote(&trace.id);
             invocation.command(&format!("logs {service} --correlation-id {id}"))
         }
     }
@@ -152,31 +152,31 @@ fn next(context: &Context, past: &Past, next: &Next) -> String {
 mod tests {
     use super::*;
     use proof::{
-        past::{Found, Hop},
-        probe::hop::Place,
+        probe::hop::HopPlace,
+        trace::{Found, Hop},
     };
 
-    fn past(found: Found) -> Past {
+    fn trace(found: Found) -> FlowTrace {
         let topic = "paid".to_owned();
-        Past {
+        FlowTrace {
             hops: vec![Hop {
-                place: Place::Topic { topic },
+                place: HopPlace::Topic { topic },
                 service: "shop".to_owned(),
                 found,
             }],
-            ..Past::default()
+            ..FlowTrace::default()
         }
     }
 
     #[test]
     fn what_is_missing_fails_and_what_nobody_remembers_does_not() {
         let unknown = || Found::Unknown("its log is gone".to_owned());
-        assert_eq!(verdict(&past(Found::Missing(None))), Verdict::NotRight);
-        assert_eq!(verdict(&past(unknown())), Verdict::Right);
-        let mut late = past(unknown());
+        assert_eq!(verdict(&trace(Found::Missing(None))), Verdict::NotRight);
+        assert_eq!(verdict(&trace(unknown())), Verdict::Right);
+        let mut late = trace(unknown());
         late.unread.push("topic paid: about 7 messages".to_owned());
         assert_eq!(verdict(&late), Verdict::Late);
-        let mut down = past(Found::Missing(None));
+        let mut down = trace(Found::Missing(None));
         down.unreachable.push("no broker answers".to_owned());
         assert_eq!(verdict(&down), Verdict::Unreachable);
     }

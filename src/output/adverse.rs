@@ -4,24 +4,24 @@ use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing};
 use proof::{
-    dead_letters::Letter,
+    dead_letters::DeadLetter,
     load::report::{Change, Poisoned, Redelivery, Renamed},
 };
 
 /// What became of a bad event.
 pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
     let place = &poisoned.place;
-    if poisoned.letters.is_empty() {
+    if poisoned.dead_letters.is_empty() {
         let mark = console.out(Paint::Bad, "✗");
         let took = listing::duration(poisoned.took);
         return format!("{mark} bad event {place}: no dead letter of it within {took}");
     }
-    let lines = poisoned.letters.iter().map(|letter| {
+    let lines = poisoned.dead_letters.iter().map(|dead_letter| {
         let wrong = poisoned
             .expected
             .as_ref()
-            .filter(|expected| Some(*expected) != letter.reason.as_ref());
-        let bad = wrong.is_some() || letter.reason.is_none();
+            .filter(|expected| Some(*expected) != dead_letter.reason.as_ref());
+        let bad = wrong.is_some() || dead_letter.reason.is_none();
         let mark = match bad {
             true => console.out(Paint::Bad, "✗"),
             false => console.out(Paint::Good, "✓"),
@@ -29,7 +29,7 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
         let instead = wrong.map(|wrong| format!(", instead of {}", wrong.escape_debug()));
         format!(
             "{mark} bad event {place}: {}{} ({})",
-            given_up(letter),
+            given_up(dead_letter),
             instead.unwrap_or_default(),
             listing::duration(poisoned.took)
         )
@@ -48,16 +48,16 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
 }
 
 /// `given up by purchase-worker: not-json: not a JSON object`
-fn given_up(letter: &Letter) -> String {
+fn given_up(dead_letter: &DeadLetter) -> String {
     let mut text = format!(
         "given up by {}",
-        letter.group.as_deref().unwrap_or("somebody")
+        dead_letter.group.as_deref().unwrap_or("somebody")
     );
-    match &letter.reason {
+    match &dead_letter.reason {
         Some(reason) => text.push_str(&format!(": {}", reason.escape_debug())),
         None => text.push_str(", without a reason"),
     }
-    if let Some(error) = &letter.error {
+    if let Some(error) = &dead_letter.error {
         text.push_str(&format!(": {}", error.escape_debug()));
     }
     text
@@ -121,19 +121,19 @@ fn counts(counts: &[(String, usize)]) -> String {
 }
 
 pub(super) fn poisoned_value(poisoned: &Poisoned) -> Value {
-    let letters = poisoned.letters.iter().map(|letter| {
+    let dead_letters = poisoned.dead_letters.iter().map(|dead_letter| {
         json!({
-            "place": letter.own.to_string(), "group": letter.group, "reason": letter.reason,
-            "error": letter.error,
+            "place": dead_letter.own.to_string(), "group": dead_letter.group, "reason": dead_letter.reason,
+            "error": dead_letter.error,
         })
     });
     json!({
         "status": if poisoned.is_right() { "pass" } else { "fail" },
         "place": poisoned.place.to_string(),
         "expectedReason": poisoned.expected,
-        "deadLetters": letters.collect::<Vec<_>>(),
+        "deadLetters": dead_letters.collect::<Vec<_>>(),
         "tookMs": milliseconds(poisoned.took),
-        "dismissed": !poisoned.letters.is_empty() && poisoned.left.is_none(),
+        "dismissed": !poisoned.dead_letters.is_empty() && poisoned.left.is_none(),
         "left": poisoned.left,
     })
 }
@@ -177,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use proof::dead_letters::Place;
+    use proof::dead_letters::RecordId;
 
     fn named(name: &str, count: usize) -> (String, usize) {
         (name.to_owned(), count)
@@ -224,9 +224,9 @@ mod tests {
     #[test]
     fn a_bad_event_reads_well() {
         let console = Console::plain();
-        let letter = Letter {
-            own: Place::new("dead", 0, 3),
-            source: Some(Place::new("paid", 1, 7)),
+        let dead_letter = DeadLetter {
+            own: RecordId::new("dead", 0, 3),
+            source: Some(RecordId::new("paid", 1, 7)),
             group: Some("lesson-worker".to_owned()),
             reason: Some("not-json".to_owned()),
             error: Some("not a JSON object".to_owned()),
@@ -234,9 +234,9 @@ mod tests {
             at: None,
         };
         let good = Poisoned {
-            place: Place::new("paid", 1, 7),
+            place: RecordId::new("paid", 1, 7),
             expected: None,
-            letters: vec![letter],
+            dead_letters: vec![dead_letter],
             took: Duration::from_millis(35),
             left: None,
         };
@@ -246,7 +246,7 @@ mod tests {
             ..good.clone()
         };
         let none = Poisoned {
-            letters: Vec::new(),
+            dead_letters: Vec::new(),
             took: Duration::from_secs(30),
             ..good.clone()
         };

@@ -7,7 +7,7 @@ use proof::{
     load::{
         Progress,
         collect::Collected,
-        report::{Amiss, Histogram, Named, Passed, Report, Source, Spread},
+        report::{Deviation, Deviations, Histogram, Passed, Report, Source, Spread},
     },
     probe::Cleanup,
 };
@@ -124,7 +124,7 @@ fn bars(counts: &[u32]) -> String {
     counts.iter().map(bar).collect()
 }
 
-fn of_amiss(console: &Console, what: &str, amiss: &Amiss) -> String {
+fn of_amiss(console: &Console, what: &str, amiss: &Deviations) -> String {
     if amiss.total == 0 {
         return String::new();
     }
@@ -144,7 +144,7 @@ fn of_amiss(console: &Console, what: &str, amiss: &Amiss) -> String {
 }
 
 /// `payment 7d…: tutoring_sessions: 6 of 7 rows`
-fn of_named(named: &Named) -> String {
+fn of_named(named: &Deviation) -> String {
     let (place, what) = timeline::describe(&named.place);
     let id = &named.correlation_id;
     match named.rows {
@@ -294,8 +294,8 @@ fn spread_value(spread: Spread) -> Value {
     })
 }
 
-fn amiss_value(amiss: &Amiss) -> Value {
-    let named = |named: &Named| {
+fn amiss_value(amiss: &Deviations) -> Value {
+    let named = |named: &Deviation| {
         json!({
             "correlationId": named.correlation_id,
             "place": timeline::place_value(&named.place),
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use proof::{
         load::report::{Lateness, Outcome, Throughput},
-        probe::{hop::Place, unfollowed::Unfollowed},
+        probe::{hop::HopPlace, unfollowed::Unfollowed},
         stores::postgres::ownership::Deleted,
     };
 
@@ -327,7 +327,7 @@ mod tests {
     }
 
     fn report() -> Report {
-        let table = Place::Table {
+        let table = HopPlace::Table {
             table: "lessons".to_owned(),
             rows: 7,
         };
@@ -339,9 +339,9 @@ mod tests {
             since_due: spread(20),
             since_input: spread(5),
         };
-        let amiss = |total, rows| Amiss {
+        let amiss = |total, rows| Deviations {
             total,
-            named: vec![Named {
+            named: vec![Deviation {
                 correlation_id: "p-1".to_owned(),
                 place: table.clone(),
                 rows: Some(rows),
@@ -368,7 +368,7 @@ mod tests {
                 source: Source::Offsets,
             }),
             hops: vec![
-                passed(Place::Topic { topic }, 1000, 12),
+                passed(HopPlace::Topic { topic }, 1000, 12),
                 passed(table.clone(), 997, 0),
             ],
             missing: amiss(3, 6),

@@ -6,10 +6,10 @@ use super::{Console, Paint, json::milliseconds, listing};
 use proof::{
     probe::{
         Cleanup, Trace,
-        hop::{Hop, Place},
+        hop::{Hop, HopPlace},
         unfollowed::Unfollowed,
     },
-    stores::postgres::ownership::Left,
+    stores::postgres::ownership::UndeletedRows,
 };
 
 /// For a person: a line a hop, then what is missing, then what was cleaned up; masked.
@@ -99,16 +99,16 @@ fn row(console: &Console, hop: &Hop) -> Vec<String> {
 }
 
 /// Where, and what is expected there.
-pub(super) fn describe(place: &Place) -> (String, String) {
+pub(super) fn describe(place: &HopPlace) -> (String, String) {
     match place {
-        Place::Entry { service } => (service.clone(), "payment accepted".to_owned()),
-        Place::Topic { topic } => (topic.clone(), "event".to_owned()),
-        Place::Log { service, stage } => (service.clone(), stage.to_string()),
-        Place::Table { table, rows } => {
+        HopPlace::Entry { service } => (service.clone(), "payment accepted".to_owned()),
+        HopPlace::Topic { topic } => (topic.clone(), "event".to_owned()),
+        HopPlace::Log { service, stage } => (service.clone(), stage.to_string()),
+        HopPlace::Table { table, rows } => {
             let rows = usize::try_from(*rows).unwrap_or_default();
             (table.clone(), listing::count(rows, "row"))
         }
-        Place::Cache { service, keys } => (
+        HopPlace::Cache { service, keys } => (
             service.clone(),
             format!("{} gone", listing::count(*keys, "key")),
         ),
@@ -136,7 +136,7 @@ pub(super) fn cleanup(cleanup: &Cleanup) -> String {
     }
 }
 
-fn of_left(left: &Left) -> String {
+fn of_left(left: &UndeletedRows) -> String {
     match left.count() {
         Some(rows) => format!("{} {rows} ({})", left.table, left.why),
         None => format!("{}: {}", left.table, left.why),
@@ -198,15 +198,15 @@ pub(super) fn cleanup_value(cleanup: &Cleanup) -> Value {
     }
 }
 
-pub(super) fn place_value(place: &Place) -> Value {
+pub(super) fn place_value(place: &HopPlace) -> Value {
     match place {
-        Place::Entry { service } => json!({ "kind": "entry", "service": service }),
-        Place::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
-        Place::Log { service, stage } => {
+        HopPlace::Entry { service } => json!({ "kind": "entry", "service": service }),
+        HopPlace::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
+        HopPlace::Log { service, stage } => {
             json!({ "kind": "log", "service": service, "stage": stage.to_string() })
         }
-        Place::Table { table, rows } => json!({ "kind": "table", "table": table, "rows": rows }),
-        Place::Cache { service, keys } => {
+        HopPlace::Table { table, rows } => json!({ "kind": "table", "table": table, "rows": rows }),
+        HopPlace::Cache { service, keys } => {
             json!({ "kind": "cache", "service": service, "keys": keys })
         }
     }

@@ -7,7 +7,7 @@ use super::{
     yaml::{inline, raw, word},
 };
 use declaration::Service;
-use proof::stores::postgres::shape::TableShape;
+use proof::stores::postgres::table_schema::TableSchema;
 
 /// Where a client finds Kafka by default.
 const KAFKA_PORT: u16 = 9092;
@@ -225,7 +225,7 @@ fn topic(topic: &TopicSeen) -> String {
 
 fn tables(seen: &Seen, lines: &mut Vec<String>) {
     let tables = seen.postgres.iter().flatten();
-    let own = |table: &&TableShape| !BOOKKEEPING.contains(&table.name.as_str());
+    let own = |table: &&TableSchema| !BOOKKEEPING.contains(&table.name.as_str());
     let tables: Vec<_> = tables.filter(own).collect();
     lines.push(
         "  # In the order in which one payment, order, signup … reaches them. `find` and `rows`"

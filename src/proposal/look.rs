@@ -16,7 +16,7 @@ use kafka::{Kafka, groups::GroupState};
 use platform::{Container, LogLine, State};
 use proof::stores::{
     http,
-    postgres::{Postgres, shape::TableShape},
+    postgres::{Postgres, table_schema::TableSchema},
 };
 
 /// What a service may take to answer.
@@ -172,7 +172,7 @@ impl Scene<'_> {
         groups
     }
 
-    async fn postgres(&self) -> Result<Option<Vec<TableShape>>, String> {
+    async fn postgres(&self) -> Result<Option<Vec<TableSchema>>, String> {
         let Some(service) = self.stack.of(Role::Postgres).next() else {
             return Ok(None);
         };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proof::stores::postgres::shape::TableShape;
+use proof::stores::postgres::table_schema::TableSchema;
 
 /// Nothing, where nothing runs or nothing can be reached.
 #[derive(Debug, Default, Clone)]
@@ -10,7 +10,7 @@ pub(crate) struct Seen {
     /// None: Kafka was not asked, or did not answer.
     pub(crate) kafka: Option<KafkaSeen>,
     /// None: Postgres was not asked, or did not answer.
-    pub(crate) postgres: Option<Vec<TableShape>>,
+    pub(crate) postgres: Option<Vec<TableSchema>>,
     /// The part of its startup line that is the same each time, by service.
     pub(crate) startups: BTreeMap<String, String>,
     /// The path that answered 200, by service.

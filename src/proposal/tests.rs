@@ -8,7 +8,7 @@ use super::{
     text,
 };
 use declaration::{Column, Pipeline, testing::TestDirectory};
-use proof::stores::postgres::shape::TableShape;
+use proof::stores::postgres::table_schema::TableSchema;
 
 const SHOP: &str = "\
 name: shop
@@ -68,7 +68,7 @@ fn seen() -> Seen {
         name: name.to_owned(),
         kind: Some(kind.to_owned()),
     };
-    let table = |name: &str, columns: Vec<Column>| TableShape {
+    let table = |name: &str, columns: Vec<Column>| TableSchema {
         name: name.to_owned(),
         columns,
         indexes: vec![format!("{name}_pkey")],

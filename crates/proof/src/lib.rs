@@ -1,13 +1,13 @@
 //! Whether a pipeline works.
 //!
-//! `checks` holds what is there against what is declared; `probe` follows one synthetic message
-//! through the flow, `load` many, `past` one that was; `dead_letters` surveys, replays and purges
-//! what was dead-lettered; `stores` is thin access to Postgres, Redis and HTTP for all of them. What
-//! a pipeline runs on is a `platform::Platform`: nothing here knows which.
+//! `checks` compares what exists with the declaration; `probe` follows one test message through the
+//! flow, `load` many, `trace` an earlier one; `dead_letters` lists, replays and deletes dead letters;
+//! `stores` is thin access to Postgres, Redis and HTTP for all of them. The engine is a
+//! `platform::Platform`: nothing here depends on a particular one.
 
 pub mod checks;
 pub mod dead_letters;
 pub mod load;
-pub mod past;
 pub mod probe;
 pub mod stores;
+pub mod trace;

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
+use super::{SelectionArgs, Verdict, expect_known, open, progress_reporter, remedied};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
 use diagnostics::Result;
-use proof::dead_letters::survey::Request;
+use proof::dead_letters::summary::Request;
 
 /// List dead letters, grouped by source, reason and age
 #[derive(Debug, clap::Args)]
@@ -33,34 +33,34 @@ pub(super) struct Args {
 pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let selection = args.selection.selection()?;
     let pipeline = context.pipeline()?;
-    let letters = open(context, &pipeline).await?;
-    let (tell, spinner) = teller(context, "dlq list");
+    let dead_letters = open(context, &pipeline).await?;
+    let (report, spinner) = progress_reporter(context, "dlq list");
     let request = Request {
         selection: selection.clone(),
         each: args.each,
         patience: args.timeout,
     };
-    let survey = letters.survey(request, tell).await;
+    let summary = dead_letters.summarize(request, report).await;
     spinner.finish_and_clear();
-    let survey = survey.map_err(|error| remedied(context, error))?;
-    if !survey.incomplete && survey.total > 0 {
-        expect_known(context, &survey.choices, &selection)?;
+    let summary = summary.map_err(|error| remedied(context, error))?;
+    if !summary.incomplete && summary.total > 0 {
+        expect_known(context, &summary.choices, &selection)?;
     }
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document = output::survey_value(&pipeline.project, letters.topic(), &survey);
+            let document = output::summary_value(&pipeline.project, dead_letters.topic(), &summary);
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::survey(console, letters.topic(), &survey));
-            if let Some(place) = &survey.all.example {
+            console.result(&output::summary(console, dead_letters.topic(), &summary));
+            if let Some(place) = &summary.all.example {
                 let next = context.invocation.command(&format!("dlq show {place}"));
                 console.note(&format!("Next: {next}"));
             }
         }
     }
-    if survey.incomplete {
+    if summary.incomplete {
         console.warn("not all of them were read in time: --timeout gives more");
         return Ok(Verdict::Late);
     }

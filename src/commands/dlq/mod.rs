@@ -6,7 +6,7 @@ use super::{Verdict, topics};
 use crate::{context::Context, flags::Format, output::dead_letters as output};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
-use proof::dead_letters::{DeadLetters, Place, Selection, Tell, selection::Choices};
+use proof::dead_letters::{DeadLetters, RecordId, ReportProgress, Selection, selection::Choices};
 
 mod list;
 mod purge;
@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 struct SelectionArgs {
     /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
     #[arg(value_name = "PLACE")]
-    places: Vec<Place>,
+    places: Vec<RecordId>,
     /// Given up for this reason
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
@@ -127,7 +127,7 @@ async fn open(context: &Context, pipeline: &Pipeline) -> Result<DeadLetters> {
     let kafka = topics::connect(context, pipeline).await?;
     let opened = DeadLetters::open(pipeline, kafka).await;
     opened
-        .map(|letters| letters.on_behalf_of(context.who()))
+        .map(|dead_letters| dead_letters.on_behalf_of(context.who()))
         .map_err(|error| remedied(context, error))
 }
 
@@ -159,17 +159,17 @@ fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> 
     }
 }
 
-/// Shows what a long command tells: on a line that lives, else as lines where they matter.
-fn teller(context: &Context, what: &str) -> (Tell, indicatif::ProgressBar) {
+/// Shows the progress of a long command: a spinner on a terminal, otherwise a line per milestone.
+fn progress_reporter(context: &Context, what: &str) -> (ReportProgress, indicatif::ProgressBar) {
     let spinner = context.console.spinner(what);
     let (bar, console) = (spinner.clone(), Arc::clone(&context.console));
-    let tell: Tell = Arc::new(move |event| {
-        let text = output::event(&event);
+    let report: ReportProgress = Arc::new(move |progress| {
+        let text = output::progress(&progress);
         if console.live {
             bar.set_message(text);
-        } else if output::is_milestone(&event) {
+        } else if output::is_milestone(&progress) {
             console.note(&text);
         }
     });
-    (tell, spinner)
+    (report, spinner)
 }

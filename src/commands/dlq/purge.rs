@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
+use super::{SelectionArgs, Verdict, expect_known, open, progress_reporter, remedied};
 use crate::{
     context::{Context, Question},
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
 use diagnostics::{Error, Kind, Result};
-use proof::dead_letters::{Place, purge::Cuts};
+use proof::dead_letters::{RecordId, purge::PurgePlan};
 
 /// Delete dead letters for ever, from the front of each partition
 ///
@@ -43,41 +43,42 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let selection = args.selection.explicit(context, "purge", args.all)?;
     let flags = selection.flags();
     let pipeline = context.pipeline()?;
-    let letters = open(context, &pipeline).await?;
-    let (tell, spinner) = teller(context, "dlq purge");
-    let cuts = letters
-        .cuts(selection.clone(), args.timeout, tell.clone())
+    let dead_letters = open(context, &pipeline).await?;
+    let (report, spinner) = progress_reporter(context, "dlq purge");
+    let plan = dead_letters
+        .purge_plan(selection.clone(), args.timeout, report.clone())
         .await;
     spinner.finish_and_clear();
-    let cuts = cuts.map_err(|error| remedied(context, error))?;
-    if !cuts.partitions.is_empty() {
-        expect_known(context, &cuts.choices, &selection)?;
+    let plan = plan.map_err(|error| remedied(context, error))?;
+    if !plan.partitions.is_empty() {
+        expect_known(context, &plan.choices, &selection)?;
     }
-    if let Some((stuck, before)) = cuts.stuck() {
+    if let Some((stuck, before)) = plan.stuck() {
         return Err(refused(context, stuck, &before));
     }
-    let deletes = cuts.letters() > 0 && !args.dry_run;
+    let deletes = plan.dead_letters() > 0 && !args.dry_run;
     if deletes && !args.yes {
-        confirm(context, &cuts, &flags).await?;
+        confirm(context, &plan, &flags).await?;
     }
     if deletes {
-        let (tell, spinner) = teller(context, "dlq purge");
-        let purged = letters.purge(&cuts, &tell).await;
+        let (report, spinner) = progress_reporter(context, "dlq purge");
+        let purged = dead_letters.purge(&plan, &report).await;
         spinner.finish_and_clear();
         purged.map_err(|error| remedied(context, error))?;
     }
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document = output::cuts_value(&pipeline.project, letters.topic(), &cuts, deletes);
+            let document =
+                output::purge_plan_value(&pipeline.project, dead_letters.topic(), &plan, deletes);
             console.document(&document);
         }
-        Format::Table => console.result(&output::cuts(&cuts, deletes)),
+        Format::Table => console.result(&output::purge_plan(&plan, deletes)),
     }
     Ok(Verdict::Right)
 }
 
-fn refused(context: &Context, stuck: u64, before: &[&Place]) -> Error {
+fn refused(context: &Context, stuck: u64, before: &[&RecordId]) -> Error {
     let names: Vec<_> = before.iter().take(3).map(ToString::to_string).collect();
     let what = format!("nothing was deleted: {stuck} of the chosen dead letters cannot be");
     let next = before
@@ -94,8 +95,8 @@ fn refused(context: &Context, stuck: u64, before: &[&Place]) -> Error {
 }
 
 /// Says what will be lost, and asks.
-async fn confirm(context: &Context, cuts: &Cuts, flags: &str) -> Result<()> {
-    let lost = output::lost(cuts);
+async fn confirm(context: &Context, plan: &PurgePlan, flags: &str) -> Result<()> {
+    let lost = output::lost(plan);
     context
         .confirm(&Question {
             text: &format!("{lost}. Delete?"),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{SelectionArgs, Verdict, expect_known, open, remedied, teller};
+use super::{SelectionArgs, Verdict, expect_known, open, progress_reporter, remedied};
 use crate::{
     context::{Context, Question},
     flags::{Format, OutputArgs},
@@ -44,10 +44,10 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let selection = args.selection.explicit(context, "replay", args.all)?;
     let flags = selection.flags();
     let pipeline = context.pipeline()?;
-    let letters = open(context, &pipeline).await?;
-    let (tell, spinner) = teller(context, "dlq replay");
+    let dead_letters = open(context, &pipeline).await?;
+    let (report, spinner) = progress_reporter(context, "dlq replay");
     let planned = tokio::select! {
-        planned = letters.plan(selection.clone(), args.timeout, tell.clone()) => planned,
+        planned = dead_letters.plan(selection.clone(), args.timeout, report.clone()) => planned,
         () = context.cancel.cancelled() => {
             Err(Error::new(Kind::Interrupted, "interrupted: nothing was sent"))
         }
@@ -73,10 +73,10 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if !args.yes {
         confirm(context, &plan, &flags).await?;
     }
-    let left_out = output::left_out_value(&plan);
-    let (tell, spinner) = teller(context, "dlq replay");
-    let outcome = letters
-        .replay(plan, args.timeout, &context.cancel, tell)
+    let skipped = output::skipped_value(&plan);
+    let (report, spinner) = progress_reporter(context, "dlq replay");
+    let outcome = dead_letters
+        .replay(plan, args.timeout, &context.cancel, report)
         .await;
     spinner.finish_and_clear();
     let outcome = outcome.map_err(|error| {
@@ -88,19 +88,19 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     })?;
     match format {
         Format::Json => {
-            let document = output::outcome_value(&pipeline.project, &outcome, left_out);
+            let document = output::outcome_value(&pipeline.project, &outcome, skipped);
             console.document(&document);
         }
         Format::Table => {
             console.result(&output::outcome(console, &outcome));
-            let next = match outcome.returned.first() {
-                Some(returned) => format!("dlq show {}", returned.letter.id()),
+            let next = match outcome.failed_again.first() {
+                Some(failed_again) => format!("dlq show {}", failed_again.dead_letter.id()),
                 None => "verify".to_owned(),
             };
             console.note(&format!("Next: {}", context.invocation.command(&next)));
         }
     }
-    Ok(if outcome.returned.is_empty() {
+    Ok(if outcome.failed_again.is_empty() {
         Verdict::Right
     } else {
         Verdict::NotRight

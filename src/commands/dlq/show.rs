@@ -1,20 +1,20 @@
 use std::time::Duration;
 
-use super::{Verdict, open, remedied, teller};
+use super::{Verdict, open, progress_reporter, remedied};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
 use diagnostics::Result;
-use proof::dead_letters::Place;
+use proof::dead_letters::RecordId;
 
 /// Show one dead letter: why it was given up, its headers and its payload
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
     #[arg(value_name = "PLACE")]
-    place: Place,
+    place: RecordId,
     /// How long to look for it
     #[arg(
         long,
@@ -30,18 +30,18 @@ pub(super) struct Args {
 
 pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
-    let letters = open(context, &pipeline).await?;
-    let (tell, spinner) = teller(context, "dlq show");
-    let found = letters.find(&args.place, args.timeout, tell).await;
+    let dead_letters = open(context, &pipeline).await?;
+    let (report, spinner) = progress_reporter(context, "dlq show");
+    let found = dead_letters.find(&args.place, args.timeout, report).await;
     spinner.finish_and_clear();
     let found = found.map_err(|error| remedied(context, error))?;
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document = output::letter_value(console, &pipeline.project, &found);
+            let document = output::dead_letter_value(console, &pipeline.project, &found);
             console.document(&document);
         }
-        Format::Table => console.result(&output::letter(console, &found)),
+        Format::Table => console.result(&output::dead_letter(console, &found)),
     }
     Ok(Verdict::Right)
 }

@@ -3,21 +3,21 @@ use serde_json::{Value, json};
 use super::text::{line, state, time, word};
 use crate::output::{Console, listing};
 use proof::dead_letters::{
-    Letter,
+    DeadLetter,
     journal::Status,
-    survey::{Age, Kind, MAX_LISTED, Survey, Tally},
+    summary::{Age, Kind, MAX_LISTED, Summary, Tally},
 };
 
 /// Of an error, in a table.
 const MAX_ERROR: usize = 80;
 
 /// `list`, for a person.
-pub(crate) fn survey(console: &Console, topic: &str, survey: &Survey) -> String {
-    if survey.total == 0 {
+pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> String {
+    if summary.total == 0 {
         return format!("no dead letters on {topic}");
     }
     let mut text = String::new();
-    if !survey.kinds.is_empty() {
+    if !summary.kinds.is_empty() {
         let header = [
             "TOPIC",
             "GROUP",
@@ -28,32 +28,32 @@ pub(crate) fn survey(console: &Console, topic: &str, survey: &Survey) -> String 
             "REPLAYED",
             "EXAMPLE",
         ];
-        let rows = survey
+        let rows = summary
             .kinds
             .iter()
             .map(|(kind, tally)| kind_row(kind, tally));
         text = listing::table(console, &header, rows.collect());
         text.push_str("\n\n");
     }
-    if !survey.listed.is_empty() {
+    if !summary.listed.is_empty() {
         let header = ["PLACE", "GROUP", "REASON", "STATE", "GIVEN UP", "ERROR"];
-        let rows = survey
+        let rows = summary
             .listed
             .iter()
-            .map(|(letter, status)| letter_row(letter, *status));
+            .map(|(dead_letter, status)| dead_letter_row(dead_letter, *status));
         text.push_str(&listing::table(console, &header, rows.collect()));
         text.push_str("\n\n");
     }
-    text.push_str(&summary(topic, survey));
+    text.push_str(&totals(topic, summary));
     text
 }
 
-fn summary(topic: &str, survey: &Survey) -> String {
-    let all = &survey.all;
+fn totals(topic: &str, summary: &Summary) -> String {
+    let all = &summary.all;
     let count = |n: u64, noun| listing::count(usize::try_from(n).unwrap_or(usize::MAX), noun);
     let mut text = format!(
         "{} on {topic}: {} waiting, {} in flight, {} replayed",
-        count(all.letters, "dead letter"),
+        count(all.dead_letters, "dead letter"),
         all.count(Status::Waiting),
         in_flight(all),
         all.count(Status::Replayed),
@@ -62,19 +62,19 @@ fn summary(topic: &str, survey: &Survey) -> String {
     if dismissed > 0 {
         text.push_str(&format!(", {dismissed} of tests"));
     }
-    if survey.unsorted > 0 {
-        let unsorted = survey.unsorted;
+    if summary.unsorted > 0 {
+        let unsorted = summary.unsorted;
         text.push_str(&format!(
             "\n{unsorted} of further kinds are counted, not listed"
         ));
     }
-    if survey.listed.len() == MAX_LISTED {
+    if summary.listed.len() == MAX_LISTED {
         text.push_str(&format!("\nnamed are the newest {MAX_LISTED} at most"));
     }
-    if survey.incomplete {
+    if summary.incomplete {
         text.push_str(&format!(
             "\nthis is a part: about {} stand there",
-            survey.total
+            summary.total
         ));
     }
     text
@@ -96,14 +96,14 @@ fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
     ]
 }
 
-fn letter_row(letter: &Letter, status: Status) -> Vec<String> {
-    let error = letter.error.as_deref().unwrap_or("-");
+fn dead_letter_row(dead_letter: &DeadLetter, status: Status) -> Vec<String> {
+    let error = dead_letter.error.as_deref().unwrap_or("-");
     vec![
-        letter.id().to_string(),
-        word(letter.group.as_deref()),
-        word(letter.reason.as_deref()),
+        dead_letter.id().to_string(),
+        word(dead_letter.group.as_deref()),
+        word(dead_letter.reason.as_deref()),
         state(status).to_owned(),
-        letter.at.map_or_else(|| "-".to_owned(), time),
+        dead_letter.at.map_or_else(|| "-".to_owned(), time),
         line(&error[..error.floor_char_boundary(MAX_ERROR)]),
     ]
 }
@@ -123,8 +123,8 @@ fn age(age: Age) -> &'static str {
 }
 
 /// `list`, for a machine.
-pub(crate) fn survey_value(project: &str, topic: &str, survey: &Survey) -> Value {
-    let kinds = survey.kinds.iter().map(|(kind, tally)| {
+pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Value {
+    let kinds = summary.kinds.iter().map(|(kind, tally)| {
         let mut value = tally_value(tally);
         value["topic"] = json!(kind.topic);
         value["group"] = json!(kind.group);
@@ -132,25 +132,25 @@ pub(crate) fn survey_value(project: &str, topic: &str, survey: &Survey) -> Value
         value["age"] = json!(age(kind.age));
         value
     });
-    let listed = survey
+    let listed = summary
         .listed
         .iter()
-        .map(|(letter, status)| summary_value(letter, *status));
+        .map(|(dead_letter, status)| brief_value(dead_letter, *status));
     json!({
         "project": project,
         "topic": topic,
-        "complete": !survey.incomplete,
-        "stored": survey.total,
-        "all": tally_value(&survey.all),
+        "complete": !summary.incomplete,
+        "stored": summary.total,
+        "all": tally_value(&summary.all),
         "groups": kinds.collect::<Vec<_>>(),
-        "ungrouped": survey.unsorted,
+        "ungrouped": summary.unsorted,
         "deadLetters": listed.collect::<Vec<_>>(),
     })
 }
 
 fn tally_value(tally: &Tally) -> Value {
     json!({
-        "letters": tally.letters,
+        "letters": tally.dead_letters,
         "waiting": tally.count(Status::Waiting),
         "inFlight": tally.count(Status::InFlight),
         "interrupted": tally.count(Status::Interrupted),
@@ -162,16 +162,16 @@ fn tally_value(tally: &Tally) -> Value {
     })
 }
 
-pub(super) fn summary_value(letter: &Letter, status: Status) -> Value {
+pub(super) fn brief_value(dead_letter: &DeadLetter, status: Status) -> Value {
     json!({
-        "place": letter.id().to_string(),
-        "deadLetter": letter.own.to_string(),
-        "source": letter.source.as_ref().map(ToString::to_string),
-        "group": letter.group,
-        "reason": letter.reason,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "at": letter.at.map(time),
+        "place": dead_letter.id().to_string(),
+        "deadLetter": dead_letter.own.to_string(),
+        "source": dead_letter.source.as_ref().map(ToString::to_string),
+        "group": dead_letter.group,
+        "reason": dead_letter.reason,
+        "error": dead_letter.error,
+        "attempts": dead_letter.attempts,
+        "at": dead_letter.at.map(time),
         "state": state(status),
     })
 }

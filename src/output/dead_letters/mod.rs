@@ -7,30 +7,30 @@ mod replay;
 mod show;
 mod text;
 
-use proof::dead_letters::Event;
+use proof::dead_letters::Progress;
 
-pub(crate) use list::{survey, survey_value};
-pub(crate) use purge::{cuts, cuts_value, lost};
-pub(crate) use replay::{left_out_value, outcome, outcome_value, plan, plan_value, what};
-pub(crate) use show::{letter, letter_value};
+pub(crate) use list::{summary, summary_value};
+pub(crate) use purge::{lost, purge_plan, purge_plan_value};
+pub(crate) use replay::{outcome, outcome_value, plan, plan_value, skipped_value, what};
+pub(crate) use show::{dead_letter, dead_letter_value};
 
 /// What a long command is at.
-pub(crate) fn event(event: &Event) -> String {
-    match event {
-        Event::Reading { read, of } => format!("{read} of about {of} dead letters read"),
-        Event::AwaitingLease { by } => {
+pub(crate) fn progress(progress: &Progress) -> String {
+    match progress {
+        Progress::Reading { read, of } => format!("{read} of about {of} dead letters read"),
+        Progress::AwaitingLease { by } => {
             format!("{by} may be changing these dead letters: waiting till it is known")
         }
-        Event::Sent { sent, of } => format!("{sent} of {of} sent"),
-        Event::Passed { passed, of } => format!("{passed} of {of} went through"),
+        Progress::Sent { sent, of } => format!("{sent} of {of} sent"),
+        Progress::Passed { passed, of } => format!("{passed} of {of} went through"),
     }
 }
 
 /// Whether it is worth a line where no line can be rewritten.
-pub(crate) fn is_milestone(event: &Event) -> bool {
-    match event {
-        Event::Reading { read, .. } => read % 50_000 == 0,
-        Event::AwaitingLease { .. } | Event::Passed { .. } => true,
-        Event::Sent { .. } => false,
+pub(crate) fn is_milestone(progress: &Progress) -> bool {
+    match progress {
+        Progress::Reading { read, .. } => read % 50_000 == 0,
+        Progress::AwaitingLease { .. } | Progress::Passed { .. } => true,
+        Progress::Sent { .. } => false,
     }
 }

@@ -1,24 +1,24 @@
 use serde_json::{Value, json};
 
 use crate::output::listing;
-use proof::dead_letters::{journal::Status, purge::Cuts};
+use proof::dead_letters::{journal::Status, purge::PurgePlan};
 
 /// What a purge loses.
-pub(crate) fn lost(cuts: &Cuts) -> String {
-    let letters = usize::try_from(cuts.letters()).unwrap_or(usize::MAX);
+pub(crate) fn lost(plan: &PurgePlan) -> String {
+    let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
     format!(
         "{} will be lost for ever: {}",
-        listing::count(letters, "dead letter"),
-        by_status(cuts)
+        listing::count(dead_letters, "dead letter"),
+        by_status(plan)
     )
 }
 
-fn by_status(cuts: &Cuts) -> String {
-    let replayed = cuts.count(Status::Replayed);
-    let in_flight = cuts.count(Status::InFlight);
-    let never = cuts.count(Status::Waiting) + cuts.count(Status::Interrupted);
+fn by_status(plan: &PurgePlan) -> String {
+    let replayed = plan.count(Status::Replayed);
+    let in_flight = plan.count(Status::InFlight);
+    let never = plan.count(Status::Waiting) + plan.count(Status::Interrupted);
     let mut text = format!("{replayed} replayed, {in_flight} in flight, {never} never processed");
-    let dismissed = cuts.count(Status::Dismissed);
+    let dismissed = plan.count(Status::Dismissed);
     if dismissed > 0 {
         text.push_str(&format!(", {dismissed} of tests"));
     }
@@ -26,34 +26,39 @@ fn by_status(cuts: &Cuts) -> String {
 }
 
 /// What a purge did, or would do, for a person.
-pub(crate) fn cuts(cuts: &Cuts, deleted: bool) -> String {
-    let letters = usize::try_from(cuts.letters()).unwrap_or(usize::MAX);
-    let count = listing::count(letters, "dead letter");
-    match (letters, deleted) {
+pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
+    let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
+    let count = listing::count(dead_letters, "dead letter");
+    match (dead_letters, deleted) {
         (0, _) => "nothing to delete".to_owned(),
-        (_, true) => format!("deleted {count}: {}", by_status(cuts)),
-        (_, false) => format!("would delete {count}: {}", by_status(cuts)),
+        (_, true) => format!("deleted {count}: {}", by_status(plan)),
+        (_, false) => format!("would delete {count}: {}", by_status(plan)),
     }
 }
 
 /// What a purge did, or would do, for a machine.
-pub(crate) fn cuts_value(project: &str, topic: &str, cuts: &Cuts, deleted: bool) -> Value {
-    let partitions = cuts.partitions.iter().map(|(partition, cut)| {
+pub(crate) fn purge_plan_value(
+    project: &str,
+    topic: &str,
+    plan: &PurgePlan,
+    deleted: bool,
+) -> Value {
+    let partitions = plan.partitions.iter().map(|(partition, cut)| {
         json!({
             "partition": partition,
             "deleteBefore": cut.before,
-            "letters": cut.letters.values().sum::<u64>(),
+            "letters": cut.dead_letters.values().sum::<u64>(),
         })
     });
     json!({
         "project": project,
         "topic": topic,
         "deleted": deleted,
-        "letters": cuts.letters(),
-        "replayed": cuts.count(Status::Replayed),
-        "inFlight": cuts.count(Status::InFlight),
-        "dismissed": cuts.count(Status::Dismissed),
-        "neverProcessed": cuts.count(Status::Waiting) + cuts.count(Status::Interrupted),
+        "letters": plan.dead_letters(),
+        "replayed": plan.count(Status::Replayed),
+        "inFlight": plan.count(Status::InFlight),
+        "dismissed": plan.count(Status::Dismissed),
+        "neverProcessed": plan.count(Status::Waiting) + plan.count(Status::Interrupted),
         "partitions": partitions.collect::<Vec<_>>(),
     })
 }

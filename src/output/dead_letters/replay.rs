@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::text::{line, word};
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::{
-    plan::{Left, LeftOut, Plan},
+    plan::{Plan, SkipReason, Skipped},
     replay::Outcome,
 };
 
@@ -12,8 +12,8 @@ const MAX_RETURNED: usize = 20;
 
 /// What a replay is about to do, as a question without its mark.
 pub(crate) fn what(plan: &Plan) -> String {
-    let letters = listing::count(plan.send.len(), "dead letter");
-    format!("Send {letters} back to where they came from")
+    let dead_letters = listing::count(plan.send.len(), "dead letter");
+    format!("Send {dead_letters} back to where they came from")
 }
 
 /// A replay's plan, for a person.
@@ -21,14 +21,16 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
     let mut text = String::new();
     let kinds = plan.kinds();
     if !kinds.is_empty() {
-        let rows = kinds.into_iter().map(|((topic, groups, reason), letters)| {
-            vec![
-                topic.to_owned(),
-                line(&groups),
-                line(reason),
-                letters.to_string(),
-            ]
-        });
+        let rows = kinds
+            .into_iter()
+            .map(|((topic, groups, reason), dead_letters)| {
+                vec![
+                    topic.to_owned(),
+                    line(&groups),
+                    line(reason),
+                    dead_letters.to_string(),
+                ]
+            });
         let header = ["TO TOPIC", "FOR GROUP", "REASON", "LETTERS"];
         text = listing::table(console, &header, rows.collect());
         text.push_str("\n\n");
@@ -42,60 +44,60 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
         let found = listing::count(plan.settled.len(), "interrupted replay");
         text.push_str(&format!("\n{found} turned out to have been sent"));
     }
-    for (why, left) in &plan.left_out {
-        text.push_str(&format!("\n{}", left_out(*why, left)));
+    for (why, left) in &plan.skipped {
+        text.push_str(&format!("\n{}", skipped(*why, left)));
     }
     text
 }
 
-fn left_out(why: LeftOut, left: &Left) -> String {
+fn skipped(why: SkipReason, left: &Skipped) -> String {
     let mut names: Vec<_> = left.named.iter().map(ToString::to_string).collect();
-    if left.letters > names.len() {
+    if left.dead_letters > names.len() {
         names.push("…".to_owned());
     }
     format!(
         "left out: {} {} ({})",
-        left.letters,
+        left.dead_letters,
         reason(why),
         names.join(", ")
     )
 }
 
-fn reason(why: LeftOut) -> &'static str {
+fn reason(why: SkipReason) -> &'static str {
     match why {
-        LeftOut::Replayed => "replayed before, passed by the group",
-        LeftOut::InFlight => "replayed before, not yet passed by the group",
-        LeftOut::Dismissed => "provoked by a test, and done with",
-        LeftOut::NoSource => "without headers that say where the message stood",
-        LeftOut::Undeclared => "of a topic that the declaration does not name",
-        LeftOut::NoPartition => "of a partition that does not exist",
+        SkipReason::Replayed => "replayed before, passed by the group",
+        SkipReason::InFlight => "replayed before, not yet passed by the group",
+        SkipReason::Dismissed => "provoked by a test, and done with",
+        SkipReason::NoSource => "without headers that say where the message stood",
+        SkipReason::Undeclared => "of a topic that the declaration does not name",
+        SkipReason::NoPartition => "of a partition that does not exist",
     }
 }
 
-fn left_out_name(why: LeftOut) -> &'static str {
+fn skip_reason_name(why: SkipReason) -> &'static str {
     match why {
-        LeftOut::Replayed => "replayed",
-        LeftOut::InFlight => "inFlight",
-        LeftOut::Dismissed => "dismissed",
-        LeftOut::NoSource => "noSource",
-        LeftOut::Undeclared => "undeclaredTopic",
-        LeftOut::NoPartition => "noPartition",
+        SkipReason::Replayed => "replayed",
+        SkipReason::InFlight => "inFlight",
+        SkipReason::Dismissed => "dismissed",
+        SkipReason::NoSource => "noSource",
+        SkipReason::Undeclared => "undeclaredTopic",
+        SkipReason::NoPartition => "noPartition",
     }
 }
 
 /// Why letters are left out, for a machine.
-pub(crate) fn left_out_value(plan: &Plan) -> Value {
-    let left = plan.left_out.iter().map(|(why, left)| {
+pub(crate) fn skipped_value(plan: &Plan) -> Value {
+    let left = plan.skipped.iter().map(|(why, left)| {
         let named: Vec<_> = left.named.iter().map(ToString::to_string).collect();
-        json!({ "why": left_out_name(*why), "letters": left.letters, "examples": named })
+        json!({ "why": skip_reason_name(*why), "letters": left.dead_letters, "examples": named })
     });
     left.collect()
 }
 
 /// A replay's plan, for a machine.
 pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
-    let kinds = plan.kinds().into_iter().map(|((topic, groups, reason), letters)| {
-        json!({ "topic": topic, "groups": groups, "reason": reason, "letters": letters })
+    let kinds = plan.kinds().into_iter().map(|((topic, groups, reason), dead_letters)| {
+        json!({ "topic": topic, "groups": groups, "reason": reason, "letters": dead_letters })
     });
     json!({
         "project": project,
@@ -103,7 +105,7 @@ pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
         "planned": plan.send.len(),
         "plan": kinds.collect::<Vec<_>>(),
         "settled": plan.settled.len(),
-        "leftOut": left_out_value(plan),
+        "leftOut": skipped_value(plan),
         "sent": 0,
         "wentThrough": 0,
         "cameBack": [],
@@ -116,57 +118,60 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
         planned,
         sent,
         passed,
-        returned,
+        failed_again,
         gone,
     } = outcome;
-    let letters = listing::count(*planned, "dead letter");
-    if returned.is_empty() {
+    let dead_letters = listing::count(*planned, "dead letter");
+    if failed_again.is_empty() {
         let mark = console.out(Paint::Good, "✓");
         let gone = match gone {
             0 => String::new(),
             n => format!("; {n} were no longer there, or sent by another run"),
         };
-        return format!("{mark} sent {sent} of {letters}: {passed} went through{gone}");
+        return format!("{mark} sent {sent} of {dead_letters}: {passed} went through{gone}");
     }
     let mark = console.out(Paint::Bad, "✗");
     let mut text = format!(
-        "{mark} sent {sent} of {letters}: {passed} went through, {} came straight back; \
+        "{mark} sent {sent} of {dead_letters}: {passed} went through, {} came straight back; \
          nothing more was sent",
-        returned.len()
+        failed_again.len()
     );
-    for back in returned.iter().take(MAX_RETURNED) {
+    for back in failed_again.iter().take(MAX_RETURNED) {
         text.push_str(&format!(
             "\n    {} is {} now: {}: {}",
             back.was,
-            back.letter.id(),
-            word(back.letter.reason.as_deref()),
-            word(back.letter.error.as_deref()),
+            back.dead_letter.id(),
+            word(back.dead_letter.reason.as_deref()),
+            word(back.dead_letter.error.as_deref()),
         ));
     }
-    if returned.len() > MAX_RETURNED {
-        text.push_str(&format!("\n    and {} more", returned.len() - MAX_RETURNED));
+    if failed_again.len() > MAX_RETURNED {
+        text.push_str(&format!(
+            "\n    and {} more",
+            failed_again.len() - MAX_RETURNED
+        ));
     }
     text
 }
 
 /// How a replay ended, for a machine.
-pub(crate) fn outcome_value(project: &str, outcome: &Outcome, left_out: Value) -> Value {
-    let returned = outcome.returned.iter().map(|back| {
+pub(crate) fn outcome_value(project: &str, outcome: &Outcome, skipped: Value) -> Value {
+    let failed_again = outcome.failed_again.iter().map(|back| {
         json!({
             "was": back.was.to_string(),
-            "is": back.letter.id().to_string(),
-            "reason": back.letter.reason,
-            "error": back.letter.error,
+            "is": back.dead_letter.id().to_string(),
+            "reason": back.dead_letter.reason,
+            "error": back.dead_letter.error,
         })
     });
     json!({
         "project": project,
         "dryRun": false,
         "planned": outcome.planned,
-        "leftOut": left_out,
+        "leftOut": skipped,
         "sent": outcome.sent,
         "wentThrough": outcome.passed,
         "gone": outcome.gone,
-        "cameBack": returned.collect::<Vec<_>>(),
+        "cameBack": failed_again.collect::<Vec<_>>(),
     })
 }

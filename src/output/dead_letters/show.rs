@@ -2,7 +2,7 @@ use kafka::record::{Headers, Message};
 use serde_json::{Value, json};
 
 use super::{
-    list::summary_value,
+    list::brief_value,
     text::{bytes, line, state, time, word},
 };
 use crate::output::{Console, Paint, listing};
@@ -15,23 +15,26 @@ const MAX_HEADER: usize = 4 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// `show`, for a person.
-pub(crate) fn letter(console: &Console, found: &Found) -> String {
-    let (letter, message) = (&found.letter, &found.message);
+pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
+    let (dead_letter, message) = (&found.dead_letter, &found.message);
     let mut text = String::new();
     let mut row = |name: &str, value: &str| text.push_str(&format!("{name:<13}{value}\n"));
-    row("dead letter", &letter.own.to_string());
+    row("dead letter", &dead_letter.own.to_string());
     row(
         "source",
-        &letter
+        &dead_letter
             .source
             .as_ref()
             .map_or_else(|| "not said".to_owned(), ToString::to_string),
     );
-    row("group", &word(letter.group.as_deref()));
-    row("reason", &word(letter.reason.as_deref()));
-    row("error", &word(letter.error.as_deref()));
-    row("attempts", &word(letter.attempts.as_deref()));
-    row("given up", &letter.at.map_or_else(|| "-".to_owned(), time));
+    row("group", &word(dead_letter.group.as_deref()));
+    row("reason", &word(dead_letter.reason.as_deref()));
+    row("error", &word(dead_letter.error.as_deref()));
+    row("attempts", &word(dead_letter.attempts.as_deref()));
+    row(
+        "given up",
+        &dead_letter.at.map_or_else(|| "-".to_owned(), time),
+    );
     row("state", state(found.status));
     for other in &found.others {
         row(
@@ -78,7 +81,7 @@ pub(crate) fn letter(console: &Console, found: &Found) -> String {
 }
 
 /// `show`, for a machine.
-pub(crate) fn letter_value(console: &Console, project: &str, found: &Found) -> Value {
+pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found) -> Value {
     let message = &found.message;
     let headers = message.headers().into_iter().flat_map(|h| h.iter());
     let headers = headers.take(MAX_HEADERS).map(|header| {
@@ -87,7 +90,7 @@ pub(crate) fn letter_value(console: &Console, project: &str, found: &Found) -> V
             "value": header.value.map(|value| bytes_value(console, value, MAX_HEADER)),
         })
     });
-    let mut value = summary_value(&found.letter, found.status);
+    let mut value = brief_value(&found.dead_letter, found.status);
     value["project"] = json!(project);
     value["others"] = found
         .others

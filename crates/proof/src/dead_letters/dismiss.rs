@@ -1,7 +1,7 @@
-//! Letters that nobody has to look at: a test has provoked them.
+//! Dismisses dead letters that a test caused, so that they do not count as waiting.
 //!
-//! They stay where they are, as Kafka deletes only from the front; the journal remembers that they
-//! are done with (docs/decisions/0030-a-letter-that-a-test-provoked.md).
+//! The records stay on the topic, because Kafka deletes only the oldest records of a partition. The
+//! journal records that they are dismissed (docs/decisions/0030-a-letter-that-a-test-provoked.md).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    DeadLetters, Letter, Place, Tell,
+    DeadLetter, DeadLetters, RecordId, ReportProgress,
     journal::{History, Replay, State},
     lease::Lease,
     unreachable,
@@ -18,35 +18,36 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::End;
 
-/// How long another run at work is waited for.
+/// How long to wait for another run that holds the lease.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl DeadLetters {
-    /// Marks letters as done with.
+    /// Writes to the journal that these dead letters are dismissed.
     ///
     /// # Errors
-    /// They do not say where their message stood; another run is at work; Kafka does not answer.
-    pub async fn dismiss(&self, letters: &[Letter]) -> Result<()> {
-        let mut groups: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
-        for letter in letters {
-            let Some(source) = &letter.source else {
-                let what = format!("{} does not say where its message stood", letter.own);
+    /// A dead letter does not name its source record; another run holds the lease; Kafka does not
+    /// answer.
+    pub async fn dismiss(&self, dead_letters: &[DeadLetter]) -> Result<()> {
+        let mut groups: BTreeMap<RecordId, BTreeSet<String>> = BTreeMap::new();
+        for dead_letter in dead_letters {
+            let Some(source) = &dead_letter.source else {
+                let what = format!("{} does not say where its message stood", dead_letter.own);
                 return Err(Error::new(Kind::NotRight, what));
             };
             let groups = groups.entry(source.clone()).or_default();
-            groups.extend(letter.group.clone());
+            groups.extend(dead_letter.group.clone());
         }
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
         let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
-        let tell: Tell = Arc::new(|_| {});
+        let report: ReportProgress = Arc::new(|_| {});
         let deadline = Instant::now() + PATIENCE;
         let (lease, _) = loop {
             let start = History::default();
-            match Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await {
+            match Lease::take(journal.clone(), Arc::clone(&sender), start, &report).await {
                 Ok(taken) => break taken,
                 Err(error) if error.kind == Kind::Unreachable || Instant::now() > deadline => {
                     return Err(error);
@@ -56,7 +57,7 @@ impl DeadLetters {
         };
         let outcome = async {
             let ends = self.kafka.ends(&self.partitions(), End::Latest).await;
-            // By partition, in order, as the partitions of one topic are sorted.
+            // Indexed by partition: the map is sorted by topic and partition, and has one topic.
             let seen: Vec<i64> = ends.map_err(unreachable)?.into_values().collect();
             let dismissed = groups.into_iter().map(|(source, groups)| {
                 let seen = seen.clone();

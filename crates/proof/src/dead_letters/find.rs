@@ -1,63 +1,73 @@
-//! One dead letter, whole.
+//! Finds one dead letter with its payload.
 
 use std::{ops::ControlFlow, time::Duration};
 
 use kafka::record::OwnedMessage;
 
-use super::{DeadLetters, Letter, Place, Progress, Tell, journal::Status, too_slow};
+use super::{
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, journal::Status, too_slow,
+};
 use diagnostics::{Error, Kind, Result};
 use kafka::read::Span;
 
-/// Further letters of the same place are named, so many at most.
+/// Maximum number of further dead letters of the same source record.
 const MAX_OTHERS: usize = 20;
 
-/// A letter with its key, payload and headers.
+/// A dead letter with its key, payload and headers.
 #[derive(Debug)]
 pub struct Found {
-    pub letter: Letter,
+    /// What its headers say.
+    pub dead_letter: DeadLetter,
+    /// The record itself: key, payload and all headers.
     pub message: OwnedMessage,
+    /// Whether it was replayed or dismissed.
     pub status: Status,
-    /// Letters of the same message: of other groups, or written twice by a worker that died.
-    pub others: Vec<Letter>,
+    /// Other dead letters of the same source record: of other groups, or a second copy by a worker
+    /// that died before it committed.
+    pub others: Vec<DeadLetter>,
 }
 
 impl DeadLetters {
-    /// The letter of a message that stood at `place`, or that stands there on the dead-letter
-    /// topic itself.
+    /// The dead letter whose source record is `place`, or that is itself the record `place`.
     ///
     /// # Errors
-    /// There is none, or Kafka does not answer.
-    pub async fn find(&self, place: &Place, patience: Duration, tell: Tell) -> Result<Found> {
+    /// No such dead letter exists, or Kafka does not answer.
+    pub async fn find(
+        &self,
+        place: &RecordId,
+        patience: Duration,
+        report: ReportProgress,
+    ) -> Result<Found> {
         let mut span = self.span().await?;
         if *place.topic == *self.topic {
             span = only(span, place);
         }
         let wanted = place.clone();
-        let state: (Option<(Letter, OwnedMessage)>, Vec<Letter>) = (None, Vec::new());
+        let state: (Option<(DeadLetter, OwnedMessage)>, Vec<DeadLetter>) = (None, Vec::new());
         let (state, whole) = self
             .each(
                 span.clone(),
                 patience,
-                tell,
+                report,
                 state,
-                move |(found, others), letter, message| {
-                    if letter.own != wanted && letter.source.as_ref() != Some(&wanted) {
+                move |(found, others), dead_letter, message| {
+                    if dead_letter.own != wanted && dead_letter.source.as_ref() != Some(&wanted) {
                         return ControlFlow::Continue(());
                     }
                     if found.is_none() {
-                        *found = Some((letter, message.detach()));
+                        *found = Some((dead_letter, message.detach()));
                     } else if others.len() < MAX_OTHERS {
-                        others.push(letter);
+                        others.push(dead_letter);
                     }
                     ControlFlow::Continue(())
                 },
             )
             .await?;
         match state {
-            (Some((letter, message)), others) => {
-                let status = self.status(&letter).await?;
+            (Some((dead_letter, message)), others) => {
+                let status = self.status(&dead_letter).await?;
                 Ok(Found {
-                    letter,
+                    dead_letter,
                     message,
                     status,
                     others,
@@ -71,18 +81,18 @@ impl DeadLetters {
         }
     }
 
-    async fn status(&self, letter: &Letter) -> Result<Status> {
+    async fn status(&self, dead_letter: &DeadLetter) -> Result<Status> {
         let history = self.history().await?;
-        let progress = match history.of(letter) {
-            Some(_) => self.progress(&history).await?,
-            None => Progress::new(),
+        let committed = match history.of(dead_letter) {
+            Some(_) => self.committed_offsets(&history).await?,
+            None => CommittedOffsets::new(),
         };
-        Ok(history.status(letter, &progress))
+        Ok(history.status(dead_letter, &committed))
     }
 }
 
-/// One message of a span.
-fn only(mut span: Span, place: &Place) -> Span {
+/// Narrows a span to one record.
+fn only(mut span: Span, place: &RecordId) -> Span {
     let at = place.partition();
     span.from.retain(|p, _| *p == at);
     span.to.retain(|p, _| *p == at);

@@ -1,10 +1,10 @@
-//! What was sent back, remembered on a compacted topic of one partition, `<dead letters>.replays`.
+//! The journal of replays: a compacted topic of one partition, `<dead letters>.replays`.
 //!
-//! A letter is written down twice: before it is sent, with the end of its target partition
-//! (`intent`), and once the broker has it, with its new offset (`sent`). A run that ends between
-//! the two leaves an intent of which the next one finds out, by looking from that end on, whether
-//! it was carried out. There are no Kafka transactions: their markers would stand in the source
-//! topics, and look like lag that never goes.
+//! Each replay has two journal records: before it is sent, with the end offset of its target
+//! partition (`intent`), and after the broker acknowledged it, with its new offset (`sent`). If a
+//! run ends between the two, the next run reads the target partition from that end offset and sees
+//! whether the record was sent. Kafka transactions are not used: their markers in the source topics
+//! would look like lag that never becomes 0.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,7 +17,7 @@ use kafka::record::{Message, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Letter, Place, Progress, lease::Leases, unreachable};
+use super::{CommittedOffsets, DeadLetter, RecordId, lease::Leases, unreachable};
 use diagnostics::{Error, Kind, Result};
 use kafka::{
     Kafka,
@@ -26,19 +26,21 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// The journal is small; whoever cannot read it must not send.
+/// The journal is small. A run that cannot read it must not send.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many records are under way at once.
+/// Maximum number of unacknowledged records.
 const CHUNK: usize = 10_000;
 
-/// One letter's replay.
+/// The replay of one source record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Where each partition of the dead-letter topic ended when it was planned: it speaks for the
-    /// letters of its place that stand before that, copies included, and for no later one.
+    /// End offset of each partition of the dead-letter topic when the replay was planned, by
+    /// partition number. The replay covers dead letters of its source record before these offsets,
+    /// copies included, and no later ones.
     pub seen: Vec<i64>,
-    /// Groups that gave it up.
+    /// Consumer groups that dead-lettered it.
     pub groups: BTreeSet<String>,
+    /// How far the replay has come.
     #[serde(flatten)]
     pub state: State,
 }
@@ -47,66 +49,72 @@ pub struct Replay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum State {
-    /// About to be sent to its partition, which ended at `from`.
-    Intent { from: i64 },
-    /// It stands there.
-    Sent { offset: i64 },
-    /// It was not sent, and is not to be: a test has provoked it.
+    /// About to be sent to its source partition.
+    Intent {
+        /// End offset of the source partition before sending.
+        from: i64,
+    },
+    /// The broker acknowledged it.
+    Sent {
+        /// The new offset in the source partition.
+        offset: i64,
+    },
+    /// Not sent and not to be sent, because a test caused it.
     Dismissed,
 }
 
 impl Replay {
-    fn speaks_for(&self, letter: &Letter) -> bool {
-        let seen = usize::try_from(letter.own.partition).ok();
+    fn covers(&self, dead_letter: &DeadLetter) -> bool {
+        let seen = usize::try_from(dead_letter.own.partition).ok();
         let seen = seen.and_then(|p| self.seen.get(p));
-        seen.is_some_and(|end| letter.own.offset < *end)
+        seen.is_some_and(|end| dead_letter.own.offset < *end)
     }
 }
 
-/// What became of a letter.
+/// Whether a dead letter was replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
-    /// Nobody sent it back.
+    /// Neither replayed nor dismissed.
     Waiting,
-    /// Sending it was begun; whether it was sent is not known yet.
+    /// A replay was started and ended before it recorded whether the record was sent.
     Interrupted,
-    /// Sent back; its group has not passed it yet.
+    /// Replayed; the group has not committed an offset after it yet.
     InFlight,
-    /// Sent back, and its group has passed it. (If it was given up again, that is a letter of its
-    /// own.)
+    /// Replayed, and the group has committed an offset after it. If the group failed on it again,
+    /// that is a new dead letter.
     Replayed,
-    /// Done with without: a test has provoked it.
+    /// Not replayed and not waiting, because a test caused it.
     Dismissed,
 }
 
-/// The journal, read.
+/// The journal's content.
 #[derive(Debug, Default)]
 pub struct History {
-    replays: HashMap<Place, Replay>,
+    replays: HashMap<RecordId, Replay>,
     pub(super) leases: Leases,
-    /// The offset from which on it was not read.
+    /// Offset of the first record that was not read.
     next: i64,
 }
 
 impl History {
-    /// All replays, by where their messages stood.
-    pub fn replays(&self) -> impl Iterator<Item = (&Place, &Replay)> {
+    /// All replays with their source records.
+    pub fn replays(&self) -> impl Iterator<Item = (&RecordId, &Replay)> {
         self.replays.iter()
     }
 
-    /// The replay that speaks for this letter.
-    pub fn of(&self, letter: &Letter) -> Option<&Replay> {
-        let replay = self.replays.get(letter.source.as_ref()?)?;
-        replay.speaks_for(letter).then_some(replay)
+    /// The replay that covers this dead letter.
+    pub fn of(&self, dead_letter: &DeadLetter) -> Option<&Replay> {
+        let replay = self.replays.get(dead_letter.source.as_ref()?)?;
+        replay.covers(dead_letter).then_some(replay)
     }
 
-    pub(super) fn at(&self, source: &Place) -> Option<&Replay> {
+    pub(super) fn at(&self, source: &RecordId) -> Option<&Replay> {
         self.replays.get(source)
     }
 
-    /// What became of a letter, groups having come as far as `progress` says.
-    pub fn status(&self, letter: &Letter, progress: &Progress) -> Status {
-        let (Some(source), Some(replay)) = (&letter.source, self.of(letter)) else {
+    /// The status of a dead letter, given the groups' committed offsets.
+    pub fn status(&self, dead_letter: &DeadLetter, committed: &CommittedOffsets) -> Status {
+        let (Some(source), Some(replay)) = (&dead_letter.source, self.of(dead_letter)) else {
             return Status::Waiting;
         };
         let offset = match replay.state {
@@ -116,10 +124,13 @@ impl History {
         };
         let partition = source.partition();
         let passed = |group: &String| {
-            let committed = progress.get(group).and_then(|c| c.get(&partition));
+            let committed = committed.get(group).and_then(|c| c.get(&partition));
             committed.is_some_and(|committed| *committed > offset)
         };
-        let own = letter.group.as_ref().filter(|g| progress.contains_key(*g));
+        let own = dead_letter
+            .group
+            .as_ref()
+            .filter(|g| committed.contains_key(*g));
         let passed = match own {
             Some(group) => passed(group),
             None => replay.groups.iter().all(passed),
@@ -131,9 +142,9 @@ impl History {
         }
     }
 
-    /// Places of which every letter that their replay speaks for is gone, the dead-letter topic
-    /// beginning at `first`.
-    pub(super) fn outlived(&self, first: &BTreeMap<i32, i64>) -> Vec<Place> {
+    /// Source records whose replay covers no remaining dead letter. `first`: the first offset of
+    /// each partition of the dead-letter topic.
+    pub(super) fn obsolete(&self, first: &BTreeMap<i32, i64>) -> Vec<RecordId> {
         let gone = |replay: &Replay| {
             replay
                 .seen
@@ -145,7 +156,7 @@ impl History {
         gone.map(|(source, _)| source.clone()).collect()
     }
 
-    /// Takes a record in. `at`: when the broker wrote it, in milliseconds since the epoch.
+    /// Applies a journal record. `at`: the broker's timestamp in milliseconds since the epoch.
     pub(super) fn apply(
         &mut self,
         key: &str,
@@ -153,8 +164,8 @@ impl History {
         at: i64,
     ) -> std::result::Result<(), String> {
         match (key.parse()?, value) {
-            (Key::Letter(source), None) => drop(self.replays.remove(&source)),
-            (Key::Letter(source), Some(value)) => {
+            (Key::DeadLetter(source), None) => drop(self.replays.remove(&source)),
+            (Key::DeadLetter(source), Some(value)) => {
                 let replay = serde_json::from_slice(value).map_err(|e| e.to_string())?;
                 self.replays.insert(source, replay);
             }
@@ -168,17 +179,17 @@ impl History {
     }
 }
 
-/// What a record is about.
+/// The key of a journal record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    Letter(Place),
+    DeadLetter(RecordId),
     Run(Uuid),
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Letter(source) => write!(f, "letter:{source}"),
+            Self::DeadLetter(source) => write!(f, "letter:{source}"),
             Self::Run(run) => write!(f, "run:{run}"),
         }
     }
@@ -189,21 +200,21 @@ impl std::str::FromStr for Key {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.split_once(':') {
-            Some(("letter", place)) => Ok(Self::Letter(place.parse()?)),
+            Some(("letter", place)) => Ok(Self::DeadLetter(place.parse()?)),
             Some(("run", run)) => Ok(Self::Run(run.parse().map_err(|e| format!("{e}"))?)),
             _ => Err("it is about nothing that is known".to_owned()),
         }
     }
 }
 
-/// A run claims the lease, or renews it.
+/// The value of a record that claims or renews the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
-    /// Who, for a person.
+    /// The process, as shown to users.
     pub(super) by: String,
 }
 
-/// The topic.
+/// Access to the journal topic.
 #[derive(Clone)]
 pub(super) struct Journal {
     kafka: Kafka,
@@ -211,13 +222,13 @@ pub(super) struct Journal {
     who: Arc<str>,
 }
 
-/// The topic that remembers what was sent back of a topic of dead letters.
+/// Name of the journal topic of a dead-letter topic.
 pub fn journal_of(dead_letters: &str) -> String {
     format!("{dead_letters}.replays")
 }
 
 impl Journal {
-    /// `who` writes it, for a person.
+    /// `who`: the process that writes, as shown to users.
     pub(super) fn new(kafka: Kafka, dead_letters: &str, who: Arc<str>) -> Self {
         Self {
             kafka,
@@ -234,11 +245,11 @@ impl Journal {
         &self.who
     }
 
-    /// Makes the topic where it is not there.
+    /// Creates the topic if it does not exist.
     pub(super) async fn create(&self, replicas: i32) -> Result<()> {
         let settings = [
             ("cleanup.policy", "compact"),
-            // The lease goes by the broker's clock, the only one that all runs share.
+            // The lease uses the broker's clock, the only one that all runs share.
             ("message.timestamp.type", "LogAppendTime"),
         ];
         let created = self.kafka.create_topic(&self.topic, replicas, &settings);
@@ -248,7 +259,7 @@ impl Journal {
         })
     }
 
-    /// `history` and what was written since.
+    /// Reads the records after `history` and applies them.
     pub(super) async fn catch_up(&self, history: History) -> Result<History> {
         let at = (self.topic.clone(), 0);
         let ends = async |end| {
@@ -281,7 +292,7 @@ impl Journal {
             .await
             .map_err(unreachable)?;
         match state {
-            (_, Some((offset, why))) => Err(self.not_ours(offset, &why)),
+            (_, Some((offset, why))) => Err(self.foreign_record(offset, &why)),
             (_, None) if !whole => Err(Error::new(
                 Kind::Deadline,
                 format!("the topic {} could not be read in time", self.topic),
@@ -293,7 +304,7 @@ impl Journal {
         }
     }
 
-    fn not_ours(&self, offset: i64, why: &str) -> Error {
+    fn foreign_record(&self, offset: i64, why: &str) -> Error {
         let topic = &self.topic;
         Error::new(
             Kind::NotRight,
@@ -304,7 +315,7 @@ impl Journal {
         .hint("use the Caravan that wrote it, or delete the topic if nothing was ever replayed")
     }
 
-    /// Writes records; all are there when this returns.
+    /// Writes records and waits until the broker has acknowledged all of them.
     pub(super) async fn write(
         &self,
         sender: &Producer,
@@ -331,20 +342,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes down how far replays have come.
+    /// Writes the state of replays.
     pub(super) async fn note(
         &self,
         sender: &Producer,
-        replays: impl IntoIterator<Item = (Place, Replay)>,
+        replays: impl IntoIterator<Item = (RecordId, Replay)>,
     ) -> Result<()> {
         let records = replays
             .into_iter()
-            .map(|(source, replay)| (Key::Letter(source), Some(json(&replay))));
+            .map(|(source, replay)| (Key::DeadLetter(source), Some(json(&replay))));
         self.write(sender, records).await
     }
 }
 
-/// Of a type of ours, which cannot fail.
+/// JSON of one of this module's types, whose serialization cannot fail.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|e| unreachable!("{e}"))
 }
@@ -353,10 +364,10 @@ pub(super) fn json(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
 
-    fn letter(own: (i32, i64), group: Option<&str>) -> Letter {
-        Letter {
-            own: Place::new("dead", own.0, own.1),
-            source: Some(Place::new("orders", 2, 17)),
+    fn dead_letter(own: (i32, i64), group: Option<&str>) -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("dead", own.0, own.1),
+            source: Some(RecordId::new("orders", 2, 17)),
             group: group.map(str::to_owned),
             reason: None,
             error: None,
@@ -374,83 +385,88 @@ mod tests {
         history
     }
 
-    fn progress(group: &str, committed: i64) -> Progress {
+    fn committed(group: &str, committed: i64) -> CommittedOffsets {
         let at = ("orders".to_owned(), 2);
         [(group.to_owned(), [(at, committed)].into())].into()
     }
 
     #[test]
-    fn a_letter_is_through_once_its_group_has_passed_it() {
+    fn a_dead_letter_is_replayed_once_its_group_has_passed_it() {
         let sent = history(r#""state":"sent","offset":40"#);
-        for (letter, progress, status) in [
+        for (dead_letter, committed, status) in [
             (
-                letter((0, 9), Some("billing")),
-                progress("billing", 41),
+                dead_letter((0, 9), Some("billing")),
+                committed("billing", 41),
                 Status::Replayed,
             ),
             (
-                letter((0, 9), Some("billing")),
-                progress("billing", 40),
+                dead_letter((0, 9), Some("billing")),
+                committed("billing", 40),
                 Status::InFlight,
             ),
             (
-                letter((0, 9), Some("billing")),
-                Progress::new(),
+                dead_letter((0, 9), Some("billing")),
+                CommittedOffsets::new(),
                 Status::InFlight,
             ),
-            // Two groups gave it up: each goes by its own offset.
+            // Two groups dead-lettered it: each has its own offset.
             (
-                letter((0, 9), Some("stock")),
-                progress("stock", 40),
+                dead_letter((0, 9), Some("stock")),
+                committed("stock", 40),
                 Status::InFlight,
             ),
-            // A group that nobody asked for: the replay's own.
+            // A group without committed offsets: the replay's groups decide.
             (
-                letter((0, 9), Some("foreign")),
-                progress("billing", 41),
+                dead_letter((0, 9), Some("foreign")),
+                committed("billing", 41),
                 Status::Replayed,
             ),
             (
-                letter((0, 9), None),
-                progress("billing", 41),
+                dead_letter((0, 9), None),
+                committed("billing", 41),
                 Status::Replayed,
             ),
-            // Written after the replay was planned: it was given up again from the same place.
+            // Written after the replay was planned: the group failed on the same record again.
             (
-                letter((0, 10), Some("billing")),
-                progress("billing", 41),
+                dead_letter((0, 10), Some("billing")),
+                committed("billing", 41),
                 Status::Waiting,
             ),
             (
-                letter((1, 0), Some("billing")),
-                progress("billing", 41),
+                dead_letter((1, 0), Some("billing")),
+                committed("billing", 41),
                 Status::Waiting,
             ),
         ] {
-            assert_eq!(sent.status(&letter, &progress), status, "{letter:?}");
+            assert_eq!(
+                sent.status(&dead_letter, &committed),
+                status,
+                "{dead_letter:?}"
+            );
         }
     }
 
     #[test]
     fn an_intent_alone_is_an_interrupted_replay() {
         let history = history(r#""state":"intent","from":39"#);
-        let status = history.status(&letter((0, 9), None), &progress("billing", 99));
+        let status = history.status(&dead_letter((0, 9), None), &committed("billing", 99));
         assert_eq!(status, Status::Interrupted);
     }
 
     #[test]
-    fn a_dismissed_letter_is_done_with_and_a_later_one_of_its_place_is_not() {
+    fn dismissal_covers_a_dead_letter_and_no_later_one_of_its_record() {
         let history = history(r#""state":"dismissed""#);
-        let status = |offset| history.status(&letter((0, offset), None), &Progress::new());
+        let status =
+            |offset| history.status(&dead_letter((0, offset), None), &CommittedOffsets::new());
         assert_eq!(status(9), Status::Dismissed);
         assert_eq!(status(10), Status::Waiting);
     }
 
     #[test]
-    fn a_replay_is_forgotten_when_all_it_speaks_for_is_gone() {
+    fn a_replay_is_removed_when_its_dead_letters_are_deleted() {
         let history = history(r#""state":"sent","offset":40"#);
-        assert!(history.outlived(&[(0, 9), (1, 0)].into()).is_empty());
-        assert_eq!(history.outlived(&[(0, 10), (1, 0)].into()).len(), 1);
+        assert!(history.obsolete(&[(0, 9), (1, 0)].into()).is_empty());
+        assert_eq!(history.obsolete(&[(0, 10), (1, 0)].into()).len(), 1);
     }
 
     #[test]
@@ -466,12 +482,12 @@ mod tests {
             r#"{"seen":[10,0],"groups":["billing"],"state":"intent","from":3}"#
         );
         assert_eq!(serde_json::from_str::<Replay>(&text).expect("ours"), replay);
-        let key = Key::Letter(Place::new("orders", 2, 17));
+        let key = Key::DeadLetter(RecordId::new("orders", 2, 17));
         assert_eq!(key.to_string().parse(), Ok(key));
     }
 
     #[test]
-    fn what_is_not_ours_is_told() {
+    fn foreign_journal_records_are_errors() {
         let mut history = History::default();
         for (key, value) in [
             ("", "{}"),

@@ -1,9 +1,9 @@
-//! One run that changes anything at a time, wherever it runs.
+//! The lease: only one run at a time changes anything, on any host.
 //!
-//! Claims, renewals and releases are records of the journal. It has one partition, so all runs
-//! read them in one order and agree on who holds the lease; they carry the broker's time, so no
-//! two clocks are compared. A holder that has not renewed in time stops by its own clock before
-//! anybody else may take over.
+//! Claims, renewals and releases are records of the journal. The journal has one partition, so all
+//! runs read them in the same order and agree on the holder. The records have the broker's
+//! timestamps, so clocks of different hosts are not compared. A holder that could not renew in time
+//! stops, by its own clock, before another run can take over.
 
 use std::{
     sync::{
@@ -17,24 +17,24 @@ use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
 use super::{
-    Event, Tell,
+    Progress, ReportProgress,
     journal::{Claim, History, Journal, Key, json},
 };
 use diagnostics::{Error, Kind, Result};
 use kafka::send::{DELIVERY, Producer};
 
-/// A holder that was silent for so long, by the broker's clock, has lost the lease.
+/// The lease expires this long after its last renewal, by the broker's clock.
 const HELD: Duration = Duration::from_secs(20);
-/// How often it is renewed.
+/// Interval of renewals.
 const RENEWED: Duration = Duration::from_secs(3);
-/// A holder that could not renew for so long stops sending. What it has sent by then arrives
-/// within [`DELIVERY`], so before [`HELD`] is over.
+/// A holder that could not renew for this long stops sending. Records sent before that are
+/// delivered or fail within [`DELIVERY`], so before [`HELD`] is over.
 const STOPS: Duration = Duration::from_secs(10);
 const _: () = assert!(STOPS.as_secs() + DELIVERY.as_secs() < HELD.as_secs());
-/// Between two tries to take it.
+/// Pause between two attempts to take the lease.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Who holds the lease, by the records read so far.
+/// The current holder, according to the records read so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Leases(Option<Held>);
 
@@ -42,7 +42,7 @@ pub(super) struct Leases(Option<Held>);
 struct Held {
     run: Uuid,
     by: String,
-    /// Milliseconds since the epoch, by the broker.
+    /// Last renewal: the broker's timestamp in milliseconds since the epoch.
     renewed: i64,
 }
 
@@ -67,7 +67,7 @@ impl Leases {
     }
 }
 
-/// The right to change anything, till it is dropped or given back.
+/// A held lease; it is renewed in the background until it is dropped or released.
 pub(super) struct Lease {
     run: Uuid,
     journal: Journal,
@@ -78,26 +78,26 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Takes the lease; with it, the journal as it is now. A run that died holds it for
-    /// [`HELD`]: that is waited for, one that lives is not.
+    /// Takes the lease and reads the journal. If the holder died, this waits until the lease
+    /// expires after [`HELD`]. If the holder renews it, this fails.
     ///
     /// # Errors
-    /// Another run lives, or Kafka does not answer.
+    /// Another run renews the lease, or Kafka does not answer.
     pub(super) async fn take(
         journal: Journal,
         sender: Arc<Producer>,
         mut history: History,
-        tell: &Tell,
+        report: &ReportProgress,
     ) -> Result<(Self, History)> {
         let run = Uuid::new_v4();
         let mut other: Option<Held> = None;
         loop {
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             journal.write(&sender, [claim(&journal, run)]).await?;
             history = journal.catch_up(history).await?;
             match &history.leases.0 {
                 Some(held) if held.run == run => {
-                    return Ok((Self::held(run, journal, sender, asked), history));
+                    return Ok((Self::held(run, journal, sender, requested_at), history));
                 }
                 Some(held)
                     if other
@@ -110,7 +110,7 @@ impl Lease {
                 held => {
                     if let (None, Some(held)) = (&other, held) {
                         let by = held.by.clone();
-                        tell(Event::AwaitingLease { by });
+                        report(Progress::AwaitingLease { by });
                     }
                     other.clone_from(held);
                 }
@@ -119,23 +119,23 @@ impl Lease {
         }
     }
 
-    fn held(run: Uuid, journal: Journal, sender: Arc<Producer>, asked: Instant) -> Self {
+    fn held(run: Uuid, journal: Journal, sender: Arc<Producer>, requested_at: Instant) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
-        let renewed = Arc::new(Mutex::new(asked));
+        let renewed = Arc::new(Mutex::new(requested_at));
         let renewing = {
             let (journal, sender) = (journal.clone(), Arc::clone(&sender));
             let (lost, renewed) = (Arc::clone(&lost), Arc::clone(&renewed));
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(RENEWED).await;
-                    let asked = Instant::now();
-                    let late = asked - *renewed.lock().await >= STOPS;
+                    let requested_at = Instant::now();
+                    let late = requested_at - *renewed.lock().await >= STOPS;
                     if late || lost.load(Ordering::Relaxed) {
                         lost.store(true, Ordering::Relaxed);
                         return;
                     }
                     if journal.write(&sender, [claim(&journal, run)]).await.is_ok() {
-                        *renewed.lock().await = asked;
+                        *renewed.lock().await = requested_at;
                     }
                 }
             })
@@ -150,11 +150,11 @@ impl Lease {
         }
     }
 
-    /// To be asked right before anything is sent.
+    /// Fails if the lease may be lost. Call this directly before sending.
     ///
     /// # Errors
-    /// It could not be renewed in time, for instance because the process was stopped: another run
-    /// may have it.
+    /// The lease was not renewed in time, for instance because the process was stopped. Another run
+    /// may hold it.
     pub(super) async fn check(&self) -> Result<()> {
         if self.renewed.lock().await.elapsed() >= STOPS {
             self.lost.store(true, Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives it back. An error is not worth telling: it ends by itself.
+    /// Releases the lease. Errors are ignored, because the lease expires anyway.
     pub(super) async fn release(self) {
         self.renewing.abort();
         let record = [(Key::Run(self.run), None)];
@@ -181,7 +181,7 @@ impl Drop for Lease {
     }
 }
 
-/// What this process is called where others are told who holds the lease.
+/// Name of this process, shown to other runs as the lease holder.
 pub fn this_process() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.as_deref().map_or("an unknown host", str::trim);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_claim_holds_till_it_is_silent_for_too_long() {
+    fn the_first_claim_holds_until_it_expires() {
         let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let held = HELD.as_millis() as i64;
         let mut leases = Leases::default();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_holder_gives_it_back() {
+    fn only_the_holder_releases_the_lease() {
         let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut leases = Leases::default();
         leases.claim(first, "a", 0);

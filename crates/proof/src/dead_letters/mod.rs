@@ -1,14 +1,15 @@
-//! Dead letters: what was given up and why, sending it back, and cutting it off.
+//! Dead letters: list, show, replay, dismiss and delete them.
 //!
-//! - [`place`], [`letter`]: what a dead letter is known by, and what its headers say;
-//! - [`selection`]: which ones a command is about;
-//! - [`journal`]: what was sent back, remembered on a topic beside the dead letters';
-//! - [`lease`]: one run that changes anything at a time;
-//! - [`survey`]: what there is, grouped; [`find`]: one of them, whole;
-//! - [`plan`], [`replay`]: sending back, in rounds; [`purge`]: cutting off;
-//! - [`dismiss`]: done with, because a test provoked it.
+//! - [`record_id`]: topic, partition and offset of a record; [`dead_letter`]: its headers;
+//! - [`selection`]: which dead letters a command processes;
+//! - [`journal`]: the replays so far, stored on a topic of their own;
+//! - [`lease`]: allows only one run at a time to change anything;
+//! - [`summary`]: counts by topic, group, reason and age; [`find`]: one dead letter with its
+//!   payload;
+//! - [`plan`], [`replay`]: sends records back to their source topics; [`purge`]: deletes them;
+//! - [`dismiss`]: marks dead letters that a test caused.
 //!
-//! docs/decisions/0008-replay.md says why it is so.
+//! docs/decisions/0008-replay.md has the reasons.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,21 +20,21 @@ use std::{
 
 use kafka::record::BorrowedMessage;
 
+pub mod dead_letter;
 mod dismiss;
 pub mod find;
 pub mod journal;
 mod lease;
-pub mod letter;
-mod place;
 pub mod plan;
 pub mod purge;
+mod record_id;
 pub mod replay;
 pub mod selection;
-pub mod survey;
+pub mod summary;
 
+pub use dead_letter::DeadLetter;
 pub use lease::this_process;
-pub use letter::Letter;
-pub use place::Place;
+pub use record_id::RecordId;
 pub use selection::Selection;
 
 use declaration::{DeadLetterHeaders, Group, Pipeline};
@@ -44,43 +45,63 @@ use kafka::{
     Kafka, Partition, groups::matching_groups, offsets::Offsets, read::Span, topics::TopicState,
 };
 
-/// What a long command tells while it works.
+/// Progress of a long command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// So many letters of about so many were read.
-    Reading { read: u64, of: i64 },
-    /// Another run has the lease; it is awaited as long as it may be a dead one's.
-    AwaitingLease { by: String },
-    /// So many of so many were sent.
-    Sent { sent: usize, of: usize },
-    /// So many of so many went through.
-    Passed { passed: usize, of: usize },
+pub enum Progress {
+    /// Dead letters were read.
+    Reading {
+        /// Records read so far.
+        read: u64,
+        /// Approximate number of records to read.
+        of: i64,
+    },
+    /// Another run holds the lease. This run waits until the lease is renewed or expires.
+    AwaitingLease {
+        /// The holder, as shown to users.
+        by: String,
+    },
+    /// Records were sent.
+    Sent {
+        /// Records sent so far.
+        sent: usize,
+        /// Records to send.
+        of: usize,
+    },
+    /// The groups have passed records and did not dead-letter them again.
+    Passed {
+        /// Records passed so far.
+        passed: usize,
+        /// Records to send.
+        of: usize,
+    },
 }
 
-/// Where events go.
-pub type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+/// Receives progress.
+pub type ReportProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// How often reading is told of.
-const TOLD_EVERY: u64 = 5_000;
+/// Progress is reported once for this many records.
+const REPORT_EVERY: u64 = 5_000;
 
-/// How far groups have come, as far as it was asked for.
-pub type Progress = BTreeMap<String, Offsets>;
+/// Committed offsets by consumer group.
+pub type CommittedOffsets = BTreeMap<String, Offsets>;
 
 /// The dead-letter topic of a pipeline.
 #[derive(Clone)]
 pub struct DeadLetters {
     kafka: Kafka,
     topic: String,
-    /// What the letters' headers are called.
-    called: Arc<DeadLetterHeaders>,
+    /// Names of the dead letters' headers.
+    header_names: Arc<DeadLetterHeaders>,
     topics: Arc<BTreeMap<String, TopicState>>,
-    /// Topics that letters may be sent back to, each with the groups that read it.
+    /// Topics that records may be replayed to, each with the consumer groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
-    /// Who changes them, for a person.
+    /// The process that makes changes, as shown to users.
     who: Arc<str>,
 }
 
 impl DeadLetters {
+    /// Opens the dead-letter topic of a pipeline.
+    ///
     /// # Errors
     /// The declaration names no dead-letter topic, it does not exist, or Kafka does not answer.
     pub async fn open(pipeline: &Pipeline, kafka: Kafka) -> Result<Self> {
@@ -89,10 +110,10 @@ impl DeadLetters {
         Self::with(pipeline, kafka, topics).await
     }
 
-    /// As [`Self::open`], with topics that were asked for already.
+    /// Like [`Self::open`], with topics that the caller has already listed.
     ///
     /// # Errors
-    /// As there.
+    /// See [`Self::open`].
     pub async fn with(
         pipeline: &Pipeline,
         kafka: Kafka,
@@ -130,20 +151,21 @@ impl DeadLetters {
         Ok(Self {
             kafka,
             topic: topic.clone(),
-            called: Arc::new(pipeline.dead_letter_headers.clone()),
+            header_names: Arc::new(pipeline.dead_letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
             who: this_process().into(),
         })
     }
 
-    /// For somebody else: a process that runs inside is one that nobody else sees.
+    /// Names another process as the lease holder. A process inside a container is not visible to
+    /// users, so it acts for the one that started it.
     pub fn on_behalf_of(mut self, who: Option<&str>) -> Self {
         self.who = who.map_or(self.who, Arc::from);
         self
     }
 
-    /// The dead-letter topic's name.
+    /// Name of the dead-letter topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
@@ -161,10 +183,10 @@ impl DeadLetters {
         Journal::new(self.kafka.clone(), &self.topic, Arc::clone(&self.who))
     }
 
-    /// What was sent back so far; nothing where nothing ever was.
+    /// Reads the journal; empty if its topic does not exist.
     ///
     /// # Errors
-    /// Kafka does not answer, or the journal is not of this Caravan's making.
+    /// Kafka does not answer, or the journal has a record that this version cannot read.
     pub async fn history(&self) -> Result<History> {
         let journal = self.journal();
         if self.topics.contains_key(journal.topic()) {
@@ -174,28 +196,35 @@ impl DeadLetters {
         }
     }
 
-    /// How far the groups have come that `history` waits for, and those that are declared.
+    /// Committed offsets, on the replays' source partitions, of the groups that `history` names and
+    /// of the declared ones.
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub async fn progress(&self, history: &History) -> Result<Progress> {
-        let mut asked: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
+    pub async fn committed_offsets(&self, history: &History) -> Result<CommittedOffsets> {
+        let mut partitions_of_group: BTreeMap<&String, BTreeSet<Partition>> = BTreeMap::new();
         for (source, replay) in history.replays() {
             let declared = self.sources.get(&*source.topic).into_iter().flatten();
             for group in declared.chain(&replay.groups) {
-                asked.entry(group).or_default().insert(source.partition());
+                partitions_of_group
+                    .entry(group)
+                    .or_default()
+                    .insert(source.partition());
             }
         }
-        let asked = asked.into_iter().map(async |(group, partitions)| {
-            let partitions: Vec<_> = partitions.into_iter().collect();
-            let committed = self.kafka.committed_offsets(group, &partitions).await?;
-            Ok::<_, kafka::Error>((group.clone(), committed))
-        });
-        let progress = futures_util::future::try_join_all(asked).await;
-        Ok(progress.map_err(unreachable)?.into_iter().collect())
+        let partitions_of_group =
+            partitions_of_group
+                .into_iter()
+                .map(async |(group, partitions)| {
+                    let partitions: Vec<_> = partitions.into_iter().collect();
+                    let committed = self.kafka.committed_offsets(group, &partitions).await?;
+                    Ok::<_, kafka::Error>((group.clone(), committed))
+                });
+        let committed = futures_util::future::try_join_all(partitions_of_group).await;
+        Ok(committed.map_err(unreachable)?.into_iter().collect())
     }
 
-    /// What stands on the dead-letter topic now.
+    /// First and end offset of each partition of the dead-letter topic.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -204,39 +233,41 @@ impl DeadLetters {
         span.map_err(unreachable)
     }
 
-    /// Hands each letter of `span` to `see`, till `patience` is over or it breaks; gives `state`
-    /// back, and whether all were read.
+    /// Passes each dead letter of `span` to `see` until `see` breaks or `patience` is over. Returns
+    /// `state`, and whether all were read.
     async fn each<T: Send + 'static>(
         &self,
         span: Span,
         patience: Duration,
-        tell: Tell,
+        report: ReportProgress,
         state: T,
-        mut see: impl FnMut(&mut T, Letter, &BorrowedMessage<'_>) -> ControlFlow<()> + Send + 'static,
+        mut see: impl FnMut(&mut T, DeadLetter, &BorrowedMessage<'_>) -> ControlFlow<()>
+        + Send
+        + 'static,
     ) -> Result<(T, bool)> {
         let of = span.messages();
         let deadline = Instant::now() + patience;
         let mut read = 0;
-        let called = Arc::clone(&self.called);
+        let header_names = Arc::clone(&self.header_names);
         self.kafka
             .read(span, deadline, state, move |state, message| {
                 read += 1;
-                if read % TOLD_EVERY == 0 {
-                    tell(Event::Reading { read, of });
+                if read % REPORT_EVERY == 0 {
+                    report(Progress::Reading { read, of });
                 }
-                see(state, Letter::of(message, &called), message)
+                see(state, DeadLetter::of(message, &header_names), message)
             })
             .await
             .map_err(unreachable)
     }
 }
 
-/// Kafka did not answer in the midst of the work.
+/// Kafka did not answer.
 fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "Kafka does not answer").because(why)
 }
 
-/// Not all letters could be looked at, and the command cannot do with some.
+/// Not all dead letters could be read in time, and the command needs all of them.
 fn too_slow(span: &Span, patience: Duration) -> Error {
     let what = format!(
         "the dead letters, about {}, could not be read within {}",

@@ -1,4 +1,4 @@
-//! What a replay would send, and what it leaves out and why.
+//! What a replay would send, and what it skips and why.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use kafka::record::{Headers, Message};
 
 use super::{
-    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
     journal::{History, Replay, State, Status},
     selection::Choices,
     too_slow, unreachable,
@@ -19,81 +19,86 @@ use super::{
 use diagnostics::Result;
 use kafka::{offsets::End, read::Span};
 
-/// So many places are named of those that are left out for one reason.
+/// Maximum number of examples for each reason to skip.
 const NAMED: usize = 5;
 
-/// A letter that is to be sent back.
+/// A dead letter to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Where it is sent back to, and stood before.
-    pub source: Place,
-    /// Where it stands on the dead-letter topic: partition, offset.
+    /// The source record; the replay goes to the same partition.
+    pub source: RecordId,
+    /// Its record on the dead-letter topic: partition and offset.
     pub(super) own: (i32, i64),
-    /// The groups that are to pass it.
+    /// The groups that have to commit an offset after it.
     pub groups: Arc<BTreeSet<String>>,
+    /// The reason in its headers, if they have one.
     pub reason: Option<Arc<str>>,
 }
 
-/// Why a letter that was asked for is not sent.
+/// Why a selected dead letter is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
-    /// It was sent back before, and went through.
+pub enum SkipReason {
+    /// An earlier replay was sent, and the group has passed it.
     Replayed,
-    /// It was sent back before, and its group has not passed it yet.
+    /// An earlier replay was sent, and the group has not passed it yet.
     InFlight,
-    /// A test has provoked it.
+    /// It was dismissed, because a test caused it.
     Dismissed,
-    /// Its headers do not say where its message stood.
+    /// Its headers do not name the source record.
     NoSource,
-    /// Its topic is none of the declared ones, or is the dead-letter topic.
+    /// Its source topic is not declared, or is the dead-letter topic.
     Undeclared,
-    /// Its topic has no such partition.
+    /// Its source topic has no such partition.
     NoPartition,
 }
 
-/// Letters left out for one reason.
+/// Dead letters that are skipped for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    pub letters: usize,
-    /// Some of them.
-    pub named: Vec<Place>,
+pub struct Skipped {
+    /// How many were skipped.
+    pub dead_letters: usize,
+    /// Examples, five at most.
+    pub named: Vec<RecordId>,
 }
 
-/// See the module.
+/// The plan of a replay.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// In the order of the dead-letter topic.
+    /// Dead letters to replay, by partition and offset on the dead-letter topic.
     pub send: Vec<Item>,
-    /// Replays that were interrupted, and were found to have been sent: to be written down.
-    pub settled: Vec<(Place, i64)>,
-    pub left_out: BTreeMap<LeftOut, Left>,
+    /// Interrupted replays that turned out to be sent, with their new offsets; the journal does not
+    /// say so yet.
+    pub settled: Vec<(RecordId, i64)>,
+    /// Dead letters that are selected and not sent, by the reason.
+    pub skipped: BTreeMap<SkipReason, Skipped>,
+    /// The reasons, topics and groups that exist.
     pub choices: Choices,
-    /// Where each partition of the dead-letter topic ended.
+    /// End offset of each partition of the dead-letter topic, by partition number.
     pub(super) seen: Vec<i64>,
-    /// What the journal said.
+    /// The journal when the plan was made.
     pub(super) history: History,
 }
 
 impl Plan {
-    fn leave_out(&mut self, why: LeftOut, letter: &Letter) {
-        let left = self.left_out.entry(why).or_default();
-        left.letters += 1;
-        if left.named.len() < NAMED {
-            left.named.push(letter.id().clone());
+    fn skip(&mut self, why: SkipReason, dead_letter: &DeadLetter) {
+        let skipped_group = self.skipped.entry(why).or_default();
+        skipped_group.dead_letters += 1;
+        if skipped_group.named.len() < NAMED {
+            skipped_group.named.push(dead_letter.id().clone());
         }
     }
 
-    /// Nothing is to be sent, and nothing to be written down.
+    /// Whether there is nothing to send and nothing to write to the journal.
     pub fn is_empty(&self) -> bool {
         self.send.is_empty() && self.settled.is_empty()
     }
 
-    /// There are no dead letters at all.
+    /// Whether the topic has no dead letters.
     pub fn seen_nothing(&self) -> bool {
-        self.choices == Choices::default() && self.left_out.is_empty() && self.is_empty()
+        self.choices == Choices::default() && self.skipped.is_empty() && self.is_empty()
     }
 
-    /// By topic, groups and reason: how many are sent.
+    /// How many are sent, by topic, groups and reason.
     pub fn kinds(&self) -> BTreeMap<(&str, String, &str), usize> {
         let mut kinds = BTreeMap::new();
         for item in &self.send {
@@ -107,19 +112,24 @@ impl Plan {
 }
 
 impl DeadLetters {
-    /// Looks at everything and changes nothing.
+    /// Reads all dead letters and plans a replay; changes nothing.
     ///
     /// # Errors
-    /// Kafka does not answer, or not all letters could be read within `patience`.
-    pub async fn plan(&self, selection: Selection, patience: Duration, tell: Tell) -> Result<Plan> {
+    /// Kafka does not answer, or not all dead letters could be read within `patience`.
+    pub async fn plan(
+        &self,
+        selection: Selection,
+        patience: Duration,
+        report: ReportProgress,
+    ) -> Result<Plan> {
         let span = self.span().await?;
         let history = self.history().await?;
-        let progress = self.progress(&history).await?;
+        let committed = self.committed_offsets(&history).await?;
         let planner = Planner {
-            letters: self.clone(),
+            dead_letters: self.clone(),
             now: Utc::now(),
             selection,
-            progress,
+            committed,
             items: HashMap::new(),
             interrupted: HashSet::new(),
             words: HashSet::new(),
@@ -134,10 +144,10 @@ impl DeadLetters {
             .each(
                 span.clone(),
                 patience,
-                tell,
+                report,
                 planner,
-                |planner, letter, _| {
-                    planner.note(letter);
+                |planner, dead_letter, _| {
+                    planner.note(dead_letter);
                     ControlFlow::Continue(())
                 },
             )
@@ -160,14 +170,14 @@ impl DeadLetters {
         Ok(plan)
     }
 
-    /// Of interrupted replays those that were carried out, with their offsets: looks for them from
-    /// where their partitions ended when they were begun.
+    /// Interrupted replays that were sent, with their new offsets. Reads the target partitions from
+    /// the end offsets in the journal.
     async fn settle(
         &self,
         history: &History,
-        interrupted: &HashSet<Place>,
+        interrupted: &HashSet<RecordId>,
         patience: Duration,
-    ) -> Result<Vec<(Place, i64)>> {
+    ) -> Result<Vec<(RecordId, i64)>> {
         let mut from: BTreeMap<&str, BTreeMap<i32, i64>> = BTreeMap::new();
         for source in interrupted {
             if let Some(Replay {
@@ -212,36 +222,36 @@ impl DeadLetters {
     }
 }
 
-/// The place that a message on a source topic says to be a replay of.
-fn replay_of(message: &impl Message) -> Option<Place> {
+/// The source record in the replay header of a record.
+fn replay_of(message: &impl Message) -> Option<RecordId> {
     let headers = message.headers()?;
     let header = headers.iter().find(|h| h.key == declaration::REPLAY_OF)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
-/// Ends by partition, from the first on.
+/// End offsets, by partition number.
 pub(super) fn ends(span: &Span) -> Vec<i64> {
     span.to.values().copied().collect()
 }
 
 struct Planner {
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     now: DateTime<Utc>,
     selection: Selection,
-    progress: Progress,
-    /// By where they are sent: of several letters of one message one is.
-    items: HashMap<Place, Item>,
-    interrupted: HashSet<Place>,
-    /// Topics and reasons: few, of many letters.
+    committed: CommittedOffsets,
+    /// By source record: of several dead letters of one source record, one is sent.
+    items: HashMap<RecordId, Item>,
+    interrupted: HashSet<RecordId>,
+    /// Interned topics and reasons: many dead letters share few of them.
     words: HashSet<Arc<str>>,
     groups: HashMap<GroupsOf, Arc<BTreeSet<String>>>,
     plan: Plan,
 }
 
-/// A topic, and the group that gave a letter of it up.
+/// A topic, and the group that dead-lettered a record of it.
 type GroupsOf = (Arc<str>, Option<String>);
 
-/// The one copy of a word.
+/// The interned copy of a word.
 fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
     if let Some(known) = words.get(word) {
         return Arc::clone(known);
@@ -252,29 +262,31 @@ fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
 }
 
 impl Planner {
-    fn note(&mut self, letter: Letter) {
-        self.plan.choices.note(&letter, &self.selection);
-        if !self.selection.chooses(&letter, self.now) {
+    fn note(&mut self, dead_letter: DeadLetter) {
+        self.plan.choices.note(&dead_letter, &self.selection);
+        if !self.selection.chooses(&dead_letter, self.now) {
             return;
         }
-        let source = match self.target(&letter) {
-            Ok(source) => Place {
+        let source = match self.target(&dead_letter) {
+            Ok(source) => RecordId {
                 topic: intern(&mut self.words, &source.topic),
                 ..source
             },
-            Err(why) => return self.plan.leave_out(why, &letter),
+            Err(why) => return self.plan.skip(why, &dead_letter),
         };
-        match self.plan.history.status(&letter, &self.progress) {
+        match self.plan.history.status(&dead_letter, &self.committed) {
             Status::Waiting => {}
             Status::Interrupted => drop(self.interrupted.insert(source.clone())),
-            Status::InFlight => return self.plan.leave_out(LeftOut::InFlight, &letter),
-            Status::Replayed => return self.plan.leave_out(LeftOut::Replayed, &letter),
-            Status::Dismissed => return self.plan.leave_out(LeftOut::Dismissed, &letter),
+            Status::InFlight => return self.plan.skip(SkipReason::InFlight, &dead_letter),
+            Status::Replayed => return self.plan.skip(SkipReason::Replayed, &dead_letter),
+            Status::Dismissed => return self.plan.skip(SkipReason::Dismissed, &dead_letter),
         }
         let item = Item {
-            own: (letter.own.partition, letter.own.offset),
-            groups: self.groups_of(letter.group, &source),
-            reason: letter.reason.map(|reason| intern(&mut self.words, &reason)),
+            own: (dead_letter.own.partition, dead_letter.own.offset),
+            groups: self.groups_of(dead_letter.group, &source),
+            reason: dead_letter
+                .reason
+                .map(|reason| intern(&mut self.words, &reason)),
             source: source.clone(),
         };
         let groups = Arc::clone(&item.groups);
@@ -284,26 +296,26 @@ impl Planner {
         }
     }
 
-    /// The group that gave a letter up; where it is not said, all that read the topic.
-    fn groups_of(&mut self, group: Option<String>, source: &Place) -> Arc<BTreeSet<String>> {
+    /// The group in the headers; without one, all groups that read the topic.
+    fn groups_of(&mut self, group: Option<String>, source: &RecordId) -> Arc<BTreeSet<String>> {
         let key = (Arc::clone(&source.topic), group);
         let groups = self.groups.entry(key).or_insert_with_key(|(topic, group)| {
-            let readers = || self.letters.sources.get(&**topic).cloned();
+            let readers = || self.dead_letters.sources.get(&**topic).cloned();
             let group = group.as_ref().map(|group| [group.clone()].into());
             Arc::new(group.or_else(readers).unwrap_or_default())
         });
         Arc::clone(groups)
     }
 
-    /// Where a letter can be sent back to.
-    fn target(&self, letter: &Letter) -> std::result::Result<Place, LeftOut> {
-        let source = letter.source.clone().ok_or(LeftOut::NoSource)?;
-        if !self.letters.sources.contains_key(&*source.topic) {
-            return Err(LeftOut::Undeclared);
+    /// The source record, if the dead letter can be sent back to it.
+    fn target(&self, dead_letter: &DeadLetter) -> std::result::Result<RecordId, SkipReason> {
+        let source = dead_letter.source.clone().ok_or(SkipReason::NoSource)?;
+        if !self.dead_letters.sources.contains_key(&*source.topic) {
+            return Err(SkipReason::Undeclared);
         }
-        match self.letters.topics.get(&*source.topic) {
+        match self.dead_letters.topics.get(&*source.topic) {
             Some(topic) if source.partition < topic.partitions => Ok(source),
-            _ => Err(LeftOut::NoPartition),
+            _ => Err(SkipReason::NoPartition),
         }
     }
 }

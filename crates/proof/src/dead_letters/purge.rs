@@ -1,14 +1,14 @@
-//! Cutting letters off for ever.
+//! Deletes dead letters.
 //!
-//! Kafka deletes records only from the front of a partition (`DeleteRecords`): so letters can be
-//! deleted only together with all that stand before them.
+//! Kafka's `DeleteRecords` deletes only the oldest records of a partition. So a dead letter can be
+//! deleted only together with all records before it.
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    DeadLetters, Letter, Place, Progress, Selection, Tell,
+    CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
     journal::{History, Key, Status},
     lease::Lease,
     selection::Choices,
@@ -17,131 +17,149 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::Offsets;
 
-/// What would be deleted.
+/// What a purge would delete.
 #[derive(Debug, Default)]
-pub struct Cuts {
-    /// By partition of the dead-letter topic.
-    pub partitions: BTreeMap<i32, Cut>,
+pub struct PurgePlan {
+    /// By partition number of the dead-letter topic.
+    pub partitions: BTreeMap<i32, PartitionPurge>,
+    /// The reasons, topics and groups that exist.
     pub choices: Choices,
 }
 
-/// What would be deleted of one partition.
+/// What a purge would delete from one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cut {
-    /// The first offset that stays. None: nothing is deleted.
+pub struct PartitionPurge {
+    /// Records before this offset are deleted. None: nothing is deleted.
     pub before: Option<i64>,
-    /// Letters before that, by what became of them.
-    pub letters: BTreeMap<Status, u64>,
-    /// The first letter that was not chosen, and so stays.
-    pub stays: Option<Place>,
-    /// Letters that were chosen, and stand behind one that was not.
+    /// How many of them there are, by status.
+    pub dead_letters: BTreeMap<Status, u64>,
+    /// The first dead letter that is not selected, and so is kept.
+    pub stays: Option<RecordId>,
+    /// Selected dead letters after one that is not selected; they cannot be deleted.
     pub behind: u64,
 }
 
-impl Cut {
-    fn note(&mut self, letter: &Letter, chosen: bool, status: impl FnOnce() -> Status) {
+impl PartitionPurge {
+    fn note(&mut self, dead_letter: &DeadLetter, chosen: bool, status: impl FnOnce() -> Status) {
         match (chosen, &self.stays) {
             (true, None) => {
-                self.before = Some(letter.own.offset + 1);
-                *self.letters.entry(status()).or_default() += 1;
+                self.before = Some(dead_letter.own.offset + 1);
+                *self.dead_letters.entry(status()).or_default() += 1;
             }
             (true, Some(_)) => self.behind += 1,
             (false, _) => {
-                self.stays.get_or_insert_with(|| letter.own.clone());
+                self.stays.get_or_insert_with(|| dead_letter.own.clone());
             }
         }
     }
 }
 
-impl Cuts {
-    /// Letters that would be deleted.
-    pub fn letters(&self) -> u64 {
+impl PurgePlan {
+    /// How many dead letters would be deleted.
+    pub fn dead_letters(&self) -> u64 {
         self.partitions
             .values()
-            .flat_map(|c| c.letters.values())
+            .flat_map(|c| c.dead_letters.values())
             .sum()
     }
 
-    /// Of those, the ones that became of `status`.
+    /// How many of them have this status.
     pub fn count(&self, status: Status) -> u64 {
         let counts = self
             .partitions
             .values()
-            .filter_map(|c| c.letters.get(&status));
+            .filter_map(|c| c.dead_letters.get(&status));
         counts.sum()
     }
 
-    /// Letters that were chosen and cannot be deleted, and one that stands before them in each
-    /// partition.
-    pub fn stuck(&self) -> Option<(u64, Vec<&Place>)> {
+    /// How many selected dead letters cannot be deleted, and the first kept one of each partition
+    /// concerned.
+    pub fn stuck(&self) -> Option<(u64, Vec<&RecordId>)> {
         let stuck: Vec<_> = self.partitions.values().filter(|c| c.behind > 0).collect();
-        let letters = stuck.iter().map(|c| c.behind).sum();
+        let dead_letters = stuck.iter().map(|c| c.behind).sum();
         let before = stuck.iter().filter_map(|c| c.stays.as_ref()).collect();
-        (letters > 0).then_some((letters, before))
+        (dead_letters > 0).then_some((dead_letters, before))
     }
 }
 
-struct Cutter {
+struct PurgePlanner {
     history: History,
-    progress: Progress,
+    committed: CommittedOffsets,
     selection: Selection,
     now: DateTime<Utc>,
-    cuts: Cuts,
+    plan: PurgePlan,
 }
 
 impl DeadLetters {
-    /// Looks at what a purge would delete, and deletes nothing.
+    /// Finds what a purge would delete; deletes nothing.
     ///
     /// # Errors
-    /// Kafka does not answer, or not all letters could be read within `patience`.
-    pub async fn cuts(&self, selection: Selection, patience: Duration, tell: Tell) -> Result<Cuts> {
+    /// Kafka does not answer, or not all dead letters could be read within `patience`.
+    pub async fn purge_plan(
+        &self,
+        selection: Selection,
+        patience: Duration,
+        report: ReportProgress,
+    ) -> Result<PurgePlan> {
         let span = self.span().await?;
         let history = self.history().await?;
-        let progress = self.progress(&history).await?;
-        let cutter = Cutter {
+        let committed = self.committed_offsets(&history).await?;
+        let planner = PurgePlanner {
             history,
-            progress,
+            committed,
             selection,
             now: Utc::now(),
-            cuts: Cuts::default(),
+            plan: PurgePlan::default(),
         };
-        let (cutter, whole) = self
-            .each(span.clone(), patience, tell, cutter, |cutter, letter, _| {
-                let Cutter {
-                    history,
-                    progress,
-                    selection,
-                    now,
-                    cuts,
-                } = cutter;
-                cuts.choices.note(&letter, selection);
-                let cut = cuts.partitions.entry(letter.own.partition).or_default();
-                let chosen = selection.chooses(&letter, *now);
-                cut.note(&letter, chosen, || history.status(&letter, progress));
-                ControlFlow::Continue(())
-            })
+        let (planner, whole) = self
+            .each(
+                span.clone(),
+                patience,
+                report,
+                planner,
+                |planner, dead_letter, _| {
+                    let PurgePlanner {
+                        history,
+                        committed,
+                        selection,
+                        now,
+                        plan,
+                    } = planner;
+                    plan.choices.note(&dead_letter, selection);
+                    let cut = plan
+                        .partitions
+                        .entry(dead_letter.own.partition)
+                        .or_default();
+                    let chosen = selection.chooses(&dead_letter, *now);
+                    cut.note(&dead_letter, chosen, || {
+                        history.status(&dead_letter, committed)
+                    });
+                    ControlFlow::Continue(())
+                },
+            )
             .await?;
         if whole {
-            Ok(cutter.cuts)
+            Ok(planner.plan)
         } else {
             Err(too_slow(&span, patience))
         }
     }
 
-    /// Deletes what `cuts` says, and forgets the replays of what is gone. Gives how many were
-    /// deleted.
+    /// Deletes what `plan` says, and removes replays that cover no remaining dead letter from the
+    /// journal. Returns how many were deleted.
     ///
     /// # Errors
-    /// Another run is at work, or Kafka does not answer: some partitions may be cut.
-    pub async fn purge(&self, cuts: &Cuts, tell: &Tell) -> Result<u64> {
+    /// Another run holds the lease, or Kafka does not answer. Records of some partitions may be
+    /// deleted then.
+    pub async fn purge(&self, plan: &PurgePlan, report: &ReportProgress) -> Result<u64> {
         let journal = self.journal();
         let replicas = self.topics.get(&self.topic).map_or(1, |t| t.replicas);
         journal.create(replicas).await?;
         let sender = Arc::new(self.kafka.producer().map_err(unreachable)?);
         let start = History::default();
         let (lease, history) =
-            Lease::take(journal.clone(), Arc::clone(&sender), start, tell).await?;
-        let before: Offsets = cuts
+            Lease::take(journal.clone(), Arc::clone(&sender), start, report).await?;
+        let before: Offsets = plan
             .partitions
             .iter()
             .filter_map(|(p, cut)| Some(((self.topic.clone(), *p), cut.before?)))
@@ -155,13 +173,13 @@ impl DeadLetters {
             })?;
             let span = self.span().await?;
             let first = span.from.into_iter().map(|((_, p), offset)| (p, offset));
-            let outlived = history.outlived(&first.collect()).into_iter();
-            let forgotten = outlived.map(|source| (Key::Letter(source), None));
+            let obsolete = history.obsolete(&first.collect()).into_iter();
+            let forgotten = obsolete.map(|source| (Key::DeadLetter(source), None));
             journal.write(&sender, forgotten).await
         }
         .await;
         lease.release().await;
-        outcome.map(|()| cuts.letters())
+        outcome.map(|()| plan.dead_letters())
     }
 }
 
@@ -169,12 +187,12 @@ impl DeadLetters {
 mod tests {
     use super::*;
 
-    /// Letters of one partition, chosen or not, from the front.
-    fn cut(chosen: &[bool]) -> Cuts {
-        let mut cuts = Cuts::default();
+    /// Dead letters of one partition, selected or not, oldest first.
+    fn plan_of(chosen: &[bool]) -> PurgePlan {
+        let mut plan = PurgePlan::default();
         for (offset, chosen) in (10..).zip(chosen) {
-            let letter = Letter {
-                own: Place::new("dead", 0, offset),
+            let dead_letter = DeadLetter {
+                own: RecordId::new("dead", 0, offset),
                 source: None,
                 group: None,
                 reason: None,
@@ -182,25 +200,25 @@ mod tests {
                 attempts: None,
                 at: None,
             };
-            let cut = cuts.partitions.entry(0).or_default();
-            cut.note(&letter, *chosen, || Status::Waiting);
+            let cut = plan.partitions.entry(0).or_default();
+            cut.note(&dead_letter, *chosen, || Status::Waiting);
         }
-        cuts
+        plan
     }
 
     #[test]
-    fn a_front_can_be_cut_off() {
-        let cuts = cut(&[true, true, false]);
-        assert_eq!(cuts.partitions[&0].before, Some(12));
-        assert_eq!((cuts.letters(), cuts.stuck()), (2, None));
-        assert_eq!(cut(&[false, false]).partitions[&0].before, None);
+    fn the_oldest_records_can_be_deleted() {
+        let plan = plan_of(&[true, true, false]);
+        assert_eq!(plan.partitions[&0].before, Some(12));
+        assert_eq!((plan.dead_letters(), plan.stuck()), (2, None));
+        assert_eq!(plan_of(&[false, false]).partitions[&0].before, None);
     }
 
     #[test]
-    fn what_stands_behind_a_letter_that_stays_cannot() {
-        let cuts = cut(&[true, false, true, false, true]);
-        let stays = Place::new("dead", 0, 11);
-        assert_eq!(cuts.stuck(), Some((2, vec![&stays])));
-        assert_eq!(cuts.partitions[&0].before, Some(11));
+    fn records_after_a_kept_one_cannot_be_deleted() {
+        let plan = plan_of(&[true, false, true, false, true]);
+        let stays = RecordId::new("dead", 0, 11);
+        assert_eq!(plan.stuck(), Some((2, vec![&stays])));
+        assert_eq!(plan.partitions[&0].before, Some(11));
     }
 }

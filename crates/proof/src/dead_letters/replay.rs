@@ -1,9 +1,9 @@
-//! Sending letters back to their own topics and partitions, in rounds of growing size.
+//! Replays dead letters to their source topics and partitions, in rounds of growing size.
 //!
-//! A round is written down as intended, sent, written down as sent, and awaited until the groups
-//! that gave the letters up have passed them. A worker commits an offset only after the dead
-//! letter for it is written: so once a group has passed, a letter that came straight back is there
-//! to be seen, and nothing more is sent.
+//! Each round is recorded as `intent`, sent, recorded as `sent`, and complete when the groups that
+//! dead-lettered its records have committed offsets after them. A worker commits an offset only
+//! after it has written the dead letter. So once a group has passed a record, a new dead letter of
+//! that record is visible, and the replay stops.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,7 +16,7 @@ use kafka::record::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DeadLetters, Event, Letter, Place, Tell,
+    DeadLetter, DeadLetters, Progress, RecordId, ReportProgress,
     journal::{Journal, Key, Replay, State},
     lease::Lease,
     plan::{Item, Plan},
@@ -31,48 +31,50 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// The first round is one letter; each next one is ten times as large, up to this.
+/// Maximum size of a round. The first round is one record, each next one ten times as large.
 const MAX_ROUND: usize = 1_000;
-/// What a round may hold in memory, besides its last letter.
+/// Maximum bytes of a round in memory, not counting its last record.
 const MAX_ROUND_BYTES: usize = 8 * 1024 * 1024;
-/// Between two looks at how far the groups have come.
+/// Pause between two reads of the committed offsets.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A letter that was sent back and given up again.
+/// A record that was replayed and dead-lettered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned {
-    /// Where it stood at first.
-    pub was: Place,
-    /// What it is known by now, and why it was given up.
-    pub letter: Letter,
+pub struct FailedAgain {
+    /// The original source record.
+    pub was: RecordId,
+    /// The new dead letter.
+    pub dead_letter: DeadLetter,
 }
 
 /// How a replay ended.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Were to be sent.
+    /// Dead letters that were planned to be sent.
     pub planned: usize,
+    /// Records that the broker acknowledged.
     pub sent: usize,
-    /// Passed by the groups that had given them up, and not given up again.
+    /// Records that the groups have passed and did not dead-letter again.
     pub passed: usize,
-    /// Why no more was sent, if so.
-    pub returned: Vec<Returned>,
-    /// Could not be sent: gone from the dead-letter topic, or sent by another run, since planned.
+    /// Records that failed again; the replay stops at the first round that has any.
+    pub failed_again: Vec<FailedAgain>,
+    /// Planned dead letters that were not sent, because they were deleted or another run changed
+    /// their state since the plan was made.
     pub gone: usize,
 }
 
 impl DeadLetters {
-    /// Carries a plan out. `patience`: how long each round may take to be passed.
+    /// Executes a plan. `patience`: time limit for the groups to pass a round.
     ///
     /// # Errors
-    /// Another run is at work, a group does not pass in time, or Kafka does not answer. What was
-    /// sent is written down, and said.
+    /// Another run holds the lease, a group has no members or does not pass a round in time, or
+    /// Kafka does not answer. The error says what was sent, and the journal has it.
     pub async fn replay(
         &self,
         plan: Plan,
         patience: Duration,
         cancel: &CancellationToken,
-        tell: Tell,
+        report: ReportProgress,
     ) -> Result<Outcome> {
         self.expect_readers(&plan).await?;
         let journal = self.journal();
@@ -88,9 +90,9 @@ impl DeadLetters {
         } = plan;
         let start = super::journal::History::default();
         let (lease, history) =
-            Lease::take(journal.clone(), Arc::clone(&sender), start, &tell).await?;
-        // What another run has touched since the plan was made is no longer as it was shown.
-        let untouched = |source: &Place| before.at(source) == history.at(source);
+            Lease::take(journal.clone(), Arc::clone(&sender), start, &report).await?;
+        // The user confirmed the plan. Replays that another run changed since then are not sent.
+        let untouched = |source: &RecordId| before.at(source) == history.at(source);
         let planned = send.len();
         let items: HashMap<(i32, i64), Item> = send
             .into_iter()
@@ -100,10 +102,10 @@ impl DeadLetters {
         let first = self.kafka.ends(&self.partitions(), End::Earliest).await;
         let first = first.map_err(unreachable)?;
         let first = first.into_iter().map(|((_, p), offset)| (p, offset));
-        let outlived = history.outlived(&first.collect());
+        let obsolete = history.obsolete(&first.collect());
         let cursor = self.span().await?.to;
         let mut run = Run {
-            letters: self,
+            dead_letters: self,
             journal,
             sender,
             lease,
@@ -112,7 +114,7 @@ impl DeadLetters {
             cursor,
             patience,
             cancel,
-            tell,
+            report,
             outcome: Outcome {
                 planned,
                 ..Outcome::default()
@@ -124,20 +126,16 @@ impl DeadLetters {
             let state = State::Sent { offset };
             Some((source, Replay { state, ..replay }))
         });
-        let outcome = run.all(settled.collect(), outlived).await;
-        let Run {
-            lease,
-            outcome: told,
-            ..
-        } = run;
+        let result = run.all(settled.collect(), obsolete).await;
+        let Run { lease, outcome, .. } = run;
         lease.release().await;
-        match outcome {
-            Ok(()) => Ok(told),
-            Err(error) => Err(error.because(so_far(&told))),
+        match result {
+            Ok(()) => Ok(outcome),
+            Err(error) => Err(error.because(so_far(&outcome))),
         }
     }
 
-    /// Nothing is sent where nobody is there to process it.
+    /// Fails if a group that has to process the records has no members.
     async fn expect_readers(&self, plan: &Plan) -> Result<()> {
         let groups = self.kafka.groups().await.map_err(unreachable)?;
         let needed: HashSet<&String> = plan
@@ -168,37 +166,41 @@ fn so_far(outcome: &Outcome) -> String {
 }
 
 struct Run<'a> {
-    letters: &'a DeadLetters,
+    dead_letters: &'a DeadLetters,
     journal: Journal,
     sender: Arc<Producer>,
     lease: Lease,
     seen: Vec<i64>,
-    /// By where they stand on the dead-letter topic.
+    /// By partition and offset on the dead-letter topic.
     items: Arc<HashMap<(i32, i64), Item>>,
-    /// Up to where the dead-letter topic was looked through for letters that came back.
+    /// End offsets up to which the dead-letter topic was read for records that failed again.
     cursor: kafka::offsets::Offsets,
     patience: Duration,
     cancel: &'a CancellationToken,
-    tell: Tell,
+    report: ReportProgress,
     outcome: Outcome,
 }
 
-/// A letter that was sent: where to, and who is to pass it.
+/// A record that was sent.
 struct Sent {
-    source: Place,
-    target: Place,
+    source: RecordId,
+    target: RecordId,
     own: (i32, i64),
 }
 
 impl Run<'_> {
-    async fn all(&mut self, settled: Vec<(Place, Replay)>, outlived: Vec<Place>) -> Result<()> {
+    async fn all(
+        &mut self,
+        settled: Vec<(RecordId, Replay)>,
+        obsolete: Vec<RecordId>,
+    ) -> Result<()> {
         self.journal.note(&self.sender, settled).await?;
-        let forgotten = outlived
+        let forgotten = obsolete
             .into_iter()
-            .map(|source| (Key::Letter(source), None));
+            .map(|source| (Key::DeadLetter(source), None));
         self.journal.write(&self.sender, forgotten).await?;
         let mut reader = self
-            .letters
+            .dead_letters
             .kafka
             .reader(self.span())
             .await
@@ -217,8 +219,8 @@ impl Run<'_> {
             self.wait(&sent).await?;
             self.look_back(&sent).await?;
             let (passed, of) = (self.outcome.passed, self.outcome.planned);
-            (self.tell)(Event::Passed { passed, of });
-            if !self.outcome.returned.is_empty() || self.outcome.sent == self.items.len() {
+            (self.report)(Progress::Passed { passed, of });
+            if !self.outcome.failed_again.is_empty() || self.outcome.sent == self.items.len() {
                 self.outcome.gone = self.outcome.planned - self.items.len();
                 return Ok(());
             }
@@ -226,11 +228,11 @@ impl Run<'_> {
         }
     }
 
-    /// From the first to the last letter that is to be sent.
+    /// From the first to the last dead letter to send.
     fn span(&self) -> Span {
         let mut span = Span::default();
         for (partition, offset) in self.items.keys() {
-            let at = (self.letters.topic.clone(), *partition);
+            let at = (self.dead_letters.topic.clone(), *partition);
             let from = span.from.entry(at.clone()).or_insert(*offset);
             *from = (*from).min(*offset);
             let to = span.to.entry(at).or_insert(offset + 1);
@@ -247,20 +249,20 @@ impl Run<'_> {
         round.map_err(unreachable)
     }
 
-    /// Sends one round.
+    /// Sends one round and records it in the journal.
     async fn send(&mut self, messages: &[OwnedMessage]) -> Result<Vec<Sent>> {
         let mut round: Vec<(&Item, &OwnedMessage)> = messages
             .iter()
             .filter_map(|m| Some((self.items.get(&(m.partition(), m.offset()))?, m)))
             .collect();
-        // As they stood before, as far as that is up to us.
+        // Keeps the original order within each partition.
         round.sort_by(|(a, _), (b, _)| a.source.cmp(&b.source));
         let targets: HashSet<Partition> = round
             .iter()
             .map(|(item, _)| item.source.partition())
             .collect();
         let targets: Vec<_> = targets.into_iter().collect();
-        let ends = self.letters.kafka.ends(&targets, End::Latest).await;
+        let ends = self.dead_letters.kafka.ends(&targets, End::Latest).await;
         let ends = ends.map_err(unreachable)?;
         let replay = |item: &Item, state| Replay {
             seen: self.seen.clone(),
@@ -274,10 +276,10 @@ impl Run<'_> {
         });
         self.lease.check().await?;
         self.journal.note(&self.sender, intents).await?;
-        let called = &self.letters.called;
+        let header_names = &self.dead_letters.header_names;
         let records: Vec<_> = round
             .iter()
-            .map(|(item, m)| outgoing(item, m, called))
+            .map(|(item, m)| outgoing(item, m, header_names))
             .collect();
         self.lease.check().await?;
         let outcomes = self.sender.send(&records).await;
@@ -298,7 +300,7 @@ impl Run<'_> {
         self.journal.note(&self.sender, dones).await?;
         let sent = sent.into_iter().map(|(item, offset)| Sent {
             source: item.source.clone(),
-            target: Place::new(
+            target: RecordId::new(
                 Arc::clone(&item.source.topic),
                 item.source.partition,
                 offset,
@@ -308,7 +310,7 @@ impl Run<'_> {
         let sent: Vec<_> = sent.collect();
         self.outcome.sent += sent.len();
         let of = self.outcome.planned;
-        (self.tell)(Event::Sent {
+        (self.report)(Progress::Sent {
             sent: self.outcome.sent,
             of,
         });
@@ -323,7 +325,7 @@ impl Run<'_> {
         }
     }
 
-    /// Until the groups have passed what was sent.
+    /// Waits until the groups have passed all records of a round.
     async fn wait(&mut self, sent: &[Sent]) -> Result<()> {
         let mut due: BTreeMap<String, BTreeMap<Partition, i64>> = BTreeMap::new();
         for sent in sent {
@@ -347,7 +349,7 @@ impl Run<'_> {
         due: &BTreeMap<Partition, i64>,
         deadline: Instant,
     ) -> Result<()> {
-        let offsets = self.letters.kafka.group(group);
+        let offsets = self.dead_letters.kafka.group(group);
         let partitions: Vec<_> = due.keys().cloned().collect();
         loop {
             let committed = offsets
@@ -376,33 +378,33 @@ impl Run<'_> {
         }
     }
 
-    /// Looks for letters of what was sent among those that were written since.
+    /// Reads the new dead letters and looks for records of this round.
     async fn look_back(&mut self, sent: &[Sent]) -> Result<()> {
-        let to = self.letters.span().await?.to;
+        let to = self.dead_letters.span().await?.to;
         let from = std::mem::replace(&mut self.cursor, to.clone());
         let span = Span { from, to };
-        let mut targets: HashMap<Place, Place> = sent
+        let mut targets: HashMap<RecordId, RecordId> = sent
             .iter()
             .map(|s| (s.target.clone(), s.source.clone()))
             .collect();
-        let mut returned: Vec<Returned> = Vec::new();
+        let mut failed_again: Vec<FailedAgain> = Vec::new();
         if span.messages() > 0 {
-            let tell: Tell = Arc::new(|_| {});
-            let see = move |returned: &mut Vec<Returned>, letter: Letter| {
-                if let Some(was) = letter.source.as_ref().and_then(|s| targets.remove(s)) {
-                    returned.push(Returned { was, letter });
+            let report: ReportProgress = Arc::new(|_| {});
+            let see = move |failed_again: &mut Vec<FailedAgain>, dead_letter: DeadLetter| {
+                if let Some(was) = dead_letter.source.as_ref().and_then(|s| targets.remove(s)) {
+                    failed_again.push(FailedAgain { was, dead_letter });
                 }
             };
             let mut see = see;
             let (found, whole) = self
-                .letters
+                .dead_letters
                 .each(
                     span.clone(),
                     self.patience,
-                    tell,
-                    returned,
-                    move |returned, letter, _| {
-                        see(returned, letter);
+                    report,
+                    failed_again,
+                    move |failed_again, dead_letter, _| {
+                        see(failed_again, dead_letter);
                         ControlFlow::Continue(())
                     },
                 )
@@ -410,19 +412,23 @@ impl Run<'_> {
             if !whole {
                 return Err(super::too_slow(&span, self.patience));
             }
-            returned = found;
+            failed_again = found;
         }
-        self.outcome.passed += sent.len() - returned.len();
-        self.outcome.returned = returned;
+        self.outcome.passed += sent.len() - failed_again.len();
+        self.outcome.failed_again = failed_again;
         Ok(())
     }
 }
 
-/// The message as it was, and the mark of a replay.
-fn outgoing(item: &Item, letter: &OwnedMessage, called: &DeadLetterHeaders) -> ProducerRecord {
+/// The record without its dead-letter headers, with the replay header.
+fn outgoing(
+    item: &Item,
+    dead_letter: &OwnedMessage,
+    header_names: &DeadLetterHeaders,
+) -> ProducerRecord {
     let mut headers = OwnedHeaders::new();
-    if let Some(all) = letter.headers() {
-        for header in all.iter().filter(|h| !called.has(h.key)) {
+    if let Some(all) = dead_letter.headers() {
+        for header in all.iter().filter(|h| !header_names.has(h.key)) {
             headers = headers.insert(header);
         }
     }
@@ -434,8 +440,8 @@ fn outgoing(item: &Item, letter: &OwnedMessage, called: &DeadLetterHeaders) -> P
     ProducerRecord {
         topic: item.source.topic.to_string(),
         partition: Some(item.source.partition),
-        key: letter.key().map(<[u8]>::to_vec),
-        value: letter.payload().map(<[u8]>::to_vec),
+        key: dead_letter.key().map(<[u8]>::to_vec),
+        value: dead_letter.payload().map(<[u8]>::to_vec),
         headers,
     }
 }
@@ -443,11 +449,11 @@ fn outgoing(item: &Item, letter: &OwnedMessage, called: &DeadLetterHeaders) -> P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::letter::tests::message;
+    use crate::dead_letters::dead_letter::tests::message;
 
     #[test]
-    fn a_letter_goes_back_as_it_came_with_the_mark_of_a_replay() {
-        let letter = message(
+    fn a_replayed_record_is_unchanged_except_for_the_replay_header() {
+        let dead_letter = message(
             (1, 5),
             &[
                 ("trace", "t1"),
@@ -457,12 +463,12 @@ mod tests {
             ],
         );
         let item = Item {
-            source: Place::new("orders", 2, 17),
+            source: RecordId::new("orders", 2, 17),
             own: (1, 5),
             groups: Arc::new(["billing".to_owned()].into()),
             reason: None,
         };
-        let record = outgoing(&item, &letter, &DeadLetterHeaders::default());
+        let record = outgoing(&item, &dead_letter, &DeadLetterHeaders::default());
         assert_eq!(
             (record.topic.as_str(), record.partition),
             ("orders", Some(2))

@@ -1,30 +1,36 @@
-//! Which dead letters a command is about.
+//! Which dead letters a command processes.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Letter, Place};
+use super::{DeadLetter, RecordId};
 
-/// Places are alternatives to each other; everything else narrows.
+/// A filter. A dead letter has to match every non-empty field, and one value within a field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    pub places: Vec<Place>,
+    /// Dead letters of these source records, or that are these records; empty: any.
+    pub places: Vec<RecordId>,
+    /// Dead letters with one of these reasons; empty: any reason.
     pub reasons: Vec<String>,
+    /// Dead letters whose source topic is one of these; empty: any topic.
     pub topics: Vec<String>,
+    /// Dead letters of one of these consumer groups; empty: any group.
     pub groups: Vec<String>,
+    /// Dead letters of at least this age.
     pub older_than: Option<Duration>,
+    /// Dead letters younger than this.
     pub newer_than: Option<Duration>,
 }
 
 impl Selection {
-    /// Whether it says anything; else it stands for all.
+    /// Whether no field is set: the selection matches all dead letters.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// A letter without what is asked for is not chosen.
-    pub fn chooses(&self, letter: &Letter, now: DateTime<Utc>) -> bool {
+    /// Whether a dead letter matches. A header that is missing matches no filter.
+    pub fn chooses(&self, dead_letter: &DeadLetter, now: DateTime<Utc>) -> bool {
         let named = |words: &[String], word: Option<&str>| {
             words.is_empty() || word.is_some_and(|word| words.iter().any(|w| w == word))
         };
@@ -32,12 +38,12 @@ impl Selection {
             || self
                 .places
                 .iter()
-                .any(|p| *p == letter.own || Some(p) == letter.source.as_ref());
-        let age = letter.age(now);
+                .any(|p| *p == dead_letter.own || Some(p) == dead_letter.source.as_ref());
+        let age = dead_letter.age(now);
         placed
-            && named(&self.reasons, letter.reason.as_deref())
-            && named(&self.topics, letter.source.as_ref().map(|s| &*s.topic))
-            && named(&self.groups, letter.group.as_deref())
+            && named(&self.reasons, dead_letter.reason.as_deref())
+            && named(&self.topics, dead_letter.source.as_ref().map(|s| &*s.topic))
+            && named(&self.groups, dead_letter.group.as_deref())
             && self
                 .older_than
                 .is_none_or(|than| age.is_some_and(|age| age >= than))
@@ -46,9 +52,9 @@ impl Selection {
                 .is_none_or(|than| age.is_some_and(|age| age < than))
     }
 
-    /// The flags that say the same, for a command line.
+    /// The command-line arguments for this selection.
     pub fn flags(&self) -> String {
-        let mut words: Vec<String> = self.places.iter().map(Place::to_string).collect();
+        let mut words: Vec<String> = self.places.iter().map(RecordId::to_string).collect();
         for (flag, values) in [
             ("--reason", &self.reasons),
             ("--topic", &self.topics),
@@ -73,50 +79,54 @@ impl Selection {
     }
 }
 
-/// What there is to choose from, so that a misspelt word can be told from one that matches nothing.
+/// The reasons, topics and groups that exist, so that a misspelt filter is reported instead of an
+/// empty result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choices {
     reasons: BTreeSet<String>,
     topics: BTreeSet<String>,
     groups: BTreeSet<String>,
-    /// Of the places asked for, those that were seen.
-    places: BTreeSet<Place>,
+    /// The selected records that were found.
+    places: BTreeSet<RecordId>,
 }
 
-/// More different words than this are not kept.
+/// Maximum number of distinct values that are kept.
 const MAX_CHOICES: usize = 200;
 
 impl Choices {
-    pub(super) fn note(&mut self, letter: &Letter, selection: &Selection) {
-        note(&mut self.reasons, letter.reason.as_deref());
-        note(&mut self.topics, letter.source.as_ref().map(|s| &*s.topic));
-        note(&mut self.groups, letter.group.as_deref());
+    pub(super) fn note(&mut self, dead_letter: &DeadLetter, selection: &Selection) {
+        note(&mut self.reasons, dead_letter.reason.as_deref());
+        note(
+            &mut self.topics,
+            dead_letter.source.as_ref().map(|s| &*s.topic),
+        );
+        note(&mut self.groups, dead_letter.group.as_deref());
         for place in &selection.places {
-            if *place == letter.own || Some(place) == letter.source.as_ref() {
+            if *place == dead_letter.own || Some(place) == dead_letter.source.as_ref() {
                 self.places.insert(place.clone());
             }
         }
     }
 
-    /// What a selection asks for that is nowhere: what, and what there is instead.
+    /// The first value of a selection that no dead letter has, and the values that exist.
     pub fn unknown(&self, selection: &Selection) -> Option<(String, String)> {
         if let Some(place) = selection.places.iter().find(|p| !self.places.contains(p)) {
             return Some((format!("no dead letter of {place}"), String::new()));
         }
-        for (what, asked, there) in [
+        for (what, requested, existing) in [
             ("with reason", &selection.reasons, &self.reasons),
             ("of topic", &selection.topics, &self.topics),
             ("of group", &selection.groups, &self.groups),
         ] {
-            let missing = asked.iter().find(|word| !there.contains(*word));
-            if let Some(word) = missing.filter(|_| there.len() < MAX_CHOICES) {
-                let there: Vec<_> = there.iter().map(String::as_str).collect();
-                let there = if there.is_empty() {
+            let missing = requested.iter().find(|word| !existing.contains(*word));
+            if let Some(word) = missing.filter(|_| existing.len() < MAX_CHOICES) {
+                let existing: Vec<_> = existing.iter().map(String::as_str).collect();
+                let existing = if existing.is_empty() {
                     "none says".to_owned()
                 } else {
-                    format!("there are: {}", there.join(", "))
+                    format!("there are: {}", existing.join(", "))
                 };
-                return Some((format!("no dead letter {what} {word:?}"), there));
+                return Some((format!("no dead letter {what} {word:?}"), existing));
             }
         }
         None
@@ -138,10 +148,10 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn letter() -> Letter {
-        Letter {
-            own: Place::new("dead", 1, 5),
-            source: Some(Place::new("orders", 2, 17)),
+    fn dead_letter() -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("dead", 1, 5),
+            source: Some(RecordId::new("orders", 2, 17)),
             group: Some("billing".to_owned()),
             reason: Some("not-json".to_owned()),
             error: None,
@@ -154,10 +164,10 @@ mod tests {
         vec![word.to_owned()]
     }
 
-    /// Chosen ten minutes after it was given up?
+    /// Whether a dead letter of this age (ten minutes) is selected.
     fn chooses(selection: &Selection) -> bool {
         let now = DateTime::from_timestamp(600, 0).expect("a time");
-        selection.chooses(&letter(), now)
+        selection.chooses(&dead_letter(), now)
     }
 
     #[test]
@@ -223,21 +233,21 @@ mod tests {
             ),
             (
                 Selection {
-                    places: vec![Place::new("orders", 2, 17)],
+                    places: vec![RecordId::new("orders", 2, 17)],
                     ..all.clone()
                 },
                 true,
             ),
             (
                 Selection {
-                    places: vec![Place::new("dead", 1, 5)],
+                    places: vec![RecordId::new("dead", 1, 5)],
                     ..all.clone()
                 },
                 true,
             ),
             (
                 Selection {
-                    places: vec![Place::new("orders", 2, 18)],
+                    places: vec![RecordId::new("orders", 2, 18)],
                     ..all.clone()
                 },
                 false,
@@ -256,9 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_the_same() {
+    fn flags_express_the_selection() {
         let selection = Selection {
-            places: vec![Place::new("orders", 2, 17)],
+            places: vec![RecordId::new("orders", 2, 17)],
             reasons: words("it's odd"),
             older_than: Some(90 * MINUTE),
             ..Selection::default()
@@ -271,16 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nowhere_is_named_beside_what_there_is() {
+    fn an_unknown_value_is_reported_with_the_existing_ones() {
         let mut choices = Choices::default();
-        let asked = Selection {
+        let requested = Selection {
             reasons: words("not-jsn"),
             ..Selection::default()
         };
-        choices.note(&letter(), &asked);
-        let (what, there) = choices.unknown(&asked).expect("unknown");
+        choices.note(&dead_letter(), &requested);
+        let (what, existing) = choices.unknown(&requested).expect("unknown");
         assert_eq!(what, "no dead letter with reason \"not-jsn\"");
-        assert_eq!(there, "there are: not-json");
+        assert_eq!(existing, "there are: not-json");
         let known = Selection {
             groups: words("billing"),
             ..Selection::default()

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{probe::Cleanup, stores::postgres::ownership::Deleted};
 
-/// What one batch may take.
+/// Time limit of one batch.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Deletes the rows that are proven to be the payments' own, as far as their tables are declared to be
-/// cleaned up: a batch a transaction, the last table first.
+/// Deletes the payments' own rows from the tables that are declared to be cleaned up: one
+/// transaction for each batch, the last table first.
 pub(super) async fn clean(
     tables: &Tables,
     payments: &[Payment],

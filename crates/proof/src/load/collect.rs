@@ -1,5 +1,5 @@
-//! Deletes what earlier runs had to leave: rows marked synthetic whose payments have gone through
-//! since, or never will. Rows that nothing marks are left: a later run cannot prove whose they are.
+//! Deletes rows of earlier runs that are marked synthetic, once every group has consumed all
+//! events. Unmarked rows are kept, because a later run cannot prove that a test wrote them.
 
 use std::{
     collections::BTreeSet,
@@ -29,20 +29,22 @@ use kafka::{
     offsets::{End, lag, next},
 };
 
-/// What was collected.
+/// The result of [`collect`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collected {
+    /// The rows that were deleted, and those that were not.
     pub deleted: Deleted,
-    /// None: the database does not remember how old rows are, and all were deleted.
+    /// Only older rows were deleted. None: the database does not keep commit times, and all marked
+    /// rows were deleted.
     pub older_than: Option<DateTime<Utc>>,
 }
 
-/// Waits until every group on the flow's way has taken all that is there now, then deletes all rows
-/// that are marked synthetic and of that `age`.
+/// Waits until every group of the flow has consumed all current events, then deletes the rows that
+/// are marked synthetic and at least `age` old.
 ///
 /// # Errors
 /// `Usage`: no flow, Kafka or Postgres is declared. `Unreachable`: they do not answer. `Deadline`:
-/// a group has not come that far; nothing is deleted. `Interrupted`: nor then.
+/// a group has not consumed everything. `Interrupted`. Nothing is deleted in the last two cases.
 pub async fn collect(
     pipeline: &Pipeline,
     age: Duration,
@@ -81,7 +83,7 @@ pub async fn collect(
     })
 }
 
-/// Waits until what stands on the topics now is taken.
+/// Waits until the groups have consumed the topics up to their current ends.
 async fn taken(
     pipeline: &Pipeline,
     kafka: &Kafka,
@@ -92,7 +94,7 @@ async fn taken(
     let steps = expected::steps(pipeline, flow, expected::Start::Entry);
     let unfollowed = unfollowed(pipeline, flow);
     let mut topics: BTreeSet<&str> = steps.iter().filter_map(Step::topic).collect();
-    // A payment may get there although no `emits` says so.
+    // A payment may reach these topics although no `emits` declares it.
     topics.extend(unfollowed.topics.iter().map(String::as_str));
     let there = kafka.topics().await.map_err(unreachable)?;
     let partitions_of = |names: &[String]| -> Vec<_> {
@@ -116,7 +118,7 @@ async fn taken(
             let committed = committed.map_err(unreachable)?;
             let mut behind = lag(&committed, &first, &ends);
             if before == Some(behind) {
-                // It stands still: perhaps before what is no message.
+                // The group makes no progress: only transaction markers may be left.
                 let from = next(&committed, &first, &ends);
                 let last = kafka.ends_of_messages(&from, &ends).await;
                 behind = lag(&committed, &first, &last.map_err(unreachable)?);

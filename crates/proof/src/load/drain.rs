@@ -1,8 +1,9 @@
 //! Waits until every consumer group has passed all of the payments' events.
 //!
 //! A worker emits before it commits its offset. So once the groups that feed a topic have passed
-//! their own events, that topic's end is where the payments' events end on it. From topic to topic
-//! along the flow: when the last group has passed the last end, nothing is under way any more.
+//! their own events, that topic's end offset is final for the payments' events. This goes from
+//! topic to topic along the flow: when the last group has passed the last end, all events are
+//! consumed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,16 +26,16 @@ use kafka::{
     offsets::{End, Offsets, next},
 };
 
-/// Between two looks.
+/// Pause between two reads of the offsets.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long nothing of theirs may be taken before payments that are under way are given up.
+/// The wait ends if no group makes progress on the payments' events for this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long nothing is taken before it is seen whether what is left is messages at all.
+/// After this long without progress, it is checked whether only transaction markers are left.
 const LULL: Duration = Duration::from_millis(600);
 
-/// The topics of the flow and who consumes them.
+/// The topics of the flow and the groups that consume them.
 pub(super) struct Path {
     pub(super) kafka: Kafka,
     pub(super) partitions: Vec<Partition>,
@@ -46,7 +47,7 @@ pub(super) struct Path {
 
 struct Topic {
     name: String,
-    /// Whether payments enter by it: how many events there must be is known.
+    /// Whether payments enter by this topic: the number of its events is known.
     first: bool,
     /// Groups whose services emit to it, or call one that does.
     fed_by: Vec<usize>,
@@ -55,9 +56,9 @@ struct Topic {
 /// How long to wait.
 #[derive(Clone, Copy)]
 pub(super) enum Until<'a> {
-    /// Till then, or till it is cancelled.
+    /// Until this time, or until it is cancelled.
     Deadline(Instant, &'a CancellationToken),
-    /// As long as the payments' events are being taken.
+    /// As long as the payments' events are being consumed.
     Stuck,
 }
 
@@ -71,12 +72,12 @@ impl Until<'_> {
     }
 }
 
-/// How far the payments had come in the end.
+/// The state of the payments when the wait ended.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drained {
-    /// What was still to be taken, in words.
+    /// What was not consumed.
     pub(super) pending: Option<String>,
-    /// When a group was first seen to take something, and all to have taken everything.
+    /// When a group was first seen to make progress, and when all groups had consumed everything.
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
 }
@@ -134,7 +135,7 @@ impl Path {
         self.kafka.ends(&self.partitions, End::Latest).await
     }
 
-    /// Waits until what came after `from`, at least `payments` of them, is taken by all.
+    /// Waits until all groups have consumed the events after `from`, at least `payments` of them.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -159,7 +160,7 @@ impl Path {
             let topics = self.counts(from, &seen.0);
             let _unwatched = progress.send(Progress::Passing { topics });
             let pending = self.advance(&mut goals, from, payments, &seen);
-            // What others do on the same topics is no movement.
+            // Other traffic on the same topics does not count as progress.
             if drained.pending != pending {
                 moved = Instant::now();
             }
@@ -209,8 +210,8 @@ impl Path {
         self.topics.iter().map(count).collect()
     }
 
-    /// Fixes the goals that can be known by now; what is still to be taken. The commits in `seen`
-    /// are older than the ends.
+    /// Sets the end offsets that are final by now, and returns what is not consumed yet. The
+    /// commits in `seen` are older than the ends.
     fn advance(
         &self,
         goals: &mut Goals,
@@ -250,7 +251,7 @@ impl Path {
         });
         let pending = behind.into_iter().next();
         if pending.is_none() {
-            // Topics in a circle feed themselves: none of them can be first.
+            // Topics in a cycle feed themselves, so none of them can be final first.
             let open: Vec<_> = self.topics.iter().filter(|t| !goals.has(&t.name)).collect();
             for topic in &open {
                 goals.fix(&topic.name, ends);
@@ -263,7 +264,7 @@ impl Path {
     }
 }
 
-/// Up to where each topic holds events of the payments, once that is known.
+/// End offsets of the payments' events on each topic, once they are final.
 #[derive(Default)]
 struct Goals(BTreeMap<String, Offsets>);
 
@@ -281,7 +282,8 @@ impl Goals {
         self.0.entry(topic.to_owned()).or_insert_with(own);
     }
 
-    /// Lowers what groups stand before that is no message, but the end of a transaction.
+    /// Lowers goals behind which only transaction markers follow, because no group consumes
+    /// markers.
     async fn lower(
         &mut self,
         path: &Path,
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_produce_later_is_not_waited_for() {
+    fn later_events_of_other_producers_are_not_waited_for() {
         let pending = looks(
             &path(vec![0]),
             &[

@@ -5,12 +5,13 @@ use std::time::Duration;
 /// The first step's bound, microseconds.
 const FIRST: i64 = 500;
 
-/// How many values there are in each step: up to 0.5 ms, 1 ms, 2 ms and so on, and all that is
-/// longer (than 35 minutes) in the last.
+/// Number of values in each step: up to 0.5 ms, 1 ms, 2 ms and so on. The last step has all values
+/// above 35 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Histogram([u32; Self::STEPS]);
 
 impl Histogram {
+    /// Number of steps.
     pub const STEPS: usize = 24;
 
     /// Of microseconds.
@@ -24,7 +25,7 @@ impl Histogram {
         histogram
     }
 
-    /// The longest that step `step` takes; None: there is no bound.
+    /// Upper bound of step `step`; None for the last step.
     pub fn bound(step: usize) -> Option<Duration> {
         let micros = u64::try_from(FIRST).unwrap_or_default();
         (step + 1 < Self::STEPS).then(|| Duration::from_micros(micros << step))

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::probe::{expected::Step, hop::Place};
+use crate::probe::{expected::Step, hop::HopPlace};
 
 /// A payment that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Payment {
     /// Its correlation id.
     pub(super) id: Box<str>,
-    /// When it was due, microseconds since the epoch. What comes after is counted from here, so
-    /// that a sender which falls behind does not hide it (coordinated omission).
+    /// When it was due, in microseconds since the epoch. Latencies are counted from here, so that a
+    /// late sender does not hide them (coordinated omission).
     pub(super) due: i64,
-    /// When the entry service had answered, or Kafka had the event.
+    /// When the entry service answered, or Kafka acknowledged the event.
     pub(super) taken: i64,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Track {
 /// Not seen.
 pub(super) const NEVER: i64 = i64::MIN;
 
-/// Seen, but nobody knows when: most servers do not keep the times of commits.
+/// Seen at an unknown time: by default Postgres does not keep commit times.
 pub(super) const UNTIMED: i64 = NEVER + 1;
 
 /// Whether it is known when something was seen.
@@ -53,10 +53,10 @@ impl Track {
 
 /// A hop that many payments are followed through: the answer of the entry service, a topic or a
 /// table. Log lines and keys are for [`crate::probe`], which follows one.
-pub(super) fn is_followed(place: &Place) -> bool {
+pub(super) fn is_followed(place: &HopPlace) -> bool {
     match place {
-        Place::Entry { .. } | Place::Topic { .. } | Place::Table { .. } => true,
-        Place::Log { .. } | Place::Cache { .. } => false,
+        HopPlace::Entry { .. } | HopPlace::Topic { .. } | HopPlace::Table { .. } => true,
+        HopPlace::Log { .. } | HopPlace::Cache { .. } => false,
     }
 }
 
@@ -84,11 +84,11 @@ impl Ledger {
         payments.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         for (step, track) in self.steps.iter().zip(&mut self.tracks) {
             track.at = match step.place {
-                Place::Entry { .. } => payments.iter().map(|p| p.taken).collect(),
-                Place::Topic { .. }
-                | Place::Table { .. }
-                | Place::Log { .. }
-                | Place::Cache { .. } => vec![NEVER; payments.len()],
+                HopPlace::Entry { .. } => payments.iter().map(|p| p.taken).collect(),
+                HopPlace::Topic { .. }
+                | HopPlace::Table { .. }
+                | HopPlace::Log { .. }
+                | HopPlace::Cache { .. } => vec![NEVER; payments.len()],
             };
         }
         self.payments = payments.into();
@@ -109,10 +109,11 @@ impl Ledger {
     pub(super) fn topics(&self) -> impl Iterator<Item = (usize, &str)> {
         let steps = self.steps.iter().enumerate();
         steps.filter_map(|(index, step)| match &step.place {
-            Place::Topic { topic } => Some((index, topic.as_str())),
-            Place::Entry { .. } | Place::Table { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Topic { topic } => Some((index, topic.as_str())),
+            HopPlace::Entry { .. }
+            | HopPlace::Table { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Cache { .. } => None,
         })
     }
 }
@@ -129,7 +130,7 @@ mod tests {
         }
     }
 
-    fn step(place: Place) -> Step {
+    fn step(place: HopPlace) -> Step {
         let service = "shop".to_owned();
         Step { place, service }
     }
@@ -140,11 +141,11 @@ mod tests {
         let service = "shop".to_owned();
         let stage = "received".into();
         let mut ledger = Ledger::new(vec![
-            step(Place::Entry {
+            step(HopPlace::Entry {
                 service: service.clone(),
             }),
-            step(Place::Log { service, stage }),
-            step(Place::Topic { topic }),
+            step(HopPlace::Log { service, stage }),
+            step(HopPlace::Topic { topic }),
         ]);
         assert_eq!(ledger.topics().collect::<Vec<_>>(), [(1, "paid")]);
         ledger.enter(vec![payment("c", 3), payment("a", 1), payment("b", 2)]);

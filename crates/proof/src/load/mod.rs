@@ -1,14 +1,14 @@
-//! Many synthetic payments at once, timed and accounted for one by one.
+//! Sends many synthetic payments and follows each.
 //!
-//! In the order in which data passes: `pace` says when each is due; `send` posts the request or
-//! produces the first event; `drain` waits until every consumer group has passed them; `topics`
-//! and `rows` look, afterwards, at what each left on its way; `redeliver` sends it all again;
-//! `poison` puts a bad event between good ones; `ledger` holds what was seen, and
-//! `report` makes figures of it; `cleanup` takes the rows away again,
-//! `collect` those that earlier runs had to leave.
+//! In the order in which data passes: `pace` schedules the payments; `send` posts the request or
+//! produces the first event; `drain` waits until every consumer group has passed them; afterwards
+//! `topics` and `rows` read the events and rows of each payment; `redeliver` sends the events
+//! again; `poison` sends a bad event between good ones; `ledger` records what was seen, and
+//! `report` computes the figures; `cleanup` deletes the rows, `collect` those that earlier runs
+//! left.
 //!
-//! While payments are under way nothing but offsets is asked, four times a second: the pipeline
-//! shares the machine. Kafka and Postgres remember when each event and each row was written
+//! While payments are in progress, only offsets are read, four times a second, because the pipeline
+//! shares the machine. Kafka and Postgres store when each event and each row was written
 //! (docs/decisions/0014-timed-by-what-is-stored.md).
 
 mod cleanup;
@@ -36,10 +36,10 @@ use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use drain::Path;
 use ledger::Ledger;
-use poison::Bad;
+use poison::BadEvent;
 use report::Report;
 use rows::Tables;
-use run::{Run, Way};
+use run::{Run, Workload};
 use send::Sender;
 
 /// What to send.
@@ -47,59 +47,75 @@ use send::Sender;
 pub struct Options {
     /// How many payments.
     pub count: usize,
-    /// Payments per second; None is as fast as they are taken.
+    /// Payments per second; None: as fast as they are accepted.
     pub rate: Option<f64>,
-    /// How many may wait for their answer at one time; None: as many as suit the way in.
+    /// Maximum number of unanswered requests or events; None: the default of either.
     pub concurrency: Option<usize>,
-    /// Produce the first events instead of asking the entry service.
+    /// Produce the first events instead of sending requests to the entry service.
     pub direct: bool,
-    /// Send everything again once it is through, and compare the rows.
+    /// Send every event again after all were consumed, and compare the rows.
     pub redeliver: bool,
-    /// Instead of so many payments, a few, and a bad event between them.
+    /// Send a few payments and a bad event between them, instead of `count` payments.
     pub poison: bool,
-    /// Leave the rows where they are.
+    /// Keep the rows.
     pub keep: bool,
-    /// For the last effect, after the last payment was sent.
+    /// Time limit for the last effect, after the last payment was sent.
     pub timeout: Duration,
 }
 
-/// How far it has come.
+/// Progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
+    /// Payments are being sent.
     Sending {
+        /// Payments sent so far.
         sent: usize,
+        /// Payments to send.
         of: usize,
     },
+    /// All payments were sent.
     Sent {
+        /// Payments sent.
         sent: usize,
+        /// Time since the first payment was due.
         took: Duration,
     },
     /// Events on each topic since the start, in the order of the flow.
     Passing {
+        /// Topic names and numbers of events.
         topics: Vec<(String, i64)>,
     },
-    /// By all consumer groups.
+    /// All consumer groups have consumed the payments' events.
     Passed {
+        /// Payments that were sent.
         payments: usize,
+        /// Time since the last payment was sent.
         took: Duration,
     },
+    /// Rows of a table are being counted.
     Checking {
+        /// Table name as declared.
         table: String,
+        /// Payments done.
         done: usize,
+        /// Payments in all.
         of: usize,
     },
+    /// Rows are being deleted.
     Cleaning {
+        /// Payments done.
         done: usize,
+        /// Payments in all.
         of: usize,
     },
 }
 
-/// Sends the payments and accounts for them.
+/// Sends the payments and checks each at each hop.
 ///
 /// # Errors
-/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or
-/// Postgres do not answer, or no payment at all was accepted. `Interrupted`: with what was left.
-/// What is missing is no error: the report says so.
+/// `Usage`: the declaration has no flow, or no event for `direct`. `Unreachable`: Kafka or Postgres
+/// do not answer, or no payment was accepted. `Interrupted`: the error says what was left. A
+/// missing effect is not an error; the report has it.
 pub async fn run(
     pipeline: &Pipeline,
     options: Options,
@@ -135,9 +151,9 @@ pub async fn run(
     let ledger = Ledger::new(expected::steps(pipeline, flow, start));
     let sender = Sender::open(pipeline, flow, options.direct)?;
     let path = Path::open(pipeline, flow, &ledger).await?;
-    let way = match options.poison {
-        true => Way::Poison(Box::new(Bad::open(pipeline, flow, &path.kafka).await?)),
-        false => Way::Payments(sender),
+    let workload = match options.poison {
+        true => Workload::Poison(Box::new(BadEvent::open(pipeline, flow, &path.kafka).await?)),
+        false => Workload::Payments(sender),
     };
     let run = Run {
         path,
@@ -146,10 +162,10 @@ pub async fn run(
         cancel,
         progress,
     };
-    run.send_and_account(pipeline, way, ledger).await
+    run.send_and_account(pipeline, workload, ledger).await
 }
 
-/// A part of the pipeline that has to be looked at does not answer.
+/// A part of the pipeline that has to be read does not answer.
 fn unreachable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Unreachable, "the payments could not be followed").because(why)
 }

@@ -1,5 +1,5 @@
-//! When each payment is due. The schedule is kept whatever the pipeline does (an open loop): one
-//! that is sent late is counted, and the next ones are not put off.
+//! The schedule of payments. It does not depend on the pipeline's answers (an open loop): a payment
+//! that is sent late is counted, and later ones are not delayed.
 
 use std::{
     thread,
@@ -9,37 +9,37 @@ use std::{
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-/// What a busy machine's timer may be off is not lateness.
+/// Delays up to this are attributed to the timer of a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// Payments that may be due at one time without holding the clock up.
+/// Capacity of the channel: payments that may be due without blocking the clock thread.
 const DUE: usize = 1_024;
 
-/// For each payment, when it is due, told at that time; None, at once, without a rate.
+/// A stream of due times, each yielded when it is due. Without a rate it yields None at once.
 ///
-/// A thread of its own keeps the time: the runtime's timer counts in whole milliseconds, as long
-/// as a hop takes.
+/// A dedicated thread keeps the time, because the runtime's timer has a resolution of 1 ms, which
+/// is as long as a hop takes.
 pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Option<Instant>> {
     let Some(rate) = rate else {
         return stream::repeat(None).take(count).left_stream();
     };
-    let (tell, told) = mpsc::channel(DUE);
+    let (sender, due_times) = mpsc::channel(DUE);
     let start = Instant::now();
     thread::spawn(move || {
         for number in 0..count {
             // Exact up to 2^53 payments.
             let due = start + Duration::from_secs_f64(number as f64 / rate);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if tell.blocking_send(due).is_err() {
+            if sender.blocking_send(due).is_err() {
                 return;
             }
         }
     });
-    let next = async |mut told: mpsc::Receiver<Instant>| {
-        let due = told.recv().await?;
-        Some((Some(due), told))
+    let next = async |mut due_times: mpsc::Receiver<Instant>| {
+        let due = due_times.recv().await?;
+        Some((Some(due), due_times))
     };
-    stream::unfold(told, next).right_stream()
+    stream::unfold(due_times, next).right_stream()
 }
 
 /// How well a schedule was kept.
@@ -47,7 +47,7 @@ pub(super) fn schedule(count: usize, rate: Option<f64>) -> impl Stream<Item = Op
 pub struct Lateness {
     /// Payments that were sent more than 10 ms after they were due.
     pub late: usize,
-    /// The worst of all.
+    /// The largest delay.
     pub worst: Duration,
 }
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_rate_nothing_is_waited_for() {
+    async fn without_a_rate_every_payment_is_due_at_once() {
         let schedule: Vec<_> = schedule(3, None).collect().await;
         assert_eq!(schedule, [None, None, None]);
     }

@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use super::histogram::Histogram;
 
-/// Where half, 95 % and 99 % of the values are at most, and the largest.
+/// Percentiles and maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
+    /// Median.
     pub p50: Duration,
+    /// 95th percentile.
     pub p95: Duration,
+    /// 99th percentile.
     pub p99: Duration,
+    /// The largest value.
     pub max: Duration,
+    /// All values, counted in steps.
     pub histogram: Histogram,
 }
 
 impl Spread {
-    /// Of microseconds; None of none. Below zero is zero: two clocks, or two units, may differ.
+    /// From values in microseconds; None if there are none. Negative values count as zero: two
+    /// clocks, or two units, may differ.
     pub fn of(mut micros: Vec<i64>) -> Option<Self> {
         micros.sort_unstable();
         let max = *micros.last()?;

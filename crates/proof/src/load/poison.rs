@@ -1,4 +1,5 @@
-//! A bad event between good neighbours: it is to be given up with its reason, and they are to pass.
+//! Sends a bad event between good ones. It has to be dead-lettered with the declared reason, and
+//! the good ones have to pass.
 
 use std::{
     ops::ControlFlow,
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{drain, ledger::Payment, send::Epoch};
 use crate::{
-    dead_letters::{DeadLetters, Letter, Place},
+    dead_letters::{DeadLetter, DeadLetters, RecordId},
     probe::{beginning::fill, template::Values},
 };
 use declaration::{DeadLetterHeaders, FirstEvent, Flow, Pipeline, Poison};
@@ -29,65 +30,67 @@ const NEIGHBOURS: usize = 2;
 /// All of them.
 pub(super) const GOOD: usize = 2 * NEIGHBOURS;
 
-/// How often values are drawn anew for a key that lands beside the others'.
+/// Maximum number of attempts to draw a key of the same partition.
 const DRAWS: usize = 2_000;
 
-/// Within which the new dead letters have to be read.
+/// Time limit for reading the new dead letters.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is no event of any pipeline.
+/// A payload that is not an event of any pipeline.
 const NOT_JSON: &str = "caravan test-flow --poison: this is not JSON";
 
 /// A bad event, ready to be sent.
-pub(super) struct Bad<'a> {
+pub(super) struct BadEvent<'a> {
     flow: &'a Flow,
     event: &'a FirstEvent,
     poison: Option<&'a Poison>,
-    letters: DeadLetters,
-    /// What the letters' headers are called.
-    called: DeadLetterHeaders,
+    dead_letters: DeadLetters,
+    /// Names of the dead letters' headers.
+    header_names: DeadLetterHeaders,
     kafka: Kafka,
-    /// Where the dead-letter topic ended before.
+    /// End offsets of the dead-letter topic before the bad event was sent.
     before: Offsets,
     /// Partitions of the topics of the good and of the bad event.
     partitions: (i32, i32),
 }
 
-/// The bad event, where it stood, and what became of it.
+/// The bad event and its dead letters.
 #[derive(Debug, Clone)]
 pub struct Poisoned {
-    pub place: Place,
+    /// The bad event's record.
+    pub place: RecordId,
     /// The reason that was declared.
     pub expected: Option<String>,
-    /// One for each group that gave it up.
-    pub letters: Vec<Letter>,
-    /// From its sending to its first letter.
+    /// Its dead letters, one for each group that dead-lettered it.
+    pub dead_letters: Vec<DeadLetter>,
+    /// From sending it to its first dead letter.
     pub took: Duration,
-    /// Why its letters could not be dismissed.
+    /// Why its dead letters could not be dismissed.
     pub left: Option<String>,
 }
 
 impl Poisoned {
-    /// It was given up, with a reason, which is the one that was declared.
+    /// Whether it was dead-lettered with the declared reason, or with any reason if none is
+    /// declared, and dismissed.
     pub fn is_right(&self) -> bool {
-        let right = |letter: &Letter| match (&letter.reason, &self.expected) {
+        let right = |dead_letter: &DeadLetter| match (&dead_letter.reason, &self.expected) {
             (Some(reason), Some(expected)) => reason == expected,
             (Some(reason), None) => !reason.is_empty(),
             (None, _) => false,
         };
-        !self.letters.is_empty() && self.letters.iter().all(right) && self.left.is_none()
+        !self.dead_letters.is_empty() && self.dead_letters.iter().all(right) && self.left.is_none()
     }
 }
 
 /// The bad event as it was sent.
 pub(super) struct Sent {
-    place: Place,
+    place: RecordId,
     key: Vec<u8>,
     value: Vec<u8>,
     at: Instant,
 }
 
-impl<'a> Bad<'a> {
+impl<'a> BadEvent<'a> {
     /// # Errors
     /// `Usage`: the declaration lacks the first event or the dead-letter topic. `Unreachable`:
     /// Kafka.
@@ -97,15 +100,15 @@ impl<'a> Bad<'a> {
             return Err(Error::new(Kind::Usage, what));
         };
         let poison = flow.poison.as_ref();
-        let letters = DeadLetters::open(pipeline, kafka.clone()).await?;
+        let dead_letters = DeadLetters::open(pipeline, kafka.clone()).await?;
         let there = kafka.topics().await.map_err(super::unreachable)?;
         let count = |topic: &str| {
             let topic = there.iter().find(|t| t.name == topic);
             topic.map_or(0, |topic| topic.partitions)
         };
         let bad = poison.map_or(&event.topic, |poison| &poison.topic);
-        let dead: Vec<Partition> = (0..count(letters.topic()))
-            .map(|partition| (letters.topic().to_owned(), partition))
+        let dead: Vec<Partition> = (0..count(dead_letters.topic()))
+            .map(|partition| (dead_letters.topic().to_owned(), partition))
             .collect();
         let before = kafka.ends(&dead, End::Latest).await;
         Ok(Self {
@@ -113,17 +116,17 @@ impl<'a> Bad<'a> {
             event,
             poison,
             kafka: kafka.clone(),
-            called: pipeline.dead_letter_headers.clone(),
+            header_names: pipeline.dead_letter_headers.clone(),
             before: before.map_err(super::unreachable)?,
             partitions: (count(&event.topic), count(bad)),
-            letters,
+            dead_letters,
         })
     }
 
     /// Sends the neighbours and, between them, the bad event, all to one partition.
     ///
     /// # Errors
-    /// The declaration, or Kafka does not take one.
+    /// The declaration is incomplete, or Kafka does not accept an event.
     pub(super) async fn send(&self) -> Result<(Vec<Payment>, Sent)> {
         let epoch = Epoch::now();
         let mut records = Vec::new();
@@ -151,7 +154,7 @@ impl<'a> Bad<'a> {
             taken,
         };
         let bad = Sent {
-            place: Place::new(topic, partition, offsets[NEIGHBOURS]),
+            place: RecordId::new(topic, partition, offsets[NEIGHBOURS]),
             key: key.unwrap_or_default(),
             value: value.unwrap_or_default(),
             at: sent,
@@ -159,7 +162,8 @@ impl<'a> Bad<'a> {
         Ok((ids.into_iter().map(payment).collect(), bad))
     }
 
-    /// A good event whose key lands on the partition of the others, or else is put there.
+    /// A good event whose key belongs to the partition of the others; if no such key is found, the
+    /// event is sent to that partition explicitly.
     fn neighbour(&self, home: &mut Option<i32>) -> Result<(String, ProducerRecord)> {
         let mut draws = DRAWS;
         loop {
@@ -202,11 +206,11 @@ impl<'a> Bad<'a> {
         })
     }
 
-    /// Waits for the bad event's letters, till `deadline`, then dismisses them.
+    /// Waits for the bad event's dead letters until `deadline`, then dismisses them.
     ///
     /// # Errors
     /// Kafka does not answer.
-    pub(super) async fn letters(
+    pub(super) async fn dead_letters(
         &self,
         sent: Sent,
         deadline: Instant,
@@ -216,52 +220,56 @@ impl<'a> Bad<'a> {
         let mut poisoned = Poisoned {
             place: sent.place.clone(),
             expected: self.poison.and_then(|poison| poison.reason.clone()),
-            letters: Vec::new(),
+            dead_letters: Vec::new(),
             took: Duration::ZERO,
             left: None,
         };
         let at = sent.at;
         let sent = Arc::new(sent);
         loop {
-            poisoned.letters = self.read(Arc::clone(&sent)).await?;
+            poisoned.dead_letters = self.read(Arc::clone(&sent)).await?;
             poisoned.took = at.elapsed();
-            let found = !poisoned.letters.is_empty();
+            let found = !poisoned.dead_letters.is_empty();
             if found || Instant::now() > deadline || cancel.is_cancelled() {
                 break;
             }
             tokio::time::sleep(drain::PAUSE).await;
         }
-        let written = poisoned.letters.iter().filter_map(|letter| letter.at).min();
+        let written = poisoned
+            .dead_letters
+            .iter()
+            .filter_map(|dead_letter| dead_letter.at)
+            .min();
         if let Some(took) = written.and_then(|at| (chrono::Utc::now() - at).to_std().ok()) {
             poisoned.took = poisoned.took.saturating_sub(took);
         }
-        if !poisoned.letters.is_empty() {
-            let dismissed = self.letters.dismiss(&poisoned.letters).await;
+        if !poisoned.dead_letters.is_empty() {
+            let dismissed = self.dead_letters.dismiss(&poisoned.dead_letters).await;
             poisoned.left = dismissed.err().map(|why| format!("{place}: {why}"));
         }
         Ok(poisoned)
     }
 
-    async fn read(&self, sent: Arc<Sent>) -> Result<Vec<Letter>, kafka::Error> {
+    async fn read(&self, sent: Arc<Sent>) -> Result<Vec<DeadLetter>, kafka::Error> {
         let partitions: Vec<Partition> = self.before.keys().cloned().collect();
         let span = Span {
             from: self.before.clone(),
             to: self.kafka.ends(&partitions, End::Latest).await?,
         };
-        let called = self.called.clone();
-        let see = move |letters: &mut Vec<Letter>, message: &BorrowedMessage<'_>| {
-            let letter = Letter::of(message, &called);
-            let own = match &letter.source {
+        let header_names = self.header_names.clone();
+        let see = move |dead_letters: &mut Vec<DeadLetter>, message: &BorrowedMessage<'_>| {
+            let dead_letter = DeadLetter::of(message, &header_names);
+            let own = match &dead_letter.source {
                 Some(source) => *source == sent.place,
-                // Another program's, which does not say where its message stood.
+                // Written by another program, without its source record.
                 None => message.key() == Some(&sent.key) && message.payload() == Some(&sent.value),
             };
-            letters.extend(own.then_some(letter));
+            dead_letters.extend(own.then_some(dead_letter));
             ControlFlow::Continue(())
         };
         let deadline = Instant::now() + PATIENCE;
-        let (letters, _) = self.kafka.read(span, deadline, Vec::new(), see).await?;
-        Ok(letters)
+        let (dead_letters, _) = self.kafka.read(span, deadline, Vec::new(), see).await?;
+        Ok(dead_letters)
     }
 }
 
@@ -270,9 +278,9 @@ mod tests {
     use super::*;
 
     fn poisoned(reasons: &[Option<&str>], expected: Option<&str>) -> Poisoned {
-        let letter = |reason: &Option<&str>| Letter {
-            own: Place::new("dead", 0, 3),
-            source: Some(Place::new("paid", 0, 7)),
+        let dead_letter = |reason: &Option<&str>| DeadLetter {
+            own: RecordId::new("dead", 0, 3),
+            source: Some(RecordId::new("paid", 0, 7)),
             group: None,
             reason: reason.map(str::to_owned),
             error: None,
@@ -280,16 +288,16 @@ mod tests {
             at: None,
         };
         Poisoned {
-            place: Place::new("paid", 0, 7),
+            place: RecordId::new("paid", 0, 7),
             expected: expected.map(str::to_owned),
-            letters: reasons.iter().map(letter).collect(),
+            dead_letters: reasons.iter().map(dead_letter).collect(),
             took: Duration::ZERO,
             left: None,
         }
     }
 
     #[test]
-    fn poison_is_to_be_given_up_with_its_reason() {
+    fn a_bad_event_has_to_be_dead_lettered_with_its_reason() {
         assert!(poisoned(&[Some("not-json")], None).is_right());
         assert!(poisoned(&[Some("not-json")], Some("not-json")).is_right());
         assert!(!poisoned(&[], None).is_right());

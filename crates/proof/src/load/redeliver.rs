@@ -1,5 +1,5 @@
-//! Sends the payments' events again, and their first ones under new ids, and asserts that no row
-//! changes: what at-least-once delivery does on a bad day, done on purpose.
+//! Sends the payments' events again, and the first ones once more with new ids, and checks that no
+//! row changes. At-least-once delivery may do both.
 
 use std::{
     collections::BTreeMap,
@@ -28,37 +28,39 @@ use kafka::{
 /// Events in memory at one time.
 const CHUNK: (usize, usize) = (1_000, 8 << 20);
 
-/// Within which one topic has to be read.
+/// Time limit for reading one topic.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long rows may go on changing by themselves before they are compared.
+/// Time limit until rows stop changing before they are compared.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Of as many payments the rows themselves are kept, so that a difference can be shown.
+/// Up to this number of payments, rows are kept in memory so that a difference can be shown.
 const KEPT: usize = 1_000;
 
-/// As many changed payments are named.
+/// Maximum number of named payments.
 const NAMED: usize = 20;
 
-/// What was sent again, and what came of it.
+/// The result of a redelivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redelivery {
-    /// Events of each topic, as they stood there.
+    /// Number of events sent again, by topic.
     pub sent: Vec<(String, usize)>,
+    /// The first events, sent once more with new ids.
     pub renamed: Renamed,
-    /// Rows of each table, of all payments together.
+    /// Number of rows compared, by table.
     pub compared: Vec<(String, usize)>,
-    /// Payments whose rows of a table are not what they were.
+    /// Number of pairs of payment and table whose rows changed.
     pub changes: usize,
     /// The first of them.
     pub named: Vec<Change>,
-    /// What of it was not taken in time, in words.
+    /// What was not consumed in time.
     pub pending: Option<String>,
 }
 
 /// The first events under new ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renamed {
+    /// How many were sent.
     Sent(usize),
     /// Why they were not sent.
     Skipped(String),
@@ -67,17 +69,21 @@ pub enum Renamed {
 /// One payment's rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// The payment's correlation id.
     pub correlation_id: String,
+    /// Table name as declared.
     pub table: String,
+    /// Number of rows before the redelivery.
     pub before: usize,
+    /// Number of rows after the redelivery.
     pub after: usize,
-    /// JSON of rows that are there no more, and of those that are new; None where there are too
-    /// many payments to keep rows.
+    /// JSON of the rows that are gone, and of those that are new. None: there were too many
+    /// payments to keep rows.
     pub rows: Option<(Vec<String>, Vec<String>)>,
 }
 
 impl Redelivery {
-    /// Nothing changed, and everything was taken.
+    /// Whether no row changed and everything was consumed.
     pub fn is_right(&self) -> bool {
         self.changes == 0 && self.pending.is_none()
     }
@@ -85,7 +91,7 @@ impl Redelivery {
 
 /// One payment's rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Print {
+struct RowsDigest {
     count: usize,
     /// SHA-256 of all of them.
     sum: [u8; 32],
@@ -93,10 +99,10 @@ struct Print {
 }
 
 /// By table, then by payment.
-type Prints = Vec<Vec<Print>>;
+type RowsDigests = Vec<Vec<RowsDigest>>;
 
 impl Run {
-    /// Sends again all that the payments' events left between `from` and now.
+    /// Sends the payments' events between `from` and now again.
     ///
     /// # Errors
     /// Kafka or Postgres do not answer.
@@ -106,7 +112,7 @@ impl Run {
         payments: &[Payment],
         from: &Offsets,
     ) -> Result<Redelivery> {
-        let before = self.quiet(payments).await?;
+        let before = self.settled_digests(payments).await?;
         let to = self.path.ends().await?;
         let sender = self.path.kafka.producer()?;
         let mut sent = Vec::new();
@@ -122,14 +128,14 @@ impl Run {
             };
             let own = event.filter(|event| event.topic == topic);
             let id = own.and_then(|event| event.id.as_deref());
-            let again = self.send_again(&sender, span, payments, id).await?;
-            sent.push((topic.to_owned(), again.sent));
-            renamed = (renamed.0 + again.renamed, renamed.1 + again.without_id);
+            let resent = self.send_again(&sender, span, payments, id).await?;
+            sent.push((topic.to_owned(), resent.sent));
+            renamed = (renamed.0 + resent.renamed, renamed.1 + resent.without_id);
         }
         let until = Until::Deadline(Instant::now() + self.options.timeout, &self.cancel);
         let drained = self.path.drain(&to, payments.len(), until, &self.progress);
         let pending = drained.await?.pending;
-        let after = self.prints(payments).await?;
+        let after = self.digests(payments).await?;
         let names: Vec<&str> = self.tables.names().collect();
         let (changes, named) = compare(payments, &names, &before, &after);
         Ok(Redelivery {
@@ -138,7 +144,7 @@ impl Run {
             compared: names
                 .iter()
                 .zip(&before)
-                .map(|(t, prints)| total(t, prints))
+                .map(|(t, digests)| total(t, digests))
                 .collect(),
             changes,
             named,
@@ -154,10 +160,10 @@ impl Run {
         span: Span,
         payments: &[Payment],
         id: Option<&str>,
-    ) -> Result<Again> {
+    ) -> Result<Resent> {
         let deadline = Instant::now() + PATIENCE;
         let mut reader = self.path.kafka.reader(span).await?;
-        let mut again = Again::default();
+        let mut resent = Resent::default();
         loop {
             let messages = reader.next(|_, _| true, CHUNK, deadline).await?;
             if messages.is_empty() {
@@ -169,16 +175,16 @@ impl Run {
             let mut records = Vec::new();
             for message in own {
                 records.push(record(message, message.payload().map(<[u8]>::to_vec)));
-                again.sent += 1;
+                resent.sent += 1;
                 let Some(id) = id else {
                     continue;
                 };
                 match rename(message.payload().unwrap_or_default(), id) {
                     Some(value) => {
                         records.push(record(message, Some(value)));
-                        again.renamed += 1;
+                        resent.renamed += 1;
                     }
-                    None => again.without_id += 1,
+                    None => resent.without_id += 1,
                 }
             }
             for delivered in sender.send(&records).await {
@@ -188,53 +194,53 @@ impl Run {
                 })?;
             }
         }
-        Ok(again)
+        Ok(resent)
     }
 
     /// The rows, once they have stopped changing by themselves.
-    async fn quiet(&self, payments: &[Payment]) -> Result<Prints> {
+    async fn settled_digests(&self, payments: &[Payment]) -> Result<RowsDigests> {
         let deadline = Instant::now() + QUIET;
-        let mut prints = self.prints(payments).await?;
+        let mut digests = self.digests(payments).await?;
         loop {
             tokio::time::sleep(drain::PAUSE).await;
-            let next = self.prints(payments).await?;
-            if next == prints || Instant::now() > deadline {
+            let next = self.digests(payments).await?;
+            if next == digests || Instant::now() > deadline {
                 return Ok(next);
             }
-            prints = next;
+            digests = next;
         }
     }
 
-    async fn prints(&self, payments: &[Payment]) -> Result<Prints> {
+    async fn digests(&self, payments: &[Payment]) -> Result<RowsDigests> {
         let keep = payments.len() <= KEPT;
-        let mut prints = Prints::new();
+        let mut digests = RowsDigests::new();
         for name in self.tables.names() {
             let mut of_table = Vec::with_capacity(payments.len());
             for chunk in payments.chunks(BATCH) {
                 let ids: Vec<&str> = chunk.iter().map(|p| &*p.id).collect();
                 let rows = self.tables.rows(name, &ids).await?;
-                of_table.extend(rows.into_iter().map(|rows| Print::of(rows, keep)));
+                of_table.extend(rows.into_iter().map(|rows| RowsDigest::of(rows, keep)));
             }
-            prints.push(of_table);
+            digests.push(of_table);
         }
-        Ok(prints)
+        Ok(digests)
     }
 }
 
 /// What was sent again of one topic.
 #[derive(Debug, Default)]
-struct Again {
+struct Resent {
     sent: usize,
     renamed: usize,
     without_id: usize,
 }
 
-impl Print {
+impl RowsDigest {
     fn of(rows: Vec<String>, keep: bool) -> Self {
         use sha2::{Digest, Sha256};
         let mut sum = Sha256::new();
         for row in &rows {
-            // JSON has no zero byte: rows do not run together.
+            // JSON contains no zero byte, so it separates rows unambiguously.
             sum.update(row);
             sum.update([0]);
         }
@@ -246,7 +252,7 @@ impl Print {
     }
 }
 
-/// The same key, headers and partition, so that it comes where the first one came.
+/// The same key, headers and partition as the original event.
 fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
     ProducerRecord {
         topic: message.topic().to_owned(),
@@ -257,7 +263,7 @@ fn record(message: &OwnedMessage, value: Option<Vec<u8>>) -> ProducerRecord {
     }
 }
 
-/// The event with another id at `pointer`; None where it has none there.
+/// The event with a new id at `pointer`; None if it has no id there.
 fn rename(event: &[u8], pointer: &str) -> Option<Vec<u8>> {
     let mut event: Value = serde_json::from_slice(event).ok()?;
     let id = event.pointer_mut(pointer).filter(|id| id.is_string())?;
@@ -277,10 +283,10 @@ fn outcome(event: Option<&FirstEvent>, (renamed, without_id): (usize, usize)) ->
     }
 }
 
-fn total(table: &str, prints: &[Print]) -> (String, usize) {
+fn total(table: &str, digests: &[RowsDigest]) -> (String, usize) {
     (
         table.to_owned(),
-        prints.iter().map(|print| print.count).sum(),
+        digests.iter().map(|print| print.count).sum(),
     )
 }
 
@@ -288,8 +294,8 @@ fn total(table: &str, prints: &[Print]) -> (String, usize) {
 fn compare(
     payments: &[Payment],
     tables: &[&str],
-    before: &Prints,
-    after: &Prints,
+    before: &RowsDigests,
+    after: &RowsDigests,
 ) -> (usize, Vec<Change>) {
     let mut changes = 0;
     let mut named = Vec::new();
@@ -346,8 +352,8 @@ mod tests {
         ["p-1", "p-2"].map(payment).into()
     }
 
-    fn print(rows: &[&str]) -> Print {
-        Print::of(rows.iter().map(|row| (*row).to_owned()).collect(), true)
+    fn print(rows: &[&str]) -> RowsDigest {
+        RowsDigest::of(rows.iter().map(|row| (*row).to_owned()).collect(), true)
     }
 
     #[test]
@@ -375,7 +381,8 @@ mod tests {
 
     #[test]
     fn without_their_rows_changes_are_still_counted() {
-        let sum = |rows: &[&str]| Print::of(rows.iter().map(|r| (*r).to_owned()).collect(), false);
+        let sum =
+            |rows: &[&str]| RowsDigest::of(rows.iter().map(|r| (*r).to_owned()).collect(), false);
         let (before, after) = (vec![vec![sum(&["a"])]], vec![vec![sum(&["b"])]]);
         let (changes, named) = compare(&payments(), &["t"], &before, &after);
         assert_eq!((changes, &named[0].rows), (1, &None));

@@ -1,4 +1,4 @@
-//! What a load came to, in figures.
+//! The report of a load.
 
 use std::time::Duration;
 
@@ -18,38 +18,42 @@ pub use super::{
     redeliver::{Change, Redelivery, Renamed},
     send::Outcome,
 };
-use crate::probe::{Cleanup, expected, hop::Place, kept, unfollowed::Unfollowed};
+use crate::probe::{Cleanup, expected, hop::HopPlace, kept, unfollowed::Unfollowed};
 use declaration::Pipeline;
 
-/// As many payments are named of those that are not right.
+/// Maximum number of named payments.
 const NAMED: usize = 20;
 
-/// A load, accounted for.
+/// The result of a load.
 #[derive(Debug)]
 pub struct Report {
     /// Payments that were to be sent.
     pub count: usize,
+    /// Payments per second; None: as fast as they are accepted.
     pub rate: Option<f64>,
+    /// Whether the first events were produced instead of requests to the entry service.
     pub direct: bool,
+    /// How many payments were accepted, how many failed, and why.
     pub sent: Outcome,
-    /// None where nothing tells when effects were there.
+    /// None: the times of the effects are unknown.
     pub throughput: Option<Throughput>,
     /// In the expected order.
     pub hops: Vec<Passed>,
     /// A payment that was not seen at a hop, or has too few rows there.
-    pub missing: Amiss,
+    pub missing: Deviations,
     /// A payment that has too many rows in a table.
-    pub surplus: Amiss,
-    /// What the consumer groups had not taken at the deadline, in words.
+    pub surplus: Deviations,
+    /// What the consumer groups had not consumed at the deadline.
     pub pending: Option<String>,
-    /// What became of the bad event, where one was sent.
+    /// The bad event and its dead letters, if one was sent.
     pub poisoned: Option<Poisoned>,
-    /// What came of sending all again, or why that was not done, where it was asked for.
+    /// The result of the redelivery, or why it was not done; None: not requested.
     pub redelivery: Option<Result<Redelivery, String>>,
+    /// Whether the payments' rows were deleted.
     pub cleanup: Cleanup,
-    /// Tables in which rows stay, as declared.
+    /// Tables whose rows are kept, as declared.
     pub kept: Vec<String>,
-    /// What is declared and not among the hops.
+    /// What is declared and is not part of the hops.
     pub unfollowed: Unfollowed,
     /// Topics that the flow excludes, as declared.
     pub excluded: Vec<String>,
@@ -58,29 +62,34 @@ pub struct Report {
 /// From the first effect to the last.
 #[derive(Debug, Clone, Copy)]
 pub struct Throughput {
-    /// Payments that came through, a second.
+    /// Payments per second.
     pub per_second: f64,
+    /// From the first effect to the last.
     pub took: Duration,
+    /// How both times are known.
     pub source: Source,
 }
 
-/// What the first and the last effect are known by.
+/// How the times of the first and the last effect are known.
 #[derive(Debug, Clone, Copy)]
 pub enum Source {
-    /// The database remembers when it committed the first row of the first table and the last
-    /// row of the last one.
+    /// The database keeps commit times.
     Commits {
+        /// Commit of the first row of the first table.
         first: DateTime<Utc>,
+        /// Commit of the last row of the last table.
         last: DateTime<Utc>,
     },
-    /// A look at the consumer groups' offsets four times a second.
+    /// The consumer groups' offsets, read four times a second.
     Offsets,
 }
 
-/// How many payments passed a hop, and how fast.
+/// Counts and latencies of one hop.
 #[derive(Debug)]
 pub struct Passed {
-    pub place: Place,
+    /// Where the hop can be seen.
+    pub place: HopPlace,
+    /// Payments that were seen there.
     pub seen: usize,
     /// Events beyond one a payment: redeliveries, which consumers drop.
     pub copies: usize,
@@ -93,21 +102,23 @@ pub struct Passed {
 
 /// Payments that are not as declared at some hop.
 #[derive(Debug, Default)]
-pub struct Amiss {
+pub struct Deviations {
     /// Payments and hops, all of them.
     pub total: usize,
     /// The first of them.
-    pub named: Vec<Named>,
+    pub named: Vec<Deviation>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Named {
+pub struct Deviation {
+    /// The payment's correlation id.
     pub correlation_id: String,
-    pub place: Place,
-    /// Rows that are there; None for an event.
+    /// The hop concerned.
+    pub place: HopPlace,
+    /// Number of rows; None for an event.
     pub rows: Option<i64>,
-    /// Those of them that were there before the first payment, and have not changed since.
+    /// Rows that existed before the first payment and have not changed since.
     pub unchanged: i64,
 }
 
@@ -121,7 +132,7 @@ impl Report {
         drained: &Drained,
         cleanup: Cleanup,
     ) -> Self {
-        let (missing, surplus) = amiss(ledger, effects);
+        let (missing, surplus) = deviations(ledger, effects);
         let passed = |step| passed(pipeline, ledger, step);
         Self {
             count: options.count,
@@ -148,7 +159,8 @@ impl Report {
         }
     }
 
-    /// All payments were taken, seen everywhere and are cleaned up; nothing is beside the flow.
+    /// Whether all payments were accepted, seen at every hop and cleaned up, and nothing declared
+    /// is outside the flow.
     pub fn is_right(&self) -> bool {
         self.sent.accepted == self.count
             && self.missing.total == 0
@@ -201,34 +213,40 @@ fn since(track: &Track, from: &[i64]) -> Option<Spread> {
 }
 
 /// Too little, and too much.
-fn amiss(ledger: &Ledger, effects: &Effects) -> (Amiss, Amiss) {
-    let mut missing = Amiss::default();
-    let mut surplus = Amiss::default();
+fn deviations(ledger: &Ledger, effects: &Effects) -> (Deviations, Deviations) {
+    let mut missing = Deviations::default();
+    let mut surplus = Deviations::default();
     for (step, _) in ledger.topics() {
         let at = ledger.tracks[step].at.iter().enumerate();
         for (payment, _) in at.filter(|(_, at)| **at == NEVER) {
             missing.note(ledger, (step, payment), None, 0);
         }
     }
-    for uneven in &effects.uneven {
-        let expected = match ledger.steps[uneven.step].place {
-            Place::Table { rows, .. } => rows,
-            Place::Entry { .. } | Place::Topic { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                0
-            }
+    for wrong_row_counts in &effects.wrong_row_counts {
+        let expected = match ledger.steps[wrong_row_counts.step].place {
+            HopPlace::Table { rows, .. } => rows,
+            HopPlace::Entry { .. }
+            | HopPlace::Topic { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Cache { .. } => 0,
         };
-        let list = if uneven.rows - uneven.unchanged < expected {
+        let list = if wrong_row_counts.rows - wrong_row_counts.unchanged < expected {
             &mut missing
         } else {
             &mut surplus
         };
-        let at = (uneven.step, uneven.payment);
-        list.note(ledger, at, Some(uneven.rows), uneven.unchanged);
+        let at = (wrong_row_counts.step, wrong_row_counts.payment);
+        list.note(
+            ledger,
+            at,
+            Some(wrong_row_counts.rows),
+            wrong_row_counts.unchanged,
+        );
     }
     (missing, surplus)
 }
 
-impl Amiss {
+impl Deviations {
     fn note(
         &mut self,
         ledger: &Ledger,
@@ -238,7 +256,7 @@ impl Amiss {
     ) {
         self.total += 1;
         if self.named.len() < NAMED {
-            self.named.push(Named {
+            self.named.push(Deviation {
                 correlation_id: ledger.payments[payment].id.to_string(),
                 place: ledger.steps[step].place.clone(),
                 rows,
@@ -252,7 +270,7 @@ impl Amiss {
 mod tests {
     use super::*;
     use crate::{
-        load::{ledger::Payment, rows::Uneven},
+        load::{ledger::Payment, rows::WrongRowCount},
         probe::expected::{Start, steps},
     };
     use declaration::testing::shipped;
@@ -271,9 +289,9 @@ mod tests {
 
     fn name(step: &expected::Step) -> &str {
         match &step.place {
-            Place::Topic { topic } => topic,
-            Place::Table { table, .. } => table,
-            Place::Entry { .. } | Place::Log { .. } | Place::Cache { .. } => "-",
+            HopPlace::Topic { topic } => topic,
+            HopPlace::Table { table, .. } => table,
+            HopPlace::Entry { .. } | HopPlace::Log { .. } | HopPlace::Cache { .. } => "-",
         }
     }
 
@@ -305,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_too_much_is_counted_and_the_first_are_named() {
+    fn missing_and_surplus_are_counted_and_the_first_are_named() {
         let pipeline = shipped();
         let mut ledger = ledger(&pipeline, 30);
         for track in &mut ledger.tracks {
@@ -315,18 +333,18 @@ mod tests {
         }
         ledger.tracks[2].at[7] = NEVER;
         let last = ledger.steps.len() - 1;
-        let uneven = |payment, rows| Uneven {
+        let wrong_row_counts = |payment, rows| WrongRowCount {
             step: last,
             payment,
             rows,
             unchanged: 0,
         };
-        let six = (0..25).map(|n| uneven(n, 6));
+        let six = (0..25).map(|n| wrong_row_counts(n, 6));
         let effects = Effects {
-            uneven: six.chain([uneven(29, 8)]).collect(),
+            wrong_row_counts: six.chain([wrong_row_counts(29, 8)]).collect(),
             ..Effects::default()
         };
-        let (missing, surplus) = amiss(&ledger, &effects);
+        let (missing, surplus) = deviations(&ledger, &effects);
         assert_eq!((missing.total, missing.named.len()), (26, NAMED));
         assert_eq!(missing.named[0].correlation_id, "p-007");
         assert_eq!(missing.named[1].rows, Some(6));

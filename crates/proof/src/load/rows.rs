@@ -1,4 +1,4 @@
-//! Looks every payment's rows up, table by table, in batches.
+//! Looks up every payment's rows, table by table, in batches.
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -10,7 +10,7 @@ use super::{
     unreachable,
 };
 use crate::{
-    probe::{cleanup, hop::Place},
+    probe::{cleanup, hop::HopPlace},
     stores::{
         StoreError,
         postgres::{
@@ -31,23 +31,23 @@ pub(super) struct Tables {
     pub(super) postgres: Option<Postgres>,
     /// From before the first payment.
     stamp: Option<Stamp>,
-    /// Where rows may be deleted that nothing marks.
+    /// Present if rows without a `synthetic` column may have to be deleted.
     pub(super) before: Option<Before>,
     /// Each with its step, in the order of the flow.
     tables: Vec<(usize, Table)>,
-    /// Of all that are declared, the last one first: which rows are deleted again.
+    /// How rows are deleted, the last declared table first.
     pub(super) deletions: Vec<Deletion>,
     timed: bool,
 }
 
 /// A payment whose rows are not as many as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Uneven {
+pub(super) struct WrongRowCount {
     pub(super) step: usize,
     /// Index among the payments.
     pub(super) payment: usize,
     pub(super) rows: i64,
-    /// Those of them that were there before the first payment, and have not changed since.
+    /// Rows that existed before the first payment and have not changed since.
     pub(super) unchanged: i64,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Uneven {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Too few or too many.
-    pub(super) uneven: Vec<Uneven>,
+    pub(super) wrong_row_counts: Vec<WrongRowCount>,
     /// Commit of the first row of the first table, and of the last row of the last one.
     pub(super) first: Option<DateTime<Utc>>,
     pub(super) last: Option<DateTime<Utc>>,
@@ -68,11 +68,11 @@ impl Tables {
         let steps = ledger.steps.iter().enumerate();
         let tables: Vec<_> = steps
             .filter_map(|(index, step)| match &step.place {
-                Place::Table { table, .. } => Some((index, pipeline.table(table)?.clone())),
-                Place::Entry { .. }
-                | Place::Topic { .. }
-                | Place::Log { .. }
-                | Place::Cache { .. } => None,
+                HopPlace::Table { table, .. } => Some((index, pipeline.table(table)?.clone())),
+                HopPlace::Entry { .. }
+                | HopPlace::Topic { .. }
+                | HopPlace::Log { .. }
+                | HopPlace::Cache { .. } => None,
             })
             .collect();
         let deletions = cleanup::deletions(pipeline);
@@ -111,7 +111,7 @@ impl Tables {
     /// The rows of one of them, as JSON and sorted, of each of `ids`.
     ///
     /// # Errors
-    /// Postgres' own.
+    /// The query failed.
     pub(super) async fn rows(
         &self,
         name: &str,
@@ -129,7 +129,7 @@ impl Tables {
     /// Counts the rows of every payment, till `cancel`.
     ///
     /// # Errors
-    /// Postgres' own.
+    /// The query failed.
     pub(super) async fn check(
         &self,
         ledger: &mut Ledger,
@@ -179,14 +179,14 @@ impl Effects {
         expected: i64,
         (rows, written): (Rows, i64),
     ) {
-        // Rows that were there before and have not changed prove nothing.
+        // Rows that existed before and have not changed prove nothing.
         let unchanged = match rows.count == expected {
             true => rows.count - written,
             false => 0,
         };
         let proven = rows.count - unchanged;
         if proven != expected {
-            self.uneven.push(Uneven {
+            self.wrong_row_counts.push(WrongRowCount {
                 step,
                 payment,
                 rows: rows.count,

@@ -9,7 +9,7 @@ use super::{
     Options, Progress, cleanup,
     drain::{self, Drained, Path, Until},
     ledger::{Ledger, Payment},
-    poison::{Bad, Poisoned, Sent},
+    poison::{BadEvent, Poisoned, Sent},
     redeliver::Redelivery,
     report::Report,
     rows::Tables,
@@ -21,7 +21,7 @@ use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::Offsets;
 
-/// What stays the same throughout.
+/// The parts that do not change during a load.
 pub(super) struct Run {
     pub(super) path: Path,
     pub(super) tables: Tables,
@@ -31,21 +31,21 @@ pub(super) struct Run {
 }
 
 /// What is sent.
-pub(super) enum Way<'a> {
+pub(super) enum Workload<'a> {
     Payments(Sender<'a>),
     /// A few, and a bad event between them.
-    Poison(Box<Bad<'a>>),
+    Poison(Box<BadEvent<'a>>),
 }
 
 impl Run {
     pub(super) async fn send_and_account(
         &self,
         pipeline: &Pipeline,
-        way: Way<'_>,
+        workload: Workload<'_>,
         mut ledger: Ledger,
     ) -> Result<Report> {
         let from = self.path.ends().await.map_err(unreachable)?;
-        let (payments, sent, bad) = self.send(&way).await?;
+        let (payments, sent, bad) = self.send(&workload).await?;
         if payments.is_empty() {
             let error = match self.cancel.is_cancelled() {
                 true => Error::new(Kind::Interrupted, "interrupted before a payment was sent"),
@@ -63,12 +63,12 @@ impl Run {
         })?;
         let checked = self.tables.check(&mut ledger, &self.cancel, &self.progress);
         let effects = checked.await;
-        let poisoned = self.poisoned(&way, bad, &drained).await;
+        let poisoned = self.poisoned(&workload, bad, &drained).await;
         let through = drained.pending.is_none()
             && ledger.is_complete()
             && effects
                 .as_ref()
-                .is_ok_and(|effects| effects.uneven.is_empty());
+                .is_ok_and(|effects| effects.wrong_row_counts.is_empty());
         let redelivery = match self.options.redeliver && !self.cancel.is_cancelled() {
             true => Some(self.again(pipeline, &ledger, &from, through).await),
             false => None,
@@ -98,20 +98,20 @@ impl Run {
             cleanup,
         );
         report.poisoned = poisoned.transpose().map_err(unreachable)?;
-        // The report says why not; it is no failure of the run.
+        // The report gives the reason; the run itself does not fail.
         report.redelivery = redelivery.map(|again| again.map_err(|why| why.to_string()));
         report.unfollowed = unfollowed;
         Ok(report)
     }
 
-    async fn send(&self, way: &Way<'_>) -> Result<(Vec<Payment>, Outcome, Option<Sent>)> {
-        match way {
-            Way::Payments(sender) => {
+    async fn send(&self, workload: &Workload<'_>) -> Result<(Vec<Payment>, Outcome, Option<Sent>)> {
+        match workload {
+            Workload::Payments(sender) => {
                 let sending = send::all(sender, self.options, &self.cancel, &self.progress);
                 let (payments, outcome) = sending.await;
                 Ok((payments, outcome, None))
             }
-            Way::Poison(bad) => {
+            Workload::Poison(bad) => {
                 let began = Instant::now();
                 let (payments, sent) = bad.send().await?;
                 let outcome = Outcome {
@@ -124,26 +124,26 @@ impl Run {
         }
     }
 
-    /// What became of the bad event, if there is one.
+    /// Waits for the dead letters of the bad event, if one was sent.
     async fn poisoned(
         &self,
-        way: &Way<'_>,
+        workload: &Workload<'_>,
         sent: Option<Sent>,
         drained: &Drained,
     ) -> Option<Result<Poisoned, kafka::Error>> {
-        let (Way::Poison(bad), Some(sent)) = (way, sent) else {
+        let (Workload::Poison(bad), Some(sent)) = (workload, sent) else {
             return None;
         };
-        // Whoever holds its partition up would have given it up by now.
+        // A worker that processes this partition has dead-lettered it by now.
         let patience = match drained.pending {
             None => self.options.timeout,
             Some(_) => Duration::ZERO,
         };
         let deadline = Instant::now() + patience;
-        Some(bad.letters(sent, deadline, &self.cancel).await)
+        Some(bad.dead_letters(sent, deadline, &self.cancel).await)
     }
 
-    /// Sends all again, where the payments are through.
+    /// Sends all events again if the payments were consumed.
     async fn again(
         &self,
         pipeline: &Pipeline,
@@ -180,7 +180,7 @@ impl Run {
             let whose = (&self.path.kafka, &self.path.correlation);
             topics::read(whose, ledger, &read, &ends).await?;
             read = ends;
-            // Others may use the topics, too: then events were counted that are not ours.
+            // Other traffic on the topics may have been counted as the payments' events.
             if drained.pending.is_some() || self.path.announced(ledger) || until.is_over() {
                 return Ok(drained);
             }

@@ -27,22 +27,22 @@ use declaration::{FirstEvent, Flow, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use kafka::send::Producer;
 
-/// Requests that wait for an answer at one time: without a rate as many as keep the entry service
-/// busy, with one as many as it may be behind before payments are sent late.
+/// Maximum number of unanswered requests. Without a rate, enough to keep the entry service busy;
+/// with a rate, the backlog that is possible before payments are sent late.
 const REQUESTS: usize = 32;
 const REQUESTS_AT_A_RATE: usize = 512;
-/// Events that wait for their acknowledgement.
+/// Maximum number of unacknowledged events.
 const EVENTS: usize = 5_000;
 
-/// After as many failures sending ends: the pipeline is not taking payments.
+/// Sending ends after this many failures, because the pipeline does not accept payments.
 const FAILURES: usize = 100;
-/// Different reasons that are kept.
+/// Maximum number of different reasons.
 const REASONS: usize = 5;
 
 /// Between two reports of progress, in payments.
 const STEP: usize = 250;
 
-/// The way in.
+/// How payments enter the pipeline.
 pub(super) enum Sender<'a> {
     Api {
         pipeline: &'a Pipeline,
@@ -56,10 +56,12 @@ pub(super) enum Sender<'a> {
     },
 }
 
-/// What became of sending.
+/// Result of sending.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
+    /// Payments that the entry service accepted, or whose event Kafka acknowledged.
     pub accepted: usize,
+    /// Payments that were refused or not answered.
     pub failed: usize,
     /// Why payments failed, and how many for that reason.
     pub reasons: Vec<(String, usize)>,
@@ -74,7 +76,7 @@ impl<'a> Sender<'a> {
     /// `Usage`: the declaration does not say where to send to.
     pub(super) fn open(pipeline: &'a Pipeline, flow: &'a Flow, direct: bool) -> Result<Self> {
         let Some(event) = flow.event.as_ref().filter(|_| direct) else {
-            // Whatever is wrong with the request is known before the first one is due.
+            // Errors of the request are found before the first payment is due.
             Request::new(pipeline, flow, &Values::draw(&flow.values))?;
             let client = http::client(TIMEOUT).map_err(|why| Error::new(Kind::Defect, why))?;
             return Ok(Self::Api {
@@ -98,7 +100,7 @@ impl<'a> Sender<'a> {
         })
     }
 
-    /// Sends one payment; its correlation id once it was taken.
+    /// Sends one payment; returns its correlation id once it was accepted.
     async fn send(&self) -> Result<String> {
         match self {
             Self::Api {
@@ -123,7 +125,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Sends all payments, till `cancel`, or till too many have failed; those that were taken.
+/// Sends all payments until `cancel` or too many failures; returns the accepted ones.
 pub(super) async fn all(
     sender: &Sender<'_>,
     options: Options,
@@ -185,7 +187,7 @@ impl Outcome {
     }
 }
 
-/// One moment by two clocks.
+/// One moment by the monotonic and by the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Epoch {
     instant: Instant,
@@ -229,7 +231,7 @@ mod tests {
 
     /// An entry service that takes its time, and sees how many ask it at once.
     #[tokio::test]
-    async fn no_more_wait_for_an_answer_than_asked_for() {
+    async fn concurrency_limits_unanswered_requests() {
         let seen = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
         let counting = Arc::clone(&seen);
         let answer = move || {

@@ -13,13 +13,13 @@ use declaration::correlation::Correlation;
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, identity::find_correlation, offsets::Offsets, read::Span};
 
-/// Within which one topic has to be read.
+/// Time limit for reading one topic.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Takes the events between the two ends into the ledger, copies counted.
+/// Records the events between the two end offsets in the ledger; counts copies.
 ///
 /// # Errors
-/// Kafka's own; the ledger has lost its tracks then.
+/// Kafka does not answer. The ledger has no tracks then.
 pub(super) async fn read(
     (kafka, correlation): (&Kafka, &Correlation),
     ledger: &mut Ledger,

@@ -1,5 +1,5 @@
-//! How the payment begins: with the request to the entry service or, where that is left out, with
-//! its first event, produced in that service's place.
+//! Starts a payment: with the request to the entry service, or with its first event, produced
+//! instead of that service.
 
 use kafka::record::{Header, OwnedHeaders};
 use reqwest::Client;
@@ -17,7 +17,7 @@ use kafka::{
     send::{Producer, ProducerRecord},
 };
 
-/// What is about to be sent.
+/// The request or event that starts the payment.
 pub(super) enum Beginning<'a> {
     Request(Request<'a>, Client),
     Event {
@@ -28,10 +28,10 @@ pub(super) enum Beginning<'a> {
     },
 }
 
-/// The payment was made.
+/// The payment was accepted.
 pub(super) struct Begun {
     pub(super) correlation_id: String,
-    /// `201 Created`; None of an event, which is seen on its topic.
+    /// For instance `201 Created`; None for an event, which is seen on its topic.
     pub(super) answer: Option<String>,
 }
 

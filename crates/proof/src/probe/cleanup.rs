@@ -7,12 +7,12 @@ use crate::stores::{
     StoreError,
     postgres::{
         Postgres,
-        ownership::{Deletion, Left, Proof},
+        ownership::{Deletion, Proof, UndeletedRows},
     },
 };
 use declaration::{Pipeline, Removal, Table};
 
-/// What the deletion may take.
+/// Time limit of the deletion.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The tables whose rows are deleted, as declared: the last one first, because its `find` may look at
@@ -40,14 +40,16 @@ pub fn needs_before(deletions: &[Deletion]) -> bool {
     deletions.iter().any(new)
 }
 
-/// The tables of which a later run cannot tell a test's rows from others.
-pub fn unmarked(pipeline: &Pipeline) -> Vec<Left> {
+/// The tables in which a later run cannot distinguish a test's rows from others.
+pub fn unmarked(pipeline: &Pipeline) -> Vec<UndeletedRows> {
     let deletions = deletions(pipeline).into_iter();
     let unmarked = deletions.filter(|deletion| deletion.proof != Proof::Marked);
-    unmarked.map(|d| Left::unmarked(&d.table)).collect()
+    unmarked
+        .map(|d| UndeletedRows::unmarked(&d.table))
+        .collect()
 }
 
-/// How rows that are left can be deleted later.
+/// How remaining rows can be deleted later.
 pub fn later(pipeline: &Pipeline) -> String {
     let deletions = deletions(pipeline);
     let unmarked: Vec<_> = unmarked(pipeline).into_iter().map(|l| l.table).collect();
@@ -63,9 +65,9 @@ pub fn later(pipeline: &Pipeline) -> String {
     }
 }
 
-/// Deletes the rows of the payment that are proven to be its own, as far as its tables are declared to
-/// be cleaned up, unless something is still under way (`settled`): a worker that has yet to consume an
-/// event would write rows for which those before them are gone.
+/// Deletes the payment's own rows from the tables that are declared to be cleaned up. If `settled`
+/// is an error, nothing is deleted: a worker that still has to consume an event would write rows
+/// without the ones that they depend on.
 pub(super) async fn clean(
     pipeline: &Pipeline,
     sources: &Sources,
@@ -93,7 +95,7 @@ pub(super) async fn clean(
         return nothing(keys);
     }
     let before = sources.tables.as_ref().and_then(|t| t.before.as_ref());
-    // The connection that looked at the tables can only read.
+    // The connection that watches the tables is read-only.
     let deleted = match Postgres::connect_writable(&endpoint.address).await {
         Ok(postgres) => postgres.delete_own(&deletions, &[id], before, LIMIT).await,
         Err(why) => Err(why),

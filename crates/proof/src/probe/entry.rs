@@ -10,7 +10,7 @@ use crate::stores::http;
 use declaration::{Entry, Flow, IdSource, Pipeline, correlation::scalar};
 use diagnostics::{Error, Kind, Result};
 
-/// What the entry service may take to answer.
+/// Time limit for the entry service's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an unexpected answer is shown.
@@ -19,16 +19,17 @@ const SHOWN: usize = 500;
 /// The declared request, filled in.
 pub struct Request<'a> {
     entry: &'a Entry,
-    /// The correlation id, where it is known before.
+    /// The correlation id, if it is known before the request.
     id: Option<String>,
     url: String,
     headers: Vec<(String, String)>,
     body: Value,
 }
 
-/// The payment was made.
+/// The payment was accepted.
 #[derive(Debug)]
 pub struct Accepted {
+    /// The correlation id, drawn before or taken from the answer.
     pub correlation_id: String,
     /// `201 Created`
     pub detail: String,
@@ -60,7 +61,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Posts the payment by `client`, whose timeout counts.
+    /// Posts the payment with `client`, whose timeout applies.
     ///
     /// # Errors
     /// `Unreachable`: no answer. `NotRight`: not the declared status, or no correlation id.

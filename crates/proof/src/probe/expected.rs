@@ -1,32 +1,33 @@
 //! The hops of one payment, derived from the declaration.
 //!
-//! Breadth first along the graph: the entry service's tables and topics (or the first event's
-//! topic, where that is produced without the entry service); then, topic by topic,
-//! the services that consume it: their log stages, the tables that they (or services they call)
-//! write, the keys they delete, and the topics they emit in turn. What the graph does not lead to
-//! is in [`super::unfollowed`].
+//! Breadth first along the graph: the entry service's tables and topics, or the first event's topic
+//! if the event is produced directly; then, topic by topic, the services that consume it: their log
+//! stages, the tables that they or services they call write, the keys they delete, and the topics
+//! they emit. [`super::unfollowed`] finds what the graph does not reach.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::hop::Place;
+use super::hop::HopPlace;
 use declaration::{Flow, Pipeline, Service};
 
-/// A hop that is expected.
+/// An expected hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    pub place: Place,
-    /// Whose work it is.
+    /// Where the hop can be seen.
+    pub place: HopPlace,
+    /// The service that does it.
     pub service: String,
 }
 
 impl Step {
-    /// The topic that it is an event on.
+    /// The topic of the event, if the hop is one.
     pub fn topic(&self) -> Option<&str> {
         match &self.place {
-            Place::Topic { topic } => Some(topic),
-            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Topic { topic } => Some(topic),
+            HopPlace::Entry { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Table { .. }
+            | HopPlace::Cache { .. } => None,
         }
     }
 }
@@ -71,6 +72,7 @@ pub enum Start<'a> {
     Event(&'a str),
 }
 
+/// The expected hops of a payment, in breadth-first order.
 pub fn steps(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Vec<Step> {
     reach(pipeline, flow, start).steps
 }
@@ -95,13 +97,14 @@ pub(super) fn reach(pipeline: &Pipeline, flow: &Flow, start: Start<'_>) -> Reach
     match start {
         Start::Entry => {
             let service = entry.clone();
-            walk.add(&entry, Place::Entry { service });
+            walk.add(&entry, HopPlace::Entry { service });
             if let Some(service) = pipeline.service(&entry) {
                 walk.log(service);
                 walk.leave(service);
             }
             walk.all();
-            // The declared first event is what the entry announces, whoever publishes it.
+            // The declared first event is the one that the entry service causes, even if another
+            // service publishes it.
             if let Some(event) = flow.event.as_ref().filter(|_| flow.entry.is_some()) {
                 walk.emit(&entry, &event.topic);
                 walk.all();
@@ -127,7 +130,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Along all topics that are known by now.
+    /// Follows all topics that are known so far.
     fn all(&mut self) {
         while let Some(topic) = self.topics.pop_front() {
             let consumes = |s: &&Service| s.consumes.contains(&topic);
@@ -138,12 +141,12 @@ impl Walk<'_> {
         }
     }
 
-    /// An event on a topic, unless that is excluded from the flow.
+    /// Adds an event on a topic, unless the topic is excluded from the flow.
     fn emit(&mut self, service: &str, topic: &str) {
         if self.flow.excludes.iter().any(|t| t == topic) {
             return;
         }
-        let place = Place::Topic {
+        let place = HopPlace::Topic {
             topic: topic.to_owned(),
         };
         if !self.steps.iter().any(|step| step.place == place) {
@@ -152,8 +155,8 @@ impl Walk<'_> {
         self.add(service, place);
     }
 
-    /// Once: what is reached a second time, by a cycle or by two ways, is the same hop.
-    fn add(&mut self, service: &str, place: Place) {
+    /// Adds a hop once: a hop that is reached again, by a cycle or a second path, is the same.
+    fn add(&mut self, service: &str, place: HopPlace) {
         if !self.steps.iter().any(|step| step.place == place) {
             self.steps.push(Step {
                 place,
@@ -165,7 +168,7 @@ impl Walk<'_> {
     fn log(&mut self, service: &Service) {
         for stage in &service.stages {
             let pattern = self.pipeline.stages.get(stage);
-            let place = Place::Log {
+            let place = HopPlace::Log {
                 service: service.name.clone(),
                 stage: pattern.map_or_else(|| stage.as_str().into(), Clone::clone),
             };
@@ -173,8 +176,8 @@ impl Walk<'_> {
         }
     }
 
-    /// What a service leaves behind: rows, its own and those of services it calls, keys gone, and
-    /// events.
+    /// Adds the effects of a service: rows (its own and those of services it calls), deleted keys
+    /// and events.
     fn leave(&mut self, service: &Service) {
         let called = with_called(self.pipeline, service);
         for service in &called {
@@ -184,7 +187,7 @@ impl Walk<'_> {
         if let Some(gone) = &self.flow.invalidated_keys
             && gone.service == service.name
         {
-            let place = Place::Cache {
+            let place = HopPlace::Cache {
                 service: service.name.clone(),
                 keys: gone.keys.len(),
             };
@@ -204,7 +207,7 @@ impl Walk<'_> {
             .filter_map(|name| self.pipeline.table(name))
             .filter(|table| table.is_followed())
         {
-            let place = Place::Table {
+            let place = HopPlace::Table {
                 table: table.name.clone(),
                 rows: table.rows,
             };
@@ -224,11 +227,11 @@ mod tests {
         let flow = pipeline.flow.clone().expect("has a flow");
         let short = |step: Step| {
             let place = match step.place {
-                Place::Entry { .. } => "entry".to_owned(),
-                Place::Topic { topic } => format!("topic {topic}"),
-                Place::Log { stage, .. } => format!("log {stage}"),
-                Place::Table { table, rows } => format!("{rows} in {table}"),
-                Place::Cache { keys, .. } => format!("{keys} keys gone"),
+                HopPlace::Entry { .. } => "entry".to_owned(),
+                HopPlace::Topic { topic } => format!("topic {topic}"),
+                HopPlace::Log { stage, .. } => format!("log {stage}"),
+                HopPlace::Table { table, rows } => format!("{rows} in {table}"),
+                HopPlace::Cache { keys, .. } => format!("{keys} keys gone"),
             };
             format!("{}: {place}", step.service)
         };

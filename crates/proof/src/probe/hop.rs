@@ -1,4 +1,4 @@
-//! One step of a payment's way through the pipeline.
+//! One step of a payment through the pipeline.
 
 use std::time::Duration;
 
@@ -8,31 +8,53 @@ use declaration::Pattern;
 
 /// Where a hop can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum HopPlace {
     /// The HTTP request that made the payment, answered by this service.
-    Entry { service: String },
+    Entry {
+        /// The entry service.
+        service: String,
+    },
     /// An event on a topic.
-    Topic { topic: String },
+    Topic {
+        /// Topic name.
+        topic: String,
+    },
     /// A worker's log line of one stage.
-    Log { service: String, stage: Pattern },
+    Log {
+        /// The service that logs it.
+        service: String,
+        /// What the line matches, as declared.
+        stage: Pattern,
+    },
     /// Rows of a table.
-    Table { table: String, rows: i64 },
-    /// Redis keys gone.
-    Cache { service: String, keys: usize },
+    Table {
+        /// Table name as declared.
+        table: String,
+        /// Expected number of rows.
+        rows: i64,
+    },
+    /// Redis keys were deleted.
+    Cache {
+        /// The service that deletes the keys.
+        service: String,
+        /// Number of keys.
+        keys: usize,
+    },
 }
 
-/// A hop and what came of it.
+/// A hop and whether it was seen.
 #[derive(Debug, Clone)]
 pub struct Hop {
-    pub place: Place,
+    /// Where it can be seen.
+    pub place: HopPlace,
     /// None: not seen before the deadline.
     pub seen: Option<Seen>,
 }
 
-/// When and how a hop was seen.
+/// The first sighting of a hop.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// By the clock of the place itself where it has one (event or log timestamp), else ours.
+    /// The event's or log line's own timestamp; without one, the local clock.
     pub at: DateTime<Utc>,
     /// Since the payment was posted.
     pub after: Duration,

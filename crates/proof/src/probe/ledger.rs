@@ -7,16 +7,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::{
     Posted,
     expected::Step,
-    hop::{Hop, Place, Seen},
+    hop::{Hop, HopPlace, Seen},
 };
 use kafka::Partition;
 
-/// What a watcher tells.
+/// What a watcher reports.
 #[derive(Debug)]
 pub(super) enum Sighting {
     /// A hop, by its index.
     Hop(usize, Seen),
-    /// The payment's event on a topic, by the hop's index, and where it stands.
+    /// The payment's event on a topic: index of the hop, partition and offset.
     Event(usize, Seen, Partition, i64),
     /// Why a hop has not been seen so far.
     Note(usize, String),
@@ -57,7 +57,7 @@ impl Ledger {
         self.note_seen(0, self.posted.seen_now(detail));
     }
 
-    /// Takes sightings in till all hops are seen or `deadline`.
+    /// Records sightings until all hops are seen or the deadline passes.
     pub(super) async fn fill(
         &mut self,
         sightings: &mut UnboundedReceiver<Sighting>,
@@ -71,14 +71,14 @@ impl Ledger {
         }
     }
 
-    /// Takes in what has been sighted already.
+    /// Records the sightings that are already in the channel.
     pub(super) fn drain(&mut self, sightings: &mut UnboundedReceiver<Sighting>) {
         while let Ok(sighting) = sightings.try_recv() {
             self.take(sighting);
         }
     }
 
-    /// From now on a hop comes too late; events still count as under way.
+    /// Later sightings of hops are too late. Events still count as in progress.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
@@ -96,14 +96,14 @@ impl Ledger {
     }
 
     fn note_seen(&mut self, index: usize, seen: Seen) {
-        // A redelivery is not news: the first sighting counts.
+        // Only the first sighting counts: a later one is a redelivery.
         if self.seen[index].is_none() && !self.closed {
             let hop = Hop {
                 place: self.steps[index].place.clone(),
                 seen: Some(seen.clone()),
             };
             self.seen[index] = Some(seen);
-            // Progress, for whoever watches.
+            // An error means that nobody receives progress.
             let _unwatched = self.hops.send(hop);
         }
     }
@@ -127,10 +127,11 @@ impl Ledger {
     pub(super) fn unseen_topic_of(&self, service: &str) -> Option<&str> {
         let own = self.steps.iter().filter(|step| step.service == service);
         let mut topics = own.filter_map(|step| match &step.place {
-            Place::Topic { topic } => Some(topic.as_str()),
-            Place::Entry { .. } | Place::Log { .. } | Place::Table { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Topic { topic } => Some(topic.as_str()),
+            HopPlace::Entry { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Table { .. }
+            | HopPlace::Cache { .. } => None,
         });
         topics.find(|topic| self.events.iter().all(|event| event.partition.0 != *topic))
     }
@@ -172,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    fn step(place: Place) -> Step {
+    fn step(place: HopPlace) -> Step {
         Step {
             place,
             service: "shop".to_owned(),
@@ -182,7 +183,10 @@ mod tests {
     fn ledger() -> Ledger {
         let topic = "paid".to_owned();
         let service = "shop".to_owned();
-        let steps = vec![step(Place::Entry { service }), step(Place::Topic { topic })];
+        let steps = vec![
+            step(HopPlace::Entry { service }),
+            step(HopPlace::Topic { topic }),
+        ];
         let (hops, _unwatched) = mpsc::unbounded_channel();
         Ledger::new(steps, Posted::now(), hops)
     }
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_complete_once_every_hop_was_seen() {
+    async fn a_ledger_is_complete_once_every_hop_was_seen() {
         let mut ledger = ledger();
         ledger.entered("201".to_owned());
         assert_eq!(ledger.first_missing(), Some((1, None)));
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_late_is_under_way_but_no_hop() {
+    fn a_late_event_is_recorded_but_its_hop_is_not_seen() {
         let mut ledger = ledger();
         ledger.entered("201".to_owned());
         ledger.close();

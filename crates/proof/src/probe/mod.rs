@@ -1,9 +1,10 @@
 //! One synthetic payment, followed hop by hop.
 //!
-//! In the order in which data passes: `expected` derives the hops from the declaration;
-//! `template` fills the request in; `beginning` sends it (`entry`), or the first event; `watch` looks at topics, logs, tables and
-//! keys, and tells `ledger` what it saw; `settle` waits until nothing of the payment is under way;
-//! `cleanup` deletes its rows. What the declaration has beside these hops is `unfollowed`.
+//! In the order in which data passes: `expected` derives the hops from the declaration; `template`
+//! fills in the request; `beginning` sends it (`entry`), or the first event; `watch` reads topics,
+//! logs, tables and keys, and reports sightings to `ledger`; `settle` waits until all events of the
+//! payment are consumed; `cleanup` deletes its rows. `unfollowed` finds what is declared and not
+//! among these hops.
 
 use std::time::{Duration, Instant};
 
@@ -32,47 +33,50 @@ use beginning::Beginning;
 use declaration::{Flow, Pipeline, Table};
 use diagnostics::{Error, Kind, Result};
 use expected::Step;
-use hop::{Hop, Place, Seen};
+use hop::{Hop, HopPlace, Seen};
 use ledger::Ledger;
 use platform::Platform;
 use sources::Sources;
 use template::Values;
 use unfollowed::{Unfollowed, unfollowed};
 
-/// How to probe.
+/// Options of a test payment.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Leave the payment's rows where they are.
+    /// Keep the payment's rows.
     pub keep: bool,
-    /// For the last hop to be seen.
+    /// Time limit until the last hop is seen.
     pub timeout: Duration,
 }
 
-/// A payment's way, as far as it came.
+/// The result of following one test payment.
 #[derive(Debug)]
 pub struct Trace {
-    /// What the entry service called it.
+    /// Its correlation id.
     pub correlation_id: Option<String>,
+    /// When the payment was sent, by the local clock.
     pub posted_at: DateTime<Utc>,
-    /// All that are expected, in the expected order.
+    /// All expected hops, in the expected order.
     pub hops: Vec<Hop>,
     /// From the request to the last hop that was seen, or the deadline.
     pub took: Duration,
     /// The first hop that was not seen.
     pub missing: Option<Missing>,
+    /// Whether the payment's rows and keys were deleted.
     pub cleanup: Cleanup,
-    /// Tables in which its rows stay, as declared.
+    /// Tables whose rows are kept, as declared.
     pub kept: Vec<String>,
-    /// What is declared and not among the hops.
+    /// What is declared and is not part of the hops.
     pub unfollowed: Unfollowed,
     /// Topics that the flow excludes, as declared.
     pub excluded: Vec<String>,
-    /// What was still under way at the end, in words.
+    /// What was not consumed at the end.
     pub pending: Option<String>,
 }
 
 impl Trace {
-    /// Every hop was seen, none is beside the flow, every group has consumed, and all is cleaned up.
+    /// Whether every hop was seen, everything declared is followed, every group has consumed the
+    /// events and the cleanup did not fail.
     pub fn is_right(&self) -> bool {
         self.missing.is_none()
             && self.unfollowed.is_empty()
@@ -81,38 +85,38 @@ impl Trace {
     }
 }
 
-/// Where a payment got stuck.
+/// The first hop that was not seen.
 #[derive(Debug)]
 pub struct Missing {
     /// Index into [`Trace::hops`].
     pub hop: usize,
-    /// Whose work it is.
+    /// The service that does it.
     pub service: String,
-    /// What Docker says of that service's containers, and what was seen instead.
+    /// The state of that service's containers, and what was seen instead.
     pub state: String,
-    /// Of this start, oldest first.
+    /// Log lines since the container's last start, oldest first.
     pub last_log_lines: Vec<String>,
 }
 
-/// What became of the payment's rows and keys.
+/// Whether the payment's rows and keys were deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cleanup {
-    /// The payment was not made, or left no trace that can be deleted.
+    /// There was nothing to delete.
     Nothing,
-    /// As asked.
+    /// Kept, because [`Options::keep`] is set.
     Kept,
-    /// What was deleted, and what was found to be somebody else's.
+    /// What was deleted, and which rows were not proven to be the test's own.
     Deleted(Deleted),
-    /// What is still there, and why.
+    /// What was not deleted, and why.
     Failed(String),
 }
 
 /// Sends one payment through and follows it; each hop is sent to `hops` when it is seen.
 ///
 /// # Errors
-/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry
-/// service do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: with
-/// what became of the rows. A hop that is missing is no error: the trace says so.
+/// `Usage`: no flow is declared. `Unreachable`: Docker, Kafka, Postgres, Redis or the entry service
+/// do not answer. `NotRight`: the entry service refuses the payment. `Interrupted`: the error says
+/// whether the rows were deleted. A missing hop is not an error; [`Trace::missing`] has it.
 pub async fn run(
     pipeline: &Pipeline,
     engine: &dyn Platform,
@@ -136,7 +140,7 @@ pub async fn run(
         return Err(left.into_iter().fold(error, Error::because));
     }
     let posted = Posted::now();
-    // Not to be interrupted: a payment that nobody knows the id of could not be cleaned up.
+    // Not cancellable: without its correlation id, the payment could not be cleaned up.
     let begun = match beginning.begin().await {
         Ok(begun) => begun,
         Err(e) => {
@@ -207,11 +211,11 @@ pub async fn run(
     })
 }
 
-/// The tables on the way in which, as declared, rows stay whatever is cleaned up.
+/// The tables of the flow whose rows are declared to be kept.
 pub fn kept(pipeline: &Pipeline, steps: &[Step]) -> Vec<String> {
     let on_the_way = |table: &&Table| {
         let mut places = steps.iter().map(|step| &step.place);
-        places.any(|p| matches!(p, Place::Table { table: name, .. } if *name == table.name))
+        places.any(|p| matches!(p, HopPlace::Table { table: name, .. } if *name == table.name))
     };
     let tables = pipeline.tables.iter().filter(|table| table.keeps());
     tables.filter(on_the_way).map(|t| t.name.clone()).collect()
@@ -243,11 +247,11 @@ impl Posted {
         }
     }
 
-    /// Seen at `at`, by the clock of the place itself.
+    /// Seen at `at`, by the clock of its source.
     fn seen_at(self, at: DateTime<Utc>, detail: String) -> Seen {
         Seen {
             at,
-            // Another machine's clock may be behind.
+            // The clock of another machine may be behind.
             after: (at - self.at).to_std().unwrap_or_default(),
             detail,
         }

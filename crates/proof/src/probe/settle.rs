@@ -1,8 +1,8 @@
-//! Waits until nothing of the payment is under way any more.
+//! Waits until every consumer group has consumed all of the payment's events.
 //!
-//! A worker emits before it commits its offset. So once every group has passed all events that
-//! were seen, and no further event shows up, there is none to come: rows that are deleted then
-//! stay deleted.
+//! A worker emits before it commits its offset. So once every group has passed all events that were
+//! seen, and no further event appears, no event is pending: rows that are deleted then are not
+//! written again.
 
 use std::{
     future::Future,
@@ -18,16 +18,16 @@ use super::{
     sources::{Group, Sources},
 };
 
-/// How long the groups may take.
+/// Time limit for the groups.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two looks; also how long it has to stay quiet.
+/// Pause between two reads of the offsets; also how long no further event may appear.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// Waits; `watching` goes on meanwhile.
+/// Waits, and polls `watching` meanwhile.
 ///
 /// # Errors
-/// What is still under way when patience ends.
+/// What is not consumed when the time limit ends.
 pub(super) async fn settle<W: Future<Output = ()>>(
     sources: &Sources,
     ledger: &mut Ledger,
@@ -51,7 +51,7 @@ pub(super) async fn settle<W: Future<Output = ()>>(
     }
 }
 
-/// What has not been taken yet, in words.
+/// What has not been consumed yet.
 async fn under_way(sources: &Sources, ledger: &Ledger) -> Option<String> {
     if let Some(topic) = ledger.unseen_topic_of(&sources.entry) {
         return Some(format!(

@@ -1,10 +1,11 @@
-//! Everything that is looked at, opened before the payment is posted so that nothing is missed.
+//! Connections to everything that is watched, opened before the payment is posted so that nothing
+//! is missed.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Options, cleanup, expected::Step, hop::Place, template::Values};
+use super::{Options, cleanup, expected::Step, hop::HopPlace, template::Values};
 use crate::stores::{
     StoreError, TIMEOUT,
     postgres::{
@@ -19,41 +20,44 @@ use kafka::{Kafka, Partition, offsets::GroupOffsets, tail::Tail};
 use platform::Container;
 use platform::Platform;
 
-/// How long keys outlive the probe, should it die before it deletes them.
+/// Expiry of the test's keys, in case the process dies before it deletes them.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);
 
 pub(super) struct Sources {
-    /// Of the topics that the payment's events travel on, from before it was posted.
+    /// Reads the topics of the flow from their ends before the payment was posted.
     pub(super) tail: Option<Tail>,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Option<Tables>,
-    /// Set where they did not exist, and to be gone.
+    /// Keys that the pipeline has to delete; the ones that did not exist were set.
     pub(super) keys: Option<Keys>,
     /// Of the services whose log stages are expected.
     pub(super) containers: Vec<Container>,
-    /// Who makes payments: see `Flow::maker`.
+    /// The service that makes payments: see `Flow::maker`.
     pub(super) entry: String,
 }
 
-/// A consumer group on the payment's way.
+/// A consumer group of the flow.
 pub struct Group {
+    /// The service whose consumer group it is.
     pub service: String,
+    /// The topics of the flow that it consumes.
     pub topics: Vec<String>,
+    /// Reads its committed offsets.
     pub offsets: GroupOffsets,
 }
 
-/// The database, and what tells what the payment wrote there.
+/// The database, and what identifies rows that the payment wrote.
 pub(super) struct Tables {
     pub(super) postgres: Postgres,
     /// From before the payment was posted.
     pub(super) stamp: Stamp,
-    /// Where rows may be deleted that nothing marks.
+    /// Present if rows without a `synthetic` column may have to be deleted.
     pub(super) before: Option<Before>,
 }
 
 pub(super) struct Keys {
     pub(super) redis: Redis,
-    /// All that have to be gone.
+    /// All keys that have to be deleted.
     pub(super) names: Vec<String>,
     /// The value of those that did not exist and were set.
     value: String,
@@ -80,7 +84,7 @@ impl Sources {
         let logs = |service: &str| {
             steps
                 .iter()
-                .any(|s| matches!(&s.place, Place::Log { service: s, .. } if s == service))
+                .any(|s| matches!(&s.place, HopPlace::Log { service: s, .. } if s == service))
         };
         let (tail, groups) = kafka.unzip();
         Ok(Self {
@@ -96,7 +100,7 @@ impl Sources {
         })
     }
 
-    /// Deletes what is left of the keys that were set.
+    /// Deletes the remaining keys that were set.
     pub(super) async fn delete_keys(&self) -> Result<(), StoreError> {
         match &self.keys {
             Some(keys) => {
@@ -164,7 +168,10 @@ async fn open_tables(
     steps: &[Step],
     options: Options,
 ) -> Result<Option<Tables>> {
-    if !steps.iter().any(|s| matches!(s.place, Place::Table { .. })) {
+    if !steps
+        .iter()
+        .any(|s| matches!(s.place, HopPlace::Table { .. }))
+    {
         return Ok(None);
     }
     let Some(endpoint) = &pipeline.postgres else {
@@ -205,10 +212,10 @@ async fn set_keys(
     let redis = Redis::connect(&endpoint.address, TIMEOUT)
         .await
         .map_err(unreachable)?;
-    // No other run has it, so that each deletes its own keys alone.
+    // A value that no other run has, so each run deletes only its own keys.
     let value = format!("caravan test-flow {}", Uuid::new_v4());
     for name in &names {
-        // A key that exists is not the test's: it is neither overwritten nor deleted.
+        // A key that already exists is not the test's: it is neither overwritten nor deleted.
         let setting = redis.set_new(name, &value, expiry);
         setting.await.map_err(unreachable)?;
     }

@@ -14,8 +14,8 @@ use diagnostics::{Error, Kind, Result};
 pub struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// `uuid` draws a new one, in the order of time, `now` is the moment in UTC (RFC 3339,
-    /// microseconds); anything else stands for itself.
+    /// `uuid` is a new UUID ordered by time, `now` the current time in UTC (RFC 3339,
+    /// microseconds). Any other value is used as it is.
     pub fn draw(declared: &BTreeMap<String, String>) -> Self {
         let draw = |value: &String| match value.as_str() {
             "uuid" => Uuid::now_v7().to_string(),

@@ -1,30 +1,32 @@
-//! What is declared to be downstream, and what no `emits` leads to from where a payment begins.
+//! Finds declared topics, services and tables that no chain of `emits` reaches from where a payment
+//! begins.
 //!
-//! A flow that ends early because of a gap in the declaration would pass while the services behind the
-//! gap do not run. So what it does not follow is named, and is no pass.
+//! If the declaration has a gap, the flow ends early and would pass although the services after the
+//! gap do not run. So `test-flow` names what it does not follow, and fails.
 
 use std::collections::BTreeSet;
 
 use super::{
     expected::{Start, reach},
-    hop::Place,
+    hop::HopPlace,
 };
 use declaration::{Flow, Pipeline, Service};
 
 /// Topics, services and tables that are not followed, in the order of the declaration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unfollowed {
-    /// That a service consumes.
+    /// Topics that a service consumes.
     pub topics: Vec<String>,
-    /// That consume one of these, and none that is on the way.
+    /// Services that consume one of these topics and none that is followed.
     pub services: Vec<String>,
-    /// With a `find`.
+    /// Tables with a `find`.
     pub tables: Vec<String>,
     /// What to declare, one for each gap.
     pub hints: Vec<String>,
 }
 
 impl Unfollowed {
+    /// Whether everything declared is followed.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty() && self.services.is_empty() && self.tables.is_empty()
     }
@@ -42,8 +44,8 @@ impl Unfollowed {
     }
 }
 
-/// Whichever way payments begin: what the entry service does is not missed where the first event is
-/// produced in its place.
+/// Follows both starts of a payment, so the entry service's effects are not reported when the first
+/// event is produced directly.
 pub fn unfollowed(pipeline: &Pipeline, flow: &Flow) -> Unfollowed {
     let entry = flow.entry.iter().map(|_| Start::Entry);
     let event = flow.event.iter().map(|event| Start::Event(&event.topic));
@@ -53,9 +55,9 @@ pub fn unfollowed(pipeline: &Pipeline, flow: &Flow) -> Unfollowed {
         known.services.extend(reached.services);
         for step in reached.steps {
             match step.place {
-                Place::Topic { topic } => drop(known.topics.insert(topic)),
-                Place::Table { table, .. } => drop(known.tables.insert(table)),
-                Place::Entry { .. } | Place::Log { .. } | Place::Cache { .. } => {}
+                HopPlace::Topic { topic } => drop(known.topics.insert(topic)),
+                HopPlace::Table { table, .. } => drop(known.tables.insert(table)),
+                HopPlace::Entry { .. } | HopPlace::Log { .. } | HopPlace::Cache { .. } => {}
             }
         }
     }
@@ -90,7 +92,7 @@ impl Known {
         }
     }
 
-    /// It consumes excluded topics alone.
+    /// Whether it consumes only excluded topics.
     fn is_excluded(&self, service: &Service) -> bool {
         let excluded = |topic| self.excluded.contains(topic);
         !service.consumes.is_empty() && service.consumes.iter().all(excluded)
@@ -224,7 +226,7 @@ services:
     const NO_EMITS: (&str, &str) = ("emits: [orders], writes", "writes");
 
     #[test]
-    fn whole_pipelines_are_followed_and_dead_letters_are_no_part() {
+    fn complete_pipelines_are_followed_without_the_dead_letter_topic() {
         let pipeline = shipped();
         let flow = pipeline.flow.clone().expect("a flow");
         assert_eq!(unfollowed(&pipeline, &flow), Unfollowed::default());
@@ -258,7 +260,7 @@ services:
     }
 
     #[test]
-    fn what_nobody_is_said_to_emit_or_to_write_is_a_gap() {
+    fn topics_and_tables_without_a_declared_writer_are_gaps() {
         let rest = rest(&[
             ("emits: [bills], writes: [bills]", "stages: []"),
             ("consumes: [orders]", "consumes: [orders, retries]"),
@@ -271,7 +273,7 @@ services:
     }
 
     #[test]
-    fn what_is_excluded_is_no_gap_nor_what_only_it_leads_to() {
+    fn excluded_topics_and_what_only_they_lead_to_are_not_gaps() {
         let excludes = "    excludes: [orders]\n    values: {id: uuid}";
         let excluded = [NO_EMITS, ("    values: {id: uuid}", excludes)];
         assert_eq!(names(&excluded), "");

@@ -1,4 +1,4 @@
-//! Looks for the payment in all places at once.
+//! Watches topics, logs, tables and keys for the payment.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     Posted,
     expected::Step,
-    hop::Place,
+    hop::HopPlace,
     ledger::Sighting,
     sources::{Keys, Sources, Tables},
 };
@@ -22,17 +22,17 @@ use kafka::tail::{Record, Tail};
 use platform::LogLine;
 use platform::Platform;
 
-/// Between two looks at tables or keys: at first, and at most.
+/// Pause between two reads of tables or keys: initial and maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a place could not be looked at.
+/// Pause after an error.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How long one look at the topics waits; also how long it outlives the probe.
+/// Time limit of one read of the topics; also how long the reader outlives the probe.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What is looked for.
+/// The payment to watch for.
 #[derive(Clone, Copy)]
 pub(super) struct Payment<'a> {
     pub(super) pipeline: &'a Pipeline,
@@ -43,7 +43,7 @@ pub(super) struct Payment<'a> {
     pub(super) correlation: &'a Correlation,
 }
 
-/// Tells every sighting, for as long as it is polled: it never ends by itself.
+/// Sends every sighting to `sightings`. Never completes: the caller stops polling it.
 pub(super) async fn all(
     payment: Payment<'_>,
     engine: &dyn Platform,
@@ -61,11 +61,11 @@ pub(super) async fn all(
 
 impl Payment<'_> {
     /// Index of the first step whose place is wanted.
-    fn step(&self, wanted: impl Fn(&Place) -> bool) -> Option<usize> {
+    fn step(&self, wanted: impl Fn(&HopPlace) -> bool) -> Option<usize> {
         self.steps.iter().position(|step| wanted(&step.place))
     }
 
-    /// Whether an event is its.
+    /// Whether an event belongs to the payment.
     fn has(&self, record: &Record) -> bool {
         let event = Event {
             key: record.key.as_deref(),
@@ -76,8 +76,8 @@ impl Payment<'_> {
     }
 }
 
-fn tell(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
-    // The receiver outlives the watchers.
+fn report(sightings: &UnboundedSender<Sighting>, sighting: Sighting) {
+    // The receiver outlives the watchers, so this cannot fail.
     let _unheard = sightings.send(sighting);
 }
 
@@ -93,13 +93,14 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
                 if payment.has(&record)
                     && let Some(sighting) = event(payment, record)
                 {
-                    tell(sightings, sighting);
+                    report(sightings, sighting);
                 }
             }
             Err(why) => {
                 let topics = payment.steps.iter().enumerate();
-                for (index, _) in topics.filter(|(_, s)| matches!(s.place, Place::Topic { .. })) {
-                    tell(sightings, Sighting::Note(index, why.to_string()));
+                for (index, _) in topics.filter(|(_, s)| matches!(s.place, HopPlace::Topic { .. }))
+                {
+                    report(sightings, Sighting::Note(index, why.to_string()));
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -108,7 +109,8 @@ async fn topics(payment: Payment<'_>, tail: Option<&Tail>, sightings: &Unbounded
 }
 
 fn event(payment: Payment<'_>, record: Record) -> Option<Sighting> {
-    let index = payment.step(|p| matches!(p, Place::Topic { topic } if *topic == record.topic))?;
+    let index =
+        payment.step(|p| matches!(p, HopPlace::Topic { topic } if *topic == record.topic))?;
     let detail = format!("partition {} offset {}", record.partition, record.offset);
     let seen = match record.timestamp.and_then(DateTime::from_timestamp_millis) {
         Some(at) => payment.posted.seen_at(at, detail),
@@ -128,7 +130,7 @@ async fn logs(
     if sources.containers.is_empty() {
         return;
     }
-    // Docker's clock may be another machine's; the correlation id tells lines apart anyway.
+    // Docker's clock may differ from the local one. The correlation id identifies the lines anyway.
     let after = Some(payment.posted.at - TimeDelta::seconds(5));
     let containers = sources.containers.iter();
     let lines = containers.map(|container| engine.follow(container, after).boxed());
@@ -138,13 +140,13 @@ async fn logs(
             Ok(line) => {
                 if let Some(index) = stage(payment.correlation, payment.steps, payment.id, &line) {
                     let seen = payment.posted.seen_at(line.at, line.container.to_string());
-                    tell(sightings, Sighting::Hop(index, seen));
+                    report(sightings, Sighting::Hop(index, seen));
                 }
             }
             Err(e) => {
                 let logs = payment.steps.iter().enumerate();
-                for (index, _) in logs.filter(|(_, s)| matches!(s.place, Place::Log { .. })) {
-                    tell(sightings, Sighting::Note(index, e.to_string()));
+                for (index, _) in logs.filter(|(_, s)| matches!(s.place, HopPlace::Log { .. })) {
+                    report(sightings, Sighting::Note(index, e.to_string()));
                 }
             }
         }
@@ -157,13 +159,13 @@ pub fn stage(correlation: &Correlation, steps: &[Step], id: &str, line: &LogLine
         return None;
     }
     steps.iter().position(|step| match &step.place {
-        Place::Log { service, stage } => *service == line.service && stage.matches(&line.text),
+        HopPlace::Log { service, stage } => *service == line.service && stage.matches(&line.text),
         _ => false,
     })
 }
 
-/// Rows of each table, till there are as many as declared, all of them written since the payment was
-/// posted: rows that were there before prove nothing.
+/// Polls each table until it has the declared number of rows, all written since the payment was
+/// posted. Older rows prove nothing.
 async fn tables(
     payment: Payment<'_>,
     tables: Option<&Tables>,
@@ -178,7 +180,7 @@ async fn tables(
     let tables = payment.steps.iter().enumerate();
     let mut missing: Vec<_> = tables
         .filter_map(|(index, step)| match &step.place {
-            Place::Table { table, .. } => Some((index, payment.pipeline.table(table)?)),
+            HopPlace::Table { table, .. } => Some((index, payment.pipeline.table(table)?)),
             _ => None,
         })
         .collect();
@@ -191,14 +193,14 @@ async fn tables(
                 Ok(written) => match sight(written, table.rows) {
                     Ok(detail) => {
                         let seen = payment.posted.seen_now(detail);
-                        tell(sightings, Sighting::Hop(index, seen));
+                        report(sightings, Sighting::Hop(index, seen));
                         continue;
                     }
                     Err(note) => Sighting::Note(index, note),
                 },
                 Err(why) => Sighting::Note(index, why.to_string()),
             };
-            tell(sightings, sighting);
+            report(sightings, sighting);
             still.push((index, table));
         }
         missing = still;
@@ -207,7 +209,7 @@ async fn tables(
     }
 }
 
-/// What a table's rows say of a hop where `expected` are declared; else what is there instead.
+/// Whether a table has the `expected` rows; otherwise what it has instead.
 fn sight(written: Written, expected: i64) -> Result<String, String> {
     let Written { count, since } = written;
     let rows = match count {
@@ -225,9 +227,9 @@ fn sight(written: Written, expected: i64) -> Result<String, String> {
     }
 }
 
-/// The keys that are to be gone.
+/// The keys that have to be deleted.
 async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSender<Sighting>) {
-    let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, Place::Cache { .. })))
+    let (Some(keys), Some(index)) = (keys, payment.step(|p| matches!(p, HopPlace::Cache { .. })))
     else {
         return;
     };
@@ -237,12 +239,12 @@ async fn keys(payment: Payment<'_>, keys: Option<&Keys>, sightings: &UnboundedSe
         let note = match keys.redis.existing(&keys.names).await {
             Ok(0) => {
                 let seen = payment.posted.seen_now(format!("{total} of {total} gone"));
-                return tell(sightings, Sighting::Hop(index, seen));
+                return report(sightings, Sighting::Hop(index, seen));
             }
             Ok(left) => format!("{left} of {total} keys still there"),
             Err(why) => why.to_string(),
         };
-        tell(sightings, Sighting::Note(index, note));
+        report(sightings, Sighting::Note(index, note));
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
     }

@@ -1,4 +1,4 @@
-//! Whether what a one-shot leaves behind is there.
+//! Checks the declared effects of one-shot containers.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -38,16 +38,16 @@ pub(super) async fn missing_topics(pipeline: &Pipeline) -> StoreResult<Option<St
     Ok((!missing.is_empty()).then(|| missing.join(", ")))
 }
 
-/// A dead-letter topic that would refuse the dead letter of a message that another topic takes:
-/// then that message's partition stalls.
+/// A dead-letter topic whose size limit is too small for the dead letters of another topic. If such
+/// a dead letter is refused, the message's partition stalls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LackingRoom {
     topic: String,
-    /// `max.message.bytes` of it.
+    /// Its `max.message.bytes`.
     pub limit: i64,
-    /// What it has to be.
+    /// The required `max.message.bytes`.
     pub needed: i64,
-    /// The topic that takes the largest messages.
+    /// The topic with the largest message limit.
     source: String,
 }
 
@@ -66,8 +66,8 @@ impl fmt::Display for LackingRoom {
     }
 }
 
-/// Compares `max.message.bytes` of the declared topics that exist; None where there is room, or
-/// nothing to compare.
+/// Compares `max.message.bytes` of the declared topics that exist. None: the limit is large enough,
+/// or there is nothing to compare.
 pub fn lacking_room(pipeline: &Pipeline, limits: &BTreeMap<String, i64>) -> Option<LackingRoom> {
     let topic = pipeline.dead_letters.as_ref()?;
     let limit = *limits.get(topic)?;
@@ -96,7 +96,7 @@ pub(super) async fn missing_migrations(pipeline: &Pipeline) -> StoreResult<Optio
     Ok(missing_migration(migrations, applied))
 }
 
-/// In words, what lacks between the last applied migration and the declared one.
+/// Message about the difference between the last applied migration and the declared one.
 pub fn missing_migration(migrations: &Migrations, applied: Option<i64>) -> Option<String> {
     match applied {
         Some(version) if version >= migrations.latest => None,

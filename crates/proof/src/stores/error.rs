@@ -1,4 +1,4 @@
-//! Why a store did not answer, or not with what it was asked for.
+//! Errors of stores.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -11,8 +11,8 @@ pub(crate) type StoreResult<T> = Result<T, StoreError>;
 
 type Source = Arc<dyn Error + Send + Sync>;
 
-/// An error of Postgres, Redis, HTTP, or of Kafka where both are asked. Neither its text nor its
-/// source holds the password of the address.
+/// An error of Postgres, Redis or HTTP, or of Kafka in code that uses Kafka and a store. Neither
+/// its text nor its source contains the password of the address.
 #[derive(Debug, Clone)]
 pub struct StoreError(Box<Failure>);
 
@@ -40,7 +40,7 @@ impl StoreError {
         Self(Box::new(failure))
     }
 
-    /// The declaration lacks what is asked for.
+    /// The declaration does not have what the call needs.
     pub(crate) fn undeclared(what: impl Into<String>) -> Self {
         Self::new(Cause::Client, what)
     }
@@ -49,13 +49,13 @@ impl StoreError {
         Self::new(Cause::Timeout, "no answer in time")
     }
 
-    /// Of the `store` at `url`. Masks the password of `url`, and drops a source that holds it; so it
-    /// comes last.
+    /// Adds the `store` at `url`. Masks the password of `url`, and drops a source that contains it.
+    /// Call it last.
     pub(super) fn at(mut self, store: &str, url: &str) -> Self {
         self.0.at = Some(format!("{store} at {}", place(url)));
         self.0.text = redact(&self.0.text, url);
-        let told = |source: &Source| format!("{source} {source:?}");
-        self.0.source = (self.0.source).filter(|s| redact(&told(s), url) == told(s));
+        let text_of = |source: &Source| format!("{source} {source:?}");
+        self.0.source = (self.0.source).filter(|s| redact(&text_of(s), url) == text_of(s));
         self
     }
 
@@ -69,7 +69,7 @@ impl StoreError {
         self
     }
 
-    /// What was at fault.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         self.0.cause
     }

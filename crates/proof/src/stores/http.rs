@@ -7,21 +7,22 @@ use reqwest::{Client, Method, Response};
 use super::{StoreError, StoreResult, error::io_error};
 use diagnostics::{Cause, instrument_call};
 
-/// As much of an answer as is read.
+/// Maximum size of a body.
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// HTTP status code.
     pub status: u16,
-    /// At most 64 KiB of it; what is not UTF-8 is replaced.
+    /// The first 64 KiB of the body; invalid UTF-8 is replaced.
     pub body: String,
 }
 
-/// A client without proxies: what it talks to is published on loopback.
+/// A client without proxies, because services are published on loopback.
 ///
 /// # Errors
-/// A defect of the HTTP library's set-up.
+/// The HTTP client could not be built.
 pub fn client(timeout: Duration) -> StoreResult<Client> {
     Client::builder()
         .no_proxy()
@@ -34,7 +35,7 @@ pub fn client(timeout: Duration) -> StoreResult<Client> {
 /// `GET url`.
 ///
 /// # Errors
-/// Why there was no answer.
+/// There was no answer.
 pub async fn get(url: &str, timeout: Duration) -> StoreResult<Answer> {
     send(&client(timeout)?, "GET", url, &[], None).await
 }
@@ -42,7 +43,7 @@ pub async fn get(url: &str, timeout: Duration) -> StoreResult<Answer> {
 /// A request with headers and, perhaps, a JSON body; a string alone is sent as it is.
 ///
 /// # Errors
-/// Why there was no answer.
+/// There was no answer.
 pub async fn send(
     client: &Client,
     method: &str,
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn an_unresolved_name_differs_from_a_refused_connection() {
         let answer = get("http://no-such-host.invalid/", SOON * 20).await;
         let error = answer.expect_err("RFC 2606 reserves it");
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_none_is_never_sent() {
+    async fn an_invalid_address_is_rejected_before_connecting() {
         let error = error_of("nonsense").await;
         assert_eq!(error.cause(), Cause::Client, "{error:?}");
     }

@@ -1,7 +1,7 @@
 //! Thin access to Postgres, Redis and HTTP for the engine, the checks and the probe.
 //!
-//! Every call has a timeout, every answer a bound; a [`StoreError`] says
-//! what was at fault and never holds a password. Nothing here decides whether what it reads is right.
+//! Every call has a time limit, every answer a size limit. A [`StoreError`] names the cause and
+//! never contains a password. The callers decide whether the values are right.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ pub use effects::{lacking_room, missing_migration};
 pub use error::StoreError;
 pub(crate) use error::StoreResult;
 
-/// What one call may take, unless its caller says otherwise.
+/// Default time limit of a call.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks the protocol's own question once: Kafka's metadata, Postgres' `SELECT 1`, Redis' `PING`.
-/// Cheap enough to be asked every 50 ms while a broker boots.
+/// Sends one request of the protocol: Kafka metadata, `SELECT 1` for Postgres, `PING` for Redis. It
+/// is cheap enough to repeat every 50 ms while a broker starts.
 ///
 /// # Errors
-/// Why there is no answer (yet).
+/// The store does not answer (yet).
 pub async fn ready(kind: Ready, address: &str, timeout: Duration) -> StoreResult<()> {
     match kind {
         Ready::Kafka => Ok(kafka::ready(address, timeout).await?),
@@ -34,10 +34,10 @@ pub async fn ready(kind: Ready, address: &str, timeout: Duration) -> StoreResult
     }
 }
 
-/// What is missing of what a one-shot leaves behind, in words; None when all of it is there.
+/// Which declared effect of a one-shot container is missing; None: none is.
 ///
 /// # Errors
-/// Why that could not be found out.
+/// The effect could not be checked.
 pub async fn effect_missing(pipeline: &Pipeline, effect: Effect) -> StoreResult<Option<String>> {
     match effect {
         Effect::Topics => effects::missing_topics(pipeline).await,

@@ -1,4 +1,4 @@
-//! Postgres: read-only questions of the checks, and the probe's few writes.
+//! Postgres: read-only queries of the checks, and the probe's few writes.
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
@@ -12,18 +12,19 @@ use diagnostics::{Cause, instrument_call};
 pub mod batches;
 pub mod lookup;
 pub mod ownership;
-pub mod shape;
+pub mod table_schema;
 
-/// What a single statement may take; a check that needs longer is no check.
+/// Time limit of a statement.
 const STATEMENT_TIMEOUT: &str = "5s";
 
-/// When a statement's own timeout did not help: the server is paused, or the network gone.
+/// Time limit on the client side, for a paused server or a lost network, where `statement_timeout`
+/// has no effect.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// One connection to the database of a `postgres://` URL; questions wait for each other.
+/// One connection to the database of a `postgres://` URL; statements run one at a time.
 ///
-/// Not a pool: an sqlx pool takes a connection back in the background, so that one question after
-/// another would open one connection after another.
+/// This is not a pool. An sqlx pool takes a connection back in the background, so consecutive
+/// statements would each open a connection.
 ///
 /// Statements of the declaration (invariants, `find`) are trusted as the declaration is; values
 /// are always bound.
@@ -35,7 +36,9 @@ pub struct Postgres {
 /// A row that breaks an invariant.
 #[derive(Debug, Clone)]
 pub struct Counterexample {
+    /// The row's id, as the invariant's query returns it.
     pub id: String,
+    /// When the row was written, as the invariant's query returns it.
     pub since: DateTime<Utc>,
 }
 
@@ -43,7 +46,7 @@ impl Postgres {
     /// Connects; the session can only read.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect(url: &str) -> StoreResult<Self> {
         let read_only = [("default_transaction_read_only", "on")];
         Self::with_options(url, &options(url)?.options(read_only)).await
@@ -52,7 +55,7 @@ impl Postgres {
     /// As [`Self::connect`], but may write.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect_writable(url: &str) -> StoreResult<Self> {
         Self::with_options(url, &options(url)?).await
     }
@@ -69,7 +72,7 @@ impl Postgres {
     /// The latest migration of sqlx' bookkeeping that was applied with success, if any.
     ///
     /// # Errors
-    /// The database's own; a bookkeeping table that does not exist is no error.
+    /// The query failed. A missing bookkeeping table is not an error.
     pub async fn applied_migration(&self, table: &str) -> StoreResult<Option<i64>> {
         if !self.missing_tables(&[table.to_owned()]).await?.is_empty() {
             return Ok(None);
@@ -83,7 +86,7 @@ impl Postgres {
     /// Those of `tables` that are neither a table nor a view on the search path.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn missing_tables(&self, tables: &[String]) -> StoreResult<BTreeSet<String>> {
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
         let sql = "SELECT name FROM unnest($1::text[], $2::text[]) AS t (name, quoted) \
@@ -94,11 +97,11 @@ impl Postgres {
         Ok(missing.into_iter().collect())
     }
 
-    /// Runs an invariant's query, with `since` for its `$1` where it has one. None where the
-    /// database gave up after `patience`.
+    /// Runs an invariant's query, with `since` as its `$1` if it has one. None: the query ran
+    /// longer than `patience`.
     ///
     /// # Errors
-    /// The database's own, or columns that are not `(id text, since timestamptz)`.
+    /// The query failed, or its columns are not `(id text, since timestamptz)`.
     pub async fn counterexamples(
         &self,
         sql: &str,
@@ -119,7 +122,7 @@ impl Postgres {
                 Err(e) if is_canceled(&e) => Ok(None),
                 rows => rows.map(Some),
             };
-            // Others ask on this connection, too.
+            // Other callers share this connection.
             let unbound = sqlx::query("RESET statement_timeout");
             let unbound = unbound.execute(&mut *connection).await;
             rows.and_then(|rows| unbound.map(|_| rows))
@@ -142,7 +145,7 @@ impl Postgres {
     /// Runs a query with one text parameter that answers one text, or nothing.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn text(&self, sql: &str, parameter: &str) -> StoreResult<Option<String>> {
         let query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).bind(parameter);
         let mut connection = self.connection.lock().await;
@@ -167,7 +170,7 @@ fn options(url: &str) -> StoreResult<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url).map_err(|e| failed(e, url))?;
     Ok(options
         .application_name("caravan")
-        // Compiling takes longer than any question that can be answered in time.
+        // JIT compilation takes longer than these queries.
         .options([("statement_timeout", STATEMENT_TIMEOUT), ("jit", "off")]))
 }
 
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn an_unresolved_name_differs_from_a_refused_connection() {
         let error = error_of("no-such-host.invalid:5432", SOON * 20).await;
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
     }
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_never_sent() {
+    fn an_invalid_address_is_rejected_before_connecting() {
         let error = options("postgres://u:s3cret@h:port/db").expect_err("no port");
         assert_eq!(error.cause(), Cause::Client, "{error:?}");
     }

@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_has_no_credentials() {
+    fn an_address_is_shown_without_credentials() {
         assert_eq!(
             place("postgres://u:p@127.0.0.1:15432/db"),
             "127.0.0.1:15432/db"

@@ -10,16 +10,16 @@ use redis::{
 use super::{StoreError, StoreResult, error::io_error, redact::place};
 use diagnostics::{Cause, instrument_call};
 
-/// What a Redis holds.
+/// Memory use of a Redis server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes.
     pub used: u64,
-    /// Bytes; None: as much as there is.
+    /// `maxmemory` in bytes; None: no limit.
     pub limit: Option<u64>,
-    /// At its limit it gives keys up, instead of refusing writes.
+    /// Whether it evicts keys at the limit instead of refusing writes.
     pub evicts: bool,
-    /// Keys that it has given up since it was started.
+    /// Keys evicted since the server started.
     pub evicted: u64,
 }
 
@@ -34,7 +34,7 @@ impl Redis {
     /// Connects and authenticates.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect(url: &str, timeout: Duration) -> StoreResult<Self> {
         let client = Client::open(url).map_err(|e| failed(e, url))?;
         if !matches!(
@@ -60,7 +60,7 @@ impl Redis {
     /// `PING`.
     ///
     /// # Errors
-    /// Why there was no answer.
+    /// There was no answer.
     pub async fn ping(&self) -> StoreResult<()> {
         let mut connection = self.connection.clone();
         let answer: Result<String, RedisError> =
@@ -94,7 +94,7 @@ impl Redis {
     /// Sets `key` unless it exists, to expire by itself after `expiry`; says whether it was set.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn set_new(&self, key: &str, value: &str, expiry: Duration) -> StoreResult<bool> {
         let mut connection = self.connection.clone();
         let mut command = redis::cmd("SET");
@@ -110,7 +110,7 @@ impl Redis {
     /// How many of `keys` exist.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn existing(&self, keys: &[String]) -> StoreResult<usize> {
         let mut connection = self.connection.clone();
         let answer: Result<usize, RedisError> =
@@ -121,9 +121,9 @@ impl Redis {
     /// Deletes those of `keys` that have this `value`; says how many.
     ///
     /// # Errors
-    /// Redis' own.
+    /// The command failed.
     pub async fn delete_having(&self, keys: &[String], value: &str) -> StoreResult<usize> {
-        // In a script, so that nobody writes the key between the look and the deletion.
+        // A script, so that no other client writes the key between the read and the deletion.
         let script = "if redis.pcall('GET', KEYS[1]) == ARGV[1] \
                       then return redis.call('DEL', KEYS[1]) else return 0 end";
         let mut deleted = 0;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_told_from_a_refusal() {
+    async fn an_unresolved_name_differs_from_a_refused_connection() {
         let ready = ready("redis://:s3cret@no-such-host.invalid:6379/0", SOON * 20).await;
         let error = ready.expect_err("RFC 2606 reserves it");
         assert_eq!(error.cause(), Cause::NameResolution, "{error:?}");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_password_is_told_from_a_command_that_is_refused() {
+    async fn a_wrong_password_differs_from_a_refused_command() {
         let wrong: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
         let error = error_of(&server(Some(wrong)).await).await;
         assert_eq!(error.cause(), Cause::Authentication, "{error:?}");

@@ -5,27 +5,27 @@ use std::{sync::Arc, time::Duration};
 use super::{ObservationError, broker::Broker};
 use crate::dead_letters::{
     DeadLetters, Selection,
-    survey::{Request, Survey},
+    summary::{Request, Summary},
 };
 use declaration::Pipeline;
 
 /// The time limit for reading dead letters. Of a larger topic a part is read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn survey(
+pub(crate) async fn summary(
     pipeline: &Pipeline,
     broker: &Broker,
-) -> Result<Survey, ObservationError> {
+) -> Result<Summary, ObservationError> {
     let (kafka, topics) = (broker.kafka.clone(), broker.topics.clone());
-    let letters = DeadLetters::with(pipeline, kafka, topics).await;
+    let dead_letters = DeadLetters::with(pipeline, kafka, topics).await;
     let request = Request {
         selection: Selection::default(),
         each: true,
         patience: PATIENCE,
     };
-    let survey = letters
+    let summary = dead_letters
         .map_err(ObservationError::DeadLetters)?
-        .survey(request, Arc::new(|_| {}))
+        .summarize(request, Arc::new(|_| {}))
         .await;
-    survey.map_err(ObservationError::DeadLetters)
+    summary.map_err(ObservationError::DeadLetters)
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{ObservationCache, ObservationError, broker::Broker};
 use crate::{
     checks::effect_tables::EffectTables,
-    dead_letters::{Letter, Place},
+    dead_letters::{DeadLetter, RecordId},
     stores::postgres::{Postgres, lookup::Lookup},
 };
 use declaration::{Service, Table, correlation::Correlation};
@@ -35,7 +35,7 @@ const WITHIN: TimeDelta = TimeDelta::hours(24);
 /// A record that the group has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Committed {
-    pub(crate) place: Place,
+    pub(crate) place: RecordId,
     pub(crate) at: DateTime<Utc>,
     /// Possible correlation ids, the likeliest first.
     pub(crate) ids: Vec<String>,
@@ -127,7 +127,7 @@ fn record(correlation: &Correlation, message: &impl Message) -> Option<Committed
     let _all_are_collected = find_correlation(correlation, message, collect);
     let millis = message.timestamp().to_millis()?;
     (!ids.is_empty()).then_some(Committed {
-        place: Place::new(message.topic(), message.partition(), message.offset()),
+        place: RecordId::new(message.topic(), message.partition(), message.offset()),
         at: DateTime::from_timestamp_millis(millis)?,
         ids,
     })
@@ -176,23 +176,26 @@ async fn is_dead_letter(
     service: &Service,
     record: &Committed,
 ) -> bool {
-    let Ok(survey) = observed.dead_letters().await else {
+    let Ok(summary) = observed.dead_letters().await else {
         return false;
     };
     let group = service.group.as_ref().and_then(|group| group.name());
-    let is_of = |letter: &Letter| {
-        let by_it = letter
+    let is_of = |dead_letter: &DeadLetter| {
+        let by_it = dead_letter
             .group
             .as_deref()
             .zip(group)
             .is_none_or(|(by, own)| by == own);
         by_it
-            && match &letter.source {
+            && match &dead_letter.source {
                 Some(source) => *source == record.place,
-                None => letter.at.is_none_or(|at| at >= record.at),
+                None => dead_letter.at.is_none_or(|at| at >= record.at),
             }
     };
-    survey.listed.iter().any(|(letter, _)| is_of(letter))
+    summary
+        .listed
+        .iter()
+        .any(|(dead_letter, _)| is_of(dead_letter))
 }
 
 #[cfg(test)]
@@ -203,7 +206,7 @@ mod tests {
 
     fn committed(id: &str, offset: i64, age: i64, now: DateTime<Utc>) -> Committed {
         Committed {
-            place: Place::new("t", 0, offset),
+            place: RecordId::new("t", 0, offset),
             at: now - TimeDelta::seconds(age),
             ids: vec![id.to_owned()],
         }

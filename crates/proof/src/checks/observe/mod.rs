@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::OnceCell;
 
 use crate::{
-    dead_letters::survey::Survey,
+    dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
         postgres::Postgres,
@@ -48,7 +48,7 @@ pub(crate) struct ObservationCache<'a> {
     connections: OnceCell<Result<Vec<Postgres>, ObservationError>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
     redis: OnceCell<Result<Redis, ObservationError>>,
-    dead_letters: OnceCell<Result<Survey, ObservationError>>,
+    dead_letters: OnceCell<Result<Summary, ObservationError>>,
 }
 
 impl<'a> ObservationCache<'a> {
@@ -148,8 +148,8 @@ impl ObservationCache<'_> {
     }
 
     /// The dead letters, if a topic for them is declared.
-    pub(crate) async fn dead_letters(&self) -> Result<&Survey, ObservationError> {
-        let observe = || async { dead_letters::survey(self.pipeline, self.broker().await?).await };
+    pub(crate) async fn dead_letters(&self) -> Result<&Summary, ObservationError> {
+        let observe = || async { dead_letters::summary(self.pipeline, self.broker().await?).await };
         shared(self.dead_letters.get_or_init(observe).await)
     }
 }

@@ -8,9 +8,9 @@ use super::topics;
 use crate::{
     checks::{check::Check, context::CheckContext, finding::Outcome, ids},
     dead_letters::{
-        Letter,
+        DeadLetter,
         journal::Status,
-        survey::{MAX_LISTED, Survey},
+        summary::{MAX_LISTED, Summary},
     },
     stores::lacking_room,
 };
@@ -28,7 +28,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     };
     let empty = async move |context: &CheckContext<'_>| match context.observed.dead_letters().await
     {
-        Ok(survey) => judge(context, survey),
+        Ok(summary) => judge(context, summary),
         Err(why) => Outcome::fail(why),
     };
     let room = async move |context: &CheckContext<'_>| match context.observed.topic_settings().await
@@ -54,32 +54,35 @@ fn limits(settings: &BTreeMap<String, TopicSettings>) -> BTreeMap<String, i64> {
     settings.iter().filter_map(limit).collect()
 }
 
-fn judge(context: &CheckContext<'_>, survey: &Survey) -> Outcome {
-    let all = &survey.all;
+fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
+    let all = &summary.all;
     let waiting = all.count(Status::Waiting);
     let in_flight = all.count(Status::InFlight);
     let interrupted = all.count(Status::Interrupted);
     let command = |rest: &str| context.command(rest);
-    if survey.incomplete {
-        let seen = format!("about {}, not all read in time", survey.total);
-        return Outcome::warn(format!("{seen}; of {}: {waiting} waiting", all.letters))
-            .evidence(reasons(survey))
-            .hint(command("dlq list"));
+    if summary.incomplete {
+        let seen = format!("about {}, not all read in time", summary.total);
+        return Outcome::warn(format!(
+            "{seen}; of {}: {waiting} waiting",
+            all.dead_letters
+        ))
+        .evidence(reasons(summary))
+        .hint(command("dlq list"));
     }
     if waiting > 0 {
         let now = Utc::now();
         let seen = format!(
             "{}: {}",
-            with_new(survey, waiting, now),
-            reasons(survey).join(", ")
+            with_new(summary, waiting, now),
+            reasons(summary).join(", ")
         );
-        let next = match named(survey, Status::Waiting).next() {
-            Some(letter) if waiting == 1 => format!("dlq show {}", letter.id()),
+        let next = match named(summary, Status::Waiting).next() {
+            Some(dead_letter) if waiting == 1 => format!("dlq show {}", dead_letter.id()),
             _ => "dlq list".to_owned(),
         };
         return Outcome::warn(seen)
             .evidence(
-                named(survey, Status::Waiting)
+                named(summary, Status::Waiting)
                     .take(SHOWN)
                     .map(|l| text(l, now)),
             )
@@ -91,9 +94,9 @@ fn judge(context: &CheckContext<'_>, survey: &Survey) -> Outcome {
             ));
     }
     if interrupted > 0 {
-        let letters = named(survey, Status::Interrupted).take(SHOWN);
+        let dead_letters = named(summary, Status::Interrupted).take(SHOWN);
         return Outcome::warn(format!("{interrupted} replays were interrupted"))
-            .evidence(letters.map(|l| text(l, Utc::now())))
+            .evidence(dead_letters.map(|l| text(l, Utc::now())))
             .hint(command("dlq replay --all"));
     }
     if in_flight > 0 {
@@ -101,7 +104,7 @@ fn judge(context: &CheckContext<'_>, survey: &Survey) -> Outcome {
             "{in_flight} replayed, not yet passed by their groups"
         ))
         .evidence(
-            named(survey, Status::InFlight)
+            named(summary, Status::InFlight)
                 .take(SHOWN)
                 .map(|l| text(l, Utc::now())),
         )
@@ -118,8 +121,8 @@ fn judge(context: &CheckContext<'_>, survey: &Survey) -> Outcome {
 }
 
 /// How many wait, and how many of them are new: `3, 2 of them in 10 m`.
-fn with_new(survey: &Survey, waiting: u64, now: DateTime<Utc>) -> String {
-    let mut ages = named(survey, Status::Waiting).filter_map(|letter| letter.age(now));
+fn with_new(summary: &Summary, waiting: u64, now: DateTime<Utc>) -> String {
+    let mut ages = named(summary, Status::Waiting).filter_map(|dead_letter| dead_letter.age(now));
     let newest = ages.clone().next();
     let new = ages.by_ref().take_while(|age| *age <= NEW).count() as u64;
     let span = units::coarse(NEW);
@@ -136,9 +139,9 @@ fn with_new(survey: &Survey, waiting: u64, now: DateTime<Utc>) -> String {
 }
 
 /// How many wait for each reason, that of the newest letter first.
-fn reasons(survey: &Survey) -> Vec<String> {
+fn reasons(summary: &Summary) -> Vec<String> {
     let mut reasons: BTreeMap<&str, (u64, Option<DateTime<Utc>>)> = BTreeMap::new();
-    for (kind, tally) in &survey.kinds {
+    for (kind, tally) in &summary.kinds {
         let waiting = tally.count(Status::Waiting);
         if waiting > 0 {
             let reason = kind.reason.as_deref().unwrap_or("without a reason");
@@ -156,22 +159,25 @@ fn reasons(survey: &Survey) -> Vec<String> {
 }
 
 /// Newest first.
-fn named(survey: &Survey, status: Status) -> impl Iterator<Item = &Letter> + Clone {
-    let letters = survey
+fn named(summary: &Summary, status: Status) -> impl Iterator<Item = &DeadLetter> + Clone {
+    let dead_letters = summary
         .listed
         .iter()
         .rev()
         .filter(move |(_, s)| *s == status);
-    letters.map(|(letter, _)| letter)
+    dead_letters.map(|(dead_letter, _)| dead_letter)
 }
 
-fn text(letter: &Letter, now: DateTime<Utc>) -> String {
-    let error = letter.error.as_deref().or(letter.reason.as_deref());
+fn text(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
+    let error = dead_letter
+        .error
+        .as_deref()
+        .or(dead_letter.reason.as_deref());
     let error = error.unwrap_or("no reason is given");
     let error = &error[..error.floor_char_boundary(200)];
-    let ago = letter.age(now);
+    let ago = dead_letter.age(now);
     let ago = ago.map_or_else(String::new, |age| format!(", {} ago", units::coarse(age)));
-    format!("{}{ago}: {}", letter.id(), error.escape_debug())
+    format!("{}{ago}: {}", dead_letter.id(), error.escape_debug())
 }
 
 /// Kafka refuses a dead letter that is too large, and its partition stalls.
@@ -192,12 +198,12 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::dead_letters::Place;
+    use crate::dead_letters::RecordId;
 
     /// Letters of so many seconds ago, the oldest first.
-    fn of_ages(now: DateTime<Utc>, ages: &[i64]) -> Survey {
-        let letter = |(n, age): (i64, &i64)| Letter {
-            own: Place::new("dead", 0, n),
+    fn of_ages(now: DateTime<Utc>, ages: &[i64]) -> Summary {
+        let dead_letter = |(n, age): (i64, &i64)| DeadLetter {
+            own: RecordId::new("dead", 0, n),
             source: None,
             group: None,
             reason: None,
@@ -205,10 +211,12 @@ mod tests {
             attempts: None,
             at: Some(now - TimeDelta::seconds(*age)),
         };
-        let letters = (0..).zip(ages).map(letter);
-        Survey {
-            listed: letters.map(|letter| (letter, Status::Waiting)).collect(),
-            ..Survey::default()
+        let dead_letters = (0..).zip(ages).map(dead_letter);
+        Summary {
+            listed: dead_letters
+                .map(|dead_letter| (dead_letter, Status::Waiting))
+                .collect(),
+            ..Summary::default()
         }
     }
 
@@ -219,8 +227,8 @@ mod tests {
         assert_eq!(told(&[7_300, 20, 3]), "3, 2 of them in 10 m");
         assert_eq!(told(&[20, 3]), "2 in 10 m");
         assert_eq!(told(&[90_000, 7_300]), "2, the newest 2 h ago");
-        let survey = of_ages(now, &[90_000, 70]);
-        let texts: Vec<_> = named(&survey, Status::Waiting)
+        let summary = of_ages(now, &[90_000, 70]);
+        let texts: Vec<_> = named(&summary, Status::Waiting)
             .map(|l| text(l, now))
             .collect();
         assert_eq!(

@@ -81,13 +81,13 @@ mod tests {
     use chrono::{TimeDelta, Utc};
 
     use super::*;
-    use crate::{checks::finding::Status, dead_letters::Place};
+    use crate::{checks::finding::Status, dead_letters::RecordId};
 
     #[test]
     fn one_without_a_row_may_have_been_deleted_three_in_a_row_were_never_written() {
         let at = Utc::now();
         let record = |id: &str| Committed {
-            place: Place::new("t", 0, 7),
+            place: RecordId::new("t", 0, 7),
             at: at - TimeDelta::seconds(40),
             ids: vec![id.to_owned()],
         };

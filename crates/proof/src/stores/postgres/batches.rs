@@ -1,4 +1,4 @@
-//! One question about many payments at once: a declared `find` beside a list of ids.
+//! Queries about many payments at once: a declared `find` joined with a list of ids.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     quote,
 };
 
-/// What a statement about one batch may take; deleting is the slow one.
+/// Time limit of a statement about one batch; deletions are the slowest.
 pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
 /// The list of ids within a statement.
@@ -20,9 +20,11 @@ pub(super) const IDS: &str = "caravan_payments";
 /// The rows of one payment in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rows {
+    /// How many rows match.
     pub count: i64,
-    /// When the first and the last of them were committed, where the server remembers it.
+    /// When the first of them was committed; None: the server does not keep commit times.
     pub first: Option<DateTime<Utc>>,
+    /// When the last of them was committed; None: the server does not keep commit times.
     pub last: Option<DateTime<Utc>>,
 }
 
@@ -31,7 +33,7 @@ impl Postgres {
     /// lag behind a table which just grew from nothing would have every batch read all of it.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn connect_for_batches(url: &str) -> StoreResult<Self> {
         let lookups = [
             ("enable_seqscan", "off"),
@@ -43,11 +45,10 @@ impl Postgres {
         Self::with_options(url, &options(url)?.options(lookups)).await
     }
 
-    /// Whether the server remembers when transactions were committed
-    /// (`track_commit_timestamp`).
+    /// Whether the server keeps commit times (`track_commit_timestamp`).
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn keeps_commit_times(&self) -> StoreResult<bool> {
         let query = sqlx::query_scalar("SELECT current_setting('track_commit_timestamp')::boolean");
         let mut connection = self.connection.lock().await;
@@ -59,7 +60,7 @@ impl Postgres {
     /// their commits.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn find_each(
         &self,
         table: &str,
@@ -102,7 +103,7 @@ impl Postgres {
     /// The rows themselves, as JSON and sorted, of each of `ids`, in their order.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn rows_each(
         &self,
         table: &str,
@@ -125,7 +126,7 @@ impl Postgres {
     /// `older_than`: only those that were committed, or last changed, before. Says how many of each.
     ///
     /// # Errors
-    /// The database's own; then nothing is deleted.
+    /// A statement failed. Nothing is deleted then.
     pub async fn delete_all_synthetic(
         &self,
         tables: &[String],
@@ -136,7 +137,7 @@ impl Postgres {
             let mut transaction = connection.begin().await?;
             let mut deleted = Vec::new();
             for table in tables {
-                // What is so old that its time is forgotten is older, too.
+                // Rows whose commit time is no longer kept are older.
                 let age = match older_than {
                     Some(_) => "coalesce(pg_xact_commit_timestamp(xmin), '-infinity') < $1",
                     None => "$1::timestamptz IS NULL",
@@ -152,9 +153,9 @@ impl Postgres {
     }
 }
 
-/// Finds the rows first and deletes them by their place, because a predicate that joins other tables
-/// would, as a condition of the deletion itself, be tried on every pair of row and id. A place is
-/// unique within a table's partition only, therefore both.
+/// Finds the rows first and deletes them by `tableoid` and `ctid`. As a condition of the `DELETE`
+/// itself, a predicate that joins other tables would be evaluated for every pair of row and id. A
+/// `ctid` is unique only within a table's partition.
 pub(super) fn deletion(table: &str, predicate: &str) -> String {
     let (table, predicate) = (quote(table), of_list(predicate));
     format!(
@@ -165,7 +166,7 @@ pub(super) fn deletion(table: &str, predicate: &str) -> String {
     )
 }
 
-/// A predicate about `$1` as one about the list's ids. What is quoted stays as it is.
+/// Rewrites a predicate on `$1` to one on the ids of the list. Quoted text is not changed.
 pub(super) fn of_list(find: &str) -> String {
     let mut text = String::with_capacity(find.len() + 32);
     let mut quoted = None;

@@ -1,4 +1,4 @@
-//! What a table has of one payment, of which it is not known whether there ever was one.
+//! Looks up the rows of a payment that may not exist.
 
 use sqlx::{AssertSqlSafe, Row};
 
@@ -7,10 +7,11 @@ use super::{ANSWER, Postgres, StoreResult, batches::Rows, bounded, quote};
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
+    /// The rows that match, perhaps none.
     Rows(Rows),
-    /// The id cannot be one: `find` casts it, to a UUID for instance, and it is none.
+    /// The id is invalid for this table: `find` casts it, for instance to a UUID.
     NotAnId,
-    /// The question makes no sense to the database, in its words: no such table or column.
+    /// The database's error for an invalid query: no such table or column.
     Refused(String),
 }
 

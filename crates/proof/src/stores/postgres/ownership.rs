@@ -30,16 +30,17 @@ pub(super) const WRITTEN_SINCE: &str = "NOT txid_visible_in_snapshot(greatest(tx
 /// How often a deletion is tried while others update the same rows.
 const TRIES: usize = 4;
 
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Which transactions had ended at one moment.
+/// A snapshot: which transactions had ended at one moment.
 #[derive(Debug, Clone)]
 pub struct Stamp(pub(super) String);
 
 /// The rows that a table has of one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
+    /// How many rows match.
     pub count: i64,
     /// Those inserted or updated since the stamp; None of a view, whose rows have no `xmin`.
     pub since: Option<i64>,
@@ -48,43 +49,51 @@ pub struct Written {
 /// A table from which a payment's rows are deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
+    /// Table name as declared.
     pub table: String,
     /// SQL predicate; `$1` is the id, text.
     pub find: String,
+    /// How a row is proven to be the test's own.
     pub proof: Proof,
 }
 
-/// By what a row is known to be a test's own.
+/// How a row is proven to be the test's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// Its column `synthetic` is true.
     Marked,
-    /// It did not exist before; of one payment there are at most so many.
-    New { rows: i64 },
+    /// It did not exist before the test, and each payment has at most `rows` of them.
+    New {
+        /// Maximum number of rows of one payment.
+        rows: i64,
+    },
 }
 
-/// What a deletion came to.
+/// The result of a deletion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deleted {
-    /// Rows of each table, in the order of their deletion.
+    /// Number of rows deleted by table, in the order of deletion.
     pub rows: Vec<(String, u64)>,
-    pub left: Vec<Left>,
+    /// Rows that were found and not deleted.
+    pub left: Vec<UndeletedRows>,
 }
 
 /// Rows that were found and not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct UndeletedRows {
+    /// Table name as declared.
     pub table: String,
-    /// Places of the rows within the table; empty where they were not looked up.
+    /// `ctid`s of the rows; empty if they were not looked up.
     rows: BTreeSet<(i64, String)>,
+    /// Why they were not deleted.
     pub why: &'static str,
 }
 
 const THERE_BEFORE: &str = "there before the test began";
 const NO_KEY: &str = "it has no unique key that tells new rows from old ones";
 
-impl Left {
-    /// Rows that nothing marks and nobody looked up.
+impl UndeletedRows {
+    /// Rows without a mark, not looked up.
     pub fn unmarked(table: &str) -> Self {
         Self {
             table: table.to_owned(),
@@ -93,14 +102,14 @@ impl Left {
         }
     }
 
-    /// How many; None where they were not looked up.
+    /// How many; None: they were not looked up.
     pub fn count(&self) -> Option<usize> {
         (!self.rows.is_empty()).then_some(self.rows.len())
     }
 }
 
 impl Deleted {
-    /// Takes in what another deletion from the same tables came to.
+    /// Adds the result of another deletion from the same tables.
     pub fn add(&mut self, other: Self) {
         for (table, rows) in other.rows {
             match self.rows.iter_mut().find(|(name, _)| *name == table) {
@@ -142,7 +151,7 @@ impl Before {
     /// Takes the snapshot.
     ///
     /// # Errors
-    /// Why not, without the password.
+    /// The connection failed; the text does not contain the password.
     pub async fn open(url: &str) -> StoreResult<Self> {
         let idle = [("idle_in_transaction_session_timeout", "0")];
         let postgres = Postgres::with_options(url, &options(url)?.options(idle)).await?;
@@ -161,7 +170,7 @@ impl Before {
         Ok(Self(postgres))
     }
 
-    /// Indexes of those `found` of which the table had a row with one of its unique keys.
+    /// Indexes of the rows in `found` whose table already had a row with one of their unique keys.
     async fn had(
         &self,
         table: &str,
@@ -193,7 +202,7 @@ impl Postgres {
     /// Now.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn stamp(&self) -> StoreResult<Stamp> {
         let query = sqlx::query_scalar("SELECT txid_current_snapshot()::text");
         let mut connection = self.connection.lock().await;
@@ -204,7 +213,7 @@ impl Postgres {
     /// The rows of `table` that match `find` (`$1` is `id`, text).
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn written(
         &self,
         table: &str,
@@ -241,8 +250,8 @@ impl Postgres {
     /// given order of tables. `limit`: what it may take.
     ///
     /// # Errors
-    /// The database's own; or other rows than those that were looked up would be deleted. Then
-    /// nothing is.
+    /// A statement failed, or it would delete other rows than those that were looked up. Nothing is
+    /// deleted then.
     pub async fn delete_own(
         &self,
         deletions: &[Deletion],
@@ -262,7 +271,7 @@ impl Postgres {
             delete(&mut connection, deletions, ids, before).await
         };
         let deleted = bounded(&self.url, limit, work).await?;
-        // What was rolled back was refused by this code, not by the database.
+        // This code rolled the transaction back, not the database.
         deleted.map_err(|why| StoreError::new(Cause::Client, why))
     }
 }
@@ -276,11 +285,13 @@ async fn delete(
 ) -> Result<Result<Deleted, String>, sqlx::Error> {
     // Rolled back where it is dropped.
     let mut transaction = connection.begin().await?;
-    // No place is reused by another row between the look and the deletion.
+    // The snapshot keeps VACUUM from freeing rows that were read, so no other row reuses their
+    // `ctid`.
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         .execute(&mut *transaction)
         .await?;
-    // All looks come before the first deletion: a `find` may read the tables before its own.
+    // All reads come before the first deletion, because a `find` may read the tables before its
+    // own.
     let mut own = BTreeMap::new();
     let mut deleted = Deleted::default();
     for wanted in deletions {
@@ -306,7 +317,7 @@ async fn delete(
             )));
         }
         if !left.is_empty() {
-            deleted.left.push(Left {
+            deleted.left.push(UndeletedRows {
                 table: wanted.table.clone(),
                 rows: left.into_iter().map(|found| found.place).collect(),
                 why: if keys.complete { THERE_BEFORE } else { NO_KEY },
@@ -362,7 +373,8 @@ async fn keys(connection: &mut PgConnection, table: &str) -> Result<Keys, sqlx::
     Ok(keys)
 }
 
-/// The rows of `ids`, each with its place: a place is unique within a table's partition only.
+/// The rows of `ids`, each with its partition and `ctid`: a `ctid` is unique only within a
+/// partition.
 async fn find(
     connection: &mut PgConnection,
     wanted: &Deletion,
@@ -374,7 +386,7 @@ async fn find(
         let name = column.replace('\'', "''");
         format!("'{name}', {}", quoted(column))
     });
-    // A view has no places. Its rows, as those of a table without a key, are only counted.
+    // A view has no `ctid`. Its rows, like those of a table without a key, are only counted.
     let place = match keys.complete {
         true => "tableoid::bigint AS part, ctid::text AS place".to_owned(),
         false => {
@@ -417,7 +429,7 @@ async fn delete_at(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// Those that are new, and those that were there.
+/// New rows, and rows that existed before.
 fn split(found: Vec<Found>, had: &BTreeSet<usize>) -> (Vec<Found>, Vec<Found>) {
     let (mut new, mut left) = (Vec::new(), Vec::new());
     for (index, found) in found.into_iter().enumerate() {

@@ -7,12 +7,12 @@ use kafka::record::is_synthetic;
 use kafka::record::{BorrowedMessage, Message};
 
 use super::{
-    Event, Tell,
+    FoundEvent, ReportProgress,
     search::{Looked, Pick, Search, Window},
 };
 use crate::{
-    dead_letters::Place as Offset,
-    probe::{expected::Step, hop::Place},
+    dead_letters::RecordId,
+    probe::{expected::Step, hop::HopPlace},
     stores::StoreError,
 };
 use declaration::{
@@ -21,15 +21,15 @@ use declaration::{
 };
 use kafka::{Kafka, identity::find_correlation, topics::TopicState};
 
-/// What each topic on the way has, by the step; None: it does not exist.
+/// What was found in each topic of the flow, by step; None: the topic does not exist.
 pub(super) struct Topics {
     pub(super) kafka: Kafka,
     pub(super) there: BTreeMap<String, TopicState>,
-    pub(super) looked: Vec<(usize, Option<Looked<Event>>)>,
+    pub(super) looked: Vec<(usize, Option<Looked<FoundEvent>>)>,
 }
 
-/// Looks into every topic on the way. Once an event was found, those of the others are looked for
-/// about when it was written.
+/// Searches every topic of the flow. Once an event is found, the other topics are searched around
+/// its time first.
 ///
 /// # Errors
 /// Kafka does not answer, or the declaration does not say where it is.
@@ -39,7 +39,7 @@ pub(super) async fn look(
     (correlation, id): (&Correlation, &str),
     (since, deadline): (Option<DateTime<Utc>>, Instant),
     mut near: Option<Window>,
-    tell: &Tell,
+    report: &ReportProgress,
 ) -> Result<Topics, StoreError> {
     let Some(endpoint) = &pipeline.kafka else {
         return Err(StoreError::undeclared(
@@ -57,10 +57,10 @@ pub(super) async fn look(
         kafka: &topics.kafka,
         since,
         deadline,
-        tell,
+        report,
     };
     for (index, step) in steps.iter().enumerate() {
-        let Place::Topic { topic } = &step.place else {
+        let HopPlace::Topic { topic } = &step.place else {
             continue;
         };
         let Some(state) = topics.there.get(topic) else {
@@ -94,7 +94,7 @@ pub(super) fn window(topics: &Topics) -> Option<Window> {
     Some((*times.iter().min()?, *times.iter().max()?))
 }
 
-/// Takes the messages that are of the payment.
+/// Accepts messages of the payment.
 pub(super) fn pick<T: 'static>(
     correlation: &Correlation,
     id: &str,
@@ -105,7 +105,7 @@ pub(super) fn pick<T: 'static>(
         |place: &correlation::EventPart| matches!(place, correlation::EventPart::Header(_));
     let in_headers = correlation.event.iter().any(in_header);
     Arc::new(move |message| {
-        // Most are somebody else's, and parsing each would cost more than reading it.
+        // Most messages belong to other payments, and parsing a message costs more than reading it.
         let holds =
             |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| contains(bytes, id.as_bytes()));
         let maybe = in_headers || holds(message.key()) || holds(message.payload());
@@ -114,11 +114,11 @@ pub(super) fn pick<T: 'static>(
     })
 }
 
-fn event(message: &BorrowedMessage<'_>) -> Event {
+fn event(message: &BorrowedMessage<'_>) -> FoundEvent {
     let millis = message.timestamp().to_millis();
-    Event {
+    FoundEvent {
         at: millis.and_then(DateTime::from_timestamp_millis),
-        place: Offset::new(message.topic(), message.partition(), message.offset()),
+        place: RecordId::new(message.topic(), message.partition(), message.offset()),
         synthetic: is_synthetic(message.headers()),
     }
 }

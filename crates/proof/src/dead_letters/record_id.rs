@@ -1,4 +1,4 @@
-//! Where a message stands, or stood: what a dead letter is known by.
+//! The identity of a record: topic, partition and offset.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,14 +6,17 @@ use kafka::Partition;
 
 /// `TOPIC/PARTITION/OFFSET`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// Shared by the places of one topic, where there are many.
+pub struct RecordId {
+    /// Shared, because many records have the same topic.
     pub topic: Arc<str>,
+    /// Partition number within the topic.
     pub partition: i32,
+    /// Offset within the partition.
     pub offset: i64,
 }
 
-impl Place {
+impl RecordId {
+    /// The record at `offset` of a partition.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32, offset: i64) -> Self {
         Self {
             topic: topic.into(),
@@ -28,13 +31,13 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for RecordId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -62,14 +65,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_written_as_it_is_read() {
-        let place: Place = "a.b_c-d/2/17".parse().expect("a place");
-        assert_eq!(place, Place::new("a.b_c-d", 2, 17));
-        assert_eq!(place.to_string(), "a.b_c-d/2/17");
+    fn a_record_id_round_trips_through_text() {
+        let record_id: RecordId = "a.b_c-d/2/17".parse().expect("a place");
+        assert_eq!(record_id, RecordId::new("a.b_c-d", 2, 17));
+        assert_eq!(record_id.to_string(), "a.b_c-d/2/17");
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn an_invalid_record_id_is_rejected() {
         for text in [
             "",
             "orders",
@@ -82,7 +85,7 @@ mod tests {
             "orders/99999999999/1",
             "orders/1/99999999999999999999",
         ] {
-            let why = text.parse::<Place>().expect_err(text);
+            let why = text.parse::<RecordId>().expect_err(text);
             assert!(why.contains("TOPIC/PARTITION/OFFSET"), "{text}: {why}");
         }
     }

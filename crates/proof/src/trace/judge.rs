@@ -1,19 +1,21 @@
-//! What the evidence comes to, hop by hop.
+//! Judges the evidence hop by hop: seen, missing or unknown.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Event, Found, Hop, Past, Sighting, lines::Lines, rows::Answers, topics::Topics};
+use super::{
+    FlowTrace, Found, FoundEvent, Hop, Sighting, lines::Lines, rows::Answers, topics::Topics,
+};
 use crate::{
     probe::{
         expected::{self, Step},
-        hop::Place,
+        hop::HopPlace,
     },
     stores::{StoreError, postgres::lookup::Lookup},
 };
 use declaration::Pipeline;
 use diagnostics::Error;
 
-/// All that was looked at.
+/// Everything that was read.
 pub(super) struct Evidence<'a> {
     pub(super) steps: &'a [Step],
     pub(super) rows: Result<Answers, StoreError>,
@@ -24,7 +26,7 @@ pub(super) struct Evidence<'a> {
 
 impl Evidence<'_> {
     /// The payment's events on the topic of a step.
-    pub(super) fn events(&self, step: usize) -> &[Event] {
+    pub(super) fn events(&self, step: usize) -> &[FoundEvent] {
         let looked = self.topics.iter().flat_map(|t| &t.looked);
         let mut own = looked.filter(|(index, _)| *index == step);
         own.find_map(|(_, looked)| looked.as_ref())
@@ -36,44 +38,45 @@ impl Evidence<'_> {
         expected::input(pipeline, self.steps, step)
     }
 
-    /// Where it was looked, what could not be read and what does not answer.
-    pub(super) fn tell(&self, past: &mut Past) {
+    /// Adds to `trace` what was read, what could not be read and what does not answer.
+    pub(super) fn describe_sources(&self, trace: &mut FlowTrace) {
         match &self.topics {
-            Err(why) => past.unreachable.push(why.to_string()),
+            Err(why) => trace.unreachable.push(why.to_string()),
             Ok(topics) => {
                 for (step, looked) in &topics.looked {
-                    let Place::Topic { topic } = &self.steps[*step].place else {
+                    let HopPlace::Topic { topic } = &self.steps[*step].place else {
                         continue;
                     };
                     let Some(looked) = looked else {
-                        past.looked.push(format!("topic {topic}: does not exist"));
+                        trace.looked.push(format!("topic {topic}: does not exist"));
                         continue;
                     };
-                    past.note_read(topic, looked.read, looked.unread, looked.kept_since);
+                    trace.note_read(topic, looked.read, looked.unread, looked.kept_since);
                 }
             }
         }
         match &self.lines {
-            Err(why) => past.unreachable.push(why.to_string()),
+            Err(why) => trace.unreachable.push(why.to_string()),
             Ok(lines) => {
                 for (service, since) in &lines.whole_since {
                     let since = time(lines.since.max(Some(*since)).unwrap_or(*since));
-                    past.looked
+                    trace
+                        .looked
                         .push(format!("logs of {service}: since {since}"));
                 }
                 if lines.late {
-                    past.unread.push("logs: not all of them".to_owned());
+                    trace.unread.push("logs: not all of them".to_owned());
                 }
             }
         }
         match &self.rows {
-            Err(why) => past.unreachable.push(why.to_string()),
+            Err(why) => trace.unreachable.push(why.to_string()),
             Ok(rows) => {
                 for (step, answer) in rows {
-                    let Place::Table { table, .. } = &self.steps[*step].place else {
+                    let HopPlace::Table { table, .. } = &self.steps[*step].place else {
                         continue;
                     };
-                    past.looked.push(match answer {
+                    trace.looked.push(match answer {
                         Lookup::Rows(_) => format!("table {table}"),
                         Lookup::NotAnId => format!("table {table}: for it, that is no id"),
                         Lookup::Refused(why) => format!("table {table}: {why}"),
@@ -84,8 +87,8 @@ impl Evidence<'_> {
     }
 }
 
-impl Past {
-    /// That so many messages of a topic were read, and so many not.
+impl FlowTrace {
+    /// Adds how many messages of a topic were read, and how many were not.
     pub(super) fn note_read(
         &mut self,
         topic: &str,
@@ -105,16 +108,16 @@ impl Past {
     }
 }
 
-/// Makes the hops.
-pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, past: &mut Past) {
+/// Sets the hops of `trace`.
+pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, trace: &mut FlowTrace) {
     let steps = evidence.steps.iter().enumerate();
     let mut found: Vec<_> = steps.map(|(index, _)| seen(evidence, index)).collect();
-    past.began = found.iter().filter_map(first).min();
+    trace.began = found.iter().filter_map(first).min();
     let events = || (0..found.len()).flat_map(|step| evidence.events(step));
-    past.synthetic = events().count() > 0 && events().all(|event| event.synthetic);
-    let deleted = past.synthetic && no_rows(evidence, |_| true);
+    trace.synthetic = events().count() > 0 && events().all(|event| event.synthetic);
+    let deleted = trace.synthetic && no_rows(evidence, |_| true);
     // `test-flow --direct` produces the first event itself.
-    let entry = entry(evidence).filter(|_| past.synthetic);
+    let entry = entry(evidence).filter(|_| trace.synthetic);
     let skipped = entry.filter(|entry| no_rows(evidence, |service| service == *entry));
     for index in 0..found.len() {
         if !matches!(found[index], Found::Missing(_)) {
@@ -123,10 +126,10 @@ pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, past: &mut Pas
         let came = evidence
             .input(pipeline, index)
             .and_then(|input| first(&found[input]))
-            .or(past.began);
+            .or(trace.began);
         if let Some(why) = forgotten(evidence, index, came) {
             found[index] = Found::Unknown(why);
-        } else if let Place::Table { .. } = evidence.steps[index].place {
+        } else if let HopPlace::Table { .. } = evidence.steps[index].place {
             let service = &evidence.steps[index].service;
             if deleted {
                 found[index] = Found::Unknown("deleted: a test payment".to_owned());
@@ -135,7 +138,7 @@ pub(super) fn judge(pipeline: &Pipeline, evidence: &Evidence<'_>, past: &mut Pas
             }
         }
     }
-    past.hops = evidence
+    trace.hops = evidence
         .steps
         .iter()
         .zip(found)
@@ -154,14 +157,14 @@ fn first(found: &Found) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Who announces a payment.
+/// The service that emits the first event.
 fn entry<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
-    let topic = |step: &&Step| matches!(step.place, Place::Topic { .. });
+    let topic = |step: &&Step| matches!(step.place, HopPlace::Topic { .. });
     let first = evidence.steps.iter().find(topic)?;
     Some(&first.service)
 }
 
-/// Whether the tables of the services that are `of` interest have nothing at all.
+/// Whether the tables of the services selected by `of` have no rows.
 fn no_rows(evidence: &Evidence<'_>, of: impl Fn(&str) -> bool) -> bool {
     let none = |(step, answer): &(usize, Lookup)| {
         !of(&evidence.steps[*step].service) || matches!(answer, Lookup::Rows(r) if r.count == 0)
@@ -172,15 +175,16 @@ fn no_rows(evidence: &Evidence<'_>, of: impl Fn(&str) -> bool) -> bool {
         .is_ok_and(|rows| rows.iter().all(none))
 }
 
-/// What there is, whether or not what lacks can still be known.
+/// What was seen of a hop. A hop that was not seen is `Missing` here; [`forgotten`] decides whether
+/// it is unknown.
 fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
     let step = &evidence.steps[index];
     match &step.place {
-        Place::Topic { .. } => {
+        HopPlace::Topic { .. } => {
             if let Err(why) = &evidence.topics {
                 return Found::Unknown(why.to_string());
             }
-            let sighting = |event: &Event| Sighting {
+            let sighting = |event: &FoundEvent| Sighting {
                 at: event.at,
                 detail: format!(
                     "partition {} offset {}",
@@ -190,19 +194,21 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
             let sightings: Vec<_> = evidence.events(index).iter().map(sighting).collect();
             any(sightings)
         }
-        Place::Log { .. } => match &evidence.lines {
+        HopPlace::Log { .. } => match &evidence.lines {
             Err(why) => Found::Unknown(why.to_string()),
             Ok(lines) => any(lines.seen.get(&index).cloned().unwrap_or_default()),
         },
-        Place::Table { rows, .. } => match &evidence.rows {
+        HopPlace::Table { rows, .. } => match &evidence.rows {
             Err(why) => Found::Unknown(why.to_string()),
             Ok(answers) => {
                 let answer = answers.iter().find(|(step, _)| *step == index);
                 table(*rows, answer.map(|(_, answer)| answer))
             }
         },
-        // Left out by `steps`.
-        Place::Entry { .. } | Place::Cache { .. } => Found::Unknown("leaves no trace".to_owned()),
+        // `steps` removes these.
+        HopPlace::Entry { .. } | HopPlace::Cache { .. } => {
+            Found::Unknown("leaves no trace".to_owned())
+        }
     }
 }
 
@@ -230,14 +236,14 @@ fn table(expected: i64, answer: Option<&Lookup>) -> Found {
     }
 }
 
-/// Why nobody can tell whether what is not there ever was; `came`: when the service had cause.
+/// Why it is unknown whether a missing hop happened. `came`: when the service received its input.
 fn forgotten(evidence: &Evidence<'_>, index: usize, came: Option<DateTime<Utc>>) -> Option<String> {
     let before = |since: Option<DateTime<Utc>>| {
         let since = since?;
         came.is_none_or(|came| came < since).then_some(since)
     };
     match &evidence.steps[index].place {
-        Place::Topic { .. } => {
+        HopPlace::Topic { .. } => {
             let topics = evidence.topics.as_ref().ok()?;
             let (_, looked) = topics.looked.iter().find(|(step, _)| *step == index)?;
             let looked = looked.as_ref()?;
@@ -247,7 +253,7 @@ fn forgotten(evidence: &Evidence<'_>, index: usize, came: Option<DateTime<Utc>>)
             let since = before(looked.kept_since.max(evidence.since))?;
             Some(format!("looked at since {}", time(since)))
         }
-        Place::Log { service, .. } => {
+        HopPlace::Log { service, .. } => {
             let lines = evidence.lines.as_ref().ok()?;
             if lines.late {
                 return Some("not all could be read in time".to_owned());
@@ -261,7 +267,7 @@ fn forgotten(evidence: &Evidence<'_>, index: usize, came: Option<DateTime<Utc>>)
                 false => format!("looked at since {}", time(since)),
             })
         }
-        Place::Table { .. } | Place::Entry { .. } | Place::Cache { .. } => None,
+        HopPlace::Table { .. } | HopPlace::Entry { .. } | HopPlace::Cache { .. } => None,
     }
 }
 

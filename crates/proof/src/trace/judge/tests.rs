@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    dead_letters::Place as Offset,
-    past::{search::Looked, steps},
+    dead_letters::RecordId,
     probe::expected,
     stores::postgres::batches::Rows,
+    trace::{search::Looked, steps},
 };
 use declaration::testing::shipped;
 use diagnostics::Cause;
@@ -33,10 +33,10 @@ impl Scene {
 
     fn step(&self, name: &str) -> usize {
         let is = |step: &Step| match &step.place {
-            Place::Topic { topic } => topic == name,
-            Place::Table { table, .. } => table == name,
-            Place::Log { service, .. } => service == name,
-            Place::Entry { .. } | Place::Cache { .. } => false,
+            HopPlace::Topic { topic } => topic == name,
+            HopPlace::Table { table, .. } => table == name,
+            HopPlace::Log { service, .. } => service == name,
+            HopPlace::Entry { .. } | HopPlace::Cache { .. } => false,
         };
         self.steps.iter().position(is).expect("a step")
     }
@@ -53,12 +53,12 @@ impl Scene {
         for (index, step) in self.steps.iter().enumerate() {
             let time = at(i64::try_from(index).expect("few"));
             match &step.place {
-                Place::Topic { topic } => topics.looked.push((
+                HopPlace::Topic { topic } => topics.looked.push((
                     index,
                     Some(Looked {
-                        found: vec![Event {
+                        found: vec![FoundEvent {
                             at: Some(time),
-                            place: Offset::new(topic.as_str(), 0, 7),
+                            place: RecordId::new(topic.as_str(), 0, 7),
                             synthetic: false,
                         }],
                         read: 10,
@@ -66,12 +66,12 @@ impl Scene {
                         kept_since: None,
                     }),
                 )),
-                Place::Table { rows: count, .. } => {
+                HopPlace::Table { rows: count, .. } => {
                     let (first, last) = (Some(time), Some(time));
                     let count = *count;
                     rows.push((index, Lookup::Rows(Rows { count, first, last })));
                 }
-                Place::Log { service, .. } => {
+                HopPlace::Log { service, .. } => {
                     let detail = format!("shop-{service}");
                     let at_once = Sighting {
                         at: Some(time),
@@ -80,7 +80,7 @@ impl Scene {
                     lines.seen.insert(index, vec![at_once]);
                     lines.whole_since.insert(service.clone(), at(-3600));
                 }
-                Place::Entry { .. } | Place::Cache { .. } => unreachable!("left out"),
+                HopPlace::Entry { .. } | HopPlace::Cache { .. } => unreachable!("left out"),
             }
         }
         Evidence {
@@ -92,15 +92,15 @@ impl Scene {
         }
     }
 
-    fn judged(&self, evidence: &Evidence<'_>) -> Past {
-        let mut past = Past::default();
-        evidence.tell(&mut past);
-        judge(&self.pipeline, evidence, &mut past);
-        past
+    fn judged(&self, evidence: &Evidence<'_>) -> FlowTrace {
+        let mut trace = FlowTrace::default();
+        evidence.describe_sources(&mut trace);
+        judge(&self.pipeline, evidence, &mut trace);
+        trace
     }
 }
 
-fn looked<'e>(evidence: &'e mut Evidence<'_>, step: usize) -> &'e mut Looked<Event> {
+fn looked<'e>(evidence: &'e mut Evidence<'_>, step: usize) -> &'e mut Looked<FoundEvent> {
     let topics = evidence
         .topics
         .as_mut()
@@ -124,15 +124,15 @@ fn no_rows_in(evidence: &mut Evidence<'_>, steps: impl Fn(usize) -> bool) {
 #[test]
 fn a_payment_that_went_through_is_seen_everywhere() {
     let scene = Scene::new();
-    let past = scene.judged(&scene.evidence());
-    assert_eq!(past.counts(), (scene.steps.len(), 0, 0));
-    assert_eq!(past.began, Some(at(0)));
-    assert!(!past.synthetic && past.is_known());
-    assert!(past.unread.is_empty() && past.unreachable.is_empty());
+    let trace = scene.judged(&scene.evidence());
+    assert_eq!(trace.counts(), (scene.steps.len(), 0, 0));
+    assert_eq!(trace.began, Some(at(0)));
+    assert!(!trace.synthetic && trace.is_known());
+    assert!(trace.unread.is_empty() && trace.unreachable.is_empty());
 }
 
 #[test]
-fn what_lacks_in_a_topic_that_was_read_whole_is_missing() {
+fn an_event_absent_from_a_completely_read_topic_is_missing() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     let step = scene.step("purchase-created");
@@ -144,7 +144,7 @@ fn what_lacks_in_a_topic_that_was_read_whole_is_missing() {
 }
 
 #[test]
-fn what_may_have_been_deleted_or_was_not_read_cannot_be_told() {
+fn an_event_that_may_be_deleted_or_was_not_read_is_unknown() {
     let scene = Scene::new();
     let step = scene.step("purchase-created");
     let mut evidence = scene.evidence();
@@ -160,9 +160,9 @@ fn what_may_have_been_deleted_or_was_not_read_cannot_be_told() {
         Found::Missing(None)
     );
     looked(&mut evidence, step).unread = 5;
-    let past = scene.judged(&evidence);
-    assert!(matches!(past.hops[step].found, Found::Unknown(_)));
-    assert_eq!(past.unread, ["topic purchase-created: about 5 messages"]);
+    let trace = scene.judged(&evidence);
+    assert!(matches!(trace.hops[step].found, Found::Unknown(_)));
+    assert_eq!(trace.unread, ["topic purchase-created: about 5 messages"]);
 }
 
 #[test]
@@ -214,9 +214,9 @@ fn a_test_payments_rows_are_deleted_and_a_real_ones_missing() {
     ] {
         looked(&mut evidence, scene.step(topic)).found[0].synthetic = true;
     }
-    let past = scene.judged(&evidence);
-    assert!(past.synthetic);
-    assert_eq!(past.counts(), (scene.steps.len() - 5, 0, 5));
+    let trace = scene.judged(&evidence);
+    assert!(trace.synthetic);
+    assert_eq!(trace.counts(), (scene.steps.len() - 5, 0, 5));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_test_event_that_was_not_made_by_the_entry_service_has_no_row_of_it() {
 }
 
 #[test]
-fn an_id_that_nothing_knows_is_not_known() {
+fn an_id_that_no_source_has_is_not_known() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     let rows = evidence.rows.as_mut().expect("asked");
@@ -251,24 +251,26 @@ fn an_id_that_nothing_knows_is_not_known() {
         looked(&mut evidence, scene.step(topic)).found.clear();
     }
     lines(&mut evidence).seen.clear();
-    let past = scene.judged(&evidence);
-    assert!(!past.is_known());
+    let trace = scene.judged(&evidence);
+    assert!(!trace.is_known());
     assert!(
-        past.looked
+        trace
+            .looked
             .contains(&"table payments: for it, that is no id".to_owned())
     );
     assert!(
-        past.looked
+        trace
+            .looked
             .contains(&"topic purchase-created: 10 messages read".to_owned())
     );
 }
 
 #[test]
-fn a_source_that_does_not_answer_leaves_its_hops_open() {
+fn the_hops_of_a_source_that_does_not_answer_are_unknown() {
     let scene = Scene::new();
     let mut evidence = scene.evidence();
     evidence.topics = Err(StoreError::new(Cause::Connection, "no broker answers"));
-    let past = scene.judged(&evidence);
-    assert_eq!(past.counts(), (scene.steps.len() - 3, 0, 3));
-    assert_eq!(past.unreachable, ["no broker answers"]);
+    let trace = scene.judged(&evidence);
+    assert_eq!(trace.counts(), (scene.steps.len() - 3, 0, 3));
+    assert_eq!(trace.unreachable, ["no broker answers"]);
 }

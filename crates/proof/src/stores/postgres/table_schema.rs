@@ -1,14 +1,16 @@
-//! What tables are made of, beside what is declared of them.
+//! Reads the columns and indexes of tables and compares them with the declaration.
 
 use super::{ANSWER, Postgres, StoreResult, bounded, quote};
 use declaration::Column;
 
-/// A table as it is.
+/// A table of the database.
 #[derive(Debug, Clone)]
-pub struct TableShape {
+pub struct TableSchema {
     /// With its schema, unless that is `public`.
     pub name: String,
+    /// Columns with their types, as Postgres spells them.
     pub columns: Vec<Column>,
+    /// Index names.
     pub indexes: Vec<String>,
 }
 
@@ -16,11 +18,11 @@ pub struct TableShape {
 type TableRow = (String, Vec<String>, Vec<String>, Vec<String>);
 
 impl Postgres {
-    /// All tables but Postgres' own, by name; partitions are parts of theirs.
+    /// All tables except Postgres' own, by name. A partition counts as part of its table.
     ///
     /// # Errors
-    /// The database's own.
-    pub async fn tables(&self) -> StoreResult<Vec<TableShape>> {
+    /// The query failed.
+    pub async fn tables(&self) -> StoreResult<Vec<TableSchema>> {
         let sql = "\
             SELECT CASE n.nspname WHEN 'public' THEN c.relname \
             ELSE n.nspname || '.' || c.relname END, \
@@ -37,7 +39,7 @@ impl Postgres {
         let mut connection = self.connection.lock().await;
         let rows: Vec<TableRow> =
             bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
-        let table = |(name, columns, kinds, indexes): TableRow| TableShape {
+        let table = |(name, columns, kinds, indexes): TableRow| TableSchema {
             name,
             columns: columns
                 .into_iter()
@@ -52,10 +54,10 @@ impl Postgres {
         Ok(rows.into_iter().map(table).collect())
     }
 
-    /// Those of `columns` that `table` does not have as declared, and what it has instead, in words.
+    /// Messages about the `columns` that `table` does not have as declared.
     ///
     /// # Errors
-    /// The database's own; what is declared as a type and is none.
+    /// The query failed, or a declared type does not exist.
     pub async fn unlike_columns(
         &self,
         table: &str,
@@ -88,7 +90,7 @@ impl Postgres {
     /// Those of `indexes` that `table` does not have, or not in a usable state.
     ///
     /// # Errors
-    /// The database's own.
+    /// The query failed.
     pub async fn missing_indexes(
         &self,
         table: &str,

@@ -1,10 +1,10 @@
-//! What the tables have of a payment.
+//! Looks a payment's rows up.
 
 use chrono::{DateTime, Utc};
 
 use super::search::Window;
 use crate::{
-    probe::{expected::Step, hop::Place},
+    probe::{expected::Step, hop::HopPlace},
     stores::{
         StoreError,
         postgres::{Postgres, lookup::Lookup},
@@ -15,7 +15,7 @@ use declaration::Pipeline;
 /// Each table's answer, by the step.
 pub(super) type Answers = Vec<(usize, Lookup)>;
 
-/// Asks every table on the way, by its index.
+/// Queries every table of the flow by its index.
 ///
 /// # Errors
 /// The database does not answer, or the declaration does not say where it is.
@@ -28,10 +28,11 @@ pub(super) async fn look(
         .iter()
         .enumerate()
         .filter_map(|(index, step)| match &step.place {
-            Place::Table { table, .. } => Some((index, pipeline.table(table)?)),
-            Place::Entry { .. } | Place::Topic { .. } | Place::Log { .. } | Place::Cache { .. } => {
-                None
-            }
+            HopPlace::Table { table, .. } => Some((index, pipeline.table(table)?)),
+            HopPlace::Entry { .. }
+            | HopPlace::Topic { .. }
+            | HopPlace::Log { .. }
+            | HopPlace::Cache { .. } => None,
         })
         .collect();
     if tables.is_empty() {

@@ -1,85 +1,86 @@
-//! What the headers of a dead letter say.
+//! A dead letter's headers.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kafka::record::{Headers, Message};
 
-use super::Place;
+use super::RecordId;
 use declaration::DeadLetterHeaders;
 
-/// A reason, a group or a topic is cut to so many bytes: they are to be grouped by, and some other
-/// program may have put anything there.
+/// Maximum length in bytes of a reason, a group or a number of attempts. Another program may have
+/// written anything into the headers.
 const MAX_WORD: usize = 120;
 
 /// A dead letter without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// Where it stands in the dead-letter topic.
-    pub own: Place,
-    /// Where the message stood that was given up. None: whoever wrote it does not say.
-    pub source: Option<Place>,
-    /// The consumer group that gave it up.
+pub struct DeadLetter {
+    /// Its record on the dead-letter topic.
+    pub own: RecordId,
+    /// The source record that could not be processed. None: the headers do not name it.
+    pub source: Option<RecordId>,
+    /// The consumer group that dead-lettered it.
     pub group: Option<String>,
-    /// A short word.
+    /// The kind of error, a short word.
     pub reason: Option<String>,
-    /// The reason in words.
+    /// The error message.
     pub error: Option<String>,
+    /// How often the group tried, as the header says it; None: no such header.
     pub attempts: Option<String>,
-    /// When it was given up; else when the letter was written.
+    /// When the group dead-lettered it; without that header, the record's timestamp.
     pub at: Option<DateTime<Utc>>,
 }
 
-impl Letter {
-    /// Out of the headers, as they are called, and the place of a message on the dead-letter topic.
-    pub fn of(message: &impl Message, called: &DeadLetterHeaders) -> Self {
+impl DeadLetter {
+    /// Reads the headers of a record on the dead-letter topic.
+    pub fn of(message: &impl Message, header_names: &DeadLetterHeaders) -> Self {
         let text = |name: &str| {
             let headers = message.headers()?;
             let header = headers.iter().filter(|h| h.key == name).last()?;
             Some(String::from_utf8_lossy(header.value?).into_owned())
         };
-        let word = |name: &str| text(name).map(|text| cut(&text, MAX_WORD).to_owned());
+        let word = |name: &str| text(name).map(|text| truncate(&text, MAX_WORD).to_owned());
         let parts = || {
             Some(format!(
                 "{}/{}/{}",
-                text(&called.topic)?,
-                text(&called.partition)?,
-                text(&called.offset)?
+                text(&header_names.topic)?,
+                text(&header_names.partition)?,
+                text(&header_names.offset)?
             ))
         };
-        let source = match &called.source {
+        let source = match &header_names.source {
             Some(name) => text(name),
             None => parts(),
         };
         let source = source.and_then(|place| place.parse().ok());
-        let failed_at = text(&called.failed_at)
+        let failed_at = text(&header_names.failed_at)
             .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
             .map(|at| at.to_utc());
         let written_at = || DateTime::from_timestamp_millis(message.timestamp().to_millis()?);
         Self {
-            own: Place::new(message.topic(), message.partition(), message.offset()),
+            own: RecordId::new(message.topic(), message.partition(), message.offset()),
             source,
-            group: word(&called.group),
-            reason: word(&called.reason),
-            error: text(&called.error),
-            attempts: word(&called.attempts),
+            group: word(&header_names.group),
+            reason: word(&header_names.reason),
+            error: text(&header_names.error),
+            attempts: word(&header_names.attempts),
             at: failed_at.or_else(written_at),
         }
     }
 
-    /// What it is known by: where its message stood, else where it stands itself.
-    pub fn id(&self) -> &Place {
+    /// The source record if it is known, else the record on the dead-letter topic.
+    pub fn id(&self) -> &RecordId {
         self.source.as_ref().unwrap_or(&self.own)
     }
 
-    /// None: not known. A letter from the future, by another clock, is just written.
+    /// Time since [`Self::at`]. None: no timestamp. Zero if the timestamp is in the future.
     pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
         Some((now - self.at?).to_std().unwrap_or_default())
     }
 }
 
 /// At most `max` bytes of `text`.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(super) fn truncate(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
@@ -113,28 +114,32 @@ pub(super) mod tests {
         )
     }
 
-    fn of(message: &OwnedMessage) -> Letter {
-        Letter::of(message, &DeadLetterHeaders::default())
+    fn of(message: &OwnedMessage) -> DeadLetter {
+        DeadLetter::of(message, &DeadLetterHeaders::default())
     }
 
     #[test]
     fn headers_may_have_other_names() {
-        let called = DeadLetterHeaders {
+        let header_names = DeadLetterHeaders {
             source: Some("x-source".to_owned()),
             reason: "x-reason".to_owned(),
             ..DeadLetterHeaders::default()
         };
         let headers = [("x-source", "orders/2/17"), ("x-reason", "out of stock")];
-        let letter = Letter::of(&message((1, 5), &headers), &called);
-        assert_eq!(letter.id(), &Place::new("orders", 2, 17));
-        assert_eq!(letter.reason.as_deref(), Some("out of stock"));
-        assert_eq!(letter.group, None);
-        assert!(called.has("x-source") && called.has("dlq-replay-of") && !called.has("trace"));
+        let dead_letter = DeadLetter::of(&message((1, 5), &headers), &header_names);
+        assert_eq!(dead_letter.id(), &RecordId::new("orders", 2, 17));
+        assert_eq!(dead_letter.reason.as_deref(), Some("out of stock"));
+        assert_eq!(dead_letter.group, None);
+        assert!(
+            header_names.has("x-source")
+                && header_names.has("dlq-replay-of")
+                && !header_names.has("trace")
+        );
     }
 
     #[test]
-    fn a_letter_is_known_by_where_its_message_stood() {
-        let letter = of(&message(
+    fn a_dead_letter_is_identified_by_its_source_record() {
+        let dead_letter = of(&message(
             (1, 5),
             &[
                 ("dlq-topic", "orders"),
@@ -145,16 +150,16 @@ pub(super) mod tests {
                 ("dlq-failed-at", "1970-01-01T00:01:00Z"),
             ],
         ));
-        assert_eq!(letter.id(), &Place::new("orders", 2, 17));
-        assert_eq!(letter.own, Place::new("dead", 1, 5));
-        assert_eq!(letter.group.as_deref(), Some("billing"));
-        assert_eq!(letter.reason.as_deref(), Some("not-json"));
+        assert_eq!(dead_letter.id(), &RecordId::new("orders", 2, 17));
+        assert_eq!(dead_letter.own, RecordId::new("dead", 1, 5));
+        assert_eq!(dead_letter.group.as_deref(), Some("billing"));
+        assert_eq!(dead_letter.reason.as_deref(), Some("not-json"));
         let now = DateTime::from_timestamp(90, 0).expect("a time");
-        assert_eq!(letter.age(now), Some(Duration::from_secs(30)));
+        assert_eq!(dead_letter.age(now), Some(Duration::from_secs(30)));
     }
 
     #[test]
-    fn a_letter_of_another_program_is_known_by_its_own_place() {
+    fn without_a_source_a_dead_letter_is_identified_by_its_own_record() {
         for headers in [
             vec![("x-death", "1")],
             vec![
@@ -163,24 +168,24 @@ pub(super) mod tests {
                 ("dlq-offset", "many"),
             ],
         ] {
-            let letter = of(&message((1, 5), &headers));
-            assert_eq!(letter.source, None);
-            assert_eq!(letter.id(), &Place::new("dead", 1, 5));
-            assert_eq!(letter.at, DateTime::from_timestamp(1, 0));
+            let dead_letter = of(&message((1, 5), &headers));
+            assert_eq!(dead_letter.source, None);
+            assert_eq!(dead_letter.id(), &RecordId::new("dead", 1, 5));
+            assert_eq!(dead_letter.at, DateTime::from_timestamp(1, 0));
         }
     }
 
     #[test]
-    fn absurd_words_are_cut_and_the_future_is_no_age() {
+    fn long_words_are_truncated_and_a_future_time_has_age_zero() {
         let long = "é".repeat(200);
-        let letter = of(&message(
+        let dead_letter = of(&message(
             (0, 0),
             &[
                 ("dlq-error-kind", &long),
                 ("dlq-failed-at", "2999-01-01T00:00:00Z"),
             ],
         ));
-        assert_eq!(letter.reason.as_deref().map(str::len), Some(MAX_WORD));
-        assert_eq!(letter.age(DateTime::UNIX_EPOCH), Some(Duration::ZERO));
+        assert_eq!(dead_letter.reason.as_deref().map(str::len), Some(MAX_WORD));
+        assert_eq!(dead_letter.age(DateTime::UNIX_EPOCH), Some(Duration::ZERO));
     }
 }

@@ -1,10 +1,10 @@
-//! What is remembered of a past payment, as `trace` shows it.
+//! The trace of an earlier payment, as `trace` shows it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::{Console, Paint, json::milliseconds, listing, timeline};
-use proof::past::{Found, Hop, Past, Progress, Sighting};
+use proof::trace::{FlowTrace, Found, Hop, Progress, Sighting};
 
 /// What is going on, in a line.
 pub(crate) fn line(progress: &Progress) -> String {
@@ -15,56 +15,59 @@ pub(crate) fn line(progress: &Progress) -> String {
 }
 
 /// For a person: a line a hop, then what broke the chain, then what was not looked at; masked.
-pub(crate) fn text(console: &Console, past: &Past) -> String {
-    let rows = past.hops.iter().map(|hop| row(console, past, hop));
+pub(crate) fn text(console: &Console, trace: &FlowTrace) -> String {
+    let rows = trace.hops.iter().map(|hop| row(console, trace, hop));
     let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
     let mut text = listing::table(console, &header, rows.collect());
     let bad = console.out(Paint::Bad, "✗");
-    if let Some(broken) = &past.broken {
-        let (place, what) = timeline::describe(&past.hops[broken.hop].place);
+    if let Some(broken) = &trace.broken {
+        let (place, what) = timeline::describe(&trace.hops[broken.hop].place);
         text.push_str(&format!("\n\n{bad} first missing: {place}: {what}"));
         for why in &broken.why {
             text.push_str(&format!("\n    {}", console.masked(why)));
         }
     }
     let doubt = console.out(Paint::Doubtful, "!");
-    let groups = [("no answer", &past.unreachable), ("not read", &past.unread)];
+    let groups = [
+        ("no answer", &trace.unreachable),
+        ("not read", &trace.unread),
+    ];
     for (what, lines) in groups {
         for line in lines {
             let line = console.masked(line);
             text.push_str(&format!("\n\n{doubt} {what}: {line}"));
         }
     }
-    text.push_str(&format!("\n\n{}", summary(past)));
+    text.push_str(&format!("\n\n{}", summary(trace)));
     text
 }
 
 /// `payment 7d…, a test: 20 of 25 hops seen, 1 missing, 4 cannot be told; began 2026-…`
-fn summary(past: &Past) -> String {
-    let (seen, missing, unknown) = past.counts();
-    let test = if past.synthetic { ", a test" } else { "" };
-    let hops = listing::count(past.hops.len(), "hop");
-    let mut text = format!("payment {}{test}: {seen} of {hops} seen", past.id);
+fn summary(trace: &FlowTrace) -> String {
+    let (seen, missing, unknown) = trace.counts();
+    let test = if trace.synthetic { ", a test" } else { "" };
+    let hops = listing::count(trace.hops.len(), "hop");
+    let mut text = format!("payment {}{test}: {seen} of {hops} seen", trace.id);
     if missing > 0 {
         text.push_str(&format!(", {missing} missing"));
     }
     if unknown > 0 {
         text.push_str(&format!(", {unknown} cannot be told"));
     }
-    if let Some(began) = past.began {
+    if let Some(began) = trace.began {
         text.push_str(&format!("; it began at {}", time(began)));
     }
     text
 }
 
-fn row(console: &Console, past: &Past, hop: &Hop) -> Vec<String> {
+fn row(console: &Console, trace: &FlowTrace, hop: &Hop) -> Vec<String> {
     let (place, what) = timeline::describe(&hop.place);
     let dash = || "-".to_owned();
     let (mark, at, after, detail) = match &hop.found {
         Found::Seen(sightings) => {
             let first = &sightings[0];
             let clock = first.at.map(|at| at.format("%H:%M:%S%.3f").to_string());
-            let after = after(past, first).map(listing::duration);
+            let after = after(trace, first).map(listing::duration);
             (
                 console.out(Paint::Good, "✓"),
                 clock.unwrap_or_else(dash),
@@ -90,9 +93,9 @@ fn detail(sightings: &[Sighting]) -> String {
     }
 }
 
-fn after(past: &Past, sighting: &Sighting) -> Option<std::time::Duration> {
+fn after(trace: &FlowTrace, sighting: &Sighting) -> Option<std::time::Duration> {
     // Clocks of several machines may differ.
-    Some((sighting.at? - past.began?).to_std().unwrap_or_default())
+    Some((sighting.at? - trace.began?).to_std().unwrap_or_default())
 }
 
 fn time(at: DateTime<Utc>) -> String {
@@ -100,11 +103,11 @@ fn time(at: DateTime<Utc>) -> String {
 }
 
 /// For a machine. `next`: the command that comes next, if something is missing.
-pub(crate) fn value(project: &str, past: &Past, next: Option<&str>) -> Value {
-    let (_, missing, unknown) = past.counts();
+pub(crate) fn value(project: &str, trace: &FlowTrace, next: Option<&str>) -> Value {
+    let (_, missing, unknown) = trace.counts();
     let status = match (
         missing,
-        past.unreachable.is_empty() && past.unread.is_empty(),
+        trace.unreachable.is_empty() && trace.unread.is_empty(),
     ) {
         (0, true) => "pass",
         (0, false) => "unknown",
@@ -113,25 +116,25 @@ pub(crate) fn value(project: &str, past: &Past, next: Option<&str>) -> Value {
     json!({
         "project": project,
         "status": status,
-        "correlationId": past.id,
-        "synthetic": past.synthetic,
-        "beganAt": past.began,
-        "hops": past.hops.iter().map(|hop| hop_value(past, hop)).collect::<Vec<_>>(),
-        "missing": past.broken.as_ref().map(|broken| json!({
+        "correlationId": trace.id,
+        "synthetic": trace.synthetic,
+        "beganAt": trace.began,
+        "hops": trace.hops.iter().map(|hop| hop_value(trace, hop)).collect::<Vec<_>>(),
+        "missing": trace.broken.as_ref().map(|broken| json!({
             "hop": broken.hop, "service": broken.service, "why": broken.why, "next": next,
         })),
         "unknown": unknown,
-        "deadLetters": past.letters.iter().map(|letter| json!({
-            "place": letter.id().to_string(), "group": letter.group, "reason": letter.reason,
-            "error": letter.error, "at": letter.at,
+        "deadLetters": trace.dead_letters.iter().map(|dead_letter| json!({
+            "place": dead_letter.id().to_string(), "group": dead_letter.group, "reason": dead_letter.reason,
+            "error": dead_letter.error, "at": dead_letter.at,
         })).collect::<Vec<_>>(),
-        "looked": past.looked,
-        "unread": past.unread,
-        "unreachable": past.unreachable,
+        "looked": trace.looked,
+        "unread": trace.unread,
+        "unreachable": trace.unreachable,
     })
 }
 
-fn hop_value(past: &Past, hop: &Hop) -> Value {
+fn hop_value(trace: &FlowTrace, hop: &Hop) -> Value {
     let (status, sightings, why) = match &hop.found {
         Found::Seen(sightings) => ("seen", sightings.as_slice(), None),
         Found::Missing(instead) => ("missing", &[][..], instead.as_ref()),
@@ -140,7 +143,7 @@ fn hop_value(past: &Past, hop: &Hop) -> Value {
     let sightings = sightings.iter().map(|sighting| {
         json!({
             "at": sighting.at,
-            "afterMs": after(past, sighting).map(milliseconds),
+            "afterMs": after(trace, sighting).map(milliseconds),
             "detail": sighting.detail,
         })
     });
@@ -157,11 +160,11 @@ fn hop_value(past: &Past, hop: &Hop) -> Value {
 mod tests {
     use super::*;
     use proof::{
-        past::{Broken, Next},
-        probe::hop::Place,
+        probe::hop::HopPlace,
+        trace::{Broken, Next},
     };
 
-    fn past() -> Past {
+    fn trace() -> FlowTrace {
         let at = |millis: i64| DateTime::from_timestamp_millis(1_770_000_000_000 + millis);
         let seen = |millis, detail: &str| Sighting {
             at: at(millis),
@@ -173,12 +176,12 @@ mod tests {
             found,
         };
         let service = || "lesson-worker".to_owned();
-        Past {
+        FlowTrace {
             id: "p-1".to_owned(),
             began: at(0),
             hops: vec![
                 hop(
-                    Place::Topic {
+                    HopPlace::Topic {
                         topic: "paid".to_owned(),
                     },
                     "shop",
@@ -188,7 +191,7 @@ mod tests {
                     ]),
                 ),
                 hop(
-                    Place::Log {
+                    HopPlace::Log {
                         service: service(),
                         stage: declaration::Pattern::Literal("received".to_owned()),
                     },
@@ -196,7 +199,7 @@ mod tests {
                     Found::Unknown("its log begins at 2026-02-02T03:00:00Z".to_owned()),
                 ),
                 hop(
-                    Place::Table {
+                    HopPlace::Table {
                         table: "lessons".to_owned(),
                         rows: 7,
                     },
@@ -211,18 +214,18 @@ mod tests {
                 next: Next::Up(service()),
             }),
             unread: vec!["topic paid: about 120000 messages".to_owned()],
-            ..Past::default()
+            ..FlowTrace::default()
         }
     }
 
     #[test]
     fn a_past_payment_reads_well() {
-        insta::assert_snapshot!(text(&Console::plain(), &past()));
+        insta::assert_snapshot!(text(&Console::plain(), &trace()));
     }
 
     #[test]
     fn a_machine_gets_all_of_it() {
-        let value = value("shop", &past(), Some("caravan up lesson-worker"));
+        let value = value("shop", &trace(), Some("caravan up lesson-worker"));
         assert_eq!(value["status"], "fail");
         assert_eq!(value["hops"][0]["seen"][1]["afterMs"], 90_000.0);
         assert_eq!(value["hops"][1]["status"], "unknown");

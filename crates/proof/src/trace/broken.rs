@@ -1,4 +1,4 @@
-//! Why the first hop that is missing is missing, and what to do about it.
+//! Finds why the first missing hop is missing, and what to do about it.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,14 @@ use std::{
 use kafka::record::BorrowedMessage;
 
 use super::{
-    Past, Tell,
+    FlowTrace, ReportProgress,
     judge::Evidence,
     search::{Pick, Search},
     topics,
 };
 use crate::{
-    dead_letters::{Letter, Place as Offset},
-    probe::{describe, hop::Place},
+    dead_letters::{DeadLetter, RecordId},
+    probe::{describe, hop::HopPlace},
 };
 use declaration::{Pipeline, Service};
 use diagnostics::Result;
@@ -24,42 +24,43 @@ use kafka::offsets::Offsets;
 use platform::Platform;
 use platform::{Container, State};
 
-/// How long dead letters are read at least.
+/// Minimum time limit for reading dead letters.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the chain broke first.
+/// The first missing hop and its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Index into [`Past::hops`].
+    /// Index into [`FlowTrace::hops`].
     pub hop: usize,
-    /// Whose work it is.
+    /// The service that does it.
     pub service: String,
-    /// What is known about that, a line each.
+    /// The reasons, one line each.
     pub why: Vec<String>,
+    /// What to do about it.
     pub next: Next,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Look at the dead letter.
-    Letter(Offset),
-    /// Bring the service up.
+    /// Show the dead letter.
+    DeadLetter(RecordId),
+    /// Start the service.
     Up(String),
-    /// Let the containers go on.
+    /// Unpause the containers.
     Unpause(Vec<String>),
-    /// See how the groups get on.
+    /// Show the consumer groups.
     Groups,
-    /// Read what the service has logged of it.
+    /// Show the service's log lines of the payment.
     Logs(String),
 }
 
-/// How far a group is from an event.
+/// A group that has not passed an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Behind {
     group: String,
-    event: Offset,
-    /// None: it has never committed.
+    event: RecordId,
+    /// None: the group has never committed.
     committed: Option<i64>,
 }
 
@@ -69,14 +70,14 @@ pub(super) async fn explain(
     engine: &Result<&dyn Platform>,
     evidence: &Evidence<'_>,
     deadline: Instant,
-    tell: &Tell,
-    past: &mut Past,
+    report: &ReportProgress,
+    trace: &mut FlowTrace,
 ) {
-    if let Err(why) = letters(pipeline, evidence, deadline, tell, past).await {
-        past.unreachable.push(why.to_string());
+    if let Err(why) = dead_letters(pipeline, evidence, deadline, report, trace).await {
+        trace.unreachable.push(why.to_string());
     }
     let missing = |hop: &super::Hop| matches!(hop.found, super::Found::Missing(_));
-    let Some(hop) = past.hops.iter().position(missing) else {
+    let Some(hop) = trace.hops.iter().position(missing) else {
         return;
     };
     let workers = workers(pipeline, evidence, hop);
@@ -85,15 +86,15 @@ pub(super) async fn explain(
         _ => None,
     };
     let behind = behind(evidence, hop, &workers).await.unwrap_or_else(|why| {
-        past.unreachable.push(why.to_string());
+        trace.unreachable.push(why.to_string());
         None
     });
     let has_input = input_event(pipeline, evidence, hop).is_some();
-    past.broken = Some(judge(past, hop, &workers, containers, behind, has_input));
+    trace.broken = Some(judge(trace, hop, &workers, containers, behind, has_input));
 }
 
-/// Who has to do a hop's work: the services that call the one whose hop it is go first, as they
-/// consume.
+/// The services that have to do a hop's work. Services that call the hop's service come first,
+/// because they consume the event.
 fn workers<'a>(pipeline: &'a Pipeline, evidence: &Evidence<'_>, hop: usize) -> Vec<&'a Service> {
     let service = &evidence.steps[hop].service;
     let callers = pipeline
@@ -108,7 +109,7 @@ fn workers<'a>(pipeline: &'a Pipeline, evidence: &Evidence<'_>, hop: usize) -> V
 }
 
 /// The event that the hop follows from.
-fn input_event(pipeline: &Pipeline, evidence: &Evidence<'_>, hop: usize) -> Option<Offset> {
+fn input_event(pipeline: &Pipeline, evidence: &Evidence<'_>, hop: usize) -> Option<RecordId> {
     let input = evidence.input(pipeline, hop)?;
     let events = evidence.events(input);
     events.first().map(|event| event.place.clone())
@@ -127,7 +128,7 @@ async fn behind(
             continue;
         };
         let consumed = evidence.steps[..hop].iter().enumerate().filter(|(_, step)| {
-            matches!(&step.place, Place::Topic { topic } if worker.consumes.contains(topic))
+            matches!(&step.place, HopPlace::Topic { topic } if worker.consumes.contains(topic))
         });
         let events: Vec<_> = consumed
             .flat_map(|(step, _)| evidence.events(step).first())
@@ -151,44 +152,44 @@ async fn behind(
     Ok(None)
 }
 
-fn is_behind(committed: &Offsets, event: &Offset) -> bool {
+fn is_behind(committed: &Offsets, event: &RecordId) -> bool {
     let at = committed.get(&event.partition());
     at.is_none_or(|at| *at <= event.offset)
 }
 
 fn judge(
-    past: &Past,
+    trace: &FlowTrace,
     hop: usize,
     workers: &[&Service],
     containers: Option<&[Container]>,
     behind: Option<Behind>,
     has_input: bool,
 ) -> Broken {
-    let service = past.hops[hop].service.clone();
+    let service = trace.hops[hop].service.clone();
     let mut why = Vec::new();
     let mut next = None;
     let groups: Vec<_> = workers.iter().filter_map(|w| w.group.as_ref()).collect();
-    let own = |letter: &&Letter| {
-        letter
+    let own = |dead_letter: &&DeadLetter| {
+        dead_letter
             .group
             .as_ref()
             .is_none_or(|name| groups.iter().any(|group| group.is(name)))
     };
-    let letter = past
-        .letters
+    let dead_letter = trace
+        .dead_letters
         .iter()
         .find(own)
-        .or_else(|| past.letters.first());
-    if let Some(letter) = letter {
+        .or_else(|| trace.dead_letters.first());
+    if let Some(dead_letter) = dead_letter {
         let word = |word: Option<&String>| word.map_or_else(String::new, |w| format!(": {w}"));
         why.push(format!(
             "{} gave its event {} up{}{}",
-            letter.group.as_deref().unwrap_or("somebody"),
-            letter.id(),
-            word(letter.reason.as_ref()),
-            word(letter.error.as_ref()),
+            dead_letter.group.as_deref().unwrap_or("somebody"),
+            dead_letter.id(),
+            word(dead_letter.reason.as_ref()),
+            word(dead_letter.error.as_ref()),
         ));
-        next = Some(Next::Letter(letter.id().clone()));
+        next = Some(Next::DeadLetter(dead_letter.id().clone()));
     }
     for worker in workers {
         let Some(containers) = containers else {
@@ -213,7 +214,7 @@ fn judge(
     if let Some(behind) = &behind {
         why.push(behind.to_string());
         next = next.or(Some(Next::Groups));
-    } else if has_input && letter.is_none() && !groups.is_empty() {
+    } else if has_input && dead_letter.is_none() && !groups.is_empty() {
         let passed = "has passed the event that it follows from";
         why.push(format!("{service} {passed}"));
     }
@@ -246,13 +247,14 @@ impl std::fmt::Display for Behind {
     }
 }
 
-/// Dead letters of the payment's events, or that are like them.
-async fn letters(
+/// Reads the dead letters whose source record is one of the payment's events, or that have its
+/// correlation id.
+async fn dead_letters(
     pipeline: &Pipeline,
     evidence: &Evidence<'_>,
     deadline: Instant,
-    tell: &Tell,
-    past: &mut Past,
+    report: &ReportProgress,
+    trace: &mut FlowTrace,
 ) -> Result<(), kafka::Error> {
     let (Ok(topics), Some(name)) = (&evidence.topics, &pipeline.dead_letters) else {
         return Ok(());
@@ -263,64 +265,65 @@ async fn letters(
     let search = Search {
         kafka: &topics.kafka,
         since: evidence.since,
-        // Even where logs have used all of it up: a reason is worth a moment.
+        // Reading logs may have used up the timeout. The reason of a dead letter is worth a few
+        // more seconds.
         deadline: deadline.max(Instant::now() + PATIENCE),
-        tell,
+        report,
     };
     let steps = 0..evidence.steps.len();
-    let places: BTreeMap<Offset, ()> = steps
+    let places: BTreeMap<RecordId, ()> = steps
         .flat_map(|step| evidence.events(step))
         .map(|event| (event.place.clone(), ()))
         .collect();
     let Some(flow) = &pipeline.flow else {
         return Ok(());
     };
-    let called = pipeline.dead_letter_headers.clone();
-    let names = called.clone();
-    let of_id = topics::pick(&flow.correlation, &past.id, move |message| {
-        Letter::of(message, &names)
+    let header_names = pipeline.dead_letter_headers.clone();
+    let names = header_names.clone();
+    let of_id = topics::pick(&flow.correlation, &trace.id, move |message| {
+        DeadLetter::of(message, &names)
     });
-    let pick: Pick<Letter> = Arc::new(move |message: &BorrowedMessage<'_>| {
+    let pick: Pick<DeadLetter> = Arc::new(move |message: &BorrowedMessage<'_>| {
         of_id(message).or_else(|| {
-            let letter = Letter::of(message, &called);
-            let source = letter.source.as_ref();
+            let dead_letter = DeadLetter::of(message, &header_names);
+            let source = dead_letter.source.as_ref();
             source
                 .is_some_and(|source| places.contains_key(source))
-                .then_some(letter)
+                .then_some(dead_letter)
         })
     });
-    let near = past.began.map(|began| (began, began));
-    let looked = search.look(topic, near, &past.id, pick).await?;
-    past.note_read(name, looked.read, looked.unread, looked.kept_since);
-    past.letters = looked.found;
-    past.letters.sort_by_key(|letter| letter.at);
+    let near = trace.began.map(|began| (began, began));
+    let looked = search.look(topic, near, &trace.id, pick).await?;
+    trace.note_read(name, looked.read, looked.unread, looked.kept_since);
+    trace.dead_letters = looked.found;
+    trace.dead_letters.sort_by_key(|dead_letter| dead_letter.at);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::past::{Found, Hop};
+    use crate::trace::{Found, Hop};
     use declaration::testing::shipped;
     use platform::testing::container;
 
-    fn past() -> Past {
+    fn trace() -> FlowTrace {
         let topic = "purchase-created".to_owned();
         let hop = Hop {
-            place: Place::Topic { topic },
+            place: HopPlace::Topic { topic },
             service: "purchase-worker".to_owned(),
             found: Found::Missing(None),
         };
-        Past {
+        FlowTrace {
             hops: vec![hop],
-            ..Past::default()
+            ..FlowTrace::default()
         }
     }
 
-    fn letter(group: &str) -> Letter {
-        Letter {
-            own: Offset::new("dead", 0, 3),
-            source: Some(Offset::new("purchase-confirmed", 1, 7)),
+    fn dead_letter(group: &str) -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("dead", 0, 3),
+            source: Some(RecordId::new("purchase-confirmed", 1, 7)),
             group: Some(group.to_owned()),
             reason: Some("not-json".to_owned()),
             error: None,
@@ -332,27 +335,27 @@ mod tests {
     fn behind() -> Behind {
         Behind {
             group: "purchase-worker".to_owned(),
-            event: Offset::new("purchase-confirmed", 1, 7),
+            event: RecordId::new("purchase-confirmed", 1, 7),
             committed: Some(5),
         }
     }
 
-    fn judged(past: &Past, state: State, behind: Option<Behind>) -> Broken {
+    fn judged(trace: &FlowTrace, state: State, behind: Option<Behind>) -> Broken {
         let pipeline = shipped();
         let worker = pipeline.service("purchase-worker").expect("declared");
         let mut container = container("purchase-worker", 1);
         container.state = state;
-        judge(past, 0, &[worker], Some(&[container]), behind, true)
+        judge(trace, 0, &[worker], Some(&[container]), behind, true)
     }
 
     #[test]
     fn a_dead_letter_is_the_reason_whatever_else_is_wrong() {
-        let mut past = past();
-        past.letters = vec![letter("cache-worker"), letter("purchase-worker")];
-        let broken = judged(&past, State::Exited, Some(behind()));
+        let mut trace = trace();
+        trace.dead_letters = vec![dead_letter("cache-worker"), dead_letter("purchase-worker")];
+        let broken = judged(&trace, State::Exited, Some(behind()));
         assert_eq!(
             broken.next,
-            Next::Letter(Offset::new("purchase-confirmed", 1, 7))
+            Next::DeadLetter(RecordId::new("purchase-confirmed", 1, 7))
         );
         assert_eq!(
             broken.why[0],
@@ -362,12 +365,12 @@ mod tests {
 
     #[test]
     fn a_worker_that_does_not_run_is_brought_up_and_a_paused_one_unpaused() {
-        let broken = judged(&past(), State::Exited, Some(behind()));
+        let broken = judged(&trace(), State::Exited, Some(behind()));
         assert_eq!(broken.next, Next::Up("purchase-worker".to_owned()));
         let lag = "the group purchase-worker has yet to take purchase-confirmed/1/7: it stands at \
                    5, 3 behind";
         assert_eq!(broken.why[1], lag);
-        let broken = judged(&past(), State::Paused, None);
+        let broken = judged(&trace(), State::Paused, None);
         assert_eq!(
             broken.next,
             Next::Unpause(vec!["shop-purchase-worker".to_owned()])
@@ -376,9 +379,9 @@ mod tests {
 
     #[test]
     fn a_group_that_is_behind_and_one_that_passed_without_a_trace_differ() {
-        let broken = judged(&past(), State::Running, Some(behind()));
+        let broken = judged(&trace(), State::Running, Some(behind()));
         assert_eq!(broken.next, Next::Groups);
-        let broken = judged(&past(), State::Running, None);
+        let broken = judged(&trace(), State::Running, None);
         assert_eq!(broken.next, Next::Logs("purchase-worker".to_owned()));
         assert!(
             broken.why[1].contains("has passed the event"),

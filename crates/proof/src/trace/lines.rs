@@ -1,4 +1,4 @@
-//! What the services have logged of a payment, in every replica, before restarts and rotations.
+//! Reads a payment's log lines from all replicas, including lines before restarts and rotations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,33 +9,34 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::{Progress, Sighting, Tell, search::Window};
-use crate::probe::{self, expected::Step, hop::Place};
+use super::{Progress, ReportProgress, Sighting, search::Window};
+use crate::probe::{self, expected::Step, hop::HopPlace};
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Result};
 use platform::Platform;
 use platform::{Container, Filter, LogLine, LogOptions, Logs};
 
-/// A service may have logged that long before the first row was committed.
+/// A service may log this long before the first row is committed.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);
 
-/// Most have logged within so much of the first and the last row.
+/// Most services log within this time of the first and the last row.
 const NEAR: TimeDelta = TimeDelta::seconds(5);
 
-/// So many last lines of each container are looked at first: Docker reads some 100,000 a second,
-/// and finds the last ones at once, but any others only by reading all before them.
+/// This many last lines of each container are read first. Docker finds the last lines at once, but
+/// earlier ones only by reading all lines before them, about 100,000 a second.
 const TAILS: [usize; 2] = [5_000, 50_000];
 
-/// What the logs tell.
+/// The payment's log lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// By step, in the order of time.
+    /// Sightings by step, oldest first.
     pub(super) seen: BTreeMap<usize, Vec<Sighting>>,
-    /// The containers that were looked at.
+    /// The containers whose logs were read.
     pub(super) containers: Vec<Container>,
-    /// From when on the logs of a service are whole; none of a service that has no container.
+    /// By service, the time since which its logs are complete. A service without a container has no
+    /// entry.
     pub(super) whole_since: BTreeMap<String, DateTime<Utc>>,
-    /// Older lines were not looked at.
+    /// Older lines were not read.
     pub(super) since: Option<DateTime<Utc>>,
     /// The deadline passed before all was read.
     pub(super) late: bool,
@@ -52,18 +53,18 @@ pub(super) async fn look(
     (correlation, id): (&Correlation, &str),
     (since, near): (Option<DateTime<Utc>>, Option<Window>),
     deadline: Instant,
-    tell: &Tell,
+    report: &ReportProgress,
 ) -> Result<Lines> {
     let engine = *engine.as_ref().map_err(Error::clone)?;
     let containers = engine.containers(&pipeline.project).await;
     let mut lines = Lines {
         containers: containers?,
-        // The rows tell about when it was; so does whoever asks.
+        // The time of the rows and `--since` narrow what is read.
         since: since.max(near.map(|(first, _)| first - MARGIN)),
         ..Lines::default()
     };
     let logs = |container: &&Container| {
-        let of = |step: &Step| matches!(&step.place, Place::Log { service, .. } if *service == container.service);
+        let of = |step: &Step| matches!(&step.place, HopPlace::Log { service, .. } if *service == container.service);
         steps.iter().any(of)
     };
     let containers: Vec<_> = lines.containers.iter().filter(logs).cloned().collect();
@@ -74,7 +75,7 @@ pub(super) async fn look(
         correlation,
         id,
         deadline,
-        tell,
+        report,
     };
     let mut cut = BTreeMap::new();
     let complete = match near {
@@ -121,12 +122,12 @@ struct Reading<'a> {
     correlation: &'a Correlation,
     id: &'a str,
     deadline: Instant,
-    tell: &'a Tell,
+    report: &'a ReportProgress,
 }
 
 impl Reading<'_> {
-    /// Reads the last lines of each container into `lines`, in place of what is there; whether they
-    /// reach back to `from` in each.
+    /// Replaces `lines` with the last lines of each container. Returns whether they reach back to
+    /// `from` in each.
     async fn read_last(
         &self,
         count: usize,
@@ -147,7 +148,7 @@ impl Reading<'_> {
         Ok(self.containers.iter().all(|c| reached.contains(&c.name)))
     }
 
-    /// Reads from one time to another into `lines`, in place of what is there.
+    /// Replaces `lines` with the lines of a time range.
     async fn read(
         &self,
         (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
@@ -164,7 +165,7 @@ impl Reading<'_> {
             .await
     }
 
-    /// Notes the payment's lines of `logs`, in place of what is there, and shows each to `each`.
+    /// Replaces `lines` with the payment's lines of `logs`, and passes each line to `each`.
     async fn take(
         &self,
         mut logs: Logs,
@@ -189,7 +190,7 @@ impl Reading<'_> {
             }
             if let Some(step) = probe::stage(self.correlation, self.steps, self.id, &line) {
                 count += 1;
-                (self.tell)(Progress::Lines(count));
+                (self.report)(Progress::Lines(count));
                 lines.seen.entry(step).or_default().push(Sighting {
                     at: Some(line.at),
                     detail: line.container.to_string(),
@@ -202,7 +203,7 @@ impl Reading<'_> {
     fn is_complete(&self, lines: &Lines) -> bool {
         let mut steps = self.steps.iter().enumerate();
         steps.all(|(index, step)| {
-            !matches!(step.place, Place::Log { .. }) || lines.seen.contains_key(&index)
+            !matches!(step.place, HopPlace::Log { .. }) || lines.seen.contains_key(&index)
         })
     }
 }

@@ -1,60 +1,61 @@
-//! Finding a few messages in a topic that may hold millions: first around the time at which they
-//! are likely, then backwards from the end, in growing pieces, their key's partition first. All of
-//! it is bounded by a deadline, and what was not read is told.
+//! Finds a few messages in a topic that may hold millions: first around the expected time, then
+//! backwards from the end in growing pieces, the key's partition first. A deadline bounds it, and
+//! the result says how many messages were not read.
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka::record::{BorrowedMessage, Message};
 
-use super::{Progress, Tell};
+use super::{Progress, ReportProgress};
 use kafka::{Kafka, Partition, offsets::Offsets, partitioner, read::Span, topics::TopicState};
 
-/// Of each partition, how many messages are read first; then four times as many, and so on.
+/// Size of the first piece of each partition; each next piece is [`GROWTH`] times as large.
 const FIRST: i64 = 5_000;
 const GROWTH: i64 = 4;
 
-/// Clocks differ, and a hop takes its time.
+/// Margin for differences between clocks and for the time that hops take.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
-/// How often reading is told of, in messages.
-const TOLD_EVERY: u64 = 10_000;
+/// Progress is reported once for this many messages.
+const REPORT_EVERY: u64 = 10_000;
 
-/// From one time to another.
+/// Start and end.
 pub(super) type Window = (DateTime<Utc>, DateTime<Utc>);
 
-/// Makes something of a message that is looked for.
+/// Returns a value for a message that is searched for.
 pub(super) type Pick<T> = Arc<dyn Fn(&BorrowedMessage<'_>) -> Option<T> + Send + Sync>;
 
-/// How to look into topics.
+/// How to search topics.
 pub(super) struct Search<'a> {
     pub(super) kafka: &'a Kafka,
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) deadline: Instant,
-    pub(super) tell: &'a Tell,
+    pub(super) report: &'a ReportProgress,
 }
 
-/// What came of looking into a topic.
+/// The result of searching a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Looked<T> {
-    /// In the order in which they were come across.
+    /// In the order in which they were read.
     pub(super) found: Vec<T>,
     pub(super) read: u64,
-    /// About how many could not be read in time.
+    /// Approximate number of messages that could not be read in time.
     pub(super) unread: i64,
-    /// What is older may have been deleted. None: nothing ever was.
+    /// Older messages may have been deleted. None: no message was deleted.
     pub(super) kept_since: Option<DateTime<Utc>>,
 }
 
 struct Reading<T> {
     found: Vec<T>,
     read: u64,
-    /// By partition, the oldest that was read: milliseconds since the epoch.
+    /// By partition, the oldest timestamp that was read, in milliseconds since the epoch.
     oldest: BTreeMap<i32, i64>,
 }
 
 impl Search<'_> {
-    /// Looks for what `pick` takes. `near`: about when it was written; `key`: its likely key.
+    /// Searches for messages that `pick` accepts. `near`: when they were probably written; `key`:
+    /// their probable key.
     ///
     /// # Errors
     /// Kafka does not answer.
@@ -104,7 +105,7 @@ impl Search<'_> {
         })
     }
 
-    /// Reads a part from its end till something is found; how much is left unread otherwise.
+    /// Reads a part from its end until a message is found. Returns how many messages were not read.
     async fn backwards<T: Send + 'static>(
         &self,
         topic: &TopicState,
@@ -134,15 +135,15 @@ impl Search<'_> {
         reading: Reading<T>,
         pick: &Pick<T>,
     ) -> Result<(Reading<T>, bool), kafka::Error> {
-        let (pick, tell) = (Arc::clone(pick), Arc::clone(self.tell));
+        let (pick, report) = (Arc::clone(pick), Arc::clone(self.report));
         let (topic, of) = (topic.name.clone(), span.messages());
         let mut read = 0;
         let see = move |reading: &mut Reading<T>, message: &BorrowedMessage<'_>| {
             reading.read += 1;
             read += 1;
-            if read % TOLD_EVERY == 0 {
+            if read % REPORT_EVERY == 0 {
                 let topic = topic.clone();
-                tell(Progress::Reading { topic, read, of });
+                report(Progress::Reading { topic, read, of });
             }
             if let Some(at) = message.timestamp().to_millis() {
                 let oldest = reading.oldest.entry(message.partition()).or_insert(at);
@@ -154,7 +155,7 @@ impl Search<'_> {
         self.kafka.read(span, self.deadline, reading, see).await
     }
 
-    /// The part of `span` that was written in `window`, and a little more.
+    /// The part of `span` that was written in `window`, plus [`MARGIN`] on both sides.
     async fn around(
         &self,
         partitions: &[Partition],
@@ -176,7 +177,7 @@ impl Search<'_> {
     }
 }
 
-/// Lets `span` begin at `at`, or at its end where that has nothing.
+/// Raises the start of `span` to `at`, or to its end for partitions that `at` does not have.
 fn raise(span: &mut Span, at: &Offsets) {
     for (partition, from) in &mut span.from {
         let end = span.to.get(partition).copied().unwrap_or(*from);
@@ -202,13 +203,13 @@ fn parts(span: &Span, likely: Option<i32>) -> [Span; 2] {
     [part(true), part(false)]
 }
 
-/// From when on all is there, where `first` says that something was deleted: as long ago as the
-/// oldest message of that partition of which the oldest is youngest.
+/// The time since which no message is missing, if `first` shows that messages were deleted: the
+/// newest of the partitions' oldest timestamps.
 fn kept_since(first: &Offsets, oldest: &BTreeMap<i32, i64>) -> Option<DateTime<Utc>> {
     let cut = first.iter().filter(|(_, offset)| **offset > 0);
     let since = |partition: &i32| {
         let millis = oldest.get(partition).copied();
-        // Nothing of it is left, or it was not read: then for all that is known, just now.
+        // The partition is empty or was not read, so nothing is known about any time before now.
         millis.and_then(DateTime::from_timestamp_millis)
     };
     cut.map(|((_, partition), _)| since(partition).unwrap_or_else(Utc::now))
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_taken_from_the_end_and_never_beyond_the_beginning() {
+    fn pieces_are_read_from_the_end_and_stop_at_the_first_offset() {
         let piece = span([(0, 10, 100), (1, 95, 100)]).last(20);
         assert_eq!(piece, span([(0, 80, 100), (1, 95, 100)]));
         assert_eq!(piece.messages(), 25);
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_bounds_what_is_known() {
+    fn deleted_messages_limit_the_complete_time_range() {
         let oldest = BTreeMap::from([(0, 5_000), (1, 7_000)]);
         assert_eq!(kept_since(&offsets([(0, 0), (1, 0)]), &oldest), None);
         let both = kept_since(&offsets([(0, 3), (1, 3)]), &oldest);
