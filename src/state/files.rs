@@ -53,7 +53,7 @@ fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {
     })
 }
 
-/// Removes what [`write`] wrote; of what the declaration names by its path (directly in the
+/// Removes what [`write()`] wrote; of what the declaration names by its path (directly in the
 /// project's directory), only where nothing is kept: it is what `.env` says, and `docker compose`
 /// needs both.
 ///

@@ -7,6 +7,10 @@ use super::ids::CheckId;
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[expect(
+    missing_docs,
+    reason = "the names say it; docs of variants would change the published JSON Schema"
+)]
 pub enum Status {
     Pass,
     Warn,
@@ -41,7 +45,9 @@ pub enum Severity {
 pub struct Finding {
     /// For instance `groups.allocation-worker.lag`.
     pub id: CheckId,
+    /// How the check ended.
     pub status: Status,
+    /// What it means when the check does not pass.
     pub severity: Severity,
     /// What was expected, in a few words.
     pub expected: String,
