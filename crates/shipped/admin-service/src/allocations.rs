@@ -1,9 +1,8 @@
 //! One trainer per purchase: the least loaded active one who teaches the course and has capacity.
 //!
-//! Replicas do not know of each other: they meet at the trainers' row locks. Whoever allocates
-//! locks all trainers of the courses at hand, in id order (so that none waits for another in a
-//! circle), and gets their load as it is then; it cannot change before the end of the
-//! transaction, because whatever changes it needs the same locks.
+//! Replicas coordinate only by the trainers' row locks. An allocation locks all trainers of its
+//! courses, in id order, which prevents deadlocks, and reads their load after that. The load cannot
+//! change before the end of the transaction, because every change needs the same locks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +14,7 @@ use worker_runtime::database;
 
 use crate::assignment::{Trainer, assign};
 
-/// What is to be allocated.
+/// A purchase that needs a trainer.
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
     pub(crate) id: Uuid,
@@ -35,16 +34,16 @@ pub(crate) struct Allocation {
     pub(crate) status: String,
 }
 
-/// What became of a purchase.
+/// The outcome for a purchase.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     New(Allocation),
-    /// The purchase had one; whoever and whatever it was for, it stays.
+    /// The purchase already had an allocation, which stays, whatever its student and course are.
     Before(Allocation),
     NoTrainer,
 }
 
-/// Locked rows come as they are once the lock is ours, not as they were when the statement began.
+/// Returns rows as of the lock, not as of the start of the statement.
 const LOCK_TRAINERS: &str = "
 SELECT t.id, t.capacity, t.active_allocations, ARRAY(
     SELECT c.course_id FROM trainer_courses c
@@ -55,7 +54,8 @@ WHERE t.active
 ORDER BY t.id
 FOR NO KEY UPDATE OF t";
 
-/// `ON CONFLICT` without a column: whichever unique index is hit, another request was first.
+/// `ON CONFLICT` without a column: a conflict on any unique index means that another request was
+/// first.
 const INSERT: &str = "
 INSERT INTO trainer_allocations (id, purchase_id, trainer_id, student_id, course_id, synthetic)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::boolean[])
@@ -77,11 +77,11 @@ impl Allocations {
         Self { pool }
     }
 
-    /// The allocation of each purchase, made if there is none yet, all in one transaction. One
-    /// outcome each, in order; a purchase that is there twice has its allocation the second time.
+    /// Allocates a trainer to each purchase without one, all in one transaction. Returns one outcome
+    /// per purchase, in order; the second occurrence of a purchase is `Before`.
     ///
     /// # Errors
-    /// The database's; then nothing was allocated.
+    /// The database's error; then nothing is allocated.
     pub(crate) async fn allocate(
         &self,
         purchases: &[Purchase],
@@ -139,14 +139,14 @@ async fn allocate(
         if left.is_empty() {
             return Ok(());
         }
-        // Those had their allocation before, or there is nobody for them.
+        // These already have an allocation, or no trainer is available for them.
         let before = by_purchase(db, &left).await?;
         if before.is_empty() {
             return Ok(());
         }
         found.add(before);
         left.retain(|p| !found.allocations.contains_key(&p.id));
-        // What was held back for purchases that turned out to have theirs is free for the others.
+        // Capacity reserved for purchases that already have an allocation is free for the others.
     }
 }
 
@@ -162,7 +162,7 @@ async fn lock_trainers(
         .await
 }
 
-/// Brings the loads in memory up to what the database's trigger has made of them.
+/// Updates the loads in memory as the database's trigger has updated the rows.
 fn count(trainers: &mut [Trainer], new: &[Allocation]) {
     for allocation in new {
         let trainer = trainers.iter_mut().find(|t| t.id == allocation.trainer_id);
@@ -172,8 +172,7 @@ fn count(trainers: &mut [Trainer], new: &[Allocation]) {
     }
 }
 
-/// Inserted in the order of their keys, so that two batches about the same purchases do not wait
-/// for each other in a circle.
+/// Inserts in the order of the keys, which prevents deadlocks between batches with the same purchases.
 async fn insert(
     db: &mut PgConnection,
     mut assigned: Vec<(&Purchase, Uuid)>,

@@ -1,18 +1,18 @@
-//! Who teaches whom: the decision, without the database.
+//! Assigns trainers to purchases, without the database.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
-/// A trainer who may be given purchases.
+/// A trainer who can be assigned to purchases.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Trainer {
     pub(crate) id: Uuid,
-    /// Active allocations that they may hold; None for no limit.
+    /// Maximum number of active allocations; None for no limit.
     pub(crate) capacity: Option<i32>,
-    /// Active allocations that they hold.
+    /// Number of active allocations.
     pub(crate) active_allocations: i32,
-    /// What they teach.
+    /// The courses that the trainer teaches.
     pub(crate) courses: Vec<Uuid>,
 }
 
@@ -23,9 +23,9 @@ impl Trainer {
     }
 }
 
-/// A trainer for each of `courses` (one for each purchase), in their order: of those who teach it
-/// and have capacity left the one who holds least, of equals the one with the lowest id. None
-/// where there is nobody. What is given counts for those that come after it.
+/// Returns a trainer for each of `courses` (one per purchase), in order: the least loaded one who
+/// teaches the course and has capacity, and of equals the one with the lowest id. None if there is
+/// none. Each assignment counts for the following ones.
 pub(crate) fn assign(trainers: &[Trainer], courses: &[Uuid]) -> Vec<Option<Uuid>> {
     let mut trainers = trainers.to_vec();
     let mut teachers: HashMap<Uuid, Vec<usize>> = HashMap::new();

@@ -2,7 +2,7 @@
 //!
 //! - [`routes`]: `POST /allocations` and `POST /allocations:batch`, with their validation;
 //! - [`allocations`]: one trainer per purchase, never above capacity, in one transaction;
-//! - [`assignment`]: who it is, decided in memory.
+//! - [`assignment`]: chooses the trainer, in memory.
 
 mod allocations;
 mod assignment;
@@ -16,7 +16,7 @@ use worker_runtime::{
 
 use crate::allocations::Allocations;
 
-/// Allocations of one course wait for each other, those of different courses need not.
+/// Allocations of the same course are serialised; those of different courses run concurrently.
 const CONNECTIONS: u32 = 16;
 
 /// Runs the service until SIGTERM.

@@ -13,9 +13,9 @@ use worker_runtime::http::{ApiError, JsonObject, synthetic};
 
 use crate::allocations::{Allocation, Allocations, Outcome, Purchase};
 
-/// Purchases in one batch.
+/// Maximum number of purchases per batch.
 const MAX_BATCH: usize = 1000;
-/// Bytes of a batch's body: three times what so many purchases need.
+/// Maximum bytes of a batch's body: three times the size of a full batch.
 const MAX_BATCH_BODY: usize = 512 * 1024;
 const NO_TRAINER: &str = "no active trainer who teaches this course has capacity left";
 
@@ -27,8 +27,8 @@ pub(crate) fn routes(allocations: Allocations) -> Router {
         .with_state(allocations)
 }
 
-/// The body of `POST /allocations`, and an item of a batch. `synthetic` is for one purchase what
-/// the header is for all of a request; fields beyond these are ignored, as in events.
+/// The body of `POST /allocations`, and an item of a batch. `synthetic` marks one purchase; the header
+/// marks all of a request. Unknown fields are ignored, as in events.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -39,7 +39,7 @@ struct Request {
     synthetic: bool,
 }
 
-/// The body of `POST /allocations:batch`: items are read one by one, so that each has an outcome.
+/// The body of `POST /allocations:batch`: items are parsed one by one, so that each has an outcome.
 #[derive(Deserialize)]
 struct Batch {
     allocations: Vec<Box<RawValue>>,
@@ -56,7 +56,7 @@ struct Shown {
     status: String,
 }
 
-/// The answer to a batch: one outcome for each item, in order.
+/// The response to a batch: one outcome per item, in order.
 #[derive(Debug, Serialize)]
 struct Outcomes {
     outcomes: Vec<ItemOutcome>,
@@ -126,7 +126,7 @@ async fn allocate_batch(
     Ok(Json(Outcomes { outcomes }))
 }
 
-/// The purchase of an item, or what is wrong with it.
+/// Parses the purchase of an item.
 fn read(item: &RawValue, synthetic: bool) -> Result<Purchase, String> {
     let JsonObject(request): JsonObject<Request> =
         serde_json::from_str(item.get()).map_err(|error| error.to_string())?;

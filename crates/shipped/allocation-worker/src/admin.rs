@@ -14,11 +14,11 @@ use worker_runtime::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// For the whole call.
+/// Timeout of the whole call.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The admin-service takes no more at once.
+/// Maximum number of purchases that the admin-service accepts per request.
 const MAX_BATCH: usize = 1000;
-/// Bytes of an answer for each purchase; more is not read.
+/// Maximum bytes of a response per purchase; the rest is not read.
 const MAX_OUTCOME: usize = 1024;
 
 /// A client of the admin-service. Its token never shows in errors or logs.
@@ -42,7 +42,7 @@ struct Request {
     synthetic: bool,
 }
 
-/// What the admin-service says of a batch: one outcome for each purchase, in order.
+/// The admin-service's response to a batch: one outcome per purchase, in order.
 #[derive(Deserialize)]
 struct Answer {
     outcomes: Vec<ItemOutcome>,
@@ -87,8 +87,8 @@ impl AdminService {
         })
     }
 
-    /// Asks for the allocation of each purchase; asking again is harmless. One result each, in
-    /// order. That it says yes is not yet proof of the row.
+    /// Requests the allocation of each purchase; the request is idempotent. Returns one result per
+    /// purchase, in order. A success does not prove that the row is committed.
     pub(crate) async fn allocate(
         &self,
         purchases: &[&Received<PurchaseCreated>],
@@ -107,8 +107,8 @@ impl AdminService {
         results
     }
 
-    /// One call. Whatever is not the outcome of a purchase is the service's trouble and no
-    /// event's: the whole batch waits.
+    /// Makes one call. Any response without an outcome per purchase is a failure of the service, not
+    /// of an event: the whole batch is retried.
     async fn call(
         &self,
         purchases: &[&Received<PurchaseCreated>],
@@ -161,7 +161,7 @@ impl ItemOutcome {
     }
 }
 
-/// Reads the answer to its end, or as much as is bounded.
+/// Reads the response to its end, or up to the limit.
 async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(with_sources)? {
@@ -184,7 +184,7 @@ fn with_sources(error: reqwest::Error) -> String {
     text
 }
 
-/// Why there are no outcomes, with what may be wrong.
+/// Why the response has no outcomes, with a hint.
 fn refusal(status: StatusCode, answer: &[u8]) -> String {
     let refusal: Refusal = serde_json::from_slice(answer).unwrap_or_default();
     let hint = match status {

@@ -1,5 +1,5 @@
-//! The domain of allocations. The admin-service owns the rows: this worker asks for them, and
-//! believes only what it reads in the database itself.
+//! The domain logic of allocations. The admin-service writes the rows: this worker requests them, and
+//! relies only on what it reads from the database itself.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +14,8 @@ use worker_runtime::{
 
 use crate::admin::AdminService;
 
-/// Asks for an allocation for each purchase. An event whose row is not there afterwards stays
-/// unprocessed: it is asked for and looked for again, and its neighbours go on.
+/// Requests an allocation for each purchase. An event whose row does not exist afterwards stays
+/// unprocessed: its allocation is requested and read again, while other events continue.
 pub(crate) struct Allocations {
     admin: AdminService,
 }
@@ -40,7 +40,7 @@ impl Allocations {
 impl Handler for Allocations {
     type Input = PurchaseCreated;
 
-    /// Also for events seen before: that is what brings a deleted row back on a replay.
+    /// Duplicates are prepared too: this restores a deleted row on a replay.
     async fn prepare(&self, events: &[&Received<PurchaseCreated>]) -> Vec<Result<(), Failure>> {
         self.admin.allocate(events).await
     }
@@ -56,7 +56,7 @@ impl Handler for Allocations {
             .collect())
     }
 
-    /// The effect is the admin-service's, and is there already.
+    /// Writes nothing: the admin-service has already written the effect.
     async fn apply(
         &self,
         _: &mut PgConnection,
@@ -81,7 +81,7 @@ impl Handler for Allocations {
     }
 }
 
-/// The allocations that are there, by purchase.
+/// The existing allocations, by purchase.
 async fn rows(
     db: &mut PgConnection,
     events: &[&Received<PurchaseCreated>],

@@ -1,19 +1,19 @@
-//! A purchase gets its trainer: `PURCHASE_CREATED` → the admin-service is asked → the row in
-//! `trainer_allocations` is read back → `TRAINER_ALLOCATED`.
+//! Allocates a trainer to each purchase: consumes `PURCHASE_CREATED`, calls the admin-service, reads
+//! the row in `trainer_allocations` back, and emits `TRAINER_ALLOCATED`.
 
 mod admin;
 mod handler;
 
 use worker_runtime::{RunError, settings, telemetry, worker::Worker};
 
-/// Consumer group, name in the inbox, service.
+/// The name of the service, its consumer group and its inbox rows.
 const NAME: &str = "allocation-worker";
 
-/// Runs until the process is told to end. Settings: `KAFKA_BROKERS`, `DATABASE_URL`,
+/// Runs until SIGTERM or SIGINT. Settings: `KAFKA_BROKERS`, `DATABASE_URL`,
 /// `DATABASE_PASSWORD`, `ADMIN_URL`, `ADMIN_TOKEN`, `HTTP_PORT`, `LOG_FORMAT`.
 ///
 /// # Errors
-/// A setting is wrong, or the Kafka client cannot go on.
+/// A setting is wrong, or the Kafka client has a fatal error.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("AllocationWorker")?;
     let admin = admin::AdminService::new(

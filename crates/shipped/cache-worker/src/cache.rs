@@ -1,4 +1,4 @@
-//! The Redis keys that a purchase makes stale.
+//! Deletes the Redis keys that a purchase invalidates.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tokio::time::timeout;
 use uuid::Uuid;
 use worker_runtime::settings::{self, SettingsError};
 
-/// The whole address, and the password where it has none.
+/// The URL; the password is used if the URL contains none.
 const URL: &str = "REDIS_URL";
 const PASSWORD: &str = "REDIS_PASSWORD";
 
-/// A connection that is opened on first use, and again after it was lost.
+/// A Redis connection that is opened on first use, and reopened after a loss.
 #[derive(Clone)]
 pub(crate) struct Cache {
     connection: ConnectionManager,
     timeout: Duration,
 }
 
-/// `REDIS_URL`, with `REDIS_PASSWORD` where that has none; either may be in a file.
+/// `REDIS_URL`, with `REDIS_PASSWORD` if the URL has no password; either may be in a file.
 pub(crate) fn address() -> Result<ConnectionInfo, SettingsError> {
     let url = settings::required_secret(URL)?;
     parse(&url, settings::secret(PASSWORD)?)
@@ -40,7 +40,7 @@ fn parse(url: &str, password: Option<String>) -> Result<ConnectionInfo, Settings
     }
 }
 
-/// The URL holds a password: not even its error is shown.
+/// The parse error is not shown, because it can quote the URL, which can contain a password.
 fn invalid(_: redis::RedisError) -> SettingsError {
     SettingsError::Invalid {
         name: URL.to_owned(),
@@ -50,7 +50,7 @@ fn invalid(_: redis::RedisError) -> SettingsError {
 }
 
 impl Cache {
-    /// To be called within a Tokio runtime.
+    /// Call it within a Tokio runtime.
     pub(crate) fn new(address: ConnectionInfo, timeout: Duration) -> Result<Self, SettingsError> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
@@ -68,13 +68,13 @@ impl Cache {
     /// Deletes keys, present or not, in one command.
     ///
     /// # Errors
-    /// Why Redis did not, within the timeout.
+    /// The reason, including a timeout.
     pub(crate) async fn delete(mut self, keys: Vec<String>) -> Result<(), String> {
         let mut command = redis::cmd("DEL");
         command.arg(keys);
         let twice = async {
-            // The first answer after Redis was away is the lost connection's; the second command
-            // goes over a new one.
+            // After an outage, the first command fails on the lost connection; the second one uses
+            // a new connection.
             match command.query_async::<()>(&mut self.connection).await {
                 Ok(()) => Ok(()),
                 Err(_) => command.query_async(&mut self.connection).await,
@@ -88,7 +88,7 @@ impl Cache {
     }
 }
 
-/// What the student's pages are cached under.
+/// The cache keys of the student's pages.
 pub(crate) fn keys(student_id: Uuid) -> [String; 2] {
     [
         format!("student:{student_id}:purchases"),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_taken_from_where_it_is_and_from_one_place_alone() {
+    fn the_password_comes_from_the_url_or_the_variable_but_not_from_both() {
         let password = || Some("s3cr3t".to_owned());
         let info = parse("redis://redis:6379/0", password()).expect("an address");
         assert_eq!(info.redis_settings().password(), Some("s3cr3t"));

@@ -1,6 +1,5 @@
-//! A purchase makes the student's cached pages stale: `PURCHASE_CREATED` → two Redis keys
-//! deleted. Fire and forget: the cache's entries expire by themselves, so a dead Redis is never
-//! worth waiting for.
+//! Invalidates a student's cached pages after a purchase: consumes `PURCHASE_CREATED` and deletes two
+//! Redis keys. It never waits for an unavailable Redis, because cache entries expire anyway.
 
 mod cache;
 mod processor;
@@ -9,16 +8,16 @@ use std::time::Duration;
 
 use worker_runtime::{RunError, telemetry, worker::Worker};
 
-/// Consumer group, service.
+/// The name of the service and its consumer group.
 const NAME: &str = "cache-worker";
-/// For one deletion, connecting included.
+/// Timeout of one deletion, including connecting.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs until the process is told to end. Settings: `KAFKA_BROKERS`, `REDIS_URL`, `REDIS_PASSWORD`,
+/// Runs until SIGTERM or SIGINT. Settings: `KAFKA_BROKERS`, `REDIS_URL`, `REDIS_PASSWORD`,
 /// `HTTP_PORT`, `LOG_FORMAT`.
 ///
 /// # Errors
-/// A setting is wrong, or the Kafka client cannot go on.
+/// A setting is wrong, or the Kafka client has a fatal error.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("CacheWorker")?;
     let cache = cache::Cache::new(cache::address()?, TIMEOUT)?;

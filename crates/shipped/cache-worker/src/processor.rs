@@ -1,4 +1,4 @@
-//! Fire and forget, within bounds.
+//! Deletes cache keys with bounded concurrency, without retries.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use worker_runtime::{
 
 use crate::cache::{self, Cache};
 
-/// Redis' part in `/ready`.
+/// Name of Redis in `/ready`.
 const PART: &str = "redis";
-/// Deletions under way at once. While Redis hangs, those beyond are forgotten at once.
+/// Maximum number of concurrent deletions. While Redis hangs, further ones are dropped at once.
 const MAX_DELETIONS: usize = 32;
 
-/// Deletes the cached pages of students who bought something. Every event counts as processed,
-/// whatever Redis says.
+/// Deletes the cached pages of students with a purchase. Every event counts as processed, even if the
+/// deletion fails.
 pub(crate) struct Invalidation {
     cache: Cache,
     health: Health,
@@ -46,13 +46,13 @@ impl Invalidation {
             report(&health, deletion.await);
         });
         if was_up {
-            // It cannot fail: a panic would have ended the process.
+            // The task cannot fail: a panic ends the process.
             task.await.ok();
         }
     }
 }
 
-/// One line when Redis stops answering, one when it answers again.
+/// Logs one line when Redis stops answering, and one when it answers again.
 fn report(health: &Health, result: Result<(), String>) {
     match result {
         Ok(()) => {

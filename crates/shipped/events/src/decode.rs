@@ -1,9 +1,9 @@
-//! From a message's bytes to an event, or to a reason why they are none.
+//! Decodes a message's bytes into an event, or gives the reason why they are not one.
 //!
-//! A good event is read in one pass that allocates nothing but what the event keeps. Only what
-//! fails is looked at again, so that the most telling reason is given: JSON at all, how deep,
-//! which type, which version, which field. No reading recurses with the input, and none builds a
-//! tree of it: ten megabytes of brackets cost neither stack nor memory.
+//! A valid event is read in one pass that allocates only what the event keeps. Only an invalid one is
+//! read again, to give the most specific reason: not JSON, depth, type, version or field. No pass
+//! recurses with the input or builds a tree of it: ten megabytes of brackets cost neither stack nor
+//! memory.
 
 use std::fmt;
 
@@ -19,12 +19,12 @@ use crate::{
     text::{excerpt, quoted},
 };
 
-/// Arrays and objects within each other. Ours are 2 deep; readers with a limit have one of 100 or
-/// more, and what is beyond no team's tool could show.
+/// Maximum nesting of arrays and objects. The pipeline's events have 2 levels; the limits of other
+/// JSON readers are 100 or more.
 pub const MAX_DEPTH: usize = 64;
 
 /// Why a message is not an event of the wanted type. Never transient: the same bytes fail again.
-/// Its text is a line of at most [`MAX_TEXT`] bytes, and quotes little of the message.
+/// Its text is one line of at most [`MAX_TEXT`] bytes, with only short quotes of the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The message has no value (a tombstone), or one of no bytes.
@@ -33,7 +33,7 @@ pub enum DecodeError {
     /// Not text, so not JSON.
     #[error("not UTF-8: byte 0x{byte:02x} at position {position}")]
     NotUtf8 {
-        /// The first byte that cannot be.
+        /// The first invalid byte.
         byte: u8,
         /// Its index in the value, from 0.
         position: usize,
@@ -41,32 +41,32 @@ pub enum DecodeError {
     /// Text that is not JSON, or JSON that is not an object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
-    /// Deeper than [`MAX_DEPTH`].
+    /// Deeper than [`MAX_DEPTH`]; the value is the depth.
     #[error("arrays and objects are nested {0} deep, the limit is {MAX_DEPTH}")]
     TooDeep(usize),
-    /// A key that comes twice in the event or its payload: which value is meant, nobody can know.
+    /// A duplicate key in the event or its payload: it is ambiguous which value counts.
     #[error("the field {0} is there twice")]
     DuplicateKey(String),
     /// A field of the envelope is missing or has the wrong type.
     #[error("not a valid event: {0}")]
     BadEnvelope(String),
-    /// An event that this consumer does not know.
+    /// An `eventType` that this consumer does not know.
     #[error("unknown eventType {found}, expected {expected:?}")]
     UnknownType {
-        /// What the message said, in quotes, cut where it is long.
+        /// The message's `eventType`, in quotes, cut if it is long.
         found: String,
-        /// What the consumer takes.
+        /// The type that the consumer expects.
         expected: &'static str,
     },
-    /// Another version than this code knows.
+    /// A version that this code does not support; the value is the version as written.
     #[error(
         "version {0} is not supported, only version 1 is: deploy a worker that knows it, then replay"
     )]
     UnknownVersion(u64),
-    /// The envelope is right, the payload is not.
+    /// The envelope is valid, the payload is not.
     #[error("not a valid {event_type} payload: {reason}")]
     BadPayload {
-        /// Which type it claimed to be.
+        /// The event's type.
         event_type: &'static str,
         /// What is wrong with it.
         reason: String,
@@ -96,12 +96,11 @@ impl DecodeError {
 
 /// Reads one message's value.
 ///
-/// Fields that the event does not have are passed over, whatever is in them: another team may
-/// have added some.
+/// Unknown fields are ignored, whatever their value is: another team may have added some.
 ///
 /// # Errors
-/// See [`DecodeError`]. The type and version are looked at before the rest, so that a newer
-/// schema is reported as such and not as whatever field it happens to lack.
+/// See [`DecodeError`]. Type and version are checked first, so that a newer schema is reported as such
+/// and not as a missing field.
 pub fn decode<P: Payload>(value: Option<&[u8]>) -> Result<Event<P>, DecodeError> {
     let bytes = value.ok_or(DecodeError::Empty("a tombstone"))?;
     if bytes.is_empty() {
@@ -134,7 +133,7 @@ fn read<'de, T: Deserialize<'de>>(text: &'de str, place: &Place) -> Result<T, se
     Ok(value)
 }
 
-/// The most telling reason why `error` came of reading `text`.
+/// The most specific reason for `error`, which occurred while reading `text`.
 fn explain<P: Payload>(text: &str, place: &Place, error: &serde_json::Error) -> DecodeError {
     not_json(text)
         .and_then(|()| check_depth(text))
@@ -164,7 +163,7 @@ fn not_json(text: &str) -> Result<(), DecodeError> {
     Err(DecodeError::NotJson(format!("the value is {found}")))
 }
 
-/// `text` is JSON: outside strings, each bracket counts.
+/// Counts the brackets outside strings; `text` has to be JSON.
 fn check_depth(text: &str) -> Result<(), DecodeError> {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = text.bytes();
@@ -197,7 +196,7 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     }
 }
 
-/// What an event of any type and version has.
+/// The fields that events of all types and versions have.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -259,7 +258,7 @@ fn in_place(place: &Place, error: &serde_json::Error) -> String {
     }
 }
 
-/// serde's own text, without the value that it quotes: that may be long, and may be a secret.
+/// serde's message without the quoted value, which may be long or a secret.
 fn plain(text: &str) -> String {
     let quoting = ["invalid type: ", "invalid value: "]
         .into_iter()
@@ -374,7 +373,7 @@ mod tests {
         Event::about(payload, Uuid::from_u128(1), Utc::now())
     }
 
-    /// What `text` is refused for: `kind: text`.
+    /// The reason why `text` is refused: `kind: text`.
     #[track_caller]
     fn refused<P: Payload>(text: &str) -> String {
         let Err(refusal) = decode::<P>(Some(text.as_bytes())) else {
@@ -436,9 +435,9 @@ mod tests {
         assert_eq!(refusal.to_string(), "not UTF-8: byte 0xff at position 2");
     }
 
-    /// A value at fault is described, not quoted: it may be a secret.
+    /// An invalid value is described, not quoted: it may be a secret.
     #[test]
-    fn a_field_at_fault_is_named_and_its_value_is_not_told() {
+    fn an_invalid_field_is_named_and_its_value_is_not_quoted() {
         let good = confirmed().encode();
         for (spoilt, expected) in [
             (
@@ -473,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_there_once() {
+    fn a_duplicate_key_is_refused() {
         let good = created().encode();
         for (text, key) in [
             (good.replacen('{', "{\"version\":1,", 1), "version"),
@@ -494,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_is_refused_wherever_it_is() {
+    fn excessive_nesting_is_refused_in_every_position() {
         let good = created().encode();
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let with = |value: &str| good.replacen('{', &format!("{{\"extra\":{value},"), 1);
@@ -518,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_of_a_year_that_can_be_meant() {
+    fn dates_with_an_implausible_year_are_refused() {
         let good = created().encode();
         let end = good.find("\",\"payload\"").expect("the date's end");
         let start = good[..end].rfind('"').expect("the date's begin") + 1;
@@ -547,8 +546,8 @@ mod tests {
         }
     }
 
-    /// The payload's own rules count as well as its shape. A NUL, which PostgreSQL has no place
-    /// for, is no letter.
+    /// The payload's rules are checked as well as its shape. A NUL, which PostgreSQL cannot store, is
+    /// not a letter.
     #[test]
     fn a_payload_that_breaks_a_rule_is_refused() {
         let good = confirmed().encode();
@@ -567,9 +566,9 @@ mod tests {
         assert!(decode::<PurchaseConfirmed>(Some(nul_elsewhere.as_bytes())).is_ok());
     }
 
-    /// Ten megabytes of another team's field are theirs to send.
+    /// An unknown field of ten megabytes is allowed.
     #[test]
-    fn a_large_extra_field_is_passed_over() {
+    fn a_large_unknown_field_is_ignored() {
         let note = format!("{{\"note\":\"{}\",", "x".repeat(10_000_000));
         let large = created().encode().replacen('{', &note, 1);
         assert!(decode::<PurchaseCreated>(Some(large.as_bytes())).is_ok());

@@ -8,30 +8,30 @@ use uuid::Uuid;
 
 use crate::{ids, payloads::Payload};
 
-/// The one version of the envelope and its payloads that there is so far.
+/// The only version of the envelope and its payloads so far.
 pub const VERSION: u32 = 1;
 
 /// An event: `{eventId, eventType, version, correlationId, occurredAt, payload}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event<P> {
-    /// Unique to the event; a redelivery has the same.
+    /// Unique per event; a redelivery has the same id.
     pub event_id: Uuid,
-    /// [`Payload::EVENT_TYPE`].
+    /// The event's type, [`Payload::EVENT_TYPE`].
     pub event_type: String,
-    /// [`VERSION`].
+    /// The version of the format, [`VERSION`].
     pub version: u32,
-    /// The payment that all of it began with; the Kafka key.
+    /// The id of the payment that caused the event; also the Kafka key.
     pub correlation_id: Uuid,
-    /// When what it tells of happened: RFC 3339, from 1970 to 9999 in UTC.
+    /// When the fact occurred: RFC 3339, from 1970 to 9999 in UTC.
     #[serde(deserialize_with = "date")]
     pub occurred_at: DateTime<Utc>,
-    /// What happened.
+    /// The fact, by type.
     pub payload: P,
 }
 
 impl<P: Payload> Event<P> {
-    /// The one event of its type about the payload's natural key: same key, same event id.
+    /// The event of this type about the payload's natural key: the same key has the same event id.
     pub fn about(payload: P, correlation_id: Uuid, occurred_at: DateTime<Utc>) -> Self {
         Self {
             event_id: ids::event_id(P::EVENT_TYPE, payload.natural_key()),
@@ -46,13 +46,13 @@ impl<P: Payload> Event<P> {
     /// The event as JSON text.
     #[must_use]
     pub fn encode(&self) -> String {
-        // Strings, integers, UUIDs and dates under string keys: nothing that serde_json refuses.
+        // Strings, integers, UUIDs and dates under string keys: serde_json can encode all of them.
         serde_json::to_string(self).unwrap_or_else(|e| unreachable!("an event is plain JSON: {e}"))
     }
 }
 
-/// A date as RFC 3339 writes it, and of a year in which it can be meant: a clock that was never set
-/// or a unit taken for another would plan lessons where no calendar shows them.
+/// Parses an RFC 3339 date and checks the year: an unset clock or a wrong time unit would plan sessions
+/// in implausible years.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
     struct Date;
 
@@ -96,7 +96,7 @@ mod tests {
         Event::about(payload, Uuid::from_u128(2), occurred_at)
     }
 
-    /// The bytes on the wire, to the letter: other teams read them.
+    /// The exact bytes on the wire: other teams read them.
     #[test]
     fn encodes_as_the_wire_format_says() {
         assert_eq!(
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(read, Ok(event));
     }
 
-    /// The same fact told twice is the same event, however long after.
+    /// A repetition of the same fact has the same event id, even much later.
     #[test]
     fn an_event_about_the_same_thing_has_the_same_id() {
         let first = created();

@@ -1,10 +1,10 @@
-//! Ids that follow from natural keys, not from the event at hand: a second event for the same
-//! payment yields the same rows and the same output events.
+//! Ids that are derived from natural keys, not from the consumed event: a second event for the same
+//! payment yields the same rows and the same emitted events.
 //!
-//! They are name-based (UUID version 5, RFC 9562), so that nobody has to be asked. Where the key
-//! is time-ordered (version 7, or derived from one), so is what derives from it: version 8, with
-//! the key's timestamp in front of the hash. Indexes then grow at their end, and cost the same
-//! however much they hold (docs/decisions/0012-flat-as-tables-grow.md).
+//! They are name-based (UUID version 5, RFC 9562) and need no lookup. If the key is time-ordered
+//! (version 7, or derived from one), the derived id is too: version 8, with the key's timestamp before
+//! the hash. Index inserts then go to the end of the index, and their cost does not depend on its size
+//! (docs/decisions/0012-flat-as-tables-grow.md).
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6b0d_1a9c_8a3e_5c61_9d5b_4c61_7261_766
 /// Bytes of a time-ordered id that hold its milliseconds.
 const TIMESTAMP: usize = 6;
 
-/// A new id, after all that were made before: for what no natural key exists, such as a payment.
+/// A new time-ordered id, for entities without a natural key, such as a payment.
 #[must_use]
 pub fn time_ordered() -> Uuid {
     // A clock before 1970 only costs the order.
@@ -68,7 +68,7 @@ fn derive(kind: &str, key: Uuid, name: &str) -> Uuid {
 mod tests {
     use super::*;
 
-    /// Ids live in databases and topics: they must never change between releases.
+    /// Ids are stored in databases and topics: their derivation must never change.
     #[test]
     fn ids_are_stable() {
         let one = Uuid::from_u128(1);
@@ -103,9 +103,9 @@ mod tests {
         }
     }
 
-    /// What derives from a later payment sorts later, all the way to its sessions.
+    /// Ids derived from a later payment sort later, including its sessions.
     #[test]
-    fn what_derives_from_a_time_ordered_id_is_so_too() {
+    fn an_id_derived_from_a_time_ordered_id_is_time_ordered() {
         let sessions = |payment| {
             let allocation = allocation_id(purchase_id(payment));
             (1..=7).map(move |seq| session_id(allocation, seq))

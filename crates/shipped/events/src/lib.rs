@@ -1,4 +1,4 @@
-//! The wire format that every service of the pipeline shares, whatever its language.
+//! The wire format of all services of the pipeline, in any language.
 //!
 //! An event is a JSON object (`schemas/` holds a JSON Schema for each type) in a Kafka message
 //! whose key is the correlation id:
@@ -6,8 +6,8 @@
 //! - [`envelope`]: the object's common fields, and encoding;
 //! - [`mod@decode`]: decoding, with a reason for a person; `object` reads strictly, `text` quotes;
 //! - [`payloads`]: what each event type carries;
-//! - [`ids`]: the ids that follow from natural keys, so that doing a thing twice yields one id;
-//! - [`names`]: topics' and headers' names.
+//! - [`ids`]: the ids that are derived from natural keys, so that a repetition yields the same id;
+//! - [`names`]: the names of topics and headers.
 
 pub mod decode;
 pub mod envelope;

@@ -1,9 +1,8 @@
 //! Reading JSON objects more strictly than serde does, in the same single pass.
 //!
-//! [`Object`] stands between a JSON deserializer and the derived code of a struct. It sees every
-//! key go by: it refuses one that comes twice (whichever of the two values serde took, another
-//! reader might take the other), takes objects for structs and never arrays, and keeps the
-//! [`Place`], so that an error can name its field.
+//! [`Object`] wraps a JSON deserializer for the derived code of a struct, and sees every key. It
+//! refuses duplicate keys (readers differ in which value they use), reads structs only from objects
+//! and never from arrays, and records the [`Place`], so that an error can name its field.
 
 use std::{
     borrow::Cow,
@@ -18,24 +17,25 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// Events are two objects deep.
+/// Maximum nesting: events are two objects deep.
 const LEVELS: usize = 2;
 
-/// Where in a document the reading is; after an error, where that was.
+/// The current position in a document; after an error, the position of the error.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     /// How many objects are open.
     level: Cell<usize>,
     /// The field being read in each.
     fields: [Cell<Option<&'static str>>; LEVELS],
-    /// The key that came twice.
+    /// The duplicate key, if any.
     duplicate: RefCell<Option<String>>,
-    /// Whether a field was passed over that the structs do not have.
+    /// Whether an unknown field was ignored.
     extra: Cell<bool>,
 }
 
 impl Place {
-    /// The field being read, `payload.studentId`; the object itself, `payload`, where it lacks one.
+    /// The path of the field being read, `payload.studentId`; the object's path, `payload`, if a field
+    /// is missing.
     pub(crate) fn path(&self) -> String {
         let open = self.fields.iter().take(self.level.get());
         let names: Vec<_> = open.filter_map(Cell::get).collect();
@@ -67,7 +67,7 @@ pub(crate) struct Object<'a, D> {
     pub(crate) place: &'a Place,
 }
 
-/// Hands a call on as it is: for values, which are not objects.
+/// Forwards a call unchanged, for values that are not objects.
 macro_rules! forward {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -100,7 +100,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<'_, D> {
         deserialize_option deserialize_unit deserialize_seq deserialize_map deserialize_identifier
     }
 
-    // What no field of an event is: read as whatever the document has there.
+    // No field of an event has these types: read as the document's own type.
     forward_to_deserialize_any! {
         unit_struct newtype_struct tuple tuple_struct enum
     }
@@ -131,7 +131,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<'_, V> {
             seen: 0,
             extra: HashSet::new(),
         })?;
-        // Not on an error, which is to be told with its place.
+        // Not on an error: the place must keep the error's position.
         place.level.set(place.level.get() - 1);
         Ok(value)
     }
@@ -142,14 +142,14 @@ struct Entries<'a, 'de, A> {
     map: A,
     fields: &'static [&'static str],
     place: &'a Place,
-    /// A bit for each of `fields` that was there.
+    /// A bit for each of `fields` that occurred.
     seen: u64,
-    /// The keys beyond them. Empty, and nothing allocated, for the events that we write.
+    /// The unknown keys. Empty, without an allocation, for the pipeline's own events.
     extra: HashSet<Cow<'de, str>>,
 }
 
 impl<'de, A: MapAccess<'de>> Entries<'_, 'de, A> {
-    /// The key, for the derived code to look at, unless it was there before.
+    /// Returns the key for the derived code, or an error if it occurred before.
     fn once(&mut self, key: Cow<'de, str>) -> Result<Cow<'de, str>, A::Error> {
         let known = self.fields.iter().position(|field| **field == *key);
         let again = if let Some(index) = known {

@@ -1,37 +1,39 @@
-//! What each event type carries. Unknown fields are tolerated: another team may add some.
+//! The payload of each event type. Unknown fields are ignored: another team may add some.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::text::quoted;
 
-/// A payload knows its event's type, topic and natural key, and the rules that its shape alone
-/// cannot state.
+/// A payload defines its event's type, topic and natural key, and the rules that its shape alone
+/// cannot express.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// `eventType` on the wire.
     const EVENT_TYPE: &'static str;
-    /// The topic that carries it.
+    /// The topic of these events.
     const TOPIC: &'static str;
 
-    /// What the event is about; output event ids derive from it.
+    /// The id of the entity that the event is about; event ids are derived from it.
     fn natural_key(&self) -> Uuid;
 
+    /// Checks the rules that the shape alone cannot express.
+    ///
     /// # Errors
-    /// The rule that the payload breaks, for a person.
+    /// The rule that the payload violates, for a person.
     fn validate(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// A payment went through.
+/// A payment was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseConfirmed {
     /// The payment; also the correlation id of everything that follows from it.
     pub payment_id: Uuid,
-    /// Who learns.
+    /// The student.
     pub student_id: Uuid,
-    /// What was bought.
+    /// The purchased course.
     pub course_id: Uuid,
     /// Above 0, in hundredths of the currency's unit.
     pub amount_cents: i64,
@@ -52,10 +54,10 @@ impl Payload for PurchaseConfirmed {
     }
 }
 
-/// The rules of an amount, for events and for the payment service's requests alike.
+/// Checks an amount, both in events and in the payment service's requests.
 ///
 /// # Errors
-/// The rule that is broken, naming the field.
+/// The rule that is violated, with the field's name.
 pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), String> {
     if amount_cents <= 0 {
         return Err(format!("amountCents must be above 0, is {amount_cents}"));
@@ -69,7 +71,7 @@ pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// A purchase was written down.
+/// A purchase was written to the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseCreated {
@@ -77,9 +79,9 @@ pub struct PurchaseCreated {
     pub purchase_id: Uuid,
     /// The payment behind it.
     pub payment_id: Uuid,
-    /// Who learns.
+    /// The student.
     pub student_id: Uuid,
-    /// What was bought.
+    /// The purchased course.
     pub course_id: Uuid,
 }
 
@@ -92,7 +94,7 @@ impl Payload for PurchaseCreated {
     }
 }
 
-/// A purchase has its trainer.
+/// A trainer was allocated to a purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrainerAllocated {
@@ -100,11 +102,11 @@ pub struct TrainerAllocated {
     pub allocation_id: Uuid,
     /// The purchase that it serves.
     pub purchase_id: Uuid,
-    /// Who teaches.
+    /// The allocated trainer.
     pub trainer_id: Uuid,
-    /// Who learns.
+    /// The student.
     pub student_id: Uuid,
-    /// What was bought.
+    /// The purchased course.
     pub course_id: Uuid,
 }
 

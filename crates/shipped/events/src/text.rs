@@ -1,11 +1,11 @@
-//! Foreign text on its way to a log line or a header.
+//! Quotes text of messages for log lines and headers.
 
-/// Of a value that is quoted, bytes.
+/// Maximum length of a quoted value, in bytes.
 const QUOTE: usize = 48;
-/// Of a text that explains, bytes.
+/// Maximum length of an excerpt, in bytes.
 const EXCERPT: usize = 300;
 
-/// The text in quotes, control characters escaped; of a long one the beginning, and how long it is.
+/// The text in quotes, control characters escaped; a long one is cut and its length is given.
 pub(crate) fn quoted(text: &str) -> String {
     let quote = format!("{:?}", &text[..text.floor_char_boundary(QUOTE)]);
     if text.len() > QUOTE {
@@ -15,7 +15,7 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
-/// The text on one line, control characters escaped; of a long one the beginning.
+/// The text on one line, control characters escaped; a long one is cut.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {

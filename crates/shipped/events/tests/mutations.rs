@@ -1,4 +1,4 @@
-//! Mutated events by the hundred thousand: whatever comes, decoding gives an event or a reason.
+//! Decodes some hundred thousand mutated events: each gives an event or a reason.
 
 use caravan_events::{
     DecodeError, Event, Payload, PurchaseConfirmed, PurchaseCreated, TrainerAllocated, decode,
@@ -15,7 +15,7 @@ use mutation::mutation;
 /// Per event type; together 105,000.
 const CASES: u32 = 35_000;
 
-/// What has to hold for any bytes whatsoever. True where they are an event.
+/// Checks what must hold for any bytes. Returns whether they are an event.
 fn check<P: Payload + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let result = decode::<P>(Some(bytes));
     prop_assert_eq!(&result, &decode::<P>(Some(bytes)), "not always the same");
@@ -39,10 +39,10 @@ fn check<P: Payload + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Result<bool,
     Ok(false)
 }
 
-/// The event says what a reader that knows nothing of ours finds in the document.
+/// The event equals what an independent JSON reader finds in the document.
 fn same_meaning<P: Payload>(event: &Event<P>, bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
-        // A number too large or half a character, in a field that is none of ours.
+        // A number too large, or half a surrogate pair, in an unknown field.
         return Ok(());
     };
     let ours: Value = serde_json::from_str(&event.encode()).expect("JSON");
@@ -69,7 +69,7 @@ fn same_date(a: &str, b: &str) -> bool {
     matches!((date(a), date(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// The reason is the true one, as far as another reader can tell.
+/// The reason is correct, as far as an independent JSON reader can check.
 fn is_so<P: Payload>(error: &DecodeError, bytes: &[u8]) -> Result<(), TestCaseError> {
     let text = std::str::from_utf8(bytes);
     let document = serde_json::from_slice::<Value>(bytes);
@@ -101,7 +101,7 @@ fn is_so<P: Payload>(error: &DecodeError, bytes: &[u8]) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// Runs the mutations on one good event. Both ends have to come up, else nothing was tried.
+/// Runs the mutations on one valid event. Both outcomes must occur, else the test checked nothing.
 fn mutated<P: Payload + PartialEq + std::fmt::Debug>(payload: P) {
     let occurred_at = "2026-02-28T23:59:59.123456Z".parse().expect("a date");
     let good = Event::about(payload, Uuid::from_u128(1), occurred_at).encode();
@@ -187,7 +187,7 @@ fn mutated_trainers_allocated() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Bytes that never were an event.
+    /// Arbitrary bytes.
     #[test]
     fn any_bytes(bytes in collection::vec(any::<u8>(), 0..200)) {
         check::<PurchaseCreated>(&bytes)?;

@@ -1,9 +1,9 @@
-//! `kafka-init`: the declared topics come to exist, with their partitions and retention.
+//! `kafka-init`: creates the declared topics, with their partitions and retention.
 //!
-//! Looks, changes what differs, looks again, and ends well only once all is as declared; a topic
-//! with more partitions than declared is a warning, since Kafka cannot take any away. The topic of
-//! dead letters lets larger messages in than the others: a dead letter is a source message and its
-//! headers.
+//! It reads the topics, changes what differs, reads again, and succeeds once everything is as
+//! declared. A topic with more partitions than declared is a warning, since Kafka cannot remove
+//! partitions. The dead-letter topic accepts larger messages than the others: a dead letter is a source
+//! message with additional headers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,26 +22,26 @@ use kafka::{
     provision::{Broker, Existing, Refusal, Step, Wanted},
 };
 
-/// For a broker that is still starting.
+/// How long to wait for a broker that is still starting.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);
-/// For changes to be made and seen.
+/// Time for changes to be applied and visible.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the topics of `specs` (`NAME:PARTITIONS:RETENTION`) exist as they say; `dead_letters` is
-/// the one of them that takes dead letters, if any.
+/// Creates or changes the topics of `specs` (`NAME:PARTITIONS:RETENTION`); `dead_letters` is the name
+/// of the dead-letter topic, which may be one of them.
 ///
 /// # Errors
 /// A specification is wrong, the broker does not answer, or it refuses a change.
 pub async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<()> {
     let topics = parse(specs)?;
     let kafka = wait_for_broker(brokers).await?;
-    let asking = tokio::spawn(ask_for_coordinator(kafka.clone(), topics[0].name.clone()));
+    let asking = tokio::spawn(request_coordinator(kafka.clone(), topics[0].name.clone()));
     let broker = Broker::new(brokers, kafka).map_err(|why| unreachable_broker(brokers, why))?;
     let reconciled = Reconciliation {
         broker,
         topics,
         dead_letters: dead_letters.to_owned(),
-        told: BTreeSet::new(),
+        logged: BTreeSet::new(),
     }
     .run()
     .await;
@@ -49,14 +49,14 @@ pub async fn run(brokers: &str, specs: &[String], dead_letters: &str) -> Result<
     reconciled
 }
 
-/// A broker makes its topic of group offsets when it is first asked for a group's coordinator.
-/// Asked now, it is there when the workers join their groups; else each of them would be refused
-/// and try again a second later, some for seconds. The answer does not matter.
-async fn ask_for_coordinator(kafka: Kafka, topic: String) {
+/// Makes the broker create `__consumer_offsets`, which it does at the first request for a group's
+/// coordinator. Otherwise the workers' first requests to join would fail, and their retries would
+/// take seconds. The response is ignored.
+async fn request_coordinator(kafka: Kafka, topic: String) {
     drop(kafka.committed_offsets("kafka-init", &[(topic, 0)]).await);
 }
 
-/// In the order in which they are declared.
+/// Parses the specifications, in their order.
 fn parse(specs: &[String]) -> Result<Vec<Topic>> {
     let wrong = |why: String| {
         Error::new(Kind::Usage, why).hint("caravan run kafka-init NAME:PARTITIONS:RETENTION…")
@@ -78,7 +78,7 @@ fn parse(specs: &[String]) -> Result<Vec<Topic>> {
 async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
     let deadline = Instant::now() + BROKER_PATIENCE;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    let mut told = false;
+    let mut logged = false;
     loop {
         let why = match Kafka::answering(brokers, kafka::TIMEOUT).await {
             Ok(kafka) => return Ok(kafka),
@@ -87,9 +87,9 @@ async fn wait_for_broker(brokers: &str) -> Result<Kafka> {
         if Instant::now() >= deadline {
             return Err(unreachable_broker(brokers, why));
         }
-        if !told {
+        if !logged {
             tracing::info!(brokers, %why, "waiting for the broker");
-            told = true;
+            logged = true;
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
@@ -101,9 +101,9 @@ fn unreachable_broker(brokers: &str, why: kafka::Error) -> Error {
         .hint("set KAFKA_BROKERS to a broker that runs, then start kafka-init again")
 }
 
-/// The topics as they are to be: a dead letter is a message of one of the others and what is said
-/// about it. One that is not there yet will let in what Kafka does by default; should the broker's
-/// default be larger, the next round sees it.
+/// The wanted topics. The dead-letter topic has to accept the largest message of the others plus the
+/// added headers. A missing topic counts with Kafka's default maximum; if the broker's default is
+/// larger, the next round reads it.
 fn wanted(
     topics: &[Topic],
     dead_letters: &str,
@@ -124,13 +124,13 @@ fn wanted(
     wanted.collect()
 }
 
-/// The way from what is there to what is declared.
+/// Changes the existing topics until they are as declared.
 struct Reconciliation {
     broker: Broker,
     topics: Vec<Topic>,
     dead_letters: String,
-    /// Topics whose one line has been said.
-    told: BTreeSet<String>,
+    /// Topics whose line has been logged.
+    logged: BTreeSet<String>,
 }
 
 impl Reconciliation {
@@ -152,8 +152,8 @@ impl Reconciliation {
         }
     }
 
-    /// Looks and changes what differs. The inner error says what is not yet as declared, or was
-    /// not yet seen to be; the outer one is final.
+    /// Reads the topics and changes what differs. The inner error says what is not yet visible as
+    /// declared; the outer one is final.
     async fn round(&mut self) -> Result<Result<(), String>> {
         let existing = match self.broker.existing(&self.topics).await {
             Ok(existing) => existing,
@@ -169,7 +169,7 @@ impl Reconciliation {
         for (step, outcome) in steps.iter().zip(outcomes) {
             let name = &step.wanted().topic.name;
             match outcome {
-                Ok(()) => self.tell(name, step),
+                Ok(()) => self.log_once(name, step),
                 Err(Refusal::Raced) => {}
                 Err(Refusal::Again(why)) => waits.push(format!("{name}: {why}")),
                 Err(Refusal::Final(why)) => return Err(refused(name, why)),
@@ -185,8 +185,8 @@ impl Reconciliation {
         })
     }
 
-    fn tell(&mut self, name: &str, step: &Step) {
-        if !self.told.insert(name.to_owned()) {
+    fn log_once(&mut self, name: &str, step: &Step) {
+        if !self.logged.insert(name.to_owned()) {
             return;
         }
         if step.has_too_many() {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_letters_topic_lets_in_the_largest_message_and_its_headers() {
+    fn the_dead_letter_topic_accepts_the_largest_message_with_headers() {
         let topics = parse(&specs(&["a:1:1h", "b:1:1h", "dead:1:1h"])).expect("declarations");
         let bytes = |existing: &[(&str, i64)]| {
             let existing = existing.iter().map(|(name, message_bytes)| {

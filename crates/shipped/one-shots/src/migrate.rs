@@ -1,4 +1,4 @@
-//! `migrate`: the database comes to have the embedded migrations.
+//! `migrate`: applies the embedded migrations to the database.
 
 use std::{
     collections::BTreeSet,
@@ -15,21 +15,21 @@ use worker_runtime::{Failure, backoff::Backoff};
 
 use diagnostics::{Error, Kind, Result};
 
-/// The files of `migrations/`, as they were when this executable was built.
+/// The files of `migrations/` at the time when this executable was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../../migrations");
 
-/// For a database that is still starting.
+/// How long to wait for a database that is still starting.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// All migrations together, and the wait for another `migrate` that is at it.
+/// Timeout of all migrations together, including the wait for another running `migrate`.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Applies what is missing; says what was there and what it applied.
+/// Applies the missing migrations; logs which existed and which it applied.
 ///
 /// # Errors
-/// The database does not answer, or refuses a migration, or has others than these.
+/// The database does not answer, refuses a migration, or has unknown migrations.
 pub async fn run(address: PgConnectOptions) -> Result<()> {
-    // Not that its bookkeeping table exists already.
+    // Suppresses the notice that the table `_sqlx_migrations` already exists.
     let options = address.options([("client_min_messages", "warning")]);
     let mut connection = connect(&options).await?;
     let before = timeout(MIGRATION_TIMEOUT, apply(&mut connection))
@@ -48,7 +48,7 @@ pub async fn run(address: PgConnectOptions) -> Result<()> {
             tracing::info!("{version} {description}: applied");
         }
     }
-    // Its end is the process's end; the server does not mind.
+    // A failure to close is harmless: the process ends anyway.
     connection.close().await.ok();
     Ok(())
 }
@@ -56,7 +56,7 @@ pub async fn run(address: PgConnectOptions) -> Result<()> {
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     let deadline = Instant::now() + DATABASE_PATIENCE;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    let mut told = false;
+    let mut logged = false;
     loop {
         let why = match timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(Ok(connection)) => return Ok(connection),
@@ -69,16 +69,16 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
         if Instant::now() >= deadline {
             return Err(no_database(options, why));
         }
-        if !told {
+        if !logged {
             tracing::info!(host = options.get_host(), why, "waiting for the database");
-            told = true;
+            logged = true;
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 
-/// A server that answers, and will answer the same next time: wrong password or user (SQLSTATE
-/// class 28), no such database (3D000).
+/// Whether a retry would fail again: wrong password or user (SQLSTATE class 28), or the database does
+/// not exist (3D000).
 fn is_final(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|e| e.code());
     code.is_some_and(|code| code.starts_with("28") || code == "3D000")
@@ -91,9 +91,9 @@ fn no_database(options: &PgConnectOptions, why: String) -> Error {
         .hint("set DATABASE_URL to a database that runs, then start migrate again")
 }
 
-/// Applies what is missing, and returns the versions that were there before.
+/// Applies the missing migrations. Returns the versions that were applied before.
 async fn apply(connection: &mut PgConnection) -> Result<BTreeSet<i64>, MigrateError> {
-    // Ends with the connection: one `migrate` at a time, so that each knows what it did itself.
+    // Held until the connection ends: one `migrate` at a time, so that each logs its own work.
     sqlx::query("SELECT pg_advisory_lock(hashtextextended('caravan/migrate', 0))")
         .execute(&mut *connection)
         .await?;
@@ -102,7 +102,7 @@ async fn apply(connection: &mut PgConnection) -> Result<BTreeSet<i64>, MigrateEr
     Ok(before)
 }
 
-/// Versions that are applied; none where nothing was ever migrated.
+/// The applied versions; empty if the database was never migrated.
 async fn applied(connection: &mut PgConnection) -> Result<BTreeSet<i64>, sqlx::Error> {
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *connection)
@@ -117,7 +117,7 @@ async fn applied(connection: &mut PgConnection) -> Result<BTreeSet<i64>, sqlx::E
     Ok(versions.into_iter().collect())
 }
 
-/// With the database's own reason, and its SQLSTATE.
+/// The error with the database's message and SQLSTATE.
 fn describe(error: MigrateError) -> String {
     match error {
         MigrateError::Execute(error) => Failure::from(error).to_string(),
@@ -155,7 +155,7 @@ fn refused(error: MigrateError) -> Error {
 mod tests {
     use super::*;
 
-    /// `verify` believes the declaration.
+    /// `verify` reads the latest migration from the declaration.
     #[test]
     fn the_shipped_declaration_names_the_latest_migration() {
         let declaration = include_str!("../../../../compose/compose.yaml");

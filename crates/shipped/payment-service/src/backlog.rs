@@ -1,4 +1,4 @@
-//! How much waits in the outbox, for the metrics: looked up now and then, and not at every scrape.
+//! The metrics of unsent outbox rows, which are updated periodically, not at every scrape.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use worker_runtime::metrics::OutboxMetrics;
 
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How many, and for how many seconds the first of them has waited. Of all rows, only the unsent
-/// ones are in the index that both parts read.
+/// The number of unsent rows, and the age of the oldest in seconds. Both parts read a partial index
+/// that contains only unsent rows.
 const UNSENT: &str = "
 SELECT (SELECT count(*) FROM outbox WHERE sent_at IS NULL),
        (SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
         FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1)";
 
-/// Keeps the metrics true until `shutdown`. Where the database is away they keep their last
-/// values: `/ready` says why.
+/// Updates the metrics until `shutdown`. While the database is unavailable they keep their last
+/// values; `/ready` has the reason.
 pub(crate) async fn watch(pool: PgPool, metrics: OutboxMetrics, shutdown: CancellationToken) {
     let look = async {
         loop {
@@ -32,7 +32,7 @@ pub(crate) async fn watch(pool: PgPool, metrics: OutboxMetrics, shutdown: Cancel
     shutdown.run_until_cancelled(look).await;
 }
 
-/// None where nothing waits; not below zero where a clock was set back.
+/// The age of the oldest row: 0 if there is none, or if a clock was set back.
 fn age(seconds: Option<f64>) -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or(Duration::ZERO)
 }

@@ -1,11 +1,11 @@
-//! Takes payments over HTTP and announces each as `PURCHASE_CONFIRMED`.
+//! Accepts payments over HTTP and emits a `PURCHASE_CONFIRMED` event for each.
 //!
 //! - [`routes`]: `POST /payments` and `GET /payments/{id}`, with their validation;
-//! - [`payments`]: a payment and its announcement, written together, once per idempotency key;
-//! - [`relay`]: from the outbox to Kafka; [`backlog`]: how much waits there.
+//! - [`payments`]: writes a payment and its outbox row together, once per idempotency key;
+//! - [`relay`]: sends outbox rows to Kafka; [`backlog`]: the number of unsent rows.
 //!
-//! A payment is answered once it is committed, before anything downstream has happened: Kafka
-//! may be away, and no payment is lost for it.
+//! A request is answered once the payment is committed, before its event is sent: no payment is lost
+//! while Kafka is unavailable.
 
 mod backlog;
 mod payments;
@@ -25,15 +25,15 @@ use worker_runtime::{
 
 use crate::{payments::Payments, relay::Relay};
 
-/// Commits of a burst of payments share their flush to disk when there are several at once.
+/// Concurrent commits of a burst of payments share their flush to disk (group commit).
 const CONNECTIONS: u32 = 16;
-/// For what is in the outbox when the service is told to stop; another start sends the rest.
+/// Time to send the outbox at shutdown; the next start sends the rest.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs the service until SIGTERM.
 ///
 /// # Errors
-/// A setting is wrong, the port is taken, or the Kafka client is beyond recovery.
+/// A setting is wrong, the port is taken, or the Kafka client has a fatal error.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("PaymentService")?;
     let pool = database::pool(database::address()?, CONNECTIONS);
@@ -69,7 +69,7 @@ pub async fn run() -> Result<(), RunError> {
     serve(service, relay, stop).await
 }
 
-/// Until the end of the process, or of the relay: without it payments would pile up unannounced.
+/// Runs until shutdown, or until the relay ends: without it no event would be sent.
 async fn serve(
     service: Service,
     mut relay: JoinHandle<Result<(), RunError>>,
@@ -79,7 +79,7 @@ async fn serve(
         () = service.shutdown.cancelled() => None,
         outcome = &mut relay => Some(outcome),
     };
-    // First no more payments, then the announcements of the last ones.
+    // First stop accepting payments, then send the events of the last ones.
     service.stop().await;
     stop_relay.cancel();
     let outcome = match ended {

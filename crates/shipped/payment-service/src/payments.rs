@@ -1,4 +1,4 @@
-//! A payment and the announcement of it: one transaction, once per idempotency key.
+//! Writes a payment and its outbox row in one transaction, once per idempotency key.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use worker_runtime::Trace;
 
-/// What a caller wants paid.
+/// A requested payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) student_id: Uuid,
     pub(crate) course_id: Uuid,
     pub(crate) amount_cents: i64,
     pub(crate) currency: String,
-    /// Test traffic: marked as such, and deleted by whoever sent it.
+    /// Test traffic: the rows are marked as synthetic, and the sender of the test deletes them.
     pub(crate) synthetic: bool,
 }
 
@@ -43,7 +43,7 @@ impl Payment {
     }
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Debug)]
 pub(crate) enum Accepted {
     New(Payment),
@@ -51,11 +51,12 @@ pub(crate) enum Accepted {
     Before(Payment),
     /// The key was used before, for another order.
     KeyReused,
-    /// The key's payment came and went while we looked, as those of test traffic may.
+    /// The key's payment was deleted between the insert and the lookup, as test traffic may be.
     Vanished,
 }
 
-/// `ON CONFLICT` without a column: whichever unique index is hit, another request was first.
+/// `ON CONFLICT` without a column: a conflict on any unique index means that another request was
+/// first.
 const INSERT: &str = "
 WITH payment AS (
     INSERT INTO payments (id, idempotency_key, student_id, course_id, amount_cents, currency,
@@ -82,7 +83,7 @@ FROM payments WHERE id = $1";
 #[derive(Debug, Clone)]
 pub(crate) struct Payments {
     pool: PgPool,
-    /// Told of every new payment, so that the relay need not look for it.
+    /// Notified of every new payment, so that the relay sends it without polling.
     accepted: Arc<Notify>,
 }
 
@@ -91,8 +92,8 @@ impl Payments {
         Self { pool, accepted }
     }
 
-    /// Writes the payment and its announcement, unless the key has one already. `trace` is what
-    /// the announcement belongs to.
+    /// Writes the payment and its outbox row, unless the key has a payment already. `trace` is the
+    /// trace of the event.
     ///
     /// # Errors
     /// The database's.
@@ -106,7 +107,7 @@ impl Payments {
             self.accepted.notify_one();
             return Ok(Accepted::New(payment));
         }
-        // A statement of its own: the insert's snapshot cannot see a row that was committed
+        // A separate statement: the insert's snapshot does not contain a row that was committed
         // while the insert waited for it.
         let before: Option<Payment> = sqlx::query_as(BY_KEY)
             .bind(key)
@@ -126,7 +127,7 @@ impl Payments {
         trace: Trace,
     ) -> Result<Option<Payment>, sqlx::Error> {
         let id = ids::time_ordered();
-        // What PostgreSQL can hold, so that event and row tell the same moment.
+        // PostgreSQL's precision is microseconds: event and row must have the same time.
         let created_at = Utc::now().trunc_subsecs(6);
         let payload = PurchaseConfirmed {
             payment_id: id,
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_does_not_stand_for_the_payment_it_looks_like() {
+    fn a_synthetic_order_does_not_match_a_real_payment() {
         let order = Order {
             student_id: Uuid::from_u128(1),
             course_id: Uuid::from_u128(2),

@@ -1,13 +1,13 @@
-//! From the outbox to Kafka, at least once and in the outbox's order; receivers drop copies by
+//! Sends outbox rows to Kafka, at least once and in the outbox's order; receivers drop duplicates by
 //! event id.
 //!
-//! Replicas take turns, a batch each, at an advisory lock: rows that several of them took side by
-//! side (`SKIP LOCKED`) would overtake each other, and a query that prevents it per payment is at
-//! the mercy of the planner (40 s for a batch out of a backlog whose statistics were stale).
+//! An advisory lock lets one replica at a time send a batch. With `SKIP LOCKED`, rows that replicas
+//! send concurrently would overtake each other. A query that prevents this per payment depends on the
+//! planner (40 s for a batch, with a large outbox and stale statistics).
 //!
-//! A new payment of this replica wakes its relay within the process. PostgreSQL's NOTIFY would do
-//! so a round trip later, and lets commits through one at a time: 3,600 instead of 13,200 durable
-//! inserts a second, measured with 16 connections. The slow poll finds what another replica left.
+//! A new payment of this replica wakes its relay within the process. PostgreSQL's NOTIFY would need
+//! another round trip, and serialises commits: 3,600 instead of 13,200 durable
+//! inserts a second, measured with 16 connections. A slow poll finds rows that another replica left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,16 +25,16 @@ use worker_runtime::{
     watchdog::Pulse,
 };
 
-/// The relay's part in `/ready`: degraded while announcements wait, payments are taken anyway.
+/// Name of the relay in `/ready`: degraded while events are unsent, since payments are still accepted.
 const PART: &str = "outbox";
-/// Announcements sent together.
+/// Outbox rows that are sent together.
 const BATCH: i64 = 500;
 const POLL: Duration = Duration::from_secs(1);
 /// For one batch: longer than its turn may be waited for (`lock_timeout`, 10 s) and its messages
 /// take (10 s to be queued, 20 s to be sent). The server has timeouts of its own; this one is for
 /// a server that is frozen.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// For one look, likewise.
+/// Timeout of one lookup, for the same reason.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// This replica's turn, until the end of the transaction, which may be idle for as long as Kafka
@@ -44,7 +44,7 @@ const TAKE_TURN: &str = "
 SELECT set_config('idle_in_transaction_session_timeout', '45s', true),
        pg_advisory_xact_lock(hashtextextended('payment-service/outbox', 0))";
 
-/// A statement after [`TAKE_TURN`]: it has to see what the turn before it marked.
+/// A separate statement after [`TAKE_TURN`]: it has to see the rows that the previous turn marked.
 const UNSENT: &str = "
 SELECT id, event_id, correlation_id, topic, event, synthetic, traceparent
 FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1";
@@ -64,7 +64,7 @@ struct Row {
     traceparent: Option<String>,
 }
 
-/// The one sender of this replica's outbox.
+/// Sends the outbox; one per replica.
 pub(crate) struct Relay {
     pool: PgPool,
     producer: Producer,
@@ -91,17 +91,17 @@ impl Relay {
             accepted,
             health: service.health.clone(),
             metrics,
-            // Each turn of its loop is one look into the outbox: it always has something to do.
+            // Each iteration reads the outbox, so the relay always has work.
             pulse: service.watchdog.watch_with_others(PART, || true),
             backoff: Backoff::infrastructure(),
             failing: false,
         }
     }
 
-    /// Sends until `stop`, then what is left; gives up on that at the first failure.
+    /// Sends until `stop`, then sends the remaining rows until the first failure.
     ///
     /// # Errors
-    /// The producer is in a state that only a new process leaves.
+    /// The producer has a fatal error.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
         loop {
             self.pulse.beat();
@@ -109,15 +109,15 @@ impl Relay {
                 Ok(0) if stop.is_cancelled() => return Ok(()),
                 Ok(0) if self.failing && self.something_waits().await => Some(POLL),
                 Ok(0) => {
-                    self.works();
+                    self.report_recovered();
                     None
                 }
                 Ok(_) => {
-                    self.works();
+                    self.report_recovered();
                     continue;
                 }
                 Err(_) if stop.is_cancelled() => return Ok(()),
-                Err(failure) => Some(self.fails(&failure)),
+                Err(failure) => Some(self.report_failed(&failure)),
             };
             self.producer.check_fatal()?;
             tokio::select! {
@@ -127,16 +127,16 @@ impl Relay {
         }
     }
 
-    /// Until there may be work; after a failure, until its pause is over.
+    /// Waits until there may be work; after a failure, for the given delay.
     async fn work_or(&self, pause: Option<Duration>) {
         match pause {
             Some(pause) => tokio::time::sleep(pause).await,
-            // Over either way: a payment, or time to look.
+            // Either a new payment, or the poll interval is over.
             None => timeout(POLL, self.accepted.notified()).await.unwrap_or(()),
         }
     }
 
-    /// Sends the oldest unsent announcements, and says how many there were.
+    /// Sends the oldest unsent rows. Returns their number.
     async fn send_batch(&self) -> Result<usize, Failure> {
         database::within(BATCH_TIMEOUT, self.try_send_batch()).await
     }
@@ -159,7 +159,7 @@ impl Relay {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        // Payments are all that is announced here.
+        // The outbox contains only events of this topic.
         self.metrics.emitted(PURCHASE_CONFIRMED_TOPIC, rows.len());
         for row in &rows {
             tracing::info!(
@@ -178,7 +178,7 @@ impl Relay {
         !matches!(timeout(LOOK_TIMEOUT, waits).await, Ok(Ok(false)))
     }
 
-    fn works(&mut self) {
+    fn report_recovered(&mut self) {
         self.backoff.reset();
         if std::mem::take(&mut self.failing) {
             self.health.ready(PART);
@@ -186,8 +186,8 @@ impl Relay {
         }
     }
 
-    /// Says so once, and for how long to pause.
-    fn fails(&mut self, failure: &Failure) -> Duration {
+    /// Logs the first failure. Returns the delay before the retry.
+    fn report_failed(&mut self, failure: &Failure) -> Duration {
         let why = failure.to_string();
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(
@@ -203,7 +203,7 @@ impl Relay {
 impl Row {
     fn record(&self) -> Record {
         let key = self.correlation_id.to_string();
-        // The same at every try: the span is the payment's, not the relay's.
+        // The same at every attempt: the span is the payment's, not the relay's.
         let trace = self.traceparent.as_deref();
         let trace = trace.and_then(|value| Trace::parse(value.as_bytes()));
         Record::event(&self.topic, &key, self.event.clone(), self.synthetic, trace)

@@ -24,7 +24,7 @@ pub(crate) fn routes(payments: Payments) -> Router {
         .with_state(payments)
 }
 
-/// The body of `POST /payments`; fields beyond these are ignored, as in events.
+/// The body of `POST /payments`; unknown fields are ignored, as in events.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {

@@ -1,4 +1,4 @@
-//! The domain of purchases.
+//! The domain logic of purchases.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use worker_runtime::{
     worker::{Emitted, Handler, Received},
 };
 
-/// Writes purchases down, one for each payment: the first event about it decides what it says.
+/// Inserts one purchase per payment; the first event of a payment determines the row.
 pub(crate) struct Purchases;
 
-/// A purchase as it was written down.
+/// A row of `student_course_purchases`.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     id: Uuid,

@@ -1,4 +1,4 @@
-//! The domain of sessions.
+//! The domain logic of sessions.
 
 use caravan_events::TrainerAllocated;
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use worker_runtime::{
 
 use crate::store::{self, Wanted};
 
-/// Gives each new allocation its window of sessions.
+/// Creates the window of sessions of each new allocation.
 pub(crate) struct Sessions;
 
 impl Handler for Sessions {
@@ -32,7 +32,7 @@ impl Handler for Sessions {
                 }
             })
             .collect();
-        // Ordered by their natural key, two events about one allocation are neighbours.
+        // Events are ordered by natural key, so those of one allocation are adjacent.
         wanted.dedup_by_key(|wanted| wanted.allocation_id);
         store::fill(db, &wanted).await?;
         Ok(())

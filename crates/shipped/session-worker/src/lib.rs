@@ -1,5 +1,5 @@
-//! An allocation gets its lessons: `TRAINER_ALLOCATED` → 7 upcoming sessions in
-//! `tutoring_sessions`. As sessions go by, a periodic pass tops the window up to 7 again.
+//! Plans the sessions of each allocation: consumes `TRAINER_ALLOCATED` and inserts 7 upcoming
+//! sessions into `tutoring_sessions`. A periodic pass refills the window to 7 as sessions end.
 //!
 //! - `window`: which sessions are missing (arithmetic); `store`: reading and writing them;
 //! - `handler`: for an event; `top_up`: the periodic pass. Both fill windows the same way.
@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use worker_runtime::{RunError, settings, telemetry, worker::Worker};
 
-/// Consumer group, name in the inbox, service.
+/// The name of the service, its consumer group and its inbox rows.
 const NAME: &str = "session-worker";
 const DEFAULT_TOP_UP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Runs until the process is told to end. Settings: `KAFKA_BROKERS`, `DATABASE_URL`,
+/// Runs until SIGTERM or SIGINT. Settings: `KAFKA_BROKERS`, `DATABASE_URL`,
 /// `TOP_UP_INTERVAL`, `HTTP_PORT`, `LOG_FORMAT`.
 ///
 /// # Errors
-/// A setting is wrong, or the Kafka client cannot go on.
+/// A setting is wrong, or the Kafka client has a fatal error.
 pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("SessionWorker")?;
     let interval = settings::duration("TOP_UP_INTERVAL", DEFAULT_TOP_UP_INTERVAL)?;

@@ -1,4 +1,4 @@
-//! Sessions in the database: one statement reads what is there, one adds what is missing.
+//! Sessions in the database: one statement reads the existing ones, one inserts the missing ones.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::window::{self, Allocation, Existing, Session};
 
-/// Days between sessions, where the course is unknown.
+/// Days between sessions if the course is unknown.
 const DEFAULT_INTERVAL_DAYS: i32 = 1;
 
 /// An allocation whose window is to be filled.
@@ -17,13 +17,13 @@ const DEFAULT_INTERVAL_DAYS: i32 = 1;
 pub(crate) struct Wanted {
     pub(crate) allocation_id: Uuid,
     pub(crate) course_id: Uuid,
-    /// The first session is one of the course's intervals after it.
+    /// The first session is one interval of the course after this day.
     pub(crate) day: NaiveDate,
-    /// Test traffic, and so are its sessions.
+    /// Whether the allocation, and so its sessions, are test traffic.
     pub(crate) synthetic: bool,
 }
 
-/// What an allocation has, the rhythm of its course, and the database's own time.
+/// An allocation's sessions, the interval of its course, and the database's time.
 #[derive(Debug, sqlx::FromRow)]
 struct State {
     allocation_id: Uuid,
@@ -45,8 +45,8 @@ CROSS JOIN LATERAL (
            (count(*) FILTER (WHERE starts_at > now()))::integer AS upcoming
     FROM tutoring_sessions WHERE allocation_id = w.allocation_id) s";
 
-/// Fills the windows of these allocations, each there once; returns how many sessions were added.
-/// Safe side by side with itself: whoever comes second finds the numbers taken, and adds nothing.
+/// Fills the windows of these distinct allocations. Returns the number of inserted sessions. Safe to
+/// run concurrently: a second run finds the rows of the first and inserts nothing.
 pub(crate) async fn fill(db: &mut PgConnection, wanted: &[Wanted]) -> Result<u64, sqlx::Error> {
     let states = states(db, wanted).await?;
     let mut sessions = Vec::new();

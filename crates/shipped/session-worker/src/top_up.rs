@@ -1,4 +1,4 @@
-//! The periodic pass: as sessions go by, windows are filled up again.
+//! The periodic pass that refills windows as sessions end.
 
 use std::time::{Duration, Instant};
 
@@ -14,30 +14,30 @@ use crate::{
     window::UPCOMING,
 };
 
-/// The pass's part in `/ready`.
+/// Name of the pass in `/ready`.
 const PART: &str = "top-up";
-/// Allocations that are looked at at once.
+/// Allocations that are checked per slice.
 const SLICE_SIZE: i64 = 2000;
 /// Allocations that are filled in one transaction.
 const BATCH: usize = 200;
-/// After a slice, in multiples of the time it took.
+/// The pause after a slice, as a multiple of the slice's duration.
 const REST: u32 = 4;
-/// For one slice: longer than the server's own timeouts, for a server that is frozen.
+/// Timeout of one slice. Longer than the server's own timeouts; it is for a server that is frozen.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Tops windows up every so often. Replicas share the work: each skips what another has locked.
+/// Refills windows periodically. Replicas share the work: each skips rows that another has locked.
 pub(crate) struct TopUp {
     db: PgPool,
     interval: Duration,
     health: Health,
 }
 
-/// The allocations that follow `$1`, each with whether its window is short. An allocation without
-/// any session is its event's business first: it is left alone for a minute, so that a broken event
-/// path shows instead of being papered over at once.
+/// The allocations after `$1`, each with whether its window is short. The event normally creates the
+/// first sessions: an allocation without sessions is skipped for a minute, so that a broken event
+/// path stays visible.
 ///
-/// What this costs does not depend on how many allocations have ended, nor on how many sessions
-/// have gone by: `starts_at` grows with `seq`, so the last few tell how many are to come.
+/// The cost does not depend on the number of ended allocations or sessions: `starts_at` grows with
+/// `seq`, so the last few rows show how many sessions are upcoming.
 const SLICE: &str = "
 SELECT a.id, a.status = 'active' AND s.upcoming < $3
     AND (s.filled OR a.created_at < now() - interval '1 minute')
@@ -49,7 +49,7 @@ CROSS JOIN LATERAL (
           WHERE allocation_id = a.id ORDER BY seq DESC LIMIT $3) last) s
 ORDER BY a.id";
 
-/// Without those that another replica is at.
+/// Skips allocations that another replica has locked.
 const LOCK: &str = "
 SELECT id, course_id, created_at, synthetic FROM trainer_allocations
 WHERE id = ANY($1) AND status = 'active'
@@ -67,7 +67,8 @@ impl TopUp {
         }
     }
 
-    /// A pass now, and one every interval, until the end. A failed pass is made good by the next.
+    /// Runs a pass now and after every interval, until shutdown. The next pass makes up for a failed
+    /// one.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match self.pass().await {
@@ -91,8 +92,8 @@ impl TopUp {
         }
     }
 
-    /// Walks all allocations once, a slice at a time in the order of their ids; a slice is
-    /// followed by a rest, so that the pass never takes more than a part of the database's time.
+    /// Checks all allocations once, in slices ordered by id. A pause after each slice bounds the load
+    /// on the database.
     async fn pass(&self) -> Result<u64, String> {
         let (mut after, mut sessions) = (Uuid::nil(), 0);
         loop {
@@ -110,8 +111,8 @@ impl TopUp {
         }
     }
 
-    /// Fills the windows that are short among the allocations that follow `after`. The last one
-    /// that was looked at, and how many sessions were added.
+    /// Fills the short windows among the allocations after `after`. Returns the last allocation that
+    /// was checked, and the number of inserted sessions.
     async fn slice(&self, after: Uuid) -> Result<(Option<Uuid>, u64), sqlx::Error> {
         let allocations: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
             .bind(after)
@@ -133,7 +134,7 @@ impl TopUp {
         Ok((Some(last), added))
     }
 
-    /// One transaction. The row locks keep replicas apart, and `fill` reads after they are taken.
+    /// Runs in one transaction. Row locks exclude other replicas; `fill` reads after locking.
     async fn fill(&self, allocations: &[Uuid]) -> Result<u64, sqlx::Error> {
         let mut transaction = database::begin(&self.db).await?;
         let rows: Vec<Row> = sqlx::query_as(LOCK)

@@ -7,7 +7,7 @@ pub(crate) const UPCOMING: i32 = 7;
 /// Sessions begin at this hour, UTC.
 const HOUR: i64 = 9;
 
-/// An allocation, for which sessions are to be there.
+/// The schedule of an allocation's sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allocation {
     /// The first session is one interval after it.
@@ -18,10 +18,10 @@ pub(crate) struct Allocation {
 /// The sessions that an allocation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Existing {
-    /// The highest, 0 where there is none.
+    /// The highest `seq`, 0 if there is no session.
     pub(crate) last_seq: i32,
     pub(crate) last_start: Option<DateTime<Utc>>,
-    /// Later than now.
+    /// The number of sessions that start later than now.
     pub(crate) upcoming: i32,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Session {
     pub(crate) starts_at: DateTime<Utc>,
 }
 
-/// The sessions that an allocation lacks for a full window. They go on after the last one, in
-/// steps of the interval; steps that are past are skipped, numbers are not. None where a date
-/// would be beyond the calendar.
+/// The sessions that an allocation lacks for a full window. They continue after the last one, in
+/// steps of the interval. Steps in the past are skipped, but no `seq` is. None if a date would
+/// overflow the calendar.
 pub(crate) fn missing(
     allocation: &Allocation,
     existing: Existing,
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_pause_the_past_is_skipped_and_numbers_are_not() {
+    fn after_an_outage_past_dates_are_skipped_and_seq_has_no_gap() {
         let existing = Existing {
             last_seq: 7,
             last_start: Some(at("2026-04-06T09:00:00Z")),
             upcoming: 0,
         };
-        // On the very minute a session is not upcoming any more.
+        // A session that starts now is no longer upcoming.
         let now = at("2026-05-06T09:00:00Z");
         let sessions = missing(&allocation("2026-03-30", 1), existing, now).expect("dates");
         assert_eq!(sessions.len(), 7);

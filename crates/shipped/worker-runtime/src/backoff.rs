@@ -1,5 +1,5 @@
-//! How long to wait before the next try: doubling, capped, with jitter, so that replicas that
-//! failed together do not come back together.
+//! Exponential backoff with a cap. Jitter keeps replicas that failed together from retrying
+//! together.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Backoff {
         }
     }
 
-    /// For what is expected to come back, a broker or a database: 100 ms up to 30 s.
+    /// The backoff for infrastructure such as a broker or a database: from 100 ms up to 30 s.
     #[must_use]
     pub fn infrastructure() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(30))

@@ -1,5 +1,5 @@
-//! Where the database is (`address`), and the connection pool: bounded waits everywhere, and
-//! patience with a database that is not there yet.
+//! The database's address (`address`), the connection pool with a timeout for each wait, and waiting
+//! until the database is available.
 
 mod address;
 
@@ -19,16 +19,16 @@ pub use address::address;
 /// The database's part in `/ready`.
 pub const PART: &str = "database";
 
-/// For a free connection, opening one included.
+/// Timeout of acquiring a connection, including opening one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer is tried before it is used.
+/// A connection that was idle for longer is tested before it is used.
 const TESTED_WHEN_IDLE: Duration = Duration::from_secs(1);
 /// Docker probes health every 10 s.
 const WATCHED_EVERY: Duration = Duration::from_secs(5);
-/// PostgreSQL's settings for each session, in milliseconds. A statement or a forgotten
-/// transaction that takes longer is ended by the server; a vanished client is noticed. All that
-/// we ask is found by key: a plan that was made and kept while a table was empty must not read it
-/// whole once it is not, and a batch is too short to be compiled or to be divided among processes.
+/// PostgreSQL's settings for each session; times are in milliseconds. The server ends statements
+/// and idle transactions that take longer, and detects vanished clients. All queries look up rows by
+/// key: a plan cached while a table was empty must not scan it once it has grown. Batches are too
+/// short for JIT compilation or parallel workers.
 const SESSION: [(&str, &str); 7] = [
     ("statement_timeout", "15000"),
     ("lock_timeout", "10000"),
@@ -45,9 +45,9 @@ pub fn pool(address: PgConnectOptions, max_connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // What is slow fails, and is told by whoever waited.
+        // A slow acquisition fails with a timeout, which the caller reports: no warning is needed.
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
-        // One round trip less for what is busy: a connection that was used just now is there.
+        // Saves a round trip for busy connections: one that was used a moment ago is usable.
         .test_before_acquire(false)
         .before_acquire(|connection, state| {
             Box::pin(async move {
@@ -60,8 +60,8 @@ pub fn pool(address: PgConnectOptions, max_connections: u32) -> PgPool {
         .connect_lazy_with(address.options(SESSION))
 }
 
-/// Waits until the database has answered. Until then the reason is in the log, once, and in
-/// `/ready`. False when `shutdown` came first.
+/// Waits until the database answers. Until then the reason is in `/ready`, and in the log once.
+/// Returns false if `shutdown` is cancelled first.
 pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) -> bool {
     let mut backoff = Backoff::infrastructure();
     health.not_ready(PART, "connecting");
@@ -87,12 +87,12 @@ pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) 
     }
 }
 
-/// A transaction that leaves nothing behind, even if its beginning is not waited for.
+/// Begins a transaction, and leaves no open one behind if the caller is cancelled meanwhile.
 ///
-/// `PgPool::begin` of sqlx 0.9 counts the transaction only once the server has answered BEGIN: a
-/// caller that is gone by then (a timeout, a shutdown) gives a connection back that is in a
-/// transaction nobody knows of, and what the next one writes to it, without a transaction of its
-/// own, is taken back when it is closed. So BEGIN is waited for in any case.
+/// `PgPool::begin` of sqlx 0.9 registers the transaction only after the server has answered BEGIN. If
+/// the caller is cancelled before that (a timeout, a shutdown), the pool gets back a connection with
+/// an open transaction. The next user's writes without a transaction are then rolled back when the
+/// connection is closed. So BEGIN is awaited in any case.
 ///
 /// # Errors
 /// The database's.
@@ -103,11 +103,11 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
         .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
-/// Bounds work on the database: the server has timeouts of its own, this one is for a server that
-/// is frozen.
+/// Limits the time of work on the database. The server has its own timeouts; this one is for a server
+/// that is frozen.
 ///
 /// # Errors
-/// The work's own; `Infrastructure` when `limit` passed.
+/// The work's own error; [`Failure::Infrastructure`] when `limit` is exceeded.
 pub async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Failure>>,
@@ -119,8 +119,8 @@ pub async fn within<T>(
     })
 }
 
-/// Keeps the database's part in `/ready` true, for a service that only speaks to it when asked.
-/// Ends with `shutdown`.
+/// Keeps the database's part in `/ready` up to date, for a service that queries the database only
+/// while it handles requests or events. Ends with `shutdown`.
 pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
     let look = async {
         loop {
@@ -138,7 +138,7 @@ pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
 }
 
 async fn ask(pool: &PgPool) -> Result<(), String> {
-    // The server's timeouts do not help where the server itself is frozen.
+    // The server's own timeouts do not help if the server is frozen.
     match timeout(ACQUIRE_TIMEOUT * 2, sqlx::query("SELECT 1").execute(pool)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(Failure::from(error).to_string()),

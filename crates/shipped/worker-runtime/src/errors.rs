@@ -4,36 +4,37 @@ use std::borrow::Cow;
 
 use crate::settings::SettingsError;
 
-/// Why a worker or service could not start, or had to end. The process exits non-zero, and
-/// Docker starts it again.
+/// Why a worker or service could not start, or had to end. The process exits with a non-zero code,
+/// and Docker restarts it.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A setting is missing or wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Something that the process needs of its own machine: a port, a thread, a signal handler.
+    /// A local resource is not available: a port, a thread, a signal handler.
     #[error("cannot start: {0}")]
     Start(String),
-    /// A state of the Kafka client that no retry leaves, such as a fenced static member.
+    /// A fatal error of the Kafka client, such as a fenced static member.
     #[error("the Kafka client cannot go on: {0}")]
     Kafka(String),
-    /// A database address that is not one. The address itself holds a password: not shown.
+    /// The database URL cannot be parsed. It is not shown, because it can contain a password.
     #[error("DATABASE_URL is not a PostgreSQL URL (postgres://USER:PASSWORD@HOST:5432/NAME)")]
     DatabaseUrl,
 }
 
-/// Why an event, or a batch of them, could not be processed. Which of the three it is decides
-/// what becomes of it, so whoever fails says so.
+/// Why an event or a batch could not be processed. The variant decides whether it is retried or
+/// becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Nothing is wrong with the event: the database, the broker or another service is not
-    /// there. The partition pauses and the batch is tried again, for ever.
+    /// The database, the broker or another service is not available; the event is not at fault. The
+    /// partition's task waits, and the batch is retried forever.
     #[error("{0}")]
     Infrastructure(String),
-    /// The event cannot be processed now, and perhaps later: a few tries, then a dead letter.
+    /// The event cannot be processed now but may be later: a bounded number of retries, then a dead
+    /// letter.
     #[error("{0}")]
     Transient(Reason),
-    /// The event can never be processed: a dead letter at once.
+    /// The event can never be processed: a dead letter without a retry.
     #[error("{0}")]
     Permanent(Reason),
 }
@@ -42,9 +43,9 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {text}")]
 pub struct Reason {
-    /// A short stable word to group by: `not-json`, `no-trainer-available`.
+    /// A short, stable word for grouping: `not-json`, `no-trainer-available`.
     pub kind: Cow<'static, str>,
-    /// For a person.
+    /// The explanation for a person.
     pub text: String,
 }
 
@@ -59,9 +60,9 @@ impl Reason {
 }
 
 impl From<sqlx::Error> for Failure {
-    /// The data's own fault only where PostgreSQL says that it is. Everything else (connections,
-    /// missing tables, wrong passwords, full disks) says nothing about the event: it waits, and
-    /// nothing is lost.
+    /// Permanent only if the SQLSTATE blames the data, or a value cannot be encoded. All other errors
+    /// (connections, missing tables, wrong passwords, full disks) are infrastructure failures: the
+    /// event waits and is not lost.
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) => {
@@ -84,7 +85,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// SQLSTATE classes that blame the values at hand: 21 cardinality violation, 22 data exception,
+/// SQLSTATE classes of errors caused by the data: 21 cardinality violation, 22 data exception,
 /// 23 integrity constraint violation, 44 WITH CHECK OPTION violation, 54 program limit exceeded,
 /// P0 raised by a function or trigger (PostgreSQL, appendix A).
 fn is_data_error(sqlstate: &str) -> bool {
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_data_s_own_fault_is_an_item_s() {
+    fn only_a_data_error_is_a_failure_of_the_event() {
         for code in [
             "23505", "23514", "22001", "22003", "22P02", "54000", "P0001",
         ] {

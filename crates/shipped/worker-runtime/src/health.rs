@@ -22,13 +22,13 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A `/ready` answer lists a few parts with a line each.
 const PROBE_MAX_BYTES: u64 = 64 * 1024;
 
-/// What the parts of a process say about themselves. Cheap to clone; all clones are one.
+/// The states of the parts of a process. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, Part>>>,
-    /// What the watchdog sees, while it sees a stall.
+    /// The watchdog's description of the current stall, if any.
     stall: Arc<Mutex<Option<String>>>,
-    /// Told when a part that was not ready is.
+    /// Notified when a part that was not ready becomes ready.
     recovered: Arc<Notify>,
 }
 
@@ -36,13 +36,13 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Ready,
-    /// Works, though something in it waits.
+    /// Works, but some of its work is delayed.
     Degraded(String),
     NotReady(String),
 }
 
 impl Health {
-    /// A process none of whose `parts` is ready yet.
+    /// A starting process: none of `parts` is ready.
     #[must_use]
     pub fn starting(parts: &[&str]) -> Self {
         let health = Self::default();
@@ -52,39 +52,41 @@ impl Health {
         health
     }
 
-    /// The part can do its work. True if that is news.
+    /// Marks the part as ready. Returns whether its state changed.
     pub fn ready(&self, part: &str) -> bool {
         self.set(part, Part::Ready)
     }
 
-    /// The part does its work, but not all of it: shown, still 200. True if that is news.
+    /// Marks the part as degraded: `/ready` shows the reason and still answers 200. Returns whether
+    /// the state changed.
     pub fn degraded(&self, part: &str, why: impl Into<String>) -> bool {
         self.set(part, Part::Degraded(why.into()))
     }
 
-    /// Whether the part's last word was [`Health::degraded`].
+    /// Whether the part is degraded.
     #[must_use]
     pub fn is_degraded(&self, part: &str) -> bool {
         matches!(self.lock().get(part), Some(Part::Degraded(_)))
     }
 
-    /// The part cannot do its work. True if that is news: another reason is not.
+    /// Marks the part as not ready. Returns whether its state changed; a new reason alone is no
+    /// change.
     pub fn not_ready(&self, part: &str, why: impl Into<String>) -> bool {
         self.set(part, Part::NotReady(why.into()))
     }
 
-    /// Forgets a part, such as a partition that was taken away.
+    /// Removes a part, such as a revoked partition.
     pub fn remove(&self, part: &str) {
         self.lock().remove(part);
     }
 
-    /// Whether the part's last word was [`Health::not_ready`].
+    /// Whether the part is not ready.
     #[must_use]
     pub fn is_not_ready(&self, part: &str) -> bool {
         matches!(self.lock().get(part), Some(Part::NotReady(_)))
     }
 
-    /// Something in the process makes no progress: neither live nor ready, until
+    /// Some part makes no progress: the process is neither live nor ready until
     /// [`Health::moving`].
     pub fn stalled(&self, why: &str) {
         *self.stall() = Some(why.to_owned());
@@ -108,7 +110,7 @@ impl Health {
         self.is_live() && all(&self.lock())
     }
 
-    /// Until some part that was not ready is: time to try again what did not work.
+    /// Waits until some part that was not ready becomes ready: a retry may succeed now.
     pub async fn recovered(&self) {
         self.recovered.notified().await;
     }
@@ -127,7 +129,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
-        // A panic ends the process (see telemetry): there is no half-written map to fear.
+        // A panic ends the process (see telemetry), so the map is never half-written.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_change_of_state_is_news() {
+    fn only_a_change_of_state_returns_true() {
         let health = Health::default();
         assert!(health.not_ready("database", "refused"));
         assert!(!health.not_ready("database", "timed out"));
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_was_not_ready_recovers() {
+    async fn only_a_part_that_was_not_ready_notifies() {
         let health = Health::default();
         health.ready("database");
         let within = Duration::from_secs(1);
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_tells_why() {
+    fn the_probe_returns_the_reason() {
         assert_eq!(judge("HTTP/1.0 200 OK\r\n\r\n{}"), Ok(()));
         let answer = "HTTP/1.0 503 Service Unavailable\r\nx: y\r\n\r\n{\"ready\":false}";
         let why = judge(answer).expect_err("503");

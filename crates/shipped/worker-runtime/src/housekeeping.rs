@@ -1,10 +1,10 @@
-//! What nobody can ask for any more is deleted: inbox rows whose event no topic holds, outbox rows
+//! Deletes rows that are no longer needed: inbox rows whose event no topic retains, and outbox rows
 //! that were sent long ago (docs/decisions/0013-housekeeping.md).
 //!
-//! A pass walks the table from its first page to its last, a few pages at a time, and rests after
-//! each step: no index that every insert would pay for, a step that takes as long however large
-//! the table is, and never more than a part of the database's time. One process at a time walks
-//! for a consumer; replicas leave it to the one that is at it.
+//! A pass scans the table from the first page to the last, a few pages per step, and pauses after
+//! each step. It needs no index that slows down inserts, a step's duration does not depend on the
+//! size of the table, and the load on the database is bounded. An advisory lock ensures that one
+//! process at a time scans for a consumer; other replicas skip the pass.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Failure, database, kafka};
 
-/// After the start of the process; one that starts again and again does not prune each time.
+/// Delay after the start of the process, so that a process that restarts repeatedly does not scan
+/// each time.
 const FIRST_PASS_AFTER: Duration = Duration::from_secs(60);
 const PASS_EVERY: Duration = Duration::from_secs(3600);
 /// Pages in one step, of 8 KiB: some 6,000 inbox rows.
 const STEP: i64 = 64;
-/// After a step, in multiples of the time it took.
+/// The pause after a step, as a multiple of the step's duration.
 const REST: u32 = 4;
-/// For one step: longer than the server's own timeouts, for a server that is frozen.
+/// Timeout of one step. Longer than the server's own timeouts; it is for a server that is frozen.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Clocks that differ, and the time in which brokers get to deleting.
+/// Added to the retention: clocks differ, and brokers delete segments with a delay.
 const MARGIN: Duration = Duration::from_secs(24 * 3600);
-/// A hundred years: what is to be kept longer is kept.
+/// A hundred years: rows with a longer retention are never deleted.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Keeps one table small.
+/// Deletes the old rows of one table.
 #[derive(Debug, Clone)]
 pub struct Housekeeping {
     db: PgPool,
@@ -48,23 +49,23 @@ enum Table {
     },
 }
 
-/// What a step did.
+/// The result of a step.
 enum Step {
     /// Rows deleted.
     Done(u64),
-    /// Another process walks this table.
+    /// Another process scans this table.
     Taken,
 }
 
 impl Housekeeping {
-    /// For the inbox rows of `consumer`, whose events come from `topic`.
+    /// Housekeeping of the inbox rows of `consumer`, whose events come from `topic`.
     #[must_use]
     pub fn inbox(db: PgPool, brokers: &str, consumer: &'static str, topic: &'static str) -> Self {
         let table = Table::Inbox { consumer, topic };
         Self::new(db, brokers, table)
     }
 
-    /// For outbox rows that were sent to `topic`.
+    /// Housekeeping of the outbox rows that were sent to `topic`.
     #[must_use]
     pub fn outbox(db: PgPool, brokers: &str, topic: &'static str) -> Self {
         Self::new(db, brokers, Table::Outbox { topic })
@@ -78,7 +79,7 @@ impl Housekeeping {
         }
     }
 
-    /// A pass every hour, until the end of the process. What fails is made good by the next.
+    /// Runs a pass every hour until the process ends. The next pass makes up for a failed one.
     pub async fn run(self, shutdown: CancellationToken) {
         let forever = async {
             sleep(FIRST_PASS_AFTER).await;
@@ -95,10 +96,10 @@ impl Housekeeping {
         shutdown.run_until_cancelled(forever).await;
     }
 
-    /// Deletes, step by step, all rows that are old enough; how many.
+    /// Deletes all rows that are old enough, step by step. Returns their number.
     ///
     /// # Errors
-    /// The topics' settings or the table cannot be read; what was deleted until then is.
+    /// The topics' settings or the table cannot be read. Rows deleted by earlier steps stay deleted.
     pub async fn pass(&self) -> Result<u64, String> {
         let retentions = kafka::retentions(&self.brokers, &self.table.topics()).await?;
         match keep(&retentions) {
@@ -130,7 +131,7 @@ impl Housekeeping {
 
     async fn step(&self, page: i64, keep: Duration) -> Result<Step, sqlx::Error> {
         let mut transaction = database::begin(&self.db).await?;
-        // Until the end of the transaction.
+        // Held until the end of the transaction.
         let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
         let mine: bool = sqlx::query_scalar(lock)
             .bind(format!("housekeeping/{}", self.table.owner()))
@@ -153,7 +154,7 @@ impl Table {
         }
     }
 
-    /// Who walks alone.
+    /// The scope of the advisory lock: one pass at a time per owner.
     fn owner(self) -> &'static str {
         match self {
             Self::Inbox { consumer, .. } => consumer,
@@ -161,8 +162,8 @@ impl Table {
         }
     }
 
-    /// The topics out of which an event of a row can come, one after the other: a dead letter may
-    /// be sent back to its source until it is gone itself, and stays there as long as any event.
+    /// The topics that can retain the event of a row, one after the other: a dead letter can be
+    /// replayed to its source topic until it expires, and is then retained there once more.
     fn topics(self) -> Vec<&'static str> {
         match self {
             Self::Inbox { topic, .. } => vec![topic, DEAD_LETTER_TOPIC],
@@ -199,7 +200,7 @@ impl Table {
     }
 }
 
-/// How long a row may be asked for, given how long each topic holds a message; None for ever.
+/// How long a row is needed, given the retention of each topic; None means forever.
 fn keep(retentions: &[Option<Duration>]) -> Option<Duration> {
     retentions.iter().try_fold(MARGIN, |keep, retention| {
         keep.checked_add((*retention)?)
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_for_ever_is_kept_for_ever() {
+    fn rows_of_a_topic_with_infinite_retention_are_kept() {
         assert_eq!(keep(&[None]), None);
         assert_eq!(keep(&[Some(DAY), None]), None);
         assert_eq!(keep(&[Some(Duration::MAX)]), None);

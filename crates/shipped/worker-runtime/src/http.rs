@@ -1,5 +1,5 @@
-//! What an HTTP service of the pipeline owes its callers: a bearer token, bounded bodies, bounded
-//! time, bounded concurrency, and every refusal as JSON `{error: "stable_word", message}`.
+//! Shared by the HTTP services: a bearer token, limits for bodies, time and concurrency, and every
+//! error as JSON `{error: "stable_word", message}`.
 
 mod server;
 
@@ -22,18 +22,18 @@ use tokio::{sync::Semaphore, time::timeout};
 use crate::{Failure, Trace};
 pub(crate) use server::serve;
 
-/// Largest request body, in bytes: ours are a tenth of a kilobyte.
+/// Largest request body, in bytes; the pipeline's requests have about 100 bytes.
 const MAX_BODY: usize = 16 * 1024;
-/// Requests worked on at once, a few more than there are database connections; more wait their
-/// turn, first come first served, their bodies still unread.
+/// Concurrent requests, a few more than there are database connections. Further ones wait in the
+/// order of their arrival; their bodies are not read meanwhile.
 const MAX_CONCURRENT: usize = 32;
-/// From the request's head to its answer, the wait for its turn included: a burst is answered
-/// late rather than refused.
+/// Time from the request's head to its answer, including the wait for its turn: a burst is answered
+/// late instead of refused.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Seconds after which a caller may try again.
 const RETRY_AFTER: u32 = 1;
 
-/// A refusal: status, stable word, message for a person.
+/// An error response: status, stable word, message for a person.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -48,7 +48,7 @@ struct ErrorBody<'a> {
 }
 
 impl ApiError {
-    /// A refusal with any status.
+    /// An error response with any status.
     pub fn new(status: StatusCode, word: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -62,7 +62,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, word, message)
     }
 
-    /// 503: the caller may send the very same request again.
+    /// 503: the caller may repeat the same request.
     pub fn unavailable(word: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, word, message)
     }
@@ -86,7 +86,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The database's refusal, as the caller may know it; the log has the whole of it.
+/// The part of a database error that the caller may see; the log has the whole error.
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::from(error) {
@@ -106,7 +106,7 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
-/// The secret that callers show as `Authorization: Bearer …`. Never printed.
+/// The secret that callers send as `Authorization: Bearer …`. Never printed.
 #[derive(Clone)]
 pub struct BearerToken(Arc<str>);
 
@@ -117,7 +117,7 @@ impl BearerToken {
         Self(token.into())
     }
 
-    /// In a time that tells nothing of how much of it was right.
+    /// Compares without an early exit, so that the duration reveals no matching prefix.
     fn matches(&self, headers: &HeaderMap) -> bool {
         let shown = headers
             .get(header::AUTHORIZATION)
@@ -133,8 +133,7 @@ impl BearerToken {
     }
 }
 
-/// Puts `routes` behind the token and all bounds, and gives unknown paths and methods their
-/// answers.
+/// Protects `routes` with the token and all limits, and answers unknown paths and methods.
 pub fn guard(routes: Router, token: BearerToken) -> Router {
     bounded(routes, token, REQUEST_TIMEOUT)
 }
@@ -148,12 +147,12 @@ fn bounded(routes: Router, token: BearerToken, limit: Duration) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .route_layer(DefaultBodyLimit::max(MAX_BODY))
         .route_layer(middleware::from_fn_with_state(turns, in_time))
-        // Outermost: a turn is for those who may have one.
+        // Outermost: an unauthorised request must not wait for a turn.
         .route_layer(middleware::from_fn_with_state(token, authorise))
         .fallback(not_found)
 }
 
-/// How many requests are worked on at once, and how long one may take.
+/// The limits of concurrent requests and of the time of one.
 #[derive(Clone)]
 struct Turns {
     free: Arc<Semaphore>,
@@ -174,7 +173,7 @@ async fn authorise(State(token): State<BearerToken>, request: Request, next: Nex
 
 async fn in_time(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let answer = async {
-        // Nobody closes the semaphore; a request without a turn would still be bounded in time.
+        // The semaphore is never closed; even without a permit, the request would have a timeout.
         let _turn = turns.free.acquire().await.ok();
         next.run(request).await
     };
@@ -199,7 +198,7 @@ async fn method_not_allowed() -> ApiError {
     )
 }
 
-/// The request's body: a JSON object with at least the fields of `T`.
+/// The request's body, a JSON object with at least the fields of `T`; field 0 is the value.
 pub struct JsonObject<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonObject<T> {
@@ -253,17 +252,17 @@ fn refusal(rejection: JsonRejection) -> ApiError {
     }
 }
 
-/// Field, fault and place, without axum's own words before them.
+/// The field, the fault and its position, without the prefix that axum adds.
 fn cause(error: &dyn std::error::Error) -> String {
     error
         .source()
         .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// A header that is there at most once.
+/// The value of a header that may occur at most once.
 ///
 /// # Errors
-/// 400 `duplicate_header` where it is there more often.
+/// 400 `duplicate_header` if it occurs more often.
 pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -279,7 +278,8 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h Heade
 /// Whether the request is test traffic: `Synthetic: true`.
 ///
 /// # Errors
-/// 400 `invalid_synthetic` for any value but true and false: test traffic must not pass for real.
+/// 400 `invalid_synthetic` for other values than true and false: test traffic must not count as
+/// real.
 pub fn synthetic(headers: &HeaderMap) -> Result<bool, ApiError> {
     let value = single(headers, SYNTHETIC_HEADER)?.map(HeaderValue::as_bytes);
     match value {
@@ -293,8 +293,8 @@ pub fn synthetic(headers: &HeaderMap) -> Result<bool, ApiError> {
     }
 }
 
-/// The request's trace under a span of our own; one that begins here where the header
-/// `traceparent` is missing, malformed or there more than once, as W3C Trace Context demands.
+/// The request's trace with a new span id. A new trace if the header `traceparent` is missing,
+/// malformed or occurs more than once, as W3C Trace Context requires.
 #[must_use]
 pub fn trace(headers: &HeaderMap) -> Trace {
     let header = single(headers, TRACEPARENT_HEADER).ok().flatten();

@@ -1,4 +1,4 @@
-//! What is true of every Kafka client of the pipeline, and the producer.
+//! Settings of all Kafka clients of the pipeline, and the producer.
 
 mod context;
 pub(crate) mod lost;
@@ -14,19 +14,20 @@ pub use produce::{Record, is_synthetic, send_all, send_each, trace};
 pub use producer::{Producer, producer};
 pub(crate) use retention::retentions;
 
-/// The largest message that the pipeline's topics take: Kafka's own default
+/// The largest message that the pipeline's topics accept, in bytes: Kafka's default
 /// (`message.max.bytes` of the broker).
 pub const SOURCE_MAX_BYTES: usize = 1_048_588;
-/// The headers that a dead letter may have on top of its source message.
+/// The headers that a dead letter may have in addition to its source message, in bytes.
 pub const DEAD_LETTER_HEADER_BYTES: usize = 64 * 1024;
-/// The largest dead letter: `max.message.bytes` of the dead-letter topic has to allow it.
+/// The largest dead letter, in bytes: `max.message.bytes` of the dead-letter topic has to allow it.
 pub const DEAD_LETTER_MAX_BYTES: usize = SOURCE_MAX_BYTES + DEAD_LETTER_HEADER_BYTES;
-/// The largest message that is sent at all; what a topic takes is for its `max.message.bytes` to
-/// say. A topic may allow more than Kafka's default, and its messages may become dead letters.
+/// The largest message that the producer sends, in bytes; the topic's `max.message.bytes` decides
+/// what is accepted. A topic may allow more than Kafka's default, and its messages may become dead
+/// letters.
 const PRODUCER_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Settings of all clients: quick to come back after a broker's restart, quick to see a topic
-/// that was deleted or made.
+/// Settings of all clients: they reconnect quickly after a broker's restart, and quickly notice that
+/// a topic was deleted or created.
 pub(crate) fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config

@@ -10,7 +10,7 @@ pub use armed::arm;
 /// A point on an event's way from the topic to the committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// A batch was taken from the topic, nothing is done yet.
+    /// A batch was read from the topic; none of it is processed yet.
     AfterPoll,
     /// The admin-service has answered.
     AfterAdminCall,
@@ -32,9 +32,9 @@ pub enum Point {
     AfterProduce,
     /// An offset is about to be committed.
     BeforeOffsetCommit,
-    /// The commit of an offset was asked for.
+    /// The commit of an offset was requested.
     AfterOffsetCommit,
-    /// Partitions are being taken away.
+    /// Partitions are being revoked.
     OnRevoke,
 }
 

@@ -1,20 +1,20 @@
-//! What every worker and service of the pipeline has in common, so that theirs is domain alone.
+//! Shared infrastructure of all workers and services, so that they contain only domain logic.
 //!
 //! Shared by workers and services:
 //! - [`settings`]: environment variables, with errors that name the remedy;
 //! - [`telemetry`]: log lines on stdout that never stall the process, and the startup line;
 //! - [`health`]: `/live` and `/ready`, and the probe behind `caravan health`;
 //! - [`metrics`]: `/metrics`, and the one place that defines every metric;
-//! - [`watchdog`]: `/live` turns red, and the process ends, where nothing moves any more;
+//! - [`watchdog`]: if a part makes no progress, `/live` answers 503 and then the process ends;
 //! - [`trace`]: which trace an event belongs to (`traceparent`);
-//! - [`http`]: what an HTTP service owes its callers: token, bounds, JSON refusals;
+//! - [`http`]: bearer token, limits and JSON errors of the HTTP services;
 //! - [`shutdown`]: one token, cancelled by SIGTERM and SIGINT;
-//! - [`kafka`]: the producer, and what is true of every Kafka client;
-//! - [`database`]: the connection pool, patient with a database that is not there yet;
-//! - [`housekeeping`]: rows that nobody can ask for any more are deleted;
+//! - [`kafka`]: the producer, and settings of all Kafka clients;
+//! - [`database`]: the connection pool, and waiting until the database is available;
+//! - [`housekeeping`]: deletes inbox and outbox rows that are no longer needed;
 //! - [`errors`]: why a process ends, and the three kinds of failure of an event;
 //! - [`backoff`]: how long to wait before the next try;
-//! - [`kill`]: where the crash tests may end a process.
+//! - [`kill`]: points at which the crash tests can kill or freeze a process.
 //!
 //! [`service`] ties these together for one process, and [`worker`] consumes a topic on top of it.
 

@@ -1,12 +1,13 @@
-//! Every metric there is: name, unit, help text and labels are defined here and nowhere else
-//! (docs/operations.md explains each, and a test holds it to that).
+//! All metrics: names, units, help texts and labels are defined only here. docs/operations.md
+//! explains each of them, which a test checks.
 //!
-//! - [`Metrics`]: what every process has, and `GET /metrics` (OpenMetrics text);
-//! - [`WorkerMetrics`] and [`OutboxMetrics`]: what workers and the payment-service have on top;
-//! - `labels`: the values that labels can have, all of them bounded; `process`: what is looked up
-//!   when `/metrics` is asked.
+//! - [`Metrics`]: the metrics of every process, and `GET /metrics` (OpenMetrics text);
+//! - [`WorkerMetrics`] and [`OutboxMetrics`]: the additional metrics of workers and the
+//!   payment-service;
+//! - `labels`: the values of labels, all of them bounded; `process`: metrics that are read at each
+//!   scrape.
 //!
-//! Events are counted a batch at a time: nothing here is touched once per event.
+//! Events are counted per batch, so no metric is updated for each single event.
 
 mod labels;
 mod outbox;
@@ -41,7 +42,7 @@ pub use labels::{EventOutcome, PauseReason, RetryKind, Stage};
 use labels::{Request, Route};
 pub use outbox::OutboxMetrics;
 use process::Process;
-pub use worker::{Pause, WorkerMetrics};
+pub use worker::{PausedGuard, WorkerMetrics};
 
 /// A metric as it is exposed. The unit is appended to the name, `_total` to that of a counter.
 struct Definition {
@@ -154,7 +155,7 @@ const BATCH_BUCKETS: [f64; 11] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0,
 ];
 
-/// OpenMetrics, which Prometheus reads as its own.
+/// OpenMetrics, which Prometheus supports.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Histograms<L> = Family<L, Histogram, Durations>;
@@ -169,7 +170,7 @@ impl MetricConstructor<Histogram> for Durations {
     }
 }
 
-/// The metrics of one process. Cheap to clone; all clones are one.
+/// The metrics of one process. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -179,7 +180,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// What every process has; `health` is asked at every scrape.
+    /// The metrics that every process has; `health` is read at every scrape.
     #[must_use]
     pub fn new(health: Health) -> Self {
         let mut registry = Registry::default();
@@ -196,19 +197,19 @@ impl Metrics {
         }
     }
 
-    /// The metrics of a worker that reads `topic`. Once per process.
+    /// The metrics of a worker that consumes `topic`. Call it once per process.
     #[must_use]
     pub fn worker(&self, topic: &'static str) -> WorkerMetrics {
         WorkerMetrics::register(&mut self.registry(), topic)
     }
 
-    /// The metrics of an outbox. Once per process.
+    /// The metrics of an outbox. Call it once per process.
     #[must_use]
     pub fn outbox(&self) -> OutboxMetrics {
         OutboxMetrics::register(&mut self.registry())
     }
 
-    /// From now on the pool's use is shown. Once per process.
+    /// Adds the metrics of the connection pool. Call it once per process.
     pub fn watch_pool(&self, pool: PgPool) {
         self.process.watch_pool(&mut self.registry(), pool);
     }
@@ -237,12 +238,12 @@ impl Metrics {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// All of it as text.
+    /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
         self.process.look();
         let mut out = String::new();
-        // Only fails where the writer does, and a string does not.
+        // Fails only if the writer fails, and writing to a string does not.
         text::encode(&mut out, &self.registry()).unwrap_or_default();
         out
     }

@@ -1,4 +1,4 @@
-//! One process: its health, its metrics, its watchdog, its HTTP port and its end.
+//! One process: its health, metrics, watchdog, HTTP port and shutdown.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::{
     watchdog::{self, Exit, Limits, Watchdog},
 };
 
-/// Requests that are still under way at the end get this long.
+/// Time for open requests to finish at shutdown.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 
 /// What every role of the binary has: `/live`, `/ready` and `/metrics` on `HTTP_PORT`, a watchdog,
 /// and a token that SIGTERM cancels.
 #[derive(Debug)]
 pub struct Service {
-    /// For the parts of the process to tell their state.
+    /// The states of the parts of the process.
     pub health: Health,
-    /// For the parts of the process to count what they do.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// Sees that the parts of the process make progress.
+    /// Checks that the parts of the process make progress.
     pub watchdog: Watchdog,
-    /// Cancelled when the process is to end.
+    /// Cancelled when the process has to end.
     pub shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -41,7 +41,7 @@ impl Service {
         Self::watched(parts, routes, Limits::default(), watchdog::end_process()).await
     }
 
-    /// As [`Service::start`], with a watchdog of other limits and another end.
+    /// As [`Service::start`], with the given watchdog limits and exit function.
     ///
     /// # Errors
     /// The port is wrong or taken.
@@ -68,7 +68,7 @@ impl Service {
         })
     }
 
-    /// Ends the HTTP server; waits a bounded time for requests under way.
+    /// Stops the HTTP server; waits a bounded time for open requests.
     pub async fn stop(self) {
         self.shutdown.cancel();
         if tokio::time::timeout(HTTP_DRAIN, self.server).await.is_err() {

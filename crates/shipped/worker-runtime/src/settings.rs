@@ -16,7 +16,7 @@ pub enum SettingsError {
         /// The variable.
         name: String,
     },
-    /// A secret that is set in neither way.
+    /// Neither the secret nor its file is set.
     #[error(
         "neither {name} nor {name}_FILE is set: name the secret's file in the service's \
          environment, then start it again"
@@ -25,7 +25,7 @@ pub enum SettingsError {
         /// The variable.
         name: String,
     },
-    /// One thing is set in two ways.
+    /// One setting is given by two variables.
     #[error("{first} and {second} are both set: unset one of them, then start the service again")]
     Both {
         /// The variable.
@@ -33,7 +33,7 @@ pub enum SettingsError {
         /// The other one.
         second: String,
     },
-    /// The file that has the secret will not do.
+    /// The secret's file cannot be used.
     #[error("{name} names {path}, {reason}: put the secret into it, then start the service again")]
     File {
         /// The variable.
@@ -43,7 +43,7 @@ pub enum SettingsError {
         /// `which …`, without any of its content.
         reason: String,
     },
-    /// Set to something that cannot be understood.
+    /// The value cannot be parsed.
     #[error("{name} is not {expected}: {reason}")]
     Invalid {
         /// The variable.

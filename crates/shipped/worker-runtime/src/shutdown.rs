@@ -1,12 +1,12 @@
-//! The end of a process: SIGTERM (Docker's stop) or SIGINT (Ctrl-C) cancel one token, and
-//! everything that waits, waits for it too.
+//! Shutdown of a process: SIGTERM (`docker stop`) or SIGINT (Ctrl-C) cancels one token, which all
+//! waits observe.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::RunError;
 
-/// A token that the first SIGTERM or SIGINT cancels. To be called within a Tokio runtime.
+/// A token that the first SIGTERM or SIGINT cancels. Call it within a Tokio runtime.
 ///
 /// # Errors
 /// The signal handlers could not be installed.

@@ -1,9 +1,9 @@
-//! Log lines on stdout, through a bounded writer that drops lines rather than wait: Docker's
-//! logging may stall, a worker may not. What is dropped is counted, and said.
+//! Log lines on stdout, through a bounded writer that drops lines instead of blocking: Docker's
+//! logging may stall, a worker must not. Dropped lines are counted and reported.
 //!
 //! Human lines are `[PurchaseWorker] message key=value`, JSON lines (`LOG_FORMAT=json`) one
 //! object each. A panic in any task is logged and ends the process, so that Docker restarts it:
-//! there is no task whose silent death would be noticed otherwise.
+//! otherwise the end of a single task would go unnoticed.
 
 mod line;
 
@@ -25,22 +25,22 @@ use crate::{
 };
 use line::{Format, Lines};
 
-/// Lines that wait for a stalled stdout before more are dropped; a few MB.
+/// Lines that are buffered for a stalled stdout before further ones are dropped; a few MB.
 const BUFFERED_LINES: usize = 16_384;
 const DROPS_REPORTED_EVERY: Duration = Duration::from_secs(10);
-/// What is written to stdout at once: as much as a pipe holds.
+/// Bytes per write to stdout: the capacity of a pipe.
 const WRITTEN_AT_ONCE: usize = 64 * 1024;
-/// Lines that come within this time of a write go out together.
+/// Lines that arrive within this time after a write are written together.
 const GATHERED_FOR: Duration = Duration::from_millis(2);
 const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
 /// What Rust exits with after a panic in `main`.
 const PANIC_EXIT_CODE: i32 = 101;
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
-/// Here and not in [`Guard`], so that the panic hook can flush too.
+/// A static instead of a field of [`Guard`], so that the panic hook can flush too.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
-/// Flushes what is still buffered when it is dropped: hold it for as long as the process logs.
+/// Flushes the buffered lines when it is dropped: keep it for as long as the process logs.
 #[must_use = "dropping it ends the log"]
 #[derive(Debug)]
 pub struct Guard(());
@@ -70,7 +70,7 @@ pub fn init(display_name: &'static str) -> Result<Guard, RunError> {
 }
 
 /// Prints the startup line, exactly `[PurchaseWorker] Started`, which `verify` and operators
-/// look for. Once per process, when it can do its work and not before.
+/// search for. Call it once per process, when the process can do its work.
 pub fn started() {
     tracing::info!(target: line::STARTUP_TARGET, "Started");
 }
@@ -93,8 +93,8 @@ fn format() -> Result<Format, SettingsError> {
     }
 }
 
-/// A lone line is written at once; lines that come in a flood are written together, some hundred
-/// at a time, instead of with a system call and a wake-up of the writing thread each.
+/// Writes a single line at once. Lines in quick succession are written together, some hundred at a
+/// time, which saves a system call and a wake-up of the writing thread per line.
 ///
 /// `tracing_appender` flushes whenever no further line waits.
 struct Gathered<W: Write>(BufWriter<W>);
@@ -136,7 +136,7 @@ where
         .with_filter(
             Targets::new()
                 .with_default(LevelFilter::INFO)
-                // Notices of lost idle connections; whoever needs one tells of the loss.
+                // sqlx logs lost idle connections at info; a failed acquisition reports them anyway.
                 .with_target("sqlx", LevelFilter::WARN),
         )
 }
@@ -173,8 +173,8 @@ fn end_on_panic() {
     }));
 }
 
-/// Bounded, in a thread of its own: where stdout is stalled for good, dropping the writer blocks
-/// (it prints that it failed, on stdout), and the process has to end all the same.
+/// Flushes in a separate thread with a timeout: if stdout is stalled, dropping the writer blocks (it
+/// prints its failure to stdout), and the process still has to end.
 pub(crate) fn flush() {
     // A second panic during the flush must not wait for the first one's lock.
     let Some(worker) = WRITER.try_lock().ok().and_then(|mut writer| writer.take()) else {
@@ -183,7 +183,7 @@ pub(crate) fn flush() {
     let (done, flushed) = mpsc::channel();
     let thread = thread::Builder::new().spawn(move || {
         drop(worker);
-        // Nobody listens any more where this took too long.
+        // The receiver is gone if this took longer than FLUSH_WITHIN.
         done.send(()).ok();
     });
     if thread.is_ok() {

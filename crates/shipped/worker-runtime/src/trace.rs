@@ -1,8 +1,8 @@
 //! Which trace an event belongs to: the `traceparent` of W3C Trace Context, level 1
 //! (<https://www.w3.org/TR/trace-context-1/#traceparent-header>).
 //!
-//! This pipeline records no spans. It hands each trace on, under a span id of its own at every
-//! hop, so that the spans of those before and behind it belong together.
+//! This pipeline records no spans. It propagates each trace, with a new span id at every step, so
+//! that the spans of upstream and downstream systems belong to one trace.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 /// Bytes of a `traceparent` of version 00.
 pub const LENGTH: usize = 55;
-/// The one flag of level 1: whoever came before may have recorded the trace.
+/// The one flag of level 1: the caller may have recorded the trace.
 const SAMPLED: u8 = 0x01;
 
-/// A trace, and the span in it that is the parent of what comes next.
+/// A trace, and the span in it that is the parent of the next span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
     id: u128,
@@ -28,7 +28,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace that begins here.
+    /// A new trace.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -61,12 +61,12 @@ impl Trace {
         (id != 0 && span != 0).then_some(Self {
             id,
             span,
-            // Those that level 1 does not know are to be dropped.
+            // Flags that level 1 does not define have to be dropped.
             flags: flags & SAMPLED,
         })
     }
 
-    /// The same trace under a new span id: what goes on from here.
+    /// The same trace with a new span id, for outgoing messages.
     #[must_use]
     pub fn child(self) -> Self {
         Self {
@@ -96,8 +96,8 @@ impl fmt::Display for Trace {
     }
 }
 
-/// Unique within the process and unlikely to be another process's; that is all a span id has to
-/// be. SplitMix64 over a random start: no system call for each event.
+/// A span id: unique within the process, and unlikely to occur in another one. SplitMix64 with a
+/// random seed needs no system call per event.
 fn span_id() -> u64 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     static STATE: LazyLock<AtomicU64> =
@@ -107,14 +107,14 @@ fn span_id() -> u64 {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        // One state in 2^64 yields zero, which is no span id.
+        // One state in 2^64 yields zero, which is not a valid span id.
         if z != 0 {
             return z;
         }
     }
 }
 
-/// Lower-case hexadecimal digits, 32 at most; None where another byte is among them.
+/// Parses at most 32 lower-case hexadecimal digits; None if another byte is among them.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_this_one_goes() {
+    fn a_later_version_is_read_like_version_00() {
         let later = GOOD.replacen("00", "cc", 1);
         for value in [later.clone(), format!("{later}-what-comes-later")] {
             let trace = Trace::parse(value.as_bytes()).expect("a later version");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_a_header_is_none() {
+    fn an_invalid_header_is_ignored() {
         let zero_trace = GOOD.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32));
         let zero_span = GOOD.replace("b7ad6b7169203331", &"0".repeat(16));
         let cases = [

@@ -1,9 +1,9 @@
-//! Sees that the process makes progress while there is work, and ends it where it does not: a
-//! restart cures a stall, and Docker restarts only what has ended.
+//! Checks that the process makes progress while it has work, and ends it if it does not: a restart
+//! may cure a stall, and Docker restarts only processes that have exited.
 //!
-//! A thread and not a task, so that a runtime that is stuck is seen as well. It counts its own
-//! ticks and not the time of day: a process that was stopped for an hour (SIGSTOP, a sleeping
-//! machine) finds itself where it was and is not blamed for that hour.
+//! It is a thread, not a task, so that it also detects a blocked runtime. It counts its own ticks
+//! instead of wall-clock time: the time in which the process is stopped (SIGSTOP, a suspended
+//! machine) does not count as a stall.
 
 use std::{
     fmt,
@@ -17,24 +17,24 @@ use std::{
 
 use crate::{Health, RunError, telemetry};
 
-/// What a process exits with because of a stall: EX_TEMPFAIL, "a restart may cure it".
+/// The exit code of a stalled process: EX_TEMPFAIL, since a restart may cure it.
 pub const STALLED_EXIT_CODE: i32 = 75;
 
-/// Ends the process; told why.
+/// Ends the process; the argument is the reason.
 pub type Exit = Box<dyn FnOnce(&str) + Send>;
 
-/// How long what may take.
+/// The watchdog's time limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Between two looks.
+    /// Time between two checks.
     pub tick: Duration,
-    /// From red to the end of the process: time for Docker and people to see it.
+    /// Time from the first failed check to the end of the process, so that `/live` shows the stall.
     pub grace: Duration,
-    /// Without progress while there is work, for what names no patience of its own: the runtime
-    /// and threads, which beat many times a second.
+    /// Maximum time without progress while there is work, for the runtime and threads, which beat
+    /// many times a second.
     pub patience: Duration,
-    /// The same for what waits for others with timeouts: a partition, a relay. Longer than the
-    /// longest single try, and than the longest pause between two (30 s).
+    /// The same for parts that wait for other services with timeouts: a partition, a relay. Longer
+    /// than the longest single attempt, and than the longest delay between two (30 s).
     pub patience_with_others: Duration,
 }
 
@@ -49,12 +49,12 @@ impl Default for Limits {
     }
 }
 
-/// The sign of life of one part of the process. Gone when it is dropped.
+/// The heartbeat of one part of the process. Dropping it ends the watch.
 #[derive(Debug, Default)]
 pub struct Pulse(AtomicU64);
 
 impl Pulse {
-    /// Progress was made; or none can be made for a reason that is known and shown in `/ready`.
+    /// Reports progress, or that none is possible for a reason that `/ready` shows.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -72,13 +72,13 @@ struct Watched {
     pulse: Weak<Pulse>,
     has_work: HasWork,
     patience: Duration,
-    /// At the last look.
+    /// The number of beats at the last check.
     beats: u64,
-    /// Looks in a row without a beat while there was work.
+    /// Checks in a row without a beat while there was work.
     silent: u32,
 }
 
-/// Watches the parts of a process. Cheap to clone; all clones are one.
+/// Watches the parts of a process. Cheap to clone; all clones share their state.
 #[derive(Clone)]
 pub struct Watchdog {
     limits: Limits,
@@ -93,11 +93,11 @@ impl fmt::Debug for Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the thread. What it sees is in `health`; `exit` is called once, `limits.grace`
-    /// after the first stall that has not passed by then.
+    /// Starts the thread. It reports stalls to `health`, and calls `exit` once, when a stall has
+    /// lasted for `limits.grace`.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread could not be started.
     pub fn start(limits: Limits, health: Health, exit: Exit) -> Result<Self, RunError> {
         let watchdog = Self::new(limits);
         let mut rounds = Rounds {
@@ -125,13 +125,13 @@ impl Watchdog {
         }
     }
 
-    /// Watches what always has something to do, on its own.
+    /// Watches a part that always has work and waits for no other service.
     #[must_use]
     pub fn watch(&self, name: &str) -> Arc<Pulse> {
         self.add(name, Box::new(|| true), self.limits.patience)
     }
 
-    /// Watches what waits for others, each time with a timeout, while `has_work` says so.
+    /// Watches a part that waits for other services with timeouts, while `has_work` returns true.
     #[must_use]
     pub fn watch_with_others(
         &self,
@@ -167,7 +167,7 @@ impl Watchdog {
         pulse
     }
 
-    /// One look at everything: who is stalled, and since when.
+    /// Checks all parts. Returns the stalled ones, and since when they are stalled.
     fn stalls(&self) -> Vec<String> {
         let mut watched = self.lock();
         watched.retain_mut(|part| match part.pulse.upgrade() {
@@ -207,9 +207,9 @@ impl Watched {
 struct Rounds {
     watchdog: Watchdog,
     health: Health,
-    /// None once it was called.
+    /// None after the call.
     exit: Option<Exit>,
-    /// Looks in a row that saw a stall.
+    /// Checks in a row that found a stall.
     red: u32,
 }
 
@@ -244,8 +244,8 @@ impl Rounds {
     }
 }
 
-/// Ends the process at once: what is stuck cannot be finished, and what is not committed will be
-/// delivered again.
+/// Ends the process at once: stuck work cannot be finished, and uncommitted messages are delivered
+/// again.
 #[expect(clippy::exit, reason = "a stalled process can only be ended")]
 #[must_use]
 pub fn end_process() -> Exit {

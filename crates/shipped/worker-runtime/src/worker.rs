@@ -1,31 +1,32 @@
-//! A worker: events of one topic in, effects and events out, nothing lost and nothing twice.
+//! A worker: consumes events of one topic, applies their effects once and emits events.
 //!
-//! In the order in which a message passes:
+//! The modules, in the order in which a message passes through them:
 //! - `consumer`: the thread that polls Kafka and commits; `context`: what Kafka calls back;
-//! - `lane`: from that thread to the partitions' tasks, bounded by what `gauge` counts; `inbox`:
-//!   the tasks' side of it, where messages are decoded into batches (`batch`, `message`);
+//! - `queues`: a queue from that thread to each partition's task, bounded by what `progress` counts;
+//!   `batch_builder`: the task's end of the queue, which decodes messages (`message`) into batches
+//!   (`batch`);
 //! - `partition`: one task per partition; `work`: what it does with a batch: retries, dead
-//!   letters; with `parked` (waiting events), `offsets` (what may be committed), `dead_letter` and
-//!   `stages` (log lines);
-//! - `processor`: what a partition's task needs done; `transactional` does it with the inbox, the
-//!   effects and the outputs of a [`Handler`], which is domain alone, and with `bisection` where
-//!   one of a batch is at fault.
+//!   letters; with `parked` (events that wait for a retry), `offsets` (what may be committed),
+//!   `dead_letter` and `stages` (log lines);
+//! - `processor`: the trait that processes a batch. `transactional` implements it with the inbox and
+//!   the effects and outputs of a [`Handler`], and uses `bisection` to find the event that makes a
+//!   batch fail.
 
 mod batch;
+mod batch_builder;
 mod bisection;
 mod consumer;
 mod context;
 mod dead_letter;
 mod ending;
-mod gauge;
-mod inbox;
 mod lag;
-mod lane;
 mod message;
 mod offsets;
 mod parked;
 mod partition;
 mod processor;
+mod progress;
+mod queues;
 #[cfg(test)]
 mod rig;
 mod stages;
@@ -49,16 +50,16 @@ use consumer::Reader;
 use context::{GROUP_PART, KAFKA_PART};
 use ending::Ending;
 use lag::Lags;
-use lane::{Lanes, Spawn};
 use partition::Partition;
+use queues::{PartitionQueues, Spawn};
 use work::Shared;
 
 pub use message::{Message, Received};
 pub use processor::{Outcome, Processor};
 pub use transactional::{Emitted, Handler, Transactional};
 
-/// From the request to end until the process ends whatever hangs: work under way, the last
-/// commit, leaving the group. Docker kills after `stop_grace_period`, which is more.
+/// Time from SIGTERM until the process ends even if work, the last commit or leaving the group
+/// hangs. It is shorter than `stop_grace_period`, after which Docker kills the container.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// One for each partition's transaction, and some for periodic work.
 const DATABASE_CONNECTIONS: u32 = 8;
@@ -82,7 +83,7 @@ impl Worker {
         Self::on(Service::start(&[], Router::new()).await?, group)
     }
 
-    /// As [`Worker::start`], on a service that is there already.
+    /// As [`Worker::start`], on a service that is already started.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -99,8 +100,8 @@ impl Worker {
         })
     }
 
-    /// The database at [`database::address`], once it answers; None where the process was told to
-    /// end before that.
+    /// Waits until the database at [`database::address`] answers. None if the process is shut
+    /// down before that.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -111,7 +112,7 @@ impl Worker {
         if !database::wait(&pool, &service.health, &service.shutdown).await {
             return Ok(None);
         }
-        // An idle worker has no other way to notice.
+        // An idle worker sends no query, so it would not notice that the database is gone.
         let watch = database::watch(
             pool.clone(),
             service.health.clone(),
@@ -134,11 +135,11 @@ impl Worker {
         self.consume(processor, metrics).await
     }
 
-    /// Consumes the processor's topic until the process is told to end. The startup line is
-    /// printed once the group has given this worker its partitions.
+    /// Consumes the processor's topic until shutdown. The startup line is printed after the first
+    /// partition assignment.
     ///
     /// # Errors
-    /// The Kafka client could not be created, or has come into a state that no retry leaves.
+    /// The Kafka client could not be created, or has a fatal error.
     pub async fn run<P: Processor>(self, processor: P) -> Result<(), RunError> {
         let metrics = self.service.metrics.worker(P::Input::TOPIC);
         self.consume(processor, metrics).await
@@ -167,7 +168,7 @@ impl Worker {
             &self.brokers,
             self.group,
             P::Input::TOPIC,
-            Lanes::new(spawner(shared, lags), Handle::current(), metrics),
+            PartitionQueues::new(spawner(shared, lags), Handle::current(), metrics),
             self.service.health.clone(),
             ending.clone(),
             self.service.watchdog.watch("consumer"),
@@ -186,9 +187,9 @@ impl Worker {
 /// Starts the task of a partition on the current runtime.
 fn spawner<P: Processor>(shared: Arc<Shared<P>>, lags: Lags) -> Spawn {
     let runtime = Handle::current();
-    Box::new(move |partition, inbox, gauge, stop| {
-        lags.add(partition, &gauge);
-        let task = Partition::new(Arc::clone(&shared), partition, inbox, gauge, stop);
+    Box::new(move |partition, inbox, progress, stop| {
+        lags.add(partition, &progress);
+        let task = Partition::new(Arc::clone(&shared), partition, inbox, progress, stop);
         runtime.spawn(task.run())
     })
 }
@@ -200,7 +201,7 @@ fn run_in_thread(reader: Reader) -> Result<oneshot::Receiver<()>, RunError> {
         .name("consumer".to_owned())
         .spawn(move || {
             reader.run();
-            // Nobody listens any more where this took too long.
+            // The receiver is gone if this took longer than STOP_WITHIN.
             end.send(()).ok();
         })
         .map_err(|e| RunError::Start(format!("cannot start a thread: {e}")))?;

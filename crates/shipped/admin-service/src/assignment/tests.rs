@@ -95,7 +95,7 @@ proptest! {
 
     /// Nobody is turned away while somebody has room: who got none finds every teacher full.
     #[test]
-    fn only_where_all_are_full_is_there_none(trainers in trainers(), purchases in purchases()) {
+    fn a_purchase_has_no_trainer_only_if_all_are_full(trainers in trainers(), purchases in purchases()) {
         let assigned = assign(&trainers, &purchases);
         for (n, (course, given)) in purchases.iter().zip(&assigned).enumerate() {
             let loads = loads(&trainers, &assigned[..n]);

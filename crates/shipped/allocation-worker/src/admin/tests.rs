@@ -33,11 +33,11 @@ fn kind(result: &Result<(), Failure>) -> &'static str {
     }
 }
 
-/// Gives its answers in turn, and keeps what it was asked.
+/// Returns its scripted responses in order, and records the requests.
 #[derive(Clone, Default)]
 struct Stub {
     answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
-    asked: Arc<Mutex<Vec<Value>>>,
+    requests: Arc<Mutex<Vec<Value>>>,
 }
 
 async fn answer(
@@ -46,7 +46,7 @@ async fn answer(
     Json(body): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
     assert_eq!(headers["authorization"], "Bearer secret");
-    stub.asked.lock().expect("no panic").push(body);
+    stub.requests.lock().expect("no panic").push(body);
     let next = stub.answers.lock().expect("no panic").pop_front();
     let (status, answer) = next.expect("an answer for each call");
     (
@@ -55,8 +55,11 @@ async fn answer(
     )
 }
 
-/// What comes of `count` purchases when the service answers so, and what it was asked.
-async fn ask(count: u128, answers: &[(u16, Value)]) -> (Vec<Result<(), Failure>>, Vec<Value>) {
+/// The results for `count` purchases with these responses, and the requests that were sent.
+async fn request_allocations(
+    count: u128,
+    answers: &[(u16, Value)],
+) -> (Vec<Result<(), Failure>>, Vec<Value>) {
     let stub = Stub::default();
     stub.answers
         .lock()
@@ -73,8 +76,8 @@ async fn ask(count: u128, answers: &[(u16, Value)]) -> (Vec<Result<(), Failure>>
     let admin = AdminService::new(&url, "secret").expect("a URL");
     let events: Vec<_> = (0..count).map(|n| received(n, n == 1)).collect();
     let results = admin.allocate(&events.iter().collect::<Vec<_>>()).await;
-    let asked = stub.asked.lock().expect("no panic").clone();
-    (results, asked)
+    let requests = stub.requests.lock().expect("no panic").clone();
+    (results, requests)
 }
 
 fn allocated(count: usize) -> Value {
@@ -90,11 +93,11 @@ async fn each_purchase_gets_its_own_outcome_of_one_call() {
         {"outcome": "no_trainer_available", "message": "none is free"},
         {"outcome": "invalid", "message": "no such thing"},
     ]});
-    let (results, asked) = ask(4, &[(200, outcomes)]).await;
+    let (results, requests) = request_allocations(4, &[(200, outcomes)]).await;
     let kinds: Vec<_> = results.iter().map(kind).collect();
     assert_eq!(kinds, ["ok", "ok", "transient", "permanent"]);
-    assert_eq!(asked.len(), 1);
-    let items = asked[0]["allocations"].as_array().expect("items");
+    assert_eq!(requests.len(), 1);
+    let items = requests[0]["allocations"].as_array().expect("items");
     assert_eq!(items.len(), 4);
     assert_eq!(
         items[1],
@@ -105,12 +108,12 @@ async fn each_purchase_gets_its_own_outcome_of_one_call() {
 }
 
 #[tokio::test]
-async fn what_is_no_outcome_is_infrastructure_for_all() {
+async fn a_response_without_outcomes_is_an_infrastructure_failure() {
     let refusal = json!({"error": "word", "message": "why"});
     for status in [
         301, 400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 502, 503,
     ] {
-        let (results, _) = ask(3, &[(status, refusal.clone())]).await;
+        let (results, _) = request_allocations(3, &[(status, refusal.clone())]).await;
         assert_eq!(results.len(), 3);
         assert!(
             results.iter().all(|r| kind(r) == "infrastructure"),
@@ -125,7 +128,7 @@ async fn what_is_no_outcome_is_infrastructure_for_all() {
         allocated(1),
         allocated(3),
     ] {
-        let (results, _) = ask(2, &[(200, answer.clone())]).await;
+        let (results, _) = request_allocations(2, &[(200, answer.clone())]).await;
         assert_eq!(results.len(), 2);
         assert!(
             results.iter().all(|r| kind(r) == "infrastructure"),
@@ -136,7 +139,7 @@ async fn what_is_no_outcome_is_infrastructure_for_all() {
 
 #[tokio::test]
 async fn an_older_admin_service_is_named() {
-    let (results, _) = ask(
+    let (results, _) = request_allocations(
         1,
         &[(404, json!({"error": "not_found", "message": "nothing"}))],
     )
@@ -149,15 +152,15 @@ async fn an_older_admin_service_is_named() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_to_its_end() {
+async fn an_endless_response_is_read_up_to_the_limit() {
     let endless = json!({"outcomes": ["x".repeat(100 * MAX_OUTCOME)]});
-    let (results, _) = ask(2, &[(200, endless)]).await;
+    let (results, _) = request_allocations(2, &[(200, endless)]).await;
     assert!(results.iter().all(|r| kind(r) == "infrastructure"));
 }
 
 #[tokio::test]
-async fn more_than_the_service_takes_at_once_are_several_calls() {
-    let (results, asked) = ask(
+async fn more_purchases_than_the_maximum_are_sent_in_several_calls() {
+    let (results, requests) = request_allocations(
         2001,
         &[
             (200, allocated(1000)),
@@ -168,9 +171,10 @@ async fn more_than_the_service_takes_at_once_are_several_calls() {
     .await;
     assert_eq!(results.len(), 2001);
     assert!(results.iter().all(|r| kind(r) == "ok"));
-    assert_eq!(asked.len(), 3);
+    assert_eq!(requests.len(), 3);
 
-    let (results, asked) = ask(2001, &[(200, allocated(1000)), (503, json!({}))]).await;
+    let (results, requests) =
+        request_allocations(2001, &[(200, allocated(1000)), (503, json!({}))]).await;
     assert_eq!(
         results
             .iter()
@@ -178,11 +182,11 @@ async fn more_than_the_service_takes_at_once_are_several_calls() {
             .count(),
         1001
     );
-    assert_eq!(asked.len(), 2, "it is not asked on");
+    assert_eq!(requests.len(), 2, "it is not asked on");
 }
 
 #[tokio::test]
-async fn an_absent_service_is_infrastructure_and_no_secret_shows() {
+async fn an_unreachable_service_is_an_infrastructure_failure_without_the_secret() {
     let admin = AdminService::new("http://127.0.0.1:1/", "secret").expect("a URL");
     let event = received(1, true);
     let results = admin.allocate(&[&event]).await;

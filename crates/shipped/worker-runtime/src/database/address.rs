@@ -1,4 +1,4 @@
-//! Where the database is, and by which password.
+//! The database's address and password.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::{RunError, settings, settings::SettingsError};
 
-/// The whole address, and the password where it has none.
+/// The URL; the password is used if the URL contains none.
 const URL: &str = "DATABASE_URL";
 const PASSWORD: &str = "DATABASE_PASSWORD";
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_taken_from_where_it_is_and_from_one_place_alone() {
+    fn the_password_comes_from_the_url_or_the_variable_but_not_from_both() {
         let bare = "postgres://me@db:5432/shop";
         let with = |options: &PgConnectOptions| {
             let url = options.to_url_lossy();

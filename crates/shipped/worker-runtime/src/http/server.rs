@@ -1,4 +1,4 @@
-//! The HTTP server of a process: its own routes, measured, beside health and metrics.
+//! The HTTP server of a process: its own routes, with request metrics, and health and metrics.
 
 use std::{
     io,
@@ -31,20 +31,19 @@ use crate::{
     metrics::{self, Metrics},
 };
 
-/// The route of a request to a path that there is not: whatever was asked for stays out of the
-/// metrics' labels.
+/// The route label of requests to unknown paths, so that paths do not become label values.
 const NO_ROUTE: &str = "none";
 
-/// Open at once; more wait to be accepted. What each is given to do is bounded elsewhere.
+/// Open connections; further ones wait to be accepted. Requests are limited separately.
 const MAX_CONNECTIONS: usize = 1024;
-/// Until a request's head has come whole, and how long a connection is kept without one: longer than
-/// clients keep theirs for the next.
+/// Time until a request's head is complete, and for which an idle connection is kept: longer than
+/// clients keep their idle connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// When nothing can be accepted, for want of file descriptors for instance.
+/// Delay after a failed accept, for example because of too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves `/live`, `/ready`, `/metrics` and `routes` on all interfaces until `shutdown`, then
-/// finishes the requests that are under way. The handle ends with the server.
+/// finishes the open requests. The handle ends with the server.
 ///
 /// # Errors
 /// The port is taken.
@@ -64,7 +63,7 @@ pub(crate) async fn serve(
     Ok(tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown)))
 }
 
-/// As `axum::serve`, which bounds neither the number of connections nor how long a head may take.
+/// Like `axum::serve`, but with limits for the number of connections and the time of a head.
 async fn accept(
     listener: TcpListener,
     app: Router,
@@ -96,7 +95,7 @@ async fn accept(
     open.shutdown().await;
 }
 
-/// A connection, and its place among those that are open.
+/// The next connection, and its permit of the limit.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -115,7 +114,7 @@ async fn next(
     }
 }
 
-/// It went away before it was accepted.
+/// Whether the caller closed the connection before it was accepted.
 fn is_of_the_caller(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -125,7 +124,7 @@ fn is_of_the_caller(error: &io::Error) -> bool {
     )
 }
 
-/// Only a service's own routes are measured: probes and scrapes are no work.
+/// Only a service's own routes have request metrics; probes and scrapes do not.
 fn app(health: Health, metrics: Metrics, routes: Router) -> Router {
     let measured = middleware::from_fn_with_state(metrics.clone(), measure);
     health::router(health)
@@ -144,7 +143,7 @@ async fn measure(State(metrics): State<Metrics>, request: Request, next: Next) -
     response
 }
 
-/// A caller may call a method whatever it likes; a label may not be that.
+/// The method as a label value: unknown methods share one value, so that labels are bounded.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -15,7 +15,7 @@ struct Order {
     amount_cents: i64,
 }
 
-/// A service with a route that answers with what it was asked, and one that never answers.
+/// A service with an echo route, and a route that never answers.
 async fn service() -> std::net::SocketAddr {
     async fn echo(
         headers: HeaderMap,
@@ -86,7 +86,7 @@ async fn a_good_request_gets_through() {
 }
 
 #[tokio::test]
-async fn without_the_token_there_is_nothing() {
+async fn a_request_without_the_token_is_refused() {
     for wrong in [
         "X-Other: 1",
         "Authorization: secret",
@@ -154,7 +154,7 @@ async fn test_traffic_is_marked_clearly_or_refused() {
 }
 
 #[test]
-fn a_request_s_trace_goes_on_and_what_is_none_begins_one() {
+fn a_request_s_trace_continues_and_an_invalid_one_is_replaced() {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let taken = |values: &[&'static str]| {
         let headers = values.iter().map(|value| {
@@ -176,7 +176,7 @@ fn a_request_s_trace_goes_on_and_what_is_none_begins_one() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_told_so() {
+async fn unknown_paths_and_methods_have_json_errors() {
     let answer = ask("GET /nothing", &[TOKEN], b"").await;
     assert_eq!(answer.status, 404);
     assert_eq!(answer.body["error"], "not_found");
@@ -195,7 +195,7 @@ async fn a_request_that_takes_too_long_may_be_sent_again() {
 }
 
 #[tokio::test]
-async fn the_database_s_words_stay_in_the_log() {
+async fn database_errors_are_only_in_the_log() {
     let away = ApiError::from(sqlx::Error::PoolTimedOut);
     assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
     let defect = ApiError::from(sqlx::Error::Encode("secret".into()));

@@ -1,4 +1,4 @@
-//! librdkafka's own log lines and errors, in ours.
+//! Passes librdkafka's log lines and errors to the process's log.
 
 use rdkafka::{ClientContext, config::RDKafkaLogLevel, error::KafkaError};
 

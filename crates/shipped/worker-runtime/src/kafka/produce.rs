@@ -1,4 +1,4 @@
-//! Sending: a whole batch is enqueued, then every acknowledgement is awaited.
+//! Sends messages: a whole batch is enqueued, then every acknowledgement is awaited.
 
 use std::time::Duration;
 
@@ -16,24 +16,24 @@ use crate::{
     kill::{self, Point},
 };
 
-/// How long room in the producer's queue is waited for, 10 s in all; once queued, a message is
-/// under librdkafka's own deadline (`message.timeout.ms`).
+/// The wait between two attempts while the producer's queue is full; 10 s in all. Once queued, a
+/// message has librdkafka's own timeout (`message.timeout.ms`).
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 const QUEUE_FULL_TRIES: usize = 1_000;
-/// More than Kafka's format puts around a batch of one message, and around a header.
+/// Upper bounds of the overhead of Kafka's format: for a batch of one message, and for a header.
 const BYTES_AROUND_A_MESSAGE: usize = 512;
 const BYTES_AROUND_A_HEADER: usize = 10;
 
-/// A message to send. Key and value may be absent, as those of a dead letter's source may.
+/// A message to send. Key and value may be absent, as in the source message of a dead letter.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where to.
+    /// The topic to send to.
     pub topic: String,
-    /// Decides the partition: same key, same partition, same order.
+    /// The key. Messages with the same key go to the same partition, in order.
     pub key: Option<Vec<u8>>,
-    /// The event.
+    /// The value, usually an encoded event.
     pub value: Option<Vec<u8>>,
-    /// In the order in which they are sent.
+    /// The headers, in the order in which they are sent.
     pub headers: OwnedHeaders,
 }
 
@@ -56,24 +56,24 @@ impl Record {
     }
 }
 
-/// Sends all records, in order, and returns once the brokers have all of them. After an error
-/// some may have been written: send all again (the receivers drop copies).
+/// Sends all records, in order, and returns once the brokers have acknowledged all of them. After an
+/// error some may have been written: send all of them again (receivers drop duplicates).
 ///
 /// # Errors
-/// Always [`Failure::Infrastructure`]: no broker, no such topic, a topic that takes no message of
-/// this size.
+/// Always [`Failure::Infrastructure`]: no broker is available, the topic does not exist, or it does
+/// not accept a message of this size.
 pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), Failure> {
     send_each(producer, records).await.into_iter().collect()
 }
 
-/// As [`send_all`], for records of which some may be refused: what became of each, in order.
+/// As [`send_all`], but returns the result of each record, in order: some may be refused.
 pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
     let producer = producer.current();
     let mut enqueued = Vec::with_capacity(records.len());
     let mut refused: Option<Failure> = None;
     for record in records {
         enqueued.push(match &refused {
-            // Room was waited for once; order is kept.
+            // After one timeout on a full queue, the rest is not enqueued: this keeps the order.
             Some(failure) => Err(failure.clone()),
             None => enqueue(&producer, record).await,
         });
@@ -81,8 +81,7 @@ pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<
             refused = Some(failure.clone());
         }
     }
-    // From the last one on: once it is acknowledged nearly all are, and this task was not woken
-    // for each of them.
+    // In reverse order: once the last one is acknowledged nearly all are, which saves wake-ups.
     let mut results = Vec::with_capacity(enqueued.len());
     for delivery in enqueued.into_iter().rev() {
         results.push(match delivery {
@@ -150,7 +149,7 @@ fn header_bytes(headers: &impl Headers) -> usize {
     headers.iter().map(length).sum()
 }
 
-/// `bytes` is the message's size without what Kafka puts around it.
+/// `bytes` is the message's size without the overhead of Kafka's format.
 fn failure(topic: &str, bytes: usize, error: &KafkaError) -> Failure {
     let mut text = format!("cannot write to topic {topic}: {error}");
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
@@ -185,14 +184,14 @@ fn headers(correlation_id: &str, synthetic: bool, trace: Option<Trace>) -> Owned
     headers
 }
 
-/// The trace that the headers name; None where they name none, or not as the standard has it.
+/// The trace of the `traceparent` header; None if it is missing or malformed.
 #[must_use]
 pub fn trace(headers: Option<&impl Headers>) -> Option<Trace> {
     let mut values = headers?
         .iter()
         .filter(|header| header.key == TRACEPARENT_HEADER);
     let first = values.next()?.value?;
-    // More than one is none.
+    // More than one `traceparent` header counts as none.
     values.next().is_none().then(|| Trace::parse(first))?
 }
 
@@ -216,7 +215,7 @@ mod tests {
     const ID: &str = "1a2b";
 
     #[test]
-    fn the_mark_of_test_traffic_travels() {
+    fn the_synthetic_header_is_sent() {
         assert!(is_synthetic(Some(&headers(ID, true, None))));
         assert!(!is_synthetic(Some(&headers(ID, false, None))));
         assert!(!is_synthetic(None::<&OwnedHeaders>));
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn trace_and_correlation_id_travel() {
+    fn trace_and_correlation_id_headers_are_sent() {
         let begun = Trace::start();
         let sent = headers(ID, false, Some(begun));
         assert_eq!(trace(Some(&sent)), Some(begun));
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_is_none_is_no_error() {
+    fn an_invalid_trace_is_ignored() {
         let with = |values: &[Option<&str>]| {
             values.iter().fold(OwnedHeaders::new(), |headers, value| {
                 let key = TRACEPARENT_HEADER;

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::RunError;
 
-/// librdkafka's producer, of which there is another once one has lost all brokers. Cheap to clone; all
-/// clones are one.
+/// librdkafka's producer, which is replaced once it has lost all brokers. Cheap to clone; all clones
+/// share one producer.
 #[derive(Clone)]
 pub struct Producer {
     config: ClientConfig,
@@ -30,11 +30,11 @@ struct Current {
 
 pub(crate) type Native = FutureProducer<Context>;
 
-/// A producer of which an acknowledged message is not lost, not doubled by a retry, and in
-/// order; keys land on the partitions on which Java's and KafkaJS' clients put them.
+/// An idempotent producer that awaits all in-sync replicas: an acknowledged message is not lost,
+/// not duplicated by a retry, and in order. It partitions keys as Java's and KafkaJS' clients do.
 ///
 /// # Errors
-/// The client could not be created. An absent broker is none: the producer waits for it.
+/// The client could not be created. An unreachable broker is no error: the producer waits for it.
 pub fn producer(brokers: &str) -> Result<Producer, RunError> {
     let mut config = client(brokers);
     config
@@ -60,8 +60,8 @@ pub fn producer(brokers: &str) -> Result<Producer, RunError> {
 }
 
 impl Producer {
-    /// The client that can send now. What a lost one still has is not sent by it any more: it fails
-    /// when its time is over, and is sent again by whoever waits for it.
+    /// The current client. Messages in the queue of a replaced one fail with a timeout, and the
+    /// caller that awaits them sends them again.
     pub(crate) fn current(&self) -> Native {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         if !current.brokers.are_lost() {
@@ -69,7 +69,7 @@ impl Producer {
         }
         drop(current);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // Another may have been here first.
+        // Another thread may have replaced it already.
         if current.brokers.are_lost() {
             match create(&self.config) {
                 Ok(another) => {
@@ -82,10 +82,10 @@ impl Producer {
         current.client.clone()
     }
 
-    /// The state of a producer that no retry leaves, if it is in one.
+    /// Returns an error if the producer has a fatal error.
     ///
     /// # Errors
-    /// [`RunError::Kafka`]: the process has to end, so that it is started again.
+    /// [`RunError::Kafka`]: the process has to end, so that it is restarted.
     pub fn check_fatal(&self) -> Result<(), RunError> {
         match self.current().client().fatal_error() {
             Some((code, reason)) => Err(RunError::Kafka(format!("producer: {code}: {reason}"))),
@@ -107,7 +107,7 @@ fn create(config: &ClientConfig) -> Result<Current, KafkaError> {
     Ok(Current { client, brokers })
 }
 
-/// A [`ClientLog`] that hears, too, what librdkafka says of its brokers.
+/// A [`ClientLog`] that also reads the brokers from librdkafka's statistics.
 pub(crate) struct Context(Arc<Brokers>);
 
 impl ClientContext for Context {
@@ -130,7 +130,7 @@ mod tests {
     use crate::kafka::lost::tests::lose_all;
 
     #[test]
-    fn a_producer_that_has_lost_all_brokers_is_made_anew_once() {
+    fn a_producer_that_has_lost_all_brokers_is_replaced_once() {
         // Port 9, which nobody answers.
         let producer = producer("127.0.0.1:9").expect("a producer");
         let which = |client: &Native| client.client().native_ptr();

@@ -1,4 +1,4 @@
-//! How long topics hold a message.
+//! How long topics retain a message.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use super::{ClientLog, client};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For each topic the longest time for which a message can stay in it, None for ever: its
-/// segment is deleted `retention.ms` after the youngest message in it, and takes messages for
-/// `segment.ms`.
+/// For each topic the longest time for which it can retain a message; None means forever. A segment
+/// accepts messages for `segment.ms`, and is deleted `retention.ms` after its newest message.
 ///
 /// # Errors
-/// The brokers do not answer, or know no such topic.
+/// The brokers do not answer, or a topic does not exist.
 pub(crate) async fn retentions(
     brokers: &str,
     topics: &[&str],
@@ -24,7 +23,7 @@ pub(crate) async fn retentions(
     let wanted: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let described = admin.describe_configs(&wanted, &options).await;
-    // Its end waits for its own polling thread.
+    // Dropping the client waits for its polling thread.
     tokio::task::spawn_blocking(move || drop(admin));
     described
         .map_err(|error| format!("the topics' settings: {error}"))?
@@ -41,7 +40,7 @@ fn value<'c>(config: &'c ConfigResource, name: &str) -> Option<&'c str> {
     config.get(name)?.value.as_deref()
 }
 
-/// Out of a topic's settings, by name.
+/// The retention, from a topic's settings by name.
 fn retention<'c>(value: impl Fn(&str) -> Option<&'c str>) -> Result<Option<Duration>, String> {
     let policy = value("cleanup.policy").ok_or("no cleanup.policy")?;
     let deletes = policy.split(',').any(|word| word.trim() == "delete");
@@ -49,7 +48,7 @@ fn retention<'c>(value: impl Fn(&str) -> Option<&'c str>) -> Result<Option<Durat
         let value: Option<i64> = value(name).and_then(|text| text.parse().ok());
         value.ok_or_else(|| format!("{name} is no number"))
     };
-    // -1 is for ever; negative numbers are nothing else.
+    // A negative value means forever.
     let retention = u64::try_from(millis("retention.ms")?);
     let segment = u64::try_from(millis("segment.ms")?);
     Ok(match (retention, segment) {
@@ -82,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn for_ever_is_for_ever() {
+    fn a_negative_retention_and_compaction_are_infinite() {
         assert_eq!(of("delete", "-1", "1000"), Ok(None));
         assert_eq!(of("compact", "60000", "1000"), Ok(None));
     }
 
     #[test]
-    fn what_is_not_known_is_an_error_and_no_zero() {
+    fn an_unreadable_setting_is_an_error() {
         assert!(of("delete", "", "1000").is_err());
         assert!(of("delete", "60000", "soon").is_err());
         assert!(retention(|_| None).is_err());

@@ -1,4 +1,4 @@
-//! What `CARAVAN_KILL_AT` and `CARAVAN_KILL_WITH` ask for.
+//! Reads `CARAVAN_KILL_AT` and `CARAVAN_KILL_WITH`, and kills or freezes the process.
 
 use std::{
     io::Write,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_is_known() {
+    fn an_error_lists_the_known_values() {
         let text = refusal(Some("after-lunch"), None);
         assert!(
             text.starts_with(AT) && text.contains("after-lunch"),

@@ -8,7 +8,7 @@ use std::{
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
-/// An enum whose variants are shown as these words.
+/// An enum whose variants are label values.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
@@ -33,25 +33,25 @@ macro_rules! words {
 }
 
 words! {
-    /// What became of an event.
+    /// The outcome of an event.
     EventOutcome {
-        /// Its effects are taken.
+        /// Its effects were applied.
         Processed = "processed",
-        /// Its effects were taken before.
+        /// Its effects were already applied earlier.
         Duplicate = "duplicate",
-        /// It can never be processed.
+        /// It became a dead letter.
         DeadLettered = "dead_lettered",
     }
 }
 
 words! {
-    /// Why something is tried again.
+    /// Why an attempt is repeated.
     RetryKind {
-        /// Nothing is wrong with the events: a database, a broker, a service is away.
+        /// A database, a broker or a service is unavailable; the events are not at fault.
         Infrastructure = "infrastructure",
-        /// The event may do better later; a few tries.
+        /// The event may succeed later; a bounded number of retries.
         Transient = "transient",
-        /// The event's effect cannot be seen yet; for ever.
+        /// The event's effect is not visible yet; retried forever.
         Unconfirmed = "unconfirmed",
     }
 }
@@ -59,27 +59,27 @@ words! {
 words! {
     /// Why nothing is read from a partition.
     PauseReason {
-        /// Enough has lain before its task for a while: it is busy.
+        /// Its queue stayed full: the task is busy.
         Full = "full",
         /// Its task waits for a database, a broker or a service.
         Infrastructure = "infrastructure",
-        /// As many events wait to be tried again as are held in memory.
+        /// The number or size of events that wait for a retry has reached its limit.
         WaitingEvents = "waiting_events",
     }
 }
 
 words! {
-    /// Where a batch's time goes.
+    /// The stages of processing a batch.
     Stage {
         /// Calls to other services.
         Prepare = "prepare",
         /// The transaction: inbox, effects, commit.
         Transaction = "transaction",
-        /// Reading what is to be told from the rows.
+        /// Reading the rows from which the outputs are built.
         ReadOutputs = "read_outputs",
-        /// Sending, every acknowledgement awaited.
+        /// Sending the outputs and awaiting every acknowledgement.
         Produce = "produce",
-        /// All of them, waiting for infrastructure included.
+        /// The whole batch, including waits for infrastructure.
         Batch = "batch",
     }
 }
@@ -139,8 +139,8 @@ pub(super) struct Request {
     pub(super) status: u16,
 }
 
-/// Words that come from elsewhere, as the kinds of dead letters do: the first so many are shown,
-/// the rest as `other`.
+/// Label values that are not an enum, such as the kinds of dead letters. A limited number of
+/// distinct words is shown; further ones are shown as `other`.
 #[derive(Debug, Default)]
 pub(super) struct Kinds(Mutex<BTreeSet<String>>);
 

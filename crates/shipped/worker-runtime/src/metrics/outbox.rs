@@ -1,4 +1,4 @@
-//! What a relay counts.
+//! The metrics of the outbox's relay.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{EVENTS_EMITTED, OUTBOX_OLDEST_UNSENT, OUTBOX_UNSENT, labels::Topic, register};
 
-/// The metrics of an outbox. Cheap to clone; all clones are one.
+/// The metrics of an outbox. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone)]
 pub struct OutboxMetrics {
     emitted: Family<Topic, Counter>,
@@ -30,13 +30,13 @@ impl OutboxMetrics {
         metrics
     }
 
-    /// The brokers have acknowledged so many events.
+    /// Counts events that the brokers have acknowledged.
     pub fn emitted(&self, topic: &'static str, events: usize) {
         let counter = self.emitted.get_or_create(&Topic { topic });
         counter.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
-    /// What is in the outbox and not in Kafka.
+    /// Sets the number of unsent events in the outbox, and the age of the oldest.
     pub fn unsent(&self, events: i64, oldest: Duration) {
         self.unsent.set(events);
         self.oldest_unsent.set(oldest.as_secs_f64());

@@ -1,4 +1,4 @@
-//! What is looked up when `/metrics` is asked: health, memory, the pool, lost log lines.
+//! Metrics that are read at each scrape: health, memory, the connection pool, dropped log lines.
 
 use std::{
     sync::{OnceLock, atomic::Ordering},
@@ -68,7 +68,7 @@ impl Process {
         }
     }
 
-    /// Brings everything up to date.
+    /// Updates all of them.
     pub(super) fn look(&self) {
         self.live.set(i64::from(self.health.is_live()));
         self.ready.set(i64::from(self.health.is_ready()));
@@ -76,14 +76,14 @@ impl Process {
         self.log_lines_dropped
             .inner()
             .store(dropped, Ordering::Relaxed);
-        // Nothing where there is no /proc; the old value stays.
+        // Without /proc the old value stays.
         if let Some(bytes) = resident_memory() {
             self.resident_memory.set(whole(bytes));
         }
         if let Some(Pool { pool, connections }) = self.pool.get() {
             let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
             let open = i64::from(pool.size());
-            // Read one after the other, so that they may disagree for a moment.
+            // The two numbers are read one after the other, so they may be inconsistent.
             let used = (open - idle).max(0);
             for (state, number) in [("idle", idle), ("used", used)] {
                 let connections = connections.get_or_create(&Connections { state });

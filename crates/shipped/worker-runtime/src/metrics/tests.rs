@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Everything that any process can show, each label at least once.
+/// All metrics of any process, with each label at least once.
 fn everything() -> Metrics {
     let health = Health::default();
     let metrics = Metrics::new(health);
@@ -88,7 +88,7 @@ async fn names_keep_the_conventions() {
 }
 
 #[test]
-fn kinds_from_elsewhere_are_bounded() {
+fn the_number_of_kinds_is_bounded() {
     let metrics = Metrics::new(Health::default());
     let worker = metrics.worker("purchase-created");
     for n in 0..1_000 {
@@ -121,14 +121,14 @@ fn a_pause_lasts_as_long_as_its_guard() {
         assert!(metrics.text().contains(&line), "{}", metrics.text());
     };
     paused(0);
-    let pauses = [0, 1].map(|_| worker.pause(PauseReason::Infrastructure));
+    let pauses = [0, 1].map(|_| worker.paused(PauseReason::Infrastructure));
     paused(2);
     drop(pauses);
     paused(0);
 }
 
 #[test]
-fn a_partition_that_went_is_not_shown() {
+fn a_revoked_partition_is_not_shown() {
     let metrics = Metrics::new(Health::default());
     let worker = metrics.worker("purchase-created");
     worker.lag(1, 5);

@@ -1,4 +1,4 @@
-//! What a worker counts.
+//! The metrics of a worker.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     register,
 };
 
-/// The metrics of a worker. Cheap to clone; all clones are one.
+/// The metrics of a worker. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
     topic: &'static str,
@@ -34,9 +34,9 @@ pub struct WorkerMetrics {
 /// A partition counts as paused for as long as this lives.
 #[derive(Debug)]
 #[must_use = "dropping it ends the pause"]
-pub struct Pause(Gauge);
+pub struct PausedGuard(Gauge);
 
-impl Drop for Pause {
+impl Drop for PausedGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -70,7 +70,7 @@ impl WorkerMetrics {
         metrics
     }
 
-    /// A counter that only appears with its first event hides that event from `rate()`.
+    /// Creates the counters with 0: `rate()` misses the first event of a counter that appears with it.
     fn begin_at_zero(&self) {
         for outcome in EventOutcome::ALL {
             self.outcomes(*outcome, 0);
@@ -88,66 +88,66 @@ impl WorkerMetrics {
         }
     }
 
-    /// So many events are done with.
+    /// Counts events by their outcome.
     pub fn outcomes(&self, outcome: EventOutcome, events: usize) {
         let topic = self.topic;
         let counter = self.events.get_or_create(&Event { topic, outcome });
         counter.inc_by(count(events));
     }
 
-    /// The brokers have acknowledged so many events.
+    /// Counts emitted events that the brokers have acknowledged.
     pub fn emitted(&self, topic: &'static str, events: usize) {
         let counter = self.emitted.get_or_create(&Topic { topic });
         counter.inc_by(count(events));
     }
 
-    /// So many events are worked on together.
+    /// Observes the number of events in a batch.
     pub fn batch(&self, events: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         self.batch_size.observe(events as f64);
     }
 
-    /// A batch spent this long in a stage.
+    /// Observes the time that a batch spent in a stage.
     pub fn stage(&self, stage: Stage, took: Duration) {
         let histogram = self.stages.get_or_create(&OfStage { stage });
         histogram.observe(took.as_secs_f64());
     }
 
-    /// So many events, or one batch, are to be tried again.
+    /// Counts retries: of single events, or of one batch.
     pub fn retried(&self, kind: RetryKind, tries: usize) {
         let counter = self.retries.get_or_create(&Retry { kind });
         counter.inc_by(count(tries));
     }
 
-    /// One event was written to the dead-letter topic.
+    /// Counts an event that was written to the dead-letter topic.
     pub fn dead_letter(&self, kind: &str) {
         let kind = self.kinds.bounded(kind).to_owned();
         self.dead_letters.get_or_create(&DeadLetter { kind }).inc();
     }
 
-    /// So many events of the partition are not done with.
+    /// Sets the partition's lag, in events.
     pub fn lag(&self, partition: i32, events: i64) {
         self.lag
             .get_or_create(&self.partition(partition))
             .set(events);
     }
 
-    /// The partition is another worker's now.
+    /// Removes the lag of a partition that this worker no longer has.
     pub fn forget(&self, partition: i32) {
         self.lag.remove(&self.partition(partition));
     }
 
-    /// This worker has so many partitions.
+    /// Sets the number of assigned partitions.
     pub fn assigned(&self, partitions: usize) {
         self.assigned
             .set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 
-    /// Nothing is read from a partition until the answer is dropped.
-    pub fn pause(&self, reason: PauseReason) -> Pause {
+    /// Counts a partition as paused until the returned guard is dropped.
+    pub fn paused(&self, reason: PauseReason) -> PausedGuard {
         let gauge = self.paused.get_or_create_owned(&Paused { reason });
         gauge.inc();
-        Pause(gauge)
+        PausedGuard(gauge)
     }
 
     fn partition(&self, partition: i32) -> Partition {

@@ -1,23 +1,23 @@
-//! Secrets: the variable has the value, or `NAME_FILE` names a file that has it. What stands in an
-//! environment is shown to whoever may inspect the container; what stands in a file is not.
+//! Secrets: the variable contains the value, or `NAME_FILE` names a file that contains it. `docker
+//! inspect` shows environment variables, but not the content of files.
 
 use std::{fs::File, io::Read, path::Path};
 
 use super::{SettingsError, optional};
 
-/// A larger file is no password or token (bytes).
+/// Maximum size of a secret's file, in bytes.
 const MAX_SIZE: u64 = 64 << 10;
 
 /// The secret, or None where neither `name` nor `NAME_FILE` is set; empty counts as unset.
 ///
 /// # Errors
-/// Both are set, or the file cannot be read, or has nothing in it.
+/// Both are set, or the file cannot be read, or is empty.
 pub fn secret(name: &str) -> Result<Option<String>, SettingsError> {
     let by_file = by_file(name);
     choose(name, optional(name), optional(&by_file))
 }
 
-/// As [`secret`], and it has to be there.
+/// As [`secret`], but the secret has to be set.
 ///
 /// # Errors
 /// As [`secret`]; also [`SettingsError::MissingSecret`].
@@ -27,7 +27,7 @@ pub fn required_secret(name: &str) -> Result<String, SettingsError> {
     })
 }
 
-/// Which of a secret's two variables is set: for errors that have to name it.
+/// The name of the variable that is set, of a secret's two; for error messages.
 #[must_use]
 pub fn name_in_use(name: &str) -> String {
     let by_file = by_file(name);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_will_not_do_is_named_with_the_remedy_and_not_shown() {
+    fn an_unusable_file_is_named_with_the_remedy_and_not_quoted() {
         let mut large = b"hunter2".to_vec();
         large.resize(usize::try_from(MAX_SIZE).expect("small") + 1, b'x');
         for (name, content, why) in [

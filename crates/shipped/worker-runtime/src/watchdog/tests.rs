@@ -50,7 +50,7 @@ impl Bench {
 }
 
 #[test]
-fn what_beats_lives() {
+fn a_part_that_beats_is_not_stalled() {
     let mut bench = bench();
     let pulse = bench.watchdog.watch("consumer");
     for _ in 0..100 {
@@ -62,7 +62,7 @@ fn what_beats_lives() {
 }
 
 #[test]
-fn silence_is_red_and_then_the_end_with_the_reason() {
+fn a_stall_is_reported_and_then_ends_the_process() {
     let mut bench = bench();
     let _pulse = bench.watchdog.watch("consumer");
     bench.look(2);
@@ -78,7 +78,7 @@ fn silence_is_red_and_then_the_end_with_the_reason() {
 }
 
 #[test]
-fn a_stall_that_passes_ends_nothing() {
+fn a_stall_that_ends_in_time_does_not_end_the_process() {
     let mut bench = bench();
     let pulse = bench.watchdog.watch("consumer");
     bench.look(4);
@@ -86,13 +86,13 @@ fn a_stall_that_passes_ends_nothing() {
     pulse.beat();
     bench.look(1);
     assert!(bench.health.is_live());
-    // The grace begins anew with the next stall.
+    // The grace period restarts with the next stall.
     bench.look(4);
     assert_eq!(bench.end(), None);
 }
 
 #[test]
-fn silence_without_work_is_nothing() {
+fn a_part_without_work_is_not_stalled() {
     let mut bench = bench();
     let lag = Arc::new(AtomicU64::new(0));
     let waiting = Arc::clone(&lag);
@@ -103,7 +103,7 @@ fn silence_without_work_is_nothing() {
         });
     bench.look(100);
     assert!(bench.health.is_live());
-    // From now on it has something to do: its patience begins here.
+    // It has work from now on: the limit counts from here.
     lag.store(1, Ordering::Relaxed);
     bench.look(5);
     assert!(bench.health.is_live());
@@ -113,7 +113,7 @@ fn silence_without_work_is_nothing() {
 }
 
 #[test]
-fn what_is_gone_is_not_waited_for() {
+fn a_dropped_part_is_not_watched() {
     let mut bench = bench();
     let pulse = bench.watchdog.watch("purchase-confirmed/2");
     bench.look(4);
@@ -125,7 +125,7 @@ fn what_is_gone_is_not_waited_for() {
 }
 
 #[test]
-fn all_that_stalls_is_named() {
+fn every_stalled_part_is_named() {
     let mut bench = bench();
     let _pulses = [bench.watchdog.watch("a"), bench.watchdog.watch("b")];
     bench.look(3);

@@ -1,4 +1,4 @@
-//! Messages that are worked on together.
+//! Messages that are processed together.
 
 use caravan_events::Payload;
 use chrono::Utc;
@@ -6,16 +6,16 @@ use chrono::Utc;
 use super::{Message, dead_letter, parked::Item};
 use crate::{Reason, kafka::Record};
 
-/// A batch is what is there already, up to these bounds: a lone event never waits for company.
+/// A batch contains the messages that are queued, up to these limits. It never waits for more.
 pub(crate) const MAX_EVENTS: usize = 500;
-/// One message may be larger; it is alone then.
+/// A larger message forms a batch of its own.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// Decoded messages of one partition.
 pub(crate) struct Batch<I> {
     pub(crate) items: Vec<Item<I>>,
-    /// Those that are no events.
-    pub(crate) invalid: Vec<Hopeless>,
+    /// Messages that could not be decoded.
+    pub(crate) invalid: Vec<RejectedMessage>,
     bytes: usize,
 }
 
@@ -30,7 +30,7 @@ impl<I> Default for Batch<I> {
 }
 
 impl<I> Batch<I> {
-    /// Of events that were tried before.
+    /// A batch of parked events that are due.
     pub(crate) fn retry(items: Vec<Item<I>>) -> Self {
         Self {
             items,
@@ -42,17 +42,17 @@ impl<I> Batch<I> {
         self.items.len() + self.invalid.len()
     }
 
-    /// Whether a message of this size still belongs to it.
+    /// Whether a message of this size, in bytes, fits into the batch.
     pub(crate) fn admits(&self, bytes: usize) -> bool {
         self.len() == 0 || (self.len() < MAX_EVENTS && self.bytes + bytes <= MAX_BYTES)
     }
 
-    /// Whether none of it was tried before.
+    /// Whether none of the events was tried before.
     pub(crate) fn is_new(&self) -> bool {
         self.items.iter().all(|item| item.attempts == 0)
     }
 
-    /// Its messages' offsets, in no particular order.
+    /// The offsets of the batch's messages, in no particular order.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = i64> {
         let items = self.items.iter().map(|item| item.message.offset);
         items.chain(self.invalid.iter().map(|dead| dead.message.offset))
@@ -70,7 +70,7 @@ impl<I: Payload> Batch<I> {
         self.bytes += message.size();
         match message.decode() {
             Ok(received) => self.items.push(Item::new(message, received)),
-            Err(error) => self.invalid.push(Hopeless {
+            Err(error) => self.invalid.push(RejectedMessage {
                 reason: Reason::new(error.kind(), error.to_string()),
                 message,
                 attempts: 1,
@@ -79,14 +79,14 @@ impl<I: Payload> Batch<I> {
     }
 }
 
-/// A message on its way to the dead letters.
-pub(crate) struct Hopeless {
+/// A message that becomes a dead letter, and why.
+pub(crate) struct RejectedMessage {
     pub(crate) message: Message,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
 }
 
-impl Hopeless {
+impl RejectedMessage {
     pub(crate) fn record(&self, group: &str) -> Record {
         dead_letter::record(
             &self.message,

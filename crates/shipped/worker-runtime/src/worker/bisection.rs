@@ -1,15 +1,15 @@
-//! Finding the items of a batch that make it fail, by halves.
+//! Finds the items that make a batch fail, by halving the batch.
 
 use std::ops::Range;
 
-/// Which part of a batch to try next. One item at fault among n costs about 2 log2(n) tries
-/// besides the first, and no neighbour is tried alone for it.
+/// Which part of a batch to try next. One failing item among n costs about 2 log2(n) tries
+/// besides the first.
 ///
-/// A part that failed is halved. Where its first half goes through, the second one is at fault
-/// and is halved without being tried.
+/// A part that failed is halved. If its first half passes, the second half must contain the
+/// failing item, and is halved without being tried.
 #[derive(Debug)]
 pub(crate) struct Bisection {
-    /// The last one is next.
+    /// Parts still to try; the last one is next.
     waiting: Vec<Part>,
     trying: Range<usize>,
 }
@@ -22,7 +22,7 @@ struct Part {
 }
 
 impl Bisection {
-    /// Of a batch of `items`, none tried yet.
+    /// A bisection of a batch of `items` items, none of them tried yet.
     pub(crate) fn of(items: usize) -> Self {
         let all = Part {
             range: 0..items,
@@ -34,13 +34,13 @@ impl Bisection {
         }
     }
 
-    /// The items to try together now; what became of them has to be told before the next call.
+    /// The items to try together next. Call `passed` or `failed` before the next call.
     pub(crate) fn next(&mut self) -> Option<Range<usize>> {
         self.trying = self.waiting.pop()?.range;
         Some(self.trying.clone())
     }
 
-    /// The part went through.
+    /// The current part passed.
     pub(crate) fn passed(&mut self) {
         let end = self.trying.end;
         let at_fault =
@@ -50,7 +50,7 @@ impl Bisection {
         }
     }
 
-    /// The part failed, because of some item in it. Its index, where it was alone.
+    /// The current part failed. Returns the item's index if the part is a single item.
     pub(crate) fn failed(&mut self) -> Option<usize> {
         if let Some(next) = self.waiting.last_mut() {
             // The fault may have been in this half alone.
@@ -85,8 +85,8 @@ mod tests {
 
     use super::*;
 
-    /// Tries parts until nothing is left: who went through, in order; who was found at fault; how
-    /// many tries it took.
+    /// Tries parts until none is left. Returns the items that passed, in order, the failing items
+    /// and the number of tries.
     fn run(items: usize, faulty: &BTreeSet<usize>) -> (Vec<usize>, BTreeSet<usize>, usize) {
         let mut bisection = Bisection::of(items);
         let (mut through, mut found, mut tries) = (Vec::new(), BTreeSet::new(), 0);
@@ -103,12 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_fault_is_tried_once() {
+    fn a_batch_that_passes_is_tried_once() {
         assert_eq!(run(500, &BTreeSet::new()).2, 1);
     }
 
     #[test]
-    fn one_at_fault_costs_twice_the_logarithm_at_most() {
+    fn one_failing_item_costs_at_most_twice_the_logarithm() {
         for at in 0..512 {
             let (through, found, tries) = run(512, &BTreeSet::from([at]));
             assert_eq!(through.len(), 511);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_went_away_is_none() {
+    fn a_failure_that_does_not_recur_blames_no_item() {
         let mut bisection = Bisection::of(2);
         assert_eq!(bisection.next(), Some(0..2));
         assert_eq!(bisection.failed(), None);
@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exactly_those_at_fault_are_found(
+        fn exactly_the_failing_items_are_found(
             items in 1_usize..300,
             faulty in prop::collection::btree_set(0_usize..300, 0..20),
         ) {

@@ -1,5 +1,5 @@
-//! The consumer's thread: reads what is there, hands it to the partitions' tasks, reads no more
-//! than they can take, commits what is done.
+//! The consumer's thread: polls Kafka, sends messages to the partitions' tasks no faster than they
+//! dequeue them, and commits done offsets.
 
 use std::{
     sync::Arc,
@@ -15,26 +15,29 @@ use rdkafka::{
 
 use super::{
     Message,
-    context::{Context, GROUP_PART, KAFKA_PART, TOPIC_PART, commit, pause, resume},
+    context::{
+        Context, GROUP_PART, KAFKA_PART, TOPIC_PART, commit, pause_partitions, resume_partitions,
+    },
     ending::Ending,
-    lane::Lanes,
+    queues::PartitionQueues,
 };
 use crate::{Health, RunError, kafka, settings, watchdog::Pulse};
 
-/// `poll` returns at once when something is there; this bounds how late a commit or resume is.
+/// Timeout of `poll`, which returns at once if a message is there. Bounds the delay of commits and
+/// resumes.
 const POLL: Duration = Duration::from_millis(100);
-/// Each is a request to the broker, and a crash in between costs no more than some inbox rows that
-/// are found to be there already.
+/// Each commit is a request to the broker. After a crash between two commits, the redelivered events
+/// only cost a lookup in the inbox.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
-/// Handed on together, at most, so that the first of them need not wait long.
+/// Limits of one read: the first message must not wait long for the others.
 const READ_MESSAGES: usize = 500;
 const READ_BYTES: usize = 1024 * 1024;
-/// A full lane is looked at again after this, whether it was told to have room or not.
+/// A full queue is checked again after this time, even without a notification.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 
-/// A member that was fenced joins anew no more often: two processes of one name would take it from
-/// each other for ever, and that is for a person to see.
-const JOINS_ANEW_AFTER: Duration = Duration::from_secs(300);
+/// Minimum time between two rejoins of a fenced member. Two processes with the same
+/// `group.instance.id` would fence each other forever: the process ends with an error instead.
+const REJOIN_INTERVAL: Duration = Duration::from_secs(300);
 
 /// One consumer of one topic.
 pub(crate) struct Reader {
@@ -42,98 +45,98 @@ pub(crate) struct Reader {
     brokers: String,
     group: String,
     topic: &'static str,
-    lanes: Arc<Lanes>,
+    queues: Arc<PartitionQueues>,
     health: Health,
     ending: Ending,
     pulse: Arc<Pulse>,
     next_commit: Instant,
-    /// The group has given this member's name to another.
+    /// The broker fenced this member: another one has its `group.instance.id`.
     fenced: bool,
-    joined_anew: Option<Instant>,
+    rejoined_at: Option<Instant>,
 }
 
 impl Reader {
-    /// Creates the client and subscribes; joining the group begins with the first poll.
+    /// Creates the client and subscribes. It joins the group with the first poll.
     pub(crate) fn new(
         brokers: &str,
         group: &str,
         topic: &'static str,
-        lanes: Lanes,
+        queues: PartitionQueues,
         health: Health,
         ending: Ending,
         pulse: Arc<Pulse>,
     ) -> Result<Self, RunError> {
-        let lanes = Arc::new(lanes);
-        let context = Context::new(topic, Arc::clone(&lanes), health.clone());
+        let queues = Arc::new(queues);
+        let context = Context::new(topic, Arc::clone(&queues), health.clone());
         Ok(Self {
             consumer: subscribed(brokers, group, context)?,
             brokers: brokers.to_owned(),
             group: group.to_owned(),
             topic,
-            lanes,
+            queues,
             health,
             ending,
             pulse,
             next_commit: Instant::now(),
             fenced: false,
-            joined_anew: None,
+            rejoined_at: None,
         })
     }
 
-    /// Runs until the worker ends; then finishes what is under way, commits, leaves the group.
+    /// Runs until the worker ends; then finishes the current batches, commits and leaves the group.
     ///
-    /// Closing the consumer can hang (librdkafka); whoever waits for this thread has to bound it.
+    /// Closing the consumer can hang in librdkafka: wait for this thread only with a timeout.
     pub(crate) fn run(mut self) {
         self.consume();
-        while self.needs_another_client() {
-            let Some(anew) = self.join_anew() else {
+        while self.needs_new_client() {
+            let Some(rejoined) = self.rejoin() else {
                 return;
             };
-            self = anew;
+            self = rejoined;
             self.consume();
         }
-        let offsets = self.lanes.close(&self.lanes.all());
+        let offsets = self.queues.close(&self.queues.all());
         commit(&self.consumer, self.topic, &offsets, CommitMode::Sync);
         drop(self.consumer);
     }
 
-    /// Its place in the group is lost, or all brokers are.
-    fn needs_another_client(&self) -> bool {
+    /// Whether the client cannot recover: it is fenced, or has lost all brokers.
+    fn needs_new_client(&self) -> bool {
         self.fenced || self.consumer.context().brokers().are_lost()
     }
 
-    /// Until the worker ends, or this client is of no use any more.
+    /// Reads until the worker ends or the client has to be replaced.
     fn consume(&mut self) {
-        while !self.needs_another_client() && !self.ending.token().is_cancelled() {
+        while !self.needs_new_client() && !self.ending.token().is_cancelled() {
             self.pulse.beat();
             if self.regulate() {
                 self.read();
             } else {
-                self.lanes.wait_for_room(WAIT_FOR_ROOM);
+                self.queues.wait_for_room(WAIT_FOR_ROOM);
             }
             self.commit_done();
         }
     }
 
-    /// By another client, under the same name: this one is refused for ever, or cannot connect. What is
-    /// under way is finished first, and not committed: it is delivered again, and the inbox knows it.
-    /// None where that cannot be.
-    fn join_anew(self) -> Option<Self> {
+    /// Replaces the client by one with the same `group.instance.id`: this one is fenced, or cannot
+    /// connect. The current batches are finished but not committed; the inbox recognises their
+    /// redelivery. None if the new client could not be created.
+    fn rejoin(self) -> Option<Self> {
         if !self.fenced {
             tracing::warn!("the Kafka client has lost all brokers: it is made anew");
         }
-        self.lanes.close(&self.lanes.all());
+        self.queues.close(&self.queues.all());
         let context = self.consumer.context().successor();
-        // Its teardown hangs, now and then; nobody waits for it.
+        // Closing the old client may hang: no one waits for this thread.
         let consumer = self.consumer;
         thread::spawn(move || drop(consumer));
         match subscribed(&self.brokers, &self.group, context) {
             Ok(consumer) => Some(Self {
                 consumer,
                 fenced: false,
-                joined_anew: match self.fenced {
+                rejoined_at: match self.fenced {
                     true => Some(Instant::now()),
-                    false => self.joined_anew,
+                    false => self.rejoined_at,
                 },
                 ..self
             }),
@@ -144,8 +147,8 @@ impl Reader {
         }
     }
 
-    /// Waits for a message, takes those that are there with it, and hands them on: a lone one at
-    /// once.
+    /// Waits for a message, reads those that are available with it, and sends them to the tasks. A
+    /// single message is sent at once.
     fn read(&mut self) {
         let mut wait = POLL;
         let mut bytes = 0;
@@ -154,7 +157,7 @@ impl Reader {
                 Some(Ok(message)) => {
                     let message = Message::copy(&message, self.topic);
                     bytes += message.size();
-                    self.lanes.deliver(message);
+                    self.queues.deliver(message);
                 }
                 Some(Err(error)) => self.failed(&error),
                 None => break,
@@ -164,13 +167,13 @@ impl Reader {
             }
             wait = Duration::ZERO;
         }
-        self.lanes.flush();
+        self.queues.flush();
     }
 
     fn failed(&mut self, error: &KafkaError) {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
-            let since = self.joined_anew.map(|at| at.elapsed());
-            let again = since.is_some_and(|since| since < JOINS_ANEW_AFTER);
+            let since = self.rejoined_at.map(|at| at.elapsed());
+            let again = since.is_some_and(|since| since < REJOIN_INTERVAL);
             if code == RDKafkaErrorCode::FencedInstanceId && !again {
                 let why = "the group has given this member up: it joins anew";
                 self.health.not_ready(GROUP_PART, why);
@@ -189,21 +192,22 @@ impl Reader {
                     tracing::warn!(topic = self.topic, "the topic does not exist");
                 }
             }
-            // State changes of the connection are told by Context::stats.
+            // Context::stats reports state changes of the connection.
             _ => tracing::debug!(%error, "poll failed"),
         }
     }
 
-    /// Pauses and resumes partitions; whether there is room for more.
+    /// Pauses and resumes partitions. Returns whether to read.
     fn regulate(&self) -> bool {
-        let flow = self.lanes.flow(tokio::time::Instant::now());
-        pause(&self.consumer, self.topic, &flow.pause);
-        resume(&self.consumer, self.topic, &flow.resume);
+        let flow = self.queues.flow(tokio::time::Instant::now());
+        pause_partitions(&self.consumer, self.topic, &flow.pause);
+        resume_partitions(&self.consumer, self.topic, &flow.resume);
         !flow.hold
     }
 
-    /// Only as a member of the group: librdkafka keeps a commit while the coordinator is away, and
-    /// sends it for a member that has been given up meanwhile; for a static one that is fatal.
+    /// Commits done offsets, only as a member of the group. librdkafka keeps a commit while the
+    /// coordinator is unreachable and sends it later. If the group has removed a static member by
+    /// then, that commit is a fatal error.
     fn commit_done(&mut self) {
         let now = Instant::now();
         let is_away = |part: &&str| self.health.is_not_ready(part);
@@ -211,12 +215,12 @@ impl Reader {
             return;
         }
         self.next_commit = now + COMMIT_EVERY;
-        let offsets = self.lanes.take_uncommitted();
+        let offsets = self.queues.take_uncommitted();
         commit(&self.consumer, self.topic, &offsets, CommitMode::Async);
     }
 }
 
-/// The client, as a member of its group as soon as it is polled.
+/// Creates the client and subscribes it to the topic.
 fn subscribed(
     brokers: &str,
     group: &str,
@@ -232,8 +236,8 @@ fn subscribed(
     Ok(consumer)
 }
 
-/// Offsets are ours to commit, after the effects; the rest is about being quick on a small
-/// pipeline and bounded in memory.
+/// Auto-commit is off, because offsets are committed after the effects. The other settings give low
+/// latency with few events and bounded memory.
 fn config(brokers: &str, group: &str) -> ClientConfig {
     let mut config = kafka::client(brokers);
     config
@@ -249,15 +253,15 @@ fn config(brokers: &str, group: &str) -> ClientConfig {
         .set("max.poll.interval.ms", "300000")
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.error.backoff.ms", "100")
-        // Fetched before it is asked for, of all partitions together: the next fetch is made when
-        // less than this is left. A larger message still comes (the broker sends one at least),
-        // up to receive.message.max.bytes, 100 MB.
+        // Prefetch of all partitions together: the next fetch starts when less than this is queued.
+        // A larger message still arrives (a broker returns at least one), up to
+        // receive.message.max.bytes, 100 MB.
         .set("queued.min.messages", "2000")
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.message.max.bytes", "524288")
         .set("fetch.max.bytes", "4194304")
         .set("statistics.interval.ms", kafka::lost::STATISTICS_EVERY_MS);
-    // A replica that has a number keeps its partitions over a quick restart.
+    // A static member: a replica with a number keeps its partitions over a quick restart.
     if let Some(replica) = settings::optional("CARAVAN_REPLICA") {
         let instance = format!("{group}-{replica}");
         config

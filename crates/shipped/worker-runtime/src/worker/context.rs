@@ -1,4 +1,4 @@
-//! What librdkafka tells the consumer: partitions come and go, what is committed, brokers vanish.
+//! The consumer's librdkafka callbacks: rebalances, committed offsets, broker connections.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -13,7 +13,7 @@ use rdkafka::{
     topic_partition_list::Offset,
 };
 
-use super::lane::Lanes;
+use super::queues::PartitionQueues;
 use crate::{
     Health,
     kafka::{self, lost::Brokers},
@@ -28,51 +28,51 @@ pub(crate) const GROUP_PART: &str = "group";
 /// The topic's part in `/ready`, where it does not exist.
 pub(crate) const TOPIC_PART: &str = "topic";
 
-/// Callbacks; all run on the consumer's thread, within `poll`.
+/// The callbacks; all of them run on the consumer's thread, within `poll`.
 pub(crate) struct Context {
     pub(crate) topic: &'static str,
-    lanes: Arc<Lanes>,
+    queues: Arc<PartitionQueues>,
     health: Health,
     started: AtomicBool,
-    /// It was told that no broker can be reached.
-    away: AtomicBool,
-    /// librdkafka's last word on a lost or refused connection.
+    /// The log already says that no broker can be reached.
+    unreachable: AtomicBool,
+    /// librdkafka's last log message about a lost or refused connection.
     last_failure: Mutex<String>,
-    /// Another client has taken over: what this one still tells is of no account.
+    /// Another client has replaced this one: callbacks of this client are ignored.
     retired: AtomicBool,
     brokers: Brokers,
 }
 
-/// librdkafka's facility for it.
+/// librdkafka's log facility for failed connections.
 const CONNECTION_FAILED: &str = "FAIL";
 
 impl Context {
-    pub(crate) fn new(topic: &'static str, lanes: Arc<Lanes>, health: Health) -> Self {
+    pub(crate) fn new(topic: &'static str, queues: Arc<PartitionQueues>, health: Health) -> Self {
         Self {
             topic,
-            lanes,
+            queues,
             health,
             started: AtomicBool::new(false),
-            away: AtomicBool::new(false),
+            unreachable: AtomicBool::new(false),
             last_failure: Mutex::default(),
             retired: AtomicBool::new(false),
             brokers: Brokers::default(),
         }
     }
 
-    /// For a client in the place of this one's, which is heard no more.
+    /// The context of a client that replaces this one. Later callbacks of this client are ignored.
     pub(crate) fn successor(&self) -> Self {
         self.retired.store(true, Ordering::Relaxed);
-        let next = Self::new(self.topic, Arc::clone(&self.lanes), self.health.clone());
+        let next = Self::new(self.topic, Arc::clone(&self.queues), self.health.clone());
         let copy = |from: &AtomicBool, to: &AtomicBool| {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         };
         copy(&self.started, &next.started);
-        copy(&self.away, &next.away);
+        copy(&self.unreachable, &next.unreachable);
         next
     }
 
-    /// What the client knows of its brokers.
+    /// The brokers that the client knows, from its statistics.
     pub(crate) fn brokers(&self) -> &Brokers {
         &self.brokers
     }
@@ -94,14 +94,14 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A cooperative rebalance that changes nothing comes here, too, with no partitions.
+    /// A cooperative rebalance that changes nothing calls this with no partitions.
     fn assigned(&self, partitions: &[i32]) {
         for partition in partitions {
-            self.lanes.open(*partition);
+            self.queues.open(*partition);
         }
         self.broker_answers();
         self.health.ready(GROUP_PART);
-        // The startup line comes first; partitions come and go after it.
+        // The startup line must precede the first line about partitions.
         if !self.started.swap(true, Ordering::Relaxed) {
             telemetry::started();
         }
@@ -111,10 +111,10 @@ impl Context {
         }
     }
 
-    /// The way back is told where the way out was.
+    /// Logs the reconnection only if the outage was logged.
     fn broker_answers(&self) {
         self.health.ready(KAFKA_PART);
-        if self.away.swap(false, Ordering::Relaxed) {
+        if self.unreachable.swap(false, Ordering::Relaxed) {
             tracing::info!("broker connected");
         }
     }
@@ -122,34 +122,34 @@ impl Context {
     fn no_broker_answers(&self) {
         self.health
             .not_ready(KAFKA_PART, "no broker can be reached");
-        if !self.away.swap(true, Ordering::Relaxed) {
+        if !self.unreachable.swap(true, Ordering::Relaxed) {
             tracing::warn!(why = %self.last_failure(), "no broker can be reached");
         }
     }
 
-    /// A partition's committed offset, as the broker acknowledged it last. Nothing else tells that
-    /// an asynchronous commit has failed: librdkafka says so to a callback alone, which the rdkafka
-    /// crate, built on librdkafka's events, does not set.
-    fn tell_what_is_committed(&self, statistics: &Statistics) {
+    /// Takes over each partition's committed offset, as the broker acknowledged it last. Only this
+    /// reveals that an asynchronous commit failed: librdkafka reports that to its commit callback,
+    /// which the rdkafka crate does not set because it uses librdkafka's event interface.
+    fn update_committed_offsets(&self, statistics: &Statistics) {
         let Some(topic) = statistics.topics.get(self.topic) else {
             return;
         };
-        for (partition, told) in &topic.partitions {
-            // Below zero: none.
-            self.lanes
-                .committed_is(*partition, told.committed_offset.max(0));
+        for (partition, statistics) in &topic.partitions {
+            // Negative if the group has committed no offset.
+            self.queues
+                .set_committed(*partition, statistics.committed_offset.max(0));
         }
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         tracing::info!(partitions = ?partitions, "partitions revoked");
         kill::reached(Point::OnRevoke);
-        let paused = self.lanes.paused(partitions);
-        let offsets = self.lanes.close(partitions);
-        // librdkafka remembers a pause, should the partition come back.
-        resume(consumer, self.topic, &paused);
+        let paused = self.queues.paused(partitions);
+        let offsets = self.queues.close(partitions);
+        // librdkafka keeps a partition paused if it is assigned again later.
+        resume_partitions(consumer, self.topic, &paused);
         if consumer.assignment_lost() {
-            // Another member may have them by now, and has read on from what was committed.
+            // Another member may own the partitions, and may have committed higher offsets.
             return;
         }
         commit(consumer, self.topic, &offsets, CommitMode::Sync);
@@ -176,7 +176,7 @@ impl ConsumerContext for Context {
 }
 
 impl ClientContext for Context {
-    /// Why a connection failed is kept for the one line that says that none is left.
+    /// Keeps the reason of a failed connection for the log line that no broker can be reached.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == CONNECTION_FAILED {
             message.clone_into(&mut self.last_failure());
@@ -189,7 +189,7 @@ impl ClientContext for Context {
         tracing::debug!(%error, reason, "Kafka client");
     }
 
-    /// Every other second: the only way to hear that a broker is back while nothing happens.
+    /// Called every 2 s. For an idle client, statistics are the only sign that a broker is back.
     fn stats(&self, statistics: Statistics) {
         if self.is_retired() {
             return;
@@ -204,7 +204,7 @@ impl ClientContext for Context {
         } else {
             self.no_broker_answers();
         }
-        self.tell_what_is_committed(&statistics);
+        self.update_committed_offsets(&statistics);
         match statistics.cgrp {
             Some(group) if group.state == "up" && group.join_state == "steady" => {
                 self.health.ready(GROUP_PART);
@@ -218,8 +218,8 @@ impl ClientContext for Context {
     }
 }
 
-/// Reads nothing more of these partitions, and throws away what was fetched of them.
-pub(crate) fn pause(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
+/// Pauses fetching from these partitions; librdkafka drops their prefetched messages.
+pub(crate) fn pause_partitions(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
     if !partitions.is_empty()
         && let Err(error) = consumer.pause(&list(topic, partitions))
     {
@@ -227,8 +227,8 @@ pub(crate) fn pause(consumer: &BaseConsumer<Context>, topic: &str, partitions: &
     }
 }
 
-/// Reads on from these partitions.
-pub(crate) fn resume(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
+/// Resumes fetching from these partitions.
+pub(crate) fn resume_partitions(consumer: &BaseConsumer<Context>, topic: &str, partitions: &[i32]) {
     if !partitions.is_empty()
         && let Err(error) = consumer.resume(&list(topic, partitions))
     {
@@ -256,14 +256,14 @@ pub(crate) fn commit(
     }
     let mut list = TopicPartitionList::new();
     for (partition, offset) in offsets {
-        // Only fails for offsets below zero.
+        // Fails only for negative offsets.
         if let Err(error) = list.add_partition_offset(topic, *partition, Offset::Offset(*offset)) {
             tracing::warn!(%error, partition, offset, "not an offset");
         }
     }
     kill::reached(Point::BeforeOffsetCommit);
     if let Err(error) = consumer.commit(&list, mode) {
-        // What is not committed is delivered again, and the inbox knows it.
+        // Uncommitted messages are delivered again; the inbox recognises them as duplicates.
         tracing::warn!(%error, "commit failed");
     }
     kill::reached(Point::AfterOffsetCommit);

@@ -1,4 +1,4 @@
-//! What becomes of a message that can never be processed.
+//! Builds the dead letter of a message that cannot be processed.
 
 use caravan_events::names::{DEAD_LETTER_TOPIC, TRACEPARENT_HEADER, dlq};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -10,13 +10,14 @@ use crate::{
     kafka::{self, Record},
 };
 
-/// An error text may quote the message; the headers have to stay within their 64 KiB.
+/// Error texts are cut at this many bytes: one may quote the message, and the headers of a dead
+/// letter must stay below 64 KiB.
 const MAX_ERROR_BYTES: usize = 2_048;
-/// All headers of a dead letter begin so.
+/// Prefix of the headers that a worker adds to a dead letter.
 const PREFIX: &str = "dlq-";
 
-/// The message's dead letter: key and value byte for byte, its own headers, and ours. Those of an
-/// earlier life as a dead letter give way; a trace goes on under a new span id.
+/// The message's dead letter: its key and value byte for byte, its headers, and the `dlq-` headers.
+/// `dlq-` headers of an earlier dead letter are replaced; a trace continues under a new span id.
 pub(crate) fn record(
     message: &Message,
     group: &str,
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_own_headers_are_kept_and_the_reason_is_told() {
+    fn key_value_and_headers_are_kept_and_the_reason_is_added() {
         let own = OwnedHeaders::new()
             .insert(Header {
                 key: "trace",
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_and_what_is_none_is_kept_as_it_came() {
+    fn a_trace_continues_and_an_invalid_traceparent_is_kept_unchanged() {
         let traced = |value: &str| {
             let header = Header {
                 key: TRACEPARENT_HEADER,
@@ -133,8 +134,8 @@ mod tests {
             };
             let message = poison(Some(OwnedHeaders::new().insert(header)));
             let reason = Reason::new("not-json", "not a JSON object");
-            let letter = record(&message, "g", &reason, 1, DateTime::UNIX_EPOCH);
-            let (key, value) = listed(&letter).swap_remove(0);
+            let dead_letter = record(&message, "g", &reason, 1, DateTime::UNIX_EPOCH);
+            let (key, value) = listed(&dead_letter).swap_remove(0);
             assert_eq!(key, TRACEPARENT_HEADER);
             value
         };

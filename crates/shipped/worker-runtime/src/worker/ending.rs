@@ -1,4 +1,4 @@
-//! How a worker ends: asked to (SIGTERM), or because it cannot go on.
+//! How a worker ends: by the shutdown token (SIGTERM), or with a fatal error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,8 @@ impl Ending {
         }
     }
 
-    /// The process has to end with this error, cleanly: what is under way is finished first.
+    /// Shuts the worker down and makes this its result, unless an earlier fatal error exists. The
+    /// current batches are finished first.
     pub(crate) fn fatal(&self, error: RunError) {
         tracing::error!(%error, "cannot go on");
         let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +34,7 @@ impl Ending {
         &self.shutdown
     }
 
-    /// What the process ends with.
+    /// The worker's result: the first fatal error, if any.
     pub(crate) fn result(&self) -> Result<(), RunError> {
         let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
         fatal.take().map_or(Ok(()), Err)

@@ -1,7 +1,7 @@
-//! How much lies before each partition, for the metrics and the watchdog.
+//! The lag of each partition, for the metrics and the watchdog.
 //!
-//! Asked of the broker through the producer's client, by a thread of its own: the consumer learns
-//! of a partition's end from its fetches, so that one that stopped fetching sees no lag.
+//! A separate thread fetches the watermarks with the producer's client. The consumer learns the high
+//! watermark only from its fetches, so a consumer that stopped fetching would see no lag.
 
 use std::{
     collections::BTreeMap,
@@ -12,27 +12,26 @@ use std::{
 
 use rdkafka::producer::Producer as _;
 
-use super::gauge::Gauge;
+use super::progress::PartitionProgress;
 use crate::{RunError, kafka::Producer, metrics::WorkerMetrics};
 
 const EVERY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The partitions that are looked at. Cheap to clone; all clones are one.
+/// The partitions whose lag is measured. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Lags(Arc<Mutex<BTreeMap<i32, Weak<Gauge>>>>);
+pub(crate) struct Lags(Arc<Mutex<BTreeMap<i32, Weak<PartitionProgress>>>>);
 
 impl Lags {
-    /// Looks at the partition for as long as somebody has its gauge.
-    pub(crate) fn add(&self, partition: i32, gauge: &Arc<Gauge>) {
-        self.lock().insert(partition, Arc::downgrade(gauge));
+    /// Measures the partition's lag until its [`PartitionProgress`] is dropped.
+    pub(crate) fn add(&self, partition: i32, progress: &Arc<PartitionProgress>) {
+        self.lock().insert(partition, Arc::downgrade(progress));
     }
 
-    /// Starts the thread that keeps the lag of `topic`'s partitions up to date. It lives as long
-    /// as the process.
+    /// Starts the thread that measures the lag of `topic`'s partitions until the process ends.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread could not be started.
     pub(crate) fn watch(
         self,
         topic: &'static str,
@@ -53,26 +52,26 @@ impl Lags {
     }
 
     fn look(&self, topic: &str, producer: &Producer, metrics: &WorkerMetrics) {
-        for (partition, gauge) in self.current(metrics) {
+        for (partition, progress) in self.current(metrics) {
             let client = producer.current();
             let ends = client.client().fetch_watermarks(topic, partition, TIMEOUT);
-            // No answer is no news: `/ready` says what is away.
+            // If the broker doesn't answer, the old values stay: `/ready` reports the outage.
             if let Ok((low, high)) = ends {
-                gauge.lies_between(low, high);
+                progress.set_watermarks(low, high);
             }
-            if let Some(lag) = gauge.lag() {
+            if let Some(lag) = progress.lag() {
                 metrics.lag(partition, lag);
             }
         }
     }
 
-    /// Those that this worker still has; the others are forgotten.
-    fn current(&self, metrics: &WorkerMetrics) -> Vec<(i32, Arc<Gauge>)> {
+    /// The partitions that this worker still has. Revoked ones are removed, with their metrics.
+    fn current(&self, metrics: &WorkerMetrics) -> Vec<(i32, Arc<PartitionProgress>)> {
         let mut current = Vec::new();
         self.lock()
-            .retain(|partition, gauge| match gauge.upgrade() {
-                Some(gauge) => {
-                    current.push((*partition, gauge));
+            .retain(|partition, progress| match progress.upgrade() {
+                Some(progress) => {
+                    current.push((*partition, progress));
                     true
                 }
                 None => {
@@ -83,7 +82,7 @@ impl Lags {
         current
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Weak<Gauge>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Weak<PartitionProgress>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! A message as it came, and the event in it.
+//! A Kafka message, and the event decoded from it.
 
 use caravan_events::{DecodeError, Event, Payload};
 use rdkafka::{
@@ -8,26 +8,25 @@ use rdkafka::{
 
 use crate::{Trace, kafka};
 
-/// A Kafka message, owned: what a dead letter needs, byte for byte.
+/// An owned copy of a Kafka message: the parts that a dead letter repeats byte for byte.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Where it came from.
+    /// The topic that the message was read from.
     pub topic: &'static str,
-    /// Where in the topic.
+    /// The partition in the topic.
     pub partition: i32,
-    /// Where in the partition.
+    /// The offset in the partition.
     pub offset: i64,
-    /// May be absent.
+    /// The key; None if the message has none.
     pub key: Option<Vec<u8>>,
-    /// Absent in a tombstone.
+    /// The value; None in a tombstone.
     pub value: Option<Vec<u8>>,
-    /// The source's own headers.
+    /// The message's headers; None if it has none.
     pub headers: Option<OwnedHeaders>,
 }
 
 impl Message {
-    /// Copies the message out of librdkafka's memory, once. `topic` is the one that was subscribed
-    /// to.
+    /// Copies the message out of librdkafka's memory. `topic` is the subscribed topic.
     pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: &'static str) -> Self {
         Self {
             topic,
@@ -45,7 +44,7 @@ impl Message {
         length(&self.key) + length(&self.value)
     }
 
-    /// The event in it.
+    /// Decodes the message's value.
     pub(crate) fn decode<P: Payload>(&self) -> Result<Received<P>, DecodeError> {
         Ok(Received {
             event: caravan_events::decode(self.value.as_deref())?,
@@ -57,17 +56,17 @@ impl Message {
     }
 }
 
-/// An event as a handler gets it.
+/// A decoded event, as a handler gets it.
 #[derive(Debug, Clone)]
 pub struct Received<P> {
-    /// The event.
+    /// The decoded event.
     pub event: Event<P>,
-    /// Test traffic: whatever comes of it is marked, too.
+    /// Test traffic: rows and events that result from it are marked as synthetic too.
     pub synthetic: bool,
-    /// The trace that it belongs to, if it says so.
+    /// The trace of the message's `traceparent` header, if any.
     pub trace: Option<Trace>,
-    /// Where it was read.
+    /// The partition that the message was read from.
     pub partition: i32,
-    /// Where it was read.
+    /// The message's offset in that partition.
     pub offset: i64,
 }

@@ -1,4 +1,4 @@
-//! Which offset of a partition may be committed: everything before it is done.
+//! The offset of a partition that may be committed: all messages before it are done.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// Work on the message at `offset` begins. Nothing before it begins later, unless in the same
+    /// Processing of the message at `offset` begins. Lower offsets begin later only within the same
     /// batch.
     pub(crate) fn begin(&mut self, offset: i64) {
         self.open.insert(offset);
@@ -61,7 +61,7 @@ mod tests {
     proptest! {
         /// Batches come in order, with gaps; what is in them is done in any order, or not at all.
         #[test]
-        fn never_more_than_the_prefix_that_is_done(
+        fn the_committable_offset_never_exceeds_the_done_prefix(
             gaps in prop::collection::vec(1_i64..4, 1..200),
             batch in 1_usize..50,
             done in prop::collection::vec(any::<prop::sample::Index>(), 0..400),

@@ -1,4 +1,4 @@
-//! Events that are to be tried again later, each at its own time, while the partition goes on.
+//! Events that wait for a retry, each with its own delay, while the partition continues.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::{Message, Received};
 use crate::backoff::Backoff;
 
-/// More wait than this, in number or bytes: the partition takes no new messages until some are
-/// through. Bounds memory.
+/// At this many events or bytes the partition accepts no new messages until some parked events
+/// are done. This bounds memory.
 const MAX_EVENTS: usize = 200;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// One event's tries are cheap, and someone may have mended its cause.
+/// One event's attempts are cheap, and its cause may be repaired soon: delays stay short.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
@@ -21,7 +21,7 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 pub(crate) struct Item<P> {
     pub(crate) message: Message,
     pub(crate) received: Received<P>,
-    /// Tries so far.
+    /// Attempts so far.
     pub(crate) attempts: u32,
     backoff: Backoff,
 }
@@ -56,19 +56,19 @@ impl<P> Parked<P> {
         self.waiting.len()
     }
 
-    /// No new messages, please.
+    /// Whether the partition must accept no new messages.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
     }
 
-    /// Comes back after the item's next delay from `now`.
+    /// Parks the item; it is due after its next backoff delay, counted from `now`.
     pub(crate) fn park(&mut self, mut item: Item<P>, now: Instant) {
         self.bytes += item.message.size();
         let due = now + item.backoff.next_delay();
         self.waiting.push((due, item));
     }
 
-    /// Those whose time has come by `now`, at most `limit`, in the order of their offsets.
+    /// Removes and returns up to `limit` items that are due at `now`, in offset order.
     pub(crate) fn take_due(&mut self, now: Instant, limit: usize) -> Vec<Item<P>> {
         let mut due: Vec<_> = self
             .waiting
@@ -81,7 +81,7 @@ impl<P> Parked<P> {
         due
     }
 
-    /// Until one is due; for ever where none waits.
+    /// Waits until an item is due; forever if nothing is parked.
     pub(crate) async fn until_due(&self) {
         match self.waiting.iter().map(|(at, _)| *at).min() {
             Some(at) => tokio::time::sleep_until(at).await,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_back_when_due_and_in_order() {
+    fn due_items_are_returned_in_offset_order() {
         let now = Instant::now();
         let mut parked = Parked::new();
         parked.park(item(2), now);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bound_it_too() {
+    fn parked_events_are_bounded_in_bytes() {
         let now = Instant::now();
         let mut parked = Parked::new();
         for offset in 0..4 {

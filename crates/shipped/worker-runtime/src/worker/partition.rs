@@ -1,5 +1,5 @@
-//! One partition's task: messages in, offsets out. In order; an event that has to wait is parked
-//! and its neighbours go on, the committed offset staying before it.
+//! One partition's task processes messages in order and reports done offsets. An event that waits
+//! for a retry is parked, later events continue, and the committed offset stays before it.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Message, Processor,
     batch::{Batch, MAX_EVENTS},
-    gauge::Gauge,
-    inbox::Inbox,
+    batch_builder::BatchBuilder,
+    progress::PartitionProgress,
     work::{Shared, Stopped, Work},
 };
 
 /// The task of one partition.
 pub(crate) struct Partition<P: Processor> {
-    inbox: Inbox<P::Input>,
+    batches: BatchBuilder<P::Input>,
     work: Work<P>,
-    /// Finish what is under way, begin nothing more.
+    /// Once cancelled, the task finishes the current batch and starts no other.
     stop: CancellationToken,
 }
 
@@ -27,24 +27,24 @@ impl<P: Processor> Partition<P> {
         shared: Arc<Shared<P>>,
         partition: i32,
         chunks: UnboundedReceiver<Vec<Message>>,
-        gauge: Arc<Gauge>,
+        progress: Arc<PartitionProgress>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            inbox: Inbox::new(chunks, Arc::clone(&gauge)),
-            work: Work::new(shared, partition, gauge, stop.clone()),
+            batches: BatchBuilder::new(chunks, Arc::clone(&progress)),
+            work: Work::new(shared, partition, progress, stop.clone()),
             stop,
         }
     }
 
-    /// Works until it is told to stop or no more messages can come. The next batch is decoded
-    /// while this one waits for the database or the broker.
+    /// Runs until it is stopped or the queue is closed. The next batch is decoded while the current
+    /// one waits for the database or the broker.
     pub(crate) async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
             let worked = tokio::select! {
                 biased;
                 worked = self.work.on(batch) => worked,
-                never = self.inbox.fill() => match never {},
+                never = self.batches.fill() => match never {},
             };
             if let Err(Stopped) = worked {
                 break;
@@ -52,7 +52,7 @@ impl<P: Processor> Partition<P> {
         }
     }
 
-    /// Parked events that are due, else the messages that are there; None at the end.
+    /// Parked events that are due, otherwise the queued messages; None when the task has to end.
     async fn next_batch(&mut self) -> Option<Batch<P::Input>> {
         loop {
             let parked = &mut self.work.parked;
@@ -64,7 +64,7 @@ impl<P: Processor> Partition<P> {
                 biased;
                 () = self.stop.cancelled() => return None,
                 () = parked.until_due() => {}
-                batch = self.inbox.next(), if !parked.is_full() => return batch,
+                batch = self.batches.next(), if !parked.is_full() => return batch,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Between a partition's task, which knows Kafka, and what is done with its events.
+//! The interface between a partition's task, which handles Kafka, and the processing of its events.
 
 use caravan_events::Payload;
 
@@ -6,35 +6,36 @@ use crate::Reason;
 
 use super::Received;
 
-/// Takes the effects of events. One value serves all partitions, side by side.
+/// Applies the effects of events. One value serves all partitions concurrently.
 pub trait Processor: Send + Sync + 'static {
-    /// What it takes; the topic follows from it.
+    /// The payload of the events to process; it determines the topic.
     type Input: Payload;
 
-    /// Takes the effects of a batch of one partition's events: one outcome each, in order.
+    /// Applies the effects of a batch of one partition's events. Returns one outcome per event, in
+    /// order.
     ///
     /// # Errors
-    /// Something other than an event is at fault (no database, no broker), and what. The whole
-    /// batch is given again later, for ever.
+    /// The reason of an infrastructure failure, such as an unavailable database or broker. The
+    /// whole batch is retried until it succeeds.
     fn process(
         &self,
         batch: &[&Received<Self::Input>],
     ) -> impl Future<Output = Result<Vec<Outcome>, String>> + Send;
 }
 
-/// What became of one event.
+/// The result of processing one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its effects are taken. `duplicate`: they were before.
+    /// The event's effects are applied.
     Processed {
-        /// Whether the event had been seen.
+        /// The inbox already had the event: its effects were applied earlier.
         duplicate: bool,
     },
-    /// Its effect cannot be seen yet, and only it can have an effect of its own: it is tried
-    /// again, for ever, while its neighbours go on. Why.
+    /// The effect that another service writes is not visible yet, for this reason. The event is
+    /// retried forever, while other events continue.
     Unconfirmed(String),
-    /// A few more tries, then a dead letter.
+    /// The event failed and may succeed later: a bounded number of retries, then a dead letter.
     Transient(Reason),
-    /// A dead letter at once.
+    /// The event can never succeed: a dead letter without a retry.
     Permanent(Reason),
 }

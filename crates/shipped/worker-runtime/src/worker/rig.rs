@@ -1,5 +1,4 @@
-//! What the tests of this module share: a partition's task with a processor that does as it is
-//! told, and messages for it.
+//! Shared by the tests of this module: a partition's task with a scripted processor, and messages.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Message, Outcome, Processor, Received, ending::Ending, gauge::Gauge, partition::Partition,
-    work::Shared,
+    Message, Outcome, Processor, Received, ending::Ending, partition::Partition,
+    progress::PartitionProgress, work::Shared,
 };
 use crate::{
     Health, Metrics, kafka,
@@ -29,18 +28,18 @@ use crate::{
 };
 
 pub(super) const TOPIC: &str = PurchaseCreated::TOPIC;
-/// Nobody listens there.
+/// An address on which nothing listens.
 pub(super) const NO_BROKER: &str = "127.0.0.1:1";
 pub(super) const PROCESSED: Outcome = Outcome::Processed { duplicate: false };
 
 type Answer = dyn Fn(&Received<PurchaseCreated>) -> Result<Outcome, String> + Send + Sync;
 
-/// Answers for each event as it is told, and remembers what it was given.
+/// A processor that returns scripted outcomes and records its batches.
 pub(super) struct Fake {
     answer: Box<Answer>,
-    /// The offsets of each batch that it was given.
+    /// The offsets of each batch.
     batches: Mutex<Vec<Vec<i64>>>,
-    /// Each batch takes one of these.
+    /// Each batch consumes one permit.
     turns: Semaphore,
 }
 
@@ -89,7 +88,7 @@ impl Processor for Fake {
 /// The parts of a worker, and the task of partition 0.
 pub(super) struct Rig {
     pub(super) shared: Arc<Shared<Fake>>,
-    pub(super) gauge: Arc<Gauge>,
+    pub(super) progress: Arc<PartitionProgress>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
     chunks: UnboundedSender<Vec<Message>>,
@@ -115,35 +114,35 @@ impl Rig {
     pub(super) fn new(fake: Fake, brokers: &str) -> Self {
         let (shared, _) = shared(fake, brokers);
         let (chunks, inbox) = unbounded_channel();
-        let gauge = Arc::new(Gauge::new(Arc::default()));
+        let progress = Arc::new(PartitionProgress::new(Arc::default()));
         let stop = CancellationToken::new();
         let partition = Partition::new(
             Arc::clone(&shared),
             0,
             inbox,
-            Arc::clone(&gauge),
+            Arc::clone(&progress),
             stop.clone(),
         );
         Self {
             shared,
-            gauge,
+            progress,
             stop,
             task: tokio::spawn(partition.run()),
             chunks,
         }
     }
 
-    /// As the consumer's thread does.
+    /// Sends a chunk to the task, as the consumer's thread does.
     pub(super) fn send(&self, messages: Vec<Message>) {
         for message in &messages {
-            self.gauge.sent(message.size());
+            self.progress.enqueued(message.size());
         }
         self.chunks.send(messages).expect("the task runs");
     }
 
     pub(super) async fn until_done(&self, offset: i64) {
-        let what = format!("offset {offset} is done, not {:?}", self.gauge.done());
-        eventually(&what, || self.gauge.done() == Some(offset)).await;
+        let what = format!("offset {offset} is done, not {:?}", self.progress.done());
+        eventually(&what, || self.progress.done() == Some(offset)).await;
     }
 }
 

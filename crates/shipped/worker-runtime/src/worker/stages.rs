@@ -1,9 +1,9 @@
-//! The log lines that show an event's way through a worker; `verify` and `test-flow` look for
-//! these texts (`stages` in compose.yaml).
+//! The log lines of an event's steps in a worker. `verify` and `test-flow` search for these texts
+//! (`stages` in compose.yaml).
 
 use caravan_events::Payload;
 
-use super::{Received, transactional::Announced};
+use super::{Received, transactional::EmittedRef};
 
 pub(crate) fn received<P: Payload>(received: &Received<P>) {
     log("message received", received, false);
@@ -22,7 +22,7 @@ pub(crate) fn processed<P: Payload>(received: &Received<P>, duplicate: bool) {
 }
 
 /// The event's own type and id first, as in the other stages; then what was emitted.
-pub(crate) fn emitted<P: Payload>(received: &Received<P>, emitted: Announced) {
+pub(crate) fn emitted<P: Payload>(received: &Received<P>, emitted: EmittedRef) {
     tracing::info!(
         eventType = P::EVENT_TYPE,
         correlationId = %received.event.correlation_id,

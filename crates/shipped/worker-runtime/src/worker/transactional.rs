@@ -1,10 +1,14 @@
-//! Effects once: the inbox and the effects in one transaction, outputs from the rows after it.
+//! Effects once: inbox rows and effects in one transaction, then outputs built from the rows.
 //!
-//! The order (docs: design, "Effects once"): external calls; one transaction with inbox rows and
-//! effects; commit; outputs built from rows that are read by a separate statement, for seen
-//! events too; every acknowledgement awaited; and only then are the offsets the consumer's to
-//! commit. A crash between any two of these ends in redelivery, which the inbox recognises, and
-//! the outputs are emitted again under the same ids.
+//! The order of the steps (docs/architecture.md, "Effects once"):
+//! 1. external calls;
+//! 2. one transaction that inserts inbox rows and effects, and its commit;
+//! 3. a separate statement that reads the rows back, also for duplicates, to build the outputs;
+//! 4. sending the outputs and awaiting every acknowledgement;
+//! 5. only then may the consumer commit the offsets.
+//!
+//! A crash between two steps ends in redelivery. The inbox recognises the events, and the outputs
+//! are emitted again with the same ids.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,18 +27,18 @@ use crate::{
     metrics::{Stage, WorkerMetrics},
 };
 
-/// For one transaction and the reading of its rows. The server has timeouts of its own; this one
-/// is for a server that is frozen.
+/// Timeout of one transaction and of reading its rows. The server has its own timeouts; this one is
+/// for a server that is frozen.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The domain of a worker that writes to the database: what to do with events, and nothing of
-/// Kafka, retries or the inbox. One value serves all partitions, side by side.
+/// The domain logic of a worker that writes to the database, without Kafka, retries or the inbox.
+/// One value serves all partitions concurrently.
 pub trait Handler: Send + Sync + 'static {
-    /// What it takes.
+    /// The payload of the events that it handles.
     type Input: Payload;
 
-    /// Calls other services, before the transaction, for every event: one result each, in order.
-    /// It has to be idempotent: a redelivered event is prepared again.
+    /// Calls other services for every event, before the transaction. Returns one result per event, in
+    /// order. It must be idempotent: a redelivered event is prepared again.
     fn prepare(
         &self,
         events: &[&Received<Self::Input>],
@@ -42,8 +46,8 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(events.iter().map(|_| Ok(())).collect())
     }
 
-    /// Which events have the effect that another service was to take: their indices. The others
-    /// get no inbox row and are tried again. All of them, unless a handler says otherwise.
+    /// Returns the indices of the events whose effect, written by another service, is in the
+    /// database. The other events get no inbox row and are retried. By default, all indices.
     fn confirm(
         &self,
         _db: &mut PgConnection,
@@ -52,16 +56,16 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Ok((0..events.len()).collect()))
     }
 
-    /// Writes the effects of events that were not seen before, ordered by their natural key, in
-    /// the transaction that marks them as seen.
+    /// Writes the effects of events that are new to the inbox, in the transaction that inserts their
+    /// inbox rows. The events are ordered by their natural key.
     fn apply(
         &self,
         db: &mut PgConnection,
         events: &[&Received<Self::Input>],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// What is to be told, read from the rows that are there now, for events seen before as
-    /// well: one each, in order, None where there is nothing to tell.
+    /// Builds the events to emit from the committed rows, also for duplicates. Returns one per event,
+    /// in order; None if there is nothing to emit.
     fn outputs(
         &self,
         _db: &mut PgConnection,
@@ -74,14 +78,14 @@ pub trait Handler: Send + Sync + 'static {
 /// An event to be emitted, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted {
-    announced: Announced,
+    emitted_ref: EmittedRef,
     correlation_id: Uuid,
     value: String,
 }
 
-/// What is said of an emitted event.
+/// Topic, type and id of an emitted event, for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Announced {
+pub(crate) struct EmittedRef {
     topic: &'static str,
     pub(crate) event_type: &'static str,
     pub(crate) event_id: Uuid,
@@ -90,7 +94,7 @@ pub(crate) struct Announced {
 impl<P: Payload> From<Event<P>> for Emitted {
     fn from(event: Event<P>) -> Self {
         Self {
-            announced: Announced {
+            emitted_ref: EmittedRef {
                 topic: P::TOPIC,
                 event_type: P::EVENT_TYPE,
                 event_id: event.event_id,
@@ -101,7 +105,7 @@ impl<P: Payload> From<Event<P>> for Emitted {
     }
 }
 
-/// A [`Processor`] made of a [`Handler`], an inbox and a producer.
+/// A [`Processor`] that runs a [`Handler`] with an inbox and a producer.
 pub struct Transactional<H> {
     consumer: &'static str,
     handler: H,
@@ -110,7 +114,7 @@ pub struct Transactional<H> {
     metrics: WorkerMetrics,
 }
 
-/// An event whose transaction is committed.
+/// An event of a committed transaction.
 struct Committed {
     index: usize,
     duplicate: bool,
@@ -118,7 +122,7 @@ struct Committed {
 }
 
 impl<H: Handler> Transactional<H> {
-    /// `consumer` is the name in the inbox: the consumer group.
+    /// `consumer` is the consumer group, and the value of the inbox column `consumer`.
     pub fn new(
         consumer: &'static str,
         handler: H,
@@ -135,8 +139,8 @@ impl<H: Handler> Transactional<H> {
         }
     }
 
-    /// Writes the events at `indices` of the batch, in one transaction; where events are at fault,
-    /// the others in as few as it takes to find those.
+    /// Writes the events at `indices` of the batch in one transaction. If it fails because of an
+    /// event, the batch is bisected, so that the other events are written in few transactions.
     async fn write(
         &self,
         batch: &[&Received<H::Input>],
@@ -223,8 +227,8 @@ impl<H: Handler> Transactional<H> {
         }
     }
 
-    /// Marks the events as seen; returns the positions of those that were not before, of a double
-    /// in the batch the first.
+    /// Inserts the inbox rows of the events. Returns the positions of the new events; of duplicates
+    /// within the batch, that of the first.
     async fn insert_into_inbox(
         &self,
         db: &mut PgConnection,
@@ -249,18 +253,18 @@ impl<H: Handler> Transactional<H> {
             .collect())
     }
 
-    /// Sends what is to be told, and returns once the brokers have all of it.
+    /// Sends the outputs, and returns once the brokers have acknowledged all of them.
     async fn emit(
         &self,
         batch: &[&Received<H::Input>],
         committed: &mut [Committed],
     ) -> Result<(), String> {
-        let mut told = Vec::with_capacity(committed.len());
+        let mut emitted = Vec::with_capacity(committed.len());
         let mut records: Vec<Record> = Vec::with_capacity(committed.len());
         for c in committed {
             if let Some(output) = c.output.take() {
                 let cause = batch[c.index];
-                told.push((cause, output.announced));
+                emitted.push((cause, output.emitted_ref));
                 records.push(output.into_record(cause));
             }
         }
@@ -272,9 +276,9 @@ impl<H: Handler> Transactional<H> {
             sent.map_err(|failure| failure.to_string())?;
         }
         kill::reached(Point::AfterProduce);
-        self.count_emitted(told.iter().map(|(_, announced)| announced.topic));
-        for (cause, announced) in told {
-            stages::emitted(cause, announced);
+        self.count_emitted(emitted.iter().map(|(_, emitted_ref)| emitted_ref.topic));
+        for (cause, emitted_ref) in emitted {
+            stages::emitted(cause, emitted_ref);
         }
         Ok(())
     }
@@ -321,12 +325,12 @@ impl Emitted {
     fn into_record<P>(self, cause: &Received<P>) -> Record {
         let key = self.correlation_id.to_string();
         let trace = cause.trace.map(Trace::child);
-        let topic = self.announced.topic;
+        let topic = self.emitted_ref.topic;
         Record::event(topic, &key, self.value, cause.synthetic, trace)
     }
 }
 
-/// The outcome of an event that failed, or what fails for the whole batch.
+/// The outcome of an event that failed. An infrastructure failure is an error of the whole batch.
 fn item_outcome(failure: Failure) -> Result<Outcome, String> {
     match failure {
         Failure::Infrastructure(why) => Err(why),

@@ -1,5 +1,5 @@
-//! What a partition's task does with a batch: tries until infrastructure is there, parks what may
-//! do better later, writes dead letters, and says which offsets are done.
+//! What a partition's task does with a batch: it retries until the infrastructure is available,
+//! parks events for a later retry, writes dead letters, and reports which offsets are done.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Outcome, Processor,
-    batch::{Batch, Hopeless},
+    batch::{Batch, RejectedMessage},
     context::{GROUP_PART, KAFKA_PART, TOPIC_PART},
     ending::Ending,
-    gauge::Gauge,
     offsets::Offsets,
     parked::{Item, Parked},
+    progress::PartitionProgress,
     stages,
 };
 use crate::{
@@ -22,11 +22,11 @@ use crate::{
     backoff::Backoff,
     kafka::{self, Producer},
     kill::{self, Point},
-    metrics::{EventOutcome, Pause, PauseReason, RetryKind, Stage, WorkerMetrics},
+    metrics::{EventOutcome, PauseReason, PausedGuard, RetryKind, Stage, WorkerMetrics},
     watchdog::{Pulse, Watchdog},
 };
 
-/// Tries of an event that might succeed later, before it becomes a dead letter.
+/// Attempts for an event with a transient failure, before it becomes a dead letter.
 const MAX_ATTEMPTS: u32 = 5;
 const INFRASTRUCTURE: PauseReason = PauseReason::Infrastructure;
 
@@ -44,36 +44,36 @@ pub(crate) struct Shared<P> {
 /// The work on one partition.
 pub(super) struct Work<P: Processor> {
     shared: Arc<Shared<P>>,
-    /// Its name in `/ready`: `purchase-confirmed/2`.
+    /// The partition's name in `/ready`: `purchase-confirmed/2`.
     name: String,
-    gauge: Arc<Gauge>,
+    progress: Arc<PartitionProgress>,
     pulse: Arc<Pulse>,
-    /// Wait for nothing more.
+    /// Ends every wait before a retry.
     stop: CancellationToken,
     offsets: Offsets,
-    /// Events that wait to be tried again.
+    /// Events that wait for a retry.
     pub(super) parked: Parked<P::Input>,
-    /// While too many are parked.
-    full: Option<Pause>,
+    /// Set while the parked events are at their limit.
+    full: Option<PausedGuard>,
 }
 
-/// The task was told to stop before it was through.
+/// The task was stopped before the batch was done.
 pub(super) struct Stopped;
 
 impl<P: Processor> Work<P> {
     pub(super) fn new(
         shared: Arc<Shared<P>>,
         partition: i32,
-        gauge: Arc<Gauge>,
+        progress: Arc<PartitionProgress>,
         stop: CancellationToken,
     ) -> Self {
         let name = format!("{}/{partition}", P::Input::TOPIC);
-        let pulse = shared.watch(&name, &gauge);
+        let pulse = shared.watch(&name, &progress);
         shared.health.ready(&name);
         Self {
             shared,
             name,
-            gauge,
+            progress,
             pulse,
             stop,
             offsets: Offsets::default(),
@@ -82,7 +82,7 @@ impl<P: Processor> Work<P> {
         }
     }
 
-    /// Works on a batch for as long as it takes, unless it is told to stop while it waits.
+    /// Processes a batch, with as many retries as needed. Ends early if stopped during a wait.
     pub(super) async fn on(&mut self, batch: Batch<P::Input>) -> Result<(), Stopped> {
         let began = Instant::now();
         let metrics = self.shared.metrics.clone();
@@ -93,32 +93,32 @@ impl<P: Processor> Work<P> {
                 self.offsets.begin(offset);
             }
         }
-        let mut hopeless = batch.invalid;
+        let mut rejected = batch.invalid;
         if !batch.items.is_empty() {
             let outcomes = self.process(&batch.items).await?;
             count_processed(&metrics, &outcomes);
             for (item, outcome) in batch.items.into_iter().zip(outcomes) {
-                hopeless.extend(self.settle(item, outcome));
+                rejected.extend(self.settle(item, outcome));
             }
         }
-        self.tell_done();
-        let buried = self.bury(hopeless).await;
-        self.tell_done();
+        self.update_progress();
+        let published = self.publish_dead_letters(rejected).await;
+        self.update_progress();
         metrics.stage(Stage::Batch, began.elapsed());
-        buried?;
+        published?;
         self.pulse.beat();
-        self.tell_of_parked();
+        self.report_parked();
         Ok(())
     }
 
-    /// What is done may be committed, up to the first event that is not.
-    fn tell_done(&self) {
+    /// Publishes the offset that may be committed: that of the first message that is not done.
+    fn update_progress(&self) {
         if let Some(offset) = self.offsets.committable() {
-            self.gauge.done_before(offset);
+            self.progress.done_before(offset);
         }
     }
 
-    /// The outcomes of a batch, after as many tries as it takes.
+    /// Calls the processor until it returns outcomes; infrastructure failures are retried forever.
     async fn process(&self, items: &[Item<P::Input>]) -> Result<Vec<Outcome>, Stopped> {
         let events: Vec<_> = items.iter().map(|item| &item.received).collect();
         for (item, event) in items.iter().zip(&events) {
@@ -132,19 +132,19 @@ impl<P: Processor> Work<P> {
         loop {
             match self.shared.processor.process(&events).await {
                 Ok(outcomes) => {
-                    self.works(&backoff);
+                    self.report_recovered(&backoff);
                     return Ok(outcomes);
                 }
                 Err(reason) => {
-                    paused.get_or_insert_with(|| self.shared.metrics.pause(INFRASTRUCTURE));
-                    self.pause(&reason, &mut backoff).await?;
+                    paused.get_or_insert_with(|| self.shared.metrics.paused(INFRASTRUCTURE));
+                    self.wait_before_retry(&reason, &mut backoff).await?;
                 }
             }
         }
     }
 
-    /// Books an outcome; a dead letter where there is no hope left.
-    fn settle(&mut self, mut item: Item<P::Input>, outcome: Outcome) -> Option<Hopeless> {
+    /// Records an outcome. Returns the message if it has to become a dead letter.
+    fn settle(&mut self, mut item: Item<P::Input>, outcome: Outcome) -> Option<RejectedMessage> {
         item.attempts += 1;
         match outcome {
             Outcome::Processed { duplicate } => {
@@ -162,7 +162,7 @@ impl<P: Processor> Work<P> {
                 self.park(item, &reason.kind, &reason.text);
                 None
             }
-            Outcome::Transient(reason) | Outcome::Permanent(reason) => Some(Hopeless {
+            Outcome::Transient(reason) | Outcome::Permanent(reason) => Some(RejectedMessage {
                 attempts: item.attempts,
                 message: item.message,
                 reason,
@@ -185,38 +185,42 @@ impl<P: Processor> Work<P> {
         self.parked.park(item, Instant::now());
     }
 
-    /// Writes dead letters, and only then counts their messages as done. Those that were written
-    /// are not written again where others were not.
-    async fn bury(&mut self, mut hopeless: Vec<Hopeless>) -> Result<(), Stopped> {
+    /// Writes dead letters and marks each message as done once its dead letter is acknowledged. A
+    /// retry sends only the dead letters that were not acknowledged.
+    async fn publish_dead_letters(
+        &mut self,
+        mut rejected: Vec<RejectedMessage>,
+    ) -> Result<(), Stopped> {
         let group = self.shared.group;
         let mut backoff = Backoff::infrastructure();
         let mut paused = None;
-        while !hopeless.is_empty() {
-            let records = hopeless.iter().map(|dead| dead.record(group)).collect();
+        while !rejected.is_empty() {
+            let records = rejected.iter().map(|dead| dead.record(group)).collect();
             let results = kafka::send_each(&self.shared.producer, records).await;
             let mut refused = None;
             let mut left = Vec::new();
-            for (dead, result) in hopeless.into_iter().zip(results) {
+            for (dead, result) in rejected.into_iter().zip(results) {
                 match result {
-                    Ok(()) => self.buried(&dead),
+                    Ok(()) => self.dead_letter_written(&dead),
                     Err(failure) => {
                         refused = Some(failure);
                         left.push(dead);
                     }
                 }
             }
-            hopeless = left;
+            rejected = left;
             if let Some(failure) = refused {
-                paused.get_or_insert_with(|| self.shared.metrics.pause(INFRASTRUCTURE));
-                self.tell_done();
-                self.pause(&failure.to_string(), &mut backoff).await?;
+                paused.get_or_insert_with(|| self.shared.metrics.paused(INFRASTRUCTURE));
+                self.update_progress();
+                self.wait_before_retry(&failure.to_string(), &mut backoff)
+                    .await?;
             }
         }
-        self.works(&backoff);
+        self.report_recovered(&backoff);
         Ok(())
     }
 
-    fn buried(&mut self, dead: &Hopeless) {
+    fn dead_letter_written(&mut self, dead: &RejectedMessage) {
         dead.log();
         let metrics = &self.shared.metrics;
         metrics.outcomes(EventOutcome::DeadLettered, 1);
@@ -224,14 +228,14 @@ impl<P: Processor> Work<P> {
         self.offsets.done(dead.message.offset);
     }
 
-    /// Waits before the next try: one line when work comes to a halt, the current reason in
-    /// `/ready`. No longer than until something that was away is back.
-    async fn pause(&self, reason: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
+    /// Waits before a retry: the backoff's delay, or less if some part becomes ready again. Logs
+    /// the first wait only; `/ready` has the current reason.
+    async fn wait_before_retry(&self, reason: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
         if let Err(fatal) = self.shared.producer.check_fatal() {
             self.shared.ending.fatal(fatal);
             return Err(Stopped);
         }
-        // A known reason, which can be seen: no stall.
+        // Waiting for a reason that `/ready` shows is not a stall.
         self.pulse.beat();
         self.shared.metrics.retried(RetryKind::Infrastructure, 1);
         let why = format!("paused: {reason}");
@@ -245,19 +249,19 @@ impl<P: Processor> Work<P> {
         }
     }
 
-    /// One line when work goes on after a halt.
-    fn works(&self, backoff: &Backoff) {
+    /// Logs once that processing works again after a wait.
+    fn report_recovered(&self, backoff: &Backoff) {
         if !backoff.is_first() && self.shared.health.ready(&self.name) {
             tracing::info!(partition = self.name, "working again");
         }
     }
 
-    fn tell_of_parked(&mut self) {
+    fn report_parked(&mut self) {
         let waiting = self.parked.len();
         if !self.parked.is_full() {
             self.full = None;
         } else if self.full.is_none() {
-            self.full = Some(self.shared.metrics.pause(PauseReason::WaitingEvents));
+            self.full = Some(self.shared.metrics.paused(PauseReason::WaitingEvents));
         }
         let health = &self.shared.health;
         if self.parked.is_full() {
@@ -277,14 +281,15 @@ impl<P: Processor> Work<P> {
 }
 
 impl<P> Shared<P> {
-    /// The partition's work is its lag. Where Kafka is at fault, and says so, none can be done.
-    fn watch(&self, name: &str, gauge: &Arc<Gauge>) -> Arc<Pulse> {
-        let gauge = Arc::downgrade(gauge);
+    /// The partition has work while its lag is above 0. While Kafka, the group or the topic is not
+    /// ready, no work can be done, so that time does not count as a stall.
+    fn watch(&self, name: &str, progress: &Arc<PartitionProgress>) -> Arc<Pulse> {
+        let progress = Arc::downgrade(progress);
         let health = self.health.clone();
         self.watchdog.watch_with_others(name, move || {
-            gauge
+            progress
                 .upgrade()
-                .is_some_and(|gauge| gauge.lag().is_some_and(|lag| lag > 0))
+                .is_some_and(|progress| progress.lag().is_some_and(|lag| lag > 0))
                 && ![KAFKA_PART, GROUP_PART, TOPIC_PART]
                     .iter()
                     .any(|part| health.is_not_ready(part))
@@ -292,7 +297,8 @@ impl<P> Shared<P> {
     }
 }
 
-/// What is processed, a batch at a time; the exceptions count themselves.
+/// Counts processed events and duplicates once per batch. Retries and dead letters are counted
+/// where they occur.
 fn count_processed(metrics: &WorkerMetrics, outcomes: &[Outcome]) {
     let of = |wanted: bool| {
         let like =
@@ -304,7 +310,7 @@ fn count_processed(metrics: &WorkerMetrics, outcomes: &[Outcome]) {
 }
 
 impl<P: Processor> Drop for Work<P> {
-    /// However the task ended.
+    /// Runs however the task ends: done, aborted or panicked.
     fn drop(&mut self) {
         self.shared.health.remove(&self.name);
     }

@@ -72,7 +72,7 @@ async fn requests_are_counted_by_route_and_never_by_path() {
 }
 
 #[tokio::test]
-async fn a_stall_turns_both_answers_red() {
+async fn a_stall_makes_live_and_ready_answer_503() {
     let health = Health::default();
     health.stalled("topic/0: no progress for 180s");
     let answers = ask_all(
@@ -99,7 +99,7 @@ async fn read_all(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn half_a_head_and_a_connection_without_any_are_not_waited_for() {
+async fn an_incomplete_head_and_an_idle_connection_time_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let app = Router::new().route("/", get(async || "here"));
@@ -121,15 +121,15 @@ async fn half_a_head_and_a_connection_without_any_are_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_is_answered_before_it_ends() {
+async fn open_requests_are_answered_before_the_server_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
-    let asked = CancellationToken::new();
+    let answering = CancellationToken::new();
     let app = Router::new().route("/", {
-        let (shutdown, asked) = (shutdown.clone(), asked.clone());
+        let (shutdown, answering) = (shutdown.clone(), answering.clone());
         get(async move || {
-            asked.cancel();
+            answering.cancel();
             shutdown.cancelled().await;
             "late"
         })
@@ -139,7 +139,7 @@ async fn what_is_under_way_is_answered_before_it_ends() {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let head = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     stream.write_all(head).await.expect("sent");
-    asked.cancelled().await;
+    answering.cancelled().await;
     shutdown.cancel();
     assert!(read_all(stream).await.ends_with("late"));
     assert_eq!(read_all(idle).await, "");

@@ -25,7 +25,7 @@ pub(crate) fn lose_all(brokers: &Brokers) {
 }
 
 #[test]
-fn a_client_with_nobody_left_to_ask_is_lost() {
+fn a_client_without_brokers_is_lost() {
     let brokers = Brokers::default();
     for known in [&["configured"][..], &["learned", "logical"]] {
         brokers.are_in(&statistics(known));

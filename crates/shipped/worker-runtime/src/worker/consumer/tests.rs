@@ -27,11 +27,11 @@ use crate::{
 const GROUP: &str = "group";
 const PARTITIONS: i32 = 3;
 
-/// A worker as it runs, but for its process.
+/// A worker's consumer and tasks, without a process.
 struct Member {
     shared: Arc<Shared<Fake>>,
     metrics: Metrics,
-    /// Of its first client.
+    /// The context of the first client.
     context: Arc<Context>,
     thread: JoinHandle<()>,
 }
@@ -39,7 +39,7 @@ struct Member {
 impl Member {
     fn join(fake: Fake, brokers: &str) -> Self {
         let (shared, metrics) = shared(fake, brokers);
-        let lanes = Lanes::new(
+        let queues = PartitionQueues::new(
             spawner(Arc::clone(&shared), Lags::default()),
             Handle::current(),
             shared.metrics.clone(),
@@ -48,7 +48,7 @@ impl Member {
             brokers,
             GROUP,
             TOPIC,
-            lanes,
+            queues,
             shared.health.clone(),
             shared.ending.clone(),
             Arc::default(),
@@ -89,17 +89,17 @@ async fn produce(brokers: &str, events: i64) {
     }
 }
 
-/// What the group has committed, of all partitions together.
+/// The sum of the group's committed offsets over all partitions.
 async fn committed(brokers: &str) -> i64 {
     let mut config = kafka::client(brokers);
     config.set("group.id", GROUP);
-    let asked = tokio::task::spawn_blocking(move || {
+    let lookup = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create().expect("a client");
         let mut list = TopicPartitionList::new();
         list.add_partition_range(TOPIC, 0, PARTITIONS - 1);
         consumer.committed_offsets(list, Duration::from_secs(10))
     });
-    let list = asked.await.expect("no panic").expect("an answer");
+    let list = lookup.await.expect("no panic").expect("an answer");
     let offset = |offset| {
         if let Offset::Offset(at) = offset {
             at
@@ -125,7 +125,7 @@ fn topics() -> Cluster {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_is_processed_once_and_committed_at_the_end() {
+async fn all_events_are_processed_once_and_committed_at_the_end() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     produce(&brokers, 6_000).await;
@@ -137,7 +137,7 @@ async fn all_is_processed_once_and_committed_at_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_under_way_is_finished_before_partitions_go() {
+async fn the_current_batch_is_finished_before_partitions_are_revoked() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     let first = Member::join(Fake::waiting(), &brokers);
@@ -158,7 +158,7 @@ async fn what_is_under_way_is_finished_before_partitions_go() {
         done >= i64::try_from(begun).expect("few"),
         "{done} of {begun}"
     );
-    // Whoever comes next does the rest, and nothing else.
+    // The next member processes the remaining events only.
     let second = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
     let rest = usize::try_from(30 - done).expect("no more than all");
     eventually("the rest is done", || second.events() >= rest).await;
@@ -166,9 +166,10 @@ async fn what_is_under_way_is_finished_before_partitions_go() {
     assert_eq!(committed(&brokers).await, 30);
 }
 
-/// Nothing tells of it but the broker's own word, and no later event brings the next commit.
+/// Only the committed offset that the broker reports reveals the failure; no later event causes
+/// another commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_failed_is_made_again() {
+async fn a_failed_commit_is_repeated() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 2];
@@ -180,9 +181,9 @@ async fn a_commit_that_failed_is_made_again() {
     member.leave().await;
 }
 
-/// librdkafka keeps a pause for a partition that somebody else has meanwhile.
+/// librdkafka keeps a partition paused while it is assigned to another member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_that_was_paused_when_it_went_is_read_when_it_is_back() {
+async fn a_partition_that_was_revoked_while_paused_is_read_after_reassignment() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     produce(&brokers, 6_000).await;
@@ -198,9 +199,9 @@ async fn a_partition_that_was_paused_when_it_went_is_read_when_it_is_back() {
     first.leave().await;
 }
 
-/// The broker gave the member up while it was away: the client is of no use any more, the process is.
+/// The group fenced the member while it was disconnected: the process replaces the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_was_fenced_joins_anew_and_does_the_rest() {
+async fn a_fenced_member_rejoins_and_processes_the_remaining_events() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);
@@ -215,19 +216,19 @@ async fn a_member_that_was_fenced_joins_anew_and_does_the_rest() {
     wait_for_commit(&brokers, 60).await;
     assert!(!member.shared.ending.token().is_cancelled());
 
-    // Once more at once: somebody else has its name.
+    // Fenced again shortly after: another process has its name.
     cluster.request_errors(RDKafkaApiKey::Heartbeat, &refusal);
     let ended = || member.shared.ending.token().is_cancelled();
     eventually("it gives up", ended).await;
     let error = member.shared.ending.result().expect_err("fenced twice");
     assert!(error.to_string().contains("cannot go on"), "{error}");
-    // Its client's teardown may hang, for which the process does not wait for ever.
+    // Closing the client may hang; the process waits for it with a timeout.
     drop(member);
 }
 
-/// What the client itself never recovers from: another one takes its place, as often as it takes.
+/// The client itself never recovers from this; it is replaced each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_has_lost_all_brokers_makes_way_for_another() {
+async fn a_client_that_has_lost_all_brokers_is_replaced() {
     let cluster = topics();
     let brokers = cluster.bootstrap_servers();
     let member = Member::join(Fake::new(|_| Ok(PROCESSED)), &brokers);

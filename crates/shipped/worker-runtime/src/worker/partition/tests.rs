@@ -27,7 +27,7 @@ use crate::{
 
 const MAX: i64 = MAX_EVENTS as i64;
 
-/// A task whose processor finds no fault.
+/// A task whose processor succeeds for every event.
 fn content() -> Rig {
     Rig::new(Fake::new(|_| Ok(PROCESSED)), NO_BROKER)
 }
@@ -45,7 +45,7 @@ fn permanent() -> Outcome {
     Outcome::Permanent(Reason::new("bad", "no good"))
 }
 
-/// How many messages the dead-letter topic has, in its one partition.
+/// The number of messages in the one partition of the dead-letter topic.
 async fn dead_letters(rig: &Rig) -> i64 {
     let producer = rig.shared.producer.clone();
     let ends = tokio::task::spawn_blocking(move || {
@@ -62,7 +62,7 @@ fn refuse(cluster: &Cluster, error: RDKafkaRespErr) {
     cluster.request_errors(RDKafkaApiKey::Produce, &[error; 100]);
 }
 
-/// The health part of partition 0, as `/ready` has it.
+/// The state of partition 0 in `/ready`.
 fn why(health: &Health) -> String {
     let (_, body) = health.report();
     let part = format!("{}/0", super::super::rig::TOPIC);
@@ -94,13 +94,13 @@ async fn a_batch_is_bounded_by_bytes_and_a_larger_event_is_alone() {
     assert_eq!(sizes(&rig), [3, 2, 1, 1]);
 }
 
-/// The clock stands still: whatever waits for a timer would be seen.
+/// The clock is paused, so a wait for a timer would be visible.
 #[tokio::test(start_paused = true)]
-async fn a_lone_event_waits_for_nothing() {
+async fn a_single_event_is_not_delayed() {
     let rig = content();
     let began = Instant::now();
     rig.send(vec![good(0)]);
-    while rig.gauge.done() != Some(1) {
+    while rig.progress.done() != Some(1) {
         tokio::task::yield_now().await;
     }
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -112,9 +112,9 @@ async fn the_next_batch_is_decoded_while_this_one_waits() {
     rig.send(vec![good(0)]);
     eventually("the first is given", || sizes(&rig) == [1]).await;
     rig.send((1..=MAX + 10).map(good).collect());
-    // One batch ahead, and no more: the rest stays counted.
-    eventually("a batch is taken", || !rig.gauge.is_above(10, MAX_BYTES)).await;
-    assert!(rig.gauge.is_above(9, 0));
+    // Exactly one batch is decoded ahead; the rest stays queued.
+    eventually("a batch is taken", || !rig.progress.is_above(10, MAX_BYTES)).await;
+    assert!(rig.progress.is_above(9, 0));
     assert_eq!(sizes(&rig), [1]);
     rig.shared.processor.let_through(3);
     rig.until_done(MAX + 11).await;
@@ -122,7 +122,7 @@ async fn the_next_batch_is_decoded_while_this_one_waits() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_is_finished_and_nothing_begun_after_the_stop() {
+async fn after_the_stop_the_current_batch_is_finished_and_no_other_begins() {
     let rig = Rig::new(Fake::waiting(), NO_BROKER);
     rig.send(vec![good(0), good(1)]);
     eventually("the first are given", || sizes(&rig) == [2]).await;
@@ -132,7 +132,7 @@ async fn what_is_under_way_is_finished_and_nothing_begun_after_the_stop() {
     assert!(!rig.task.is_finished(), "work was given up");
     rig.shared.processor.let_through(2);
     rig.task.await.expect("no panic");
-    assert_eq!(rig.gauge.done(), Some(2));
+    assert_eq!(rig.progress.done(), Some(2));
     assert_eq!(rig.shared.processor.batches(), [vec![0, 1]]);
 }
 
@@ -160,7 +160,7 @@ impl io::Write for Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn infrastructure_pauses_for_as_long_as_it_takes_and_says_so_once() {
+async fn an_infrastructure_failure_is_retried_without_limit_and_logged_once() {
     let lines = Lines::default();
     let out = lines.clone();
     let log = tracing_subscriber::fmt()
@@ -180,8 +180,8 @@ async fn infrastructure_pauses_for_as_long_as_it_takes_and_says_so_once() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(why(&rig.shared.health), "paused: no database");
-    assert_eq!(rig.gauge.done(), None);
-    while rig.gauge.done() != Some(1) {
+    assert_eq!(rig.progress.done(), None);
+    while rig.progress.done() != Some(1) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // 40 pauses, nearly all of them between 15 and 30 s.
@@ -191,9 +191,9 @@ async fn infrastructure_pauses_for_as_long_as_it_takes_and_says_so_once() {
     assert_eq!(lines.with("message received"), 1);
 }
 
-/// An outage of five minutes ends; the partition is at the longest of its pauses.
+/// After five minutes of an outage, the delay between retries is at its maximum.
 #[tokio::test(start_paused = true)]
-async fn work_goes_on_as_soon_as_something_is_back() {
+async fn processing_continues_as_soon_as_a_part_is_ready_again() {
     let away = Arc::new(AtomicBool::new(true));
     let gone = Arc::clone(&away);
     let fake = Fake::new(move |_| {
@@ -211,7 +211,7 @@ async fn work_goes_on_as_soon_as_something_is_back() {
     away.store(false, Ordering::Relaxed);
     let back = Instant::now();
     rig.shared.health.ready("database");
-    while rig.gauge.done() != Some(1) {
+    while rig.progress.done() != Some(1) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(
@@ -222,7 +222,7 @@ async fn work_goes_on_as_soon_as_something_is_back() {
 }
 
 #[tokio::test]
-async fn poison_costs_its_neighbours_nothing() {
+async fn an_invalid_message_does_not_delay_other_events() {
     let cluster = cluster(&[(DEAD_LETTER_TOPIC, 1)]);
     let fake = Fake::new(|received| {
         Ok(if received.offset == 5 {
@@ -250,7 +250,7 @@ async fn poison_costs_its_neighbours_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_may_do_better_later_has_a_few_tries() {
+async fn a_transient_failure_is_retried_a_bounded_number_of_times() {
     let cluster = cluster(&[(DEAD_LETTER_TOPIC, 1)]);
     let reason = || Reason::new("busy", "later");
     let fake = Fake::new(move |received| match received.offset {
@@ -278,7 +278,7 @@ async fn without_its_dead_letter_an_offset_is_not_committed() {
     rig.send(vec![good(0), poison(1), good(2)]);
     let health = &rig.shared.health;
     eventually("it is paused", || why(health).contains(DEAD_LETTER_TOPIC)).await;
-    assert_eq!(rig.gauge.done(), Some(1));
+    assert_eq!(rig.progress.done(), Some(1));
     assert_eq!(dead_letters(&rig).await, 0);
     cluster.clear_request_errors(RDKafkaApiKey::Produce);
     rig.until_done(3).await;
@@ -297,12 +297,12 @@ async fn a_dead_letter_that_is_too_large_names_the_remedy() {
     let health = &rig.shared.health;
     let remedy = || why(health).contains("set its max.message.bytes to ");
     eventually("it is paused", remedy).await;
-    assert_eq!(rig.gauge.done(), Some(0));
+    assert_eq!(rig.progress.done(), Some(0));
     cluster.clear_request_errors(RDKafkaApiKey::Produce);
     rig.until_done(1).await;
 }
 
-/// Ten megabytes fit through the producer; what the topic takes is the topic's to say.
+/// The producer accepts ten megabytes; the topic's `max.message.bytes` decides.
 #[tokio::test]
 async fn a_large_message_becomes_a_dead_letter_too() {
     let cluster = cluster(&[(DEAD_LETTER_TOPIC, 1)]);

@@ -1,34 +1,37 @@
-//! The task's side of a lane: what the consumer's thread has read becomes the next batch, while
-//! this one is worked on.
+//! The task's end of a partition queue: builds the next batch from queued messages while the
+//! current batch is processed.
 
 use std::{convert::Infallible, future::pending, mem, sync::Arc, vec};
 
 use caravan_events::Payload;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Message, batch::Batch, gauge::Gauge};
+use super::{Message, batch::Batch, progress::PartitionProgress};
 
-/// The messages of one partition, in order.
-pub(crate) struct Inbox<I> {
+/// Builds batches from the messages of one partition, in order.
+pub(crate) struct BatchBuilder<I> {
     chunks: UnboundedReceiver<Vec<Message>>,
-    /// Of the last chunk, what is in no batch yet.
+    /// Messages of the last chunk that are in no batch yet.
     rest: vec::IntoIter<Message>,
     next: Batch<I>,
-    gauge: Arc<Gauge>,
+    progress: Arc<PartitionProgress>,
 }
 
-impl<I: Payload> Inbox<I> {
-    pub(crate) fn new(chunks: UnboundedReceiver<Vec<Message>>, gauge: Arc<Gauge>) -> Self {
+impl<I: Payload> BatchBuilder<I> {
+    pub(crate) fn new(
+        chunks: UnboundedReceiver<Vec<Message>>,
+        progress: Arc<PartitionProgress>,
+    ) -> Self {
         Self {
             chunks,
             rest: Vec::new().into_iter(),
             next: Batch::default(),
-            gauge,
+            progress,
         }
     }
 
-    /// Everything that is there, up to a batch's bounds; where nothing is, what comes first. None
-    /// once nothing can come. Nothing is lost where it is given up half-way.
+    /// The queued messages, up to a batch's limits; if none is queued, waits for the next chunk.
+    /// None once the queue is closed. Cancel safe: messages stay in `self`.
     pub(crate) async fn next(&mut self) -> Option<Batch<I>> {
         loop {
             while self.decode() {
@@ -44,7 +47,7 @@ impl<I: Payload> Inbox<I> {
         }
     }
 
-    /// Decodes what comes, up to one batch, for as long as it is polled.
+    /// Decodes messages into the next batch for as long as it is polled. Never completes.
     pub(crate) async fn fill(&mut self) -> Infallible {
         while self.decode() {
             match self.chunks.recv().await {
@@ -55,7 +58,7 @@ impl<I: Payload> Inbox<I> {
         pending().await
     }
 
-    /// Moves messages into the next batch. Whether there is room for more.
+    /// Moves messages into the next batch. Returns whether the batch has room for more.
     fn decode(&mut self) -> bool {
         let (mut messages, mut bytes) = (0, 0);
         let mut room = true;
@@ -70,7 +73,7 @@ impl<I: Payload> Inbox<I> {
             bytes += size;
         }
         if messages > 0 {
-            self.gauge.taken(messages, bytes);
+            self.progress.dequeued(messages, bytes);
         }
         room
     }
