@@ -22,7 +22,9 @@ impl Session {
         let words: Vec<_> = words
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
-        let mut script = Command::new("script");
+        // Where the tests run under `nohup`, SIGHUP is ignored, and a child would inherit that.
+        let mut script = Command::new("env");
+        script.args(["--default-signal=HUP", "script"]);
         script.args(["--quiet", "--return", "--flush", "--command"]);
         script.arg(format!("exec {}", words.join(" ")));
         script.arg("/dev/null").env_clear();
