@@ -3,7 +3,7 @@
 //! Breadth first along the graph: the entry service's tables and topics, or the first event's topic
 //! if the event is produced directly; then, topic by topic, the services that consume it: their log
 //! stages, the tables that they or services they call write, the keys they delete, and the topics
-//! they emit. [`super::unfollowed`] finds what the graph does not reach.
+//! they emit. [`super::unfollowed()`] finds what the graph does not reach.
 
 use std::collections::{BTreeSet, VecDeque};
 
