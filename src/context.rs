@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     flags::Global,
     output::Console,
-    remote::FromHere,
-    remote::{Handover, INSIDE},
+    remote::{FromHere, Handover, INSIDE},
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
@@ -188,7 +187,7 @@ impl Context {
     }
 
     /// Where the project was brought up from with other secrets than those of this place.
-    pub(crate) fn run_in_network(&self) -> Option<&OtherOrigin> {
+    pub(crate) fn other_origin(&self) -> Option<&OtherOrigin> {
         self.elsewhere.as_ref()
     }
 

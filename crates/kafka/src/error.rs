@@ -227,13 +227,6 @@ impl From<Error> for diagnostics::Error {
     }
 }
 
-/// For `proof::checks`, whose outcomes are texts.
-impl From<Error> for String {
-    fn from(error: Error) -> Self {
-        error.to_string()
-    }
-}
-
 impl From<KafkaError> for Error {
     fn from(error: KafkaError) -> Self {
         Self::new(Reason::Library(error))

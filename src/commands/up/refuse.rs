@@ -17,7 +17,7 @@ pub(crate) async fn other_secrets(
     source: &Source,
     line: &str,
 ) -> Result<()> {
-    let Some(elsewhere) = context.run_in_network() else {
+    let Some(elsewhere) = context.other_origin() else {
         return Ok(());
     };
     let project = source.project();

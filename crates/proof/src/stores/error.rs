@@ -103,13 +103,6 @@ impl From<StoreError> for diagnostics::Error {
     }
 }
 
-/// For `checks`, whose outcomes are texts.
-impl From<StoreError> for String {
-    fn from(error: StoreError) -> Self {
-        error.to_string()
-    }
-}
-
 impl From<kafka::Error> for StoreError {
     fn from(error: kafka::Error) -> Self {
         Self::new(error.cause(), error.to_string()).source_of(error)
