@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{CheckId, Finding, Patient, PendingFinding, failed};
-use crate::state::{self, Foreseen};
+use crate::state::{self, PortPlan};
 use declaration::{Pipeline, Port, VariablePort};
 use diagnostics::Result;
 use docker::{Engine, port_availability::PortAvailability, ports::other_port};
@@ -15,7 +15,7 @@ pub(super) struct Seen {
     /// Of each wanted port, in their order.
     pub(super) availability: Vec<PortAvailability>,
     pub(super) variables: Vec<VariablePort>,
-    pub(super) foreseen: Foreseen,
+    pub(super) plan: PortPlan,
 }
 
 /// Services and the ports that they want on the host.
@@ -43,11 +43,11 @@ async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
         published: &engine.published().await?,
         local: engine.local,
     };
-    let foreseen = state::examine_ports(patient.source, &ports, &services, &host)?;
+    let plan = state::plan_ports(patient.source, &ports, &services, &host)?;
     Ok(Seen {
         availability,
         variables: ports.variable,
-        foreseen,
+        plan,
     })
 }
 
@@ -81,7 +81,7 @@ fn one(
     let mut variables = seen.variables.iter();
     let decided = variables.find(|v| v.service == service && v.number == number);
     if let Some(decided) = decided {
-        let mut chosen = seen.foreseen.chosen.iter();
+        let mut chosen = seen.plan.chosen.iter();
         if let Some(chosen) = chosen.find(|c| c.variable == decided.variable) {
             let who = match availability {
                 PortAvailability::Taken(holder) => &holder.who,
@@ -94,7 +94,7 @@ fn one(
                 chosen.number, chosen.variable
             ));
         }
-        let mut lost = seen.foreseen.lost.iter();
+        let mut lost = seen.plan.lost.iter();
         if let Some((_, e)) = lost.find(|(variable, _)| *variable == decided.variable) {
             return failed(check, e);
         }

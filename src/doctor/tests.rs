@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::*;
-use crate::state::{Chosen, Foreseen};
+use crate::state::{Chosen, PortPlan};
 use declaration::{Logging, VariablePort, VariableSource, testing as declared};
 use diagnostics::Kind;
 use docker::{
@@ -187,11 +187,11 @@ fn ports_that_somebody_else_has() {
     let lost = Error::new(Kind::NotRight, "redis cannot have port 16379: it is taken")
         .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
     let seen = |variables, chosen, lost, availability| {
-        let foreseen = Foreseen { chosen, lost };
+        let plan = PortPlan { chosen, lost };
         let seen = ports::Seen {
             availability,
             variables,
-            foreseen,
+            plan,
         };
         shown(&ports::judge(Instant::now(), &pipeline, Ok(seen)))
     };
