@@ -74,7 +74,7 @@ fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> Stri
     table.add_rows(rows);
     for (column, name) in table.column_iter_mut().zip(names) {
         column.set_padding((0, GAP));
-        // Names do not wrap, so that they can be copied; the texts beside them do.
+        // Names of up to half the width do not wrap, so that they can be copied; the texts beside them do.
         let name = name.filter(|name| width.is_some_and(|width| *name <= width / 2));
         if let Some(name) = name {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(name + GAP)));

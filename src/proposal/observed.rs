@@ -7,9 +7,9 @@ use proof::stores::postgres::table_schema::TableSchema;
 /// Empty if no container runs or nothing is reachable.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Observed {
-    /// None: the project has no Kafka, or it did not respond.
+    /// None: the project has no Kafka, or it was not reachable.
     pub(crate) kafka: Option<ObservedKafka>,
-    /// None: the project has no Postgres, or it did not respond.
+    /// None: the project has no Postgres, or it was not reachable.
     pub(crate) postgres: Option<Vec<TableSchema>>,
     /// The constant part of the startup line, by service.
     pub(crate) startups: BTreeMap<String, String>,

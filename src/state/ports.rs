@@ -281,7 +281,7 @@ fn is_bound(port: &Port, number: u16) -> bool {
 }
 
 /// Ports that this process has claimed, so that concurrent `up` commands of one user choose different
-/// ports. A claim is a locked file; the kernel releases it when the process ends.
+/// ports. A claim is a locked file: it is released when it is dropped, or by the kernel when the process ends.
 #[derive(Debug)]
 pub(crate) struct Claims {
     directory: PathBuf,

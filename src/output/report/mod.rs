@@ -69,7 +69,7 @@ impl Report<'_> {
     }
 }
 
-/// Writes a finding as soon as its check ends, in the formats that have a line per finding.
+/// Writes one finding, in the formats that have a line per finding.
 pub(crate) fn show_finding(console: &Console, finding: &Finding, format: ReportFormat) {
     match format {
         ReportFormat::Ndjson => console.composed(&ndjson_line(console, finding)),
