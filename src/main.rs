@@ -31,7 +31,7 @@ use diagnostics::{Error, Kind};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return answered(&answer),
+        Err(message) => return print_clap_message(&message),
     };
     let format = cli.command.format();
     let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
@@ -49,11 +49,11 @@ fn main() -> ExitCode {
         Ok(Verdict::Right) => 0,
         Ok(Verdict::NotRight) => Kind::NotRight.exit_code(),
         Ok(Verdict::Unreachable) => Kind::Unreachable.exit_code(),
-        Ok(Verdict::Told(code)) => code,
+        Ok(Verdict::Exited(code)) => code,
         Ok(Verdict::Late) => Kind::Deadline.exit_code(),
         Err(error) => {
             console.failure(&error, format);
-            // The error's own code is kept: it came before the output was lost.
+            // The exit code is the error's: it occurred before stdout failed.
             console.stdout_lost();
             return ExitCode::from(error.kind.exit_code());
         }
@@ -64,15 +64,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap answers by itself: `--help`, `--version`, or what is wrong with the command line.
-fn answered(answer: &clap::Error) -> ExitCode {
-    let code = u8::try_from(answer.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
-    if answer.use_stderr() {
-        // Nothing is left where a failure to write to stderr could be reported.
-        drop(answer.print());
+/// Prints a message of clap: the output of `--help` or `--version`, or an error in the command line.
+fn print_clap_message(message: &clap::Error) -> ExitCode {
+    let code = u8::try_from(message.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
+    if message.use_stderr() {
+        // A failure to write to stderr cannot be reported anywhere.
+        drop(message.print());
         return ExitCode::from(code);
     }
-    match output::check_stdout(answer.print()) {
+    match output::check_stdout(message.print()) {
         true => ExitCode::from(code),
         false => ExitCode::from(Kind::Unreachable.exit_code()),
     }
@@ -122,13 +122,14 @@ fn execute(
             error = interrupted(context, &command, signals) => Err(error),
         }
     });
-    // A blocking call into a Kafka client must not hold the exit up.
+    // Do not wait for a blocking call of a Kafka client.
     runtime.shutdown_background();
     outcome
 }
 
-/// Ends a command on Ctrl-C, SIGTERM or SIGHUP: at once, or, where it stops cleanly, on the second
-/// one. A question that is open ends by itself, and the command with it.
+/// Returns the error that ends a command on Ctrl-C, SIGTERM or SIGHUP: on the first signal, or on the second
+/// one if the command stops cleanly or a question is open. The first signal cancels `context.cancel`, which
+/// also declines the question. Never returns if the command handles the signals itself.
 async fn interrupted(context: &Context, command: &Command, mut signals: Signals) -> Error {
     let stop = Error::new(Kind::Interrupted, "interrupted");
     signals.stop().await;

@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     };
     let (console, format) = (&context.console, args.output.output);
     for finding in &findings {
-        report::tell(console, finding, format);
+        report::show_finding(console, finding, format);
     }
     report::show(console, report, format);
     Ok(match report.is_right() {

@@ -49,12 +49,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let stack = Stack::new(&pipeline, &source);
     let spinner = context.console.spinner("init");
     spinner.set_message("looking around");
-    let seen = Box::pin(proposal::look(&stack, context.engine().await)).await;
+    let observed = Box::pin(proposal::observe(&stack, context.engine().await)).await;
     spinner.finish_and_clear();
-    for why in &seen.unseen {
+    for why in &observed.not_observed {
         context.console.warn(&format!("not seen: {why}"));
     }
-    let text = proposal::text(&stack, &seen, &files);
+    let text = proposal::text(&stack, &observed, &files);
     let first = files.first().map_or("", String::as_str);
     let beside = Path::new(first).with_file_name(OVERLAY);
     match (&args.out, args.write) {

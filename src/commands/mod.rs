@@ -36,7 +36,7 @@ pub(crate) enum Verdict {
     /// What could be told without Docker was shown.
     Unreachable,
     /// It ran inside the network, showed all, and ended with this exit code.
-    Told(u8),
+    Exited(u8),
 }
 
 /// Runs a command that looks at a pipeline.

@@ -77,7 +77,7 @@ async fn look_inside(console: &Console, names: &[String]) -> Result<()> {
     let [name] = names else {
         return Err(Error::new(Kind::Usage, "doctor takes one name"));
     };
-    console.line(&json!(doctor::inside::run(name).await));
+    console.line(&json!(doctor::host_info::collect(name).await));
     Ok(())
 }
 

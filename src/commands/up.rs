@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let existing = engine.existing_volumes(&volumes).await?;
     refuse::other_secrets(context, &engine, &source, &args.line()).await?;
     if args.dry_run {
-        let pipeline = match state::secrets_to_draw(&source, &existing)?.is_empty() {
+        let pipeline = match state::secrets_to_generate(&source, &existing)?.is_empty() {
             true => context.resolve(&source)?,
             false => source.resolve_without_secrets()?,
         };
@@ -184,7 +184,7 @@ async fn foresee_ports(
         published: &engine.published().await?,
         local: engine.local,
     };
-    state::foresee_ports(source, ports, &services, &host)
+    state::preview_ports(source, ports, &services, &host)
 }
 
 /// The services that would come up.

@@ -147,7 +147,7 @@ impl Verify<'_> {
         let spinner = console.spinner("verify");
         let mut known = Known::new();
         let (findings, right) = loop {
-            let tell = |finding: &Finding| report::tell(console, finding, format);
+            let tell = |finding: &Finding| report::show_finding(console, finding, format);
             let findings = self.look(&mut known, tell).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
@@ -181,7 +181,7 @@ impl Verify<'_> {
         loop {
             let began = Instant::now();
             let tell = |finding: &Finding| match format {
-                ReportFormat::Ndjson => report::tell(console, finding, format),
+                ReportFormat::Ndjson => report::show_finding(console, finding, format),
                 _ if redraws => {}
                 _ => {
                     let at = Local::now().format("%H:%M:%S");

@@ -1,4 +1,4 @@
-//! The engine: its version, its platform, how it stores, whether it keeps to limits.
+//! The engine's API version, platform, storage driver and resource limits.
 
 use std::time::Instant;
 
@@ -49,7 +49,7 @@ fn platform(began: Instant, info: &EngineInfo) -> Finding {
     check.fail(seen).hint(hint)
 }
 
-/// Drivers that work as well as they should.
+/// Storage drivers that are copy-on-write and maintained.
 const GOOD: [&str; 6] = [
     "overlay2",
     "overlayfs",
@@ -67,11 +67,11 @@ fn storage(began: Instant, info: &EngineInfo) -> Finding {
         "overlay2, or one as good",
     );
     let driver = info.storage_driver.as_str();
-    let says = |key: &str, value: &str| {
+    let reports = |key: &str, value: &str| {
         let mut details = info.storage.iter();
         details.any(|(k, v)| k == key && v == value)
     };
-    if says("Supports d_type", "false") {
+    if reports("Supports d_type", "false") {
         return check
             .fail(format!("{driver} on a file system without d_type"))
             .evidence(["files that an image removes would still be there".to_owned()])
@@ -102,10 +102,10 @@ fn cgroup(began: Instant, info: &EngineInfo, pipeline: &Pipeline) -> Finding {
             info.limits_pids,
         ),
     ];
-    for (what, declared, kept) in limits {
+    for (what, declared, enforced) in limits {
         if declared {
             expected.push(what);
-            if !kept {
+            if !enforced {
                 lacking.push(what);
             }
         }

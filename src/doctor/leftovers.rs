@@ -1,4 +1,4 @@
-//! What earlier runs left: harmless mostly, and each with the command that removes it.
+//! What earlier runs left behind, each with the command that removes it.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
     findings
 }
 
-/// Data volumes that are there, and secrets that are not.
+/// Existing data volumes and missing secrets.
 pub(super) type Lost = (Vec<String>, Vec<String>);
 
 async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
@@ -82,7 +82,7 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
     let docker = |command: &str, names: &[String]| {
         invocation.docker(&format!("{command} {}", names.join(" ")))
     };
-    // Images are all projects' and all users': another one may be about to start from them.
+    // All projects of the engine share the images: another project may be about to start from one.
     let unneeded = |remove: String| format!("if no other project needs them: {remove}");
     let doctor = {
         let remove = [

@@ -1,13 +1,14 @@
 //! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
 //! masked in both (`secrets`).
 //!
-//! - `console`: the two streams, colours, masking, questions; `terminal`: what they are;
-//! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
-//! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
-//! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
-//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `trace`: those of an earlier one; `load`: many
-//!   payments' figures; `adverse`: what bad days did to them; `listing`: plain tables;
-//! - `json`: the machine's form of those; `verbose`: what is asked of others meanwhile (`-v`).
+//! - `console`: the two streams, colours, masking, prompts; `terminal`: which streams are a terminal;
+//! - `progress`: events, live on a terminal, plain lines otherwise;
+//! - `plan`: what `up` would do; `failure`: errors, as text or machine-readable;
+//! - `dead_letters`: dead letters, replays and purges; `images`: the images that a pipeline needs;
+//! - `report`: findings of `verify` and `doctor`; `timeline`: the hops of one test message; `trace`: the
+//!   hops of an earlier message; `load`: figures of many messages; `adverse`: redelivered and rejected
+//!   messages; `listing`: plain tables;
+//! - `json`: JSON documents; `verbose`: calls to Docker, Kafka and the stores (`-v`).
 
 mod adverse;
 mod console;

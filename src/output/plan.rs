@@ -1,4 +1,4 @@
-//! What `up --dry-run` would do: a line for each container, with its causes.
+//! Shows what `up --dry-run` would do: one line per container, with the causes.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use super::{Console, Paint};
 use crate::{flags::Format, state::Chosen};
 use platform::{Action, MissingImage, Planned, PortConflict, Preview};
 
-/// What happens to an image that is not here.
+/// What would happen to a missing image.
 const FETCH: &str = "fetch";
 const BUILD: &str = "build";
 
-/// Shows a preview, and which ports would be chosen in place of those that others have.
+/// Shows a preview, and the ports that would be chosen in place of default ports in use.
 pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], format: Format) {
     match format {
         Format::Json => console.document(&value(preview, chosen)),
@@ -23,7 +23,7 @@ pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], form
     }
 }
 
-/// Images first, then a line for each container; what stays as it is says so, too.
+/// One line per missing image, then one per container, even if nothing would happen to it.
 fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     let image = |image: &MissingImage| {
         let (verb, how) = match image.declared {
@@ -49,7 +49,7 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     preview.images.iter().map(image).chain(steps).collect()
 }
 
-/// Ports that would be chosen, then those that nobody may choose and somebody else has.
+/// Ports that would be chosen, then port conflicts without a choice.
 fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String> {
     let word = |paint, word: &str| console.out(paint, &format!("{word:<9}"));
     let choice = chosen.iter().map(|c| {
@@ -63,25 +63,28 @@ fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String>
             c.instead_of
         )
     });
-    let taken = fixed(preview, chosen).map(|taken| {
+    let conflicts = unresolved(preview, chosen).map(|conflict| {
         format!(
             "{} {} of {}: {} has it, so it would not start",
             word(Paint::Bad, "taken"),
-            taken.port,
-            taken.service,
-            taken.holder
+            conflict.port,
+            conflict.service,
+            conflict.holder
         )
     });
-    choice.chain(taken).collect()
+    choice.chain(conflicts).collect()
 }
 
-/// What is taken and not to be had elsewhere.
-fn fixed<'a>(preview: &'a Preview, chosen: &'a [Chosen]) -> impl Iterator<Item = &'a PortConflict> {
-    let elsewhere = |taken: &&PortConflict| {
-        let is = |c: &Chosen| c.instead_of == taken.port && c.service == taken.service;
+/// Port conflicts that no chosen port resolves.
+fn unresolved<'a>(
+    preview: &'a Preview,
+    chosen: &'a [Chosen],
+) -> impl Iterator<Item = &'a PortConflict> {
+    let is_unresolved = |conflict: &&PortConflict| {
+        let is = |c: &Chosen| c.instead_of == conflict.port && c.service == conflict.service;
         !chosen.iter().any(is)
     };
-    preview.port_conflicts.iter().filter(elsewhere)
+    preview.port_conflicts.iter().filter(is_unresolved)
 }
 
 /// `1 to create, 2 to recreate, 8 to keep`
@@ -146,8 +149,8 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
             "holder": c.holder,
         })
     };
-    let taken =
-        |t: &PortConflict| json!({ "service": t.service, "port": t.port, "holder": t.holder });
+    let conflict =
+        |c: &PortConflict| json!({ "service": c.service, "port": c.port, "holder": c.holder });
     let step = |step: &Planned| {
         json!({
             "service": step.service,
@@ -161,6 +164,6 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
         "images": preview.images.iter().map(|image| &image.reference).collect::<Vec<_>>(),
         "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
         "ports": chosen.iter().map(choice).collect::<Vec<_>>(),
-        "taken": fixed(preview, chosen).map(taken).collect::<Vec<_>>(),
+        "taken": unresolved(preview, chosen).map(conflict).collect::<Vec<_>>(),
     })
 }

@@ -1,16 +1,16 @@
-//! The text of the overlay.
+//! Writes the overlay.
 
-use super::{Seen, Stack, infra, service, stack::Role};
+use super::{Observed, Stack, infra, service, stack::Role};
 
-/// A Compose file to lay over those that were looked at.
-pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> String {
-    let seen = &addressed(stack, seen);
-    let mut lines = head(stack, seen, files);
-    let mut promises = infra::lines(stack, seen);
-    promises.extend(flow(stack, seen));
+/// The overlay, a Compose file that is passed with `-f` after `files`.
+pub(crate) fn text(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> String {
+    let observed = &without_unaddressed(stack, observed);
+    let mut lines = head(stack, observed, files);
+    let mut promises = infra::lines(stack, observed);
+    promises.extend(flow(stack, observed));
     let services = stack.pipeline.services.iter();
     let services: Vec<_> = services
-        .flat_map(|s| service::lines(stack, seen, s))
+        .flat_map(|s| service::lines(stack, observed, s))
         .collect();
     for (key, below) in [("x-caravan", promises), ("services", services)] {
         let says = |line: &String| !line.is_empty() && !line.trim_start().starts_with('#');
@@ -23,26 +23,28 @@ pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> String {
     lines.join("\n")
 }
 
-/// Without what cannot be declared because nothing says where it is: a port that Docker chooses.
-fn addressed(stack: &Stack<'_>, seen: &Seen) -> Seen {
-    let (kafka, postgres) = infra::addressed(stack);
-    let mut seen = seen.clone();
+/// Removes what was observed of Kafka or Postgres if the proposal has no address for it, because Docker
+/// chooses its host port at each start: topics and tables need a declared address.
+fn without_unaddressed(stack: &Stack<'_>, observed: &Observed) -> Observed {
+    let (kafka, postgres) = infra::has_addresses(stack);
+    let mut observed = observed.clone();
     for (known, found, what) in [
-        (kafka, seen.kafka.is_some(), "Kafka"),
-        (postgres, seen.postgres.is_some(), "Postgres"),
+        (kafka, observed.kafka.is_some(), "Kafka"),
+        (postgres, observed.postgres.is_some(), "Postgres"),
     ] {
         if found && !known {
             let why = "give it a port of the host's in the Compose file";
-            seen.unseen
+            observed
+                .not_observed
                 .push(format!("where {what} is from one start to the next: {why}"));
         }
     }
-    seen.kafka = seen.kafka.filter(|_| kafka);
-    seen.postgres = seen.postgres.filter(|_| postgres);
-    seen
+    observed.kafka = observed.kafka.filter(|_| kafka);
+    observed.postgres = observed.postgres.filter(|_| postgres);
+    observed
 }
 
-fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
+fn head(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> Vec<String> {
     let project = &stack.pipeline.project;
     let over = files.join(", ");
     let flags: String = files.iter().map(|file| format!(" -f {file}")).collect();
@@ -57,13 +59,18 @@ fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
         ),
         "# What is a comment could not be seen: fill it in, or take it out.".to_owned(),
     ];
-    lines.extend(seen.unseen.iter().map(|why| format!("# Not seen: {why}")));
+    lines.extend(
+        observed
+            .not_observed
+            .iter()
+            .map(|why| format!("# Not seen: {why}")),
+    );
     lines
 }
 
-/// A flow to be filled in. The topic is one that somebody consumes.
-fn flow(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
-    let mut groups = seen.kafka.iter().flat_map(|kafka| &kafka.groups);
+/// A flow, as comments to fill in. Its topic is one that an observed group consumes, else `orders`.
+fn flow(stack: &Stack<'_>, observed: &Observed) -> Vec<String> {
+    let mut groups = observed.kafka.iter().flat_map(|kafka| &kafka.groups);
     let consumed = groups.find_map(|group| group.topics.first());
     let topic = consumed.map_or("orders", String::as_str);
     let mut lines = vec![

@@ -303,7 +303,7 @@ fn verdict(last: &str) -> Result<Verdict> {
     match serde_json::from_str(last) {
         Ok(ToHost::Ended {
             code: Some(code), ..
-        }) => Ok(Verdict::Told(code)),
+        }) => Ok(Verdict::Exited(code)),
         // Before it could listen for it.
         Ok(ToHost::Ended {
             signal: Some(signal),

@@ -1,7 +1,7 @@
-//! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
-//! `file` (writing `.env`), `secrets` (the generated ones), `ports` (the
-//! chosen ones), `files` (secrets and configs that containers are given), `lock` (one `up` at a
-//! time).
+//! State that Caravan keeps between runs, beside the Compose file or in the user's state directory.
+//!
+//! `secrets`: generated secrets; `ports`: chosen host ports; `files`: secrets and configs that are
+//! mounted into containers; `lock`: the project's lock; `file`: how all of these are written.
 
 mod file;
 mod files;
@@ -13,7 +13,5 @@ mod tests;
 
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
-pub(crate) use ports::{
-    Chosen, Claims, Foreseen, Host, choose_ports, examine_ports, foresee_ports,
-};
-pub(crate) use secrets::{ensure_secrets, secrets_to_draw};
+pub(crate) use ports::{Chosen, Claims, Host, PortPlan, choose_ports, plan_ports, preview_ports};
+pub(crate) use secrets::{ensure_secrets, secrets_to_generate};

@@ -1,4 +1,4 @@
-//! The secrets that `up` draws: each declared one that is set nowhere, once, into `.env`.
+//! Secrets that `up` generates: every declared secret that is not set, once, into `.env`.
 
 use uuid::Uuid;
 
@@ -11,23 +11,23 @@ const HEADER: &str = "\
 # read its data, and a data volume cannot be opened without those that it was made with.
 ";
 
-/// Draws a value for every declared secret that is set nowhere and keeps it in the source's `.env`,
-/// mode 0600. Returns the names of those that were drawn.
+/// Generates a value for every declared secret that is not set and appends it to the source's `.env`, with
+/// mode 0600. Returns the names of the generated secrets.
 ///
 /// # Errors
-/// As [`secrets_to_draw`]; also when the file cannot be written.
+/// As [`secrets_to_generate`]; or the file cannot be written.
 pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
     if source.missing_secrets().is_empty() {
         return Ok(Vec::new());
     }
-    // Another project that shares this file may just be drawing them.
+    // Another project that shares this file may generate the same secrets at this moment.
     let directory = source
         .env_path()
         .parent()
         .unwrap_or_else(|| source.state_dir());
-    let _alone = file::exclusively(directory)?;
+    let _lock = file::lock_directory(directory)?;
     source.reload()?;
-    let missing = secrets_to_draw(source, existing_volumes)?;
+    let missing = secrets_to_generate(source, existing_volumes)?;
     if missing.is_empty() {
         return Ok(missing);
     }
@@ -40,12 +40,16 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
     Ok(missing)
 }
 
-/// The declared secrets that are set nowhere.
+/// The declared secrets that are not set.
 ///
 /// # Errors
-/// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
-/// secrets that are lost, and a new password would not open it.
-pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
+/// The environment sets one to an empty value. Or one is missing although a data volume exists
+/// (`existing_volumes`: Docker's names): the volume was created with a secret that is lost, and a new
+/// password would not open it.
+pub(crate) fn secrets_to_generate(
+    source: &Source,
+    existing_volumes: &[String],
+) -> Result<Vec<String>> {
     let missing = source.missing_secrets();
     if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
         let what = format!("{name} is set to nothing in the environment");
@@ -60,7 +64,7 @@ pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> R
     Ok(missing)
 }
 
-/// A data volume without its secret.
+/// The error for an existing data volume whose secret is missing.
 fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> Error {
     let path = source.env_path().display();
     let names = missing.join(", ");

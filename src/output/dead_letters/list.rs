@@ -8,10 +8,10 @@ use proof::dead_letters::{
     summary::{Age, Kind, MAX_LISTED, Summary, Tally},
 };
 
-/// Of an error, in a table.
+/// In bytes: a longer error is cut in the table.
 const MAX_ERROR: usize = 80;
 
-/// `list`, for a person.
+/// `dlq list` as text.
 pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> String {
     if summary.total == 0 {
         return format!("no dead letters on {topic}");
@@ -122,7 +122,7 @@ fn age(age: Age) -> &'static str {
     }
 }
 
-/// `list`, for a machine.
+/// `dlq list` as JSON.
 pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Value {
     let kinds = summary.kinds.iter().map(|(kind, tally)| {
         let mut value = tally_value(tally);

@@ -1,5 +1,5 @@
-//! Dead letters, shown: a file for each of `dlq list`, `show`, `replay` and `purge`, every one for a
-//! person and for a machine; `text` makes what stands in a letter fit to be seen.
+//! The output of `dlq list`, `show`, `replay` and `purge`, a file each, as text and as JSON; `text` escapes
+//! the content of dead letters.
 
 mod list;
 mod purge;
@@ -14,7 +14,7 @@ pub(crate) use purge::{lost, purge_plan, purge_plan_value};
 pub(crate) use replay::{outcome, outcome_value, plan, plan_value, skipped_value, what};
 pub(crate) use show::{dead_letter, dead_letter_value};
 
-/// What a long command is at.
+/// The progress of a long command.
 pub(crate) fn progress(progress: &Progress) -> String {
     match progress {
         Progress::Reading { read, of } => format!("{read} of about {of} dead letters read"),
@@ -26,7 +26,7 @@ pub(crate) fn progress(progress: &Progress) -> String {
     }
 }
 
-/// Whether it is worth a line where no line can be rewritten.
+/// Whether the progress is shown if the output cannot be redrawn.
 pub(crate) fn is_milestone(progress: &Progress) -> bool {
     match progress {
         Progress::Reading { read, .. } => read % 50_000 == 0,

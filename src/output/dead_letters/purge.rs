@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::output::listing;
 use proof::dead_letters::{journal::Status, purge::PurgePlan};
 
-/// What a purge loses.
+/// Which dead letters a purge would delete, as a warning.
 pub(crate) fn lost(plan: &PurgePlan) -> String {
     let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
     format!(
@@ -25,7 +25,7 @@ fn by_status(plan: &PurgePlan) -> String {
     text
 }
 
-/// What a purge did, or would do, for a person.
+/// What a purge deleted or would delete, as text.
 pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
     let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
     let count = listing::count(dead_letters, "dead letter");
@@ -36,7 +36,7 @@ pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
     }
 }
 
-/// What a purge did, or would do, for a machine.
+/// What a purge deleted or would delete, as JSON.
 pub(crate) fn purge_plan_value(
     project: &str,
     topic: &str,

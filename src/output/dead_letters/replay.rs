@@ -7,16 +7,16 @@ use proof::dead_letters::{
     replay::Outcome,
 };
 
-/// Letters that came back are named, so many at most.
+/// At most this many dead letters that failed again are listed.
 const MAX_RETURNED: usize = 20;
 
-/// What a replay is about to do, as a question without its mark.
+/// What a replay is about to do, as a question without the question mark.
 pub(crate) fn what(plan: &Plan) -> String {
     let dead_letters = listing::count(plan.send.len(), "dead letter");
     format!("Send {dead_letters} back to where they came from")
 }
 
-/// A replay's plan, for a person.
+/// The plan of a replay, as text.
 pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
     let mut text = String::new();
     let kinds = plan.kinds();
@@ -85,7 +85,7 @@ fn skip_reason_name(why: SkipReason) -> &'static str {
     }
 }
 
-/// Why letters are left out, for a machine.
+/// The dead letters that a replay skips, by reason, as JSON.
 pub(crate) fn skipped_value(plan: &Plan) -> Value {
     let left = plan.skipped.iter().map(|(why, left)| {
         let named: Vec<_> = left.named.iter().map(ToString::to_string).collect();
@@ -94,7 +94,7 @@ pub(crate) fn skipped_value(plan: &Plan) -> Value {
     left.collect()
 }
 
-/// A replay's plan, for a machine.
+/// The plan of a replay, as JSON.
 pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
     let kinds = plan.kinds().into_iter().map(|((topic, groups, reason), dead_letters)| {
         json!({ "topic": topic, "groups": groups, "reason": reason, "letters": dead_letters })
@@ -112,7 +112,7 @@ pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
     })
 }
 
-/// How a replay ended, for a person.
+/// The outcome of a replay, as text.
 pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
     let Outcome {
         planned,
@@ -154,7 +154,7 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
     text
 }
 
-/// How a replay ended, for a machine.
+/// The outcome of a replay, as JSON.
 pub(crate) fn outcome_value(project: &str, outcome: &Outcome, skipped: Value) -> Value {
     let failed_again = outcome.failed_again.iter().map(|back| {
         json!({

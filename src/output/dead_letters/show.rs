@@ -8,13 +8,14 @@ use super::{
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::find::Found;
 
-/// Of a payload, and of each header, no more is shown.
+/// In bytes: a longer payload is cut.
 const MAX_VALUE: usize = 64 * 1024;
+/// In bytes: a longer key or header value is cut.
 const MAX_HEADER: usize = 4 * 1024;
-/// As many headers are shown.
+/// At most this many headers are shown.
 const MAX_HEADERS: usize = 100;
 
-/// `show`, for a person.
+/// `dlq show` as text.
 pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
     let (dead_letter, message) = (&found.dead_letter, &found.message);
     let mut text = String::new();
@@ -80,7 +81,7 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
     text.trim_end().to_owned()
 }
 
-/// `show`, for a machine.
+/// `dlq show` as JSON.
 pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found) -> Value {
     let message = &found.message;
     let headers = message.headers().into_iter().flat_map(|h| h.iter());
@@ -111,7 +112,7 @@ pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found)
     value
 }
 
-/// Text where it is text, else hexadecimal digits.
+/// As text if the bytes are UTF-8, else as hexadecimal digits.
 fn bytes_value(console: &Console, all: &[u8], max: usize) -> Value {
     let masked = console.masked_bytes(all);
     let truncated = masked.len() > max;

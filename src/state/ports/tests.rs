@@ -38,7 +38,7 @@ fn held(number: u16, project: &str) -> PortBinding {
     }
 }
 
-/// On an engine of another host: which ports of this one are free is not the tests' business.
+/// `local: false`: no port is bound, so the result does not depend on the machine that runs the tests.
 fn choose(source: &Source, wanted: &[&str], published: &[PortBinding]) -> Result<Vec<Chosen>> {
     claiming(source, wanted, published).map(|(chosen, _)| chosen)
 }
@@ -62,7 +62,7 @@ fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {
 }
 
 #[test]
-fn a_default_that_is_free_or_ones_own_stays() {
+fn a_default_port_that_is_free_or_the_projects_own_is_kept() {
     let place = declared();
     let source = place.source();
     let own = [held(29092, "shop2")];
@@ -71,12 +71,12 @@ fn a_default_that_is_free_or_ones_own_stays() {
 }
 
 #[test]
-fn a_default_of_somebody_elses_gives_way_to_the_next_free_port_for_good() {
+fn a_default_port_in_use_is_replaced_by_the_next_free_port_and_saved() {
     let mut place = declared();
     let source = place.source();
     let others = [held(29092, "one"), held(29095, "one")];
     let chosen = choose(&source, &["broker"], &others).expect("chosen");
-    // 29093 is another service's by default, 29094 another one's by declaration.
+    // 29093 is the default port of another service, 29094 a literal port of another service.
     assert_eq!(numbers(&chosen), [("BROKER_PORT", 29096)]);
     assert_eq!(
         (chosen[0].instead_of, chosen[0].holder.as_str()),
@@ -103,7 +103,7 @@ fn a_default_of_somebody_elses_gives_way_to_the_next_free_port_for_good() {
 }
 
 #[test]
-fn of_two_services_with_one_default_the_first_one_has_it() {
+fn the_first_of_two_services_with_the_same_default_port_gets_it() {
     let place = declared();
     let source = place.source();
     let chosen = choose(&source, &["web", "other"], &[]).expect("chosen");
@@ -112,7 +112,7 @@ fn of_two_services_with_one_default_the_first_one_has_it() {
 }
 
 #[test]
-fn what_the_user_says_is_never_changed() {
+fn ports_that_the_user_set_are_never_changed() {
     let mut place = declared();
     place.write(".env", "BROKER_PORT=29092\n");
     place.set("OTHER_PORT", "29098");
@@ -123,7 +123,7 @@ fn what_the_user_says_is_never_changed() {
 }
 
 #[test]
-fn only_what_comes_up_is_looked_at() {
+fn ports_of_services_that_do_not_start_are_ignored() {
     let place = declared();
     let others = [held(29092, "one")];
     let chosen = choose(&place.source(), &["web"], &others);
@@ -131,7 +131,7 @@ fn only_what_comes_up_is_looked_at() {
 }
 
 #[test]
-fn a_remembered_port_that_was_lost_is_an_error_that_says_how_to_go_on() {
+fn a_saved_port_that_is_now_in_use_is_an_error_with_a_hint() {
     let place = declared();
     place.write(".env.shop2", "BROKER_PORT=29096\n");
     let others = [held(29096, "one")];
@@ -147,7 +147,7 @@ fn a_remembered_port_that_was_lost_is_an_error_that_says_how_to_go_on() {
 }
 
 #[test]
-fn two_projects_that_come_up_at_once_choose_different_ports() {
+fn two_concurrent_projects_choose_different_ports() {
     let mut place = declared();
     let (chosen, first) = claiming(&place.source(), &["broker"], &[]).expect("free");
     assert_eq!(chosen, []);
@@ -162,7 +162,7 @@ fn two_projects_that_come_up_at_once_choose_different_ports() {
 }
 
 #[test]
-fn what_listens_on_this_host_is_found() {
+fn a_listening_socket_on_this_host_is_detected() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let number = listener.local_addr().expect("bound").port();
     let port = Port {

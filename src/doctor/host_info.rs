@@ -1,15 +1,15 @@
-//! What `caravan doctor` asks from inside a container: whether a name of the network resolves,
-//! and how much disk and memory the engine's machine has.
+//! Runs in the temporary container of `caravan doctor`: resolves a name on the container's network, and reads
+//! how much disk space and memory the engine's host has.
 
 use std::{net::IpAddr, time::Duration};
 
 use platform::HostInfo;
 
-/// Docker's own DNS answers in milliseconds.
+/// Docker's DNS server responds within milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Looks around.
-pub(crate) async fn run(name: &str) -> HostInfo {
+/// Resolves `name` and reads the resources of the host.
+pub(crate) async fn collect(name: &str) -> HostInfo {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let root = rustix::fs::statvfs("/").ok();
     HostInfo {
@@ -32,7 +32,7 @@ async fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// A line of proc(5)'s `meminfo`, in bytes.
+/// A field of `/proc/meminfo` (proc(5)), in bytes.
 fn field(meminfo: &str, name: &str) -> Option<u64> {
     let lines = meminfo.lines();
     let rest = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -53,11 +53,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn this_machine_can_be_looked_at() {
-        let seen = run("localhost").await;
-        assert!(seen.resolved.is_ok_and(|found| !found.is_empty()));
-        assert!(seen.disk_free.is_some() && seen.memory_total > seen.memory_available);
-        let unknown = run("name.invalid").await;
+    async fn host_info_of_this_machine_is_collected() {
+        let found = collect("localhost").await;
+        assert!(found.resolved.is_ok_and(|addresses| !addresses.is_empty()));
+        assert!(found.disk_free.is_some() && found.memory_total > found.memory_available);
+        let unknown = collect("name.invalid").await;
         assert!(unknown.resolved.is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! Asks what runs, from the host: published ports, else the containers' own addresses.
+//! Observes a running project from the host, through published ports or the containers' own addresses.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
     infra::kafka_port,
-    seen::{GroupSeen, KafkaSeen, Seen, TopicSeen},
+    observed::{Observed, ObservedGroup, ObservedKafka, ObservedTopic},
     service,
     stack::{Role, Stack},
     startup,
@@ -19,78 +19,80 @@ use proof::stores::{
     postgres::{Postgres, table_schema::TableSchema},
 };
 
-/// What a service may take to answer.
-const ANSWER: Duration = Duration::from_secs(2);
-/// Where frameworks say that they are ready.
-const PATHS: [&str; 5] = ["/ready", "/health", "/healthz", "/actuator/health", "/"];
+/// Timeout of one HTTP request.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The paths under which frameworks usually serve readiness or health.
+const READY_PATHS: [&str; 5] = ["/ready", "/health", "/healthz", "/actuator/health", "/"];
 
-/// Looks at all that can be reached; never fails, but says what it could not see.
-pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
-    let mut seen = Seen::default();
+/// Observes everything that is reachable. Never fails: [`Observed::not_observed`] has what is missing.
+pub(crate) async fn observe(stack: &Stack<'_>, engine: Result<Engine>) -> Observed {
+    let mut observed = Observed::default();
     let project = &stack.pipeline.project;
-    let asked = async {
+    let running = async {
         let engine = engine?;
         let containers = engine.containers(project).await?;
         Ok::<_, diagnostics::Error>((engine, containers))
     };
-    let (engine, mut containers) = match asked.await {
-        Ok(asked) => asked,
+    let (engine, mut containers) = match running.await {
+        Ok(running) => running,
         Err(error) => {
-            seen.unseen
+            observed
+                .not_observed
                 .push(format!("Docker does not answer: {}", error.what));
-            return seen;
+            return observed;
         }
     };
     containers.retain(|c| c.state == State::Running);
     if containers.is_empty() {
-        seen.unseen
+        observed
+            .not_observed
             .push(format!("no container of the project {project} runs"));
-        return seen;
+        return observed;
     }
-    let scene = Scene {
+    let observer = Observer {
         stack,
         engine: &engine,
         containers: &containers,
     };
-    let (kafka, postgres) = tokio::join!(scene.kafka(), scene.postgres());
-    seen.kafka = seen.note(kafka);
-    seen.postgres = seen.note(postgres);
+    let (kafka, postgres) = tokio::join!(observer.kafka(), observer.postgres());
+    observed.kafka = observed.note(kafka);
+    observed.postgres = observed.note(postgres);
     for service in stack.of(Role::Own) {
         let name = || service.name.clone();
-        if let Some(text) = scene.startup(service).await {
-            seen.startups.insert(name(), text);
+        if let Some(text) = observer.startup(service).await {
+            observed.startups.insert(name(), text);
         }
-        if let Some(path) = scene.ready(service).await {
-            seen.ready.insert(name(), path);
+        if let Some(path) = observer.ready(service).await {
+            observed.ready.insert(name(), path);
         }
     }
-    seen
+    observed
 }
 
-impl Seen {
-    /// What was seen, or why not.
+impl Observed {
+    /// The value that was observed, if any; adds an error to `not_observed`.
     fn note<T>(&mut self, found: Result<Option<T>, String>) -> Option<T> {
         found.unwrap_or_else(|why| {
-            self.unseen.push(why);
+            self.not_observed.push(why);
             None
         })
     }
 }
 
-struct Scene<'a> {
+struct Observer<'a> {
     stack: &'a Stack<'a>,
     engine: &'a Engine,
-    /// Those that run.
+    /// The project's running containers.
     containers: &'a [Container],
 }
 
-impl Scene<'_> {
+impl Observer<'_> {
     fn containers_of(&self, service: &Service) -> impl Iterator<Item = &Container> {
         let name = service.name.clone();
         self.containers.iter().filter(move |c| c.service == name)
     }
 
-    /// The host's port for a container's, as it is now.
+    /// The host port on which a container port is currently published.
     fn published(&self, service: &Service, port: u16) -> Option<u16> {
         let container = self.containers_of(service).next()?;
         let suffix = format!("->{port}/tcp");
@@ -98,7 +100,7 @@ impl Scene<'_> {
         ports.find_map(|p| p.strip_suffix(&suffix)?.rsplit(':').next()?.parse().ok())
     }
 
-    /// `HOST:PORT`, published or the container's own.
+    /// `HOST:PORT` of a container port: as published on the host, else the container's own address.
     fn address(&self, service: &Service, port: u16) -> Option<String> {
         if let Some(port) = self.published(service, port) {
             return Some(format!("127.0.0.1:{port}"));
@@ -111,19 +113,19 @@ impl Scene<'_> {
         Some(format!("{v4}:{port}"))
     }
 
-    async fn kafka(&self) -> Result<Option<KafkaSeen>, String> {
+    async fn kafka(&self) -> Result<Option<ObservedKafka>, String> {
         let Some(broker) = self.stack.of(Role::Kafka).next() else {
             return Ok(None);
         };
         let name = &broker.name;
-        // Whoever asks is sent on to the advertised address: the container's own is of no use.
+        // Kafka redirects clients to the advertised listener: the container's own address does not help.
         let port = kafka_port(broker).and_then(|port| self.published(broker, port));
         let Some(port) = port else {
             return Err(format!(
                 "{name} publishes no port: its topics and consumer groups"
             ));
         };
-        let ask = async {
+        let query = async {
             let kafka = Kafka::connect(&format!("localhost:{port}")).await?;
             let (topics, groups) = tokio::try_join!(kafka.topics(), kafka.groups())?;
             let own = topics.into_iter().filter(|t| !t.name.starts_with('_'));
@@ -131,24 +133,26 @@ impl Scene<'_> {
             topics.sort_by(|a, b| a.name.cmp(&b.name));
             let names: Vec<_> = topics.iter().map(|t| t.name.clone()).collect();
             let retentions = kafka.retentions(&names).await?;
-            let topics = topics.into_iter().map(|topic| TopicSeen {
+            let topics = topics.into_iter().map(|topic| ObservedTopic {
                 retention: retentions.get(&topic.name).copied().flatten(),
                 name: topic.name,
                 partitions: topic.partitions,
                 replication: topic.replicas,
             });
-            Ok::<_, kafka::Error>(KafkaSeen {
+            Ok::<_, kafka::Error>(ObservedKafka {
                 topics: topics.collect(),
                 groups: self.groups(&groups),
             })
         };
-        ask.await
+        query
+            .await
             .map(Some)
             .map_err(|why| format!("topics and consumer groups: {why}"))
     }
 
-    /// Groups with members, known by the containers that those connect from.
-    fn groups(&self, groups: &[GroupState]) -> Vec<GroupSeen> {
+    /// Groups with members that connect from the project's containers, each with the topics and services of its
+    /// members.
+    fn groups(&self, groups: &[GroupState]) -> Vec<ObservedGroup> {
         let service = |host: &str| {
             let host: IpAddr = host.parse().ok()?;
             let own = self.containers.iter().find(|c| c.addresses.contains(&host));
@@ -160,7 +164,7 @@ impl Scene<'_> {
             let topics: BTreeSet<_> = topics.filter(|topic| !topic.starts_with('_')).collect();
             let services = group.members.iter().filter_map(|m| service(&m.host));
             let services: BTreeSet<_> = services.collect();
-            GroupSeen {
+            ObservedGroup {
                 name: group.name.clone(),
                 topics: topics.into_iter().collect(),
                 services: services.into_iter().collect(),
@@ -186,35 +190,39 @@ impl Scene<'_> {
             Some(password) => password.to_owned(),
             None => password_file(service)?,
         };
-        let [user, password, database] = [user, &password, database].map(encoded);
+        let [user, password, database] = [user, &password, database].map(percent_encoded);
         let url = format!("postgres://{user}:{password}@{place}/{database}");
-        let ask = async { Postgres::connect(&url).await?.tables().await };
-        ask.await.map(Some).map_err(|why| format!("tables: {why}"))
+        let query = async { Postgres::connect(&url).await?.tables().await };
+        query
+            .await
+            .map(Some)
+            .map_err(|why| format!("tables: {why}"))
     }
 
-    /// What its startup line says each time.
+    /// The constant part of the service's startup line.
     async fn startup(&self, service: &Service) -> Option<String> {
         let container = self.containers_of(service).next()?;
         let mut found = None;
-        let mut look = |line: LogLine| {
+        let mut each = |line: LogLine| {
             found = startup::constant(&line.text);
             found.is_some()
         };
-        let scanned = self.engine.scan_beginning(container, 0, &mut look);
+        let scanned = self.engine.scan_beginning(container, 0, &mut each);
         scanned.await.ok()?;
         found
     }
 
-    /// The first path of its published port that answers 200.
+    /// The first path that answers 200 on the service's published port: the path of its health check, else one
+    /// of [`READY_PATHS`].
     async fn ready(&self, service: &Service) -> Option<String> {
         let probe = service::probe(service);
-        let asked = probe.as_ref().and_then(|(port, _)| *port);
-        let port = asked.or_else(|| service.ports.first().map(|port| port.container_port))?;
+        let probed = probe.as_ref().and_then(|(port, _)| *port);
+        let port = probed.or_else(|| service.ports.first().map(|port| port.container_port))?;
         let port = self.published(service, port)?;
         let paths = probe.into_iter().map(|(_, path)| path);
-        for path in paths.chain(PATHS.map(str::to_owned)) {
+        for path in paths.chain(READY_PATHS.map(str::to_owned)) {
             let url = format!("http://127.0.0.1:{port}{path}");
-            if http::get(&url, ANSWER)
+            if http::get(&url, TIMEOUT)
                 .await
                 .is_ok_and(|answer| answer.status == 200)
             {
@@ -225,8 +233,8 @@ impl Scene<'_> {
     }
 }
 
-/// For a URL's user, password or path.
-pub(super) fn encoded(text: &str) -> String {
+/// Percent-encodes the user, password or path of a URL (RFC 3986).
+pub(super) fn percent_encoded(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let bytes = text.bytes().map(|b| match plain(b) {
         true => char::from(b).to_string(),
@@ -234,22 +242,23 @@ pub(super) fn encoded(text: &str) -> String {
     });
     bytes.collect()
 }
-/// What stands in the file that Postgres reads its password from; nothing where it has none.
+
+/// The content of the service's `POSTGRES_PASSWORD_FILE`; empty if it has none.
 fn password_file(service: &Service) -> Result<String, String> {
     let Some(target) = service.environment.get("POSTGRES_PASSWORD_FILE") else {
         return Ok(String::new());
     };
-    let Some(grant) = service
+    let Some(mount) = service
         .secrets_and_configs
         .iter()
-        .find(|grant| grant.target == *target)
+        .find(|mount| mount.target == *target)
     else {
         return Ok(String::new());
     };
-    let content = match &grant.generated {
+    let content = match &mount.generated {
         Some(written) => written.content.clone(),
-        None => std::fs::read_to_string(&grant.path)
-            .map_err(|e| format!("tables: {}: {e}", grant.path.display()))?,
+        None => std::fs::read_to_string(&mount.path)
+            .map_err(|e| format!("tables: {}: {e}", mount.path.display()))?,
     };
     Ok(content.trim_end_matches(['\r', '\n']).to_owned())
 }
