@@ -1,6 +1,6 @@
 //! Asks what runs, from the host: published ports, else the containers' own addresses.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     infra::kafka_port,
@@ -15,7 +15,7 @@ use docker::Engine;
 use kafka::{Kafka, groups::GroupState};
 use platform::{Container, LogLine, State};
 use proof::stores::{
-    http,
+    StoreError, http,
     postgres::{Postgres, table_schema::TableSchema},
 };
 
@@ -23,6 +23,21 @@ use proof::stores::{
 const ANSWER: Duration = Duration::from_secs(2);
 /// Where frameworks say that they are ready.
 const PATHS: [&str; 5] = ["/ready", "/health", "/healthz", "/actuator/health", "/"];
+
+/// Why Kafka or Postgres was not observed.
+#[derive(Debug, thiserror::Error)]
+enum NotObserved {
+    #[error("{0} publishes no port: its topics and consumer groups")]
+    Unpublished(String),
+    #[error("topics and consumer groups: {0}")]
+    Kafka(#[source] kafka::Error),
+    #[error("{0} does not run: its tables")]
+    NotRunning(String),
+    #[error("tables: {}: {source}", path.display())]
+    Password { path: PathBuf, source: io::Error },
+    #[error("tables: {0}")]
+    Postgres(#[source] StoreError),
+}
 
 /// Looks at all that can be reached; never fails, but says what it could not see.
 pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
@@ -69,9 +84,9 @@ pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
 
 impl Seen {
     /// What was seen, or why not.
-    fn note<T>(&mut self, found: Result<Option<T>, String>) -> Option<T> {
+    fn note<T>(&mut self, found: Result<Option<T>, NotObserved>) -> Option<T> {
         found.unwrap_or_else(|why| {
-            self.unseen.push(why);
+            self.unseen.push(why.to_string());
             None
         })
     }
@@ -111,7 +126,7 @@ impl Scene<'_> {
         Some(format!("{v4}:{port}"))
     }
 
-    async fn kafka(&self) -> Result<Option<KafkaSeen>, String> {
+    async fn kafka(&self) -> Result<Option<KafkaSeen>, NotObserved> {
         let Some(broker) = self.stack.of(Role::Kafka).next() else {
             return Ok(None);
         };
@@ -119,9 +134,7 @@ impl Scene<'_> {
         // Whoever asks is sent on to the advertised address: the container's own is of no use.
         let port = kafka_port(broker).and_then(|port| self.published(broker, port));
         let Some(port) = port else {
-            return Err(format!(
-                "{name} publishes no port: its topics and consumer groups"
-            ));
+            return Err(NotObserved::Unpublished(name.clone()));
         };
         let ask = async {
             let kafka = Kafka::connect(&format!("localhost:{port}")).await?;
@@ -142,9 +155,7 @@ impl Scene<'_> {
                 groups: self.groups(&groups),
             })
         };
-        ask.await
-            .map(Some)
-            .map_err(|why| format!("topics and consumer groups: {why}"))
+        ask.await.map(Some).map_err(NotObserved::Kafka)
     }
 
     /// Groups with members, known by the containers that those connect from.
@@ -172,12 +183,12 @@ impl Scene<'_> {
         groups
     }
 
-    async fn postgres(&self) -> Result<Option<Vec<TableSchema>>, String> {
+    async fn postgres(&self) -> Result<Option<Vec<TableSchema>>, NotObserved> {
         let Some(service) = self.stack.of(Role::Postgres).next() else {
             return Ok(None);
         };
         let Some(place) = self.address(service, 5432) else {
-            return Err(format!("{} does not run: its tables", service.name));
+            return Err(NotObserved::NotRunning(service.name.clone()));
         };
         let variable = |name: &str| service.environment.get(name).map(String::as_str);
         let user = variable("POSTGRES_USER").unwrap_or("postgres");
@@ -189,7 +200,7 @@ impl Scene<'_> {
         let [user, password, database] = [user, &password, database].map(encoded);
         let url = format!("postgres://{user}:{password}@{place}/{database}");
         let ask = async { Postgres::connect(&url).await?.tables().await };
-        ask.await.map(Some).map_err(|why| format!("tables: {why}"))
+        ask.await.map(Some).map_err(NotObserved::Postgres)
     }
 
     /// What its startup line says each time.
@@ -235,7 +246,7 @@ pub(super) fn encoded(text: &str) -> String {
     bytes.collect()
 }
 /// What stands in the file that Postgres reads its password from; nothing where it has none.
-fn password_file(service: &Service) -> Result<String, String> {
+fn password_file(service: &Service) -> Result<String, NotObserved> {
     let Some(target) = service.environment.get("POSTGRES_PASSWORD_FILE") else {
         return Ok(String::new());
     };
@@ -248,8 +259,10 @@ fn password_file(service: &Service) -> Result<String, String> {
     };
     let content = match &grant.generated {
         Some(written) => written.content.clone(),
-        None => std::fs::read_to_string(&grant.path)
-            .map_err(|e| format!("tables: {}: {e}", grant.path.display()))?,
+        None => std::fs::read_to_string(&grant.path).map_err(|source| NotObserved::Password {
+            path: grant.path.clone(),
+            source,
+        })?,
     };
     Ok(content.trim_end_matches(['\r', '\n']).to_owned())
 }
