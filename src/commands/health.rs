@@ -13,5 +13,5 @@ pub(crate) struct Args {}
 pub(crate) async fn run() -> Result<()> {
     health::probe()
         .await
-        .map_err(|why| Error::new(Kind::NotRight, why))
+        .map_err(|why| Error::new(Kind::NotRight, why.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Observes a running project from the host, through published ports or the containers' own addresses.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     infra::kafka_port,
@@ -15,7 +15,7 @@ use docker::Engine;
 use kafka::{Kafka, groups::GroupState};
 use platform::{Container, LogLine, State};
 use proof::stores::{
-    http,
+    StoreError, http,
     postgres::{Postgres, table_schema::TableSchema},
 };
 
@@ -23,6 +23,21 @@ use proof::stores::{
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The paths under which frameworks usually serve readiness or health.
 const READY_PATHS: [&str; 5] = ["/ready", "/health", "/healthz", "/actuator/health", "/"];
+
+/// Why Kafka or Postgres was not observed.
+#[derive(Debug, thiserror::Error)]
+enum NotObserved {
+    #[error("{0} publishes no port: its topics and consumer groups")]
+    Unpublished(String),
+    #[error("topics and consumer groups: {0}")]
+    Kafka(#[source] kafka::Error),
+    #[error("{0} does not run: its tables")]
+    NotRunning(String),
+    #[error("tables: {}: {source}", path.display())]
+    Password { path: PathBuf, source: io::Error },
+    #[error("tables: {0}")]
+    Postgres(#[source] StoreError),
+}
 
 /// Observes everything that is reachable. Never fails: [`Observed::not_observed`] has what is missing.
 pub(crate) async fn observe(stack: &Stack<'_>, engine: Result<Engine>) -> Observed {
@@ -71,9 +86,9 @@ pub(crate) async fn observe(stack: &Stack<'_>, engine: Result<Engine>) -> Observ
 
 impl Observed {
     /// The value that was observed, if any; adds an error to `not_observed`.
-    fn note<T>(&mut self, found: Result<Option<T>, String>) -> Option<T> {
+    fn note<T>(&mut self, found: Result<Option<T>, NotObserved>) -> Option<T> {
         found.unwrap_or_else(|why| {
-            self.not_observed.push(why);
+            self.not_observed.push(why.to_string());
             None
         })
     }
@@ -113,7 +128,7 @@ impl Observer<'_> {
         Some(format!("{v4}:{port}"))
     }
 
-    async fn kafka(&self) -> Result<Option<ObservedKafka>, String> {
+    async fn kafka(&self) -> Result<Option<ObservedKafka>, NotObserved> {
         let Some(broker) = self.stack.of(Role::Kafka).next() else {
             return Ok(None);
         };
@@ -121,9 +136,7 @@ impl Observer<'_> {
         // Kafka redirects clients to the advertised listener: the container's own address does not help.
         let port = kafka_port(broker).and_then(|port| self.published(broker, port));
         let Some(port) = port else {
-            return Err(format!(
-                "{name} publishes no port: its topics and consumer groups"
-            ));
+            return Err(NotObserved::Unpublished(name.clone()));
         };
         let query = async {
             let kafka = Kafka::connect(&format!("localhost:{port}")).await?;
@@ -144,10 +157,7 @@ impl Observer<'_> {
                 groups: self.groups(&groups),
             })
         };
-        query
-            .await
-            .map(Some)
-            .map_err(|why| format!("topics and consumer groups: {why}"))
+        query.await.map(Some).map_err(NotObserved::Kafka)
     }
 
     /// Groups with members that connect from the project's containers, each with the topics and services of its
@@ -176,12 +186,12 @@ impl Observer<'_> {
         groups
     }
 
-    async fn postgres(&self) -> Result<Option<Vec<TableSchema>>, String> {
+    async fn postgres(&self) -> Result<Option<Vec<TableSchema>>, NotObserved> {
         let Some(service) = self.stack.of(Role::Postgres).next() else {
             return Ok(None);
         };
         let Some(place) = self.address(service, 5432) else {
-            return Err(format!("{} does not run: its tables", service.name));
+            return Err(NotObserved::NotRunning(service.name.clone()));
         };
         let variable = |name: &str| service.environment.get(name).map(String::as_str);
         let user = variable("POSTGRES_USER").unwrap_or("postgres");
@@ -193,10 +203,7 @@ impl Observer<'_> {
         let [user, password, database] = [user, &password, database].map(percent_encoded);
         let url = format!("postgres://{user}:{password}@{place}/{database}");
         let query = async { Postgres::connect(&url).await?.tables().await };
-        query
-            .await
-            .map(Some)
-            .map_err(|why| format!("tables: {why}"))
+        query.await.map(Some).map_err(NotObserved::Postgres)
     }
 
     /// The constant part of the service's startup line.
@@ -244,7 +251,7 @@ pub(super) fn percent_encoded(text: &str) -> String {
 }
 
 /// The content of the service's `POSTGRES_PASSWORD_FILE`; empty if it has none.
-fn password_file(service: &Service) -> Result<String, String> {
+fn password_file(service: &Service) -> Result<String, NotObserved> {
     let Some(target) = service.environment.get("POSTGRES_PASSWORD_FILE") else {
         return Ok(String::new());
     };
@@ -257,8 +264,10 @@ fn password_file(service: &Service) -> Result<String, String> {
     };
     let content = match &mount.generated {
         Some(written) => written.content.clone(),
-        None => std::fs::read_to_string(&mount.path)
-            .map_err(|e| format!("tables: {}: {e}", mount.path.display()))?,
+        None => std::fs::read_to_string(&mount.path).map_err(|source| NotObserved::Password {
+            path: mount.path.clone(),
+            source,
+        })?,
     };
     Ok(content.trim_end_matches(['\r', '\n']).to_owned())
 }

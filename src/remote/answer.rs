@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use platform::{Answer, Answers, Question};
+use platform::{Answer, Answers, Departed, Question};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe,
@@ -17,7 +17,7 @@ use tokio::{
 
 use declaration::Ready;
 use diagnostics::{Cause, Error, Kind, Result};
-use kafka::departed::Departed;
+use kafka::departed;
 use proof::stores;
 
 /// Between two protocol probes.
@@ -49,15 +49,15 @@ async fn ask(question: &Question) -> Answer {
         }
         Question::Rebalanced {
             address,
-            departed,
+            departed:
+                Departed {
+                    group,
+                    hosts,
+                    instances,
+                },
             timeout,
         } => {
-            let departed = Departed {
-                group: departed.group.clone(),
-                hosts: departed.hosts.clone(),
-                instances: departed.instances.clone(),
-            };
-            let listed = departed.taken_over(address, *timeout).await;
+            let listed = departed::taken_over(address, group, hosts, instances, *timeout).await;
             listed.map_err(|why| why.to_string())
         }
     }

@@ -38,9 +38,7 @@ impl Handover {
         }
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
-        let handover = read
-            .map_err(|e| e.to_string())
-            .and_then(|_| serde_json::from_str(&line).map_err(|e| e.to_string()));
+        let handover = read.and_then(|_| Ok(serde_json::from_str(&line)?));
         handover.map(Some).map_err(|why| {
             let what = format!("{INSIDE} is set, but nobody handed a pipeline over");
             Error::new(Kind::Usage, what)

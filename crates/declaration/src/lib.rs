@@ -6,11 +6,13 @@
 
 mod address_scope;
 mod compose;
+mod context;
 pub mod correlation;
 mod deployed_ports;
 mod extension;
 mod find;
 pub mod interpolate;
+mod invalid;
 mod model;
 mod pattern;
 mod problem;
@@ -29,6 +31,7 @@ mod yaml;
 pub use address_scope::{AddressScope, DeclaredAddress, Needs};
 pub use deployed_ports::{DeployedPorts, PublishedPort};
 pub use find::find_service;
+pub use invalid::Invalid;
 pub use model::*;
 pub use pattern::Pattern;
 pub use schema::schema;

@@ -1,64 +1,17 @@
 //! Reads a tree: replaces variables, reads all parts and checks all references.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::{
-    Origin, Pipeline, StateFiles,
+    Pipeline,
     compose::Compose,
+    context::Context,
     extension::Extension,
-    interpolate::{self, Variables},
-    problem::Problem,
+    interpolate,
+    problem::{Problem, Problems},
     references,
     yaml::{Node, View},
 };
-
-/// Context of the readers.
-pub(super) struct Context<'a> {
-    pub(super) project: &'a str,
-    pub(super) origin: &'a Origin,
-    pub(super) state: &'a StateFiles,
-    /// Directory of relative paths.
-    pub(super) directory: &'a Path,
-    pub(super) variables: &'a Variables,
-    pub(super) secret_names: &'a [String],
-    /// Active profiles; `*` activates all.
-    pub(super) profiles: &'a [String],
-    /// Directory in which `up` generates secret and config files.
-    pub(super) files_dir: &'a Path,
-}
-
-impl Context<'_> {
-    /// Whether a service with these profiles is active.
-    pub(super) fn activates(&self, profiles: &[String]) -> bool {
-        let active = |profile: &String| *profile == "*" || profiles.contains(profile);
-        profiles.is_empty() || self.profiles.iter().any(active)
-    }
-}
-
-/// Collected faults, so that one run reports more than the first.
-#[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// The value, or None after adding the fault.
-    pub(super) fn keep<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.add(problem);
-                None
-            }
-        }
-    }
-
-    pub(super) fn add(&mut self, problem: Problem) {
-        // An anchor's value is read once for each alias; its fault is reported once.
-        let again = |p: &Problem| p.at == problem.at && p.message == problem.message;
-        if !self.0.iter().any(again) {
-            self.0.push(problem);
-        }
-    }
-}
 
 /// Reads and checks a declaration.
 ///

@@ -8,8 +8,8 @@ use std::{
 use super::{mounts::host_path, notes::Notes, pairs::Pairs, secrets_and_configs::Definitions};
 use crate::{
     Build, Dockerfile, clean_path,
+    context::Context,
     problem::Problem,
-    read::Context,
     yaml::{Fields, View},
 };
 

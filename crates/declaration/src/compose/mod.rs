@@ -23,8 +23,8 @@ use secrets_and_configs::Definitions;
 
 use super::{
     Network, Service, Volume,
-    problem::Problem,
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems},
     yaml::{Fields, Key, View},
 };
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{checked_name, pairs::Pairs};
 use crate::{
     Network, NetworkUse, Service, Subnet, Volume,
-    problem::Problem,
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems},
     yaml::{Fields, Key, Position, View},
 };
 

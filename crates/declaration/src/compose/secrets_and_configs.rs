@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use super::{checked_name, mounts::host_path, notes::Notes};
 use crate::{
     GeneratedFile, SecretOrConfigMount,
-    problem::{Problem, did_you_mean},
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems, did_you_mean},
     yaml::{Fields, Key, View},
 };
 

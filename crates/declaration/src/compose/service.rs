@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     Build, ImageFrom, NetworkUse, PullPolicy, Service,
+    context::Context,
     extension::ServiceExtension,
     problem::Problem,
-    read::Context,
     yaml::{Fields, Key, View},
 };
 

@@ -2,7 +2,7 @@
 
 use super::{patterns::regex, texts};
 use crate::{
-    Entry, FirstEvent, Flow, IdSource, InvalidatedKeys, Poison,
+    Entry, FirstEvent, Flow, IdSource, Invalid, InvalidatedKeys, Poison,
     correlation::{Correlation, EventPart, ID, LogCorrelation},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
@@ -31,11 +31,11 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     Ok(flow)
 }
 
-pub(super) fn slash(text: &str) -> Result<String, &'static str> {
+pub(super) fn slash(text: &str) -> Result<String, Invalid> {
     if text.starts_with('/') {
         Ok(text.to_owned())
     } else {
-        Err("it does not start with `/`")
+        Err("it does not start with `/`".into())
     }
 }
 
@@ -57,10 +57,10 @@ fn entry(view: &View<'_>) -> Result<Entry, Problem> {
     Ok(entry)
 }
 
-pub(super) fn status(text: &str) -> Result<u16, &'static str> {
+pub(super) fn status(text: &str) -> Result<u16, Invalid> {
     match text.parse() {
         Ok(status @ 100..=599) => Ok(status),
-        _ => Err("it is not one from 100 to 599"),
+        _ => Err("it is not one from 100 to 599".into()),
     }
 }
 
@@ -88,7 +88,7 @@ fn places(view: &View<'_>) -> Result<Vec<EventPart>, Problem> {
         view.parse("`key`, `header:NAME` or a JSON pointer", |text| {
             match (text, text.strip_prefix("header:")) {
                 ("key", _) => Ok(EventPart::Key),
-                (_, Some("")) => Err("the header has no name"),
+                (_, Some("")) => Err("the header has no name".into()),
                 (_, Some(name)) => Ok(EventPart::Header(name.to_owned())),
                 (pointer, None) => slash(pointer).map(EventPart::Body),
             }

@@ -21,9 +21,10 @@ use std::{
 
 use super::{
     Origin, Pipeline, StateFiles,
+    context::Context,
     interpolate::Variables,
     problem::{self, File, Problem},
-    read::{self, Context},
+    read,
     yaml::{Node, View},
 };
 use diagnostics::{Error, Invocation, Kind, Result};

@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -390,29 +389,15 @@ impl Run<'_> {
         let mut failed_again: Vec<FailedAgain> = Vec::new();
         if span.messages() > 0 {
             let report: ReportProgress = Arc::new(|_| {});
-            let see = move |failed_again: &mut Vec<FailedAgain>, dead_letter: DeadLetter| {
+            let note = move |failed_again: &mut Vec<FailedAgain>, dead_letter: DeadLetter| {
                 if let Some(was) = dead_letter.source.as_ref().and_then(|s| targets.remove(s)) {
                     failed_again.push(FailedAgain { was, dead_letter });
                 }
             };
-            let mut see = see;
-            let (found, whole) = self
+            failed_again = self
                 .dead_letters
-                .each(
-                    span.clone(),
-                    self.patience,
-                    report,
-                    failed_again,
-                    move |failed_again, dead_letter, _| {
-                        see(failed_again, dead_letter);
-                        ControlFlow::Continue(())
-                    },
-                )
+                .all(span, self.patience, report, failed_again, note)
                 .await?;
-            if !whole {
-                return Err(super::too_slow(&span, self.patience));
-            }
-            failed_again = found;
         }
         self.outcome.passed += sent.len() - failed_again.len();
         self.outcome.failed_again = failed_again;

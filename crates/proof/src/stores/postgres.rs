@@ -10,6 +10,7 @@ use super::{StoreError, StoreResult, TIMEOUT};
 use diagnostics::{Cause, instrument_call};
 
 pub mod batches;
+mod ids;
 pub mod lookup;
 pub mod ownership;
 pub mod table_schema;

@@ -120,7 +120,7 @@ pub fn decode<P: Payload>(value: Option<&[u8]>) -> Result<Event<P>, DecodeError>
     event
         .payload
         .validate()
-        .map_err(|reason| bad_payload::<P>(reason))?;
+        .map_err(|violation| bad_payload::<P>(violation.to_string()))?;
     Ok(event)
 }
 

@@ -91,7 +91,7 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::from(error) {
             Failure::Infrastructure(why) => {
-                tracing::warn!(why, "the database cannot be used");
+                tracing::warn!(%why, "the database cannot be used");
                 Self::unavailable("database_unavailable", "the database cannot be used now")
             }
             Failure::Transient(reason) | Failure::Permanent(reason) => {

@@ -16,9 +16,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use diagnostics::Cause;
 
 use super::{
-    ANSWER, Postgres, StoreError, StoreResult,
-    batches::{IDS, deletion, of_list},
-    bounded, options, quote,
+    ANSWER, Postgres, StoreError, StoreResult, bounded,
+    ids::{IDS, of_list},
+    options, quote,
 };
 
 /// Whether the row at hand was inserted or updated since the snapshot `$2`. `xmin` has the lower 32
@@ -270,19 +270,17 @@ impl Postgres {
             }
             delete(&mut connection, deletions, ids, before).await
         };
-        let deleted = bounded(&self.url, limit, work).await?;
-        // This code rolled the transaction back, not the database.
-        deleted.map_err(|why| StoreError::new(Cause::Client, why))
+        bounded(&self.url, limit, work).await?
     }
 }
 
-/// One transaction. The inner error is why it was rolled back, in words.
+/// One transaction. The inner error is why this code rolled it back; the outer one is the database's.
 async fn delete(
     connection: &mut PgConnection,
     deletions: &[Deletion],
     ids: &[&str],
     before: Option<&Before>,
-) -> Result<Result<Deleted, String>, sqlx::Error> {
+) -> Result<StoreResult<Deleted>, sqlx::Error> {
     // Rolled back where it is dropped.
     let mut transaction = connection.begin().await?;
     // The snapshot keeps VACUUM from freeing rows that were read, so no other row reuses their
@@ -309,12 +307,12 @@ async fn delete(
         };
         if let Some(payment) = surplus(&new, rows) {
             let id = usize::try_from(payment - 1).ok().and_then(|n| ids.get(n));
-            return Ok(Err(format!(
+            return Ok(Err(not_own(format!(
                 "{}: more rows have appeared than the {rows} that {} is declared to leave; \
                  nothing is deleted",
                 wanted.table,
                 id.unwrap_or(&"a payment")
-            )));
+            ))));
         }
         if !left.is_empty() {
             deleted.left.push(UndeletedRows {
@@ -338,10 +336,10 @@ async fn delete(
                 let expected = places.len() as u64;
                 let rows = delete_at(&mut transaction, &wanted.table, places).await?;
                 if rows != expected {
-                    return Ok(Err(format!(
+                    return Ok(Err(not_own(format!(
                         "{}: {rows} of {expected} rows could be deleted; nothing is deleted",
                         wanted.table
-                    )));
+                    ))));
                 }
                 rows
             }
@@ -350,6 +348,24 @@ async fn delete(
     }
     transaction.commit().await?;
     Ok(Ok(deleted))
+}
+
+/// Finds the rows first and deletes them by `tableoid` and `ctid`. As a condition of the `DELETE`
+/// itself, a predicate that joins other tables would be evaluated for every pair of row and id. A
+/// `ctid` is unique only within a table's partition.
+fn deletion(table: &str, predicate: &str) -> String {
+    let (table, predicate) = (quote(table), of_list(predicate));
+    format!(
+        "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
+         CROSS JOIN LATERAL (SELECT tableoid AS part, ctid AS place FROM {table} \
+         WHERE {predicate}) AS found \
+         WHERE t.ctid = found.place AND t.tableoid = found.part"
+    )
+}
+
+/// The rows are not proven to be the test's own.
+fn not_own(why: String) -> StoreError {
+    StoreError::new(Cause::Client, why)
 }
 
 /// The unique keys that are plain columns.
