@@ -1,10 +1,6 @@
 //! Follows logs across restarts, and across containers that replace or join others.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bollard::query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +14,7 @@ use super::{
     live::{Live, Lost},
     merge::{Merge, Merged},
     narrow, own_tail, request,
-    shown::Shown,
+    shown::Log,
 };
 use crate::{connect::Engine, observe::of_a_project};
 use diagnostics::Result;
@@ -130,28 +126,6 @@ impl Engine {
             future::ready(line.as_ref().map_or(true, new))
         };
         log.noting(self.lines(container, request).filter(new).boxed())
-    }
-}
-
-/// The lines of a container's log that were shown; every reader records its lines here.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Shown>>);
-
-impl Log {
-    pub(super) fn shown(&self) -> Shown {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.clone()
-    }
-
-    pub(super) fn noting(&self, lines: Lines) -> Lines {
-        let shown = Arc::clone(&self.0);
-        let note = move |line: &Result<LogLine>| {
-            if let Ok(line) = line {
-                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-                shown.add(line.at);
-            }
-        };
-        lines.inspect(note).boxed()
     }
 }
 

@@ -9,10 +9,9 @@ use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, future, stream};
 
 use super::{
-    follow::Log,
     lines::{Lines, bounded, whole_seconds},
     narrow,
-    shown::Shown,
+    shown::{Log, Shown},
 };
 use crate::connect::Engine;
 use diagnostics::Result;
