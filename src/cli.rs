@@ -108,6 +108,16 @@ impl Command {
         Some(line)
     }
 
+    /// Services that it names, as typed: the profiles of one that is named in full are active.
+    pub(crate) fn services(&self) -> &[String] {
+        match self {
+            Self::Up(args) => &args.services,
+            Self::Restart(args) => &args.services,
+            Self::Logs(args) => &args.services,
+            _ => &[],
+        }
+    }
+
     /// Whether it may ask a question while it runs.
     pub(crate) fn asks(&self) -> bool {
         matches!(self, Self::Dlq(_))

@@ -103,7 +103,8 @@ fn execute(
         )
     })?;
     let Cli { global, command } = cli;
-    let mut context = Context::new(global, console, cwd, env, handover);
+    let services = command.services();
+    let mut context = Context::new(global, services, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
         if command.handles_signals() {
             return commands::dispatch(&context, &command).await;

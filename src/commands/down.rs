@@ -20,7 +20,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let engine = context.engine().await?;
-    let lock = state::lock(&source)?;
+    let lock = state::lock(source)?;
     let project = source.project().to_owned();
     if args.volumes && !args.yes {
         let volumes = engine.volumes(&project).await?;
@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let outcome = engine.down(&project, args.volumes, progress.events()).await;
     progress.finish().await;
     if outcome.is_ok() {
-        state::remove_files(&source, !args.volumes)?;
+        state::remove_files(source, !args.volumes)?;
     }
     drop(lock);
     outcome?;

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 128;
 pub(crate) struct Args {
     /// Services, by name or unambiguous short form; all when none is named
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    pub(crate) services: Vec<String>,
     /// Go on with new lines until Ctrl-C, also of restarted and of new containers
     #[arg(short, long)]
     follow: bool,
@@ -62,9 +62,7 @@ pub(super) fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let mut source = context.source()?;
-    source.activate(&args.services)?;
-    let pipeline = context.resolve(&source)?;
+    let pipeline = context.pipeline()?;
     let engine = context.engine().await?;
     let services = resolve_services(&pipeline, &args.services)?;
     let containers = deployed(context, &engine, &pipeline, &services).await?;

@@ -54,8 +54,8 @@ fn parse(given: &str) -> Result<(String, u32), String> {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let engine = context.engine().await?;
-    up::refuse::other_secrets(context, &engine, &source, &args.line()).await?;
-    let pipeline = context.resolve_deployed(&source)?;
+    up::refuse::other_secrets(context, &engine, source, &args.line()).await?;
+    let pipeline = context.pipeline()?;
     let containers = engine.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {
@@ -72,14 +72,13 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         pipeline: &pipeline,
         named: &[],
         scale,
-        variables: &[],
         remove_orphans: false,
     };
     if args.dry_run {
         return up::preview(context, &engine, &goal, &[], args.output.output).await;
     }
-    let lock = state::lock(&source)?;
-    state::write_files(&source, &pipeline)?;
+    let lock = state::lock(source)?;
+    state::write_files(source, &pipeline)?;
     let report = up::bring_about(context, &engine, &goal, args.timeout).await;
     drop(lock);
     up::summarise(context, &report?, args.output.output);

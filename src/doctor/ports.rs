@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state::{self, Foreseen};
-use declaration::{Pipeline, Port, VariablePort};
+use declaration::{Pipeline, Port};
 use diagnostics::Result;
 use docker::{Engine, port_availability::PortAvailability, ports::other_port};
 use platform::with_dependencies;
@@ -14,7 +14,6 @@ use platform::with_dependencies;
 pub(super) struct Seen {
     /// Of each wanted port, in their order.
     pub(super) availability: Vec<PortAvailability>,
-    pub(super) variables: Vec<VariablePort>,
     pub(super) foreseen: Foreseen,
 }
 
@@ -36,17 +35,16 @@ async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
     let availability = engine
         .port_availability(&patient.pipeline.project, &ports)
         .await?;
-    let ports = patient.source.host_ports()?;
-    let services = with_dependencies(&ports.marked, &[]).into_iter();
+    let draft = patient.source.draft()?;
+    let services = with_dependencies(&draft, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
     let host = state::Host {
         published: &engine.published().await?,
         local: engine.local,
     };
-    let foreseen = state::examine_ports(patient.source, &ports, &services, &host)?;
+    let foreseen = state::examine_ports(patient.source, &draft, &services, &host)?;
     Ok(Seen {
         availability,
-        variables: ports.variable,
         foreseen,
     })
 }
@@ -78,7 +76,7 @@ fn one(
     seen: &Seen,
 ) -> Finding {
     let number = port.host_port.unwrap_or_default();
-    let mut variables = seen.variables.iter();
+    let mut variables = pipeline.variable_ports.iter();
     let decided = variables.find(|v| v.service == service && v.number == number);
     if let Some(decided) = decided {
         let mut chosen = seen.foreseen.chosen.iter();
@@ -106,7 +104,7 @@ fn one(
             .fail(format!("{} cannot be used: {why}", port.host_ip))
             .hint("ip address, to see which addresses this machine has"),
         PortAvailability::Taken(holder) => {
-            let change = other_port(pipeline, &seen.variables, service, number);
+            let change = other_port(pipeline, service, number);
             check
                 .fail(format!("taken by {}", holder.who))
                 .hint(holder.advice(&change))

@@ -190,8 +190,11 @@ fn ports_that_somebody_else_has() {
         let foreseen = Foreseen { chosen, lost };
         let seen = ports::Seen {
             availability,
-            variables,
             foreseen,
+        };
+        let pipeline = Pipeline {
+            variable_ports: variables,
+            ..pipeline.clone()
         };
         shown(&ports::judge(Instant::now(), &pipeline, Ok(seen)))
     };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::file;
-use declaration::{HostPorts, Port, PortBinding, Source, VariablePort, VariableSource};
+use declaration::{Pipeline, Port, PortBinding, Source, VariablePort, VariableSource};
 use diagnostics::{Error, Kind, Result};
 use platform::host_ports;
 
@@ -60,14 +60,14 @@ pub(crate) struct Host<'a> {
 /// A port that was chosen before is somebody else's now; the file cannot be written.
 pub(crate) fn choose_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
     host: &Host<'_>,
 ) -> Result<(Vec<Chosen>, Claims)> {
     let mut claims = Claims::new(source.claims_dir())?;
     let chosen = Choice {
         source,
-        ports,
+        pipeline,
         host,
         claims: &mut claims,
     }
@@ -84,11 +84,11 @@ pub(crate) fn choose_ports(
 /// A port that was chosen before is somebody else's now.
 pub(crate) fn foresee_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
     host: &Host<'_>,
 ) -> Result<Vec<Chosen>> {
-    examine_ports(source, ports, wanted, host)?.or_lost()
+    examine_ports(source, pipeline, wanted, host)?.or_lost()
 }
 
 /// As [`foresee_ports`], with every port that is lost.
@@ -97,14 +97,14 @@ pub(crate) fn foresee_ports(
 /// No port is free, or what other projects have claimed cannot be seen.
 pub(crate) fn examine_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
     host: &Host<'_>,
 ) -> Result<Foreseen> {
     let mut claims = Claims::none(source.claims_dir());
     Choice {
         source,
-        ports,
+        pipeline,
         host,
         claims: &mut claims,
     }
@@ -122,12 +122,15 @@ fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
         .map(|c| format!("{}={}\n", c.variable, c.number))
         .collect();
     file::append(source.ports_path(), &header, &lines)?;
-    source.reload().map(drop)
+    let chosen = chosen.iter();
+    let values = chosen.map(|c| (c.variable.clone(), c.number.to_string()));
+    source.set_in_ports_file(&values.collect());
+    Ok(())
 }
 
 struct Choice<'a> {
     source: &'a Source,
-    ports: &'a HostPorts,
+    pipeline: &'a Pipeline,
     host: &'a Host<'a>,
     claims: &'a mut Claims,
 }
@@ -145,13 +148,13 @@ impl Choice<'_> {
             self.claims.take(number)?;
         }
         let mut by_variable: BTreeMap<&str, Vec<&VariablePort>> = BTreeMap::new();
-        for port in &self.ports.variable {
+        for port in &self.pipeline.variable_ports {
             by_variable.entry(&port.variable).or_default().push(port);
         }
         // In the declaration's order, so that of two with one default the first one has it.
         let mut given: BTreeMap<u16, &str> = BTreeMap::new();
         let (mut chosen, mut lost) = (Vec::new(), Vec::new());
-        for first in &self.ports.variable {
+        for first in &self.pipeline.variable_ports {
             let Some(ports) = by_variable.remove(first.variable.as_str()) else {
                 continue;
             };
@@ -188,7 +191,11 @@ impl Choice<'_> {
         let first = ports[0];
         for number in first.number.saturating_add(1)..=u16::MAX {
             let ours = self.fixed().any(|n| n == number)
-                || self.ports.variable.iter().any(|p| p.number == number);
+                || self
+                    .pipeline
+                    .variable_ports
+                    .iter()
+                    .any(|p| p.number == number);
             if !ours && self.holder(ports, number, given)?.is_none() {
                 return Ok(number);
             }
@@ -227,13 +234,15 @@ impl Choice<'_> {
 
     /// Host ports that no variable decides, or that a variable does which the user has set.
     fn fixed(&self) -> impl Iterator<Item = u16> {
-        let variable = &self.ports.variable;
+        let variable = &self.pipeline.variable_ports;
         let set = variable.iter().filter(|p| p.set == VariableSource::User);
-        let services = self.ports.marked.services.iter();
-        let literal = services
-            .flat_map(|service| &service.ports)
-            .filter(|port| !variable.iter().any(|v| v.port == **port))
-            .filter_map(|port| port.host_port);
+        let services = self.pipeline.services.iter();
+        let ports = services.flat_map(|service| service.ports.iter().map(move |p| (service, p)));
+        let literal = ports.filter(|(service, port)| {
+            let is = |v: &VariablePort| v.service == service.name && v.port == **port;
+            !variable.iter().any(is)
+        });
+        let literal = literal.filter_map(|(_, port)| port.host_port);
         literal.chain(set.map(|p| p.number))
     }
 

@@ -157,7 +157,7 @@ impl Apply<'_> {
             return error;
         };
         let what = format!("{name} cannot have port {}: it is taken", holder.port);
-        let change = other_port(self.pipeline, self.variables, name, holder.port);
+        let change = other_port(self.pipeline, name, holder.port);
         Error::new(Kind::NotRight, what)
             .because(format!("{} holds it", holder.who))
             .because(reason)

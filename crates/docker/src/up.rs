@@ -36,7 +36,6 @@ impl Engine {
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
         apply.scale.clone_from(&goal.scale);
-        apply.variables = goal.variables;
         let orphans = plan::orphans(pipeline, &observed);
         if goal.remove_orphans {
             self.take_all_down(&orphans, false, events).await?;

@@ -53,7 +53,7 @@ fn claiming(
         published,
         local: false,
     };
-    choose_ports(source, &source.host_ports()?, &wanted, &host)
+    choose_ports(source, &source.draft()?, &wanted, &host)
 }
 
 fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {
