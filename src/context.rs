@@ -19,7 +19,8 @@ use crate::{
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
-use docker::{Deployment, Engine};
+use docker::Engine;
+use platform::{Deployment, Platform};
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -163,10 +164,10 @@ impl Context {
         let asked = asked
             .map(|pipeline| pipeline.declared_host_ports())
             .unwrap_or_default();
-        let Ok(engine) = self.engine().await else {
+        let Ok(platform) = self.platform().await else {
             return;
         };
-        let deployment = engine.deployment(source.project(), &asked);
+        let deployment = platform.deployment(source.project(), &asked);
         let Ok(Deployment { ports, recorded }) = deployment.await else {
             return;
         };
@@ -293,7 +294,12 @@ impl Context {
         Engine::connect_any_version(self.host.as_deref(), Arc::new(FromHere)).await
     }
 
-    /// Docker.
+    /// What the pipeline runs on.
+    pub(crate) async fn platform(&self) -> Result<Arc<dyn Platform>> {
+        Ok(Arc::new(self.engine().await?))
+    }
+
+    /// Docker, for what only Docker has: images, and the checks of `doctor`.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         let connect = || async {
             match &self.inside {

@@ -24,10 +24,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let services = resolve_services(&pipeline, &args.services)?;
-    let engine = context.engine().await?;
+    let platform = context.platform().await?;
     let lock = state::lock(context.source()?)?;
     let progress = Progress::start(&context.console);
-    let outcome = engine
+    let outcome = platform
         .restart(
             &pipeline,
             &services,

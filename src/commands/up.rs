@@ -13,8 +13,7 @@ use crate::{
 };
 use declaration::{Origin, Pipeline, Source};
 use diagnostics::{Result, quote};
-use docker::Engine;
-use platform::{Goal, ServiceReport, UpReport, with_dependencies};
+use platform::{Goal, Platform, ServiceReport, UpReport, with_dependencies};
 
 /// Bring the pipeline up, or the services named with all that they depend on
 #[derive(Debug, clap::Args)]
@@ -44,9 +43,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let volumes = source.volume_names()?;
-    let engine = context.engine().await?;
-    let existing = engine.existing_volumes(&volumes).await?;
-    refuse::other_secrets(context, &engine, source, &args.line()).await?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
+    let existing = platform.existing_volumes(&volumes).await?;
+    refuse::other_secrets(context, platform, source, &args.line()).await?;
     if args.dry_run {
         let pipeline = match state::secrets_to_draw(source, &existing)?.is_empty() {
             true => context.resolve(source)?,
@@ -56,8 +56,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let named = resolve_services(&pipeline, &args.services)?;
         let goal = args.goal(&pipeline, &named);
         refuse::other_password(context, source, &goal, &existing).await?;
-        let chosen = foresee_ports(&engine, source, &args.services).await?;
-        return preview(context, &engine, &goal, &chosen, args.output.output).await;
+        let chosen = foresee_ports(platform, source, &args.services).await?;
+        return preview(context, platform, &goal, &chosen, args.output.output).await;
     }
     let lock = state::lock(source)?;
     // Another `up` may have held the lock until now.
@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     // Before secrets are set: ports do not depend on them.
     let draft = source.draft()?;
     let made = state::ensure_secrets(source, &existing)?;
-    let (chosen, claims) = choose_ports(&engine, source, &draft, &args.services).await?;
+    let (chosen, claims) = choose_ports(platform, source, &draft, &args.services).await?;
     let pipeline = context.resolve(source)?;
     let named = resolve_services(&pipeline, &args.services)?;
     let goal = args.goal(&pipeline, &named);
@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let text = format!("  {}", choice(port, source));
         context.console.note(&text);
     }
-    let report = bring_about(context, &engine, &goal, args.timeout).await;
+    let report = bring_about(context, platform, &goal, args.timeout).await;
     drop(claims);
     drop(lock);
     summarise(context, &report?, args.output.output);
@@ -114,12 +114,12 @@ impl Args {
 /// Shows what would be done.
 pub(super) async fn preview(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     goal: &Goal<'_>,
     chosen: &[state::Chosen],
     format: Format,
 ) -> Result<Verdict> {
-    let preview = engine.preview(goal, &context.invocation).await?;
+    let preview = platform.preview(goal, &context.invocation).await?;
     plan::show(&context.console, &preview, chosen, format);
     Ok(Verdict::Right)
 }
@@ -127,13 +127,13 @@ pub(super) async fn preview(
 /// Does it, and shows how it goes.
 pub(super) async fn bring_about(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     goal: &Goal<'_>,
     deadline: Duration,
 ) -> Result<UpReport> {
     let progress = Progress::start(&context.console);
     let (events, cancel) = (progress.events(), context.cancel.clone());
-    let up = engine.up(goal, &context.invocation, deadline, events, cancel);
+    let up = platform.up(goal, &context.invocation, deadline, events, cancel);
     let report = up.await;
     progress.finish().await;
     report
@@ -141,32 +141,26 @@ pub(super) async fn bring_about(
 
 /// Sees to it that the host ports of what is to come up can be had.
 async fn choose_ports(
-    engine: &Engine,
+    platform: &dyn Platform,
     source: &Source,
     draft: &Pipeline,
     given: &[String],
 ) -> Result<(Vec<state::Chosen>, state::Claims)> {
     let services = publishing(draft, given)?;
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    state::choose_ports(source, draft, &services, &host)
+    let used = platform.used_ports().await?;
+    state::choose_ports(source, draft, &services, &used)
 }
 
 /// What [`choose_ports`] would choose.
 async fn foresee_ports(
-    engine: &Engine,
+    platform: &dyn Platform,
     source: &Source,
     given: &[String],
 ) -> Result<Vec<state::Chosen>> {
     let draft = source.draft()?;
     let services = publishing(&draft, given)?;
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    state::foresee_ports(source, &draft, &services, &host)
+    let used = platform.used_ports().await?;
+    state::foresee_ports(source, &draft, &services, &used)
 }
 
 /// The services that would come up.

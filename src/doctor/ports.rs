@@ -8,7 +8,7 @@ use crate::state::{self, Foreseen};
 use declaration::{Pipeline, Port};
 use diagnostics::Result;
 use docker::{Engine, port_availability::PortAvailability, ports::other_port};
-use platform::with_dependencies;
+use platform::{Platform, with_dependencies};
 
 /// Whose the ports are, and what `up` would do about those that are taken.
 pub(super) struct Seen {
@@ -38,11 +38,8 @@ async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
     let draft = patient.source.draft()?;
     let services = with_dependencies(&draft, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    let foreseen = state::examine_ports(patient.source, &draft, &services, &host)?;
+    let used = engine.used_ports().await?;
+    let foreseen = state::examine_ports(patient.source, &draft, &services, &used)?;
     Ok(Seen {
         availability,
         foreseen,

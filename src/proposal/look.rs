@@ -1,6 +1,6 @@
 //! Asks what runs, from the host: published ports, else the containers' own addresses.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     infra::kafka_port,
@@ -11,9 +11,8 @@ use super::{
 };
 use declaration::Service;
 use diagnostics::Result;
-use docker::Engine;
 use kafka::{Kafka, groups::GroupState};
-use platform::{Container, LogLine, State};
+use platform::{Container, LogLine, Platform, State};
 use proof::stores::{
     http,
     postgres::{Postgres, table_schema::TableSchema},
@@ -25,15 +24,15 @@ const ANSWER: Duration = Duration::from_secs(2);
 const PATHS: [&str; 5] = ["/ready", "/health", "/healthz", "/actuator/health", "/"];
 
 /// Looks at all that can be reached; never fails, but says what it could not see.
-pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
+pub(crate) async fn look(stack: &Stack<'_>, platform: Result<Arc<dyn Platform>>) -> Seen {
     let mut seen = Seen::default();
     let project = &stack.pipeline.project;
     let asked = async {
-        let engine = engine?;
-        let containers = engine.containers(project).await?;
-        Ok::<_, diagnostics::Error>((engine, containers))
+        let platform = platform?;
+        let containers = platform.containers(project).await?;
+        Ok::<_, diagnostics::Error>((platform, containers))
     };
-    let (engine, mut containers) = match asked.await {
+    let (platform, mut containers) = match asked.await {
         Ok(asked) => asked,
         Err(error) => {
             seen.unseen
@@ -49,7 +48,7 @@ pub(crate) async fn look(stack: &Stack<'_>, engine: Result<Engine>) -> Seen {
     }
     let scene = Scene {
         stack,
-        engine: &engine,
+        platform: platform.as_ref(),
         containers: &containers,
     };
     let (kafka, postgres) = tokio::join!(scene.kafka(), scene.postgres());
@@ -79,7 +78,7 @@ impl Seen {
 
 struct Scene<'a> {
     stack: &'a Stack<'a>,
-    engine: &'a Engine,
+    platform: &'a dyn Platform,
     /// Those that run.
     containers: &'a [Container],
 }
@@ -200,7 +199,7 @@ impl Scene<'_> {
             found = startup::constant(&line.text);
             found.is_some()
         };
-        let scanned = self.engine.scan_beginning(container, 0, &mut look);
+        let scanned = self.platform.scan_beginning(container, 0, &mut look);
         scanned.await.ok()?;
         found
     }

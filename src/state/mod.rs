@@ -13,7 +13,5 @@ mod tests;
 
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
-pub(crate) use ports::{
-    Chosen, Claims, Foreseen, Host, choose_ports, examine_ports, foresee_ports,
-};
+pub(crate) use ports::{Chosen, Claims, Foreseen, choose_ports, examine_ports, foresee_ports};
 pub(crate) use secrets::{ensure_secrets, secrets_to_draw};

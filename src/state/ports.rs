@@ -13,7 +13,7 @@ use std::{
 use super::file;
 use declaration::{Pipeline, Port, PortBinding, Source, VariablePort, VariableSource};
 use diagnostics::{Error, Kind, Result};
-use platform::host_ports;
+use platform::host_ports::{self, UsedPorts};
 
 /// A port that was chosen in a default's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,14 +44,6 @@ impl Foreseen {
     }
 }
 
-/// What of the host can be asked.
-pub(crate) struct Host<'a> {
-    /// By the engine's containers.
-    pub(crate) published: &'a [PortBinding],
-    /// Whether the engine runs here, so that trying a port tells whether it is free.
-    pub(crate) local: bool,
-}
-
 /// Chooses a port for each of the `wanted` services' ports that is Caravan's to choose and not to
 /// be had, and keeps it in [`Source::ports_path`]. What is returned besides has to be held until
 /// the ports are in use: it keeps other projects' `up` from choosing them.
@@ -62,13 +54,13 @@ pub(crate) fn choose_ports(
     source: &Source,
     pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<(Vec<Chosen>, Claims)> {
     let mut claims = Claims::new(source.claims_dir())?;
     let chosen = Choice {
         source,
         pipeline,
-        host,
+        used,
         claims: &mut claims,
     }
     .choose(wanted)?;
@@ -86,9 +78,9 @@ pub(crate) fn foresee_ports(
     source: &Source,
     pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<Vec<Chosen>> {
-    examine_ports(source, pipeline, wanted, host)?.or_lost()
+    examine_ports(source, pipeline, wanted, used)?.or_lost()
 }
 
 /// As [`foresee_ports`], with every port that is lost.
@@ -99,13 +91,13 @@ pub(crate) fn examine_ports(
     source: &Source,
     pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<Foreseen> {
     let mut claims = Claims::none(source.claims_dir());
     Choice {
         source,
         pipeline,
-        host,
+        used,
         claims: &mut claims,
     }
     .foresee(wanted)
@@ -131,7 +123,7 @@ fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
 struct Choice<'a> {
     source: &'a Source,
     pipeline: &'a Pipeline,
-    host: &'a Host<'a>,
+    used: &'a UsedPorts,
     claims: &'a mut Claims,
 }
 
@@ -215,7 +207,7 @@ impl Choice<'_> {
         if let Some(service) = given.get(&number) {
             return Ok(Some(format!("{service} of this project")));
         }
-        let published = |port: &Port| host_ports::binding(self.host.published, port, number);
+        let published = |port: &Port| host_ports::binding(&self.used.bindings, port, number);
         let ours = |p: &&PortBinding| p.project.as_deref() == Some(self.source.project());
         let ports = ports.iter().map(|p| &p.port);
         if let Some(holder) = ports.clone().filter_map(published).find(|p| !ours(p)) {
@@ -226,7 +218,7 @@ impl Choice<'_> {
             return Ok(Some("another project that comes up".to_owned()));
         }
         let bound = |port: &Port| published(port).is_none() && is_bound(port, number);
-        if self.host.local && ports.clone().any(bound) {
+        if self.used.local && ports.clone().any(bound) {
             return Ok(Some("a process of this host".to_owned()));
         }
         Ok(None)

@@ -21,6 +21,7 @@ mod observe;
 
 mod drift;
 pub mod images;
+mod labels;
 mod plan;
 pub mod settings;
 mod spec;
@@ -62,5 +63,3 @@ pub mod port_availability;
 mod platform;
 
 pub use connect::{Engine, OLDEST_API};
-pub use deployment::Deployment;
-pub use network_container::NetworkContainer;

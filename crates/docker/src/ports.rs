@@ -3,10 +3,11 @@
 
 use crate::{
     connect::Engine,
+    labels,
     listening::{self, InContainer, Listener, Runtime},
 };
 use declaration::{Origin, Pipeline, Port, PortBinding, Service};
-use platform::{host_ports, labels};
+use platform::host_ports;
 
 /// What occupies a host port.
 #[derive(Debug, Clone, PartialEq, Eq)]

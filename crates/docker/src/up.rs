@@ -22,7 +22,7 @@ impl Engine {
     /// # Errors
     /// A service does not become ready (services that do not depend on it do), the deadline passes, or `up`
     /// is cancelled. Containers stay as they are, failed ones included.
-    pub async fn up(
+    pub(crate) async fn up(
         &self,
         goal: &Goal<'_>,
         invocation: &Invocation,

@@ -18,9 +18,9 @@ use super::{
     progress::{LastLines, STALL, not_built, report_step, without_colours},
     template::Rendered,
 };
-use crate::{Engine, connect::timed_out};
+use crate::{Engine, connect::timed_out, labels};
 use diagnostics::{Error, Kind, Result};
-use platform::{Events, labels};
+use platform::Events;
 
 impl Engine {
     /// Builds `reference` from a template and labels it with its content.
