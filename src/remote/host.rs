@@ -15,8 +15,8 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{cli::Command, commands::Verdict, context::Context, output::Console, signals::Signals};
-use declaration::Pipeline;
+use crate::{context::Context, output::Console, signals::Signals, verdict::Verdict};
+use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::{Inside, Platform};
 use proof::dead_letters::this_process;
@@ -26,6 +26,17 @@ const GREETING: Duration = Duration::from_secs(30);
 /// After the second Ctrl-C the command ends at once; if it does not, nobody waits for it.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
+/// What a command needs of the pipeline's network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NetworkNeeds {
+    /// The addresses that it connects to.
+    pub(crate) addresses: Needs,
+    /// Whether it may ask a question on a terminal.
+    pub(crate) asks: bool,
+    /// Whether it reports a missing network itself.
+    pub(crate) reports_missing: bool,
+}
+
 /// Runs a command inside the pipeline's network, if what it needs is there; None: it is to run
 /// here.
 ///
@@ -33,26 +44,26 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// It cannot: there is no network yet, no image can be packed, Docker or the connection fails.
 pub(crate) async fn run_in_network(
     context: &Context,
-    command: &Command,
+    needs: NetworkNeeds,
 ) -> Result<Option<Verdict>> {
-    let Some(needs) = command.needs().filter(|_| !context.is_inside()) else {
+    if context.is_inside() {
         return Ok(None);
-    };
+    }
     let pipeline = context.pipeline()?;
-    let networks = pipeline.networks_inside(needs);
+    let networks = pipeline.networks_inside(needs.addresses);
     if networks.is_empty() {
         return Ok(None);
     }
     let platform = context.platform().await?;
     let there = platform.existing_networks(&networks).await?;
-    if there.is_empty() && !matches!(command, Command::Verify(_)) {
+    if there.is_empty() && !needs.reports_missing {
         return Err(no_network(context, &networks));
     }
     let visit = RemoteSession {
         context,
         platform: &platform,
         pipeline: &pipeline,
-        asks: command.asks(),
+        asks: needs.asks,
     };
     visit.run(&there).await.map(Some)
 }
