@@ -8,6 +8,7 @@ use crate::{
         schema, status, test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
+    remote::NetworkNeeds,
 };
 use declaration::Needs;
 
@@ -60,11 +61,11 @@ impl Command {
         matches!(self, Self::Run(_) | Self::Health(_))
     }
 
-    /// What it needs of what is declared, where that is reached from the pipeline's network alone.
-    pub(crate) fn needs(&self) -> Option<Needs> {
-        match self {
-            Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Some(Needs::Everything),
-            Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Some(Needs::Kafka),
+    /// What it needs of the pipeline's network, if some addresses resolve only there.
+    pub(crate) fn network_needs(&self) -> Option<NetworkNeeds> {
+        let addresses = match self {
+            Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Needs::Everything,
+            Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Needs::Kafka,
             Self::Up(_)
             | Self::Down(_)
             | Self::Restart(_)
@@ -77,8 +78,13 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Run(_)
-            | Self::Health(_) => None,
-        }
+            | Self::Health(_) => return None,
+        };
+        Some(NetworkNeeds {
+            addresses,
+            asks: matches!(self, Self::Dlq(_)),
+            reports_missing: matches!(self, Self::Verify(_)),
+        })
     }
 
     /// Of a command that is about what is deployed: its line, as far as a hint repeats it.
@@ -108,9 +114,14 @@ impl Command {
         Some(line)
     }
 
-    /// Whether it may ask a question while it runs.
-    pub(crate) fn asks(&self) -> bool {
-        matches!(self, Self::Dlq(_))
+    /// Services that it names, as typed: the profiles of one that is named in full are active.
+    pub(crate) fn services(&self) -> &[String] {
+        match self {
+            Self::Up(args) => &args.services,
+            Self::Restart(args) => &args.services,
+            Self::Logs(args) => &args.services,
+            _ => &[],
+        }
     }
 
     /// Threads of the async runtime, where not one for each core: a role waits for others most of

@@ -19,7 +19,8 @@ use crate::{
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
-use docker::{Deployment, Engine};
+use docker::Engine;
+use platform::{Deployment, Platform};
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) cancel: CancellationToken,
     pub(crate) invocation: Invocation,
     request: declaration::Request,
+    /// Once it was read.
+    source: OnceLock<Result<Source>>,
     host: Option<String>,
     /// Once it is known; where this process runs inside, from the beginning.
     pipeline: OnceLock<Pipeline>,
@@ -92,6 +95,7 @@ impl Context {
 
     pub(crate) fn new(
         global: Global,
+        services: &[String],
         console: Arc<Console>,
         cwd: PathBuf,
         env: BTreeMap<String, String>,
@@ -110,6 +114,7 @@ impl Context {
             cwd,
             env,
             state_home: None,
+            services: services.to_vec(),
         };
         let endpoint = request.env.get(INSIDE).cloned().unwrap_or_default();
         let known = OnceLock::new();
@@ -128,6 +133,7 @@ impl Context {
             cancel: CancellationToken::new(),
             invocation: request.invocation(),
             request,
+            source: OnceLock::new(),
             host: host.filter(|h| !h.is_empty()),
             pipeline: known,
             engine: OnceCell::new(),
@@ -139,11 +145,11 @@ impl Context {
         }
     }
 
-    /// The declaration's text, found but not yet resolved.
-    pub(crate) fn source(&self) -> Result<Source> {
-        let mut source = declaration::locate(&self.request)?;
-        source.hint_at(&self.invocation);
-        Ok(source)
+    /// The declaration, which is read once.
+    pub(crate) fn source(&self) -> Result<&Source> {
+        let located = || declaration::locate(&self.request);
+        let source = self.source.get_or_init(located);
+        source.as_ref().map_err(Clone::clone)
     }
 
     /// Looks at what is deployed of the project: its own ports are asked from here on, and where it
@@ -154,19 +160,21 @@ impl Context {
             return;
         }
         let Ok(source) = self.source() else { return };
-        let asked = source.resolve_without_secrets();
+        let asked = source.draft();
         let asked = asked
             .map(|pipeline| pipeline.declared_host_ports())
             .unwrap_or_default();
-        let Ok(engine) = self.engine().await else {
+        let Ok(platform) = self.platform().await else {
             return;
         };
-        let deployment = engine.deployment(source.project(), &asked);
+        let deployment = platform.deployment(source.project(), &asked);
         let Ok(Deployment { ports, recorded }) = deployment.await else {
             return;
         };
+        let project = source.project().to_owned();
+        let elsewhere = recorded.and_then(|recorded| source.compare(&recorded));
         self.ports = Some(ports);
-        let Some(elsewhere) = recorded.and_then(|recorded| source.compare(&recorded)) else {
+        let Some(elsewhere) = elsewhere else {
             return;
         };
         let differs = match elsewhere.secrets.as_slice() {
@@ -174,14 +182,16 @@ impl Context {
             names => format!("{} here: another value, or none", names.join(", ")),
         };
         self.console.warn(&format!(
-            "{} was brought up from {} ({differs}); for that: {}",
-            source.project(),
+            "{project} was brought up from {} ({differs}); for that: {}",
             elsewhere.from,
             elsewhere.invocation.command(command)
         ));
         // With the secrets of this place no command could do what a hint says.
         if !elsewhere.secrets.is_empty() {
             self.invocation = elsewhere.invocation.clone();
+            if let Some(Ok(source)) = self.source.get_mut() {
+                source.hint_at(&self.invocation);
+            }
             self.elsewhere = Some(elsewhere);
         }
     }
@@ -222,7 +232,7 @@ impl Context {
         if let Some(pipeline) = self.pipeline.get() {
             return Ok(pipeline.clone());
         }
-        let pipeline = self.resolve_deployed(&self.source()?)?;
+        let pipeline = self.deployed(self.resolve(self.source()?)?);
         // Benign race: both values are equal.
         drop(self.pipeline.set(pipeline.clone()));
         Ok(pipeline)
@@ -231,11 +241,6 @@ impl Context {
     /// As [`Self::pipeline`], from a source that the caller has looked at.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Pipeline> {
         Ok(self.announced(source.resolve()?))
-    }
-
-    /// As [`Self::resolve`], with the addresses at which what is deployed is reached.
-    pub(crate) fn resolve_deployed(&self, source: &Source) -> Result<Pipeline> {
-        Ok(self.deployed(self.resolve(source)?))
     }
 
     /// A pipeline with the addresses at which what is deployed is reached.
@@ -289,7 +294,12 @@ impl Context {
         Engine::connect_any_version(self.host.as_deref(), Arc::new(FromHere)).await
     }
 
-    /// Docker.
+    /// What the pipeline runs on.
+    pub(crate) async fn platform(&self) -> Result<Arc<dyn Platform>> {
+        Ok(Arc::new(self.engine().await?))
+    }
+
+    /// Docker, for what only Docker has: images, and the checks of `doctor`.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         let connect = || async {
             match &self.inside {

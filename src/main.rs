@@ -13,18 +13,19 @@ mod proposal;
 mod remote;
 mod signals;
 mod state;
+mod verdict;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     cli::{Cli, Command},
-    commands::Verdict,
     context::Context,
     output::{Console, Terminal},
     remote::Handover,
     signals::Signals,
+    verdict::Verdict,
 };
 use diagnostics::{Error, Kind};
 
@@ -103,10 +104,11 @@ fn execute(
         )
     })?;
     let Cli { global, command } = cli;
-    let mut context = Context::new(global, console, cwd, env, handover);
+    let services = command.services();
+    let mut context = Context::new(global, services, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
         if command.handles_signals() {
-            return commands::dispatch(&context, &command).await;
+            return dispatch(&context, &command).await;
         }
         let listening = Signals::listen();
         let mut signals = listening.map_err(|e| defect("cannot listen for signals", e))?;
@@ -118,7 +120,7 @@ fn execute(
         }
         let context = &context;
         tokio::select! {
-            outcome = commands::dispatch(context, &command) => outcome,
+            outcome = dispatch(context, &command) => outcome,
             error = interrupted(context, &command, signals) => Err(error),
         }
     });
@@ -147,4 +149,37 @@ async fn interrupted(context: &Context, command: &Command, mut signals: Signals)
     context.cancel.cancel();
     signals.stop_at_once().await;
     stop.because("stopped at once: what was under way is left as it is")
+}
+
+/// Runs a command: here, or in the pipeline's network if the addresses that it needs resolve only there.
+async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<Verdict> {
+    if let Some(needs) = command.network_needs() {
+        let inside = Box::pin(remote::run_in_network(context, needs));
+        if let Some(verdict) = inside.await? {
+            return Ok(verdict);
+        }
+    }
+    match command {
+        Command::Up(args) => commands::up::run(context, args).await,
+        Command::Down(args) => commands::down::run(context, args).await,
+        Command::Restart(args) => commands::restart::run(context, args).await,
+        Command::Scale(args) => commands::scale::run(context, args).await,
+        Command::Status(args) => commands::status::run(context, args).await,
+        Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Verify(args) => commands::verify::run(context, args).await,
+        Command::TestFlow(args) => commands::test_flow::run(context, args).await,
+        Command::Trace(args) => Box::pin(commands::trace::run(context, args)).await,
+        Command::Topics(args) => commands::topics::run(context, args).await,
+        Command::Groups(args) => commands::groups::run(context, args).await,
+        Command::Dlq(args) => commands::dlq::run(context, args).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
+        Command::Images(args) => commands::images::run(context, args).await,
+        Command::Init(args) => commands::init::run(context, args).await,
+        Command::Schema(_) => commands::schema::run(context),
+        Command::Completions(args) => Ok(commands::completions::run(context, args, Cli::command())),
+        Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
+            .await
+            .map(|()| Verdict::Right),
+        Command::Health(_) => commands::health::run().await.map(|()| Verdict::Right),
+    }
 }

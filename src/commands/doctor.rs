@@ -21,9 +21,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let began = Instant::now();
     let source = context.source()?;
-    let pipeline = context.resolve_without_secrets(&source)?;
+    let pipeline = context.resolve_without_secrets(source)?;
     let patient = Patient {
-        source: &source,
+        source,
         pipeline: &pipeline,
         invocation: &context.invocation,
     };

@@ -19,18 +19,20 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
-    let engine = context.engine().await?;
-    let lock = state::lock(&source)?;
+    let platform = context.platform().await?;
+    let lock = state::lock(source)?;
     let project = source.project().to_owned();
     if args.volumes && !args.yes {
-        let volumes = engine.volumes(&project).await?;
+        let volumes = platform.volumes(&project).await?;
         confirm(context, &volumes).await?;
     }
     let progress = Progress::start(&context.console);
-    let outcome = engine.down(&project, args.volumes, progress.events()).await;
+    let outcome = platform
+        .down(&project, args.volumes, progress.events())
+        .await;
     progress.finish().await;
     if outcome.is_ok() {
-        state::remove_files(&source, !args.volumes)?;
+        state::remove_files(source, !args.volumes)?;
     }
     drop(lock);
     outcome?;

@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let stack = Stack::new(&pipeline, &source);
     let spinner = context.console.spinner("init");
     spinner.set_message("looking around");
-    let observed = Box::pin(proposal::observe(&stack, context.engine().await)).await;
+    let observed = Box::pin(proposal::observe(&stack, context.platform().await)).await;
     spinner.finish_and_clear();
     for why in &observed.not_observed {
         context.console.warn(&format!("not seen: {why}"));

@@ -11,8 +11,7 @@ use crate::{
 };
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
-use docker::Engine;
-use platform::{Container, Filter, LogLine, LogOptions};
+use platform::{Container, Filter, LogLine, LogOptions, Platform};
 
 /// As many lines as are ready, up to so many, are written at once.
 const AT_ONCE: usize = 128;
@@ -22,7 +21,7 @@ const AT_ONCE: usize = 128;
 pub(crate) struct Args {
     /// Services, by name or unambiguous short form; all when none is named
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    pub(crate) services: Vec<String>,
     /// Go on with new lines until Ctrl-C, also of restarted and of new containers
     #[arg(short, long)]
     follow: bool,
@@ -62,12 +61,11 @@ pub(super) fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let mut source = context.source()?;
-    source.activate(&args.services)?;
-    let pipeline = context.resolve(&source)?;
-    let engine = context.engine().await?;
+    let pipeline = context.pipeline()?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
     let services = resolve_services(&pipeline, &args.services)?;
-    let containers = deployed(context, &engine, &pipeline, &services).await?;
+    let containers = deployed(context, platform, &pipeline, &services).await?;
     let mut printer = Printer::new(&context.console, args, &pipeline, &containers);
     let options = LogOptions {
         tail: args.tail,
@@ -82,11 +80,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             let what = "log rotation has eaten lines before they were read";
             console.warn(&format!("{container}: {what}"));
         });
-        let lines = engine.follow_services(project, services, &containers, options, lost);
+        let lines = platform.follow_services(project, services, &containers, options, lost);
         show(lines, &mut printer).await?;
         return Ok(Verdict::Right);
     }
-    let mut logs = engine.logs(&containers, &options);
+    let mut logs = platform.logs(&containers, &options);
     let Some(shown) = show(&mut logs, &mut printer).await? else {
         return Ok(Verdict::Right);
     };
@@ -152,11 +150,11 @@ async fn show(
 /// The containers of the services named, or of all; none at all is an error.
 async fn deployed(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     pipeline: &Pipeline,
     services: &[String],
 ) -> Result<Vec<Container>> {
-    let mut containers = engine.containers(&pipeline.project).await?;
+    let mut containers = platform.containers(&pipeline.project).await?;
     if !services.is_empty() {
         containers.retain(|c| services.contains(&c.service));
     }

@@ -53,10 +53,11 @@ fn parse(given: &str) -> Result<(String, u32), String> {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
-    let engine = context.engine().await?;
-    up::refuse::other_secrets(context, &engine, &source, &args.line()).await?;
-    let pipeline = context.resolve_deployed(&source)?;
-    let containers = engine.containers(&pipeline.project).await?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
+    up::refuse::other_secrets(context, platform, source, &args.line()).await?;
+    let pipeline = context.pipeline()?;
+    let containers = platform.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {
         let service = declaration::find_service(&pipeline, name)?;
@@ -72,15 +73,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         pipeline: &pipeline,
         named: &[],
         scale,
-        variables: &[],
         remove_orphans: false,
     };
     if args.dry_run {
-        return up::preview(context, &engine, &goal, &[], args.output.output).await;
+        return up::preview(context, platform, &goal, &[], args.output.output).await;
     }
-    let lock = state::lock(&source)?;
-    state::write_files(&source, &pipeline)?;
-    let report = up::bring_about(context, &engine, &goal, args.timeout).await;
+    let lock = state::lock(source)?;
+    state::write_files(source, &pipeline)?;
+    let report = up::bring_about(context, platform, &goal, args.timeout).await;
     drop(lock);
     up::summarise(context, &report?, args.output.output);
     Ok(Verdict::Right)

@@ -28,8 +28,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return projects::run(context, args.output.output).await;
     }
     let pipeline = context.pipeline()?;
-    let engine = context.engine().await?;
-    let containers = engine.containers(&pipeline.project).await?;
+    let platform = context.platform().await?;
+    let containers = platform.containers(&pipeline.project).await?;
     match args.output.output {
         Format::Table => {
             up::introduce(context, &pipeline);
@@ -94,10 +94,10 @@ fn rows(pipeline: &Pipeline, containers: &[Container]) -> Vec<Vec<String>> {
 
 fn row(container: &Container) -> Vec<String> {
     let state = match container.exit_code {
-        Some(code) if container.pid == 0 => format!("{} ({code})", container.state.name()),
-        Some(_) | None => container.state.name().to_owned(),
+        Some(code) => format!("{} ({code})", container.state.name()),
+        None => container.state.name().to_owned(),
     };
-    let at = container.finished_at.filter(|_| container.pid == 0);
+    let at = container.finished_at.filter(|_| !container.has_processes());
     let since = at.or(container.started_at).map(ago).unwrap_or_default();
     vec![
         container.service.clone(),

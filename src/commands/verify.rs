@@ -13,7 +13,7 @@ use crate::{
 };
 use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use docker::Engine;
+use platform::Platform;
 use proof::checks::{
     self, CheckId, Selection,
     finding::{Finding, Status},
@@ -66,11 +66,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         look_back(&mut pipeline, since);
     }
     let selection = Selection::new(&checks::plan(&pipeline), &args.only, &args.skip)?;
+    let platform = context.platform().await?;
     let verify = Verify {
         context,
         args,
         pipeline: &pipeline,
-        engine: &context.engine().await?,
+        platform: platform.as_ref(),
         selection,
     };
     if args.watch {
@@ -99,7 +100,7 @@ struct Verify<'a> {
     context: &'a Context,
     args: &'a Args,
     pipeline: &'a Pipeline,
-    engine: &'a Engine,
+    platform: &'a dyn Platform,
     selection: Selection,
 }
 
@@ -122,7 +123,7 @@ impl Verify<'_> {
         };
         let run = checks::run(
             pipeline,
-            self.engine,
+            self.platform,
             invocation,
             &self.selection,
             tell_changes,

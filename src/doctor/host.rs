@@ -6,7 +6,7 @@ use super::{CheckId, Finding, Patient, PendingFinding, network};
 use declaration::{Logging, Pipeline, Service, units, units::size};
 use diagnostics::{Invocation, Result};
 use docker::{Engine, images::Needed};
-use platform::{Container, HostInfo, State};
+use platform::{Container, HostInfo, Platform, State};
 
 /// Free space for data, in addition to images and logs.
 const ROOM: u64 = 1 << 30;

@@ -6,6 +6,7 @@ use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state;
 use diagnostics::{Invocation, Result};
 use docker::{Engine, leftovers::Leftovers};
+use platform::Platform;
 
 pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
     let began = Instant::now();

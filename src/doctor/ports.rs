@@ -5,16 +5,15 @@ use std::time::Instant;
 
 use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state::{self, PortPlan};
-use declaration::{Pipeline, Port, VariablePort};
+use declaration::{Pipeline, Port};
 use diagnostics::Result;
 use docker::{Engine, port_availability::PortAvailability, ports::other_port};
-use platform::with_dependencies;
+use platform::{Platform, with_dependencies};
 
 /// Which ports are available, and which ones `up` would choose.
 pub(super) struct Observed {
     /// Of each wanted port, in declared order.
     pub(super) availability: Vec<PortAvailability>,
-    pub(super) variables: Vec<VariablePort>,
     pub(super) plan: PortPlan,
 }
 
@@ -36,19 +35,12 @@ async fn observe(engine: &Engine, patient: Patient<'_>) -> Result<Observed> {
     let availability = engine
         .port_availability(&patient.pipeline.project, &ports)
         .await?;
-    let ports = patient.source.host_ports()?;
-    let services = with_dependencies(&ports.marked, &[]).into_iter();
+    let draft = patient.source.draft()?;
+    let services = with_dependencies(&draft, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    let plan = state::plan_ports(patient.source, &ports, &services, &host)?;
-    Ok(Observed {
-        availability,
-        variables: ports.variable,
-        plan,
-    })
+    let used = engine.used_ports().await?;
+    let plan = state::plan_ports(patient.source, &draft, &services, &used)?;
+    Ok(Observed { availability, plan })
 }
 
 pub(super) fn judge(
@@ -82,7 +74,7 @@ fn one(
     observed: &Observed,
 ) -> Finding {
     let number = port.host_port.unwrap_or_default();
-    let mut variables = observed.variables.iter();
+    let mut variables = pipeline.variable_ports.iter();
     let decided = variables.find(|v| v.service == service && v.number == number);
     if let Some(decided) = decided {
         let mut chosen = observed.plan.chosen.iter();
@@ -110,7 +102,7 @@ fn one(
             .fail(format!("{} cannot be used: {why}", port.host_ip))
             .hint("ip address, to see which addresses this machine has"),
         PortAvailability::Taken(holder) => {
-            let change = other_port(pipeline, &observed.variables, service, number);
+            let change = other_port(pipeline, service, number);
             check
                 .fail(format!("taken by {}", holder.who))
                 .hint(holder.advice(&change))

@@ -188,10 +188,10 @@ fn ports_that_are_in_use() {
         .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
     let seen = |variables, chosen, lost, availability| {
         let plan = PortPlan { chosen, lost };
-        let observed = ports::Observed {
-            availability,
-            variables,
-            plan,
+        let observed = ports::Observed { availability, plan };
+        let pipeline = Pipeline {
+            variable_ports: variables,
+            ..pipeline.clone()
         };
         shown(&ports::judge(Instant::now(), &pipeline, Ok(observed)))
     };

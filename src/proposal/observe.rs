@@ -1,6 +1,6 @@
 //! Observes a running project from the host, through published ports or the containers' own addresses.
 
-use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     infra::kafka_port,
@@ -11,9 +11,8 @@ use super::{
 };
 use declaration::Service;
 use diagnostics::Result;
-use docker::Engine;
 use kafka::{Kafka, groups::GroupState};
-use platform::{Container, LogLine, State};
+use platform::{Container, LogLine, Platform, State};
 use proof::stores::{
     StoreError, http,
     postgres::{Postgres, table_schema::TableSchema},
@@ -40,15 +39,15 @@ enum NotObserved {
 }
 
 /// Observes everything that is reachable. Never fails: [`Observed::not_observed`] has what is missing.
-pub(crate) async fn observe(stack: &Stack<'_>, engine: Result<Engine>) -> Observed {
+pub(crate) async fn observe(stack: &Stack<'_>, platform: Result<Arc<dyn Platform>>) -> Observed {
     let mut observed = Observed::default();
     let project = &stack.pipeline.project;
     let running = async {
-        let engine = engine?;
-        let containers = engine.containers(project).await?;
-        Ok::<_, diagnostics::Error>((engine, containers))
+        let platform = platform?;
+        let containers = platform.containers(project).await?;
+        Ok::<_, diagnostics::Error>((platform, containers))
     };
-    let (engine, mut containers) = match running.await {
+    let (platform, mut containers) = match running.await {
         Ok(running) => running,
         Err(error) => {
             observed
@@ -66,7 +65,7 @@ pub(crate) async fn observe(stack: &Stack<'_>, engine: Result<Engine>) -> Observ
     }
     let observer = Observer {
         stack,
-        engine: &engine,
+        platform: platform.as_ref(),
         containers: &containers,
     };
     let (kafka, postgres) = tokio::join!(observer.kafka(), observer.postgres());
@@ -96,7 +95,7 @@ impl Observed {
 
 struct Observer<'a> {
     stack: &'a Stack<'a>,
-    engine: &'a Engine,
+    platform: &'a dyn Platform,
     /// The project's running containers.
     containers: &'a [Container],
 }
@@ -214,7 +213,7 @@ impl Observer<'_> {
             found = startup::constant(&line.text);
             found.is_some()
         };
-        let scanned = self.engine.scan_beginning(container, 0, &mut each);
+        let scanned = self.platform.scan_beginning(container, 0, &mut each);
         scanned.await.ok()?;
         found
     }

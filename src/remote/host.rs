@@ -15,16 +15,27 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{cli::Command, commands::Verdict, context::Context, output::Console, signals::Signals};
-use declaration::Pipeline;
+use crate::{context::Context, output::Console, signals::Signals, verdict::Verdict};
+use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use docker::{Engine, NetworkContainer};
+use platform::{Inside, Platform};
 use proof::dead_letters::this_process;
 
 /// From the container's start to its first word; a second is the rule.
 const GREETING: Duration = Duration::from_secs(30);
 /// After the second Ctrl-C the command ends at once; if it does not, nobody waits for it.
 const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// What a command needs of the pipeline's network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NetworkNeeds {
+    /// The addresses that it connects to.
+    pub(crate) addresses: Needs,
+    /// Whether it may ask a question on a terminal.
+    pub(crate) asks: bool,
+    /// Whether it reports a missing network itself.
+    pub(crate) reports_missing: bool,
+}
 
 /// Runs a command inside the pipeline's network, if what it needs is there; None: it is to run
 /// here.
@@ -33,26 +44,26 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// It cannot: there is no network yet, no image can be packed, Docker or the connection fails.
 pub(crate) async fn run_in_network(
     context: &Context,
-    command: &Command,
+    needs: NetworkNeeds,
 ) -> Result<Option<Verdict>> {
-    let Some(needs) = command.needs().filter(|_| !context.is_inside()) else {
+    if context.is_inside() {
         return Ok(None);
-    };
+    }
     let pipeline = context.pipeline()?;
-    let networks = pipeline.networks_inside(needs);
+    let networks = pipeline.networks_inside(needs.addresses);
     if networks.is_empty() {
         return Ok(None);
     }
-    let engine = context.engine().await?;
-    let there = engine.existing_networks(&networks).await?;
-    if there.is_empty() && !matches!(command, Command::Verify(_)) {
+    let platform = context.platform().await?;
+    let there = platform.existing_networks(&networks).await?;
+    if there.is_empty() && !needs.reports_missing {
         return Err(no_network(context, &networks));
     }
     let visit = RemoteSession {
         context,
-        engine: &engine,
+        platform: &platform,
         pipeline: &pipeline,
-        asks: command.asks(),
+        asks: needs.asks,
     };
     visit.run(&there).await.map(Some)
 }
@@ -70,7 +81,7 @@ fn no_network(context: &Context, networks: &[String]) -> Error {
 /// One command's stay inside.
 struct RemoteSession<'a> {
     context: &'a Context,
-    engine: &'a Engine,
+    platform: &'a Arc<dyn Platform>,
     pipeline: &'a Pipeline,
     /// Whether the command may ask on a terminal.
     asks: bool,
@@ -82,9 +93,9 @@ impl RemoteSession<'_> {
         let mut interrupts = Signals::listen()
             .map_err(|e| Error::new(Kind::Defect, format!("cannot listen for signals: {e}")))?;
         self.context.take_signals();
-        let name = Engine::network_container_name(self.pipeline);
+        let name = self.platform.inside_name(self.pipeline);
         let visited = self.visit(&name, networks, &mut interrupts).await;
-        let removed = self.engine.remove_network_container(&name).await;
+        let removed = self.platform.remove_inside(&name).await;
         let verdict = visited?;
         removed.map(|()| verdict)
     }
@@ -97,17 +108,17 @@ impl RemoteSession<'_> {
     ) -> Result<Verdict> {
         let command = ["run", "inside"];
         let started = self
-            .engine
-            .start_in_network(self.pipeline, name, networks, &command);
-        let NetworkContainer { socket, end } = unless_interrupted(started, interrupts).await?;
-        let session = Session::greet(link::given(socket), self.order());
+            .platform
+            .start_inside(self.pipeline, name, networks, &command);
+        let Inside { connection, end } = unless_interrupted(started, interrupts).await?;
+        let session = Session::greet(link::given(connection), self.order());
         let ended = match session.await {
             Ok(mut session) => session.see_through(self, interrupts).await,
             Err(e) => Err(e),
         };
         match ended {
             Err(error) if error.kind == Kind::Unreachable => {
-                let described = end.describe().await.into_iter();
+                let described = end.await.into_iter();
                 let error = described.fold(error, Error::because);
                 Err(error.hint(self.context.invocation.command("status")))
             }
@@ -129,7 +140,7 @@ impl RemoteSession<'_> {
                 pipeline: self.pipeline.clone(),
                 terminal: self.context.console.terminal,
                 who: this_process(),
-                engine: self.engine.host.clone(),
+                engine: self.platform.address().to_owned(),
             },
         }
     }
@@ -224,7 +235,7 @@ impl Session {
                 // that it has ended.
                 biased;
                 stream = self.streams.recv() => match stream {
-                    Some(stream) => self.serve(stream, console, visit.engine).await,
+                    Some(stream) => self.serve(stream, console, visit.platform).await,
                     None => return Err(broken()),
                 },
                 line = self.heard.next_line() => match line {
@@ -251,15 +262,20 @@ impl Session {
         verdict(&last)
     }
 
-    async fn serve(&mut self, mut stream: Stream, console: &Arc<Console>, engine: &Engine) {
+    async fn serve(
+        &mut self,
+        mut stream: Stream,
+        console: &Arc<Console>,
+        platform: &Arc<dyn Platform>,
+    ) {
         match Channel::of(&mut stream).await {
             Some(Channel::Out) => self.show(stream, console, Console::relay_out),
             Some(Channel::Err) => self.show(stream, console, Console::relay_err),
             Some(Channel::Engine) => {
-                let engine = engine.clone();
+                let platform = Arc::clone(platform);
                 self.carried.spawn(async move {
                     // Without the engine the stream ends, and the command says that it is gone.
-                    if let Ok(mut socket) = engine.connection().await {
+                    if let Ok(mut socket) = platform.open_connection().await {
                         drop(tokio::io::copy_bidirectional(&mut socket, &mut stream).await);
                     }
                 });

@@ -16,4 +16,4 @@ mod wire;
 
 pub(crate) use answer::FromHere;
 pub(crate) use handover::{Handover, INSIDE};
-pub(crate) use host::run_in_network;
+pub(crate) use host::{NetworkNeeds, run_in_network};

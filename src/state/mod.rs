@@ -13,5 +13,5 @@ mod tests;
 
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
-pub(crate) use ports::{Chosen, Claims, Host, PortPlan, choose_ports, plan_ports, preview_ports};
+pub(crate) use ports::{Chosen, Claims, PortPlan, choose_ports, plan_ports, preview_ports};
 pub(crate) use secrets::{ensure_secrets, secrets_to_generate};

@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::file;
-use declaration::{HostPorts, Port, PortBinding, Source, VariablePort, VariableSource};
+use declaration::{Pipeline, Port, PortBinding, Source, VariablePort, VariableSource};
 use diagnostics::{Error, Kind, Result};
-use platform::host_ports;
+use platform::host_ports::{self, UsedPorts};
 
 /// A port chosen in place of a default port that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +45,6 @@ impl PortPlan {
     }
 }
 
-/// How to determine which host ports are in use.
-pub(crate) struct Host<'a> {
-    /// Host ports that the engine's containers publish.
-    pub(crate) published: &'a [PortBinding],
-    /// Whether the engine runs on this host: only then does binding a port here show whether it is free.
-    pub(crate) local: bool,
-}
-
 /// Chooses a free port for each variable that sets a port of the `wanted` services, is not set, and whose
 /// default port is in use. Saves the chosen ports in [`Source::ports_path`]. Hold the returned [`Claims`]
 /// until the ports are in use: they keep `up` of other projects from choosing the same ports.
@@ -61,15 +53,15 @@ pub(crate) struct Host<'a> {
 /// A saved port is now used by something else, no port is free, or a file cannot be written.
 pub(crate) fn choose_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<(Vec<Chosen>, Claims)> {
     let mut claims = Claims::new(source.claims_dir())?;
     let chosen = Choice {
         source,
-        ports,
-        host,
+        pipeline,
+        used,
         claims: &mut claims,
     }
     .choose(wanted)?;
@@ -85,11 +77,11 @@ pub(crate) fn choose_ports(
 /// A saved port is now used by something else, or no port is free.
 pub(crate) fn preview_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<Vec<Chosen>> {
-    plan_ports(source, ports, wanted, host)?.into_chosen()
+    plan_ports(source, pipeline, wanted, used)?.into_chosen()
 }
 
 /// As [`preview_ports`], but returns all lost ports instead of the first one as an error.
@@ -98,15 +90,15 @@ pub(crate) fn preview_ports(
 /// No port is free, or the claims of other projects cannot be read.
 pub(crate) fn plan_ports(
     source: &Source,
-    ports: &HostPorts,
+    pipeline: &Pipeline,
     wanted: &[String],
-    host: &Host<'_>,
+    used: &UsedPorts,
 ) -> Result<PortPlan> {
     let mut claims = Claims::read_only(source.claims_dir());
     Choice {
         source,
-        ports,
-        host,
+        pipeline,
+        used,
         claims: &mut claims,
     }
     .plan(wanted)
@@ -123,13 +115,16 @@ fn save(source: &Source, chosen: &[Chosen]) -> Result<()> {
         .map(|c| format!("{}={}\n", c.variable, c.number))
         .collect();
     file::append(source.ports_path(), &header, &lines)?;
-    source.reload().map(drop)
+    let chosen = chosen.iter();
+    let values = chosen.map(|c| (c.variable.clone(), c.number.to_string()));
+    source.set_in_ports_file(&values.collect());
+    Ok(())
 }
 
 struct Choice<'a> {
     source: &'a Source,
-    ports: &'a HostPorts,
-    host: &'a Host<'a>,
+    pipeline: &'a Pipeline,
+    used: &'a UsedPorts,
     claims: &'a mut Claims,
 }
 
@@ -146,13 +141,13 @@ impl Choice<'_> {
             self.claims.claim(number)?;
         }
         let mut by_variable: BTreeMap<&str, Vec<&VariablePort>> = BTreeMap::new();
-        for port in &self.ports.variable {
+        for port in &self.pipeline.variable_ports {
             by_variable.entry(&port.variable).or_default().push(port);
         }
         // In declared order: of two variables with the same default, the first one gets the port.
         let mut assigned: BTreeMap<u16, &str> = BTreeMap::new();
         let (mut chosen, mut lost) = (Vec::new(), Vec::new());
-        for first in &self.ports.variable {
+        for first in &self.pipeline.variable_ports {
             let Some(ports) = by_variable.remove(first.variable.as_str()) else {
                 continue;
             };
@@ -190,7 +185,11 @@ impl Choice<'_> {
         let first = ports[0];
         for number in first.number.saturating_add(1)..=u16::MAX {
             let ours = self.fixed().any(|n| n == number)
-                || self.ports.variable.iter().any(|p| p.number == number);
+                || self
+                    .pipeline
+                    .variable_ports
+                    .iter()
+                    .any(|p| p.number == number);
             if !ours && self.holder(ports, number, assigned)?.is_none() {
                 return Ok(number);
             }
@@ -210,7 +209,7 @@ impl Choice<'_> {
         if let Some(service) = assigned.get(&number) {
             return Ok(Some(format!("{service} of this project")));
         }
-        let published = |port: &Port| host_ports::binding(self.host.published, port, number);
+        let published = |port: &Port| host_ports::binding(&self.used.bindings, port, number);
         let ours = |p: &&PortBinding| p.project.as_deref() == Some(self.source.project());
         let ports = ports.iter().map(|p| &p.port);
         if let Some(holder) = ports.clone().filter_map(published).find(|p| !ours(p)) {
@@ -221,7 +220,7 @@ impl Choice<'_> {
             return Ok(Some("another project that comes up".to_owned()));
         }
         let bound = |port: &Port| published(port).is_none() && is_bound(port, number);
-        if self.host.local && ports.clone().any(bound) {
+        if self.used.local && ports.clone().any(bound) {
             return Ok(Some("a process of this host".to_owned()));
         }
         Ok(None)
@@ -229,13 +228,15 @@ impl Choice<'_> {
 
     /// Host ports that are literal, or that the user has set through a variable.
     fn fixed(&self) -> impl Iterator<Item = u16> {
-        let variable = &self.ports.variable;
+        let variable = &self.pipeline.variable_ports;
         let set = variable.iter().filter(|p| p.set == VariableSource::User);
-        let services = self.ports.marked.services.iter();
-        let literal = services
-            .flat_map(|service| &service.ports)
-            .filter(|port| !variable.iter().any(|v| v.port == **port))
-            .filter_map(|port| port.host_port);
+        let services = self.pipeline.services.iter();
+        let ports = services.flat_map(|service| service.ports.iter().map(move |p| (service, p)));
+        let literal = ports.filter(|(service, port)| {
+            let is = |v: &VariablePort| v.service == service.name && v.port == **port;
+            !variable.iter().any(is)
+        });
+        let literal = literal.filter_map(|(_, port)| port.host_port);
         literal.chain(set.map(|p| p.number))
     }
 

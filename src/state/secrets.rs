@@ -1,5 +1,7 @@
 //! Secrets that `up` generates: every declared secret that is not set, once, into `.env`.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::file;
@@ -31,12 +33,13 @@ pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Re
     if missing.is_empty() {
         return Ok(missing);
     }
-    let lines: String = missing
+    let draw = |name: &String| (name.clone(), Uuid::new_v4().simple().to_string());
+    let drawn: BTreeMap<_, _> = missing.iter().map(draw).collect();
+    let lines = missing
         .iter()
-        .map(|name| format!("{name}={}\n", Uuid::new_v4().simple()))
-        .collect();
-    file::append(source.env_path(), HEADER, &lines)?;
-    source.reload()?;
+        .map(|name| format!("{name}={}\n", drawn[name]));
+    file::append(source.env_path(), HEADER, &lines.collect::<String>())?;
+    source.set_in_env_file(&drawn);
     Ok(missing)
 }
 

@@ -74,6 +74,8 @@ pub struct Pipeline {
     pub secrets: Vec<String>,
     /// Warnings about the declaration, a line each.
     pub warnings: Vec<String>,
+    /// Ports of active services that are set by a variable with a default.
+    pub variable_ports: Vec<VariablePort>,
 }
 
 /// Where the declaration came from.
@@ -479,6 +481,32 @@ pub struct Port {
     pub container_port: u16,
     /// `tcp` or `udp`.
     pub protocol: String,
+}
+
+/// A host port that is set by a variable with a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VariablePort {
+    /// Name of the variable.
+    pub variable: String,
+    /// Name of the service that publishes the port.
+    pub service: String,
+    /// The port.
+    pub port: Port,
+    /// Its number on the host: the variable's value, or else its default.
+    pub number: u16,
+    /// Where the variable is set.
+    pub set: VariableSource,
+}
+
+/// Where a variable is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VariableSource {
+    /// Not set: the default applies, and Caravan may choose another port.
+    Unset,
+    /// In [`crate::Source::ports_path`].
+    PortsFile,
+    /// By the user: in the environment or the file of variables.
+    User,
 }
 
 /// A volume or bind mount of a service.

@@ -9,17 +9,25 @@ use super::{
     extension::Extension,
     interpolate,
     problem::{Problem, Problems},
-    references,
+    references, variable_ports,
     yaml::{Node, View},
 };
+
+/// A pipeline that was read.
+pub(super) struct Read {
+    pub(super) pipeline: Pipeline,
+    /// Host ports that two services publish, where at least one is set by a variable: `up` may choose
+    /// another one.
+    pub(super) port_clashes: Vec<Problem>,
+}
 
 /// Reads and checks a declaration.
 ///
 /// # Errors
 /// All faults that were found, at least one.
-pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, Vec<Problem>> {
+pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Read, Vec<Problem>> {
     let mut unset = BTreeSet::new();
-    let tree = interpolate::tree(tree, context.variables, &mut unset).map_err(|p| vec![p])?;
+    let tree = interpolate::tree(written, context.variables, &mut unset).map_err(|p| vec![p])?;
     let mut problems = Problems::default();
     let parts = parts(&tree, context, &mut problems);
     let (Some((compose, extension)), []) = (parts, problems.0.as_slice()) else {
@@ -31,12 +39,17 @@ pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, V
             .iter()
             .map(|name| format!("the variable {name} is not set: it stands for nothing")),
     );
-    let faults = references::check(&pipeline, &tree);
+    pipeline.variable_ports = variable_ports::find(written, context.variables, &pipeline.services);
+    let mut faults = references::check(&pipeline, &tree);
+    let port_clashes = references::variable_port_clashes(&pipeline, &tree);
     if faults.is_empty() {
-        Ok(pipeline)
-    } else {
-        Err(faults)
+        return Ok(Read {
+            pipeline,
+            port_clashes,
+        });
     }
+    faults.extend(port_clashes);
+    Err(faults)
 }
 
 fn parts(
@@ -87,5 +100,6 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         invariants: extension.invariants,
         secrets,
         warnings: compose.warnings,
+        variable_ports: Vec::new(),
     }
 }

@@ -24,8 +24,19 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.cycle();
     check.container_names();
     check.builds();
-    check.host_ports();
+    check.host_ports(false);
     check.address_scopes();
+    check.problems
+}
+
+/// Host ports that two services publish, where at least one is set by a variable.
+pub(super) fn variable_port_clashes(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
+    let mut check = Check {
+        pipeline,
+        tree,
+        problems: Vec::new(),
+    };
+    check.host_ports(true);
     check.problems
 }
 
@@ -329,19 +340,25 @@ impl Check<'_> {
         }
     }
 
-    fn host_ports(&mut self) {
+    /// `by_variable`: whether at least one of two clashing ports is set by a variable.
+    fn host_ports(&mut self, by_variable: bool) {
         let pipeline = self.pipeline;
+        let is_variable = |service: &Service, port: &super::Port| {
+            let mut variables = pipeline.variable_ports.iter();
+            variables.any(|v| v.service == service.name && v.port == *port)
+        };
         let published = pipeline
             .services
             .iter()
             .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let mut used: Vec<(&Service, &super::Port)> = Vec::new();
         for (service, port) in published {
-            let clash = used.iter().find(|(_, other)| {
+            let clash = used.iter().find(|(owner, other)| {
                 port.host_port.is_some()
                     && port.host_port == other.host_port
                     && port.protocol == other.protocol
                     && overlap(&port.host_ip, &other.host_ip)
+                    && (is_variable(service, port) || is_variable(owner, other)) == by_variable
             });
             if let (Some((other, _)), Some(number)) = (clash, port.host_port) {
                 let number = number.to_string();

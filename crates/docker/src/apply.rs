@@ -13,7 +13,7 @@ use crate::{
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
-use declaration::{Pipeline, Service, VariablePort};
+use declaration::{Pipeline, Service};
 use diagnostics::{Error, Invocation, Result};
 use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
 
@@ -29,8 +29,6 @@ pub(super) struct Apply<'a> {
     pub(super) board: Board<'a>,
     pub(super) images: Images<'a>,
     pub(super) networks: OnceCell<Result<()>>,
-    /// The host ports that variables determine, as far as known.
-    pub(super) variables: &'a [VariablePort],
     /// Replicas per service, if neither the declaration nor the existing containers determine them.
     pub(super) scale: BTreeMap<String, u32>,
     /// Held while a container is replaced, so that services are replaced one after the other. Holds the name
@@ -90,7 +88,6 @@ impl<'a> Apply<'a> {
             board: Board::new(&services),
             images: Images::new(engine, pipeline, observed, events),
             networks: OnceCell::new(),
-            variables: &[],
             scale: BTreeMap::new(),
             replacing: Mutex::default(),
             services,

@@ -28,11 +28,11 @@ pub struct Engine {
     /// The API version (major, minor) that bollard negotiated.
     pub api: (usize, usize),
     /// Its address, `unix://…` or `tcp://…`.
-    pub host: String,
+    pub(super) host: String,
     /// The address that is connected to. Differs from `host` only inside a network container.
     pub(super) endpoint: String,
     /// Whether the engine runs on this machine: its address is a Unix socket.
-    pub local: bool,
+    pub(super) local: bool,
 }
 
 impl Engine {

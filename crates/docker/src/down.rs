@@ -8,17 +8,18 @@ use futures_util::future::try_join_all;
 
 use crate::{
     connect::{Engine, status},
+    labels,
     stopping::Stopping,
 };
 use diagnostics::{Error, Result};
-use platform::{Container, Event, Events, Outcome, State, labels};
+use platform::{Container, Event, Events, Outcome, State};
 
 impl Engine {
     /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
     ///
     /// # Errors
     /// Docker refuses. What was removed before stays removed.
-    pub async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
+    pub(crate) async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
         self.take_all_down(&containers, volumes, events).await?;

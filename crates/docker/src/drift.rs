@@ -21,7 +21,7 @@ impl Engine {
     ///
     /// For a declared build, the image with its name counts. Only `up` compares the build context, because
     /// only `up` needs the sources.
-    pub async fn drifted(
+    pub(crate) async fn drifted(
         &self,
         pipeline: &Pipeline,
         observed: &[Container],

@@ -157,7 +157,7 @@ impl Apply<'_> {
             return error;
         };
         let what = format!("{name} cannot have port {}: it is taken", holder.port);
-        let change = other_port(self.pipeline, self.variables, name, holder.port);
+        let change = other_port(self.pipeline, name, holder.port);
         Error::new(Kind::NotRight, what)
             .because(format!("{} holds it", holder.who))
             .because(reason)
@@ -168,7 +168,7 @@ impl Apply<'_> {
         let Ok(Some(holder)) = self.engine.inspect(id).await else {
             return error.hint(self.invocation.command(&format!("up {}", service.name)));
         };
-        let of = match platform::labels::project(|name| holder.labels.get(name)) {
+        let of = match crate::labels::project(|name| holder.labels.get(name)) {
             Some(project) => format!("of the project {project}"),
             None => "made by hand".to_owned(),
         };

@@ -15,7 +15,11 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn preview(&self, goal: &Goal<'_>, invocation: &Invocation) -> Result<Preview> {
+    pub(crate) async fn preview(
+        &self,
+        goal: &Goal<'_>,
+        invocation: &Invocation,
+    ) -> Result<Preview> {
         let pipeline = goal.pipeline;
         let observed = self.containers(&pipeline.project).await?;
         let (events, _nobody) = mpsc::unbounded_channel();

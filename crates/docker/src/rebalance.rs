@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{apply::Apply, plan::Step};
 use declaration::Service;
-use platform::{Container, Event, labels};
+use platform::{Container, Event};
 use platform::{Departed, Question};
 
 /// Longer than the default session timeout of any client (45 s).
@@ -28,7 +28,7 @@ impl Apply<'_> {
             .collect();
         let is_removed = |c: &&Container| ids.contains(&&c.id);
         let gone: Vec<_> = self.observed.iter().filter(is_removed).collect();
-        let numbered = gone.iter().filter(|c| c.labels.contains_key(labels::HASH));
+        let numbered = gone.iter().filter(|c| c.by_caravan);
         let departed = Departed {
             group: group.clone(),
             hosts: gone.iter().flat_map(|c| c.addresses.clone()).collect(),

@@ -10,11 +10,11 @@ use bollard::{
 use crate::{
     connect::{Engine, status},
     images::Image,
+    labels,
     spec::origin_labels,
 };
 use declaration::{MountSource, Network, Pipeline, Service, Subnet, Volume};
 use diagnostics::{Error, Kind, Result};
-use platform::labels;
 
 impl Engine {
     /// Creates the missing networks of these services; returns their names.

@@ -21,7 +21,7 @@ impl Engine {
     ///
     /// # Errors
     /// A service is not deployed, or does not become ready; see [`Engine::up`] for the rest.
-    pub async fn restart(
+    pub(crate) async fn restart(
         &self,
         pipeline: &Pipeline,
         services: &[String],

@@ -14,12 +14,11 @@ use bollard::models::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::images::Image;
+use crate::{images::Image, labels};
 use declaration::{
     Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
     StateFiles,
 };
-use platform::labels;
 
 /// One replica of a service, ready to be created.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 
 use crate::{
     connect::Engine,
+    hindrance::{Hindrance, SETTLED, UNHEALTHY, hindrance},
     refusal::is_disk_full,
-    still_up::{Hindrance, SETTLED, UNHEALTHY, hindrance},
 };
 use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
 use diagnostics::Error;

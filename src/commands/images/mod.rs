@@ -45,5 +45,5 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 
 /// The pipeline, whose images are no secret: they can be had before the first `up`.
 fn pipeline(context: &Context) -> Result<Pipeline> {
-    context.resolve_without_secrets(&context.source()?)
+    context.resolve_without_secrets(context.source()?)
 }

@@ -3,8 +3,7 @@
 use crate::context::Context;
 use declaration::{Endpoint, Ready, Source};
 use diagnostics::{Cause, Error, Kind, Result};
-use docker::Engine;
-use platform::{Goal, with_dependencies};
+use platform::{Goal, Platform, with_dependencies};
 use proof::stores;
 
 /// Nothing is brought up over data that was made with other secrets.
@@ -13,7 +12,7 @@ use proof::stores;
 /// The project was brought up from another place, whose secrets are not those of this one.
 pub(crate) async fn other_secrets(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     source: &Source,
     line: &str,
 ) -> Result<()> {
@@ -21,7 +20,7 @@ pub(crate) async fn other_secrets(
         return Ok(());
     };
     let project = source.project();
-    let volumes = engine.volumes(project).await?;
+    let volumes = platform.volumes(project).await?;
     if volumes.is_empty() {
         return Ok(());
     }

@@ -49,11 +49,11 @@ fn claiming(
     published: &[PortBinding],
 ) -> Result<(Vec<Chosen>, Claims)> {
     let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
-    let host = Host {
-        published,
+    let used = UsedPorts {
+        bindings: published.to_vec(),
         local: false,
     };
-    choose_ports(source, &source.host_ports()?, &wanted, &host)
+    choose_ports(source, &source.draft()?, &wanted, &used)
 }
 
 fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {

@@ -10,7 +10,7 @@ mod lifecycle;
 mod mounts;
 mod notes;
 mod pairs;
-mod ports;
+pub(super) mod ports;
 mod resources;
 mod runtime;
 mod secrets_and_configs;

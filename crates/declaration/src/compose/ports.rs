@@ -7,7 +7,7 @@ use crate::{Invalid, Port, problem::Problem, yaml::View};
 /// Compose's default: every address of the host.
 const ANYWHERE: &str = "0.0.0.0";
 
-pub(super) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
+pub(crate) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
     let mut ports = Vec::new();
     for item in view.items()? {
         if item.is_mapping() {

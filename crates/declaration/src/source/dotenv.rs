@@ -1,13 +1,18 @@
 //! The syntax of `.env` files: `NAME=value`, comments, `export`, single quotes (literal), double quotes
 //! (escapes), and variables except in single quotes.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 use crate::{
     Invalid,
     interpolate::{self, Seen, Variables},
 };
-use diagnostics::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result, instrument_blocking};
 
 /// Reads a file of variables. Values may refer to `outer`, the variables of the environment. None: the
 /// file does not exist.
@@ -19,7 +24,13 @@ pub(crate) fn read(
     path: &Path,
     outer: &BTreeMap<String, String>,
 ) -> Result<Option<BTreeMap<String, String>>> {
-    let text = match fs::read_to_string(path) {
+    let text = fs::File::open(path).and_then(|mut file| {
+        instrument_blocking("files", format!("read {}", path.display()), || {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map(|_| text)
+        })
+    });
+    let text = match text {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {

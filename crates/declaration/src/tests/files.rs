@@ -1,7 +1,7 @@
 //! Location of the declaration, its project name, and its `.env` and state directory.
 
-use crate::Origin;
 use crate::testing::{TestDirectory, shown};
+use crate::{Origin, VariableSource};
 
 const PLAIN: &str = "services: {app: {image: app}}\n";
 const OURS: &str = "x-caravan: {}\nservices: {app: {image: ours}}\n";
@@ -178,18 +178,43 @@ fn files_of_variables_are_read_once() {
 }
 
 #[test]
-fn a_volume_named_after_a_port_is_not_named_by_the_marked_declaration() {
+fn a_variable_that_was_set_takes_effect_without_another_read() {
     let place = TestDirectory::new();
-    let declared = |name: &str| {
+    place.write(
+        "compose.yaml",
+        "x-caravan: {secrets: [S]}\nservices:\n  \
+         web: {image: web, ports: ['${P:-80}:80'], environment: {A: '${S}', B: '${P:-80}'}}\n",
+    );
+    let source = place.source();
+    assert_eq!(source.missing_secrets(), ["S"]);
+    let draft = source.draft().expect("well declared");
+    assert_eq!(draft.services[0].environment["A"], "unset");
+    assert_eq!(draft.variable_ports[0].set, VariableSource::Unset);
+    let one = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    source.set_in_env_file(&one("S", "secret"));
+    source.set_in_ports_file(&one("P", "81"));
+    let pipeline = source.resolve().expect("complete");
+    let environment = &pipeline.services[0].environment;
+    assert_eq!([&environment["A"], &environment["B"]], ["secret", "81"]);
+    let port = &pipeline.variable_ports[0];
+    assert_eq!((port.number, port.set), (81, VariableSource::PortsFile));
+}
+
+#[test]
+fn two_services_with_one_host_port_are_a_draft_only_where_a_variable_sets_it() {
+    let place = TestDirectory::new();
+    let declared = |port: &str| {
         format!(
-            "x-caravan: {{}}\nservices: {{db: {{image: db, ports: ['127.0.0.1:${{PORT:-5432}}:5432'], volumes: ['data:/d']}}}}\n\
-             volumes: {{data: {{name: '{name}'}}}}\n"
+            "x-caravan: {{}}\nservices:\n  \
+             a: {{image: a, ports: ['80:80']}}\n  b: {{image: b, ports: ['{port}:80']}}\n"
         )
     };
-    place.write("compose.yaml", &declared("mine"));
-    let ports = place.source().host_ports().expect("declared");
-    assert_eq!(ports.volume_names(), Some(vec!["mine".to_owned()]));
-    place.write("compose.yaml", &declared("mine-${PORT:-5432}"));
-    let ports = place.source().host_ports().expect("declared");
-    assert_eq!(ports.volume_names(), None);
+    let clash = "`a` publishes port 80 already";
+    for (port, may_change) in [("${P:-80}", true), ("80", false)] {
+        place.write("compose.yaml", &declared(port));
+        let source = place.source();
+        let error = source.resolve().expect_err("a clash");
+        assert!(error.what.ends_with(clash), "{error}");
+        assert_eq!(source.draft().is_ok(), may_change, "{port}");
+    }
 }

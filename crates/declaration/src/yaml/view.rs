@@ -21,9 +21,14 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(crate) fn root(node: &'a Node) -> Self {
+        Self::below(node, String::new())
+    }
+
+    /// The node at `path`.
+    pub(crate) fn below(node: &'a Node, path: String) -> Self {
         Self {
             node,
-            path: String::new(),
+            path,
             key: None,
         }
     }

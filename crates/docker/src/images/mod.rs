@@ -2,8 +2,8 @@
 //!
 //! `present` finds local images; `resolve` decides where each service's image comes from; `pull` pulls it, with
 //! short timeouts; `pack` packs the running executable into Caravan's own image. `template` has the build
-//! contexts of infrastructure images, `build` builds them (`buildkit`, if the engine has it) on the Debian image
-//! of `base`, with the host's `certificates`. `context` is the context of a declared build, without the files
+//! contexts of infrastructure images, `build` builds them (`buildkit`, if the engine has it; `progress` is
+//! what both report) on the Debian image of `base`, with the host's `certificates`. `context` is the context of a declared build, without the files
 //! that `ignore` excludes. `needed` lists and makes the images of a whole pipeline; `transfer` saves images to a
 //! file (`unfinished` until it is complete) and loads them, for hosts without a network.
 
@@ -23,6 +23,7 @@ mod ignore;
 mod needed;
 mod pack;
 mod present;
+mod progress;
 mod pull;
 mod resolve;
 mod template;

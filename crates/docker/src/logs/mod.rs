@@ -62,7 +62,7 @@ const ROTATED: usize = 500;
 
 impl Engine {
     /// Lines of several containers, by time.
-    pub fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
+    pub(crate) fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
         let mut merge = Merge::new(false);
         // What was read of each; empty if only last lines were requested.
         let mut read: Vec<(Container, Arc<Mutex<rotation::Seen>>)> = Vec::new();
@@ -111,7 +111,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not respond.
-    pub async fn scan_beginning(
+    pub(crate) async fn scan_beginning(
         &self,
         container: &Container,
         least: usize,

@@ -6,7 +6,7 @@ use super::{
 };
 use declaration::{Endpoint, Pipeline};
 use diagnostics::Invocation;
-use platform::{Platform, State, labels, replicas};
+use platform::{Platform, State, replicas};
 
 /// The declaration, the observations, and how `caravan` was invoked.
 pub(super) struct CheckContext<'a> {
@@ -67,7 +67,7 @@ impl<'a> CheckContext<'a> {
                 .docker(&format!("unpause {}", paused.join(" ")))
         } else if running > 0
             && running >= replicas as usize
-            && own.iter().all(|c| c.labels.contains_key(labels::HASH))
+            && own.iter().all(|c| c.by_caravan)
             && !self.has_drifted(service).await
         {
             self.command(&format!("restart {service}"))

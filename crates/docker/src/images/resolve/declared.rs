@@ -11,10 +11,10 @@ use super::{
     },
     Images,
 };
-use crate::{images::Image, refusal::is_disk_full};
+use crate::{images::Image, labels, refusal::is_disk_full};
 use declaration::{Build, Dockerfile, Service};
 use diagnostics::{Error, Kind, Result, quote};
-use platform::{Event, Outcome, labels};
+use platform::{Event, Outcome};
 
 /// Contains the pipeline's secrets; an image should not contain it.
 const ENV: &str = ".env";

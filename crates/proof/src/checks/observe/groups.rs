@@ -16,7 +16,7 @@ use kafka::{
     groups::{GroupState, Member, as_one},
     offsets::{End, Offsets},
 };
-use platform::{Container, State, labels};
+use platform::{Container, State};
 
 /// The time that groups get to settle, for instance because a worker has just been started.
 pub(crate) const SETTLES: Duration = Duration::from_secs(4);
@@ -163,7 +163,7 @@ impl<'a> Worker<'a> {
                 .filter(|c| c.service == service.name && c.state == State::Running)
         };
         // Only containers that `up` created have a replica number (CARAVAN_REPLICA).
-        let numbered = running().filter(|c| c.labels.contains_key(labels::HASH));
+        let numbered = running().filter(|c| c.by_caravan);
         Self {
             service,
             group,
