@@ -4,6 +4,7 @@ mod build;
 mod dead_letters;
 mod group;
 mod http;
+mod noun;
 mod runtime;
 mod secret_or_config;
 mod table;
@@ -12,6 +13,7 @@ pub use build::{Build, Dockerfile};
 pub use dead_letters::{DEAD_LETTER_HEADER_BYTES, DeadLetterHeaders, REPLAY_OF};
 pub use group::Group;
 pub use http::{Http, HttpRequest};
+pub use noun::Noun;
 pub use runtime::{Device, Runtime, Ulimit};
 pub use secret_or_config::{GeneratedFile, SecretOrConfigMount};
 pub use table::{Column, Removal, Table};
@@ -175,6 +177,8 @@ pub struct Replay {
 /// How one payment enters the pipeline, and what it leaves in topics, tables and Redis.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flow {
+    /// What one message of the flow is called in output.
+    pub noun: Noun,
     /// Values of `{{name}}` by name: `uuid` is a random UUID per payment, `now` the time when the payment
     /// is created, any other value is literal.
     pub values: BTreeMap<String, String>,
@@ -644,6 +648,12 @@ impl Pipeline {
     /// The declared topic with this name.
     pub fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.iter().find(|t| t.name == name)
+    }
+
+    /// The noun of the flow, or the default noun without a flow.
+    pub fn noun(&self) -> Noun {
+        let noun = self.flow.as_ref().map(|flow| flow.noun.clone());
+        noun.unwrap_or_default()
     }
 
     /// The declared table with this name.

@@ -2,7 +2,7 @@
 
 use super::{patterns::regex, texts};
 use crate::{
-    Entry, FirstEvent, Flow, IdSource, InvalidatedKeys, Poison,
+    Entry, FirstEvent, Flow, IdSource, InvalidatedKeys, Noun, Poison,
     correlation::{Correlation, EventPart, ID, LogCorrelation},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
@@ -13,6 +13,7 @@ const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", 
 pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     let mut fields = view.fields()?;
     let flow = Flow {
+        noun: fields.read_or_default("noun", noun)?,
         values: fields.read_or_default("values", texts)?,
         entry: fields.read("entry", entry)?,
         event: fields.read("event", event)?,
@@ -37,6 +38,11 @@ pub(super) fn slash(text: &str) -> Result<String, &'static str> {
     } else {
         Err("it does not start with `/`")
     }
+}
+
+fn noun(view: &View<'_>) -> Result<Noun, Problem> {
+    view.parse("a noun in the singular", str::parse)
+        .map_err(|problem| problem.hint("write a lower-case word, for instance `order`"))
 }
 
 fn entry(view: &View<'_>) -> Result<Entry, Problem> {
