@@ -55,7 +55,12 @@ pub(super) fn judge(began: Instant, pipeline: &Pipeline, seen: Result<Seen>) -> 
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
         let id = CheckId::of_subject("ports", service, number.to_string());
-        let check = PendingFinding::new(began, id, "free, its own, or one that `up` may replace");
+        let check = PendingFinding::new(
+            began,
+            id,
+            "free, used by the project, or replaceable \
+                                                    by `up`",
+        );
         (check, service, port)
     });
     match seen {

@@ -5,8 +5,8 @@
 //! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
 //! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
 //! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
-//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `trace`: those of an earlier one; `load`: many
-//!   payments' figures; `adverse`: what bad days did to them; `listing`: plain tables;
+//! - `report`: what `verify` and `doctor` found; `timeline`: the steps of one message; `trace`: those of an earlier one; `load`: many
+//!   messages' figures; `adverse`: what bad days did to them; `listing`: plain tables;
 //! - `json`: the machine's form of those; `verbose`: what is asked of others meanwhile (`-v`).
 
 mod adverse;

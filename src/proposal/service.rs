@@ -51,7 +51,9 @@ fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
 fn startup(seen: &Seen, service: &Service) -> String {
     match seen.startups.get(&service.name) {
         Some(text) => format!("startup: {}   # in its log", word(text)),
-        None => "# startup: the line that says that it works, or {regex: '…'}".to_owned(),
+        None => "# startup: the log line that it writes when it is ready, or {regex: \
+                 '…'}"
+            .to_owned(),
     }
 }
 

@@ -153,7 +153,7 @@ fn of_what_does_not_run_the_rest_is_left_to_be_filled_in() {
 #[test]
 fn without_published_ports_addresses_are_those_within_the_network() {
     let (text, pipeline) = proposed(&hidden(), &Seen::default());
-    assert!(text.contains("Nothing is published"));
+    assert!(text.contains("No port is published"));
     let addresses = [&pipeline.kafka, &pipeline.postgres, &pipeline.redis];
     let addresses = addresses.map(|e| e.as_ref().expect("an address").address.clone());
     assert_eq!(

@@ -42,7 +42,7 @@ impl Handover {
             .map_err(|e| e.to_string())
             .and_then(|_| serde_json::from_str(&line).map_err(|e| e.to_string()));
         handover.map(Some).map_err(|why| {
-            let what = format!("{INSIDE} is set, but nobody handed a pipeline over");
+            let what = format!("{INSIDE} is set, but no pipeline was handed over");
             Error::new(Kind::Usage, what)
                 .because(why)
                 .hint(format!("unset {INSIDE}"))

@@ -113,8 +113,9 @@ pub(crate) fn examine_ports(
 
 fn keep(source: &Source, chosen: &[Chosen]) -> Result<()> {
     let header = format!(
-        "# Written by `caravan up`: host ports of the project {}, because the usual ones were taken.\n\
-         # Without a line of these, `caravan up` chooses again.\n",
+        "# Written by `caravan up`: host ports of the project {}, because the default ports \
+         were in use.\n\
+         # Remove a line, and `caravan up` chooses again.\n",
         source.project()
     );
     let lines: String = chosen
@@ -216,7 +217,7 @@ impl Choice<'_> {
         }
         // Claimed before it is tried: whoever claimed it until now may have it in use by now.
         if !self.claims.take(number)? {
-            return Ok(Some("another project that comes up".to_owned()));
+            return Ok(Some("another project that is starting".to_owned()));
         }
         let bound = |port: &Port| published(port).is_none() && is_bound(port, number);
         if self.host.local && ports.clone().any(bound) {
@@ -249,7 +250,7 @@ impl Choice<'_> {
         let up = self.source.invocation().command("up");
         Error::new(
             Kind::NotRight,
-            format!("{service} cannot have port {number}: it is taken"),
+            format!("{service} cannot use port {number}: it is in use"),
         )
         .because(format!("{holder} has it"))
         .because(format!("{variable} in {path} says {number}"))

@@ -90,7 +90,7 @@ fn the_shipped_pipeline_is_written_out_as_it_is() {
     assert_eq!(printed.stdout, SHIPPED);
     let again = run(directory.path(), &["init"]).expect(2);
     assert!(
-        again.stderr.contains("has an x-caravan already"),
+        again.stderr.contains("already has x-caravan"),
         "{}",
         again.stderr
     );

@@ -106,7 +106,7 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     assert_eq!(outcome(&up, "app"), "unchanged", "{}", up.stderr);
     write(&pipeline, "app/kept.txt", "changed\n");
     let up = pipeline.caravan(&["up", "extra"]).expect(0);
-    for expected in ["built", "the build of app is sent .env"] {
+    for expected in ["built", "the build context of app contains .env"] {
         assert!(
             up.stderr.contains(expected),
             "{expected:?} in:\n{}",

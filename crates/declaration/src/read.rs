@@ -76,7 +76,7 @@ pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, V
     pipeline.warnings.extend(
         unset
             .iter()
-            .map(|name| format!("the variable {name} is not set: it stands for nothing")),
+            .map(|name| format!("the variable {name} is not set; an empty string is used")),
     );
     let faults = references::check(&pipeline, &tree);
     if faults.is_empty() {

@@ -121,7 +121,7 @@ fn split_number(text: &str) -> Result<(f64, &str), String> {
     let (number, rest) = text.split_at(end);
     match number.parse() {
         Ok(value) => Ok((value, rest)),
-        Err(_) => Err("there is no number where one should be".to_owned()),
+        Err(_) => Err("a number is missing".to_owned()),
     }
 }
 

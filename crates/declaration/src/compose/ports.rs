@@ -83,7 +83,9 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = (number(first)?, number(last)?);
     match first <= last {
         true => Ok(first..=last),
-        false => Err(format!("{text:?} is no range: it runs backwards")),
+        false => Err(format!(
+            "{text:?} is not a range: its end is before its start"
+        )),
     }
 }
 

@@ -109,7 +109,7 @@ fn short_device(text: &str) -> Result<Device, String> {
         _ => return Err(format!("it has {} parts", parts.len())),
     };
     if !host.starts_with('/') {
-        return Err(format!("{host:?} is no path"));
+        return Err(format!("{host:?} is not a path"));
     }
     Ok(Device {
         host: host.to_owned(),

@@ -1,4 +1,4 @@
-//! `flow`: how a payment enters the pipeline, how it is correlated, and what it leaves.
+//! `flow`: how a message enters the pipeline, how it is correlated, and what it leaves.
 
 use super::{patterns::regex, texts};
 use crate::{
@@ -23,8 +23,8 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
         excludes: fields.read_or_default("excludes", View::names)?,
     };
     if flow.entry.is_none() && flow.event.is_none() {
-        let problem = fields.problem("neither `entry` nor `event` says how a payment begins");
-        return Err(problem.hint("declare the request that makes one, or the first event of one"));
+        let problem = fields.problem("neither `entry` nor `event` is declared");
+        return Err(problem.hint("declare the request or the first event that begins the flow"));
     }
     fields.finish()?;
     placeholders(view, &flow)?;
@@ -105,7 +105,7 @@ fn places(view: &View<'_>) -> Result<Vec<EventPart>, Problem> {
         false => vec![view.clone()],
     };
     if items.is_empty() {
-        return Err(view.problem("an event has its id nowhere: name at least one place"));
+        return Err(view.problem("the list is empty: name at least one place of an event's id"));
     }
     items.iter().map(place).collect()
 }
@@ -116,7 +116,10 @@ fn in_line(view: &View<'_>) -> Result<LogCorrelation, Problem> {
         let text = view.filled()?;
         return match text.contains(ID) {
             true => Ok(LogCorrelation::Text(text)),
-            false => Err(view.problem(format!("it has no {ID}: every payment has this line"))),
+            false => Err(view.problem(format!(
+                "it has no {ID}, so it does not identify a \
+                                               message"
+            ))),
         };
     }
     let mut fields = view.fields()?;
@@ -124,7 +127,7 @@ fn in_line(view: &View<'_>) -> Result<LogCorrelation, Problem> {
     let regex = regex(&view)?;
     fields.finish()?;
     match regex.captures_len() {
-        1 => Err(view.problem("it has no group, which is the id: put that into parentheses")),
+        1 => Err(view.problem("it has no capture group: put the id into parentheses")),
         _ => Ok(LogCorrelation::Captured(regex)),
     }
 }
@@ -224,14 +227,14 @@ fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
             return Err(Problem::new(
                 node.at,
                 view.path.clone(),
-                format!("{{{{{name}}}}} stands for nothing: `values` has no `{name}`"),
+                format!("{{{{{name}}}}} has no value: `values` has no `{name}`"),
             ));
         }
     }
     Ok(())
 }
 
-/// Checks that each payment gets a correlation id of its own.
+/// Checks that each message gets a correlation id of its own.
 fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let entry = flow.entry.as_ref().map(|e| (&e.correlation_id, None));
     let event = flow.event.as_ref();
@@ -250,7 +253,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
         if !placeholders_of(template).any(drawn) {
             let part = view.fields()?.require(key)?;
             let place = part.fields()?.require("correlation-id")?;
-            let problem = place.problem("every payment would have the same correlation id");
+            let problem = place.problem("every message would have the same correlation id");
             return Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"));
         }
     }

@@ -51,7 +51,7 @@ fn parse(
             if is_name(line) {
                 continue;
             }
-            return Err(wrong("this is no assignment".to_owned()));
+            return Err(wrong("this is not an assignment".to_owned()));
         };
         let name = name.trim_end();
         if !is_name(name) {

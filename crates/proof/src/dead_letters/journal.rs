@@ -202,7 +202,7 @@ impl std::str::FromStr for Key {
         match text.split_once(':') {
             Some(("letter", place)) => Ok(Self::DeadLetter(place.parse()?)),
             Some(("run", run)) => Ok(Self::Run(run.parse().map_err(|e| format!("{e}"))?)),
-            _ => Err("it is about nothing that is known".to_owned()),
+            _ => Err("it refers to an unknown dead letter".to_owned()),
         }
     }
 }
@@ -254,7 +254,7 @@ impl Journal {
         ];
         let created = self.kafka.create_topic(&self.topic, replicas, &settings);
         created.await.map_err(|why| {
-            let what = format!("the topic {} cannot be made", self.topic);
+            let what = format!("the topic {} cannot be created", self.topic);
             Error::new(Kind::Unreachable, what).because(why)
         })
     }
@@ -311,7 +311,7 @@ impl Journal {
             format!("{topic}/0/{offset} is not a record of this Caravan's"),
         )
         .because(why.to_owned())
-        .because("without it nobody knows what was sent back already")
+        .because("without it Caravan does not know what was replayed already")
         .hint("use the Caravan that wrote it, or delete the topic if nothing was ever replayed")
     }
 

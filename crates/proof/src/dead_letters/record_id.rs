@@ -41,7 +41,7 @@ impl FromStr for RecordId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "a place is TOPIC/PARTITION/OFFSET, for instance orders/2/17".to_owned();
+        let wrong = || "a record is TOPIC/PARTITION/OFFSET, for instance orders/2/17".to_owned();
         let mut parts = text.rsplitn(3, '/');
         let (offset, partition, topic) = (parts.next(), parts.next(), parts.next());
         let number = |part: Option<&str>| part.and_then(|p| p.parse::<u64>().ok());

@@ -101,7 +101,7 @@ fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
     }
     if in_flight > 0 {
         return Outcome::warn(format!(
-            "{in_flight} replayed, not yet passed by their groups"
+            "{in_flight} replayed, not yet consumed by their groups"
         ))
         .evidence(
             named(summary, Status::InFlight)
@@ -113,9 +113,9 @@ fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
     match (all.count(Status::Replayed), all.count(Status::Dismissed)) {
         (0, 0) => Outcome::pass("none"),
         (replayed, 0) => Outcome::pass(format!("none waiting ({replayed} replayed)")),
-        (0, tests) => Outcome::pass(format!("none waiting ({tests} of tests)")),
+        (0, tests) => Outcome::pass(format!("none waiting ({tests} from tests)")),
         (replayed, tests) => Outcome::pass(format!(
-            "none waiting ({replayed} replayed, {tests} of tests)"
+            "none waiting ({replayed} replayed, {tests} from tests)"
         )),
     }
 }
@@ -183,7 +183,9 @@ fn text(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
 /// Kafka refuses a dead letter that is too large, and its partition stalls.
 fn judge_room(context: &CheckContext<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
     let Some(limit) = limits.get(topic) else {
-        return Outcome::fail(format!("the broker tells no max.message.bytes of {topic}"));
+        return Outcome::fail(format!(
+            "the broker does not report max.message.bytes of {topic}"
+        ));
     };
     let Some(lack) = lacking_room(context.pipeline, limits) else {
         return Outcome::pass(format!("{limit} bytes"));

@@ -1,4 +1,4 @@
-//! Queries about many payments at once: a declared `find` joined with a list of ids.
+//! Queries about many messages of the flow at once: a declared `find` joined with a list of ids.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use super::{
 pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
 /// The list of ids within a statement.
-pub(super) const IDS: &str = "caravan_payments";
+pub(super) const IDS: &str = "caravan_ids";
 
-/// The rows of one payment in a table.
+/// The rows of one message in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rows {
     /// How many rows match.
@@ -197,16 +197,13 @@ mod tests {
 
     #[test]
     fn the_parameter_becomes_the_lists_id() {
-        assert_eq!(of_list("id = $1::uuid"), "id = caravan_payments.id::uuid");
+        assert_eq!(of_list("id = $1::uuid"), "id = caravan_ids.id::uuid");
         assert_eq!(
             of_list("a = $1 OR (b = $1 AND c = '$1' AND \"$1\" = 'it''s $1') OR d = $11"),
-            "a = caravan_payments.id OR (b = caravan_payments.id AND c = '$1' AND \"$1\" = \
+            "a = caravan_ids.id OR (b = caravan_ids.id AND c = '$1' AND \"$1\" = \
              'it''s $1') OR d = $11"
         );
-        assert_eq!(
-            of_list("name = 'ä' || $1"),
-            "name = 'ä' || caravan_payments.id"
-        );
+        assert_eq!(of_list("name = 'ä' || $1"), "name = 'ä' || caravan_ids.id");
         assert_eq!(of_list(""), "");
     }
 }
