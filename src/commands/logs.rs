@@ -164,7 +164,7 @@ async fn deployed(
         return Ok(containers);
     }
     let what = if services.is_empty() {
-        format!("nothing of {} is deployed", pipeline.project)
+        format!("no container of {} exists", pipeline.project)
     } else {
         format!("not deployed: {}", services.join(", "))
     };

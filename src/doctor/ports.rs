@@ -95,7 +95,7 @@ fn one(
                 | PortAvailability::Unusable(_) => &chosen.holder,
             };
             return check.pass(format!(
-                "taken by {who}: `up` will use {} ({})",
+                "in use by {who}: `up` will use {} ({})",
                 chosen.number, chosen.variable
             ));
         }
@@ -113,7 +113,7 @@ fn one(
         PortAvailability::Taken(holder) => {
             let change = other_port(pipeline, &seen.variables, service, number);
             check
-                .fail(format!("taken by {}", holder.who))
+                .fail(format!("in use by {}", holder.who))
                 .hint(holder.advice(&change))
         }
     }

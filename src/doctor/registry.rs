@@ -59,7 +59,7 @@ fn judge(
     invocation: &Invocation,
 ) -> Finding {
     if missing.is_empty() {
-        return check.pass(format!("not needed: all {here} are here"));
+        return check.pass(format!("not needed: all {here} images exist"));
     }
     let (mut lacking, mut stand_ins) = (Vec::new(), Vec::new());
     let mut evidence = Vec::new();

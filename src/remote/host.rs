@@ -59,8 +59,8 @@ pub(crate) async fn run_in_network(
 
 fn no_network(context: &Context, networks: &[String]) -> Error {
     let what = match networks {
-        [network] => format!("the network {network} is not there"),
-        _ => format!("none of the networks {} is there", networks.join(", ")),
+        [network] => format!("the network {network} does not exist"),
+        _ => format!("none of the networks {} exists", networks.join(", ")),
     };
     Error::new(Kind::Unreachable, what)
         .because("the pipeline's addresses resolve only inside its network")

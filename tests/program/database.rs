@@ -34,7 +34,7 @@ async fn a_database_of_a_newer_caravan_is_refused() {
     let ran = pipeline.caravan(&["up", "admin-service"]).expect(1);
     let says = [
         "the database has migration 99",
-        "a newer one was here",
+        "a newer Caravan migrated it",
         "waiting for migrate: admin-service",
     ];
     for part in says {

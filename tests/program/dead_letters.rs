@@ -184,11 +184,11 @@ fn own_place(pipeline: &Pipeline, topic: &str, partition: i32, offset: i64) -> S
 
 fn bad_selections_are_told(pipeline: &Pipeline) {
     for (args, said) in [
-        (vec!["replay"], "which dead letters to replay is not said"),
-        (vec!["purge"], "which dead letters to purge is not said"),
+        (vec!["replay"], "no dead letters to replay are selected"),
+        (vec!["purge"], "no dead letters to purge are selected"),
         (
             vec!["replay", "--all", "--reason", "empty"],
-            "only one of them can be meant",
+            "--all cannot be combined with a selection",
         ),
         (
             vec!["replay", "purchase-confirmed/0"],
@@ -286,7 +286,7 @@ async fn a_purge_asks_and_cuts_fronts(pipeline: &Pipeline) {
     let before = dead_letters(pipeline);
     let unasked = pipeline.caravan(&["dlq", "purge", "--all"]).expect(2);
     assert!(
-        unasked.stderr.contains("will be lost for ever"),
+        unasked.stderr.contains("will be deleted permanently"),
         "{}",
         unasked.stderr
     );
@@ -317,7 +317,7 @@ async fn a_purge_asks_and_cuts_fronts(pipeline: &Pipeline) {
         .caravan(&["dlq", "purge", &place, "--yes"])
         .expect(2);
     assert!(
-        refused.stderr.contains("only from the front"),
+        refused.stderr.contains("deletes only the oldest records"),
         "{}",
         refused.stderr
     );
@@ -574,7 +574,7 @@ async fn a_killed_replay_sends_each_once(pipeline: &Pipeline) {
         .caravan(&["dlq", "replay", "--all", "--yes"])
         .expect(0);
     assert!(
-        left.stderr.contains("waiting till it is known"),
+        left.stderr.contains("waiting until that is certain"),
         "{}",
         left.stderr
     );
@@ -611,7 +611,7 @@ async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
         .caravan(&["dlq", "replay", "--all", "--yes"])
         .expect(0);
     assert!(
-        again.stdout.contains("1 replayed before, not yet passed"),
+        again.stdout.contains("1 replayed before, not yet consumed"),
         "{}",
         again.stdout
     );

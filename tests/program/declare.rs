@@ -66,7 +66,9 @@ fn a_proposal_is_written_beside_the_file_and_over_nothing() {
     fs::write(at("caravan.yaml"), "mine\n").unwrap();
     let refused = run(directory.path(), &write).expect(2);
     assert!(
-        refused.stderr.contains("it is there already"),
+        refused
+            .stderr
+            .contains("the file exists; it was not changed"),
         "{}",
         refused.stderr
     );

@@ -161,7 +161,7 @@ fn a_container_removed_or_stopped_by_somebody_is_not_waited_for() {
     let pipeline = declared("gone", &[]);
     let container = pipeline.container("waits");
     for (interference, says) in [
-        (&["rm", "-f"][..], "somebody removed its container"),
+        (&["rm", "-f"][..], "someone removed its container"),
         (&["kill"], "SIGKILL: it was killed"),
     ] {
         let ran = while_it_waits(&pipeline, &[], || {

@@ -135,7 +135,7 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     );
 
     let Ran { stderr, .. } = pipeline.caravan(&["up", "absent"]).expect(1);
-    assert!(stderr.contains("is not to be pulled"), "{stderr}");
+    assert!(stderr.contains("must not be pulled"), "{stderr}");
     let broken = "FROM caravan.local/redis:7\nRUN echo about to fail; no-such-program\n";
     write(&pipeline, "app/Dockerfile", broken);
     let Ran { stderr, .. } = pipeline.caravan(&["up"]).expect(1);

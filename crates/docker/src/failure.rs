@@ -33,7 +33,7 @@ impl Apply<'_> {
         let (what, container) = match why {
             NotReady::Docker(e) => return e,
             NotReady::Gone => {
-                let what = format!("{name}: somebody removed its container");
+                let what = format!("{name}: someone removed its container");
                 let up = self.invocation.command(&format!("up {name}"));
                 return Error::new(Kind::NotRight, what).hint(up);
             }
@@ -263,7 +263,7 @@ impl Engine {
             .fold(error, Error::because);
         let lines = self.last_lines(container, LAST_LINES).await;
         if lines.is_empty() {
-            return error.because("it wrote nothing");
+            return error.because("it wrote no log lines");
         }
         let lines = lines.into_iter().map(|line| format!("| {line}"));
         lines.fold(error.because("its last lines:"), Error::because)

@@ -108,7 +108,7 @@ impl SelectionArgs {
             (true, true) | (false, false) => Ok(selection),
             (true, false) => Err(Error::new(
                 Kind::Usage,
-                format!("which dead letters to {verb} is not said"),
+                format!("no dead letters to {verb} are selected"),
             )
             .because(
                 "name records, or select with --reason, --topic, --group or an age, or give --all",

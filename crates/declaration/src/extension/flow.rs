@@ -148,7 +148,7 @@ fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
         let what = format!("`body` has no string at {at}");
         return Err(pointer
             .problem(what)
-            .hint("name where the event's correlation id stands, for instance /correlationId"));
+            .hint("name the place of the event's correlation id, for instance /correlationId"));
     }
     Ok(FirstEvent {
         topic,
@@ -167,7 +167,7 @@ fn own_id(pointer: &View<'_>, body: &serde_json::Value) -> Result<String, Proble
     }
     Err(pointer
         .problem(format!("`body` has no string at {id}"))
-        .hint("name where the event's own id stands, for instance /eventId"))
+        .hint("name the place of the event's own id, for instance /eventId"))
 }
 
 fn poison(view: &View<'_>) -> Result<Poison, Problem> {

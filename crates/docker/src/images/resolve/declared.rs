@@ -232,7 +232,7 @@ fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
             .hint(format!("docker pull {missing}, or docker load -i FILE")),
         (true, None) => error
             .because(
-                "if nothing is mistyped, this engine's frontend is too old for it: `# \
+                "if there is no typo, this engine's frontend is too old for it: `# \
                  syntax=docker/dockerfile:1` as the first line selects a newer one",
             )
             .hint(by_hand),

@@ -154,7 +154,7 @@ fn judge(
 fn describe(trace: &Trace) -> String {
     match &trace.record {
         Ok(record) => format!("{}: its event is {record}", trace.id),
-        Err(why) => format!("{}: its event is not known: {why}", trace.id),
+        Err(why) => format!("{}: its event is unknown: {why}", trace.id),
     }
 }
 

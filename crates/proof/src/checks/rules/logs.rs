@@ -116,7 +116,7 @@ fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outco
     let path = &http.ready;
     match answer {
         Ok(answer) if answer.status == http.status => {
-            Outcome::pass(format!("{ROTATED}; it says it is ready"))
+            Outcome::pass(format!("{ROTATED}; it reports that it is ready"))
         }
         Ok(answer) => Outcome::fail(format!("{ROTATED}; {path} answers {}", answer.status)),
         Err(why) => Outcome::fail(format!("{ROTATED}; {path}: {why}")),
