@@ -281,7 +281,7 @@ fn an_invalid_event_becomes_a_dead_letter_and_its_neighbours_pass(pipeline: &Pip
         .caravan(&["dlq", "replay", "--all", "--dry-run"])
         .expect(0);
     assert!(
-        replay.stdout.contains("provoked by a test"),
+        replay.stdout.contains("caused by a test"),
         "{}",
         replay.stdout
     );
