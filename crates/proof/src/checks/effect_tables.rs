@@ -1,4 +1,4 @@
-//! Which tables tell whether a service did its work, according to the declaration.
+//! Which tables show whether a service did its work, according to the declaration.
 
 use declaration::{Pipeline, Service, Table};
 

@@ -115,9 +115,9 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
     dangling
 }
 
-/// Runs the selected checks of a pipeline, and those that they refer to. Hands each finding to `tell` as
-/// soon as it is there, in no order; a finding that is not selected only if it failed or is the cause of
-/// one that is. Returns the same findings in the order of the plan.
+/// Runs the selected checks of a pipeline, and those that they refer to. Passes each finding to `report`
+/// as soon as its check ends, in any order; a finding that is not selected only if it failed or is the
+/// cause of a selected one. Returns the same findings in the order of the plan.
 ///
 /// # Errors
 /// The platform does not answer, so that nothing can be observed.
@@ -126,7 +126,7 @@ pub async fn run(
     platform: &dyn Platform,
     invocation: &Invocation,
     selection: &Selection,
-    mut tell: impl FnMut(&Finding),
+    mut report: impl FnMut(&Finding),
 ) -> Result<Vec<Finding>> {
     let context = CheckContext::new(pipeline, platform, invocation);
     let plan = selection.of(plan(pipeline));
@@ -134,7 +134,7 @@ pub async fn run(
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());
     let running = run::run_all(plan, &context, |finding| {
         if selection.shows(&finding) {
-            tell(&finding);
+            report(&finding);
             findings.push(finding);
         } else {
             hidden.push(finding);
@@ -148,7 +148,7 @@ pub async fn run(
     for finding in hidden {
         let is_cause = |f: &Finding| f.cause.as_ref() == Some(&finding.id);
         if findings.iter().any(is_cause) {
-            tell(&finding);
+            report(&finding);
             findings.push(finding);
         }
     }

@@ -252,8 +252,8 @@ mod tests {
             ("d", 0, day),
         ];
         let events = events.map(|(id, offset, age)| committed(id, offset, age, now));
-        let told = relevant(events.into(), now).into_iter();
-        let offsets: Vec<_> = told.map(|event| event.place.offset).collect();
+        let relevant = relevant(events.into(), now).into_iter();
+        let offsets: Vec<_> = relevant.map(|event| event.place.offset).collect();
         assert_eq!(offsets, [3, 2], "one is too young, one too old");
     }
 }

@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn new_dead_letters_are_counted() {
         let now = Utc::now();
-        let told = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
-        assert_eq!(told(&[7_300, 20, 3]), "3, 2 of them in 10 m");
-        assert_eq!(told(&[20, 3]), "2 in 10 m");
-        assert_eq!(told(&[90_000, 7_300]), "2, the newest 2 h ago");
+        let shown = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
+        assert_eq!(shown(&[7_300, 20, 3]), "3, 2 of them in 10 m");
+        assert_eq!(shown(&[20, 3]), "2 in 10 m");
+        assert_eq!(shown(&[90_000, 7_300]), "2, the newest 2 h ago");
         let summary = of_ages(now, &[90_000, 70]);
         let texts: Vec<_> = named(&summary, Status::Waiting)
             .map(|l| text(l, now))
