@@ -21,7 +21,7 @@ use declaration::Needs;
     max_term_width = 100
 )]
 #[command(after_help = "\
-Exit codes: 0 all is right · 1 the pipeline is not right · 2 wrong usage or declaration
+Exit codes: 0 ok · 1 the pipeline is not ok · 2 wrong usage or declaration
             3 no Docker, Kafka or database · 4 deadline passed · 70 defect · 130 interrupted")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -185,8 +185,8 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// docs/reference.md is what `--help` says, of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` writes
-    /// it anew.
+    /// docs/reference.md is what `--help` says, of all commands: `CARAVAN_WRITE_DOCS=1 cargo test`
+    /// updates it.
     #[test]
     fn the_reference_is_what_help_says() {
         fn describe(command: &clap::Command, path: &str, text: &mut String) {
@@ -212,8 +212,8 @@ mod tests {
         let mut cli = Cli::command().term_width(100);
         cli.build();
         let mut text =
-            "# Reference\n\nAll commands, as `--help` tells of each. docs/cli.md says what \
-                        holds for all of them.\n"
+            "# Reference\n\nThe output of `--help` of all commands. docs/cli.md describes what \
+             they have in common.\n"
                 .to_owned();
         describe(&cli, "caravan", &mut text);
         declaration::testing::expect_generated("reference.md", &text);

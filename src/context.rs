@@ -178,8 +178,8 @@ impl Context {
             return;
         };
         let differs = match elsewhere.secrets.as_slice() {
-            [] => "the declaration here is another one".to_owned(),
-            names => format!("{} here: another value, or none", names.join(", ")),
+            [] => "the declaration here differs".to_owned(),
+            names => format!("{}: different or missing here", names.join(", ")),
         };
         self.console.warn(&format!(
             "{project} was brought up from {} ({differs}); for that: {}",
@@ -211,8 +211,10 @@ impl Context {
         if request.files.is_empty() {
             let Some(found) = declaration::compose_file(&request.cwd) else {
                 return Err(Error::new(Kind::Usage, "there is no Compose file here")
-                    .because("neither under one of its usual names, nor named with -f")
-                    .hint("caravan init --default writes the shipped pipeline's out for editing"));
+                    .because("no file has one of the usual names, and -f names none")
+                    .hint(
+                        "caravan init --default writes the shipped pipeline's file for editing",
+                    ));
             };
             request.files.push(found);
         }

@@ -100,7 +100,7 @@ fn execute(
     let cwd = std::env::current_dir().map_err(|e| {
         Error::new(
             Kind::Usage,
-            format!("cannot tell the working directory: {e}"),
+            format!("cannot read the working directory: {e}"),
         )
     })?;
     let Cli { global, command } = cli;
@@ -148,7 +148,7 @@ async fn interrupted(context: &Context, command: &Command, mut signals: Signals)
     }
     context.cancel.cancel();
     signals.stop_at_once().await;
-    stop.because("stopped at once: what was under way is left as it is")
+    stop.because("stopped at once: unfinished work was left as it was")
 }
 
 /// Runs a command: here, or in the pipeline's network if the addresses that it needs resolve only there.

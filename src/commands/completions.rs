@@ -3,7 +3,7 @@ use clap_complete::Shell;
 use super::Verdict;
 use crate::context::Context;
 
-/// Print the completions of a shell
+/// Print completions for a shell
 ///
 /// For bash: caravan completions bash > ~/.local/share/bash-completion/completions/caravan
 #[derive(Debug, clap::Args)]

@@ -9,9 +9,9 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 
-/// Examine this machine and its Docker, and say what keeps the pipeline from coming up
+/// Check whether this machine and its Docker can run the pipeline
 ///
-/// Starts one short-lived container, on a network of its own, and removes both again.
+/// Starts one short-lived container on a temporary network, and removes both.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         invocation: &context.invocation,
     };
     let spinner = context.console.spinner("doctor");
-    spinner.set_message("looking around");
+    spinner.set_message("checking");
     let engine = context.any_engine().await;
     let findings = Box::pin(doctor::examine(patient, engine, &context.cancel)).await;
     spinner.finish_and_clear();

@@ -9,10 +9,10 @@ use diagnostics::Result;
 /// Stop and remove the pipeline's containers and network; data volumes stay
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Remove the data volumes too: everything in Kafka and the database is lost
+    /// Also remove the data volumes: all data in Kafka and the database is lost
     #[arg(long)]
     volumes: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -49,7 +49,7 @@ async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
         .confirm(&Question {
             text: &format!("{lost}. Remove?"),
             declined: "nothing was removed",
-            unasked: &format!("{lost}, and there is no terminal to ask on"),
+            unasked: &format!("{lost}; there is no terminal to confirm it"),
             instead: "down --volumes --yes",
         })
         .await

@@ -17,7 +17,7 @@ use kafka::{
     topics::TopicState,
 };
 
-/// List the consumer groups, and those that are declared but missing
+/// List consumer groups, including declared groups that do not exist
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

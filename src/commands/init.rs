@@ -12,13 +12,14 @@ use crate::{
 use declaration::SHIPPED;
 use diagnostics::{Error, Kind, Result};
 
-/// Propose an `x-caravan` for a Compose file that has none, or write the shipped pipeline out
+/// Propose `x-caravan` for a Compose file without it, or write the shipped pipeline to a file
 ///
-/// Looks at the Compose file (-f, else the first by its usual names) and, if it runs, at what Kafka
-/// and Postgres have. The proposal is a file to lay over it: caravan -f compose.yaml -f caravan.yaml.
+/// Reads the Compose file (-f, else the first with a usual name) and, if the project runs, the
+/// topics, groups and tables of Kafka and Postgres. The proposal is an additional file: caravan -f
+/// compose.yaml -f caravan.yaml.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write the pipeline that Caravan ships to compose.yaml, for editing
+    /// Write the shipped pipeline to compose.yaml, for editing
     #[arg(long, conflicts_with = "write")]
     default: bool,
     /// Write the proposal to caravan.yaml beside the Compose file instead of stdout
@@ -40,15 +41,15 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let mut invocation = source.invocation().clone();
     let files = invocation.files.clone();
     if source.tree().get("x-caravan").is_some() {
-        let what = format!("{} has an x-caravan already", files.join(", "));
+        let what = format!("{} already has x-caravan", files.join(", "));
         return Err(Error::new(Kind::Usage, what)
-            .because("init proposes one for a Compose file that has none")
-            .hint("edit it; `caravan schema` is what editors complete it from"));
+            .because("`init` proposes x-caravan for a Compose file without it")
+            .hint("edit it; editors complete it by the output of `caravan schema`"));
     }
     let pipeline = context.resolve_without_secrets(&source)?;
     let stack = Stack::new(&pipeline, &source);
     let spinner = context.console.spinner("init");
-    spinner.set_message("looking around");
+    spinner.set_message("checking");
     let observed = Box::pin(proposal::observe(&stack, context.platform().await)).await;
     spinner.finish_and_clear();
     for why in &observed.not_observed {
@@ -95,8 +96,8 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
         let what = format!("cannot write {}", path.display());
         let error = match error.kind() {
             ErrorKind::AlreadyExists => Error::new(Kind::Usage, what)
-                .because("it is there already, and is left as it is")
-                .hint("name another one with -O FILE"),
+                .because("the file exists; it was not changed")
+                .hint("name another file with -O FILE"),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 Error::new(Kind::Unreachable, what).because(error.to_string())
             }

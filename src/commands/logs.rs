@@ -16,34 +16,34 @@ use platform::{Container, Filter, LogLine, LogOptions, Platform};
 /// As many lines as are ready, up to so many, are written at once.
 const AT_ONCE: usize = 128;
 
-/// Show what services wrote; several together, by time, with their names
+/// Show the logs of services, merged by time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Go on with new lines until Ctrl-C, also of restarted and of new containers
+    /// Follow new lines until Ctrl-C, including those of restarted and new containers
     #[arg(short, long)]
     follow: bool,
-    /// The last N lines of each container; with a filter, the last N that pass it
+    /// The last N lines of each container; with a filter, the last N that match it
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,
-    /// Only lines that match this regular expression; `(?i)` at its start: in any case
+    /// Only lines that match this regular expression; `(?i)` at its start ignores case
     #[arg(short, long, value_name = "PATTERN")]
     grep: Option<Regex>,
-    /// Only lines of the payment with this correlation id
+    /// Only lines of the message with this correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Lines since then: a duration (`5m`) or a time (RFC 3339)
+    /// Only lines since then: a duration (`5m`) or a time (RFC 3339)
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     since: Option<DateTime<Utc>>,
-    /// Lines until then
+    /// Only lines until then
     #[arg(long, value_name = "WHEN", value_parser = parse_when, conflicts_with = "follow")]
     until: Option<DateTime<Utc>>,
     /// Start each line with the time at which Docker read it
     #[arg(short, long)]
     timestamps: bool,
-    /// Lines alone, without the names of their containers
+    /// Print lines without the container's name
     #[arg(long)]
     no_log_prefix: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let project = &pipeline.project;
         let console = Arc::clone(&context.console);
         let lost = Arc::new(move |container: &str| {
-            let what = "log rotation has eaten lines before they were read";
+            let what = "log rotation deleted lines before they were read";
             console.warn(&format!("{container}: {what}"));
         });
         let lines = platform.follow_services(project, services, &containers, options, lost);
@@ -94,7 +94,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     for (container, first) in logs.cut_off().await? {
         let first = first.format("%Y-%m-%dT%H:%M:%SZ");
         context.console.warn(&format!(
-            "{container}: log rotation may have eaten lines older than {first}"
+            "{container}: log rotation may have deleted lines older than {first}"
         ));
     }
     Ok(Verdict::Right)
@@ -162,7 +162,7 @@ async fn deployed(
         return Ok(containers);
     }
     let what = if services.is_empty() {
-        format!("nothing of {} is deployed", pipeline.project)
+        format!("no container of {} exists", pipeline.project)
     } else {
         format!("not deployed: {}", services.join(", "))
     };

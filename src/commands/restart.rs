@@ -4,10 +4,10 @@ use super::{Verdict, resolve_services};
 use crate::{context::Context, output::Progress, state};
 use diagnostics::Result;
 
-/// Restart the pipeline, or the services named, and wait until they are ready again
+/// Restart the pipeline, or the named services, and wait until they are ready
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
     /// How long to wait until everything is ready

@@ -6,13 +6,13 @@ use declaration::{Pipeline, Service};
 use diagnostics::{Error, Kind, Result, quote};
 use platform::{Container, Goal};
 
-/// Run more or fewer replicas of services, until they are scaled again
+/// Change the number of replicas of services
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A service, by name or unambiguous short form, and its number of replicas
     #[arg(value_name = "SERVICE=N", required = true, value_parser = parse)]
     wanted: Vec<(String, u32)>,
-    /// Show what would be done, and why, and do nothing
+    /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -16,7 +16,7 @@ use platform::Container;
 /// Show each service's containers: state, health, restarts, addresses
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Every project of the engine instead, whoever started it: needs no declaration
+    /// Show every project of the engine instead; needs no declaration
     #[arg(short, long)]
     pub(crate) all: bool,
     #[command(flatten)]

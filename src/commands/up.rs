@@ -15,13 +15,13 @@ use declaration::{Origin, Pipeline, Source};
 use diagnostics::{Result, quote};
 use platform::{Goal, Platform, ServiceReport, UpReport, with_dependencies};
 
-/// Bring the pipeline up, or the services named with all that they depend on
+/// Start the pipeline, or the named services and their dependencies
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Show what would be done, and why, and do nothing
+    /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
     /// Remove this project's containers that no service declares
@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if !made.is_empty() {
         let path = source.env_path();
         context.console.note(&format!(
-            "  drew {} into {}",
+            "  generated {} in {}",
             made.join(", "),
             path.display()
         ));

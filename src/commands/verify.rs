@@ -21,17 +21,18 @@ use proof::checks::{
 
 /// Prove that every part of the pipeline works
 ///
-/// Ids of checks are stable: `layer.subject.aspect`. One that could not be made because of another is
-/// skipped; one that failed because of another names it. docs/faults.md tells what turns which red.
+/// Check ids are stable: `layer.subject.aspect`. A check is skipped if a check that it needs did
+/// not pass. A failure that another failure explains names it as its cause. docs/faults.md lists
+/// which fault fails which checks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these checks: ids, beginnings of ids (`groups`, `groups.billing`) or globs (`*.lag`)
+    /// Run only these checks: ids, prefixes of ids (`groups`, `groups.billing`) or globs (`*.lag`)
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
-    /// Not these checks; they are made, and told of if they fail, where another needs them
+    /// Skip these checks; one that a selected check needs still runs, and is shown only if it fails
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     skip: Vec<String>,
-    /// Look again until all is right, for so long at most; then exit code 4
+    /// Repeat the checks until all pass, for at most this long; then exit code 4
     #[arg(
         long,
         value_name = "DURATION",
@@ -40,11 +41,11 @@ pub(crate) struct Args {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
-    /// Look again and again, and tell what changes, until Ctrl-C
+    /// Repeat the checks and show what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// How far back rules over the database look, as a duration or `all`, instead of as far as each
-    /// declares (`within`); each may take minutes then
+    /// How far back the rules over the database look, as a duration or `all`, instead of their
+    /// declared `within`; each rule may then take minutes
     #[arg(long, value_name = "DURATION", value_parser = span)]
     since: Option<Duration>,
     /// Warnings count as failures
@@ -174,7 +175,7 @@ impl Verify<'_> {
     async fn watch(&self) -> Result<Verdict> {
         let (console, format) = (&self.context.console, self.args.output.output);
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
-            let what = "--watch has no end, and this format is one document";
+            let what = "--watch does not end, and this format is a single document";
             return Err(Error::new(Kind::Usage, what).hint("-o ndjson"));
         }
         let redraws = format == ReportFormat::Table && console.width().is_some();

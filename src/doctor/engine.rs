@@ -60,11 +60,13 @@ const GOOD: [&str; 6] = [
 ];
 
 fn storage(began: Instant, info: &EngineInfo) -> Finding {
-    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it takes effect when Docker is restarted, which stops every container, and hides the images of the present driver";
+    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it \
+                           takes effect when Docker is restarted, which stops every container, \
+                           and hides the images of the current driver";
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("engine", "storage"),
-        "overlay2, or one as good",
+        "overlay2 or an equivalent driver",
     );
     let driver = info.storage_driver.as_str();
     let reports = |key: &str, value: &str| {
@@ -74,11 +76,11 @@ fn storage(began: Instant, info: &EngineInfo) -> Finding {
     if reports("Supports d_type", "false") {
         return check
             .fail(format!("{driver} on a file system without d_type"))
-            .evidence(["files that an image removes would still be there".to_owned()])
+            .evidence(["files that an image layer removes would remain".to_owned()])
             .hint("move Docker's data to ext4, or to XFS made with ftype=1: \"data-root\" in /etc/docker/daemon.json");
     }
     match driver {
-        "" => check.fail("none is told").hint("docker info"),
+        "" => check.fail("unknown").hint("docker info"),
         _ if GOOD.contains(&driver) => check.pass(driver),
         "vfs" => check.warn("vfs: every layer is a full copy").hint(INSTEAD),
         _ => check

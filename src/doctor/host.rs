@@ -24,7 +24,7 @@ pub(super) async fn check(
     let Ok(host_info) = host_info else {
         return [DISK, MEMORY].map(|id| {
             let check = PendingFinding::new(began, id, "enough");
-            check.skip("no container could be asked", network::ID)
+            check.skip("no container could run", network::ID)
         });
     };
     let images = needed.iter().flatten().map(Needed::takes).sum();
@@ -81,13 +81,13 @@ pub(super) fn disk(
     let wanted = images + logs.bytes + ROOM;
     let check = PendingFinding::new(began, DISK, format!("{} free", size(wanted)));
     let evidence = [
-        format!("images that are not here: {}", size(images)),
+        format!("missing images: {}", size(images)),
         format!("logs, at most: {}", size(logs.bytes)),
-        format!("for data, to begin with: {}", size(ROOM)),
+        format!("initial size of data: {}", size(ROOM)),
     ];
     let disk_usage = invocation.docker("system df");
     let Some(free) = free else {
-        return check.fail("it cannot be told").hint(disk_usage);
+        return check.fail("unknown").hint(disk_usage);
     };
     let seen = format!("{} free", size(free));
     match free {
@@ -95,7 +95,7 @@ pub(super) fn disk(
         _ if free < wanted => check.warn(seen).evidence(evidence).hint(disk_usage),
         _ if logs.unbounded.is_empty() => check.pass(seen),
         _ => check
-            .warn(format!("{seen}, and logs without a bound"))
+            .warn(format!("{seen}, and logs without a limit"))
             .evidence([logs.unbounded.join(", ")])
             .hint(
                 "declare logging: {driver: json-file, options: {max-size: 50m, max-file: \"4\"}}",
@@ -144,7 +144,7 @@ impl Memory {
         let check = PendingFinding::new(began, MEMORY, expected);
         let memory_usage = invocation.docker("stats --no-stream");
         let (Some(total), Some(available)) = (seen.memory_total, seen.memory_available) else {
-            return check.fail("it cannot be told").hint(memory_usage);
+            return check.fail("unknown").hint(memory_usage);
         };
         let seen = format!("{} of {}", size(available), size(total));
         let mut evidence = vec![format!(
@@ -159,7 +159,7 @@ impl Memory {
             () if total < self.all => check
                 .fail(seen)
                 .evidence(evidence)
-                .hint("declare lower limits, or take a machine with more memory"),
+                .hint("declare lower limits, or use a machine with more memory"),
             () if available < self.not_running => {
                 check.warn(seen).evidence(evidence).hint(memory_usage)
             }

@@ -53,7 +53,7 @@ pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) 
                     volumes.join(", "),
                     missing.join(", ")
                 ))
-                .hint(format!("restore {path}, or give up the data: {down}"))
+                .hint(format!("restore {path}, or delete the data: {down}"))
         }
     }
 }
@@ -62,12 +62,12 @@ pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("leftovers", "lock"),
-        "nobody changes the project",
+        "no other caravan changes the project",
     );
     match holder {
         None => check.pass("nobody"),
         Some(pid) => check
-            .warn(format!("another caravan does (process {pid})"))
+            .warn(format!("process {pid} changes it"))
             .hint(format!("ps -fp {pid}")),
     }
 }
@@ -97,19 +97,19 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
     vec![
         one(
             "containers",
-            "none that nothing declares",
+            "no orphans",
             &[&left.containers],
             docker("rm -f", &left.containers),
         ),
         one(
             "networks",
-            "none that nothing declares",
+            "no orphans",
             &[&left.networks],
             docker("network rm", &left.networks),
         ),
         one(
             "volumes",
-            "none that nothing declares",
+            "no orphans",
             &[&left.volumes],
             format!(
                 "if what they hold is not needed any more: {}",
@@ -124,13 +124,13 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
         ),
         one(
             "doctor",
-            "none of an interrupted doctor",
+            "none of an interrupted `doctor`",
             &[&left.doctor_containers, &left.doctor_networks],
             doctor,
         ),
         one(
             "inside",
-            "none of commands that were killed",
+            "none of killed commands",
             &[&left.network_containers],
             docker("rm", &left.network_containers),
         ),
@@ -142,7 +142,7 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
         ),
         one(
             "builds",
-            "none that were replaced",
+            "no replaced images",
             &[&left.builds],
             unneeded(docker("rmi", &left.builds)),
         ),

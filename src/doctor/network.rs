@@ -36,7 +36,7 @@ pub(super) fn judge(
 fn firewall(finding: Finding) -> Finding {
     finding
         .evidence([
-            "Docker's DNS is reached by firewall rules that a restarted or flushed firewall has not"
+            "Docker's DNS needs firewall rules, which a restart or flush of the firewall removes"
                 .to_owned(),
             "a restart of Docker writes them again, and stops every container of this machine"
                 .to_owned(),

@@ -51,7 +51,12 @@ pub(super) fn judge(
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
         let id = CheckId::of_subject("ports", service, number.to_string());
-        let check = PendingFinding::new(began, id, "free, its own, or one that `up` may replace");
+        let check = PendingFinding::new(
+            began,
+            id,
+            "free, used by the project, or replaceable \
+                                                    by `up`",
+        );
         (check, service, port)
     });
     match observed {
@@ -86,7 +91,7 @@ fn one(
                 | PortAvailability::Unusable(_) => &chosen.holder,
             };
             return check.pass(format!(
-                "taken by {who}: `up` will use {} ({})",
+                "in use by {who}: `up` will use {} ({})",
                 chosen.number, chosen.variable
             ));
         }
@@ -104,7 +109,7 @@ fn one(
         PortAvailability::Taken(holder) => {
             let change = other_port(pipeline, service, number);
             check
-                .fail(format!("taken by {}", holder.who))
+                .fail(format!("in use by {}", holder.who))
                 .hint(holder.advice(&change))
         }
     }

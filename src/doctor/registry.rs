@@ -26,7 +26,7 @@ pub(super) async fn check(
     needed: &Result<Vec<Needed>>,
     invocation: &Invocation,
 ) -> Finding {
-    let check = PendingFinding::new(Instant::now(), ID, "every image can be had");
+    let check = PendingFinding::new(Instant::now(), ID, "every image is available");
     let seen = async {
         let needed = needed.clone()?.into_iter();
         let (here, missing): (Vec<_>, Vec<_>) = needed.partition(|n| !n.needs_network());
@@ -59,7 +59,7 @@ fn judge(
     invocation: &Invocation,
 ) -> Finding {
     if missing.is_empty() {
-        return check.pass(format!("not needed: all {here} are here"));
+        return check.pass(format!("not needed: all {here} images exist"));
     }
     let (mut lacking, mut stand_ins) = (Vec::new(), Vec::new());
     let mut evidence = Vec::new();
@@ -83,13 +83,13 @@ fn judge(
     }
     let load = "images load FILE";
     if !lacking.is_empty() {
-        let seen = format!("cannot be had: {}", lacking.join(", "));
+        let seen = format!("unavailable: {}", lacking.join(", "));
         let finding = check.fail(seen).evidence(evidence);
         return finding.hint(invocation.command(load));
     }
     if stand_ins.is_empty() {
         return check.pass(format!(
-            "a registry has all {} that are not here",
+            "a registry has all {} missing images",
             missing.len()
         ));
     }
@@ -99,7 +99,7 @@ fn judge(
         let finding = check.warn(seen).evidence(evidence);
         return finding.hint(invocation.command("images build"));
     }
-    evidence.push("mmdebstrap, which makes the base of what is built here, cannot run".to_owned());
+    evidence.push("mmdebstrap, which makes the base of built images, cannot run".to_owned());
     check
         .fail(format!("neither pulled nor built: {names}"))
         .evidence(evidence)

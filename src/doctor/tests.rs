@@ -184,7 +184,7 @@ fn ports_that_are_in_use() {
         instead_of: 29092,
         holder: "a process of this host".to_owned(),
     };
-    let lost = Error::new(Kind::NotRight, "redis cannot have port 16379: it is taken")
+    let lost = Error::new(Kind::NotRight, "redis cannot use port 16379: it is in use")
         .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
     let seen = |variables, chosen, lost, availability| {
         let plan = PortPlan { chosen, lost };

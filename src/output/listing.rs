@@ -128,23 +128,23 @@ mod tests {
         let rows = vec![
             row([
                 "groups.session-worker.assigned",
-                "every partition held by a running container",
+                "every partition assigned to a running container",
                 "3 of 3",
             ]),
-            row(["groups.cache-worker.lag", "worked off", "0"]),
+            row(["groups.cache-worker.lag", "lag 0", "0"]),
         ];
         let shown = |width| super::arranged(width, &["CHECK", "EXPECTED", "SEEN"], rows.clone());
         assert_eq!(
             shown(Some(62)),
-            "CHECK                           EXPECTED              SEEN
-groups.session-worker.assigned  every partition held  3 of 3
-                                by a running
-                                container
-groups.cache-worker.lag         worked off            0"
+            "CHECK                           EXPECTED           SEEN
+groups.session-worker.assigned  every partition    3 of 3
+                                assigned to a
+                                running container
+groups.cache-worker.lag         lag 0              0"
         );
         let longest = |text: &str| text.lines().map(str::len).max();
         assert!(longest(&shown(Some(40))) <= Some(40));
-        assert!(shown(None).contains("held by a running container  3 of 3"));
+        assert!(shown(None).contains("assigned to a running container  3 of 3"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     let image = |image: &MissingImage| {
         let (verb, how) = match image.declared {
             true => (BUILD, "as declared"),
-            false => (FETCH, "an image that is not here: pulled, else built"),
+            false => (FETCH, "a missing image: pulled, else built"),
         };
         let word = console.out(Paint::Good, &format!("{verb:<9}"));
         format!("{word} {} ({how})", image.reference)

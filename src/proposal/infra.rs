@@ -53,9 +53,10 @@ fn endpoints(stack: &Stack<'_>, lines: &mut Vec<String>) {
     let any = parts.iter().any(|(.., address)| address.is_some());
     if any {
         lines.push(match stack.is_published() {
-            true => "  # Where the host reaches the infrastructure.".to_owned(),
+            true => "  # Addresses of the infrastructure on the host.".to_owned(),
             false => {
-                "  # Nothing is published, so these are addresses within the project's network."
+                "  # No port is published, so these addresses resolve only inside the project's \
+                 network."
                     .to_owned()
             }
         });
@@ -179,12 +180,12 @@ fn topics(observed: &Observed, lines: &mut Vec<String>) {
         .as_ref()
         .filter(|kafka| !kafka.topics.is_empty())
     else {
-        lines.push("  # The topics that there have to be, NAME:PARTITIONS:RETENTION.".to_owned());
+        lines.push("  # Topics that must exist, NAME:PARTITIONS:RETENTION.".to_owned());
         lines.push("  # topics: ['orders:3:7d']".to_owned());
         lines.push(String::new());
         return;
     };
-    lines.push("  # As they are now; take out what may be missing.".to_owned());
+    lines.push("  # The existing topics; remove those that may be missing.".to_owned());
     lines.push("  topics:".to_owned());
     lines.extend(kafka.topics.iter().map(|t| format!("    - {}", topic(t))));
     let dead = |t: &&ObservedTopic| {
@@ -234,10 +235,14 @@ fn tables(observed: &Observed, lines: &mut Vec<String>) {
     let own = |table: &&TableSchema| !BOOKKEEPING.contains(&table.name.as_str());
     let tables: Vec<_> = tables.filter(own).collect();
     lines.push(
-        "  # In the order in which one payment, order, signup … reaches them. `find` and `rows`"
+        "  # In the order in which one message of the flow reaches them. `find` and `rows`"
             .to_owned(),
     );
-    lines.push("  # say which rows are one's: a predicate over its correlation id $$1 (text), and how many.".to_owned());
+    lines.push(
+        "  # select its rows: a predicate over its correlation id $$1 (text), and their \
+                number."
+            .to_owned(),
+    );
     if tables.is_empty() {
         lines.push("  # tables:".to_owned());
         lines.push("  #   orders: {find: 'id = $$1::uuid', rows: 1, cleanup: find}".to_owned());
@@ -255,7 +260,7 @@ fn tables(observed: &Observed, lines: &mut Vec<String>) {
             .any(|column| column.name == "synthetic")
         {
             lines.push(
-                "      # cleanup: find   # or keep: it has no `synthetic` that marks test traffic"
+                "      # cleanup: find   # or keep: no column `synthetic` marks test rows"
                     .to_owned(),
             );
         }

@@ -33,10 +33,10 @@ fn without_unaddressed(stack: &Stack<'_>, observed: &Observed) -> Observed {
         (postgres, observed.postgres.is_some(), "Postgres"),
     ] {
         if found && !known {
-            let why = "give it a port of the host's in the Compose file";
-            observed
-                .not_observed
-                .push(format!("where {what} is from one start to the next: {why}"));
+            let why = "publish it on a fixed host port in the Compose file";
+            observed.not_observed.push(format!(
+                "the port of {what}, which Docker chooses at each start: {why}"
+            ));
         }
     }
     observed.kafka = observed.kafka.filter(|_| kafka);
@@ -52,12 +52,10 @@ fn head(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> Vec<String>
         "# yaml-language-server: $schema=./caravan.schema.json".to_owned(),
         "# (caravan schema > caravan.schema.json)".to_owned(),
         "#".to_owned(),
-        format!("# What the pipeline of {over} promises, to be laid over it:"),
+        format!("# The x-caravan of the pipeline in {over}, an additional file:"),
         format!("#   caravan{flags} -f caravan.yaml verify"),
-        format!(
-            "# Proposed by `caravan init` from that and from what was seen of the project {project}."
-        ),
-        "# What is a comment could not be seen: fill it in, or take it out.".to_owned(),
+        format!("# Proposed by `caravan init` from that file and the running project {project}."),
+        "# Comments stand for what could not be observed: fill them in, or delete them.".to_owned(),
     ];
     lines.extend(
         observed
@@ -74,10 +72,10 @@ fn flow(stack: &Stack<'_>, observed: &Observed) -> Vec<String> {
     let consumed = groups.find_map(|group| group.topics.first());
     let topic = consumed.map_or("orders", String::as_str);
     let mut lines = vec![
-        "  # A line of a service that has one of these is a failure.".to_owned(),
+        "  # A log line of a service that contains one of these is a failure.".to_owned(),
         "  # forbidden-logs: [FATAL, {regex: 'Unhandled\\w* (error|rejection)'}]".to_owned(),
         String::new(),
-        "  # How one payment, order, signup … begins; then `caravan test-flow` follows one."
+        "  # How a message of the flow, such as an order, begins: `caravan test-flow` follows one."
             .to_owned(),
         "  # flow:".to_owned(),
         "  #   values: {id: uuid, moment: now}".to_owned(),
@@ -90,7 +88,7 @@ fn flow(stack: &Stack<'_>, observed: &Observed) -> Vec<String> {
             format!("  #     path: /{topic}"),
             "  #     body: {id: '{{id}}'}".to_owned(),
             "  #     status: 201".to_owned(),
-            "  #     correlation-id: '{{id}}'   # or a JSON pointer into the answer".to_owned(),
+            "  #     correlation-id: '{{id}}'   # or a JSON pointer into the response".to_owned(),
         ]);
     }
     lines.extend([

@@ -51,7 +51,9 @@ fn own(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String>
 fn startup(observed: &Observed, service: &Service) -> String {
     match observed.startups.get(&service.name) {
         Some(text) => format!("startup: {}   # in its log", word(text)),
-        None => "# startup: the line that says that it works, or {regex: '…'}".to_owned(),
+        None => "# startup: the log line that it writes when it is ready, or {regex: \
+                 '…'}"
+            .to_owned(),
     }
 }
 

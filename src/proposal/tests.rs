@@ -153,7 +153,7 @@ fn a_stopped_project_gets_comments_to_fill_in() {
 #[test]
 fn without_published_ports_addresses_are_those_of_the_docker_network() {
     let (text, pipeline) = proposed(&hidden(), &Observed::default());
-    assert!(text.contains("Nothing is published"));
+    assert!(text.contains("No port is published"));
     let addresses = [&pipeline.kafka, &pipeline.postgres, &pipeline.redis];
     let addresses = addresses.map(|e| e.as_ref().expect("an address").address.clone());
     assert_eq!(

@@ -40,7 +40,7 @@ impl Handover {
         let read = io::stdin().lock().read_line(&mut line);
         let handover = read.and_then(|_| Ok(serde_json::from_str(&line)?));
         handover.map(Some).map_err(|why| {
-            let what = format!("{INSIDE} is set, but nobody handed a pipeline over");
+            let what = format!("{INSIDE} is set, but no pipeline was handed over");
             Error::new(Kind::Usage, what)
                 .because(why)
                 .hint(format!("unset {INSIDE}"))

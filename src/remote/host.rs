@@ -70,11 +70,11 @@ pub(crate) async fn run_in_network(
 
 fn no_network(context: &Context, networks: &[String]) -> Error {
     let what = match networks {
-        [network] => format!("the network {network} is not there"),
-        _ => format!("none of the networks {} is there", networks.join(", ")),
+        [network] => format!("the network {network} does not exist"),
+        _ => format!("none of the networks {} exists", networks.join(", ")),
     };
     Error::new(Kind::Unreachable, what)
-        .because("what the pipeline consists of is only reached from inside")
+        .because("the pipeline's addresses resolve only inside its network")
         .hint(context.invocation.command("up"))
 }
 
@@ -196,7 +196,7 @@ impl Session {
             Ok(stream) => stream.ok_or_else(broken)?,
             Err(_) => {
                 let limit = humantime::format_duration(GREETING);
-                return Err(broken().because(format!("it said nothing within {limit}")));
+                return Err(broken().because(format!("no message within {limit}")));
             }
         };
         let (reader, control) = tokio::io::split(stream);
@@ -250,7 +250,7 @@ impl Session {
                 }
                 () = tokio::time::sleep_until(at_latest), if interruptions > 1 => {
                     return Err(interrupted().because(
-                        "stopped at once: what was under way is left as it is",
+                        "stopped at once: unfinished work was left as it was",
                     ));
                 }
             }
@@ -330,7 +330,7 @@ fn verdict(last: &str) -> Result<Verdict> {
             let signal = signal.map_or_else(String::new, |signal| format!("by signal {signal}"));
             Err(Error::new(Kind::Unreachable, what)
                 .because(signal)
-                .because("it took more memory than it may have, or somebody stopped it"))
+                .because("it exceeded its memory limit, or someone killed it"))
         }
         Ok(ToHost::Failed(why)) => {
             let what = "the command could not be started inside the pipeline's network";

@@ -106,8 +106,9 @@ pub(crate) fn plan_ports(
 
 fn save(source: &Source, chosen: &[Chosen]) -> Result<()> {
     let header = format!(
-        "# Written by `caravan up`: host ports of the project {}, because the usual ones were taken.\n\
-         # Without a line of these, `caravan up` chooses again.\n",
+        "# Written by `caravan up`: host ports of the project {}, because the default ports \
+         were in use.\n\
+         # Remove a line, and `caravan up` chooses again.\n",
         source.project()
     );
     let lines: String = chosen
@@ -217,7 +218,7 @@ impl Choice<'_> {
         }
         // Claim before binding: a project that has just released its claim may already use the port.
         if !self.claims.claim(number)? {
-            return Ok(Some("another project that comes up".to_owned()));
+            return Ok(Some("another project that is starting".to_owned()));
         }
         let bound = |port: &Port| published(port).is_none() && is_bound(port, number);
         if self.used.local && ports.clone().any(bound) {
@@ -252,7 +253,7 @@ impl Choice<'_> {
         let up = self.source.invocation().command("up");
         Error::new(
             Kind::NotRight,
-            format!("{service} cannot have port {number}: it is taken"),
+            format!("{service} cannot use port {number}: it is in use"),
         )
         .because(format!("{holder} has it"))
         .because(format!("{variable} in {path} says {number}"))

@@ -9,8 +9,8 @@ use declaration::Source;
 use diagnostics::{Error, Kind, Result};
 
 const HEADER: &str = "\
-# Written by `caravan up`: the secrets of this pipeline, drawn at random. Whoever can read them can
-# read its data, and a data volume cannot be opened without those that it was made with.
+# Written by `caravan up`: the randomly generated secrets of this pipeline. Anyone who can read them
+# can read its data. A data volume cannot be opened without the secrets with which it was created.
 ";
 
 /// Generates a value for every declared secret that is not set and appends it to the source's `.env`, with
@@ -55,9 +55,9 @@ pub(crate) fn secrets_to_generate(
 ) -> Result<Vec<String>> {
     let missing = source.missing_secrets();
     if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
-        let what = format!("{name} is set to nothing in the environment");
+        let what = format!("{name} is set to an empty value in the environment");
         return Err(Error::new(Kind::Usage, what).hint(format!(
-            "unset {name}, or give it a value; it goes before what {} says",
+            "unset {name}, or give it a value; the environment overrides {}",
             source.env_path().display()
         )));
     }
@@ -78,13 +78,13 @@ fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> E
     };
     Error::new(
         Kind::Usage,
-        format!("a data volume without its secret: {names} is set nowhere"),
+        format!("a data volume without its secret: {names} is not set"),
     )
     .because(format!("volume {} exists", volumes.join(", ")))
     .because(format!("{path} {found}"))
     .because("a new password would not open the data that the old one protects")
     .hint(format!(
-        "restore {path}, or give up the data with `{}`",
+        "restore {path}, or delete the data with `{}`",
         source.invocation().command("down --volumes")
     ))
 }

@@ -72,7 +72,10 @@ fn only_missing_secrets_are_appended_to_an_existing_file() {
     assert_eq!(source.resolve().expect("complete").secrets[0], "chosen");
     place.set("TOKEN", "");
     let error = ensure_secrets(&place.source(), &[]).expect_err("the environment goes first");
-    assert_eq!(error.what, "TOKEN is set to nothing in the environment");
+    assert_eq!(
+        error.what,
+        "TOKEN is set to an empty value in the environment"
+    );
 }
 
 #[test]
@@ -82,11 +85,11 @@ fn a_data_volume_without_its_secret_is_an_error() {
     let error = ensure_secrets(&place.source(), &["shop2_data".to_owned()]).expect_err("lost");
     assert_eq!(error.kind, Kind::Usage);
     insta::assert_snapshot!(place.shown(&error), @r"
-    error: a data volume without its secret: DB_PASSWORD is set nowhere
+    error: a data volume without its secret: DB_PASSWORD is not set
       volume shop2_data exists
       /Shop 2/.env does not set it
       a new password would not open the data that the old one protects
-    next: restore /Shop 2/.env, or give up the data with `caravan down --volumes`
+    next: restore /Shop 2/.env, or delete the data with `caravan down --volumes`
     ");
     let text = fs::read_to_string(place.path(".env")).expect("a file");
     assert_eq!(text, "TOKEN=t\n");

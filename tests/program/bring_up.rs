@@ -403,7 +403,7 @@ fn listings_show_what_is_there() {
 }
 
 #[test]
-fn what_was_asked_is_told_beside_the_result() {
+fn verbose_calls_go_to_stderr() {
     let pipeline = &brought_up();
     let silent = pipeline.caravan(&["status", "-o", "json"]).expect(0);
     let told = pipeline.caravan(&["status", "-v", "-o", "json"]).expect(0);

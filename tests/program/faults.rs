@@ -261,12 +261,7 @@ async fn a_worker_that_never_starts() {
             "logs.session-worker.started",
         ],
     );
-    record(
-        pipeline,
-        "a container runs, but not what is declared",
-        &ran,
-        &[],
-    );
+    record(pipeline, "a running container has drifted", &ran, &[]);
     for id in [
         "containers.session-worker.health",
         "groups.session-worker.assigned",
@@ -282,7 +277,7 @@ async fn a_worker_that_never_starts() {
 
 /// It was brought up with other variables. Nothing is wrong with it yet: a warning.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_of_another_declaration() {
+async fn a_worker_that_has_drifted() {
     let pipeline = &deployed().await;
     let mut up = pipeline.command(&["up", "session-worker"]);
     Ran::of(up.env("LOG_FORMAT", "human").output().unwrap()).expect(0);
@@ -379,7 +374,12 @@ async fn a_deleted_allocation() {
         ],
     );
     let finding = Pipeline::finding(&ran, "database.purchase-has-allocation.holds");
-    record(pipeline, "a row that others rest on is deleted", &ran, &[]);
+    record(
+        pipeline,
+        "a row that other rows refer to is deleted",
+        &ran,
+        &[],
+    );
     assert!(
         finding["evidence"]
             .to_string()

@@ -38,12 +38,12 @@ async fn a_row_that_was_there_before_is_neither_proof_nor_deleted() {
     assert_eq!(flow["status"], "pass", "{flow:#}");
     assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
     let left = json!([{
-        "table": "customer_stats", "rows": 1, "why": "there before the test began",
+        "table": "customer_stats", "rows": 1, "why": "it existed before the test began",
     }]);
     assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
     assert_eq!(flow["cleanup"]["rows"]["shipments"], 1, "{flow:#}");
     let text = harbor.text(&[], &[]).expect(0).stdout;
-    let says = "left: customer_stats 1 (there before the test began)";
+    let says = "left: customer_stats 1 (it existed before the test began)";
     assert!(text.contains(says), "{text}");
     let many = harbor.test_flow(&["--count", "5"], &[]).expect(0).json();
     assert_eq!(many["cleanup"]["left"], left, "{many:#}");
@@ -126,7 +126,7 @@ async fn a_deletion_that_cannot_be_whole_deletes_nothing() {
     let flow = harbor.test_flow(&[], &[]).expect(0).json();
     let left = json!([{
         "table": "quotes", "rows": 1,
-        "why": "it has no unique key that tells new rows from old ones",
+        "why": "it has no unique key by which new rows differ from old ones",
     }]);
     assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
     assert_eq!(harbor.number(quotes).await, 1);

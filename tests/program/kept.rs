@@ -98,7 +98,7 @@ fn a_crash_loop_that_was_there_before_is_not_up() {
     kept.until("crashing", "{{.RestartCount}}", |count| count != "0");
     let Ran { stderr, .. } = kept.0.caravan(&["up", "crashing"]).expect(1);
     let expected = [
-        "crashing starts over and over",
+        "crashing restarts repeatedly",
         "exit code 3",
         "restarted",
         "logs crashing",
@@ -111,10 +111,10 @@ fn a_crash_loop_that_begins_while_others_come_up_is_not_up() {
     let kept = Kept::up("new-loop", &["probed"]);
     kept.set("crash");
     let up = kept.0.caravan(&["up", "crashing", "slow"]).expect(1);
-    expect_all(&up.stderr, &["crashing starts over and over"]);
+    expect_all(&up.stderr, &["crashing restarts repeatedly"]);
     let restart = ["restart", "crashing", "slow"];
     let restart = kept.0.caravan(&restart).expect(1);
-    expect_all(&restart.stderr, &["crashing starts over and over"]);
+    expect_all(&restart.stderr, &["crashing restarts repeatedly"]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_unhealthy_container_is_not_up_and_what_needs_it_does_not_start() {
     let expected = [
         "probed is unhealthy",
         "it is sick",
-        "held up by probed: dependant",
+        "waiting for probed: dependant",
     ];
     expect_all(&stderr, &expected);
     assert!(!kept.0.runs("dependant"), "it needs a healthy dependency");

@@ -70,7 +70,7 @@ fn a_second_project_gets_ports_of_its_own_and_keeps_them() {
     let taken = beside(&["up", "named"]).expect(1).stderr;
     let name = one.container("named");
     assert!(
-        taken.contains(&format!("cannot have the name {name}: it is taken")),
+        taken.contains(&format!("cannot use the name {name}: it is in use")),
         "{taken}"
     );
     assert!(

@@ -98,7 +98,7 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     assert_eq!(outcome(&up, "app"), "unchanged", "{}", up.stderr);
     pipeline.write("app/kept.txt", "changed\n");
     let up = pipeline.caravan(&["up", "extra"]).expect(0);
-    for expected in ["built", "the build of app is sent .env"] {
+    for expected in ["built", "the build context of app contains .env"] {
         assert!(
             up.stderr.contains(expected),
             "{expected:?} in:\n{}",
@@ -127,7 +127,7 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     );
 
     let Ran { stderr, .. } = pipeline.caravan(&["up", "absent"]).expect(1);
-    assert!(stderr.contains("is not to be pulled"), "{stderr}");
+    assert!(stderr.contains("must not be pulled"), "{stderr}");
     let broken = "FROM caravan.local/redis:7\nRUN echo about to fail; no-such-program\n";
     pipeline.write("app/Dockerfile", broken);
     let Ran { stderr, .. } = pipeline.caravan(&["up"]).expect(1);

@@ -107,7 +107,7 @@ fn an_unpublished_pipeline_is_proven_from_inside() {
     two_at_a_time(&pipeline);
     ctrl_c_reaches_the_command(&pipeline);
     nothing_outlives_a_host_that_is_killed(&pipeline);
-    a_broken_connection_is_told(&pipeline);
+    a_broken_connection_is_reported(&pipeline);
     what_was_left_goes_with_the_network(&mut pipeline);
     inside_is_as_on_the_host(&mut pipeline);
 }
@@ -148,7 +148,7 @@ fn every_command_works(pipeline: &Pipeline) {
     );
     assert_eq!(groups.stderr, "");
     let list = pipeline.caravan(&["dlq", "list", "-o", "json"]).expect(0);
-    assert_eq!(list.json()["all"]["letters"], 0, "{}", list.stdout);
+    assert_eq!(list.json()["all"]["count"], 0, "{}", list.stdout);
     let flow = pipeline.caravan(&["test-flow", "-o", "json"]).expect(0);
     assert_eq!(flow.json()["status"], "pass", "{}", flow.stdout);
     let many = pipeline
@@ -225,7 +225,7 @@ fn nothing_outlives_a_host_that_is_killed(pipeline: &Pipeline) {
     nobody_is_left(pipeline);
 }
 
-fn a_broken_connection_is_told(pipeline: &Pipeline) {
+fn a_broken_connection_is_reported(pipeline: &Pipeline) {
     let flow = under_way(pipeline);
     pipeline.docker(&["kill", visitors(pipeline).trim()]);
     let ran = Ran::of(flow.wait_with_output().unwrap()).expect(3);

@@ -138,7 +138,7 @@ fn expand(
             let (name, after) = split_name(after);
             if name.is_empty() {
                 return Err(format!(
-                    "`{}` is no variable; a literal dollar is written `$$`",
+                    "`{}` is not a variable; a literal dollar is written `$$`",
                     start(&rest[dollar..])
                 )
                 .into());
@@ -160,7 +160,7 @@ fn braced(
 ) -> Result<String, Invalid> {
     let (name, operation) = split_name(inside);
     if name.is_empty() {
-        return Err(format!("`${{{inside}}}` has no variable's name").into());
+        return Err(format!("`${{{inside}}}` has no variable name").into());
     }
     if operation.is_empty() {
         return Ok(plain(name, variables, seen));
@@ -290,7 +290,7 @@ mod tests {
     fn bad_forms_say_why() {
         for (template, part) in [
             ("${SET", "not closed"),
-            ("${}", "no variable's name"),
+            ("${}", "no variable name"),
             ("${SET!x}", "is not one of"),
             ("$1", "a literal dollar"),
             ("costs 5$", "a literal dollar"),

@@ -37,7 +37,7 @@ pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Read, Ve
     pipeline.warnings.extend(
         unset
             .iter()
-            .map(|name| format!("the variable {name} is not set: it stands for nothing")),
+            .map(|name| format!("the variable {name} is not set; an empty string is used")),
     );
     pipeline.variable_ports = variable_ports::find(written, context.variables, &pipeline.services);
     let mut faults = references::check(&pipeline, &tree);

@@ -68,7 +68,7 @@ impl Check<'_> {
         let names: Vec<_> = known.collect();
         let hint = match names[..] {
             _ if near.is_some() => None,
-            [] => Some(format!("declare it: there is no {what} at all")),
+            [] => Some(format!("declare it: no {what} is declared")),
             _ => Some(format!("declare it, or name one of {}", names.join(", "))),
         };
         self.fault(path, format!("there is no {what} `{name}`{near}"), hint);
@@ -78,7 +78,7 @@ impl Check<'_> {
         let mut inactive = self.pipeline.inactive.iter();
         if let Some(service) = inactive.find(|s| s.name == name) {
             let profiles = service.profiles.join("` or `");
-            let message = format!("`{name}` is only there with the profile `{profiles}`");
+            let message = format!("`{name}` is only active with the profile `{profiles}`");
             let hint = format!("activate it with --profile {}", service.profiles[0]);
             self.fault(path, message, Some(hint));
             return;
@@ -133,7 +133,7 @@ impl Check<'_> {
 
     fn needs(&mut self, missing: bool, path: &[&str], endpoint: &str) {
         if missing {
-            let message = format!("needs `x-caravan.{endpoint}`, which says where it is reached");
+            let message = format!("needs `x-caravan.{endpoint}`, its address");
             self.fault(path, message, None);
         }
     }
@@ -180,7 +180,7 @@ impl Check<'_> {
             let names: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
             let consumed: Vec<_> = names.into_iter().filter(|t| is_consumed(t)).collect();
             let hint = match consumed[..] {
-                [] => "say which service `consumes` it".to_owned(),
+                [] => "declare which service `consumes` it".to_owned(),
                 _ => format!("name one that is consumed: {}", consumed.join(", ")),
             };
             let message = format!("no service consumes `{topic}`");
@@ -210,7 +210,7 @@ impl Check<'_> {
             let awaited = pipeline.service(&dependency.service);
             if dependency.condition == Condition::Healthy && awaited.is_some_and(never_healthy) {
                 let message = format!(
-                    "`{}` is never known to be healthy: it has no `healthcheck`, and no `ready` or \
+                    "`{}` cannot become healthy: it has no `healthcheck`, and no `ready` or \
                      `startup` in `x-caravan`",
                     dependency.service
                 );
@@ -267,7 +267,7 @@ impl Check<'_> {
             );
         }
         if service.group.is_some() && service.consumes.is_empty() {
-            let message = "a group needs what it `consumes`".to_owned();
+            let message = "a group needs `consumes`".to_owned();
             self.fault(&at("group"), message, None);
         }
         self.means(service);
@@ -291,7 +291,10 @@ impl Check<'_> {
             None => return,
         };
         if missing {
-            let message = format!("`x-caravan.{key}` does not say what there is to make");
+            let message = format!(
+                "`x-caravan.{key}` is not declared, so there is nothing to \
+                                   create"
+            );
             self.fault(&path("effect"), message, None);
         }
     }
@@ -389,7 +392,7 @@ impl Check<'_> {
             return;
         }
         let message = format!(
-            "`{}` is only known inside the pipeline's network (the service `{}`), and other \
+            "`{}` resolves only inside the pipeline's network (the service `{}`), and other \
              addresses are this host's: no place reaches both",
             inside.host, service.name
         );
@@ -398,7 +401,7 @@ impl Check<'_> {
         self.fault(&inside.path, message, Some(hint.to_owned()));
         for at in on_host {
             let message = format!(
-                "`{}` is this host, and `{}` is only known inside the pipeline's network",
+                "`{}` is this host, and `{}` resolves only inside the pipeline's network",
                 at.host, inside.host
             );
             self.fault(&at.path, message, Some(hint.to_owned()));

@@ -123,7 +123,7 @@ fn split_number(text: &str) -> Result<(f64, &str), Invalid> {
     let (number, rest) = text.split_at(end);
     match number.parse() {
         Ok(value) => Ok((value, rest)),
-        Err(_) => Err("there is no number where one should be".into()),
+        Err(_) => Err("a number is missing".into()),
     }
 }
 

@@ -246,10 +246,10 @@ impl Apply<'_> {
             return Ok(());
         };
         let name = spec::container_name(self.pipeline, service, step.replica);
-        self.report(service, &format!("removing {name}, a replica too many"));
+        self.report(service, &format!("removing {name}, a surplus replica"));
         self.engine.stop(id, &name).await?;
         self.engine.remove(id, &name, false).await?;
-        self.send(Event::Note(format!("removed {name}, a replica too many")));
+        self.send(Event::Note(format!("removed {name}, a surplus replica")));
         Ok(())
     }
 

@@ -41,7 +41,7 @@ use diagnostics::{Error, Kind, Result};
 use platform::{Connection, Inside};
 
 /// Memory limit in bytes: each Kafka client queues up to 64 MB, `test-flow` holds about 200 bytes for each
-/// payment.
+/// message.
 const MEMORY: i64 = 512 << 20;
 /// Limit of threads: the runtime has one for each core, each Kafka client a few.
 const THREADS: i64 = 1024;

@@ -267,7 +267,7 @@ fn said(probe: &HealthcheckResult) -> Option<String> {
     let output = probe.output.as_deref().unwrap_or_default().trim();
     match (output, probe.exit_code) {
         ("", None | Some(0)) => None,
-        ("", Some(code)) => Some(format!("exit code {code}, without a word")),
+        ("", Some(code)) => Some(format!("exit code {code}, without output")),
         (output, _) => Some(output.to_owned()),
     }
 }

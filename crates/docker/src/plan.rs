@@ -118,7 +118,7 @@ pub(super) fn dependency_restart(
 ) -> Option<String> {
     let mut followed = service.depends_on.iter().filter(|on| on.restart);
     let renewed = followed.find(|on| is_renewed(&on.service))?;
-    Some(format!("{} is another", renewed.service))
+    Some(format!("{} changed", renewed.service))
 }
 
 fn ended(container: &Container) -> String {

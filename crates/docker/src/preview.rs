@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(
             actions,
             [
-                restart("api is another"),
-                restart("db is another"),
+                restart("api changed"),
+                restart("db changed"),
                 Action::Keep,
                 Action::Create
             ]

@@ -38,8 +38,8 @@ impl Apply<'_> {
         };
         let names: Vec<_> = gone.iter().map(|c| c.name.as_str()).collect();
         let names = names.join(", ");
-        let held = format!("what {names} held of group {group}");
-        self.report(service, &format!("waiting until {held} is taken over"));
+        let held = format!("the partitions of group {group} that {names} held");
+        self.report(service, &format!("waiting until {held} are reassigned"));
         let address = kafka.address.clone();
         let question = Question::Rebalanced {
             address: address.clone(),
@@ -49,8 +49,8 @@ impl Apply<'_> {
         let answer = self.engine.ask(self.pipeline, &address, &question).await;
         let note = match answer.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(None) => return,
-            Ok(Some(lingering)) => format!("{held} is not taken over yet: {lingering}"),
-            Err(why) => format!("whether {held} is taken over cannot be told: {why}"),
+            Ok(Some(lingering)) => format!("{held} are not reassigned yet: {lingering}"),
+            Err(why) => format!("it is unknown whether {held} are reassigned: {why}"),
         };
         self.send(Event::Note(note));
     }

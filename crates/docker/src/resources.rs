@@ -57,7 +57,7 @@ impl Engine {
                 return Err(Error::new(Kind::NotRight, what)
                     .because(match owner {
                         Some(owner) => format!("it belongs to the project {owner}"),
-                        None => "it was made by hand".to_owned(),
+                        None => "it was created by hand".to_owned(),
                     })
                     .hint(
                         "choose another project name: -p NAME; or declare the network \

@@ -244,7 +244,7 @@ impl Engine {
             if reported.replace(hindrance) != Some(hindrance) {
                 (waiting.report)(match hindrance {
                     Hindrance::Unhealthy => "waiting until its health check passes",
-                    Hindrance::JustStarted => "waiting whether it goes on running",
+                    Hindrance::JustStarted => "waiting to see whether it keeps running",
                 });
             }
             tokio::time::sleep(POLL).await;

@@ -13,7 +13,7 @@ mod purge;
 mod replay;
 mod show;
 
-/// Dead letters: list them, show one, send them back, cut them off
+/// List, show, replay and purge dead letters
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -57,22 +57,22 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct SelectionArgs {
-    /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
-    #[arg(value_name = "PLACE")]
+    /// Record of the message or of its dead letter: TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "RECORD")]
     places: Vec<RecordId>,
-    /// Given up for this reason
+    /// Only dead letters with this reason
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// Of a message of this topic
+    /// Only dead letters of messages of this topic
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// Given up by this consumer group
+    /// Only dead letters of this consumer group
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
-    /// Given up so long ago, or longer
+    /// Only dead letters that are at least this old
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Given up less long ago
+    /// Only dead letters that are younger than this
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     newer_than: Option<Duration>,
 }
@@ -108,15 +108,15 @@ impl SelectionArgs {
             (true, true) | (false, false) => Ok(selection),
             (true, false) => Err(Error::new(
                 Kind::Usage,
-                format!("which dead letters to {verb} is not said"),
+                format!("no dead letters to {verb} are selected"),
             )
             .because(
-                "name places, or narrow with --reason, --topic, --group or an age, or say --all",
+                "name records, or select with --reason, --topic, --group or an age, or give --all",
             )
             .hint(context.invocation.command("dlq list"))),
             (false, true) => Err(Error::new(
                 Kind::Usage,
-                "--all, and beside it a selection: only one of them can be meant",
+                "--all cannot be combined with a selection",
             )),
         }
     }

@@ -10,7 +10,7 @@ mod list;
 mod load;
 mod save;
 
-/// The pipeline's images: list, build, and carry them to a host without a network
+/// List and build the pipeline's images, and transfer them to a host without a network
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

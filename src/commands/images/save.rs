@@ -17,11 +17,11 @@ use docker::{Engine, images::Unfinished};
 
 /// Write all images of the pipeline into one file, for a host without a network
 ///
-/// What is not here is fetched or built first. On the other host: `caravan images load FILE`, then
-/// `caravan up` needs no network.
+/// Missing images are pulled or built first. After `caravan images load FILE` on the other host,
+/// `caravan up` needs no network there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to; - for stdout
+    /// The file; `-` is stdout
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -72,7 +72,7 @@ async fn to_stdout(
 ) -> Result<(usize, u64)> {
     let stdout = io::stdout();
     if stdout.is_terminal() {
-        let what = "a terminal is no place for images";
+        let what = "images cannot be written to a terminal";
         return Err(Error::new(Kind::Usage, what).hint("caravan images save images.tar"));
     }
     let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| {

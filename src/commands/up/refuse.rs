@@ -29,10 +29,10 @@ pub(crate) async fn other_secrets(
     let what = format!("{project} was brought up from {}", elsewhere.from);
     Err(Error::new(Kind::Usage, what)
         .because(format!(
-            "the data in {} was made with the secrets in {theirs}",
+            "the data in {} was created with the secrets in {theirs}",
             volumes.join(", ")
         ))
-        .because(format!("{names}: another value, or none, in {ours}"))
+        .because(format!("{names}: different or missing in {ours}"))
         .because(format!("to bring it up from here, copy them from {theirs}"))
         .hint(elsewhere.invocation.command(line)))
 }
@@ -67,12 +67,12 @@ pub(super) async fn other_password(
     }
     match stores::ready(Ready::Postgres, address, stores::TIMEOUT).await {
         Err(error) if error.cause() == Cause::Authentication => {
-            let what = format!("{name} runs with another password than the one declared for it");
+            let what = format!("{name} runs with a password that differs from the declared one");
             let env = source.env_path().display();
             Err(Error::new(Kind::NotRight, what)
                 .because(error)
                 .because(format!(
-                    "the data in {} has the password that it was made with",
+                    "the data in {} keeps the password with which it was created",
                     volumes.join(", ")
                 ))
                 .because("to change it, change it in the database first (ALTER ROLE)")

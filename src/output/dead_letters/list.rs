@@ -36,7 +36,7 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         text.push_str("\n\n");
     }
     if !summary.listed.is_empty() {
-        let header = ["PLACE", "GROUP", "REASON", "STATE", "GIVEN UP", "ERROR"];
+        let header = ["RECORD", "GROUP", "REASON", "STATE", "FAILED AT", "ERROR"];
         let rows = summary
             .listed
             .iter()
@@ -60,20 +60,20 @@ fn totals(topic: &str, summary: &Summary) -> String {
     );
     let dismissed = all.count(Status::Dismissed);
     if dismissed > 0 {
-        text.push_str(&format!(", {dismissed} of tests"));
+        text.push_str(&format!(", {dismissed} from tests"));
     }
     if summary.unsorted > 0 {
         let unsorted = summary.unsorted;
         text.push_str(&format!(
-            "\n{unsorted} of further kinds are counted, not listed"
+            "\n{unsorted} of further kinds are counted but not listed"
         ));
     }
     if summary.listed.len() == MAX_LISTED {
-        text.push_str(&format!("\nnamed are the newest {MAX_LISTED} at most"));
+        text.push_str(&format!("\nat most the newest {MAX_LISTED} are named"));
     }
     if summary.incomplete {
         text.push_str(&format!(
-            "\nthis is a part: about {} stand there",
+            "\nthis is a part of them: the topic has about {}",
             summary.total
         ));
     }
@@ -150,7 +150,7 @@ pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Va
 
 fn tally_value(tally: &Tally) -> Value {
     json!({
-        "letters": tally.dead_letters,
+        "count": tally.dead_letters,
         "waiting": tally.count(Status::Waiting),
         "inFlight": tally.count(Status::InFlight),
         "interrupted": tally.count(Status::Interrupted),

@@ -19,10 +19,10 @@ pub(crate) fn progress(progress: &Progress) -> String {
     match progress {
         Progress::Reading { read, of } => format!("{read} of about {of} dead letters read"),
         Progress::AwaitingLease { by } => {
-            format!("{by} may be changing these dead letters: waiting till it is known")
+            format!("{by} may be changing these dead letters: waiting until that is certain")
         }
         Progress::Sent { sent, of } => format!("{sent} of {of} sent"),
-        Progress::Passed { passed, of } => format!("{passed} of {of} went through"),
+        Progress::Passed { passed, of } => format!("{passed} of {of} succeeded"),
     }
 }
 

@@ -26,14 +26,14 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
         &dead_letter
             .source
             .as_ref()
-            .map_or_else(|| "not said".to_owned(), ToString::to_string),
+            .map_or_else(|| "unknown".to_owned(), ToString::to_string),
     );
     row("group", &word(dead_letter.group.as_deref()));
     row("reason", &word(dead_letter.reason.as_deref()));
     row("error", &word(dead_letter.error.as_deref()));
     row("attempts", &word(dead_letter.attempts.as_deref()));
     row(
-        "given up",
+        "failed at",
         &dead_letter.at.map_or_else(|| "-".to_owned(), time),
     );
     row("state", state(found.status));

@@ -23,7 +23,7 @@ fn finding(text: &'static str, status: Status) -> Finding {
         id: id(text),
         status,
         severity: Severity::Error,
-        expected: "worked off".to_owned(),
+        expected: "lag 0".to_owned(),
         seen: "0".to_owned(),
         evidence: Vec::new(),
         hint: None,

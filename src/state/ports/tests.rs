@@ -138,7 +138,7 @@ fn a_saved_port_that_is_now_in_use_is_an_error_with_a_hint() {
     let error = choose(&place.source(), &["broker"], &others).expect_err("lost");
     assert_eq!(error.kind, Kind::NotRight);
     insta::assert_snapshot!(place.shown(&error), @r"
-    error: broker cannot have port 29096: it is taken
+    error: broker cannot use port 29096: it is in use
       one-db of the project one has it
       BROKER_PORT in /Shop 2/.env.shop2 says 29096
       without that line another port is chosen

@@ -84,7 +84,7 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, Invalid> {
     let (first, last) = (number(first)?, number(last)?);
     match first <= last {
         true => Ok(first..=last),
-        false => Err(format!("{text:?} is no range: it runs backwards").into()),
+        false => Err(format!("{text:?} is not a range: its end is before its start").into()),
     }
 }
 

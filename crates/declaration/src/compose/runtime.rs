@@ -109,7 +109,7 @@ fn short_device(text: &str) -> Result<Device, Invalid> {
         _ => return Err(format!("it has {} parts", parts.len()).into()),
     };
     if !host.starts_with('/') {
-        return Err(format!("{host:?} is no path").into());
+        return Err(format!("{host:?} is not a path").into());
     }
     Ok(Device {
         host: host.to_owned(),

@@ -67,7 +67,7 @@ fn base_url(text: &str) -> Result<String, Invalid> {
         .or_else(|| text.strip_prefix("https://"))
         .ok_or("it does not start with http://")?;
     if host.is_empty() || host.contains(['?', '#']) {
-        return Err("it is more, or less, than scheme, host, port and path".into());
+        return Err("it is not exactly scheme, host, port and path".into());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

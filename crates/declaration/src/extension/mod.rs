@@ -1,4 +1,4 @@
-//! `x-caravan`. `service` reads the part of a service, `flow` the path of a payment, `rules`
+//! `x-caravan`. `service` reads the part of a service, `flow` the path of a message, `rules`
 //! migrations, tables and invariants, `topics` the topics, `patterns` the patterns of log lines, `http`
 //! the HTTP endpoint, `dead_letters` the dead letters. docs/declaration.md is the reference.
 

@@ -17,7 +17,7 @@ pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
     Ok(migrations)
 }
 
-/// In the file's order, which is the order in which a payment reaches them.
+/// In the file's order, which is the order in which a message of the flow reaches them.
 pub(super) fn tables(view: &View<'_>) -> Result<Vec<Table>, Problem> {
     let table = |(key, view): (&crate::yaml::Key, View<'_>)| {
         identifier(&key.name)

@@ -19,7 +19,7 @@ fn topic(view: &View<'_>) -> Result<Topic, Problem> {
         return topic_spec::parse(view.str()?).map_err(|why| view.problem(why.to_string()));
     }
     let mut fields = view.fields()?;
-    let copies = |view: &View<'_>| view.parse("a number of copies", topic_spec::parse_copies);
+    let copies = |view: &View<'_>| view.parse("a number of replicas", topic_spec::parse_copies);
     let partitions = fields.require("partitions")?;
     let topic = Topic {
         name: fields

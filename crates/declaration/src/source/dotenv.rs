@@ -77,7 +77,7 @@ fn parse(
             if is_name(line) {
                 continue;
             }
-            return Err(wrong("this is no assignment".into()));
+            return Err(wrong("this is not an assignment".into()));
         };
         let name = name.trim_end();
         if !is_name(name) {

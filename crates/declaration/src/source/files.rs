@@ -204,9 +204,12 @@ pub(super) fn user_state(env: &BTreeMap<String, String>) -> Result<PathBuf> {
     let state = absolute(STATE_HOME)
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .ok_or_else(|| {
-            Error::new(Kind::Usage, "there is no place for the pipeline's secrets")
-                .because("neither XDG_STATE_HOME nor HOME is an absolute path")
-                .hint("export XDG_STATE_HOME=/var/lib")
+            Error::new(
+                Kind::Usage,
+                "there is no directory for the pipeline's secrets",
+            )
+            .because("neither XDG_STATE_HOME nor HOME is an absolute path")
+            .hint("export XDG_STATE_HOME=/var/lib")
         })?;
     Ok(state.join("caravan"))
 }

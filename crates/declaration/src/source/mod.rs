@@ -139,7 +139,7 @@ pub fn locate(request: &Request) -> Result<Source> {
         return Err(
             Error::new(Kind::Usage, format!("{} does not exist", path.display()))
                 .because("--env-file names it")
-                .hint("name a file that is there, or leave --env-file out"),
+                .hint("name an existing file, or omit --env-file"),
         );
     }
     let ports_path = match (&env_file, &found.directory) {

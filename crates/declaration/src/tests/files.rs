@@ -146,7 +146,7 @@ fn an_unset_variable_is_empty_with_one_warning() {
     let pipeline = place.pipeline();
     assert_eq!(
         pipeline.warnings,
-        ["the variable MISSING is not set: it stands for nothing"]
+        ["the variable MISSING is not set; an empty string is used"]
     );
     assert_eq!(pipeline.services[1].image, "b");
 }

@@ -119,10 +119,10 @@ impl<'a> Images<'a> {
             let what = match policy {
                 PullPolicy::Always => format!("the image {reference} cannot be pulled"),
                 PullPolicy::Missing => {
-                    format!("the image {reference} is not here and cannot be pulled")
+                    format!("the image {reference} is missing and cannot be pulled")
                 }
                 PullPolicy::Never => {
-                    format!("the image {reference} is not here and is not to be pulled")
+                    format!("the image {reference} is missing and must not be pulled")
                 }
             };
             Error::new(Kind::NotRight, what).because(why).hint(format!(
@@ -166,7 +166,10 @@ impl<'a> Images<'a> {
                     template
                         .can_provide(official, tag)
                         .map_err(|e| e.because(why.clone()))?;
-                    let note = format!("{official} cannot be pulled ({why}): {stand_in} stands in");
+                    let note = format!(
+                        "{official} cannot be pulled ({why}): using {stand_in} \
+                                        instead"
+                    );
                     self.note(note);
                 }
             }

@@ -21,7 +21,7 @@ use diagnostics::Result;
 use platform::{Container, LogLine, LogOptions, OnLostLines, State};
 
 /// Name of the subscription to start events, for errors.
-const STARTS: &str = "tell which containers start";
+const STARTS: &str = "report container starts";
 /// Between the end of a log and the inspection of its container.
 const INSPECT_DELAY: Duration = Duration::from_millis(100);
 
@@ -160,7 +160,7 @@ impl Following {
                 },
                 started = self.starts.next() => match started {
                     Some(id) => self.started(&id?).await?,
-                    None => return Err(self.engine.lost(STARTS, "it tells nothing more")),
+                    None => return Err(self.engine.lost(STARTS, "its stream of events ended")),
                 },
             }
         }

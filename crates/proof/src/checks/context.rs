@@ -37,7 +37,10 @@ impl<'a> CheckContext<'a> {
     pub(super) async fn remedy_of(&self, key: &str, endpoint: &Endpoint) -> String {
         match &endpoint.service {
             Some(service) => self.remedy(service).await,
-            None => format!("see whether x-caravan.{key} says where it is, and whether it runs"),
+            None => format!(
+                "see whether x-caravan.{key} has the right address, and whether it \
+                             runs"
+            ),
         }
     }
 

@@ -267,7 +267,7 @@ impl Journal {
         ];
         let created = self.kafka.create_topic(&self.topic, replicas, &settings);
         created.await.map_err(|why| {
-            let what = format!("the topic {} cannot be made", self.topic);
+            let what = format!("the topic {} cannot be created", self.topic);
             Error::new(Kind::Unreachable, what).because(why)
         })
     }
@@ -324,7 +324,7 @@ impl Journal {
             format!("{topic}/0/{offset} is not a record of this Caravan's"),
         )
         .because(why)
-        .because("without it nobody knows what was sent back already")
+        .because("without it Caravan does not know what was replayed already")
         .hint("use the Caravan that wrote it, or delete the topic if nothing was ever replayed")
     }
 

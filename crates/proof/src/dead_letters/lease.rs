@@ -126,9 +126,9 @@ impl Lease {
             self.lost.store(true, Ordering::Relaxed);
         }
         if self.lost.load(Ordering::Relaxed) {
-            let what = "stopped: this run could not say in time that it is still at work";
+            let what = "stopped: this run could not renew its lease in time";
             return Err(Error::new(Kind::Unreachable, what)
-                .because("another one may have taken over; what was sent is written down"));
+                .because("another run may have taken over; what was sent is recorded"));
         }
         Ok(())
     }

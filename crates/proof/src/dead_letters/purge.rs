@@ -155,7 +155,7 @@ impl DeadLetters {
             lease.check().await?;
             let deleted = self.kafka.delete_before(&before).await;
             deleted.map_err(|why| {
-                let what = format!("the topic {} could not be cut", self.topic);
+                let what = format!("records of the topic {} could not be deleted", self.topic);
                 Error::new(Kind::Unreachable, what).because(why)
             })?;
             let span = self.span().await?;

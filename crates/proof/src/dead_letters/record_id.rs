@@ -43,7 +43,7 @@ pub struct InvalidRecordId;
 
 impl fmt::Display for InvalidRecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a place is TOPIC/PARTITION/OFFSET, for instance orders/2/17")
+        f.write_str("a record is TOPIC/PARTITION/OFFSET, for instance orders/2/17")
     }
 }
 

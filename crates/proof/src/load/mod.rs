@@ -9,7 +9,7 @@
 //!
 //! While payments are in progress, only offsets are read, four times a second, because the pipeline
 //! shares the machine. Kafka and Postgres store when each event and each row was written
-//! (docs/decisions/0014-timed-by-what-is-stored.md).
+//! (docs/decisions/0014-load-timestamps.md).
 
 mod cleanup;
 pub mod collect;

@@ -4,7 +4,7 @@
 //! approximate time; `topics` and `search` read topics, first around that time, then backwards from
 //! the end; `lines` reads the containers' logs; `judge` decides for each hop whether it was seen,
 //! is missing or unknown; `broken` finds why the first missing hop is missing.
-//! docs/decisions/0029-a-payment-of-the-past.md has the reasons.
+//! docs/decisions/0029-trace.md has the reasons.
 
 use std::{
     sync::Arc,

@@ -18,7 +18,7 @@ pub enum RunError {
     #[error("cannot start: {0}")]
     Start(String),
     /// A fatal error of the Kafka client, such as a fenced static member.
-    #[error("the Kafka client cannot go on: {0}")]
+    #[error("the Kafka client failed: {0}")]
     Kafka(String),
     /// The database URL cannot be parsed. It is not shown, because it can contain a password.
     #[error("DATABASE_URL is not a PostgreSQL URL (postgres://USER:PASSWORD@HOST:5432/NAME)")]

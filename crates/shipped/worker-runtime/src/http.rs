@@ -269,7 +269,7 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h Heade
     if values.next().is_some() {
         return Err(ApiError::bad_request(
             "duplicate_header",
-            format!("the header {name} is there more than once"),
+            format!("the header {name} occurs more than once"),
         ));
     }
     Ok(first)

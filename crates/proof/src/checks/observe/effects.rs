@@ -72,7 +72,7 @@ pub(crate) async fn observe(
     let postgres = observed.database(1).await?;
     let (mut without, mut found) = (Vec::new(), false);
     for record in relevant(records, at) {
-        // The later tables first: if a payment's rows are deleted meanwhile, the payment is unknown
+        // The later tables first: if the rows of a message are deleted meanwhile, the message is unknown
         // rather than without effect.
         found = any_row(postgres, &tables.own, &record).await?;
         if found {
@@ -133,7 +133,7 @@ fn record(correlation: &Correlation, message: &impl Message) -> Option<Committed
     })
 }
 
-/// Those that are neither too young nor too old, each payment once, the newest first.
+/// Those that are neither too young nor too old, each message once, the newest first.
 fn relevant(mut records: Vec<Committed>, now: DateTime<Utc>) -> Vec<Committed> {
     records.retain(|record| (GRACE..WITHIN).contains(&(now - record.at)));
     records.sort_by(|a, b| (b.at, &b.place).cmp(&(a.at, &a.place)));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_comes_first_and_each_payment_once() {
+    fn the_newest_comes_first_and_each_message_once() {
         let now = Utc::now();
         let day = 24 * 3600;
         let events = [
@@ -252,8 +252,8 @@ mod tests {
             ("d", 0, day),
         ];
         let events = events.map(|(id, offset, age)| committed(id, offset, age, now));
-        let told = relevant(events.into(), now).into_iter();
-        let offsets: Vec<_> = told.map(|event| event.place.offset).collect();
+        let relevant = relevant(events.into(), now).into_iter();
+        let offsets: Vec<_> = relevant.map(|event| event.place.offset).collect();
         assert_eq!(offsets, [3, 2], "one is too young, one too old");
     }
 }

@@ -92,7 +92,7 @@ impl Groups {
         match self.committed.get(&service.name) {
             Some(committed) => committed.as_ref().map_err(Clone::clone),
             None => Err(ObservationError::Incomplete(
-                "its offsets were not asked for".to_owned(),
+                "its offsets were not requested".to_owned(),
             )),
         }
     }

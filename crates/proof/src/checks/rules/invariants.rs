@@ -34,7 +34,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let checks = rules.map(|(turn, rule)| {
         let holds = async move |context: &CheckContext<'_>| {
             let outcome = holds(context, rule, turn).await;
-            outcome.unwrap_or_else(|why| Outcome::fail(format!("cannot be told: {why}")))
+            outcome.unwrap_or_else(|why| Outcome::fail(format!("unknown: {why}")))
         };
         Check::new(ids::INVARIANT.of(&rule.name), rule.says.clone(), holds)
             .within(rule.timeout + BESIDES)
@@ -137,8 +137,8 @@ fn judge(
     now: DateTime<Utc>,
 ) -> Outcome {
     let seen = match broken.len() {
-        1 => "1 counterexample".to_owned(),
-        n => format!("{n} counterexamples"),
+        1 => "1 row violates the rule".to_owned(),
+        n => format!("{n} rows violate the rule"),
     };
     let shown = broken.iter().take(SHOWN).map(|c| {
         let age = (now - c.since).num_seconds();
@@ -154,7 +154,7 @@ fn judge(
 fn describe(trace: &Trace) -> String {
     match &trace.record {
         Ok(record) => format!("{}: its event is {record}", trace.id),
-        Err(why) => format!("{}: its event is not known: {why}", trace.id),
+        Err(why) => format!("{}: its event is unknown: {why}", trace.id),
     }
 }
 

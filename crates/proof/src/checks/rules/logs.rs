@@ -49,7 +49,7 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
         let expected = format!("{line} since this start");
         checks.push(Check::new(id, expected, has_started).needs(deployed()));
     }
-    let works = works_on_payments(pipeline, service);
+    let works = processes_messages(pipeline, service);
     if works && !pipeline.forbidden_logs.is_empty() {
         let is_clean = async move |context: &CheckContext<'_>| {
             let logs = context.command(&format!("logs {}", service.name));
@@ -74,8 +74,8 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     checks.collect()
 }
 
-/// Infrastructure logs in its own way. A service that works on payments must not panic.
-fn works_on_payments(pipeline: &Pipeline, service: &Service) -> bool {
+/// Infrastructure logs in its own way. A service that processes messages must not panic.
+fn processes_messages(pipeline: &Pipeline, service: &Service) -> bool {
     let works = service.startup.is_some()
         || service.group.is_some()
         || service.http.is_some()
@@ -89,7 +89,7 @@ fn started(logs: &[Result<ContainerLog>]) -> Option<Outcome> {
     let running = |log: &&Result<ContainerLog>| log.as_ref().map_or(true, |log| log.runs);
     for log in logs.iter().filter(running) {
         match log {
-            Err(e) => return Some(Outcome::fail(format!("cannot be told: {e}"))),
+            Err(e) => return Some(Outcome::fail(format!("unknown: {e}"))),
             Ok(log) if log.started => {}
             Ok(log) if log.start_lost => lost = true,
             Ok(log) => {
@@ -116,7 +116,7 @@ fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outco
     let path = &http.ready;
     match answer {
         Ok(answer) if answer.status == http.status => {
-            Outcome::pass(format!("{ROTATED}; it says it is ready"))
+            Outcome::pass(format!("{ROTATED}; it reports that it is ready"))
         }
         Ok(answer) => Outcome::fail(format!("{ROTATED}; {path} answers {}", answer.status)),
         Err(why) => Outcome::fail(format!("{ROTATED}; {path}: {why}")),
@@ -132,7 +132,7 @@ fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
     let (mut lines, mut partial) = (0, false);
     for log in logs {
         match log {
-            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
+            Err(e) => return Outcome::fail(format!("unknown: {e}")),
             Ok(log) => {
                 forbidden.extend(log.forbidden.iter().cloned());
                 lines += log.lines;
@@ -159,7 +159,7 @@ async fn errors(context: &CheckContext<'_>, service: &Service) -> Outcome {
     let mut recent = Vec::new();
     for log in logs {
         match log {
-            Err(e) => return Outcome::fail(format!("cannot be told: {e}")),
+            Err(e) => return Outcome::fail(format!("unknown: {e}")),
             Ok(log) => recent.push(&log.recent),
         }
     }

@@ -1,4 +1,4 @@
-//! Queries about many payments at once: a declared `find` joined with a list of ids.
+//! Queries about many messages of the flow at once: a declared `find` joined with a list of ids.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 /// Time limit of a statement about one batch; deletions are the slowest.
 pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
-/// The rows of one payment in a table.
+/// The rows of one message in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rows {
     /// How many rows match.

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Stamp(pub(super) String);
 
-/// The rows that a table has of one payment.
+/// The rows that a table has of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// How many rows match.
@@ -46,7 +46,7 @@ pub struct Written {
     pub since: Option<i64>,
 }
 
-/// A table from which a payment's rows are deleted.
+/// A table from which the rows of messages are deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
     /// Table name as declared.
@@ -62,9 +62,9 @@ pub struct Deletion {
 pub enum Proof {
     /// Its column `synthetic` is true.
     Marked,
-    /// It did not exist before the test, and each payment has at most `rows` of them.
+    /// It did not exist before the test, and each message has at most `rows` of them.
     New {
-        /// Maximum number of rows of one payment.
+        /// Maximum number of rows of one message.
         rows: i64,
     },
 }
@@ -89,8 +89,8 @@ pub struct UndeletedRows {
     pub why: &'static str,
 }
 
-const THERE_BEFORE: &str = "there before the test began";
-const NO_KEY: &str = "it has no unique key that tells new rows from old ones";
+const THERE_BEFORE: &str = "it existed before the test began";
+const NO_KEY: &str = "it has no unique key by which new rows differ from old ones";
 
 impl UndeletedRows {
     /// Rows without a mark, not looked up.
@@ -132,8 +132,8 @@ pub struct Before(Postgres);
 
 /// A row that was found.
 struct Found {
-    /// Index of the payment.
-    payment: i64,
+    /// Index of the message.
+    message: i64,
     place: (i64, String),
     /// JSON of its unique keys' columns.
     key: String,
@@ -305,13 +305,13 @@ async fn delete(
                 split(found, &had)
             }
         };
-        if let Some(payment) = surplus(&new, rows) {
-            let id = usize::try_from(payment - 1).ok().and_then(|n| ids.get(n));
+        if let Some(message) = surplus(&new, rows) {
+            let id = usize::try_from(message - 1).ok().and_then(|n| ids.get(n));
             return Ok(Err(not_own(format!(
                 "{}: more rows have appeared than the {rows} that {} is declared to leave; \
                  nothing is deleted",
                 wanted.table,
-                id.unwrap_or(&"a payment")
+                id.unwrap_or(&"one message")
             ))));
         }
         if !left.is_empty() {
@@ -421,7 +421,7 @@ async fn find(
     let rows = query.fetch_all(connection).await?;
     let found = rows.iter().map(|row| {
         Ok(Found {
-            payment: row.try_get(0)?,
+            message: row.try_get(0)?,
             place: (row.try_get(1)?, row.try_get(2)?),
             key: row.try_get(3)?,
         })
@@ -457,14 +457,14 @@ fn split(found: Vec<Found>, had: &BTreeSet<usize>) -> (Vec<Found>, Vec<Found>) {
     (new, left)
 }
 
-/// The first payment of which more than `rows` are new.
+/// The first message of which more than `rows` are new.
 fn surplus(new: &[Found], rows: i64) -> Option<i64> {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
     for found in new {
-        *counts.entry(found.payment).or_default() += 1;
+        *counts.entry(found.message).or_default() += 1;
     }
     let mut counts = counts.into_iter();
-    counts.find_map(|(payment, count)| (count > rows).then_some(payment))
+    counts.find_map(|(message, count)| (count > rows).then_some(message))
 }
 
 /// A column's name as an SQL identifier; a dot is part of it.

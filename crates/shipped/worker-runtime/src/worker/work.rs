@@ -179,7 +179,7 @@ impl<P: Processor> Work<P> {
                 offset = item.message.offset,
                 kind,
                 why,
-                "to be tried again"
+                "to be retried"
             );
         }
         self.parked.park(item, Instant::now());
@@ -268,15 +268,12 @@ impl<P: Processor> Work<P> {
         }
         let health = &self.shared.health;
         if self.parked.is_full() {
-            let why = format!("{waiting} events wait to be tried again, no more are read");
+            let why = format!("{waiting} events wait to be retried, no more are read");
             if health.not_ready(&self.name, &why) {
                 tracing::warn!(partition = self.name, waiting, "too many events wait");
             }
         } else if waiting > 0 {
-            health.degraded(
-                &self.name,
-                format!("{waiting} events wait to be tried again"),
-            );
+            health.degraded(&self.name, format!("{waiting} events wait to be retried"));
         } else {
             health.ready(&self.name);
         }

@@ -129,7 +129,7 @@ async fn after_the_stop_the_current_batch_is_finished_and_no_other_begins() {
     rig.send(vec![good(2)]);
     rig.stop.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!rig.task.is_finished(), "work was given up");
+    assert!(!rig.task.is_finished(), "work was abandoned");
     rig.shared.processor.let_through(2);
     rig.task.await.expect("no panic");
     assert_eq!(rig.progress.done(), Some(2));
