@@ -204,14 +204,12 @@ impl Apply<'_> {
     ) -> Result<Vec<Replica>> {
         self.report(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
-            let made = self
+            let notes = self
                 .engine
-                .ensure_networks(self.pipeline, &self.services)
+                .ensure_networks(self.pipeline, &self.services, self.invocation)
                 .await?;
-            let made = made
-                .into_iter()
-                .map(|name| format!("created the network {name}"));
-            made.for_each(|note| self.send(Event::Note(note)));
+            let notes = notes.into_iter();
+            notes.for_each(|note| self.send(Event::Note(note)));
             Ok(())
         });
         networks.await.clone()?;
