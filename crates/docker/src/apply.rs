@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    board::{Board, Stage},
+    board::{Board, Run, Stage},
     connect::Engine,
     images::{Image, Images},
     plan::{self, Step, Wanted},
@@ -360,7 +360,10 @@ impl Apply<'_> {
             Box::pin(self.engine.until_ready(&waiting)).await
         };
         match waited.await {
-            Ok(()) => Ok(()),
+            Ok(run) => {
+                self.board.set_run(Run::ready(&run, fresh));
+                Ok(())
+            }
             Err(why) => Err(self.explain(service, why, fresh).await),
         }
     }
