@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     pub(super) profiles: &'a [String],
     /// Directory in which `up` generates secret and config files.
     pub(super) files_dir: &'a Path,
+    /// Whether two services with one host port are a fault.
+    pub(super) unique_ports: bool,
 }
 
 impl Context<'_> {
@@ -78,7 +80,7 @@ pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, V
             .iter()
             .map(|name| format!("the variable {name} is not set: it stands for nothing")),
     );
-    let faults = references::check(&pipeline, &tree);
+    let faults = references::check(&pipeline, &tree, context.unique_ports);
     if faults.is_empty() {
         Ok(pipeline)
     } else {

@@ -9,8 +9,8 @@ use super::{
     yaml::Node,
 };
 
-/// All faults; `tree` has their positions.
-pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
+/// All faults; `tree` has their positions. `unique_ports`: whether two services with one host port are one.
+pub(super) fn check(pipeline: &Pipeline, tree: &Node, unique_ports: bool) -> Vec<Problem> {
     let mut check = Check {
         pipeline,
         tree,
@@ -24,7 +24,9 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.cycle();
     check.container_names();
     check.builds();
-    check.host_ports();
+    if unique_ports {
+        check.host_ports();
+    }
     check.address_scopes();
     check.problems
 }

@@ -334,6 +334,22 @@ impl Source {
     }
 
     fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
+        self.read_with(variables.clone(), true).or_else(|error| {
+            let marked = self.with_marked_defaults(variables.clone());
+            match self.read_with(marked, true) {
+                // Only defaults of variables conflict.
+                Ok(_) => self.read_with(variables, false),
+                Err(_) => Err(error),
+            }
+        })
+    }
+
+    /// `unique_ports`: whether two services with one host port are a fault.
+    fn read_with(
+        &self,
+        variables: BTreeMap<String, String>,
+        unique_ports: bool,
+    ) -> Result<Pipeline> {
         let profiles = self.active_profiles(&variables);
         let context = Context {
             project: &self.project,
@@ -344,6 +360,7 @@ impl Source {
             secret_names: &self.secret_names,
             profiles: &profiles,
             files_dir: &self.files_dir(),
+            unique_ports,
         };
         read::pipeline(&self.tree, &context)
             .map_err(|problems| problem::error(problems, &self.files))

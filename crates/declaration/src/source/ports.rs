@@ -72,10 +72,7 @@ impl Source {
     /// error.
     pub fn host_ports(&self) -> Result<HostPorts> {
         let texts = port_texts(&self.tree);
-        let mut marks = (1..=u16::MAX).rev().filter(|mark| {
-            let mark = mark.to_string();
-            !texts.iter().any(|text| text.contains(&mark))
-        });
+        let mut marks = marks(&texts);
         let defaults = defaults(&texts);
         let mut variables = self.variables();
         let set = variables.clone();
@@ -119,6 +116,30 @@ impl Source {
             marks: by_mark.into_keys().collect(),
         })
     }
+}
+
+impl Source {
+    /// `variables`, and a mark for each variable that is not set and has a host port as its default. A
+    /// default that two of them have is no conflict: `up` chooses another port for the second.
+    pub(super) fn with_marked_defaults(
+        &self,
+        mut variables: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let texts = port_texts(&self.tree);
+        let mut unset: Vec<_> = defaults(&texts).into_keys().collect();
+        unset.retain(|name| !variables.contains_key(name));
+        let marked = unset.into_iter().zip(marks(&texts));
+        variables.extend(marked.map(|(name, mark)| (name, mark.to_string())));
+        variables
+    }
+}
+
+/// Numbers that are in none of the `texts`.
+fn marks<'a>(texts: &'a [&str]) -> impl Iterator<Item = u16> + 'a {
+    (1..=u16::MAX).rev().filter(|mark| {
+        let mark = mark.to_string();
+        !texts.iter().any(|text| text.contains(&mark))
+    })
 }
 
 /// Texts of the services' published ports.
