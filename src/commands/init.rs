@@ -46,7 +46,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             .hint("edit it; `caravan schema` is what editors complete it from"));
     }
     let pipeline = context.resolve_without_secrets(&source)?;
-    let stack = Stack::new(&pipeline, &source);
+    let mask = |value: &str| context.console.masked(value);
+    let stack = Stack::new(&pipeline, &source, &mask);
     let spinner = context.console.spinner("init");
     spinner.set_message("looking around");
     let seen = Box::pin(proposal::look(&stack, context.engine().await)).await;
@@ -61,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         (Some(out), _) if out.as_os_str() != "-" => write(context, out, &text)?,
         (None, true) => write(context, &beside, &text)?,
         (Some(_) | None, _) => {
-            context.console.result(&text);
+            context.console.composed(&text);
             return Ok(Verdict::Right);
         }
     }

@@ -99,11 +99,6 @@ impl Console {
         self.secrets.masked_bytes(bytes)
     }
 
-    /// Text of the result; any part of it that equals a secret is masked, names included.
-    pub(crate) fn result(&self, text: &str) {
-        self.composed(&self.masked(text));
-    }
-
     /// A JSON document, indented. Its ids and names are not masked, its texts are.
     pub(crate) fn document(&self, document: &Value) {
         self.composed(&json::document(&self.secrets.masked_value(document)));
@@ -162,7 +157,7 @@ impl Console {
     }
 
     /// As [`Self::note`], of which the writer has masked what is not Caravan's own.
-    pub(super) fn composed_note(&self, text: &str) {
+    pub(crate) fn composed_note(&self, text: &str) {
         if !self.quiet {
             self.composed_alarm(text);
         }

@@ -15,7 +15,7 @@ const SHORTEST_LINE: usize = 8;
 /// Keys of JSON documents whose values are Caravan's own words, or names and ids that the
 /// declaration shows as well. The value of every other key is masked, so that a new report can
 /// forget an id here but cannot leak a secret.
-const NAMES: [&str; 40] = [
+const NAMES: [&str; 41] = [
     "action",
     "cause",
     "container",
@@ -26,6 +26,7 @@ const NAMES: [&str; 40] = [
     "health",
     "id",
     "imageId",
+    "images",
     "instance",
     "kept",
     "kind",

@@ -147,7 +147,7 @@ fn postgres(stack: &Stack<'_>) -> Option<String> {
         let written = stack.written_or_variable(service, name)?;
         Some(match written.contains('$') {
             true => written,
-            false => encoded(&written),
+            false => stack.shown(&encoded(&written)),
         })
     };
     let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());
@@ -166,7 +166,10 @@ fn redis(stack: &Stack<'_>) -> Option<String> {
         .written_or_variable(service, "REDIS_PASSWORD")
         .or_else(|| stack.granted(service, None));
     let login = password
-        .map(|password| format!(":{password}@"))
+        .map(|password| match password.contains('$') {
+            true => format!(":{password}@"),
+            false => format!(":{}@", stack.shown(&password)),
+        })
         .unwrap_or_default();
     Some(format!("redis://{login}{place}/0"))
 }

@@ -57,7 +57,11 @@ fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
         ),
         "# What is a comment could not be seen: fill it in, or take it out.".to_owned(),
     ];
-    lines.extend(seen.unseen.iter().map(|why| format!("# Not seen: {why}")));
+    lines.extend(
+        seen.unseen
+            .iter()
+            .map(|why| format!("# Not seen: {}", stack.shown(why))),
+    );
     lines
 }
 

@@ -38,7 +38,7 @@ fn ready(stack: &Stack<'_>, service: &Service, word: &str, port: Option<u16>) ->
 }
 
 fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
-    let mut lines = vec![startup(seen, service)];
+    let mut lines = vec![startup(stack, seen, service)];
     lines.extend(http(stack, seen, service));
     lines.extend(consumes(stack, seen, service));
     lines.push("# emits: [TOPIC]".to_owned());
@@ -48,8 +48,10 @@ fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
     lines
 }
 
-fn startup(seen: &Seen, service: &Service) -> String {
-    match seen.startups.get(&service.name) {
+fn startup(stack: &Stack<'_>, seen: &Seen, service: &Service) -> String {
+    let seen = seen.startups.get(&service.name);
+    // With a mask in it, no line would match.
+    match seen.filter(|text| stack.shown(text) == **text) {
         Some(text) => format!("startup: {}   # in its log", word(text)),
         None => "# startup: the line that says that it works, or {regex: '…'}".to_owned(),
     }
@@ -78,7 +80,10 @@ fn http(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Option<String> {
     let path = answered.or_else(|| probe.as_ref().map(|(_, path)| path));
     Some(match path {
         Some(path) if path == "/ready" => format!("http: {}", raw(&url)),
-        Some(path) => format!("http: {{url: '{url}', ready: {}}}", word(path)),
+        Some(path) => format!(
+            "http: {{url: '{url}', ready: {}}}",
+            word(&stack.shown(path))
+        ),
         None => format!("# http: {{url: '{url}', ready: /health}}"),
     })
 }
@@ -116,10 +121,13 @@ fn consumes(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
     let uses = stack.of(Role::Kafka).any(mentions);
     match hinted("GROUP") {
         Some(group) => vec![
-            format!("# group: {}   # from its environment", word(group)),
+            format!(
+                "# group: {}   # from its environment",
+                word(&stack.shown(group))
+            ),
             format!(
                 "# consumes: [{}]",
-                hinted("TOPIC").map_or("TOPIC", String::as_str)
+                hinted("TOPIC").map_or_else(|| "TOPIC".to_owned(), |topic| stack.shown(topic))
             ),
         ],
         None if uses => vec![
