@@ -160,7 +160,7 @@ impl Context {
             return;
         }
         let Ok(source) = self.source() else { return };
-        let asked = source.draft();
+        let asked = source.resolve_without_secrets();
         let asked = asked
             .map(|pipeline| pipeline.declared_host_ports())
             .unwrap_or_default();

@@ -47,7 +47,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             .hint("edit it; editors complete it by the output of `caravan schema`"));
     }
     let pipeline = context.resolve_without_secrets(&source)?;
-    let stack = Stack::new(&pipeline, &source);
+    let mask = |value: &str| context.console.masked(value);
+    let stack = Stack::new(&pipeline, &source, &mask);
     let spinner = context.console.spinner("init");
     spinner.set_message("checking");
     let observed = Box::pin(proposal::observe(&stack, context.platform().await)).await;
@@ -62,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         (Some(out), _) if out.as_os_str() != "-" => write(context, out, &text)?,
         (None, true) => write(context, &beside, &text)?,
         (Some(_) | None, _) => {
-            context.console.result(&text);
+            context.console.composed(&text);
             return Ok(Verdict::Right);
         }
     }

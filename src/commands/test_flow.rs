@@ -100,7 +100,7 @@ async fn collect(context: &Context, args: &Args, age: Duration) -> Result<Verdic
             let document = output::load::collected_value(&pipeline.project, &collected);
             console.document(&document);
         }
-        Format::Table => console.result(&output::load::collected(&collected)),
+        Format::Table => console.composed(&output::load::collected(console, &collected)),
     }
     Ok(Verdict::Right)
 }
@@ -150,7 +150,7 @@ async fn many(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::load::text(console, &report));
+            console.composed(&output::load::text(console, &report));
             if !report.is_right() {
                 console.note(&format!("Next: {}", context.invocation.command("verify")));
             }

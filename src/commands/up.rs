@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     // Another `up` may have held the lock until now.
     source.reload()?;
     // Before secrets are set: ports do not depend on them.
-    let draft = source.draft()?;
+    let draft = source.resolve_without_secrets()?;
     let made = state::ensure_secrets(source, &existing)?;
     let (chosen, claims) = choose_ports(platform, source, &draft, &args.services).await?;
     let pipeline = context.resolve(source)?;
@@ -157,7 +157,7 @@ async fn preview_ports(
     source: &Source,
     given: &[String],
 ) -> Result<Vec<state::Chosen>> {
-    let draft = source.draft()?;
+    let draft = source.resolve_without_secrets()?;
     let services = publishing(&draft, given)?;
     let used = platform.used_ports().await?;
     state::preview_ports(source, &draft, &services, &used)

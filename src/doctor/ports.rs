@@ -35,7 +35,7 @@ async fn observe(engine: &Engine, patient: Patient<'_>) -> Result<Observed> {
     let availability = engine
         .port_availability(&patient.pipeline.project, &ports)
         .await?;
-    let draft = patient.source.draft()?;
+    let draft = patient.source.resolve_without_secrets()?;
     let services = with_dependencies(&draft, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
     let used = engine.used_ports().await?;

@@ -20,7 +20,8 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
         let wrong = poisoned
             .expected
             .as_ref()
-            .filter(|expected| Some(*expected) != dead_letter.reason.as_ref());
+            .filter(|expected| Some(*expected) != dead_letter.reason.as_ref())
+            .map(|expected| console.masked(expected));
         let bad = wrong.is_some() || dead_letter.reason.is_none();
         let mark = match bad {
             true => console.out(Paint::Bad, "✗"),
@@ -29,7 +30,7 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
         let instead = wrong.map(|wrong| format!(", instead of {}", wrong.escape_debug()));
         format!(
             "{mark} bad event {place}: {}{} ({})",
-            given_up(dead_letter),
+            given_up(console, dead_letter),
             instead.unwrap_or_default(),
             listing::duration(poisoned.took)
         )
@@ -40,7 +41,8 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
         Some(why) => {
             let mark = console.out(Paint::Bad, "✗");
             text.push_str(&format!(
-                "\n{mark} its dead letter waits as any other: {why}"
+                "\n{mark} its dead letter waits as any other: {}",
+                console.masked(why)
             ));
         }
     }
@@ -48,17 +50,17 @@ pub(super) fn poisoned(console: &Console, poisoned: &Poisoned) -> String {
 }
 
 /// `given up by purchase-worker: not-json: not a JSON object`
-fn given_up(dead_letter: &DeadLetter) -> String {
+fn given_up(console: &Console, dead_letter: &DeadLetter) -> String {
     let mut text = format!(
         "given up by {}",
         dead_letter.group.as_deref().unwrap_or("somebody")
     );
     match &dead_letter.reason {
-        Some(reason) => text.push_str(&format!(": {}", reason.escape_debug())),
+        Some(reason) => text.push_str(&format!(": {}", console.masked(reason).escape_debug())),
         None => text.push_str(", without a reason"),
     }
     if let Some(error) = &dead_letter.error {
-        text.push_str(&format!(": {}", error.escape_debug()));
+        text.push_str(&format!(": {}", console.masked(error).escape_debug()));
     }
     text
 }
@@ -68,7 +70,7 @@ pub(super) fn redelivery(console: &Console, outcome: &Result<Redelivery, String>
     let (bad, good) = (console.out(Paint::Bad, "✗"), console.out(Paint::Good, "✓"));
     let redelivery = match outcome {
         Ok(redelivery) => redelivery,
-        Err(why) => return format!("{bad} not sent again: {why}"),
+        Err(why) => return format!("{bad} not sent again: {}", console.masked(why)),
     };
     let mut text = format!("sent again: {}", counts(&redelivery.sent));
     match &redelivery.renamed {
@@ -79,6 +81,7 @@ pub(super) fn redelivery(console: &Console, outcome: &Result<Redelivery, String>
         Renamed::Skipped(why) => text.push_str(&format!("\nnot sent under new ids: {why}")),
     }
     if let Some(pending) = &redelivery.pending {
+        let pending = console.masked(pending);
         text.push_str(&format!("\n{bad} not taken in time: {pending}"));
     }
     if redelivery.changes == 0 {
@@ -88,7 +91,7 @@ pub(super) fn redelivery(console: &Console, outcome: &Result<Redelivery, String>
     }
     text.push_str(&format!("\n{bad} rows changed: {}", redelivery.changes));
     for change in &redelivery.named {
-        text.push_str(&changed(change));
+        text.push_str(&changed(console, change));
     }
     let more = redelivery.changes - redelivery.named.len();
     if more > 0 {
@@ -97,7 +100,7 @@ pub(super) fn redelivery(console: &Console, outcome: &Result<Redelivery, String>
     text
 }
 
-fn changed(change: &Change) -> String {
+fn changed(console: &Console, change: &Change) -> String {
     let mut text = format!(
         "\n    payment {}: {}: {}, then {}",
         change.correlation_id,
@@ -108,7 +111,7 @@ fn changed(change: &Change) -> String {
     if let Some((gone, come)) = &change.rows {
         for (sign, rows) in [("-", gone), ("+", come)] {
             for row in rows {
-                text.push_str(&format!("\n      {sign} {row}"));
+                text.push_str(&format!("\n      {sign} {}", console.masked(row)));
             }
         }
     }

@@ -99,11 +99,6 @@ impl Console {
         self.secrets.masked_bytes(bytes)
     }
 
-    /// Writes a text result to stdout. Every occurrence of a secret is masked, in names, too.
-    pub(crate) fn result(&self, text: &str) {
-        self.composed(&self.masked(text));
-    }
-
     /// Writes an indented JSON document to stdout. Its texts are masked, its ids and names are not.
     pub(crate) fn document(&self, document: &Value) {
         self.composed(&json::document(&self.secrets.masked_value(document)));
@@ -164,7 +159,7 @@ impl Console {
     }
 
     /// As [`Self::note`], for text in which the caller has masked what may contain secrets.
-    pub(super) fn composed_note(&self, text: &str) {
+    pub(crate) fn composed_note(&self, text: &str) {
         if !self.quiet {
             self.composed_alarm(text);
         }

@@ -8,19 +8,26 @@ use super::Console;
 const GAP: u16 = 2;
 
 /// Columns that are not masked: they have names, ids, numbers and Caravan's own words.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 42] = [
     "",
     "AFTER",
+    "AFTER p50",
+    "AGE",
     "AT",
     "CHECK",
     "CONTAINER",
+    "COUNT",
     "DECLARED",
+    "EXAMPLE",
+    "FAILED AT",
+    "FOR GROUP",
     "FROM",
     "GROUP",
     "HEALTH",
     "HOP",
     "ID",
     "IMAGE",
+    "IN FLIGHT",
     "LAG",
     "MEMBERS",
     "MESSAGES",
@@ -28,15 +35,22 @@ const NAMES: [&str; 28] = [
     "PARTITIONS",
     "PROJECT",
     "PROTOCOL",
+    "RECORD",
+    "REPLAYED",
     "RESTARTS",
     "RETENTION",
     "SERVICE",
     "SERVICES",
     "STATE",
+    "TO TOPIC",
     "TOOK",
     "TOPIC",
+    "WAITING",
     "WHAT",
     "WHERE",
+    "p50",
+    "p95",
+    "p99",
 ];
 
 /// A table of `header` and `rows`. Cells wrap at the width of the terminal; without a terminal they do not

@@ -46,7 +46,10 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
     }
     if let Some(pending) = &report.pending {
         let mark = console.out(Paint::Bad, "✗");
-        text.push_str(&format!("\n\n{mark} not through in time: {pending}"));
+        text.push_str(&format!(
+            "\n\n{mark} not through in time: {}",
+            console.masked(pending)
+        ));
     }
     text.push_str(&timeline::unfollowed(console, &report.unfollowed));
     if let Some(poisoned) = &report.poisoned {
@@ -62,7 +65,10 @@ pub(crate) fn text(console: &Console, report: &Report) -> String {
     if let Some(throughput) = throughput(report) {
         text.push_str(&format!("\n{throughput}"));
     }
-    text.push_str(&format!("\n{}", timeline::cleanup(&report.cleanup)));
+    text.push_str(&format!(
+        "\n{}",
+        timeline::cleanup(console, &report.cleanup)
+    ));
     text.push_str(&timeline::kept(&report.kept));
     text.push_str(&timeline::excluded(&report.excluded));
     text
@@ -184,6 +190,7 @@ fn sending(console: &Console, report: &Report) -> String {
             sent.failed
         ));
         for (why, times) in &sent.reasons {
+            let why = console.masked(why);
             text.push_str(&format!("\n    {times} times: {why}"));
         }
     }
@@ -204,12 +211,12 @@ fn throughput(report: &Report) -> Option<String> {
 }
 
 /// What earlier runs had left.
-pub(crate) fn collected(collected: &Collected) -> String {
+pub(crate) fn collected(console: &Console, collected: &Collected) -> String {
     let age = match collected.older_than {
         Some(at) => format!("older than {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
         None => "of any age: Postgres does not keep it".to_owned(),
     };
-    let rows = timeline::cleanup(&Cleanup::Deleted(collected.deleted.clone()));
+    let rows = timeline::cleanup(console, &Cleanup::Deleted(collected.deleted.clone()));
     match rows.split_once('\n') {
         Some((rows, left)) => format!("{rows} ({age})\n{left}"),
         None => format!("{rows} ({age})"),
@@ -399,6 +406,29 @@ mod tests {
         let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
         let console = Console::new(&cli.global, true, crate::output::Terminal::default());
         insta::assert_snapshot!(text(&console, &report()));
+    }
+
+    #[test]
+    fn a_load_keeps_its_names_whatever_the_secrets() {
+        let console = Console::plain();
+        let secrets = [
+            "lessons", "paid", "deleted", "too many", "p-1\"\\", "broker",
+        ];
+        console.mask(&secrets.map(str::to_owned));
+        let mut report = report();
+        report.sent.reasons = vec![("no broker answers \"p-1\"\\\"".to_owned(), 2)];
+        report.cleanup = Cleanup::Failed("lessons: p-1\"\\".to_owned());
+        let text = text(&console, &report);
+        for expected in [
+            "✓  paid     event   1000 (+12 copies)",
+            "too many: 1",
+            "payment p-1: lessons: 6 of 7 rows",
+            "2 times: no **** answers",
+            "NOT cleaned up: ****: ****",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in:\n{text}");
+        }
+        assert!(!text.contains("p-1\"\\"), "{text}");
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], form
         Format::Table => {
             let mut lines: Vec<_> = lines(console, preview);
             lines.extend(ports(console, preview, chosen));
-            console.result(&lines.join("\n"));
-            console.note(&format!("\n{}. Nothing was changed.", summary(preview)));
+            console.composed(&lines.join("\n"));
+            console.composed_note(&format!("\n{}. Nothing was changed.", summary(preview)));
         }
     }
 }
@@ -43,7 +43,9 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
         let word = console.out(paint, &format!("{:<9}", word(&step.action)));
         let causes = causes(&step.action);
         let first = format!("{word} {}", step.container);
-        let rest = causes.iter().map(|cause| format!("{:9}   {cause}", ""));
+        let rest = causes
+            .iter()
+            .map(|cause| format!("{:9}   {}", "", console.masked(cause)));
         std::iter::once(first).chain(rest).collect::<Vec<_>>()
     });
     preview.images.iter().map(image).chain(steps).collect()
@@ -59,7 +61,7 @@ fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String>
             c.number,
             c.service,
             c.variable,
-            c.holder,
+            console.masked(&c.holder),
             c.instead_of
         )
     });
@@ -69,7 +71,7 @@ fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String>
             word(Paint::Bad, "taken"),
             conflict.port,
             conflict.service,
-            conflict.holder
+            console.masked(&conflict.holder)
         )
     });
     choice.chain(conflicts).collect()
@@ -166,4 +168,40 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
         "ports": chosen.iter().map(choice).collect::<Vec<_>>(),
         "taken": unresolved(preview, chosen).map(conflict).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_keeps_its_names_whatever_the_secrets() {
+        let console = Console::plain();
+        let secrets = ["create", "shop-web", "true", "a\"b\\c", "registry"];
+        console.mask(&secrets.map(str::to_owned));
+        let preview = Preview {
+            images: vec![MissingImage {
+                reference: "registry/web:1".to_owned(),
+                declared: false,
+            }],
+            steps: vec![Planned {
+                service: "web".to_owned(),
+                container: "shop-web".to_owned(),
+                action: Action::Recreate {
+                    causes: vec!["labels.flag: true -> a\"b\\c".to_owned()],
+                },
+            }],
+            port_conflicts: Vec::new(),
+        };
+        assert_eq!(
+            lines(&console, &preview),
+            [
+                "fetch     registry/web:1 (an image that is not here: pulled, else built)",
+                "recreate  shop-web\n            labels.flag: **** -> ****",
+            ]
+            .join("\n")
+            .split('\n')
+            .collect::<Vec<_>>()
+        );
+    }
 }

@@ -15,7 +15,7 @@ const SHORTEST_LINE: usize = 8;
 /// Keys of JSON documents whose values are not masked: Caravan's own words, and names and ids that are in the
 /// declaration, too. The values of all other keys are masked: if a new report's id is missing here, it may be
 /// masked, but no secret leaks.
-const NAMES: [&str; 40] = [
+const NAMES: [&str; 41] = [
     "action",
     "cause",
     "container",
@@ -26,6 +26,7 @@ const NAMES: [&str; 40] = [
     "health",
     "id",
     "imageId",
+    "images",
     "instance",
     "kept",
     "kind",

@@ -34,14 +34,11 @@ pub(crate) fn text(console: &Console, trace: &Trace) -> String {
     // Otherwise the cleanup says it.
     if let (Some(pending), Cleanup::Kept) = (&trace.pending, &trace.cleanup) {
         let mark = console.out(Paint::Bad, "✗");
+        let pending = console.masked(pending);
         text.push_str(&format!("\n\n{mark} not through: {pending}"));
     }
     text.push_str(&format!("\n\n{}", summary(trace)));
-    let cleaned = match &trace.cleanup {
-        Cleanup::Failed(why) => cleanup(&Cleanup::Failed(console.masked(why))),
-        other => cleanup(other),
-    };
-    text.push_str(&format!("\n{cleaned}"));
+    text.push_str(&format!("\n{}", cleanup(console, &trace.cleanup)));
     text.push_str(&kept(&trace.kept));
     text.push_str(&excluded(&trace.excluded));
     text
@@ -115,8 +112,8 @@ pub(super) fn describe(place: &HopPlace) -> (String, String) {
     }
 }
 
-/// What became of the rows.
-pub(super) fn cleanup(cleanup: &Cleanup) -> String {
+/// What became of the rows; masked.
+pub(super) fn cleanup(console: &Console, cleanup: &Cleanup) -> String {
     match cleanup {
         Cleanup::Nothing => "nothing to clean up".to_owned(),
         Cleanup::Kept => "its rows are kept (--keep)".to_owned(),
@@ -132,7 +129,7 @@ pub(super) fn cleanup(cleanup: &Cleanup) -> String {
             }
             text
         }
-        Cleanup::Failed(why) => format!("NOT cleaned up: {why}"),
+        Cleanup::Failed(why) => format!("NOT cleaned up: {}", console.masked(why)),
     }
 }
 

@@ -150,7 +150,7 @@ fn postgres(stack: &Stack<'_>) -> Option<String> {
         let raw_value = stack.raw_value_or_variable(service, name)?;
         Some(match raw_value.contains('$') {
             true => raw_value,
-            false => percent_encoded(&raw_value),
+            false => stack.shown(&percent_encoded(&raw_value)),
         })
     };
     let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());
@@ -169,7 +169,10 @@ fn redis(stack: &Stack<'_>) -> Option<String> {
         .raw_value_or_variable(service, "REDIS_PASSWORD")
         .or_else(|| stack.secret_variable(service, None));
     let login = password
-        .map(|password| format!(":{password}@"))
+        .map(|password| match password.contains('$') {
+            true => format!(":{password}@"),
+            false => format!(":{}@", stack.shown(&password)),
+        })
         .unwrap_or_default();
     Some(format!("redis://{login}{address}/0"))
 }

@@ -61,7 +61,7 @@ fn head(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> Vec<String>
         observed
             .not_observed
             .iter()
-            .map(|why| format!("# Not seen: {why}")),
+            .map(|why| format!("# Not seen: {}", stack.shown(why))),
     );
     lines
 }

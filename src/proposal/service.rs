@@ -38,7 +38,7 @@ fn ready(stack: &Stack<'_>, service: &Service, word: &str, port: Option<u16>) ->
 }
 
 fn own(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String> {
-    let mut lines = vec![startup(observed, service)];
+    let mut lines = vec![startup(stack, observed, service)];
     lines.extend(http(stack, observed, service));
     lines.extend(consumes(stack, observed, service));
     lines.push("# emits: [TOPIC]".to_owned());
@@ -48,8 +48,10 @@ fn own(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String>
     lines
 }
 
-fn startup(observed: &Observed, service: &Service) -> String {
-    match observed.startups.get(&service.name) {
+fn startup(stack: &Stack<'_>, observed: &Observed, service: &Service) -> String {
+    let text = observed.startups.get(&service.name);
+    // With a mask in it, no line would match.
+    match text.filter(|text| stack.shown(text) == **text) {
         Some(text) => format!("startup: {}   # in its log", word(text)),
         None => "# startup: the log line that it writes when it is ready, or {regex: \
                  '…'}"
@@ -81,7 +83,10 @@ fn http(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Option<Str
     let path = ready_path.or_else(|| probe.as_ref().map(|(_, path)| path));
     Some(match path {
         Some(path) if path == "/ready" => format!("http: {}", raw(&url)),
-        Some(path) => format!("http: {{url: '{url}', ready: {}}}", word(path)),
+        Some(path) => format!(
+            "http: {{url: '{url}', ready: {}}}",
+            word(&stack.shown(path))
+        ),
         None => format!("# http: {{url: '{url}', ready: /health}}"),
     })
 }
@@ -119,10 +124,13 @@ fn consumes(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<St
     let uses = stack.of(Role::Kafka).any(mentions);
     match hinted("GROUP") {
         Some(group) => vec![
-            format!("# group: {}   # from its environment", word(group)),
+            format!(
+                "# group: {}   # from its environment",
+                word(&stack.shown(group))
+            ),
             format!(
                 "# consumes: [{}]",
-                hinted("TOPIC").map_or("TOPIC", String::as_str)
+                hinted("TOPIC").map_or_else(|| "TOPIC".to_owned(), |topic| stack.shown(topic))
             ),
         ],
         None if uses => vec![

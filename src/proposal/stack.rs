@@ -6,6 +6,8 @@ use declaration::{Pipeline, Service, Source};
 pub(crate) struct Stack<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(super) source: &'a Source,
+    /// A value without the secrets that are known.
+    mask: &'a (dyn Fn(&str) -> String + Sync),
 }
 
 /// What a service does in the stack.
@@ -47,8 +49,22 @@ const POSTGRES: [&str; 4] = ["postgres", "postgis", "timescale", "pgvector"];
 const REDIS: [&str; 4] = ["redis", "valkey", "keydb", "dragonfly"];
 
 impl<'a> Stack<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline, source: &'a Source) -> Self {
-        Self { pipeline, source }
+    /// `mask` replaces the known secrets in a value.
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        source: &'a Source,
+        mask: &'a (dyn Fn(&str) -> String + Sync),
+    ) -> Self {
+        Self {
+            pipeline,
+            source,
+            mask,
+        }
+    }
+
+    /// A value as it is proposed: without secrets. Names, keys and variables are no values.
+    pub(super) fn shown(&self, value: &str) -> String {
+        (self.mask)(value)
     }
 
     pub(crate) fn role(&self, service: &Service) -> Role {

@@ -111,13 +111,21 @@ fn observed() -> Observed {
 
 /// The proposal for a Compose file, and the pipeline that both declare.
 fn proposed(compose: &str, observed: &Observed) -> (String, Pipeline) {
+    masked(compose, observed, &str::to_owned)
+}
+
+fn masked(
+    compose: &str,
+    observed: &Observed,
+    mask: &(dyn Fn(&str) -> String + Sync),
+) -> (String, Pipeline) {
     let mut place = TestDirectory::new();
     place.write("compose.yaml", compose);
     place.request.files = vec!["compose.yaml".into()];
     let source = place.source();
     let pipeline = place.pipeline();
     let text = text(
-        &Stack::new(&pipeline, &source),
+        &Stack::new(&pipeline, &source, mask),
         observed,
         &["compose.yaml".to_owned()],
     );
@@ -175,4 +183,29 @@ fn a_stack_without_known_images_gets_a_valid_proposal() {
     let compose = "services:\n  one: {image: one}\n  two: {image: two, depends_on: [one]}\n";
     let (text, _) = proposed(compose, &Observed::default());
     assert!(text.contains("x-caravan: {}"), "{text}");
+}
+
+#[test]
+fn secrets_are_masked_in_values_and_nowhere_else() {
+    // As `Console::masked`: words of the proposal's keys and names, and a value in a line of a log.
+    let secrets = ["orders", "ready", "true", "kafka", "hunter2", "wget"];
+    let mask = |value: &str| {
+        let masked = |text: String, secret: &&str| text.replace(*secret, "****");
+        secrets.iter().fold(value.to_owned(), masked)
+    };
+    let compose = SHOP.replace("${DB_PASSWORD:-p}", "hunter2");
+    let mut seen = observed();
+    let startup = "listening on hunter2".to_owned();
+    seen.startups.insert("mailer".to_owned(), startup);
+    seen.not_observed.push("tables: refused hunter2".to_owned());
+    let (text, pipeline) = masked(&compose, &seen, &mask);
+    assert!(!text.contains("hunter2"), "{text}");
+    // Still a declaration, with all its keys, names and references.
+    let worker = pipeline.service("orders-worker").expect("the worker");
+    assert_eq!(worker.consumes, ["orders"]);
+    assert_eq!(worker.startup, None, "{text}");
+    let kafka = pipeline.service("kafka").expect("the broker");
+    assert!(kafka.ready.is_some(), "{text}");
+    let postgres = pipeline.postgres.as_ref().expect("an address");
+    assert_eq!(postgres.address, "postgres://shop:****@127.0.0.1:5432/****");
 }

@@ -3,8 +3,11 @@
 
 mod harbor;
 
+use std::{process::Command, time::Duration};
+
 use serde_json::{Value, json};
 
+use crate::support::{Ran, eventually_async};
 use harbor::{Harbor, Worker};
 
 const RELAY_UNKNOWN: (&str, &str) = ("emits: [shipments], writes", "writes");
@@ -143,6 +146,58 @@ async fn a_key_that_exists_is_neither_overwritten_nor_deleted() {
     assert_eq!(unseen(&flow), ["stats"], "{flow:#}");
     assert_eq!(harbor.redis(&["GET", "harbor:ACME"]), "a real one\n");
     assert_eq!(harbor.redis(&["KEYS", "*"]), "harbor:ACME\n");
+}
+
+/// What `test-flow ARGS` wrote when a signal ended it, once `hop` was there.
+async fn interrupted(harbor: &Harbor, args: &[&str], signal: &str, hop: &'static str) -> Ran {
+    let flow = harbor.start_test_flow(&[args, &["--timeout", "60s"]].concat());
+    eventually_async(hop, Duration::from_secs(30), async || {
+        (harbor.number(hop).await > 0).then_some(())
+    })
+    .await;
+    let pid = flow.id().to_string();
+    let kill = Command::new("kill").args([signal, &pid]).status();
+    assert!(kill.unwrap().success());
+    // docs/cli.md: every signal that ends a command is an interruption.
+    Ran::of(flow.wait_with_output().unwrap()).expect(130)
+}
+
+const ROWS: &str = "SELECT (SELECT count(*) FROM shipments) + (SELECT count(*) FROM quotes)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sigterm_and_sighup_delete_the_rows_as_ctrl_c_does() {
+    let harbor = Harbor::up("flow-signals").await;
+    // The last hop never comes, so the flow goes on until the signal.
+    harbor.sql("UPDATE behaviour SET stats_write = false").await;
+    let quoted = "SELECT count(*) FROM quotes";
+    for (args, signal) in [
+        (&[][..], "-INT"),
+        (&[], "-TERM"),
+        (&[], "-HUP"),
+        (&["--count", "3"], "-TERM"),
+        (&["--count", "3"], "-HUP"),
+    ] {
+        let ran = interrupted(&harbor, args, signal, quoted).await;
+        let says = "rows were deleted";
+        assert!(ran.stderr.contains(says), "{args:?} {signal}: {ran:?}");
+        assert_eq!(harbor.number(ROWS).await, 0, "{args:?} {signal}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_that_a_signal_leaves_are_named() {
+    let harbor = Harbor::up("flow-signals-left").await;
+    harbor.stop(Worker::Stats);
+    let quoted = "SELECT count(*) FROM quotes";
+    for (args, signal) in [(&[][..], "-TERM"), (&["--count", "1"], "-HUP")] {
+        let ran = interrupted(&harbor, args, signal, quoted).await;
+        let says = "stats has yet to take";
+        assert!(ran.stderr.contains(says), "{args:?} {signal}: {ran:?}");
+        assert_eq!(harbor.number(ROWS).await, 2, "{args:?} {signal}: {ran:?}");
+        harbor
+            .sql("DELETE FROM shipments; DELETE FROM quotes")
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -38,6 +38,17 @@ services:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; exec sleep 600"]
     healthcheck: {test: "true", interval: 10m}
+  dying:
+    <<: *shell
+    restart: "no"
+    entrypoint: [sh, -c, "echo it has started; sleep 0.1; echo last words; exit 3"]
+  dying-again:
+    <<: *shell
+    entrypoint: [sh, -c, "echo it has started; sleep 0.1; echo last words; exit 3"]
+  chatty:
+    <<: *shell
+    entrypoint: [sh, -c, "echo it has started; seq -w 1 20000; exec sleep 600"]
+    logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
   rotated:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; sleep 3; seq -w 1 2000; exec sleep 600"]
@@ -118,6 +129,24 @@ fn a_crash_loop_that_begins_while_others_come_up_is_not_up() {
 }
 
 #[test]
+fn a_container_that_ends_right_after_its_startup_line_is_not_up() {
+    let kept = Kept::up("brief", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let Ran { stderr, .. } = kept.0.caravan(&["up", "dying"]).expect(1);
+    let expected = ["dying ended", "exit code 3", "last words", "logs dying"];
+    expect_all(&stderr, &expected);
+}
+
+#[test]
+fn a_container_that_docker_restarts_right_after_its_startup_line_is_not_up() {
+    let kept = Kept::up("brief-loop", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let Ran { stderr, .. } = kept.0.caravan(&["up", "dying-again"]).expect(1);
+    let expected = ["dying-again starts over and over", "last words"];
+    expect_all(&stderr, &expected);
+}
+
+#[test]
 fn a_container_that_docker_restarted_and_that_runs_again_is_up() {
     let kept = Kept::up("recovering", &["crashing"]);
     kept.set("crash");
@@ -179,6 +208,17 @@ fn a_startup_line_that_log_rotation_deleted_is_no_failure() {
         (log.contains("2000") && !log.contains("has started")).then_some(())
     });
     let again = kept.0.caravan(&["up", "rotated", "--timeout", "20s"]);
+    expect_all(&again.expect(0).stdout, &["unchanged"]);
+}
+
+#[test]
+fn a_startup_line_that_rotation_deletes_at_once_is_no_failure() {
+    let kept = Kept::up("kept-chatty", &[]);
+    kept.0.with_images(&["images", "build"]);
+    kept.0
+        .caravan(&["up", "chatty", "--timeout", "20s"])
+        .expect(0);
+    let again = kept.0.caravan(&["up", "chatty", "--timeout", "20s"]);
     expect_all(&again.expect(0).stdout, &["unchanged"]);
 }
 

@@ -13,19 +13,11 @@ use super::{
     yaml::{Node, View},
 };
 
-/// A pipeline that was read.
-pub(super) struct Read {
-    pub(super) pipeline: Pipeline,
-    /// Host ports that two services publish, where at least one is set by a variable: `up` may choose
-    /// another one.
-    pub(super) port_clashes: Vec<Problem>,
-}
-
 /// Reads and checks a declaration.
 ///
 /// # Errors
 /// All faults that were found, at least one.
-pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Read, Vec<Problem>> {
+pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Pipeline, Vec<Problem>> {
     let mut unset = BTreeSet::new();
     let tree = interpolate::tree(written, context.variables, &mut unset).map_err(|p| vec![p])?;
     let mut problems = Problems::default();
@@ -40,16 +32,12 @@ pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Read, Ve
             .map(|name| format!("the variable {name} is not set; an empty string is used")),
     );
     pipeline.variable_ports = variable_ports::find(written, context.variables, &pipeline.services);
-    let mut faults = references::check(&pipeline, &tree);
-    let port_clashes = references::variable_port_clashes(&pipeline, &tree);
+    let faults = references::check(&pipeline, &tree);
     if faults.is_empty() {
-        return Ok(Read {
-            pipeline,
-            port_clashes,
-        });
+        Ok(pipeline)
+    } else {
+        Err(faults)
     }
-    faults.extend(port_clashes);
-    Err(faults)
 }
 
 fn parts(

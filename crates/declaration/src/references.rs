@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     AddressScope, Condition, DeclaredAddress, Effect, MountSource, Pipeline, Ready, Service,
+    VariableSource,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -24,19 +25,8 @@ pub(super) fn check(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
     check.cycle();
     check.container_names();
     check.builds();
-    check.host_ports(false);
+    check.host_ports();
     check.address_scopes();
-    check.problems
-}
-
-/// Host ports that two services publish, where at least one is set by a variable.
-pub(super) fn variable_port_clashes(pipeline: &Pipeline, tree: &Node) -> Vec<Problem> {
-    let mut check = Check {
-        pipeline,
-        tree,
-        problems: Vec::new(),
-    };
-    check.host_ports(true);
     check.problems
 }
 
@@ -344,11 +334,14 @@ impl Check<'_> {
     }
 
     /// `by_variable`: whether at least one of two clashing ports is set by a variable.
-    fn host_ports(&mut self, by_variable: bool) {
+    fn host_ports(&mut self) {
         let pipeline = self.pipeline;
-        let is_variable = |service: &Service, port: &super::Port| {
+        // `up` chooses another port for a variable that is not set.
+        let may_change = |service: &Service, port: &super::Port| {
             let mut variables = pipeline.variable_ports.iter();
-            variables.any(|v| v.service == service.name && v.port == *port)
+            variables.any(|v| {
+                v.service == service.name && v.port == *port && v.set == VariableSource::Unset
+            })
         };
         let published = pipeline
             .services
@@ -361,7 +354,8 @@ impl Check<'_> {
                     && port.host_port == other.host_port
                     && port.protocol == other.protocol
                     && overlap(&port.host_ip, &other.host_ip)
-                    && (is_variable(service, port) || is_variable(owner, other)) == by_variable
+                    && !may_change(service, port)
+                    && !may_change(owner, other)
             });
             if let (Some((other, _)), Some(number)) = (clash, port.host_port) {
                 let number = number.to_string();

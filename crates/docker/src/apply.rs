@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    board::{Board, Stage},
+    board::{Board, Run, Stage},
     connect::Engine,
     images::{Image, Images},
     plan::{self, Step, Wanted},
@@ -201,14 +201,12 @@ impl Apply<'_> {
     ) -> Result<Vec<Replica>> {
         self.report(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
-            let made = self
+            let notes = self
                 .engine
-                .ensure_networks(self.pipeline, &self.services)
+                .ensure_networks(self.pipeline, &self.services, self.invocation)
                 .await?;
-            let made = made
-                .into_iter()
-                .map(|name| format!("created the network {name}"));
-            made.for_each(|note| self.send(Event::Note(note)));
+            let notes = notes.into_iter();
+            notes.for_each(|note| self.send(Event::Note(note)));
             Ok(())
         });
         networks.await.clone()?;
@@ -359,7 +357,10 @@ impl Apply<'_> {
             Box::pin(self.engine.until_ready(&waiting)).await
         };
         match waited.await {
-            Ok(()) => Ok(()),
+            Ok(run) => {
+                self.board.set_run(Run::ready(&run, fresh));
+                Ok(())
+            }
             Err(why) => Err(self.explain(service, why, fresh).await),
         }
     }

@@ -3,11 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Mutex,
+    time::Instant,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use declaration::{Condition, Service};
+use platform::Container;
 
 /// The stage of a service during `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,30 @@ pub(super) struct Board<'a> {
     activities: Mutex<HashMap<String, String>>,
     /// Services whose containers were started by this command.
     renewed: Mutex<HashSet<String>>,
+    /// The runs that are ready.
+    runs: Mutex<Vec<Run>>,
+}
+
+/// A container's run that was ready.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) service: String,
+    pub(super) container: String,
+    pub(super) started_at: Option<DateTime<Utc>>,
+    /// When a run that this command started was ready.
+    pub(super) fresh_since: Option<Instant>,
+}
+
+impl Run {
+    /// `fresh`: this command started it.
+    pub(super) fn ready(container: &Container, fresh: bool) -> Self {
+        Self {
+            service: container.service.clone(),
+            container: container.id.clone(),
+            started_at: container.started_at,
+            fresh_since: fresh.then(Instant::now),
+        }
+    }
 }
 
 impl<'a> Board<'a> {
@@ -37,6 +64,7 @@ impl<'a> Board<'a> {
             stages: services.iter().map(stage).collect(),
             activities: Mutex::default(),
             renewed: Mutex::default(),
+            runs: Mutex::default(),
         }
     }
 
@@ -60,6 +88,19 @@ impl<'a> Board<'a> {
     pub(super) fn is_renewed(&self, service: &str) -> bool {
         let renewed = self.renewed.lock();
         renewed.is_ok_and(|renewed| renewed.contains(service))
+    }
+
+    /// A container is ready; a later run replaces its earlier one.
+    pub(super) fn set_run(&self, run: Run) {
+        if let Ok(mut runs) = self.runs.lock() {
+            runs.retain(|known| known.container != run.container);
+            runs.push(run);
+        }
+    }
+
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let runs = self.runs.lock();
+        runs.map_or_else(|_| Vec::new(), |runs| runs.clone())
     }
 
     pub(super) fn note(&self, service: &str, what: &str) {

@@ -78,25 +78,19 @@ impl End {
 }
 
 impl Engine {
-    /// Those of these networks that exist.
+    /// The ids of those of these networks that exist. Of several with one name it is the one that has
+    /// containers.
     ///
     /// # Errors
     /// Docker does not answer.
     pub(crate) async fn existing_networks(&self, names: &[String]) -> Result<Vec<String>> {
-        let mut there = Vec::new();
+        let mut ids = Vec::new();
         for name in names {
-            let inspect = async {
-                match self.docker.inspect_network(name, None).await {
-                    Err(e) if status(&e) == Some(404) => Ok(false),
-                    Ok(_) => Ok(true),
-                    Err(e) => Err(e),
-                }
-            };
-            if self.call("inspect a network", inspect).await? {
-                there.push(name.clone());
-            }
+            let mut named = self.networks_named(name).await?;
+            named.sort_by_key(|network| !network.used);
+            ids.extend(named.into_iter().next().map(|network| network.id));
         }
-        Ok(there)
+        Ok(ids)
     }
 
     /// A name for a container of [`Self::start_in_network`].

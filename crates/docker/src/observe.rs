@@ -150,14 +150,21 @@ impl Engine {
     /// # Errors
     /// Docker does not answer.
     pub(crate) async fn networks(&self, project: &str) -> Result<Vec<String>> {
+        let networks = self.networks_by_id(project).await?;
+        Ok(networks.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Names and ids of the project's networks: several may have one name.
+    pub(super) async fn networks_by_id(&self, project: &str) -> Result<Vec<(String, String)>> {
         let options = ListNetworksOptionsBuilder::new()
             .filters(&by_label(labels::PROJECT, project))
             .build();
         let list = self.docker.list_networks(Some(options));
         let networks = self.call("list networks", list).await?;
-        let mut names: Vec<_> = networks.into_iter().filter_map(|n| n.name).collect();
-        names.sort();
-        Ok(names)
+        let networks = networks.into_iter().filter_map(|n| Some((n.name?, n.id?)));
+        let mut networks: Vec<_> = networks.collect();
+        networks.sort();
+        Ok(networks)
     }
 }
 

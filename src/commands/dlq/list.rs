@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::summary(console, dead_letters.topic(), &summary));
+            console.composed(&output::summary(console, dead_letters.topic(), &summary));
             if let Some(place) = &summary.all.example {
                 let next = context.invocation.command(&format!("dlq show {place}"));
                 console.note(&format!("Next: {next}"));

@@ -73,7 +73,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 output::purge_plan_value(&pipeline.project, dead_letters.topic(), &plan, deletes);
             console.document(&document);
         }
-        Format::Table => console.result(&output::purge_plan(&plan, deletes)),
+        Format::Table => console.composed(&output::purge_plan(&plan, deletes)),
     }
     Ok(Verdict::Right)
 }

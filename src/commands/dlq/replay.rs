@@ -65,11 +65,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
                 console.document(&document);
             }
-            Format::Table => console.result(&output::plan(console, &plan)),
+            Format::Table => console.composed(&output::plan(console, &plan)),
         }
         return Ok(Verdict::Right);
     }
-    console.note(&output::plan(console, &plan));
+    console.composed_note(&output::plan(console, &plan));
     if !args.yes {
         confirm(context, &plan, &flags).await?;
     }
@@ -92,7 +92,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::outcome(console, &outcome));
+            console.composed(&output::outcome(console, &outcome));
             let next = match outcome.failed_again.first() {
                 Some(failed_again) => format!("dlq show {}", failed_again.dead_letter.id()),
                 None => "verify".to_owned(),

@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             let document = output::dead_letter_value(console, &pipeline.project, &found);
             console.document(&document);
         }
-        Format::Table => console.result(&output::dead_letter(console, &found)),
+        Format::Table => console.composed(&output::dead_letter(console, &found)),
     }
     Ok(Verdict::Right)
 }

@@ -1,5 +1,5 @@
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal},
     os::fd::AsFd,
     path::PathBuf,
@@ -54,11 +54,18 @@ async fn to_file(
     progress: &Progress,
     args: &Args,
 ) -> Result<(usize, u64)> {
-    let unfinished = Unfinished::create(&args.file)?;
     let name = args.file.display().to_string();
     let failed = |e: io::Error| {
         Error::new(Kind::Unreachable, format!("cannot write {name}")).because(e.to_string())
     };
+    // A device or a pipe is written to; renaming a file over it would remove it.
+    if fs::metadata(&args.file).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let mut options = tokio::fs::File::options();
+        let opened = options.write(true).open(&args.file).await;
+        let file = opened.map_err(failed)?.into_std().await;
+        return save(engine, pipeline, progress, file, &name).await;
+    }
+    let unfinished = Unfinished::create(&args.file)?;
     let file = unfinished.file().map_err(failed)?;
     let saved = save(engine, pipeline, progress, file, &name).await?;
     unfinished.finish().map_err(failed)?;

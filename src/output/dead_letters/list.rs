@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::text::{line, state, time, word};
+use super::text::{line, masked_word, state, time, word};
 use crate::output::{Console, listing};
 use proof::dead_letters::{
     DeadLetter,
@@ -31,7 +31,7 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         let rows = summary
             .kinds
             .iter()
-            .map(|(kind, tally)| kind_row(kind, tally));
+            .map(|(kind, tally)| kind_row(console, kind, tally));
         text = listing::table(console, &header, rows.collect());
         text.push_str("\n\n");
     }
@@ -40,7 +40,7 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         let rows = summary
             .listed
             .iter()
-            .map(|(dead_letter, status)| dead_letter_row(dead_letter, *status));
+            .map(|(dead_letter, status)| dead_letter_row(console, dead_letter, *status));
         text.push_str(&listing::table(console, &header, rows.collect()));
         text.push_str("\n\n");
     }
@@ -80,11 +80,11 @@ fn totals(topic: &str, summary: &Summary) -> String {
     text
 }
 
-fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
+fn kind_row(console: &Console, kind: &Kind, tally: &Tally) -> Vec<String> {
     vec![
         word(kind.topic.as_deref()),
         word(kind.group.as_deref()),
-        word(kind.reason.as_deref()),
+        masked_word(console, kind.reason.as_deref()),
         age(kind.age).to_owned(),
         tally.count(Status::Waiting).to_string(),
         in_flight(tally).to_string(),
@@ -96,12 +96,13 @@ fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
     ]
 }
 
-fn dead_letter_row(dead_letter: &DeadLetter, status: Status) -> Vec<String> {
-    let error = dead_letter.error.as_deref().unwrap_or("-");
+fn dead_letter_row(console: &Console, dead_letter: &DeadLetter, status: Status) -> Vec<String> {
+    // Masked before it is cut: a part of a secret no longer looks like one.
+    let error = console.masked(dead_letter.error.as_deref().unwrap_or("-"));
     vec![
         dead_letter.id().to_string(),
         word(dead_letter.group.as_deref()),
-        word(dead_letter.reason.as_deref()),
+        masked_word(console, dead_letter.reason.as_deref()),
         state(status).to_owned(),
         dead_letter.at.map_or_else(|| "-".to_owned(), time),
         line(&error[..error.floor_char_boundary(MAX_ERROR)]),

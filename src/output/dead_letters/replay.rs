@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::text::{line, word};
+use super::text::{line, masked_word};
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::{
     plan::{Plan, SkipReason, Skipped},
@@ -27,7 +27,7 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
                 vec![
                     topic.to_owned(),
                     line(&groups),
-                    line(reason),
+                    line(&console.masked(reason)),
                     dead_letters.to_string(),
                 ]
             });
@@ -141,8 +141,8 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
             "\n    {} is {} now: {}: {}",
             back.was,
             back.dead_letter.id(),
-            word(back.dead_letter.reason.as_deref()),
-            word(back.dead_letter.error.as_deref()),
+            masked_word(console, back.dead_letter.reason.as_deref()),
+            masked_word(console, back.dead_letter.error.as_deref()),
         ));
     }
     if failed_again.len() > MAX_RETURNED {

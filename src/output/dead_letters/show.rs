@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     list::brief_value,
-    text::{bytes, line, state, time, word},
+    text::{bytes, line, masked_word, state, time, word},
 };
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::find::Found;
@@ -29,9 +29,15 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
             .map_or_else(|| "unknown".to_owned(), ToString::to_string),
     );
     row("group", &word(dead_letter.group.as_deref()));
-    row("reason", &word(dead_letter.reason.as_deref()));
-    row("error", &word(dead_letter.error.as_deref()));
-    row("attempts", &word(dead_letter.attempts.as_deref()));
+    row(
+        "reason",
+        &masked_word(console, dead_letter.reason.as_deref()),
+    );
+    row("error", &masked_word(console, dead_letter.error.as_deref()));
+    row(
+        "attempts",
+        &masked_word(console, dead_letter.attempts.as_deref()),
+    );
     row(
         "failed at",
         &dead_letter.at.map_or_else(|| "-".to_owned(), time),

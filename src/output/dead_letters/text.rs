@@ -24,6 +24,11 @@ pub(super) fn word(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), line)
 }
 
+/// As [`word`], for text from outside: secrets are masked before it is escaped.
+pub(super) fn masked_word(console: &Console, text: Option<&str>) -> String {
+    word(text.map(|text| console.masked(text)).as_deref())
+}
+
 /// Bytes as text, cut at `max` bytes. Secrets are masked before anything is cut or escaped.
 pub(super) fn bytes(console: &Console, all: &[u8], max: usize, lines: bool) -> String {
     let masked = console.masked_bytes(all);

@@ -53,7 +53,7 @@ fn claiming(
         bindings: published.to_vec(),
         local: false,
     };
-    choose_ports(source, &source.draft()?, &wanted, &used)
+    choose_ports(source, &source.resolve_without_secrets()?, &wanted, &used)
 }
 
 fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {

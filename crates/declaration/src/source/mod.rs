@@ -101,15 +101,7 @@ pub struct Source {
 struct Values {
     files: VariableFiles,
     /// The pipeline with these values; None: not resolved since they changed.
-    resolved: Option<Arc<Result<Resolved>>>,
-}
-
-/// A pipeline that may lack secrets and have host ports twice, which `up` changes.
-struct Resolved {
-    /// Unset secrets have a placeholder.
-    pipeline: Pipeline,
-    /// Two services publish one host port.
-    port_clash: Option<Error>,
+    resolved: Option<Arc<Result<Pipeline>>>,
 }
 
 /// Finds the declaration of `request`, and parses it.
@@ -240,7 +232,7 @@ impl Source {
     /// # Errors
     /// The declaration is invalid. Missing secrets are no error.
     pub fn volume_names(&self) -> Result<Vec<String>> {
-        Ok(own_volumes(&self.draft()?))
+        Ok(own_volumes(&self.resolve_without_secrets()?))
     }
 
     /// Reads the files of variables again if they changed since they were read: this or another process
@@ -289,23 +281,7 @@ impl Source {
     /// # Errors
     /// The declaration is invalid.
     pub fn resolve_without_secrets(&self) -> Result<Pipeline> {
-        let resolved = self.resolved();
-        let resolved = resolved.as_ref().as_ref().map_err(Clone::clone)?;
-        match &resolved.port_clash {
-            Some(error) => Err(error.clone()),
-            None => Ok(resolved.pipeline.clone()),
-        }
-    }
-
-    /// The pipeline before `up` generates secrets and chooses host ports: unset secrets have a
-    /// placeholder, and two services may have one host port if a variable sets it.
-    ///
-    /// # Errors
-    /// The declaration is invalid.
-    pub fn draft(&self) -> Result<Pipeline> {
-        let resolved = self.resolved();
-        let resolved = resolved.as_ref().as_ref().map_err(Clone::clone)?;
-        Ok(resolved.pipeline.clone())
+        self.resolved().as_ref().clone()
     }
 
     /// Declared secrets without a value.
@@ -340,7 +316,7 @@ impl Source {
         variables
     }
 
-    fn resolved(&self) -> Arc<Result<Resolved>> {
+    fn resolved(&self) -> Arc<Result<Pipeline>> {
         let mut values = self.values();
         let Values { files, resolved } = &mut *values;
         let resolved = resolved.get_or_insert_with(|| {
@@ -350,7 +326,7 @@ impl Source {
         Arc::clone(resolved)
     }
 
-    fn read(&self, files: &VariableFiles) -> Result<Resolved> {
+    fn read(&self, files: &VariableFiles) -> Result<Pipeline> {
         let mut variables = self.all_variables(files);
         let missing = self.unset_secrets(&variables);
         for name in &missing {
@@ -368,9 +344,8 @@ impl Source {
             profiles: &profiles,
             files_dir: &self.files_dir(),
         };
-        let read = read::pipeline(&self.tree, &context)
+        let mut pipeline = read::pipeline(&self.tree, &context)
             .map_err(|problems| problem::error(problems, &self.files))?;
-        let mut pipeline = read.pipeline;
         if !missing.is_empty() {
             pipeline.secrets.retain(|value| value != PLACEHOLDER);
         }
@@ -382,11 +357,7 @@ impl Source {
                 port.set = VariableSource::PortsFile;
             }
         }
-        let clashes = read.port_clashes;
-        Ok(Resolved {
-            pipeline,
-            port_clash: (!clashes.is_empty()).then(|| problem::error(clashes, &self.files)),
-        })
+        Ok(pipeline)
     }
 
     fn active_profiles(&self, variables: &Variables) -> Vec<String> {

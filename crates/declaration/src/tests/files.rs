@@ -187,7 +187,7 @@ fn a_variable_that_was_set_takes_effect_without_another_read() {
     );
     let source = place.source();
     assert_eq!(source.missing_secrets(), ["S"]);
-    let draft = source.draft().expect("well declared");
+    let draft = source.resolve_without_secrets().expect("well declared");
     assert_eq!(draft.services[0].environment["A"], "unset");
     assert_eq!(draft.variable_ports[0].set, VariableSource::Unset);
     let one = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
@@ -198,23 +198,4 @@ fn a_variable_that_was_set_takes_effect_without_another_read() {
     assert_eq!([&environment["A"], &environment["B"]], ["secret", "81"]);
     let port = &pipeline.variable_ports[0];
     assert_eq!((port.number, port.set), (81, VariableSource::PortsFile));
-}
-
-#[test]
-fn two_services_with_one_host_port_are_a_draft_only_where_a_variable_sets_it() {
-    let place = TestDirectory::new();
-    let declared = |port: &str| {
-        format!(
-            "x-caravan: {{}}\nservices:\n  \
-             a: {{image: a, ports: ['80:80']}}\n  b: {{image: b, ports: ['{port}:80']}}\n"
-        )
-    };
-    let clash = "`a` publishes port 80 already";
-    for (port, may_change) in [("${P:-80}", true), ("80", false)] {
-        place.write("compose.yaml", &declared(port));
-        let source = place.source();
-        let error = source.resolve().expect_err("a clash");
-        assert!(error.what.ends_with(clash), "{error}");
-        assert_eq!(source.draft().is_ok(), may_change, "{port}");
-    }
 }
