@@ -5,7 +5,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::Verdict;
+use super::{Verdict, trace::next_command};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
@@ -92,14 +92,23 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let (progress, steps) = mpsc::unbounded_channel();
     let cancel = context.cancel.clone();
     let json = matches!(args.output.output, Format::Json);
+    let mut next = context.invocation.command("verify");
     let right = if options.is_one() {
         let engine = context.engine().await?;
         let sending = Box::pin(one::run(&pipeline, &engine, options, cancel, progress));
         let report = while_showing(context, &noun, steps, sending).await?;
+        let missing = report.missing.as_ref();
+        let command =
+            missing.map(|missing| next_command(context, &report.correlation_id, &missing.next));
         match json {
-            true => console.document(&output::one::value(&pipeline.project, &report)),
+            true => console.document(&output::one::value(
+                &pipeline.project,
+                &report,
+                command.as_deref(),
+            )),
             false => console.composed(&output::one::text(console, &noun, &report)),
         }
+        next = command.unwrap_or(next);
         report.is_right()
     } else {
         let sending = Box::pin(many::run(&pipeline, options, cancel, progress));
@@ -114,7 +123,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return Ok(Verdict::Right);
     }
     if !json {
-        console.note(&format!("Next: {}", context.invocation.command("verify")));
+        console.note(&format!("Next: {next}"));
     }
     Ok(Verdict::NotRight)
 }

@@ -11,7 +11,10 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
-use proof::flow::trace::{self, Next, Report};
+use proof::flow::{
+    Next,
+    trace::{self, Report},
+};
 
 /// Trace an earlier message of the flow: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
@@ -63,9 +66,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return Err(unknown(context, pipeline.noun().one(), &trace));
     }
     let next = trace
-        .broken
+        .missing
         .as_ref()
-        .map(|broken| next(context, &trace, &broken.next));
+        .map(|missing| next_command(context, &trace.id, &missing.next));
     let console = &context.console;
     match args.output.output {
         Format::Json => {
@@ -131,8 +134,8 @@ fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
     })
 }
 
-/// The command that comes next.
-fn next(context: &Context, trace: &Report, next: &Next) -> String {
+/// The command that comes next. `id`: the message's correlation id.
+pub(super) fn next_command(context: &Context, id: &str, next: &Next) -> String {
     let invocation = &context.invocation;
     match next {
         Next::DeadLetter(place) => invocation.command(&format!("dlq show {place}")),
@@ -142,7 +145,7 @@ fn next(context: &Context, trace: &Report, next: &Next) -> String {
         }
         Next::Groups => invocation.command("groups"),
         Next::Logs(service) => {
-            let id = diagnostics::quote(&trace.id);
+            let id = diagnostics::quote(id);
             invocation.command(&format!("logs {service} --correlation-id {id}"))
         }
     }

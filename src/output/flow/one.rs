@@ -22,9 +22,7 @@ pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
         let (place, what) = describe(&report.hops[missing.hop].step.place, noun);
         let mark = console.out(Paint::Bad, "✗");
         text.push_str(&format!("\n\n{mark} first missing: {place}: {what}"));
-        let state = console.masked(&missing.state);
-        text.push_str(&format!("\n    {}: {state}", missing.service));
-        for line in &missing.last_log_lines {
+        for line in missing.why.iter().chain(&report.last_log_lines) {
             text.push_str(&format!("\n    {}", console.masked(line)));
         }
     }
@@ -40,8 +38,8 @@ pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
     text
 }
 
-/// For a machine.
-pub(crate) fn value(project: &str, report: &Report) -> Value {
+/// For a machine. `next`: the next command, if a hop is missing.
+pub(crate) fn value(project: &str, report: &Report, next: Option<&str>) -> Value {
     let hops = report.hops.iter().map(|hop| {
         let mut value = hop_value(hop);
         // Only the first sighting is recorded.
@@ -58,7 +56,8 @@ pub(crate) fn value(project: &str, report: &Report) -> Value {
         "tookMs": milliseconds(report.took),
         "hops": hops.collect::<Vec<_>>(),
         "missing": report.missing.as_ref().map(|m| json!({
-            "hop": m.hop, "service": m.service, "state": m.state, "lastLogLines": m.last_log_lines,
+            "hop": m.hop, "service": m.service, "why": m.why, "next": next,
+            "state": m.why.join("; "), "lastLogLines": report.last_log_lines,
         })),
     });
     with_completion(document, &report.completion)

@@ -33,10 +33,10 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
     let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
     let mut text = listing::table(console, &header, rows.collect());
     let bad = console.out(Paint::Bad, "✗");
-    if let Some(broken) = &trace.broken {
-        let (place, what) = describe(&trace.hops[broken.hop].step.place, noun);
+    if let Some(missing) = &trace.missing {
+        let (place, what) = describe(&trace.hops[missing.hop].step.place, noun);
         text.push_str(&format!("\n\n{bad} first missing: {place}: {what}"));
-        for why in &broken.why {
+        for why in &missing.why {
             text.push_str(&format!("\n    {}", console.masked(why)));
         }
     }
@@ -95,8 +95,8 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
         "synthetic": trace.synthetic,
         "beganAt": trace.began,
         "hops": trace.hops.iter().map(hop_value).collect::<Vec<_>>(),
-        "missing": trace.broken.as_ref().map(|broken| json!({
-            "hop": broken.hop, "service": broken.service, "why": broken.why, "next": next,
+        "missing": trace.missing.as_ref().map(|missing| json!({
+            "hop": missing.hop, "service": missing.service, "why": missing.why, "next": next,
         })),
         "unknown": unknown,
         "deadLetters": trace.dead_letters.iter().map(|dead_letter| json!({
@@ -114,10 +114,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use proof::flow::{
-        Found, Hop, HopPlace, Sighting, Step,
-        trace::{Broken, Next},
-    };
+    use proof::flow::{Found, Hop, HopPlace, Missing, Next, Sighting, Step};
 
     fn trace() -> Report {
         let at = |millis: i64| DateTime::from_timestamp_millis(1_770_000_000_000 + millis);
@@ -165,7 +162,7 @@ mod tests {
                     Found::Missing(Some("3 of 7 rows".to_owned())),
                 ),
             ],
-            broken: Some(Broken {
+            missing: Some(Missing {
                 hop: 2,
                 service: service(),
                 why: vec!["lesson-worker: exited (137)".to_owned()],

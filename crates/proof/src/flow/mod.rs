@@ -4,7 +4,7 @@
 //! is expected to do, and has the types for what was seen of it; `unfollowed` finds what is declared and
 //! not among these steps; `template` and `entry` fill in a message and send it; `sources` connects to
 //! topics, tables and keys; `run` holds them together; `drain` waits until every consumer group has
-//! consumed everything; `redeliver` sends the events again; `cleanup` deletes the rows.
+//! consumed everything; `redeliver` sends the events again; `cleanup` deletes the rows; `missing` explains why a hop is missing.
 //!
 //! Three ways to look at it:
 //! - `one`: one test message, watched at every hop while it passes.
@@ -18,6 +18,7 @@ mod cleanup;
 mod drain;
 mod entry;
 pub mod many;
+mod missing;
 pub mod one;
 mod redeliver;
 mod run;
@@ -28,6 +29,7 @@ pub mod trace;
 mod unfollowed;
 
 pub use cleanup::{Cleanup, Collected, collect};
+pub use missing::{Missing, Next};
 pub use redeliver::{Change, Redelivery, Renamed};
 pub use steps::{Found, Hop, HopPlace, Sighting, Step};
 pub use unfollowed::Unfollowed;

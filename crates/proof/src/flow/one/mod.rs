@@ -2,20 +2,21 @@
 //!
 //! In the order in which data passes: [`run`] sends the message; `watch` reads topics, logs, tables
 //! and keys, and reports sightings to `seen`, which also waits until all events of the message are
-//! consumed; `missing` describes the first hop that was not seen.
+//! consumed.
 
-mod missing;
 mod seen;
 mod watch;
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cleanup, Completion, Hop, Options, Progress, Sighting,
+    Cleanup, Completion, Hop, Missing, Options, Progress, Sighting,
+    missing::Known,
     run::{Run, TestMessage, interrupted},
     sources::{Keys, postgres_address, unreachable},
     template::Values,
@@ -24,10 +25,12 @@ use crate::stores::{StoreError, postgres::Postgres};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use kafka::{offsets::Offsets, tail::Tail};
-pub(super) use missing::describe;
-use platform::{Container, Platform};
+use platform::{Container, LogOptions, Platform};
 use seen::SeenHops;
 pub(super) use watch::stage;
+
+/// How many of the service's last log lines are evidence.
+const LINES: usize = 10;
 
 /// Expiry of the test's keys after the timeout, in case the process dies before it deletes them.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(60);
@@ -47,6 +50,8 @@ pub struct Report {
     pub took: Duration,
     /// The first hop that was not seen.
     pub missing: Option<Missing>,
+    /// Log lines of its service since the container's last start, oldest first.
+    pub last_log_lines: Vec<String>,
     /// How the run ended.
     pub completion: Completion,
 }
@@ -56,19 +61,6 @@ impl Report {
     pub fn is_right(&self) -> bool {
         self.missing.is_none() && self.completion.is_right()
     }
-}
-
-/// The first hop that was not seen.
-#[derive(Debug)]
-pub struct Missing {
-    /// Index into [`Report::hops`].
-    pub hop: usize,
-    /// The service that does it.
-    pub service: String,
-    /// The state of that service's containers, and what was seen instead.
-    pub state: String,
-    /// Log lines since the container's last start, oldest first.
-    pub last_log_lines: Vec<String>,
 }
 
 /// Sends one message and follows it.
@@ -153,9 +145,11 @@ pub async fn run(
         let what = format!("{} {id}, {}", run.flow.noun.one(), seen.summary());
         return Err(interrupted(what, &cleanup));
     }
+    let (missing, last_log_lines) = first_missing(&run, engine, &seen).await;
     let hops = seen.into_hops();
     Ok(Report {
-        missing: missing::first(engine, pipeline, &hops).await,
+        missing,
+        last_log_lines,
         correlation_id: id,
         began: began.at,
         direct: run.options.direct,
@@ -163,6 +157,56 @@ pub async fn run(
         took,
         completion: run.completion(pending, redelivery, cleanup),
     })
+}
+
+/// The first hop that was not seen, and the last log lines of its service.
+async fn first_missing(
+    run: &Run<'_>,
+    engine: &dyn Platform,
+    seen: &SeenHops,
+) -> (Option<Missing>, Vec<String>) {
+    let Some(hop) = seen.first_missing() else {
+        return (None, Vec::new());
+    };
+    let listed = engine.containers(&run.pipeline.project).await;
+    let known = Known {
+        pipeline: run.pipeline,
+        steps: &run.steps,
+        events: run
+            .steps
+            .iter()
+            .map(|step| seen.first_event(step))
+            .collect(),
+        dead_letters: &[],
+        containers: listed.as_deref().ok(),
+        kafka: run.topics.as_ref().map(|topics| &topics.kafka),
+    };
+    let (mut missing, unknown) = known.explain(hop).await;
+    missing.why.extend(unknown.map(|why| why.to_string()));
+    let mut containers = match listed {
+        Ok(containers) => containers,
+        Err(why) => {
+            missing.why.push(why.to_string());
+            Vec::new()
+        }
+    };
+    containers.retain(|container| container.service == missing.service);
+    let lines = last_lines(engine, &containers).await;
+    (Some(missing), lines)
+}
+
+async fn last_lines(engine: &dyn Platform, containers: &[Container]) -> Vec<String> {
+    let options = LogOptions {
+        tail: Some(LINES),
+        since: containers.iter().filter_map(Container::run_began).min(),
+        ..LogOptions::default()
+    };
+    let lines = engine.logs(containers, &options);
+    let lines: Vec<String> = lines
+        .map(|line| line.map_or_else(|e| e.to_string(), |line| line.text))
+        .collect()
+        .await;
+    lines[lines.len().saturating_sub(LINES)..].to_vec()
 }
 
 /// What is watched of one message besides [`Run`]'s topics and tables.

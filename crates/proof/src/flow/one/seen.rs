@@ -145,6 +145,17 @@ impl SeenHops {
         format!("{} of {} hops seen", self.count(), self.hops.len())
     }
 
+    pub(super) fn first_missing(&self) -> Option<usize> {
+        self.hops.iter().position(|hop| !hop.is_seen())
+    }
+
+    /// The message's first event on the topic of a step.
+    pub(super) fn first_event(&self, step: &Step) -> Option<RecordId> {
+        let topic = step.topic()?;
+        let mut events = self.events.iter();
+        events.find(|event| *event.topic == *topic).cloned()
+    }
+
     pub(super) fn into_hops(self) -> Vec<Hop> {
         self.hops
     }

@@ -2,8 +2,8 @@
 //!
 //! In the order in which data passes: the tables are queried, which is quick and gives the approximate
 //! time; `topics` reads topics, first around that time, then backwards from the end; `lines` reads the
-//! containers' logs; `judge` decides for each hop whether it was seen, is missing or unknown; `broken`
-//! finds why the first missing hop is missing.
+//! containers' logs; `judge` decides for each hop whether it was seen, is missing or unknown; the dead
+//! letters are searched for the reason.
 //! docs/decisions/0029-a-payment-of-the-past.md has the reasons.
 
 use std::{
@@ -14,15 +14,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 
-mod broken;
 mod judge;
 mod lines;
 mod topics;
 
-pub use broken::{Broken, Next};
-
 use super::{
-    Found, Hop, HopPlace, Step,
+    Found, Hop, HopPlace, Missing, Step,
+    missing::Known,
     steps::{self, Start},
 };
 use crate::{
@@ -96,7 +94,7 @@ pub struct Report {
     /// message.
     pub dead_letters: Vec<DeadLetter>,
     /// Why the first missing hop is missing.
-    pub broken: Option<Broken>,
+    pub missing: Option<Missing>,
     /// What was read, one line each.
     pub looked: Vec<String>,
     /// What could not be read in time, one line each.
@@ -189,9 +187,36 @@ pub async fn look(
     judge::judge(pipeline, &evidence, &mut trace);
     let missing = trace.counts().1 > 0;
     if missing || !trace.is_known() {
-        broken::explain(wanted, &engine, &evidence, &mut trace).await;
+        explain(wanted, &evidence, &mut trace).await;
     }
     Ok(trace)
+}
+
+/// Finds the dead letters of the message, and why its first missing hop is missing.
+async fn explain(wanted: Wanted<'_>, evidence: &judge::Evidence<'_>, trace: &mut Report) {
+    if let Err(why) = topics::dead_letters(wanted, evidence, trace).await {
+        trace.unreachable.push(why.to_string());
+    }
+    let Some(hop) = trace.hops.iter().position(Hop::is_missing) else {
+        return;
+    };
+    let event = |step| {
+        evidence
+            .events(step)
+            .first()
+            .map(|event| event.place.clone())
+    };
+    let known = Known {
+        pipeline: wanted.pipeline,
+        steps: wanted.steps,
+        events: (0..wanted.steps.len()).map(event).collect(),
+        dead_letters: &trace.dead_letters,
+        containers: (evidence.lines.as_ref().ok()).map(|lines| lines.containers.as_slice()),
+        kafka: evidence.topics.as_ref().ok().map(|topics| &topics.kafka),
+    };
+    let (missing, unknown) = known.explain(hop).await;
+    trace.unreachable.extend(unknown.map(|why| why.to_string()));
+    trace.missing = Some(missing);
 }
 
 /// The steps that leave a trace. An HTTP answer and deleted keys leave none.

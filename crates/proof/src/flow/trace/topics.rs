@@ -2,13 +2,22 @@
 //! expected time, then backwards from the end in growing pieces, the key's partition first. A deadline
 //! bounds it, and the result says how many records were not read.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka::record::{BorrowedMessage, Message, is_synthetic};
 
-use super::{FoundEvent, Progress, ReportProgress, Wanted, Window};
-use crate::{dead_letters::RecordId, flow::steps, stores::StoreError};
+use super::{FoundEvent, Progress, Report, ReportProgress, Wanted, Window, judge::Evidence};
+use crate::{
+    dead_letters::{DeadLetter, RecordId},
+    flow::steps,
+    stores::StoreError,
+};
 use declaration::correlation::{self, Correlation};
 use kafka::{
     Kafka, Partition, identity::find_correlation, offsets::Offsets, partitioner, read::Span,
@@ -18,6 +27,9 @@ use kafka::{
 /// Size of the first piece of each partition; each next piece is [`GROWTH`] times as large.
 const FIRST: i64 = 5_000;
 const GROWTH: i64 = 4;
+
+/// Minimum time limit for reading dead letters.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Margin for differences between clocks and for the time that hops take.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
@@ -303,6 +315,55 @@ pub(super) fn pick<T: 'static>(
         let own = |found: &str| (found == id).then_some(());
         (maybe && find_correlation(&correlation, message, own).is_some()).then(|| make(message))
     })
+}
+
+/// Reads the dead letters whose source record is one of the message's events, or that have its
+/// correlation id.
+pub(super) async fn dead_letters(
+    wanted: Wanted<'_>,
+    evidence: &Evidence<'_>,
+    trace: &mut Report,
+) -> Result<(), kafka::Error> {
+    let pipeline = wanted.pipeline;
+    let (Ok(topics), Some(name)) = (&evidence.topics, &pipeline.dead_letters) else {
+        return Ok(());
+    };
+    let Some(topic) = topics.there.get(name) else {
+        return Ok(());
+    };
+    let search = Search {
+        kafka: &topics.kafka,
+        since: wanted.since,
+        // Reading logs may have used up the timeout. The reason of a dead letter is worth a few
+        // more seconds.
+        deadline: wanted.deadline.max(Instant::now() + PATIENCE),
+        report: wanted.report,
+    };
+    let steps = 0..evidence.steps.len();
+    let places: BTreeMap<RecordId, ()> = steps
+        .flat_map(|step| evidence.events(step))
+        .map(|event| (event.place.clone(), ()))
+        .collect();
+    let header_names = pipeline.dead_letter_headers.clone();
+    let names = header_names.clone();
+    let of_id = pick(wanted.correlation, wanted.id, move |record| {
+        DeadLetter::of(record, &names)
+    });
+    let pick: Pick<DeadLetter> = Arc::new(move |record: &BorrowedMessage<'_>| {
+        of_id(record).or_else(|| {
+            let dead_letter = DeadLetter::of(record, &header_names);
+            let source = dead_letter.source.as_ref();
+            source
+                .is_some_and(|source| places.contains_key(source))
+                .then_some(dead_letter)
+        })
+    });
+    let near = trace.began.map(|began| (began, began));
+    let looked = search.look(topic, near, wanted.id, pick).await?;
+    trace.note_read(name, looked.read, looked.unread, looked.kept_since);
+    trace.dead_letters = looked.found;
+    trace.dead_letters.sort_by_key(|dead_letter| dead_letter.at);
+    Ok(())
 }
 
 fn event(message: &BorrowedMessage<'_>) -> FoundEvent {
