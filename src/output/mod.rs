@@ -5,26 +5,22 @@
 //! - `progress`: events, live on a terminal, plain lines otherwise;
 //! - `plan`: what `up` would do; `failure`: errors, as text or machine-readable;
 //! - `dead_letters`: dead letters, replays and purges; `images`: the images that a pipeline needs;
-//! - `report`: findings of `verify` and `doctor`; `timeline`: the hops of one test message; `trace`: the
-//!   hops of an earlier message; `load`: figures of many messages; `adverse`: redelivered and rejected
-//!   messages; `listing`: plain tables;
+//! - `report`: findings of `verify` and `doctor`; `flow`: what `test-flow` and `trace` found; `listing`: plain
+//!   tables;
 //! - `json`: JSON documents; `verbose`: calls to Docker, Kafka and the stores (`-v`).
 
-mod adverse;
 mod console;
 pub(crate) mod dead_letters;
 mod failure;
+pub(crate) mod flow;
 pub(crate) mod images;
 pub(crate) mod json;
 pub(crate) mod listing;
-pub(crate) mod load;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;
 mod secrets;
 mod terminal;
-pub(crate) mod timeline;
-pub(crate) mod trace;
 mod verbose;
 
 pub(crate) use console::{Console, Paint, check_stdout};

@@ -206,7 +206,7 @@ async fn what_nothing_marks_is_not_collected() {
     harbor.stop(Worker::Stats);
     let flow = harbor.test_flow(&["--timeout", "2s"], &[]).expect(1).json();
     let why = flow["cleanup"]["why"].as_str().unwrap();
-    assert!(why.contains("stats has yet to take"), "{why}");
+    assert!(why.contains("stats has not consumed"), "{why}");
     assert!(!why.contains("--collect"), "{why}");
     harbor.start(Worker::Stats).await;
     let collected = harbor.test_flow(&["--collect=0s"], &[]).expect(0).json();
@@ -262,7 +262,7 @@ async fn what_no_emits_leads_to_is_named_and_no_pass() {
     let flow = harbor.test_flow(&["--keep"], &no_hop).expect(1).json();
     assert_eq!(flow["notFollowed"], Value::Null, "{flow:#}");
     let pending = flow["pending"].as_str().unwrap();
-    assert!(pending.starts_with("stats has yet to take"), "{pending}");
+    assert!(pending.starts_with("stats has not consumed"), "{pending}");
     assert_eq!(flow["status"], "fail", "{flow:#}");
 
     // As declared, with everything running, it is complete.
