@@ -9,14 +9,14 @@ use super::{CheckId, Finding, PendingFinding, failed};
 use diagnostics::{Invocation, Result};
 use docker::{
     Engine,
-    images::{Needed, Provenance},
+    images::{Needed, Provenance, PullError},
 };
 
 /// An image that the engine does not have.
 struct Missing {
     image: Needed,
     /// The reference that was looked up in a registry, and the result; None: the image is not pulled.
-    lookup: Option<(String, Result<(), String>)>,
+    lookup: Option<(String, Result<(), PullError>)>,
 }
 
 const ID: CheckId = CheckId::of_layer("registry", "reachable");
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use proof::checks::finding::Status;
 
-    fn missing(from: Provenance, lookup: Option<Result<(), &str>>) -> Missing {
+    fn missing(from: Provenance, lookup: Option<Result<(), PullError>>) -> Missing {
         Missing {
             image: Needed {
                 services: vec!["db".to_owned()],
@@ -119,7 +119,7 @@ mod tests {
                 from,
                 present: None,
             },
-            lookup: lookup.map(|answer| ("db:1".to_owned(), answer.map_err(str::to_owned))),
+            lookup: lookup.map(|answer| ("db:1".to_owned(), answer)),
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_fails_only_for_images_that_can_be_neither_pulled_nor_built() {
-        let no_route = || Some(Err("no route to host"));
+        let no_route = || Some(Err(PullError::OutOfReach));
         let template = Provenance::RegistryOrTemplate("postgres");
         assert_eq!(judged(&[], false).0, Status::Pass);
         assert_eq!(

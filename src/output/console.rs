@@ -109,7 +109,7 @@ impl Console {
         self.composed(&self.secrets.masked_value(document).to_string());
     }
 
-    /// As [`Self::result`], for text in which the caller has masked what may contain secrets.
+    /// Writes a text result, in which the caller has masked what may contain secrets, to stdout.
     pub(crate) fn composed(&self, text: &str) {
         self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }

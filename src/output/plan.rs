@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(
             lines(&console, &preview),
             [
-                "fetch     registry/web:1 (an image that is not here: pulled, else built)",
+                "fetch     registry/web:1 (a missing image: pulled, else built)",
                 "recreate  shop-web\n            labels.flag: **** -> ****",
             ]
             .join("\n")

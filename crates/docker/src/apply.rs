@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    board::{Board, Run, Stage},
+    board::{Board, FailedDependency, Run, Stage},
     connect::Engine,
     images::{Image, Images},
     plan::{self, Step, Wanted},
@@ -148,7 +148,7 @@ impl Apply<'_> {
         let replicas = self.create_ahead(service, &image, replicas).await?;
         self.report(service, &waiting_for(service));
         let ready = self.board.dependencies(service).await;
-        ready.map_err(|by| Trouble::Blocked { by })?;
+        ready.map_err(|FailedDependency(by)| Trouble::Blocked { by })?;
         let began = Instant::now();
         let replicas = self.restart_with_dependencies(service, replicas);
         for step in &surplus {

@@ -35,6 +35,10 @@ pub(super) struct Board<'a> {
     runs: Mutex<Vec<Run>>,
 }
 
+/// The name of a dependency that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FailedDependency(pub(super) String);
+
 /// A container's run that was ready.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
@@ -120,8 +124,8 @@ impl<'a> Board<'a> {
     /// are skipped.
     ///
     /// # Errors
-    /// The name of a required dependency that failed.
-    pub(super) async fn dependencies(&self, service: &Service) -> Result<(), String> {
+    /// A required dependency failed.
+    pub(super) async fn dependencies(&self, service: &Service) -> Result<(), FailedDependency> {
         for dependency in &service.depends_on {
             let Some(sender) = self.stages.get(dependency.service.as_str()) else {
                 continue;
@@ -134,7 +138,7 @@ impl<'a> Board<'a> {
             // Never closed: the board owns the sender.
             let reached = stage.wait_for(enough).await.map(|stage| *stage);
             if dependency.required && !reached.is_ok_and(|stage| stage != Stage::Failed) {
-                return Err(dependency.service.clone());
+                return Err(FailedDependency(dependency.service.clone()));
             }
         }
         Ok(())
@@ -159,7 +163,10 @@ mod tests {
         board.set("db", Stage::Ready);
         assert_eq!(waiting.await, Ok(()));
         board.set("db", Stage::Failed);
-        assert_eq!(board.dependencies(&worker).await, Err("db".to_owned()));
+        assert_eq!(
+            board.dependencies(&worker).await,
+            Err(FailedDependency("db".to_owned()))
+        );
         let mut optional = depending("worker", &["db"]);
         optional.depends_on[0].required = false;
         assert_eq!(board.dependencies(&optional).await, Ok(()));

@@ -338,7 +338,7 @@ fn compose_labels(
     owned.collect()
 }
 
-/// Labels with the files and the state directory of a project, for [`super::Deployment`].
+/// Labels with the files and the state directory of a project, for [`platform::Deployment`].
 pub(super) fn origin_labels(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
     let files = match &pipeline.origin {
         Origin::Embedded => labels::EMBEDDED.to_owned(),

@@ -1,17 +1,18 @@
 //! The result of sending every event again.
 
 use declaration::Noun;
+use diagnostics::Result;
 use serde_json::{Value, json};
 
 use super::super::{Console, Paint, listing};
 use proof::flow::{Change, Redelivery, Renamed};
 
 /// For a person; masked.
-pub(super) fn text(console: &Console, noun: &Noun, outcome: &Result<Redelivery, String>) -> String {
+pub(super) fn text(console: &Console, noun: &Noun, outcome: &Result<Redelivery>) -> String {
     let (bad, good) = (console.out(Paint::Bad, "✗"), console.out(Paint::Good, "✓"));
     let redelivery = match outcome {
         Ok(redelivery) => redelivery,
-        Err(why) => return format!("{bad} not sent again: {}", console.masked(why)),
+        Err(why) => return format!("{bad} not sent again: {}", console.masked(&why.to_string())),
     };
     let mut text = format!("sent again: {}", counts(&redelivery.sent));
     match &redelivery.renamed {
@@ -66,10 +67,10 @@ fn counts(counts: &[(String, usize)]) -> String {
 }
 
 /// For a machine.
-pub(super) fn value(outcome: &Result<Redelivery, String>) -> Value {
+pub(super) fn value(outcome: &Result<Redelivery>) -> Value {
     let redelivery = match outcome {
         Ok(redelivery) => redelivery,
-        Err(why) => return json!({ "status": "fail", "why": why }),
+        Err(why) => return json!({ "status": "fail", "why": why.to_string() }),
     };
     let map = |counts: &[(String, usize)]| -> Value {
         let counts = counts
@@ -103,6 +104,7 @@ pub(super) fn value(outcome: &Result<Redelivery, String>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use diagnostics::{Error, Kind};
 
     fn named(name: &str, count: usize) -> (String, usize) {
         (name.to_owned(), count)
@@ -142,7 +144,8 @@ mod tests {
         assert_eq!(value["first"][0]["new"][0], r#"{"seq":8}"#);
         assert_eq!(value["sent"]["paid"], 2);
         let bad = text(&console, &noun, &Ok(bad));
-        let not = text(&console, &noun, &Err("no broker answers".to_owned()));
+        let unreachable = Error::new(Kind::Unreachable, "no broker answers");
+        let not = text(&console, &noun, &Err(unreachable));
         insta::assert_snapshot!(format!("{good}\n\n{bad}\n\n{not}"));
     }
 }

@@ -33,6 +33,7 @@ mod unfinished;
 pub use needed::{Needed, Present, Provenance};
 pub use pack::architecture;
 pub(super) use pack::packed_reference;
+pub use pull::PullError;
 pub(super) use resolve::Images;
 pub use unfinished::Unfinished;
 

@@ -121,7 +121,7 @@ pub struct Completion {
     /// What the consumer groups had not consumed at the end.
     pub pending: Option<String>,
     /// The result of the redelivery, or why it was not done; None: not requested.
-    pub redelivery: Option<Result<Redelivery, String>>,
+    pub redelivery: Option<Result<Redelivery>>,
     /// Whether the test's rows and keys were deleted.
     pub cleanup: Cleanup,
     /// Tables whose rows are kept, as declared.

@@ -108,17 +108,17 @@ impl<'a> Run<'a> {
         messages: &[TestMessage],
         from: &Offsets,
         complete: bool,
-    ) -> Option<Result<Redelivery, String>> {
+    ) -> Option<Result<Redelivery>> {
         if !self.options.redeliver || self.cancel.is_cancelled() {
             return None;
         }
         let Some(topics) = self.topics.as_ref().filter(|_| complete) else {
             let noun = self.flow.noun.one();
-            return Some(Err(format!("not every {noun} went through as declared")));
+            let what = format!("not every {noun} went through as declared");
+            return Some(Err(Error::new(Kind::NotRight, what)));
         };
-        let again = self.redeliver(topics, messages, from).await;
-        // The report gives the reason; the run itself does not fail.
-        Some(again.map_err(|why| why.to_string()))
+        // The report gives the reason of an error; the run itself does not fail.
+        Some(self.redeliver(topics, messages, from).await)
     }
 
     /// Deletes the rows of `messages`. `pending`: what was not consumed; then nothing is deleted,
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
     pub(super) fn completion(
         self,
         pending: Option<String>,
-        redelivery: Option<Result<Redelivery, String>>,
+        redelivery: Option<Result<Redelivery>>,
         cleanup: Cleanup,
     ) -> Completion {
         Completion {

@@ -97,7 +97,7 @@ pub async fn run(
     let redelivery = run.again(&ledger.messages, &from, complete).await;
     let again = redelivery.as_ref().and_then(|again| match again {
         Ok(redelivery) => redelivery.pending.clone(),
-        Err(why) => Some(why.clone()),
+        Err(why) => Some(why.to_string()),
     });
     let mut pending = drained.pending.clone().or(again);
     if pending.is_some() && !run.options.keep {

@@ -189,12 +189,12 @@ async fn tables(
             let found = postgres.written(&table.name, &table.find, message.id, &tables.stamp);
             let sighting = match found.await {
                 Ok(written) => match sight(written, table.rows) {
-                    Ok(detail) => {
+                    RowsFound::AsDeclared(detail) => {
                         let seen = message.began.seen_now(detail);
                         report(observations, Observation::Hop(index, seen));
                         continue;
                     }
-                    Err(note) => Observation::Note(index, note),
+                    RowsFound::Other(note) => Observation::Note(index, note),
                 },
                 Err(why) => Observation::Note(index, why.to_string()),
             };
@@ -207,21 +207,28 @@ async fn tables(
     }
 }
 
-/// Whether a table has the `expected` rows; otherwise what it has instead.
-fn sight(written: Written, expected: i64) -> Result<String, String> {
+/// The rows of a message in a table, for a person.
+#[derive(Debug, PartialEq, Eq)]
+enum RowsFound {
+    AsDeclared(String),
+    Other(String),
+}
+
+/// Compares the rows of a message with the `expected` number.
+fn sight(written: Written, expected: i64) -> RowsFound {
     let Written { count, since } = written;
     let rows = match count {
         1 => "1 row".to_owned(),
         count => format!("{count} rows"),
     };
     match since {
-        _ if count != expected => Err(format!("{count} of {expected} rows")),
-        Some(since) if since < count => Err(format!(
+        _ if count != expected => RowsFound::Other(format!("{count} of {expected} rows")),
+        Some(since) if since < count => RowsFound::Other(format!(
             "{rows}, {} of which there before and unchanged since",
             count - since
         )),
-        Some(_) => Ok(rows),
-        None => Ok(format!("{rows} of a view: whether they are new is unknown")),
+        Some(_) => RowsFound::AsDeclared(rows),
+        None => RowsFound::AsDeclared(format!("{rows} of a view: whether they are new is unknown")),
     }
 }
 
@@ -259,10 +266,17 @@ mod tests {
     #[test]
     fn rows_count_once_all_of_them_were_written_since() {
         let sight = |count, since| sight(Written { count, since }, 2);
-        assert_eq!(sight(2, Some(2)), Ok("2 rows".to_owned()));
-        assert_eq!(sight(1, Some(1)), Err("1 of 2 rows".to_owned()));
+        assert_eq!(
+            sight(2, Some(2)),
+            RowsFound::AsDeclared("2 rows".to_owned())
+        );
+        assert_eq!(
+            sight(1, Some(1)),
+            RowsFound::Other("1 of 2 rows".to_owned())
+        );
         let old = "2 rows, 1 of which there before and unchanged since";
-        assert_eq!(sight(2, Some(1)), Err(old.to_owned()));
-        assert!(sight(2, None).is_ok_and(|detail| detail.contains("unknown")));
+        assert_eq!(sight(2, Some(1)), RowsFound::Other(old.to_owned()));
+        let view = "2 rows of a view: whether they are new is unknown";
+        assert_eq!(sight(2, None), RowsFound::AsDeclared(view.to_owned()));
     }
 }
