@@ -56,7 +56,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// A role is a server of its own and takes its signals itself.
+    /// Whether the command is a server, which handles its signals itself.
     pub(crate) fn handles_signals(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Health(_))
     }
@@ -87,7 +87,7 @@ impl Command {
         })
     }
 
-    /// Of a command that is about what is deployed: its line, as far as a hint repeats it.
+    /// For a command about a deployed project: its command line, as a hint repeats it.
     pub(crate) fn on_a_deployment(&self) -> Option<String> {
         let line = match self {
             Self::Up(args) => args.line(),
@@ -99,7 +99,7 @@ impl Command {
             Self::Logs(_) => "logs".to_owned(),
             Self::Verify(_) => "verify".to_owned(),
             Self::TestFlow(_) => "test-flow".to_owned(),
-            // What they need besides is not repeated: `status` shows what the line is about.
+            // Their arguments are not repeated; `status` shows the project that the hint is about.
             Self::Trace(_) | Self::Dlq(_) => "status".to_owned(),
             Self::Topics(_) => "topics".to_owned(),
             Self::Groups(_) => "groups".to_owned(),
@@ -114,7 +114,7 @@ impl Command {
         Some(line)
     }
 
-    /// Services that it names, as typed: the profiles of one that is named in full are active.
+    /// The services in the command line, as typed. The profiles of a service with its full name are active.
     pub(crate) fn services(&self) -> &[String] {
         match self {
             Self::Up(args) => &args.services,
@@ -124,18 +124,18 @@ impl Command {
         }
     }
 
-    /// Threads of the async runtime, where not one for each core: a role waits for others most of
-    /// the time, and what a core could do more is its siblings' (docs/performance.md).
+    /// Threads of the async runtime; None: one per core. A role waits for other services most of the time,
+    /// and its replicas share the cores (docs/performance.md).
     pub(crate) fn threads(&self) -> Option<usize> {
         self.is_role().then_some(1)
     }
 
-    /// A role of the pipeline, which logs by itself.
+    /// Whether the command is a role of the pipeline, which configures its own logging.
     pub(crate) fn is_role(&self) -> bool {
         matches!(self, Self::Run(_))
     }
 
-    /// Leaves things in order, and says how, when it is cancelled.
+    /// Whether the command stops cleanly when it is cancelled, and reports what it left.
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(
             self,
@@ -148,7 +148,7 @@ impl Command {
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
-    /// What stdout is to hold, whatever happens.
+    /// The format of stdout, for errors too.
     pub(crate) fn format(&self) -> ReportFormat {
         match self {
             Self::Verify(args) => args.output.output,
@@ -185,8 +185,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// docs/reference.md is what `--help` says, of all commands: `CARAVAN_WRITE_DOCS=1 cargo test`
-    /// updates it.
+    /// docs/reference.md has the `--help` text of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` updates it.
     #[test]
     fn the_reference_is_what_help_says() {
         fn describe(command: &clap::Command, path: &str, text: &mut String) {

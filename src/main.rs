@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let handover = Handover::taken(&env);
+    let handover = Handover::from_stdin(&env);
     let terminal = match &handover {
         Ok(Some(handover)) => handover.terminal,
         Ok(None) | Err(_) => Terminal::here(),
@@ -135,10 +135,10 @@ fn execute(
 async fn interrupted(context: &Context, command: &Command, mut signals: Signals) -> Error {
     let stop = Error::new(Kind::Interrupted, "interrupted");
     signals.stop().await;
-    if context.has_taken_signals() {
+    if context.handles_signals() {
         return std::future::pending().await;
     }
-    if !context.is_asking() {
+    if !context.has_open_question() {
         if !command.stops_cleanly() {
             return stop;
         }

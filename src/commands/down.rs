@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// Says what will be lost, and asks.
+/// Shows what will be deleted, and asks for confirmation.
 async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
     if volumes.is_empty() {
         return Ok(());
@@ -49,7 +49,7 @@ async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
         .confirm(&Question {
             text: &format!("{lost}. Remove?"),
             declined: "nothing was removed",
-            unasked: &format!("{lost}; there is no terminal to confirm it"),
+            no_terminal: &format!("{lost}; there is no terminal to confirm it"),
             instead: "down --volumes --yes",
         })
         .await

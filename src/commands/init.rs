@@ -30,7 +30,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-/// What the proposal is called.
+/// File name of the proposal.
 const OVERLAY: &str = "caravan.yaml";
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -91,7 +91,7 @@ fn shipped(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// A new file; one that is there is left alone.
+/// Creates a file; never replaces an existing one.
 fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
     let failed = |error: std::io::Error| {
         let what = format!("cannot write {}", path.display());
@@ -113,7 +113,7 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
     let written = made.and_then(|mut file| {
         let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
         if written.is_err() {
-            // Part of a declaration is of no use; the first error is the one to report.
+            // A part of a declaration is useless, so the file is removed; the first error is reported.
             drop(fs::remove_file(context.path(path)));
         }
         written

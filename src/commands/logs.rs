@@ -13,7 +13,7 @@ use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
 use platform::{Container, Filter, LogLine, LogOptions, Platform};
 
-/// As many lines as are ready, up to so many, are written at once.
+/// Maximum number of lines in one write.
 const AT_ONCE: usize = 128;
 
 /// Show the logs of services, merged by time
@@ -100,7 +100,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// What a line's text must have, if anything.
+/// What the text of a line must match, if anything.
 fn filter(args: &Args, pipeline: &Pipeline) -> Option<Filter> {
     let (pattern, id) = (args.grep.clone(), args.correlation_id.clone());
     let flow = pipeline.flow.as_ref();
@@ -116,9 +116,10 @@ fn filter(args: &Args, pipeline: &Pipeline) -> Option<Filter> {
     })))
 }
 
-/// Writes lines as they come; how many, unless the reader left (`caravan logs | head`).
+/// Writes lines as they arrive. Returns their number; None: the reader of stdout closed it
+/// (`caravan logs | head`).
 ///
-/// Only what was written makes room for what is next: a reader that is slow slows the reading.
+/// The next lines are read only after these were written, so a slow reader slows the reading.
 async fn show(
     lines: impl Stream<Item = Result<LogLine>>,
     printer: &mut Printer<'_>,
@@ -147,7 +148,10 @@ async fn show(
     Ok(Some(shown))
 }
 
-/// The containers of the services named, or of all; none at all is an error.
+/// The containers of the named services, by default of all.
+///
+/// # Errors
+/// There is no container.
 async fn deployed(
     context: &Context,
     platform: &dyn Platform,
@@ -170,7 +174,7 @@ async fn deployed(
     Err(Error::new(Kind::NotRight, what).hint(context.invocation.command(up.trim())))
 }
 
-/// Lines as they are shown; of several containers, each with its container's name.
+/// Formats lines; with several containers, each line begins with its container's name.
 struct Printer<'a> {
     console: &'a Arc<Console>,
     timestamps: bool,

@@ -1,5 +1,6 @@
-//! One file per command: its arguments (the doc comments are the help text) and `run`, which only
-//! wires. A command answers with a [`Verdict`] or an error; `main` runs it and makes an exit code of both.
+//! One file per command: its arguments (the doc comments are the help text) and `run`, which calls the crates
+//! and hands their values to `output`. `run` returns a [`Verdict`] or an error, which `main` turns into an exit
+//! code.
 
 pub(crate) mod completions;
 pub(crate) mod dlq;
@@ -26,7 +27,7 @@ pub(crate) use crate::verdict::Verdict;
 use declaration::Pipeline;
 use diagnostics::Result;
 
-/// The full names of services given in any short form.
+/// The full names of services, each given in full or in a short form.
 fn resolve_services(pipeline: &Pipeline, given: &[String]) -> Result<Vec<String>> {
     given
         .iter()

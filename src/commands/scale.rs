@@ -37,7 +37,7 @@ impl Args {
     }
 }
 
-/// More than one machine has use for.
+/// Maximum number of replicas of one service.
 const MOST: u32 = 100;
 
 fn parse(given: &str) -> Result<(String, u32), String> {
@@ -87,7 +87,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 /// # Errors
-/// The service cannot have that many replicas, or is not there.
+/// The service does not exist, or cannot have that many replicas.
 fn check(
     context: &Context,
     containers: &[Container],
@@ -114,7 +114,7 @@ fn check(
     Ok(())
 }
 
-/// What is to be said where there are more replicas than partitions.
+/// A warning if there are more replicas than partitions.
 fn idle(pipeline: &Pipeline, name: &str, number: u32) -> Option<String> {
     let service = pipeline.service(name)?;
     service.group.as_ref()?;

@@ -66,8 +66,8 @@ fn missing<'a>(pipeline: &'a Pipeline, containers: &[Container]) -> Vec<&'a str>
     names.filter(|name| !deployed(name)).collect()
 }
 
-/// In the declaration's order; what is not deployed says so; containers that nothing declares
-/// come last.
+/// The services in declared order, also those that are not deployed; then the containers of undeclared
+/// services.
 fn rows(pipeline: &Pipeline, containers: &[Container]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for service in &pipeline.services {
@@ -114,7 +114,7 @@ fn health(container: &Container) -> Option<&str> {
     container.health.as_ref().map(|h| h.status.as_str())
 }
 
-/// `12 s ago`, by this machine's clock.
+/// The age of a time by this host's clock, such as `12 s ago`.
 fn ago(at: chrono::DateTime<Utc>) -> String {
     let passed = (Utc::now() - at).to_std().unwrap_or_default();
     let seconds = passed.as_secs();

@@ -128,7 +128,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::NotRight)
 }
 
-/// Between two lines of progress where there is no terminal.
+/// Interval between two lines of progress without a terminal.
 const LINE: Duration = Duration::from_secs(5);
 
 /// Shows progress until `work` is done.
@@ -154,7 +154,7 @@ async fn while_showing<T>(
         spinner.finish_and_clear();
     });
     let outcome = work.await;
-    // Ends with its channel; a panic in it would have been reported by the hook.
+    // The task ends with its channel; the panic hook reports a panic.
     drop(live.await);
     outcome
 }

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     pub(crate) output: OutputArgs,
 }
 
-/// What a line of the listing says.
+/// A line of the listing.
 struct Listed {
     name: String,
     /// None: declared, but not there.
@@ -52,7 +52,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// Kafka as declared, or the error of a command that cannot do without.
+/// A client of the declared Kafka.
+///
+/// # Errors
+/// No Kafka is declared, or it is unreachable.
 pub(super) async fn connect(context: &Context, pipeline: &Pipeline) -> Result<Kafka> {
     let Some(endpoint) = &pipeline.kafka else {
         return Err(

@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let platform = engine.as_ref().map(|engine| engine as &dyn Platform);
     let platform = platform.map_err(Clone::clone);
     let looked = trace::look(&pipeline, platform, &args.id, options, progress).await;
-    // Ends with its channel; a panic in it would have been reported by the hook.
+    // The task ends with its channel; the panic hook reports a panic.
     drop(live.await);
     let trace = looked?;
     if !trace.is_known() {
@@ -134,7 +134,7 @@ fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
     })
 }
 
-/// The command that comes next. `id`: the message's correlation id.
+/// The next command for the user. `id`: the message's correlation id.
 pub(super) fn next_command(context: &Context, id: &str, next: &Next) -> String {
     let invocation = &context.invocation;
     match next {

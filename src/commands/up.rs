@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let lock = state::lock(source)?;
     // Another `up` may have held the lock until now.
     source.reload()?;
-    // Before secrets are set: ports do not depend on them.
+    // Ports do not depend on secrets, so they are chosen first.
     let draft = source.resolve_without_secrets()?;
     let made = state::ensure_secrets(source, &existing)?;
     let (chosen, claims) = choose_ports(platform, source, &draft, &args.services).await?;
@@ -111,7 +111,7 @@ impl Args {
     }
 }
 
-/// Shows what would be done.
+/// Shows the plan.
 pub(super) async fn preview(
     context: &Context,
     platform: &dyn Platform,
@@ -124,7 +124,7 @@ pub(super) async fn preview(
     Ok(Verdict::Right)
 }
 
-/// Does it, and shows how it goes.
+/// Runs `up` and shows its progress.
 pub(super) async fn bring_about(
     context: &Context,
     platform: &dyn Platform,
@@ -139,7 +139,7 @@ pub(super) async fn bring_about(
     report
 }
 
-/// Sees to it that the host ports of what is to come up can be had.
+/// Chooses free host ports for the services that start.
 async fn choose_ports(
     platform: &dyn Platform,
     source: &Source,
@@ -151,7 +151,7 @@ async fn choose_ports(
     state::choose_ports(source, draft, &services, &used)
 }
 
-/// What [`choose_ports`] would choose.
+/// The ports that [`choose_ports`] would choose.
 async fn preview_ports(
     platform: &dyn Platform,
     source: &Source,
@@ -163,14 +163,14 @@ async fn preview_ports(
     state::preview_ports(source, &draft, &services, &used)
 }
 
-/// The services that would come up.
+/// Names of the services that start, dependencies included.
 fn publishing(pipeline: &Pipeline, given: &[String]) -> Result<Vec<String>> {
     let services = resolve_services(pipeline, given)?;
     let services = with_dependencies(pipeline, &services).into_iter();
     Ok(services.map(|s| s.name.clone()).collect())
 }
 
-/// A choice in one line.
+/// A chosen port, in one line.
 fn choice(chosen: &state::Chosen, source: &Source) -> String {
     let state::Chosen {
         variable,
@@ -183,7 +183,7 @@ fn choice(chosen: &state::Chosen, source: &Source) -> String {
     format!("{holder} has port {instead_of}: {service} gets {number} ({variable} in {path})")
 }
 
-/// Says which pipeline this is.
+/// Notes which pipeline this is, and from which file.
 pub(super) fn introduce(context: &Context, pipeline: &Pipeline) {
     context.console.note(&format!(
         "{} from {}",

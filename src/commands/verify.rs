@@ -55,9 +55,9 @@ pub(crate) struct Args {
     pub(crate) output: ReportArgs,
 }
 
-/// Between two looks, where one is not enough.
+/// Interval between two runs of the checks, with `--wait` and `--watch`.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What a rule may take that looks further than it declares.
+/// Timeout of a rule with `--since`, which reads more than its declaration says.
 const FURTHER: Duration = Duration::from_secs(300);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -88,7 +88,7 @@ fn span(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// What the declaration says of how far and how long rules look is for every day.
+/// Sets the span and the timeout of all rules for `--since`.
 fn look_back(pipeline: &mut Pipeline, since: Duration) {
     let bounded = pipeline.invariants.iter_mut();
     for rule in bounded.filter(|rule| rule.within.is_some()) {
@@ -105,7 +105,7 @@ struct Verify<'a> {
     selection: Selection,
 }
 
-/// How each check ended when it was last made.
+/// The last status of each check.
 type Known = BTreeMap<CheckId, (Status, String)>;
 
 impl Verify<'_> {
@@ -203,7 +203,7 @@ impl Verify<'_> {
     }
 }
 
-/// The roots of what is not right yet.
+/// The root causes of the failures that remain.
 fn waits_for(findings: &[Finding]) -> String {
     let roots = findings
         .iter()

@@ -1,4 +1,4 @@
-//! What a command that runs inside is told: what it would have found out on the host.
+//! The input of a command in a container on the pipeline's network: what it would read itself on the host.
 
 use std::{
     collections::BTreeMap,
@@ -11,28 +11,28 @@ use crate::output::Terminal;
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 
-/// Set for a command that runs inside, to the engine's address there; its stdin begins with a
-/// [`Handover`], a line of JSON.
+/// Environment variable of a command in a container on the pipeline's network: the engine's address there.
+/// If it is set, stdin begins with a [`Handover`], a line of JSON.
 pub(crate) const INSIDE: &str = "CARAVAN_INSIDE";
 
-/// The declaration, resolved by the host: its files, and those that they name, are there. It holds
-/// secrets, so that it goes over stdin alone, and has no `Debug`.
+/// The declaration, resolved on the host, where its files are. It contains secrets: it is sent over stdin
+/// only, and has no `Debug`.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Handover {
     pub(crate) pipeline: Pipeline,
     pub(crate) terminal: Terminal,
-    /// What the process on the host is called.
+    /// Name of the process on the host.
     pub(crate) who: String,
-    /// Where the engine is for the host, for messages.
+    /// The engine's address on the host, for messages.
     pub(crate) engine: String,
 }
 
 impl Handover {
-    /// That of this process, if it runs inside.
+    /// Reads the handover of this process from stdin, if [`INSIDE`] is set.
     ///
     /// # Errors
-    /// Its stdin does not begin with one.
-    pub(crate) fn taken(env: &BTreeMap<String, String>) -> Result<Option<Self>> {
+    /// Stdin does not begin with a handover.
+    pub(crate) fn from_stdin(env: &BTreeMap<String, String>) -> Result<Option<Self>> {
         if !env.contains_key(INSIDE) {
             return Ok(None);
         }

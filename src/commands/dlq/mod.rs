@@ -38,7 +38,8 @@ impl Args {
         }
     }
 
-    /// A replay ends between two rounds; the others change nothing, or all at once.
+    /// Whether the command stops cleanly: a replay ends between two rounds. The other commands change
+    /// nothing, or everything in one request.
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(self.verb, Verb::Replay(_))
     }
@@ -53,7 +54,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
 }
 
-/// Which letters: what is given narrows, several places or words of one flag widen.
+/// A selection of dead letters: all flags must match; of several values of one flag, any.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct SelectionArgs {
@@ -101,7 +102,7 @@ impl SelectionArgs {
         })
     }
 
-    /// As [`Self::selection`], where all has to be said.
+    /// As [`Self::selection`], but selecting everything needs `--all`.
     fn explicit(&self, context: &Context, verb: &str, all: bool) -> Result<Selection> {
         let selection = self.selection()?;
         match (selection.is_empty(), all) {
@@ -131,7 +132,7 @@ async fn open(context: &Context, pipeline: &Pipeline) -> Result<DeadLetters> {
         .map_err(|error| remedied(context, error))
 }
 
-/// With the next command, where the error does not bring one.
+/// Adds the next command to an error without a hint.
 fn remedied(context: &Context, mut error: Error) -> Error {
     let next = match error.kind {
         Kind::Unreachable | Kind::NotRight => "up",
@@ -145,7 +146,7 @@ fn remedied(context: &Context, mut error: Error) -> Error {
     error
 }
 
-/// A selection that asks for what is nowhere is a slip of the finger.
+/// An error if the selection matches nothing: it is probably a typing error.
 fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> Result<()> {
     match choices.unknown(selection) {
         None => Ok(()),

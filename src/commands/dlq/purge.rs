@@ -97,14 +97,14 @@ fn refused(context: &Context, stuck: u64, before: &[&RecordId]) -> Error {
         .hint(context.invocation.command(&next))
 }
 
-/// Says what will be lost, and asks.
+/// Shows what will be deleted, and asks for confirmation.
 async fn confirm(context: &Context, plan: &PurgePlan, flags: &str) -> Result<()> {
     let lost = output::lost(plan);
     context
         .confirm(&Question {
             text: &format!("{lost}. Delete?"),
             declined: "nothing was deleted",
-            unasked: &format!("{lost}; there is no terminal to confirm it"),
+            no_terminal: &format!("{lost}; there is no terminal to confirm it"),
             instead: &format!("dlq purge {flags} --yes"),
         })
         .await

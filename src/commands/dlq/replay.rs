@@ -112,7 +112,7 @@ async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
         .confirm(&Question {
             text: &format!("{}?", output::what(plan)),
             declined: "nothing was sent",
-            unasked: "nothing was sent: there is no terminal to confirm it",
+            no_terminal: "nothing was sent: there is no terminal to confirm it",
             instead: &format!("dlq replay {flags} --yes"),
         })
         .await

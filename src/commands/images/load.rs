@@ -48,7 +48,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::NotRight)
 }
 
-/// The file and what it is called.
+/// The file and its name in messages.
 fn open(args: &Args) -> Result<(File, String)> {
     if args.file.as_os_str() != "-" {
         let name = args.file.display().to_string();

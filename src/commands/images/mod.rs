@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
 }
 
-/// The pipeline, whose images are no secret: they can be had before the first `up`.
+/// The pipeline, possibly without secrets: images do not depend on them.
 fn pipeline(context: &Context) -> Result<Pipeline> {
     context.resolve_without_secrets(context.source()?)
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// How many images, and the bytes that they took.
+/// The number of images, and the size of the file in bytes.
 async fn to_file(
     engine: &Engine,
     pipeline: &Pipeline,

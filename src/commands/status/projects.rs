@@ -8,22 +8,22 @@ use crate::{commands::Verdict, context::Context, flags::Format, output::listing}
 use diagnostics::Result;
 use platform::{Container, State};
 
-/// What the containers of one project tell together.
+/// Summary of the containers of one project.
 #[derive(Debug, PartialEq, Eq)]
 struct Project {
     name: String,
-    /// The Compose files, or that it is the shipped pipeline.
+    /// The Compose files, or the name of the shipped pipeline.
     from: String,
-    /// Whether `caravan up` made any of it.
+    /// Whether `caravan up` created any of the containers.
     caravan: bool,
     services: usize,
-    /// Services of which each container runs.
+    /// Services whose containers all run.
     running: usize,
-    /// Services of which each container has ended well.
+    /// Services whose containers all exited with 0.
     completed: usize,
-    /// The worst of all that runs and has a health check.
+    /// The worst health of the running containers that have a health check.
     health: Option<String>,
-    /// On the host, as Docker writes them.
+    /// Published host ports, in Docker's notation.
     ports: Vec<String>,
 }
 

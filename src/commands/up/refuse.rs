@@ -1,4 +1,4 @@
-//! What `up` refuses: data that was made with other secrets than those that it would be given.
+//! `up` refuses a project whose existing volumes have other secrets.
 
 use crate::context::Context;
 use declaration::{Endpoint, Ready, Source};
@@ -6,10 +6,11 @@ use diagnostics::{Cause, Error, Kind, Result};
 use platform::{Goal, Platform, with_dependencies};
 use proof::stores;
 
-/// Nothing is brought up over data that was made with other secrets.
+/// Refuses a project that was brought up from another directory with other secrets: its existing data could
+/// not be opened with the secrets of this directory.
 ///
 /// # Errors
-/// The project was brought up from another place, whose secrets are not those of this one.
+/// The secrets differ.
 pub(crate) async fn other_secrets(
     context: &Context,
     platform: &dyn Platform,
@@ -37,11 +38,11 @@ pub(crate) async fn other_secrets(
         .hint(elsewhere.invocation.command(line)))
 }
 
-/// A database that runs already keeps its password: one that is other now would be recreated, and
-/// never be reached again.
+/// Refuses to recreate a running database with another password: its volume keeps the old one, so it would
+/// become unreachable.
 ///
 /// # Errors
-/// It refuses the password.
+/// The running database refuses the password.
 pub(super) async fn other_password(
     context: &Context,
     source: &Source,
