@@ -129,7 +129,9 @@ fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
         Kind::Deadline => "use a longer --timeout, or --since".to_owned(),
         _ => format!(
             "is it the correlation id of the {noun}? To search the logs: {}",
-            context.invocation.command("logs --grep TEXT")
+            context
+                .invocation
+                .command(&format!("logs --grep {}", diagnostics::quote(id)))
         ),
     })
 }

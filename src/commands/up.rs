@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if args.dry_run {
         let pipeline = match state::secrets_to_generate(source, &existing)?.is_empty() {
             true => context.resolve(source)?,
-            false => source.resolve_without_secrets()?,
+            false => context.resolve_without_secrets(source)?,
         };
         introduce(context, &pipeline);
         let named = resolve_services(&pipeline, &args.services)?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::file;
-use declaration::{Pipeline, Port, PortBinding, Source, VariablePort, VariableSource};
+use declaration::{Pipeline, Port, PortBinding, Service, Source, VariablePort, VariableSource};
 use diagnostics::{Error, Kind, Result};
 use platform::host_ports::{self, UsedPorts};
 
@@ -211,16 +211,23 @@ impl Choice<'_> {
             return Ok(Some(format!("{service} of this project")));
         }
         let published = |port: &Port| host_ports::binding(&self.used.bindings, port, number);
-        let ours = |p: &&PortBinding| p.project.as_deref() == Some(self.source.project());
+        let project = self.source.project();
+        let own = |p: &&PortBinding| {
+            let services = ports.iter().map(|port| port.service.as_str());
+            let mut services = services.filter_map(|name| self.pipeline.service(name));
+            p.project.as_deref() == Some(project)
+                && services.any(|service| is_container_of(&p.container, project, service))
+        };
         let ports = ports.iter().map(|p| &p.port);
-        if let Some(holder) = ports.clone().filter_map(published).find(|p| !ours(p)) {
+        if let Some(holder) = ports.clone().filter_map(published).find(|p| !own(p)) {
             return Ok(Some(named(holder)));
         }
         // Claim before binding: a project that has just released its claim may already use the port.
         if !self.claims.claim(number)? {
             return Ok(Some("another project that is starting".to_owned()));
         }
-        let bound = |port: &Port| published(port).is_none() && is_bound(port, number);
+        let has_it = |port: &Port| published(port).is_some_and(|own| own.running);
+        let bound = |port: &Port| !has_it(port) && is_bound(port, number);
         if self.used.local && ports.clone().any(bound) {
             return Ok(Some("a process of this host".to_owned()));
         }
@@ -274,6 +281,19 @@ fn named(holder: &PortBinding) -> String {
         Some(project) => format!("{} of the project {project}", holder.container),
         None => format!("the container {}", holder.container),
     }
+}
+
+/// Whether this is the name of a container of the service: its `container_name`, or PROJECT-SERVICE with or
+/// without a replica number.
+fn is_container_of(container: &str, project: &str, service: &Service) -> bool {
+    if service.container_name.is_some() {
+        return service.container_name.as_deref() == Some(container);
+    }
+    let replica = container.strip_prefix(&format!("{project}-{}", service.name));
+    replica.is_some_and(|rest| {
+        let number = rest.strip_prefix('-').unwrap_or_default();
+        rest.is_empty() || number.parse::<u32>().is_ok()
+    })
 }
 
 /// Whether something listens on the address that Docker would bind. False if the bind fails for another

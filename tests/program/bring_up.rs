@@ -506,7 +506,7 @@ fn replicas_share_the_partitions() {
     assert!(line.contains("3 of 3, over 3 replicas"), "{line}");
     // A static member's session goes on when it is gone; `scale` is not done before it has ended.
     let scaled = pipeline.caravan(&["scale", "allocation=1"]).expect(0);
-    let waits = "waiting until what ";
+    let waits = "waiting until the partitions of group allocation-worker ";
     assert!(scaled.stderr.contains(waits), "{}", scaled.stderr);
     let line = assigned();
     assert!(

@@ -191,7 +191,7 @@ async fn rows_that_a_signal_leaves_are_named() {
     let quoted = "SELECT count(*) FROM quotes";
     for (args, signal) in [(&[][..], "-TERM"), (&["--count", "1"], "-HUP")] {
         let ran = interrupted(&harbor, args, signal, quoted).await;
-        let says = "stats has yet to take";
+        let says = "stats has not consumed its event";
         assert!(ran.stderr.contains(says), "{args:?} {signal}: {ran:?}");
         assert_eq!(harbor.number(ROWS).await, 2, "{args:?} {signal}: {ran:?}");
         harbor

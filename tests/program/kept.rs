@@ -49,6 +49,10 @@ services:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; seq -w 1 20000; exec sleep 600"]
     logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
+  retrying:
+    <<: *shell
+    entrypoint: [sh, -c, "while :; do echo retrying the connection to the database, which refuses it for now; sleep 0.02; done"]
+    logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
   rotated:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; sleep 3; seq -w 1 2000; exec sleep 600"]
@@ -142,7 +146,7 @@ fn a_container_that_docker_restarts_right_after_its_startup_line_is_not_up() {
     let kept = Kept::up("brief-loop", &[]);
     kept.0.with_images(&["images", "build"]);
     let Ran { stderr, .. } = kept.0.caravan(&["up", "dying-again"]).expect(1);
-    let expected = ["dying-again starts over and over", "last words"];
+    let expected = ["dying-again restarts repeatedly", "last words"];
     expect_all(&stderr, &expected);
 }
 
@@ -220,6 +224,15 @@ fn a_startup_line_that_rotation_deletes_at_once_is_no_failure() {
         .expect(0);
     let again = kept.0.caravan(&["up", "chatty", "--timeout", "20s"]);
     expect_all(&again.expect(0).stdout, &["unchanged"]);
+}
+
+#[test]
+fn a_startup_line_that_was_never_written_is_waited_for_however_much_is_logged() {
+    let kept = Kept::up("kept-retrying", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let ran = kept.0.caravan(&["up", "retrying", "--timeout", "12s"]);
+    let Ran { stderr, .. } = ran.expect(4);
+    expect_all(&stderr, &["not ready within 12s: retrying"]);
 }
 
 /// Docker calls a container unhealthy that was paused, until its next probe.

@@ -154,7 +154,7 @@ fn a_network_of_somebody_else_with_the_name_is_never_removed() {
     let remove = || networks.0.docker(&["network", "rm", &other]);
     for expected in [
         format!("2 networks have the name {}", networks.name()),
-        format!("{other:.12} was made by hand"),
+        format!("{other:.12} was created by hand"),
     ] {
         if !stderr.contains(&expected) {
             remove();

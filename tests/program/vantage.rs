@@ -123,7 +123,7 @@ fn a_signal_at_a_question_from_inside_means_no_at_once() {
     pipeline.docker(&["exec", &kafka, "sh", "-c", produce]);
     let letters = || {
         let list = pipeline.caravan(&["dlq", "list", "-o", "json"]).expect(0);
-        list.json()["all"]["letters"].clone()
+        list.json()["all"]["count"].clone()
     };
     assert_eq!(letters(), 1);
     for signal in ["^C", "TERM", "HUP"] {
@@ -168,7 +168,7 @@ fn nothing_is_there_yet(pipeline: &Pipeline) {
         &["test-flow"],
     ] {
         let ran = pipeline.caravan(command).expect(3);
-        let expected = format!("the network {}_default is not there", pipeline.project);
+        let expected = format!("the network {}_default does not exist", pipeline.project);
         assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
         assert!(ran.stderr.contains("next: caravan"), "{}", ran.stderr);
     }

@@ -37,7 +37,8 @@ pub use model::*;
 pub use pattern::Pattern;
 pub use schema::schema;
 pub use source::{
-    OtherOrigin, RecordedOrigin, Request, SHIPPED, Source, compose_file, is_found, locate,
+    OtherOrigin, RecordedOrigin, Request, SHIPPED, Source, UNSET_SECRET, compose_file, is_found,
+    locate,
 };
 
 use source::clean_path;

@@ -33,6 +33,8 @@ const LAST_WORDS: usize = 10;
 const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// After this time without a new line, a full log is taken for one that rotated before it was read.
 const QUIET: Duration = Duration::from_secs(2);
+/// For how long after `up` begins to follow a log its lines may rotate away before they are read.
+const FLOOD: TimeDelta = TimeDelta::seconds(1);
 /// The time between inspections of a container that has to keep running.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -273,18 +275,21 @@ impl Engine {
         let began = run.run_began().map(|at| at - TimeDelta::nanoseconds(1));
         let mut lines = std::pin::pin!(self.follow(run, began));
         let limits = self.log_limits(run).await?;
-        let mut seen = rotation::Seen::default();
+        // Later lines are read as they are written. In the first second the log may rotate faster than that.
+        let followed = Utc::now() + FLOOD;
+        let mut early = rotation::Seen::default();
         loop {
             let line = tokio::time::timeout(QUIET, lines.next()).await;
             match &line {
                 Ok(Some(Ok(line))) if pattern.matches(&line.text) => return Ok(Startup::Written),
-                Ok(Some(Ok(line))) => seen.add(line),
+                Ok(Some(Ok(line))) if line.at < followed => early.add(line),
+                Ok(Some(Ok(_))) => {}
                 // The logging driver does not support reading.
                 Ok(Some(Err(_))) => return Ok(Startup::Unreadable),
                 Ok(None) => return Ok(Startup::Ended),
                 Err(_) => {}
             }
-            if limits.is_some_and(|limits| seen.may_lack_its_first(limits, line.is_err())) {
+            if limits.is_some_and(|limits| early.may_lack_its_first(limits, line.is_err())) {
                 return Ok(Startup::Unreadable);
             }
         }

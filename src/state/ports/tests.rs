@@ -65,9 +65,23 @@ fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {
 fn a_default_port_that_is_free_or_the_projects_own_is_kept() {
     let place = declared();
     let source = place.source();
-    let own = [held(29092, "shop2")];
-    assert_eq!(choose(&source, &["broker"], &own).expect("free"), []);
+    for container in ["shop2-broker", "shop2-broker-1"] {
+        let own = PortBinding {
+            container: container.to_owned(),
+            ..held(29092, "shop2")
+        };
+        assert_eq!(choose(&source, &["broker"], &[own]).expect("free"), []);
+    }
     assert!(!source.ports_path().exists());
+}
+
+#[test]
+fn a_default_port_that_another_service_of_the_project_has_is_replaced() {
+    let place = declared();
+    let source = place.source();
+    let own = [held(29092, "shop2")];
+    let chosen = choose(&source, &["broker"], &own).expect("chosen");
+    assert_eq!(chosen[0].holder, "shop2-db of the project shop2");
 }
 
 #[test]

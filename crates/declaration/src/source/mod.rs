@@ -32,7 +32,7 @@ use variables::{ReadFile, VariableFiles};
 /// Variable with the active profiles, separated by commas.
 const PROFILES: &str = "COMPOSE_PROFILES";
 /// Value of an unset secret in commands that do not need its value.
-const PLACEHOLDER: &str = "unset";
+pub const UNSET_SECRET: &str = "unset";
 
 /// What the command line and the environment say about the declaration.
 #[derive(Debug, Clone, Default)]
@@ -330,7 +330,7 @@ impl Source {
         let mut variables = self.all_variables(files);
         let missing = self.unset_secrets(&variables);
         for name in &missing {
-            variables.insert(name.clone(), PLACEHOLDER.to_owned());
+            variables.insert(name.clone(), UNSET_SECRET.to_owned());
         }
         let variables = Variables::new(variables, self.secret_names.iter().cloned());
         let profiles = self.active_profiles(&variables);
@@ -347,7 +347,7 @@ impl Source {
         let mut pipeline = read::pipeline(&self.tree, &context)
             .map_err(|problems| problem::error(problems, &self.files))?;
         if !missing.is_empty() {
-            pipeline.secrets.retain(|value| value != PLACEHOLDER);
+            pipeline.secrets.retain(|value| value != UNSET_SECRET);
         }
         let in_ports_file = |variable: &String| {
             files.ports().contains_key(variable) && !self.env.contains_key(variable)

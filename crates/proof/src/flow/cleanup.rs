@@ -224,8 +224,12 @@ async fn consumed(
                 return Err(Error::new(Kind::Interrupted, what));
             }
             if Instant::now() > deadline {
+                let events = match behind {
+                    1 => "1 event".to_owned(),
+                    count => format!("{count} events"),
+                };
                 let what = format!(
-                    "{} has not consumed {behind} events; nothing is deleted",
+                    "{} has not consumed {events}; nothing is deleted",
                     group.service
                 );
                 return Err(Error::new(Kind::Deadline, what));
