@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod flags;
 mod output;
+mod percent_encoding;
 mod proposal;
 mod remote;
 mod signals;

@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let lock = state::lock(source)?;
     // Another `up` may have held the lock until now.
     source.reload()?;
-    // Ports do not depend on secrets, so they are chosen first.
+    // Resolved before secrets are generated: host ports do not depend on them.
     let draft = source.resolve_without_secrets()?;
     let made = state::ensure_secrets(source, &existing)?;
     let (chosen, claims) = choose_ports(platform, source, &draft, &args.services).await?;

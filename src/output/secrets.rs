@@ -177,23 +177,9 @@ fn forms_of(secret: &str) -> Vec<String> {
         forms.push(text.to_owned());
         forms.push(debug[1..debug.len() - 1].to_owned());
         forms.push(json[1..json.len() - 1].to_owned());
-        forms.push(percent_encoded(text));
+        forms.push(crate::percent_encoding::encode(text));
     }
     forms
-}
-
-/// Percent-encodes a text (RFC 3986).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The addresses of Kafka, Postgres and Redis, the topics and the tables.
 
 use super::{
-    observe::percent_encoded,
     observed::{Observed, ObservedTopic},
     stack::{Role, Stack},
     yaml::{inline, raw, word},
 };
+use crate::percent_encoding;
 use declaration::Service;
 use proof::stores::postgres::table_schema::TableSchema;
 
@@ -150,7 +150,7 @@ fn postgres(stack: &Stack<'_>) -> Option<String> {
         let raw_value = stack.raw_value_or_variable(service, name)?;
         Some(match raw_value.contains('$') {
             true => raw_value,
-            false => stack.shown(&percent_encoded(&raw_value)),
+            false => stack.shown(&percent_encoding::encode(&raw_value)),
         })
     };
     let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());

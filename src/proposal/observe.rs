@@ -9,6 +9,7 @@ use super::{
     stack::{Role, Stack},
     startup,
 };
+use crate::percent_encoding;
 use declaration::Service;
 use diagnostics::Result;
 use kafka::{Kafka, groups::GroupState};
@@ -199,7 +200,7 @@ impl Observer<'_> {
             Some(password) => password.to_owned(),
             None => password_file(service)?,
         };
-        let [user, password, database] = [user, &password, database].map(percent_encoded);
+        let [user, password, database] = [user, &password, database].map(percent_encoding::encode);
         let url = format!("postgres://{user}:{password}@{place}/{database}");
         let query = async { Postgres::connect(&url).await?.tables().await };
         query.await.map(Some).map_err(NotObserved::Postgres)
@@ -237,16 +238,6 @@ impl Observer<'_> {
         }
         None
     }
-}
-
-/// Percent-encodes the user, password or path of a URL (RFC 3986).
-pub(super) fn percent_encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let bytes = text.bytes().map(|b| match plain(b) {
-        true => char::from(b).to_string(),
-        false => format!("%{b:02X}"),
-    });
-    bytes.collect()
 }
 
 /// The content of the service's `POSTGRES_PASSWORD_FILE`; empty if it has none.

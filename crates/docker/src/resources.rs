@@ -346,9 +346,9 @@ mod tests {
             ids.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
         };
         let both = [named("a", &own, false), named("b", &own, false)];
-        assert_eq!(surplus(&both).expect("is told"), ["b"]);
+        assert_eq!(surplus(&both).expect("own networks"), ["b"]);
         let second = [named("a", &own, false), named("b", &own, true)];
-        assert_eq!(surplus(&second).expect("is told"), ["a"]);
+        assert_eq!(surplus(&second).expect("own networks"), ["a"]);
         let used = [named("a", &own, true), named("b", &own, true)];
         assert!(surplus(&used).is_err());
         let foreign = [named("a", &own, true), named("b", "another", false)];
