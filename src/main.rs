@@ -6,6 +6,8 @@
 mod cli;
 mod commands;
 mod context;
+#[cfg(test)]
+mod docs;
 mod doctor;
 mod flags;
 mod output;
