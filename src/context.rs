@@ -57,7 +57,7 @@ struct Inside {
 /// A question before an action that cannot be undone.
 pub(crate) struct Question<'a> {
     pub(crate) text: &'a str,
-    /// The error if the answer is no.
+    /// What is said if the answer is no, and the reason of the error if a signal came instead.
     pub(crate) declined: &'a str,
     /// The error if there is no terminal to ask on.
     pub(crate) no_terminal: &'a str,
@@ -66,12 +66,11 @@ pub(crate) struct Question<'a> {
 }
 
 impl Context {
-    /// Asks the question on the terminal.
+    /// Asks the question on the terminal: whether the answer is yes.
     ///
     /// # Errors
-    /// `Interrupted`: the answer is no, or Ctrl-C, SIGTERM or SIGHUP came first. `Usage`: there is
-    /// no terminal to ask on.
-    pub(crate) async fn confirm(&self, question: &Question<'_>) -> Result<()> {
+    /// `Interrupted`: Ctrl-C, SIGTERM or SIGHUP came first. `Usage`: there is no terminal to ask on.
+    pub(crate) async fn confirm(&self, question: &Question<'_>) -> Result<bool> {
         self.question_open.store(true, Ordering::SeqCst);
         let answer = tokio::select! {
             // A signal has priority over an answer that came at the same time.
@@ -84,8 +83,11 @@ impl Context {
         };
         self.question_open.store(false, Ordering::SeqCst);
         match answer {
-            Some(true) => Ok(()),
-            Some(false) => Err(Error::new(Kind::Interrupted, question.declined)),
+            Some(true) => Ok(true),
+            Some(false) => {
+                self.console.note(question.declined);
+                Ok(false)
+            }
             None => Err(Error::new(Kind::Usage, question.no_terminal)
                 .hint(self.invocation.command(question.instead))),
         }

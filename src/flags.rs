@@ -1,6 +1,6 @@
 //! Flags that several commands take.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -86,6 +86,15 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+/// Flattened into the arguments of commands that change a project.
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// How long to wait while another `caravan` changes the project; by default not at all
+    #[arg(long, value_name = "DURATION", env = "CARAVAN_WAIT_LOCK")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) wait_lock: Option<Duration>,
 }
 
 /// `-o`, for commands whose result a machine may want.

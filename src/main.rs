@@ -10,6 +10,7 @@ mod context;
 mod docs;
 mod doctor;
 mod flags;
+mod home;
 mod output;
 mod percent_encoding;
 mod proposal;
@@ -38,9 +39,10 @@ fn main() -> ExitCode {
         Err(message) => return print_clap_message(&message),
     };
     let format = cli.command.format();
-    let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
+    let mut env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
+    home::complete(&mut env);
     let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
     let handover = Handover::from_stdin(&env);
     let terminal = match &handover {

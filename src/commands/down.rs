@@ -1,7 +1,8 @@
 use super::Verdict;
 use crate::{
     context::{Context, Question},
-    output::Progress,
+    flags::LockArgs,
+    output::{Progress, plan},
     state,
 };
 use diagnostics::Result;
@@ -15,16 +16,29 @@ pub(crate) struct Args {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
+    /// Show what would be removed, without removing it
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    lock: LockArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
     let platform = context.platform().await?;
-    let lock = state::lock(source)?;
     let project = source.project().to_owned();
+    if args.dry_run {
+        let steps = platform.preview_down(&project, args.volumes).await?;
+        plan::show_steps(&context.console, steps);
+        return Ok(Verdict::Right);
+    }
+    let lock = state::lock(source, args.lock.wait_lock).await?;
+    let steps = platform.preview_down(&project, args.volumes).await?;
     if args.volumes && !args.yes {
         let volumes = platform.volumes(&project).await?;
-        confirm(context, &volumes).await?;
+        if !volumes.is_empty() && !confirm(context, &volumes).await? {
+            return Ok(Verdict::Right);
+        }
     }
     let progress = Progress::start(&context.console);
     let outcome = platform
@@ -36,14 +50,26 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     drop(lock);
     outcome?;
+    if steps.is_empty() {
+        let volumes = platform.volumes(&project).await?;
+        context.console.note(&nothing_to_remove(&project, &volumes));
+    }
     Ok(Verdict::Right)
 }
 
-/// Shows what will be deleted, and asks for confirmation.
-async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
-    if volumes.is_empty() {
-        return Ok(());
+/// What is said if the project had nothing to remove. `volumes`: those that stay.
+fn nothing_to_remove(project: &str, volumes: &[String]) -> String {
+    match volumes {
+        [] => format!("nothing to remove: {project} has no containers, networks or volumes"),
+        stay => format!(
+            "nothing to remove: {project} has no containers and networks; {} stays",
+            stay.join(", ")
+        ),
     }
+}
+
+/// Shows what will be deleted, and asks for confirmation.
+async fn confirm(context: &Context, volumes: &[String]) -> Result<bool> {
     let lost = format!("the data in {} will be lost", volumes.join(", "));
     context
         .confirm(&Question {

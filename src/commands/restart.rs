@@ -1,7 +1,12 @@
 use std::time::Duration;
 
 use super::{Verdict, resolve_services};
-use crate::{context::Context, output::Progress, state};
+use crate::{
+    context::Context,
+    flags::LockArgs,
+    output::{Progress, plan},
+    state,
+};
 use diagnostics::Result;
 
 /// Restart the pipeline, or the named services, and wait until they are ready
@@ -10,6 +15,11 @@ pub(crate) struct Args {
     /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+    /// Show what would be restarted, without restarting it
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    lock: LockArgs,
     /// How long to wait until everything is ready
     #[arg(
         long,
@@ -25,7 +35,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let services = resolve_services(&pipeline, &args.services)?;
     let platform = context.platform().await?;
-    let lock = state::lock(context.source()?)?;
+    if args.dry_run {
+        let preview = platform.preview_restart(&pipeline, &services, &context.invocation);
+        plan::show_steps(&context.console, preview.await?);
+        return Ok(Verdict::Right);
+    }
+    let lock = state::lock(context.source()?, args.lock.wait_lock).await?;
     let progress = Progress::start(&context.console);
     let outcome = platform
         .restart(

@@ -1,5 +1,7 @@
 //! `caravan run ROLE`: the entry point of the pipeline's containers.
 
+use std::path::PathBuf;
+
 use caravan_events::names::DEAD_LETTER_TOPIC;
 use clap::ValueEnum;
 use serde_json::json;
@@ -84,7 +86,8 @@ async fn look_inside(console: &Console, names: &[String]) -> Result<()> {
 async fn migrate() -> Result<()> {
     let _log = telemetry::init("Migrate").map_err(ended)?;
     let address = database::address().map_err(ended)?;
-    log_failure(one_shots::migrate::run(address).await)
+    let roles = settings::optional("DATABASE_ROLES").map(PathBuf::from);
+    log_failure(one_shots::migrate::run(address, roles.as_deref()).await)
 }
 
 /// Logs the failure of a one-shot as well, because the log's format may be JSON.

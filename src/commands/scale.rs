@@ -1,8 +1,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Verdict, up};
-use crate::{context::Context, flags::OutputArgs, state};
-use declaration::{Pipeline, Service};
+use crate::{
+    context::Context,
+    flags::{LockArgs, OutputArgs},
+    state,
+};
+use declaration::{MAX_REPLICAS, Pipeline, Service};
 use diagnostics::{Error, Kind, Result, quote};
 use platform::{Container, Goal};
 
@@ -15,6 +19,8 @@ pub(crate) struct Args {
     /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// How long to wait until all of them are ready
@@ -37,16 +43,13 @@ impl Args {
     }
 }
 
-/// Maximum number of replicas of one service.
-const MOST: u32 = 100;
-
 fn parse(given: &str) -> Result<(String, u32), String> {
     let (name, number) = given
         .split_once('=')
         .ok_or("a service, `=` and a number, such as worker=3")?;
     let number = number.parse().map_err(|_| "no number after the `=`")?;
-    if number > MOST {
-        return Err(format!("at most {MOST}"));
+    if number > MAX_REPLICAS {
+        return Err(format!("at most {MAX_REPLICAS}"));
     }
     Ok((name.to_owned(), number))
 }
@@ -78,7 +81,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if args.dry_run {
         return up::preview(context, platform, &goal, &[], args.output.output).await;
     }
-    let lock = state::lock(source)?;
+    let lock = state::lock(source, args.lock.wait_lock).await?;
     state::write_files(source, &pipeline)?;
     let report = up::bring_about(context, platform, &goal, args.timeout).await;
     drop(lock);
@@ -141,7 +144,7 @@ mod tests {
             "worker=",
             "worker=-1",
             "worker=many",
-            "worker=101",
+            "worker=1001",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

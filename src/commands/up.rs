@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    flags::{Format, OutputArgs},
+    flags::{Format, LockArgs, OutputArgs},
     output::{Paint, Progress, listing, plan},
     state,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Args {
     /// Remove this project's containers that no service declares
     #[arg(long)]
     remove_orphans: bool,
+    #[command(flatten)]
+    lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// How long to wait until everything is ready
@@ -59,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let chosen = preview_ports(platform, source, &args.services).await?;
         return preview(context, platform, &goal, &chosen, args.output.output).await;
     }
-    let lock = state::lock(source)?;
+    let lock = state::lock(source, args.lock.wait_lock).await?;
     // Another `up` may have held the lock until now.
     source.reload()?;
     // Resolved before secrets are generated: host ports do not depend on them.

@@ -46,14 +46,14 @@ pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) 
         Ok((volumes, missing)) if volumes.is_empty() || missing.is_empty() => check.pass("none"),
         Ok((volumes, missing)) => {
             let path = patient.source.env_path().display();
-            let down = patient.invocation.command("down --volumes");
+            let up = patient.invocation.command("up");
             check
                 .fail(format!(
                     "{} without {}",
                     volumes.join(", "),
                     missing.join(", ")
                 ))
-                .hint(format!("restore {path}, or delete the data: {down}"))
+                .hint(format!("restore {path}, then: {up}"))
         }
     }
 }

@@ -239,8 +239,8 @@ fn leftovers_of_earlier_runs() {
     insta::assert_snapshot!(shown(&judge(&left)));
 }
 
-#[test]
-fn data_without_its_secrets_and_a_lock_that_is_held() {
+#[tokio::test]
+async fn data_without_its_secrets_and_a_lock_that_is_held() {
     let place = declared::TestDirectory::new();
     let source = place.source();
     let pipeline = declared::shipped();
@@ -264,7 +264,9 @@ fn data_without_its_secrets_and_a_lock_that_is_held() {
     insta::assert_snapshot!(text.replace(&home, "~"));
 
     assert_eq!(crate::state::lock_holder(&source), None);
-    let _lock = crate::state::lock(&source).expect("nobody has it");
+    let _lock = crate::state::lock(&source, None)
+        .await
+        .expect("nobody has it");
     let holder = std::process::id().to_string();
     assert_eq!(crate::state::lock_holder(&source), Some(holder));
 }

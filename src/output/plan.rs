@@ -23,6 +23,16 @@ pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], form
     }
 }
 
+/// Shows the steps of another command's dry run.
+pub(crate) fn show_steps(console: &Console, steps: Vec<Planned>) {
+    let preview = Preview {
+        images: Vec::new(),
+        steps,
+        port_conflicts: Vec::new(),
+    };
+    show(console, &preview, &[], Format::Table);
+}
+
 /// One line per missing image, then one per container, even if nothing would happen to it.
 fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     let image = |image: &MissingImage| {

@@ -1,11 +1,11 @@
 //! Files for secrets and configs whose content is a variable or is written in the declaration. Docker
 //! mounts files, so `up` writes them, into a directory with mode 0700 that Git ignores.
 
-use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
-use super::file::{make_directory, replace};
+use super::file::{failed, make_own_directory, replace};
 use declaration::{Pipeline, Source};
-use diagnostics::{Error, Kind, Result};
+use diagnostics::Result;
 
 /// Every user of a container can read the file. On the host, the mode of the directory keeps other users
 /// out.
@@ -27,10 +27,10 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
     let files = mounts.filter_map(|m| Some((m.path.as_path(), m.generated.as_ref()?)));
     for (path, file) in files {
         let own = source.files_dir();
-        make_directory(&own)?;
+        make_own_directory(&own)?;
         write_one(&own.join(GITIGNORE), "*\n", READABLE)?;
         if let Some(directory) = path.parent() {
-            make_directory(directory)?;
+            make_own_directory(directory)?;
         }
         let mode = if file.executable {
             EXECUTABLE
@@ -43,15 +43,14 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
 }
 
 fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {
-    let up_to_date = fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o777 == mode)
+    // A link is no regular file: it is replaced.
+    let is_right = |m: fs::Metadata| m.is_file() && m.permissions().mode() & 0o777 == mode;
+    let up_to_date = fs::symlink_metadata(path).is_ok_and(is_right)
         && fs::read(path).is_ok_and(|found| found == content.as_bytes());
     if up_to_date {
         return Ok(());
     }
-    replace(path, content, mode).map_err(|error| {
-        let what = format!("cannot write {}", path.display());
-        Error::new(Kind::Unreachable, what).because(error.to_string())
-    })
+    replace(path, content, mode).map_err(|error| failed("write", path, &error))
 }
 
 /// Removes the files that [`write()`] wrote. `keep_named`: keeps those whose path is written in the
@@ -62,6 +61,13 @@ fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {
 /// A file or directory cannot be removed.
 pub(crate) fn remove(source: &Source, keep_named: bool) -> Result<()> {
     let own = source.files_dir();
+    let Ok(there) = fs::symlink_metadata(&own) else {
+        return Ok(());
+    };
+    if !there.is_dir() {
+        let error = io::Error::other("it is a symbolic link");
+        return Err(failed("remove", &own, &error));
+    }
     if keep_named {
         for section in ["secrets", "configs"] {
             remove_directory(&own.join(section))?;
@@ -80,9 +86,6 @@ fn remove_directory(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => {
-            let what = format!("cannot remove {}", path.display());
-            Err(Error::new(Kind::Unreachable, what).because(error.to_string()))
-        }
+        Err(error) => Err(failed("remove", path, &error)),
     }
 }

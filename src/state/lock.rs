@@ -5,9 +5,10 @@ use std::{
     io::{Read, Seek, Write},
     path::PathBuf,
     process,
+    time::{Duration, Instant},
 };
 
-use super::file::make_directory;
+use super::file::{self, make_directory};
 use declaration::Source;
 use diagnostics::{Error, Kind, Result};
 
@@ -19,30 +20,33 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// Acquires the project's lock without waiting.
+/// Interval between two attempts to acquire a held lock.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Acquires the project's lock. `wait`: for how long, if another process holds it; None: not at all.
 ///
 /// # Errors
-/// `Kind::Unreachable`: another process holds the lock (the error names its id), or the file cannot be
-/// locked.
-pub(crate) fn lock(source: &Source) -> Result<Lock> {
+/// `Kind::NotRight`: another process holds the lock (the error names its id); `Kind::Deadline`: it still does
+/// after `wait`. `Kind::Unreachable`: the file cannot be locked.
+pub(crate) async fn lock(source: &Source, wait: Option<Duration>) -> Result<Lock> {
     let path = path(source);
-    let failed = |error: std::io::Error| {
-        Error::new(Kind::Unreachable, format!("cannot lock {}", path.display()))
-            .because(error.to_string())
-    };
+    let failed = |error: std::io::Error| file::failed("lock", &path, &error);
     make_directory(source.state_dir())?;
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(already_locked(source, file)),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    let began = Instant::now();
+    let mut file = loop {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = file::open_own(&path, &mut options).map_err(failed)?;
+        match (file.try_lock(), wait) {
+            (Ok(()), _) => break file,
+            (Err(TryLockError::Error(error)), _) => return Err(failed(error)),
+            (Err(TryLockError::WouldBlock), Some(wait)) if began.elapsed() < wait => {}
+            (Err(TryLockError::WouldBlock), wait) => {
+                return Err(already_locked(source, file, wait));
+            }
+        }
+        tokio::time::sleep(INTERVAL).await;
+    };
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", process::id()))
@@ -53,7 +57,7 @@ pub(crate) fn lock(source: &Source) -> Result<Lock> {
 /// The id of the process that holds the lock, empty if it cannot be read; None: the lock is free, or its
 /// file cannot be opened.
 pub(crate) fn lock_holder(source: &Source) -> Option<String> {
-    let mut file = File::open(path(source)).ok()?;
+    let mut file = file::open_own(&path(source), File::options().read(true)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -70,19 +74,24 @@ fn path(source: &Source) -> PathBuf {
     source.state_dir().join(name)
 }
 
-fn already_locked(source: &Source, mut file: File) -> Error {
+fn already_locked(source: &Source, mut file: File, wait: Option<Duration>) -> Error {
     let project = source.project();
     let mut holder = String::new();
     // Best effort: the error is correct without the id, too.
     let known = file.read_to_string(&mut holder).is_ok();
-    let error = Error::new(
-        Kind::Unreachable,
+    let kind = wait.map_or(Kind::NotRight, |_| Kind::Deadline);
+    let mut error = Error::new(
+        kind,
         format!("another `caravan` is changing the project {project}"),
     );
+    if let Some(wait) = wait {
+        let wait = humantime::format_duration(wait);
+        error = error.because(format!("it did not end within {wait} (--wait-lock)"));
+    }
     match holder.trim() {
         pid if known && !pid.is_empty() => error
             .because(format!("process {pid} has the lock"))
-            .hint(format!("wait for it, or look at it with `ps -fp {pid}`")),
-        _ => error.hint("wait for it to end"),
+            .hint(format!("ps -fp {pid}")),
+        _ => error,
     }
 }

@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::ErrorKind,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -342,12 +341,9 @@ impl Claims {
             Error::new(Kind::Unreachable, what).because(error.to_string())
         };
         // The file is not deleted: otherwise two processes could each lock a file of this name.
-        let file = File::options()
-            .write(true)
-            .create(!self.read_only)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path);
+        let mut options = File::options();
+        options.write(true).create(!self.read_only).truncate(false);
+        let file = file::open_own(&path, &mut options);
         let file = match file {
             Err(e) if self.read_only && e.kind() == ErrorKind::NotFound => return Ok(true),
             file => file.map_err(failed)?,

@@ -84,7 +84,7 @@ fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> E
     .because(format!("{path} {found}"))
     .because("a new password would not open the data that the old one protects")
     .hint(format!(
-        "restore {path}, or delete the data with `{}`",
-        source.invocation().command("down --volumes")
+        "restore {path}, then: {}",
+        source.invocation().command("up")
     ))
 }

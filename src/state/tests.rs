@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use super::{ensure_secrets, lock, remove_files, write_files};
 use declaration::{Pipeline, testing::TestDirectory};
@@ -89,7 +89,7 @@ fn a_data_volume_without_its_secret_is_an_error() {
       volume shop2_data exists
       /Shop 2/.env does not set it
       a new password would not open the data that the old one protects
-    next: restore /Shop 2/.env, or delete the data with `caravan down --volumes`
+    next: restore /Shop 2/.env, then: caravan up
     ");
     let text = fs::read_to_string(place.path(".env")).expect("a file");
     assert_eq!(text, "TOKEN=t\n");
@@ -104,18 +104,39 @@ fn the_directory_of_the_embedded_pipeline_is_created_with_mode_0700() {
     source.resolve().expect("complete");
 }
 
-#[test]
-fn the_lock_has_one_holder_at_a_time() {
+#[tokio::test]
+async fn the_lock_has_one_holder_at_a_time() {
     let place = declared();
     let source = place.source();
-    let held = lock(&source).expect("free");
-    let error = lock(&source).expect_err("held");
-    assert_eq!(
-        error.evidence,
-        [format!("process {} has the lock", std::process::id())]
-    );
-    drop(held);
-    drop(lock(&source).expect("free again"));
+    let held = lock(&source, None).await.expect("free");
+    let error = lock(&source, None).await.expect_err("held");
+    assert_eq!(error.kind, Kind::NotRight);
+    let pid = std::process::id();
+    assert_eq!(error.evidence, [format!("process {pid} has the lock")]);
+    let brief = Duration::from_millis(50);
+    let error = lock(&source, Some(brief)).await.expect_err("still held");
+    assert_eq!(error.kind, Kind::Deadline);
+    let long = Some(Duration::from_secs(30));
+    let (waited, ()) = tokio::join!(lock(&source, long), async {
+        tokio::time::sleep(brief).await;
+        drop(held);
+    });
+    drop(waited.expect("released in time"));
+    drop(lock(&source, None).await.expect("free again"));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_a_link_is_refused_and_its_target_stays() {
+    let place = declared();
+    let source = place.source();
+    place.write("victim", "precious");
+    let path = source.state_dir().join(".caravan-shop2.lock");
+    std::os::unix::fs::symlink(place.path("victim"), &path).expect("linked");
+    let error = lock(&source, None).await.expect_err("a link");
+    assert!(error.what.starts_with("cannot lock "), "{error}");
+    assert_eq!(error.evidence, ["it is a symbolic link"]);
+    let victim = fs::read_to_string(place.path("victim")).expect("there");
+    assert_eq!(victim, "precious");
 }
 
 #[test]

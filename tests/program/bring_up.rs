@@ -48,7 +48,7 @@ fn identity(pipeline: &Pipeline) -> Vec<String> {
 }
 
 /// A deployment that is up, and no more than that; each scenario leaves it so.
-fn brought_up() -> Lease<Pipeline> {
+pub(crate) fn brought_up() -> Lease<Pipeline> {
     lease("bring-up", |name| Pipeline::up(name, &[]))
 }
 
@@ -63,6 +63,27 @@ fn a_second_up_changes_nothing() {
     let before = identity(pipeline);
     let again = pipeline.caravan(&["up"]).expect(0);
     assert_eq!(identity(pipeline), before, "{}", again.stderr);
+}
+
+#[test]
+fn a_dry_run_of_down_and_restart_changes_nothing() {
+    let pipeline = &brought_up();
+    let before = identity(pipeline);
+    let down = pipeline.caravan(&["down", "--volumes", "--dry-run"]);
+    let Ran { stdout, .. } = down.expect(0);
+    let project = &pipeline.project;
+    for gone in [
+        format!("remove    {project}-kafka\n"),
+        format!("remove    network {project}_default\n"),
+        format!("remove    volume {project}_postgres-data"),
+    ] {
+        assert!(stdout.contains(&gone), "{gone:?} in:\n{stdout}");
+    }
+    let restart = pipeline.caravan(&["restart", "session", "--dry-run"]);
+    let Ran { stdout, .. } = restart.expect(0);
+    let expected = format!("restart   {project}-session-worker\n            it is running\n");
+    assert_eq!(stdout, expected);
+    assert_eq!(identity(pipeline), before);
 }
 
 #[test]

@@ -62,6 +62,18 @@ fn a_missing_secret_names_the_command_that_makes_it() {
     assert!(ran.stderr.contains("caravan up"), "{}", ran.stderr);
 }
 
+/// As a service manager starts it. The home is in `/etc/passwd`.
+#[test]
+fn a_command_without_home_finds_the_users_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = caravan();
+    command.args(["-p", "caravan-test-no-home", "verify"]);
+    command.current_dir(directory.path());
+    let ran = Ran::of(command.output().unwrap()).expect(2);
+    let stored = ".local/state/caravan/caravan-test-no-home/.env";
+    assert!(ran.stderr.contains(stored), "{}", ran.stderr);
+}
+
 #[test]
 fn no_docker_is_exit_code_3_in_text_and_json() {
     let secrets = [

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use tokio::task::yield_now;
 use worker_runtime::database;
 
-use crate::support::{payments::count, pipeline::Pipeline};
+use crate::support::{Ran, payments::count, pipeline::Pipeline};
 
 /// How often, each time a little later: some are given up while BEGIN is on its way.
 const GIVEN_UP: i64 = 200;
@@ -64,4 +64,82 @@ async fn what_follows_a_cancelled_begin_is_committed() {
     }
     let written = "SELECT count(*) FROM courses WHERE title = 'after'";
     assert_eq!(count(&others, written).await, GIVEN_UP);
+}
+
+/// The pool of a service, as it logs in.
+async fn of_role(pipeline: &Pipeline, role: &str) -> PgPool {
+    let directory = format!(".caravan-{}", pipeline.project);
+    let state = pipeline.env_path().with_file_name(directory);
+    let file = state.join(format!("database-{}", role.replace('_', "-")));
+    let password = std::fs::read_to_string(file).unwrap();
+    let port = pipeline.port("POSTGRES_PORT");
+    let url = format!("postgres://{role}:{password}@127.0.0.1:{port}/kodingcaravan");
+    database::pool(url.parse().unwrap(), 1)
+}
+
+const ROLES: [&str; 5] = [
+    "payment_service",
+    "admin_service",
+    "purchase_worker",
+    "allocation_worker",
+    "session_worker",
+];
+
+/// Each service can do what its own statements need, which `test-flow` proves, and nothing else.
+async fn each_service_has_its_rights_and_no_more(pipeline: &Pipeline) {
+    for role in ROLES {
+        let pool = of_role(pipeline, role).await;
+        let superusers = "SELECT count(*) FROM pg_roles WHERE rolname = current_user
+            AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)";
+        assert_eq!(count(&pool, superusers).await, 0, "{role}");
+        for forbidden in [
+            "COPY courses (title) FROM PROGRAM 'id'",
+            "SELECT pg_read_file('/etc/passwd')",
+            "DELETE FROM payments",
+            "UPDATE tutoring_sessions SET seq = 99",
+            "DROP TABLE payments",
+            "CREATE TABLE own (id integer)",
+            "SET ROLE kodingcaravan",
+        ] {
+            let error = sqlx::query(forbidden).execute(&pool).await.unwrap_err();
+            let code = error.as_database_error().unwrap().code();
+            assert_eq!(code.as_deref(), Some("42501"), "{role}: {forbidden}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_service_logs_in_as_a_role_with_what_its_statements_need() {
+    let pipeline = &crate::bring_up::brought_up();
+    each_service_has_its_rights_and_no_more(pipeline).await;
+    let owner = pipeline.database().await;
+    let users = "SELECT count(DISTINCT usename) FROM pg_stat_activity
+        WHERE usename = ANY(ARRAY['payment_service', 'admin_service', 'purchase_worker',
+                                  'allocation_worker', 'session_worker'])";
+    assert_eq!(count(&owner, users).await, 5);
+}
+
+/// A volume of an earlier version: everything belongs to one user, and there are no roles.
+#[tokio::test]
+async fn a_volume_without_the_roles_is_upgraded_and_keeps_its_data() {
+    let pipeline = Pipeline::declared("roles", &[]);
+    pipeline.with_images(&["up", "migrate"]);
+    let owner = pipeline.database().await;
+    write(&owner, "of before").await;
+    for role in ROLES {
+        let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+            .execute(&owner)
+            .await
+            .unwrap();
+    }
+    let forget = "DELETE FROM _sqlx_migrations WHERE version >= 4";
+    sqlx::query(forget).execute(&owner).await.unwrap();
+    let Ran { stderr, .. } = pipeline.caravan(&["up"]).expect(0);
+    assert!(!stderr.contains("generated"), "no new secret: {stderr}");
+    pipeline.caravan(&["test-flow"]).expect(0);
+    pipeline.expect_green();
+    each_service_has_its_rights_and_no_more(&pipeline).await;
+    let kept = "SELECT count(*) FROM courses WHERE title = 'of before'";
+    assert_eq!(count(&owner, kept).await, 1);
 }

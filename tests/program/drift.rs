@@ -53,6 +53,7 @@ fn what_runs_is_compared_with_what_is_declared() {
     it_is_right_however_it_came_up(&pipeline);
     a_newer_image(&pipeline);
     another_declaration(&pipeline);
+    changed_by_hand(&pipeline);
     one_replica_of_two(&pipeline);
     a_container_that_ended_for_it(&pipeline);
 
@@ -98,6 +99,25 @@ fn another_declaration(pipeline: &Pipeline) {
     assert_eq!(finding["evidence"], serde_json::json!(expected));
     let strict = pipeline.caravan(&["verify", "--strict"]).expect(1);
     insta::assert_snapshot!("drift", told(pipeline, &strict));
+    heal(pipeline, &finding);
+}
+
+/// Its labels are right; `inspect` shows what it is now.
+fn changed_by_hand(pipeline: &Pipeline) {
+    let container = pipeline.container("app");
+    let update = ["update", "--restart=always", "--cpus=0.5", &container];
+    pipeline.docker(&update);
+    let finding = drift(pipeline);
+    let evidence = finding["evidence"].to_string();
+    for cause in ["cpus: 500000000 -> nothing", "restart: always -> nothing"] {
+        assert!(evidence.contains(cause), "{evidence}");
+    }
+    heal(pipeline, &finding);
+    // As root of another failure, too, the hint is `up`.
+    let network = format!("{}_default", pipeline.project);
+    pipeline.docker(&["network", "disconnect", &network, &container]);
+    let finding = drift(pipeline);
+    assert_eq!(finding["seen"], format!("it left the network {network}"));
     heal(pipeline, &finding);
 }
 

@@ -34,6 +34,7 @@ mod hints;
 mod housekeeping;
 mod images;
 mod kept;
+mod killed;
 mod load;
 mod logs;
 mod metrics;

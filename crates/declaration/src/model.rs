@@ -24,6 +24,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{correlation::Correlation, pattern::Pattern, yaml::Position};
 
+/// The largest number of replicas of a service: a bound on what a mistyped number starts.
+pub const MAX_REPLICAS: u32 = 1000;
+
 /// A Compose file with its `x-caravan`, parsed, interpolated and validated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pipeline {

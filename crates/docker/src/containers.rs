@@ -5,8 +5,8 @@ use std::time::Duration;
 use bollard::{
     models::{ContainerInspectResponse, NetworkConnectRequest},
     query_parameters::{
-        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptions,
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+        RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
     },
 };
 
@@ -20,6 +20,8 @@ use diagnostics::Result;
 const WORK: Duration = Duration::from_secs(120);
 /// Timeout of a stop, above any usual grace period: for daemons that hang.
 const STOP: Duration = Duration::from_secs(300);
+/// Between the name of a container and its id while it is replaced.
+pub(super) const REPLACED: &str = "-replaced-";
 /// The oldest API that creates a container on several networks.
 const SEVERAL_NETWORKS: (usize, usize) = (1, 44);
 
@@ -98,14 +100,35 @@ impl Engine {
             .await
     }
 
-    /// Replaces a container by one as declared. The new one mounts the old one's anonymous volumes too.
+    /// Replaces a container by one as declared. The new one mounts the old one's anonymous volumes too, so the old
+    /// one is removed only once the new one exists: a process that is killed in between loses no data.
     pub(super) async fn replace(&self, old: &str, mut spec: Spec) -> Result<String> {
-        if let Some(raw) = self.inspect_raw(old).await? {
-            spec.carry_over(volumes(&raw));
-        }
+        let Some(raw) = self.inspect_raw(old).await? else {
+            return self.create(&spec).await;
+        };
+        spec.carry_over(volumes(&raw));
         self.stop(old, &spec.name).await?;
-        self.remove(old, &spec.name, false).await?;
-        self.create(&spec).await
+        let own = raw.name.unwrap_or_default();
+        let has_the_name = own.trim_start_matches('/') == spec.name;
+        if has_the_name {
+            let set_aside = format!("{}{REPLACED}{old:.12}", spec.name);
+            self.rename(old, &set_aside).await?;
+        }
+        let created = self.create(&spec).await;
+        match &created {
+            Ok(_) => self.remove(old, &spec.name, false).await?,
+            // Best effort: the next `up` knows it by its labels.
+            Err(_) if has_the_name => drop(self.rename(old, &spec.name).await),
+            Err(_) => {}
+        }
+        created
+    }
+
+    async fn rename(&self, id: &str, name: &str) -> Result<()> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        let rename = self.docker.rename_container(id, options);
+        self.call(&format!("rename {id:.12} to {name}"), rename)
+            .await
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     stopping::Stopping,
 };
 use diagnostics::{Error, Result};
-use platform::{Container, Event, Events, Outcome, State};
+use platform::{Action, Container, Event, Events, Outcome, Planned, State};
 
 impl Engine {
     /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
@@ -33,6 +33,27 @@ impl Engine {
             try_join_all(volumes.iter().map(|name| self.remove_volume(name, events))).await?;
         }
         Ok(())
+    }
+
+    /// What [`Self::down`] would remove.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub(crate) async fn preview_down(&self, project: &str, volumes: bool) -> Result<Vec<Planned>> {
+        let remove = |service: String, container: String| Planned {
+            service,
+            container,
+            action: Action::Remove,
+        };
+        let containers = self.containers(project).await?.into_iter();
+        let mut steps: Vec<_> = containers.map(|c| remove(c.service, c.name)).collect();
+        let networks = self.networks(project).await?.into_iter();
+        steps.extend(networks.map(|name| remove(String::new(), format!("network {name}"))));
+        if volumes {
+            let volumes = self.volumes(project).await?.into_iter();
+            steps.extend(volumes.map(|name| remove(String::new(), format!("volume {name}"))));
+        }
+        Ok(steps)
     }
 
     /// Stops and removes containers, each before its dependencies.

@@ -11,7 +11,7 @@ use crate::{
 };
 use declaration::{Mount, MountSource, Origin, Service, Volume};
 use diagnostics::{Error, Kind};
-use platform::{Container, Health};
+use platform::{Container, Health, Refused, Unmet};
 
 /// How many of its last lines are shown.
 const LAST_LINES: usize = 10;
@@ -37,8 +37,8 @@ impl Apply<'_> {
                 let up = self.invocation.command(&format!("up {name}"));
                 return Error::new(Kind::NotRight, what).hint(up);
             }
-            NotReady::Refused(container, why) => {
-                return self.password_refused(service, &container, why);
+            NotReady::Refused(container, unmet) => {
+                return self.address_refused(service, &container, unmet);
             }
             NotReady::DiskFull(c) => (format!("{name} has no room for its data"), c),
             NotReady::Looping(c) => (format!("{name} restarts repeatedly"), c),
@@ -78,19 +78,38 @@ impl Apply<'_> {
         error.hint(next)
     }
 
-    /// The error for a rejected password: a data volume keeps the password that it was created with.
-    fn password_refused(&self, service: &Service, container: &Container, why: String) -> Error {
+    /// The error of a service that refuses the address that is declared for it: waiting would not change that. A
+    /// data volume keeps the passwords and databases that it was created with.
+    fn address_refused(&self, service: &Service, container: &Container, unmet: Unmet) -> Error {
         let name = &service.name;
-        let what = format!("{name} refuses the password that is declared for it");
+        let (what, kept) = match unmet.refused {
+            Some(Refused::Credentials) | None => (
+                format!("{name} refuses the password that is declared for it"),
+                Some("keeps the password with which it was created"),
+            ),
+            Some(Refused::Database) => (
+                format!("{name} refuses the database that is declared for it"),
+                Some("keeps the databases and roles that exist in it"),
+            ),
+            Some(Refused::Protocol) => (
+                format!(
+                    "{name} does not speak the protocol of the address that is declared for it"
+                ),
+                None,
+            ),
+        };
         let mut error = Error::new(Kind::NotRight, what)
             .because(format!("{}: {}", container.name, container.state.name()))
-            .because(why);
+            .because(unmet.why);
         let volumes = self.pipeline.volumes_of(service);
-        if !volumes.is_empty() {
-            error = error.because(format!(
-                "the data in {} keeps the password with which it was created",
-                volumes.join(", ")
-            ));
+        if let Some(kept) = kept.filter(|_| !volumes.is_empty()) {
+            error = error.because(format!("the data in {} {kept}", volumes.join(", ")));
+        }
+        if unmet
+            .refused
+            .is_some_and(|refused| refused != Refused::Credentials)
+        {
+            return error.hint(self.correct(service, "correct its address"));
         }
         let up = self.invocation.command(&format!("up {name}"));
         let env = self.pipeline.state.env_path();

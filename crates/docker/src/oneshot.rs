@@ -58,6 +58,7 @@ impl Apply<'_> {
             .ask(self.pipeline, address, &question)
             .await
             .unwrap_or_else(|e| Err(e.to_string()))
+            .map(|unmet| unmet.map(|unmet| unmet.why))
             .unwrap_or_else(|why| Some(format!("its effect cannot be checked ({why})")))
     }
 }

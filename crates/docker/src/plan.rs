@@ -1,7 +1,7 @@
 //! The action for each replica of a service, and its cause: a pure function of the declaration and the
 //! existing containers.
 
-use crate::{images::Image, settings, spec::Spec};
+use crate::{containers::REPLACED, images::Image, settings, spec::Spec};
 use declaration::{Pipeline, Service};
 use platform::{Action, Container, Settings, State};
 
@@ -17,6 +17,8 @@ pub(crate) struct Step {
 /// What a replica is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
+    /// The container's name.
+    pub name: String,
     /// [`crate::labels::HASH`] of a container as declared.
     pub hash: String,
     pub image_id: String,
@@ -26,6 +28,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     pub(super) fn of(spec: &Spec, image: &Image) -> Self {
         Self {
+            name: spec.name.clone(),
             hash: spec.hash.clone(),
             image_id: image.id.clone(),
             settings: settings::wanted(&spec.body, &image.config),
@@ -43,10 +46,17 @@ pub(crate) fn steps(
 ) -> Vec<Step> {
     let one_shot = service.is_one_shot(pipeline);
     let ours = || observed.iter().filter(|c| c.service == service.name);
+    // Of several, the one with the right name: a command that was killed had created it, and not yet removed the
+    // one that it replaces.
+    let kept = |replica: u32, wanted: &Wanted| {
+        let mut same = ours().filter(|c| c.replica == replica);
+        let named = same.clone().find(|c| c.name == wanted.name);
+        named.or_else(|| same.next())
+    };
     let mut steps: Vec<_> = (1..)
         .zip(wanted)
         .map(|(replica, wanted)| {
-            let container = ours().find(|c| c.replica == replica);
+            let container = kept(replica, wanted);
             Step {
                 replica,
                 container: container.map(|c| c.id.clone()),
@@ -57,7 +67,9 @@ pub(crate) fn steps(
         })
         .collect();
     let most = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-    steps.extend(ours().filter(|c| c.replica > most).map(|c| Step {
+    let kept: Vec<_> = steps.iter().filter_map(|s| s.container.clone()).collect();
+    let surplus = ours().filter(|c| c.replica > most || !kept.contains(&c.id));
+    steps.extend(surplus.map(|c| Step {
         replica: c.replica,
         container: Some(c.id.clone()),
         action: Action::Remove,
@@ -87,11 +99,14 @@ fn action(one_shot: bool, wanted: &Wanted, container: &Container, secrets: &[Str
     }
 }
 
-/// The differences between a container and the declaration. For containers that Caravan created, the hash
-/// decides; those of others, such as `docker compose`, are compared by their settings. Networks are always
-/// compared, because a container can be disconnected from one.
+/// The differences between a container and the declaration. The hash decides whether the declaration changed;
+/// the settings that `inspect` shows decide what changed on the container since, for example by `docker update`.
+/// Containers of other tools, such as `docker compose`, are compared by their settings alone.
 pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) -> Vec<String> {
     let mut causes = Vec::new();
+    if container.name.contains(REPLACED) {
+        causes.push("a command ended while it replaced it".to_owned());
+    }
     if container.image_id != wanted.image_id {
         causes.push("its image changed".to_owned());
     }
@@ -103,9 +118,8 @@ pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) 
         }
         causes.extend(differences.iter().map(|d| d.describe(secrets)));
     } else {
-        // Changes after its creation.
         let (name, seen) = (&container.name, &container.settings);
-        causes.extend(settings::lost_networks(&wanted.settings, seen, name));
+        causes.extend(settings::changes(&wanted.settings, seen, name, secrets));
     }
     causes
 }

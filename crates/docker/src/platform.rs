@@ -12,7 +12,8 @@ use diagnostics::{Invocation, Result};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use platform::{
     Connection, Container, Deployment, Drifted, EachLine, Events, Goal, Inside, LogLine,
-    LogOptions, Logs, OnLostLines, Platform, Preview, Scanned, UpReport, host_ports::UsedPorts,
+    LogOptions, Logs, OnLostLines, Planned, Platform, Preview, Scanned, UpReport,
+    host_ports::UsedPorts,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +126,23 @@ impl Platform for Engine {
             self, pipeline, services, invocation, deadline, events, cancel,
         )
         .boxed()
+    }
+
+    fn preview_restart<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+        services: &'a [String],
+        invocation: &'a Invocation,
+    ) -> BoxFuture<'a, Result<Vec<Planned>>> {
+        Self::preview_restart(self, pipeline, services, invocation).boxed()
+    }
+
+    fn preview_down<'a>(
+        &'a self,
+        project: &'a str,
+        volumes: bool,
+    ) -> BoxFuture<'a, Result<Vec<Planned>>> {
+        Self::preview_down(self, project, volumes).boxed()
     }
 
     fn down<'a>(

@@ -49,7 +49,7 @@ impl Apply<'_> {
         let answer = self.engine.ask(self.pipeline, &address, &question).await;
         let note = match answer.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(None) => return,
-            Ok(Some(lingering)) => format!("{held} are not reassigned yet: {lingering}"),
+            Ok(Some(lingering)) => format!("{held} are not reassigned yet: {}", lingering.why),
             Err(why) => format!("it is unknown whether {held} are reassigned: {why}"),
         };
         self.send(Event::Note(note));

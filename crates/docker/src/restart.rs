@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,7 +14,9 @@ use crate::{
 };
 use declaration::{Pipeline, Service};
 use diagnostics::{Error, Invocation, Kind, Result};
-use platform::{Container, Event, Events, Outcome, ServiceReport, State, UpReport};
+use platform::{
+    Action, Container, Event, Events, Outcome, Planned, ServiceReport, State, UpReport,
+};
 
 impl Engine {
     /// Restarts the existing containers of the named services (of all, if `names` is empty), and waits until
@@ -33,27 +36,77 @@ impl Engine {
         let began = Instant::now();
         let observed = self.containers(&pipeline.project).await?;
         let chosen = choose(pipeline, services);
-        for service in &chosen {
-            if !observed.iter().any(|c| c.service == service.name) {
-                let name = &service.name;
-                let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
-                return Err(error.hint(invocation.command(&format!("up {name}"))));
-            }
-        }
+        expect_deployed(&chosen, &observed, invocation)?;
         let apply = Apply::new(self, pipeline, invocation, events, &observed, chosen);
+        // Containers that this command stops.
+        let stopped = Mutex::default();
         let all = async {
-            if let Err(e) = apply.stop_all().await {
+            if let Err(e) = apply.stop_all(&stopped).await {
                 return vec![Err(Trouble::Failed(e))];
             }
             let services = apply.services.iter();
             let outcomes = join_all(services.map(|s| Box::pin(apply.start_again(s)))).await;
             apply.still_up(outcomes, began).await
         };
-        let services = apply.finish(Box::pin(all), deadline, &cancel).await?;
+        let finished = apply.finish(Box::pin(all), deadline, &cancel).await;
+        let services = match finished {
+            Err(error) if error.kind == Kind::Interrupted => {
+                let stopped = stopped.into_inner();
+                return Err(apply.start_what_was_stopped(&stopped, error).await);
+            }
+            finished => finished?,
+        };
         Ok(UpReport {
             services,
             took: began.elapsed(),
         })
+    }
+}
+
+impl Engine {
+    /// The steps of [`Self::restart`].
+    ///
+    /// # Errors
+    /// A service is not deployed.
+    pub(crate) async fn preview_restart(
+        &self,
+        pipeline: &Pipeline,
+        services: &[String],
+        invocation: &Invocation,
+    ) -> Result<Vec<Planned>> {
+        let observed = self.containers(&pipeline.project).await?;
+        let chosen = choose(pipeline, services);
+        expect_deployed(&chosen, &observed, invocation)?;
+        let own = |service: &Service| {
+            let name = service.name.clone();
+            let own = observed.iter().filter(move |c| c.service == name);
+            own.collect::<Vec<_>>()
+        };
+        let step = |c: &Container| Planned {
+            service: c.service.clone(),
+            container: c.name.clone(),
+            action: Action::Restart {
+                cause: format!("it is {}", c.state.name()),
+            },
+        };
+        let containers = chosen.into_iter().flat_map(own);
+        Ok(containers.map(step).collect())
+    }
+}
+
+fn expect_deployed(
+    services: &[&Service],
+    observed: &[Container],
+    invocation: &Invocation,
+) -> Result<()> {
+    let is_missing = |s: &&&Service| !observed.iter().any(|c| c.service == s.name);
+    match services.iter().find(is_missing) {
+        None => Ok(()),
+        Some(missing) => {
+            let name = &missing.name;
+            let error = Error::new(Kind::NotRight, format!("{name} is not deployed"));
+            Err(error.hint(invocation.command(&format!("up {name}"))))
+        }
     }
 }
 
@@ -82,7 +135,31 @@ fn choose<'a>(pipeline: &'a Pipeline, names: &[String]) -> Vec<&'a Service> {
 }
 
 impl Apply<'_> {
-    async fn stop_all(&self) -> Result<()> {
+    /// After an interruption: starts the containers that this command stopped, or is stopping, and has not started
+    /// again, without waiting until they are ready. `ids`: those whose stop was requested.
+    async fn start_what_was_stopped(&self, ids: &[String], mut error: Error) -> Error {
+        let stopped = self.observed.iter().filter(|c| ids.contains(&c.id));
+        let start = stopped.map(|c| async move {
+            let now = self.engine.inspect(&c.id).await?;
+            if now.is_none_or(|now| now.started_at != c.started_at) {
+                return Ok(None);
+            }
+            // Waits for the stop that was requested.
+            self.engine.stop(&c.id, &c.name).await?;
+            self.engine.start(&c.id, &c.name).await?;
+            Ok::<_, Error>(Some(c.name.clone()))
+        });
+        for started in join_all(start).await {
+            error = match started {
+                Ok(Some(name)) => error.because(format!("{name} was stopped: started again")),
+                Ok(None) => error,
+                Err(e) => error.because(e),
+            };
+        }
+        error
+    }
+
+    async fn stop_all(&self, stopped: &Mutex<Vec<String>>) -> Result<()> {
         let chosen = |c: &&Container| self.services.iter().any(|s| s.name == c.service);
         let containers: Vec<_> = self.observed.iter().filter(chosen).collect();
         let order = Stopping::new(&containers);
@@ -91,6 +168,7 @@ impl Apply<'_> {
             if c.state != State::Exited {
                 let (part, what) = (c.service.clone(), "stopping".to_owned());
                 self.send(Event::Doing { part, what });
+                stopped.lock().await.push(c.id.clone());
                 self.engine.stop(&c.id, &c.name).await?;
             }
             order.stopped(&c.service);

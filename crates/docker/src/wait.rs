@@ -19,8 +19,7 @@ use crate::{
 };
 use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
 use diagnostics::Error;
-use platform::Question;
-use platform::{Container, LogLine, State};
+use platform::{Container, LogLine, Question, State, Unmet};
 
 /// Restarts by Docker's policy after which a container counts as failed. Docker waits 100 ms before the first
 /// restart and doubles the delay each time, so a dependency had 3 s to appear.
@@ -49,8 +48,8 @@ pub(super) enum NotReady {
     DiskFull(Container),
     /// Its health check used up its retries.
     Unhealthy(Container),
-    /// It rejects the password, with this message.
-    Refused(Container, String),
+    /// It refuses the address that is declared for it.
+    Refused(Container, Unmet),
     /// Somebody removed it.
     Gone,
     /// Docker itself failed.

@@ -38,7 +38,7 @@ pub use graph::with_dependencies;
 pub use inside::{Connection, Inside};
 pub use logs::{CutOff, Filter, LogLine, LogOptions, Logs, OnLostLines, Scanned};
 pub use plan::{Action, Drifted, Goal, MissingImage, Planned, PortConflict, Preview};
-pub use question::{Answer, Answers, Departed, HostInfo, Question};
+pub use question::{Answer, Answers, Departed, HostInfo, Question, Refused, Unmet};
 pub use report::{ServiceReport, UpReport};
 
 /// Receives each line of a log. Returns true once it has found the line that it searches for.
@@ -147,6 +147,24 @@ pub trait Platform: Send + Sync {
         events: &'a Events,
         cancel: CancellationToken,
     ) -> BoxFuture<'a, Result<UpReport>>;
+
+    /// The steps that [`Self::restart`] would perform. Changes nothing.
+    ///
+    /// # Errors
+    /// A service is not deployed.
+    fn preview_restart<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+        services: &'a [String],
+        invocation: &'a Invocation,
+    ) -> BoxFuture<'a, Result<Vec<Planned>>>;
+
+    /// What [`Self::down`] would remove: containers, then `network NAME` and `volume NAME`. Changes nothing.
+    fn preview_down<'a>(
+        &'a self,
+        project: &'a str,
+        volumes: bool,
+    ) -> BoxFuture<'a, Result<Vec<Planned>>>;
 
     /// Stops and removes a project without its declaration, each container before its dependencies.
     /// `volumes`: its volumes too.

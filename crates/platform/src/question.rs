@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub enum Question {
     /// Does the service answer its protocol? Waits until it does. The answer is its error message if it
-    /// rejects the password.
+    /// refuses the declared address for a reason that waiting does not change.
     Ready {
         /// The protocol.
         kind: Ready,
@@ -50,9 +50,35 @@ pub struct Departed {
     pub instances: Vec<String>,
 }
 
-/// `Ok(None)`: the condition holds. `Ok(Some(text))`: it does not, and `text` says why. `Err(text)`: it
-/// could not be determined.
-pub type Answer = Result<Option<String>, String>;
+/// `Ok(None)`: the condition holds. `Err(text)`: it could not be determined.
+pub type Answer = Result<Option<Unmet>, String>;
+
+/// A condition that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The reason, in one line.
+    pub why: String,
+    /// For [`Question::Ready`]: what the service refuses.
+    pub refused: Option<Refused>,
+}
+
+impl Unmet {
+    /// For questions other than [`Question::Ready`].
+    pub fn because(why: String) -> Self {
+        Self { why, refused: None }
+    }
+}
+
+/// What a service refuses of the address that is declared for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refused {
+    /// The user or the password.
+    Credentials,
+    /// There is no such database, or the user may not use it.
+    Database,
+    /// The protocol: one side uses TLS, or the address is invalid.
+    Protocol,
+}
 
 /// Answers questions from the network of this process.
 pub trait Answers: std::fmt::Debug + Send + Sync {

@@ -56,9 +56,9 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if let Some((stuck, before)) = plan.stuck() {
         return Err(refused(context, stuck, &before));
     }
-    let deletes = plan.dead_letters() > 0 && !args.dry_run;
+    let mut deletes = plan.dead_letters() > 0 && !args.dry_run;
     if deletes && !args.yes {
-        confirm(context, &plan, &flags).await?;
+        deletes = confirm(context, &plan, &flags).await?;
     }
     if deletes {
         let (report, spinner) = progress_reporter(context, "dlq purge");
@@ -98,7 +98,7 @@ fn refused(context: &Context, stuck: u64, before: &[&RecordId]) -> Error {
 }
 
 /// Shows what will be deleted, and asks for confirmation.
-async fn confirm(context: &Context, plan: &PurgePlan, flags: &str) -> Result<()> {
+async fn confirm(context: &Context, plan: &PurgePlan, flags: &str) -> Result<bool> {
     let lost = output::lost(plan);
     context
         .confirm(&Question {

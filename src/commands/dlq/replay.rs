@@ -70,8 +70,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return Ok(Verdict::Right);
     }
     console.composed_note(&output::plan(console, &plan));
-    if !args.yes {
-        confirm(context, &plan, &flags).await?;
+    if !args.yes && !confirm(context, &plan, &flags).await? {
+        if format == Format::Json {
+            console.document(&output::plan_value(&pipeline.project, &plan, true));
+        }
+        return Ok(Verdict::Right);
     }
     let skipped = output::skipped_value(&plan);
     let (report, spinner) = progress_reporter(context, "dlq replay");
@@ -107,7 +110,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     })
 }
 
-async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
+async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<bool> {
     context
         .confirm(&Question {
             text: &format!("{}?", output::what(plan)),

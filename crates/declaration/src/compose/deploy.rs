@@ -1,8 +1,10 @@
 //! `deploy`: replicas, limits and the restart policy. The other keys have an effect only in Swarm.
 
+use std::num::ParseIntError;
+
 use super::notes::Notes;
 use crate::{
-    Restart,
+    MAX_REPLICAS, Restart,
     problem::Problem,
     units,
     yaml::{Fields, View},
@@ -118,7 +120,16 @@ fn agreed<'a, T: Copy + PartialEq>(
 }
 
 fn replicas(view: &View<'_>) -> Result<u32, Problem> {
-    view.number("a number of replicas")
+    view.parse("a number of replicas", |text| {
+        let number: u32 = text
+            .trim()
+            .parse()
+            .map_err(|e: ParseIntError| e.to_string())?;
+        match number > MAX_REPLICAS {
+            true => Err(format!("at most {MAX_REPLICAS}")),
+            false => Ok(number),
+        }
+    })
 }
 
 /// `0.5` cores, in billionths.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{checked_name, mounts::host_path, notes::Notes};
 use crate::{
-    GeneratedFile, SecretOrConfigMount,
+    GeneratedFile, SecretOrConfigMount, UNSET_SECRET,
     context::Context,
     problem::{Problem, Problems, did_you_mean},
     yaml::{Fields, Key, View},
@@ -63,8 +63,13 @@ struct Definition<'a> {
 enum Source {
     /// A file of the user; an absolute path.
     File(PathBuf),
-    /// An absolute path of a file that `up` generates from an environment variable of Caravan.
-    Drawn(PathBuf, String),
+    /// An absolute path of a file that `up` generates from an environment variable of Caravan: its value, or a
+    /// password that is derived from the value and the text `derive`.
+    Drawn {
+        path: PathBuf,
+        from: String,
+        derive: Option<String>,
+    },
     /// The value of an environment variable of Caravan.
     Environment(String),
     /// The literal text.
@@ -153,12 +158,17 @@ fn definition<'a>(
         let path = view.parse("a path", |path| host_path(path, context))?;
         sources.push(match &from {
             None => (Source::File(path), view),
-            Some(from) if is_ours(&path, context) => {
-                (Source::Drawn(path, from.filled()?), from.clone())
+            Some((from, derive)) if is_ours(&path, context) => {
+                let source = Source::Drawn {
+                    path,
+                    from: from.filled()?,
+                    derive: derive.clone(),
+                };
+                (source, from.clone())
             }
             Some(_) => return Err(not_ours(&name, &view)),
         });
-    } else if let Some(from) = from {
+    } else if let Some((from, _)) = from {
         let message = "`from` needs `file`, which `up` writes";
         return Err(from.problem(message).hint(file_hint(&name)));
     }
@@ -193,12 +203,13 @@ fn definition<'a>(
     }
 }
 
-/// `x-caravan` of a definition: the variable from which `up` generates the file.
-fn from<'a>(view: &View<'a>) -> Result<View<'a>, Problem> {
+/// `x-caravan` of a definition: the variable from which `up` generates the file, and `derive`.
+fn from<'a>(view: &View<'a>) -> Result<(View<'a>, Option<String>), Problem> {
     let mut fields = view.fields()?;
     let from = fields.require("from")?;
+    let derive = fields.read("derive", View::filled)?;
     fields.finish()?;
-    Ok(from)
+    Ok((from, derive))
 }
 
 /// Whether `up` may write `path`: only in the project's own directory, and not over the
@@ -307,8 +318,8 @@ impl Definition<'_> {
         };
         let (path, content, generated) = match &self.source {
             Source::File(path) => (path.clone(), self.read_file(path)?, None),
-            Source::Drawn(path, name) => {
-                let content = self.variable(name, context)?;
+            Source::Drawn { path, from, derive } => {
+                let content = self.drawn(from, derive.as_deref(), context)?;
                 let bytes = content.clone().into_bytes();
                 let generated = GeneratedFile {
                     content,
@@ -338,9 +349,11 @@ impl Definition<'_> {
     fn content(&self, context: &Context<'_>, notes: &mut Notes) -> Result<Vec<u8>, Problem> {
         let content = match &self.source {
             Source::File(path) => self.read_file(path)?,
-            Source::Drawn(_, name) | Source::Environment(name) => {
-                self.variable(name, context)?.into_bytes()
+            Source::Drawn { from, derive, .. } => {
+                let content = self.drawn(from, derive.as_deref(), context)?;
+                content.into_bytes()
             }
+            Source::Environment(name) => self.variable(name, context)?.into_bytes(),
             Source::Content(text) => text.clone().into_bytes(),
         };
         if self.kind == Kind::Secret
@@ -382,6 +395,21 @@ impl Definition<'_> {
         }
     }
 
+    /// The content of a file that `up` generates.
+    fn drawn(
+        &self,
+        from: &str,
+        derive: Option<&str>,
+        context: &Context<'_>,
+    ) -> Result<String, Problem> {
+        let value = self.variable(from, context)?;
+        // Without the secrets, all of them have the same placeholder.
+        Ok(match derive.filter(|_| value != UNSET_SECRET) {
+            Some(text) => derived(&value, text),
+            None => value,
+        })
+    }
+
     fn variable(&self, name: &str, context: &Context<'_>) -> Result<String, Problem> {
         let value = context.variables.get(name).map(str::to_owned);
         value.ok_or_else(|| {
@@ -392,9 +420,40 @@ impl Definition<'_> {
     }
 }
 
+/// A password that is derived from a secret: HMAC-SHA-256 (RFC 2104), in hexadecimal. It reveals nothing about the
+/// secret.
+fn derived(secret: &str, text: &str) -> String {
+    const BLOCK: usize = 64;
+    let mut key = [0; BLOCK];
+    let digest = Sha256::digest(secret);
+    let short = match secret.len() > BLOCK {
+        true => &digest[..],
+        false => secret.as_bytes(),
+    };
+    key[..short.len()].copy_from_slice(short);
+    let padded = |pad: u8| key.map(|byte| byte ^ pad);
+    let inner = Sha256::new().chain_update(padded(0x36));
+    let inner = inner.chain_update(text).finalize();
+    let outer = Sha256::new().chain_update(padded(0x5c));
+    let outer = outer.chain_update(inner).finalize();
+    outer.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::mode;
+    use super::{derived, mode};
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn a_password_is_derived_as_the_standard_says() {
+        let short = derived("Jefe", "what do ya want for nothing?");
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(short, expected);
+        let long = "k".repeat(65);
+        let digest = derived(&long, "one");
+        assert_ne!(digest, derived(&long, "two"));
+        assert_eq!(digest.len(), 64);
+    }
 
     #[test]
     fn modes_are_octal() {

@@ -13,7 +13,8 @@ fn the_shipped_declaration_needs_only_its_secrets() {
     assert_eq!(pipeline.warnings, Vec::<String>::new());
     assert_eq!(pipeline.project, "kodingcaravan");
     assert_eq!(pipeline.origin, Origin::Embedded);
-    assert_eq!(pipeline.secrets.len(), 4);
+    // Four that `up` generates, and a password for each of five roles.
+    assert_eq!(pipeline.secrets.len(), 9);
     let names: Vec<_> = pipeline.services.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(
         names,

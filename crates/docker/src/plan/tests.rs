@@ -7,6 +7,7 @@ const AS_DECLARED: &str = "h1";
 
 fn wanted(replicas: usize) -> Vec<Wanted> {
     let one = Wanted {
+        name: "shop-a".to_owned(),
         hash: AS_DECLARED.to_owned(),
         image_id: "sha256:1".to_owned(),
         settings: settings(&[("user", "1"), ("environment.LOG_FORMAT", "json")]),
@@ -25,6 +26,7 @@ fn container(replica: u32, change: impl FnOnce(&mut Container)) -> Container {
     container
         .labels
         .insert(labels::HASH.to_owned(), AS_DECLARED.to_owned());
+    container.settings = wanted(1).remove(0).settings;
     change(&mut container);
     container
 }
@@ -78,6 +80,57 @@ fn leaving_a_network_recreates_a_container_and_joining_another_does_not() {
         drift(&[("networks.shop", "a"), edge]),
         ["it lost its name queue in shop"]
     );
+}
+
+#[test]
+fn what_was_changed_on_a_container_is_drift_although_its_label_is_right() {
+    let wanted = Wanted {
+        settings: settings(&[
+            ("restart", "unless-stopped"),
+            ("mem_limit", "1"),
+            ("cap_add", "ALL"),
+            ("environment.TOKEN", "one"),
+            ("volumes./data", "bind /data"),
+        ]),
+        ..wanted(1).remove(0)
+    };
+    let drift = |changes: &[(&str, Option<&str>)]| {
+        let container = container(1, |c| {
+            c.settings = wanted.settings.clone();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => c.settings.insert((*key).to_owned(), (*value).to_owned()),
+                    None => c.settings.remove(*key),
+                };
+            }
+        });
+        super::drift(&wanted, &container, &[])
+    };
+    assert_eq!(
+        drift(&[
+            ("restart", None),
+            ("cpus", Some("10000000")),
+            ("mem_limit", Some("2")),
+            ("environment.TOKEN", Some("two")),
+        ]),
+        [
+            "cpus: 10000000 -> nothing",
+            "environment.TOKEN: changed",
+            "mem_limit: 2 -> 1",
+            "restart: nothing -> unless-stopped",
+        ]
+    );
+    // What engines do by themselves.
+    let none: [String; 0] = [];
+    let engines = [
+        ("mem_limit", None),
+        ("cap_add", Some("CAP_CHOWN, CAP_KILL")),
+        ("pids_limit", Some("2048")),
+        ("environment.HOME", Some("/root")),
+        ("volumes./data", Some("bind /host_mnt/data")),
+        ("volumes./old", Some("volume shop_old")),
+    ];
+    assert_eq!(drift(&engines), none);
 }
 
 #[test]
@@ -181,6 +234,33 @@ fn missing_replicas_are_created_and_surplus_ones_removed() {
         [(1, Action::Keep), (2, Action::Create), (4, Action::Remove)]
     );
     assert_eq!(steps[2].container.as_deref(), Some("a-4"));
+}
+
+#[test]
+fn of_two_containers_of_a_replica_the_replaced_one_is_removed() {
+    let pipeline = pipeline(None);
+    let replaced = container(1, |c| {
+        c.id = "old".to_owned();
+        c.name = "shop-a-replaced-old".to_owned();
+    });
+    let observed = [replaced.clone(), container(1, |_| {})];
+    let steps = |observed: &[Container]| {
+        let steps = steps(&pipeline, &pipeline.services[0], &wanted(1), observed);
+        let steps = steps.into_iter();
+        let steps: Vec<_> = steps.map(|s| (s.container.unwrap(), s.action)).collect();
+        steps
+    };
+    assert_eq!(
+        steps(&observed),
+        [
+            ("a-1".to_owned(), Action::Keep),
+            ("old".to_owned(), Action::Remove)
+        ]
+    );
+    // The other one was never created: this one has the volumes, and the wrong name.
+    let alone = steps(&[replaced]);
+    let causes = vec!["a command ended while it replaced it".to_owned()];
+    assert_eq!(alone, [("old".to_owned(), Action::Recreate { causes })]);
 }
 
 #[test]

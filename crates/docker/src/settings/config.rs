@@ -4,17 +4,21 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
 
-use super::{GRANTS, Settings, is_declared, put as put_value};
+use super::{GRANTS, Settings, clean_path, is_declared, put as put_value};
 use crate::labels;
 
 /// Merges the request with the image's configuration as the engine does (moby, `daemon/commit.go`, `merge`).
 pub(super) fn effective(body: &ContainerCreateBody, image: &ImageConfig) -> ContainerConfig {
-    let own_entrypoint = body.entrypoint.clone().filter(|words| !words.is_empty());
+    let declared = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
+    let (own_entrypoint, own_command) = (declared(&body.entrypoint), declared(&body.cmd));
     // A declared entrypoint discards the image's command.
     let command = match own_entrypoint {
-        Some(_) => body.cmd.clone(),
-        None => body.cmd.clone().or_else(|| image.cmd.clone()),
+        Some(_) => own_command,
+        None => own_command.or_else(|| image.cmd.clone()),
     };
+    // An empty list discards the image's entrypoint, `[""]` its command as well.
+    let entrypoint = body.entrypoint.clone().or_else(|| image.entrypoint.clone());
+    let entrypoint = entrypoint.filter(|words| *words != [""]);
     let mut labels: HashMap<_, _> = image.labels.clone().unwrap_or_default();
     labels.extend(body.labels.clone().unwrap_or_default());
     let env = image.env.iter().chain(&body.env).flatten().cloned();
@@ -29,7 +33,7 @@ pub(super) fn effective(body: &ContainerCreateBody, image: &ImageConfig) -> Cont
         stop_signal: given(&body.stop_signal, &image.stop_signal),
         stop_timeout: body.stop_timeout,
         cmd: command,
-        entrypoint: own_entrypoint.or_else(|| image.entrypoint.clone()),
+        entrypoint,
         env: Some(env.collect()),
         labels: Some(labels),
         healthcheck: health(body.healthcheck.as_ref(), image.healthcheck.as_ref()),
@@ -57,7 +61,8 @@ fn health(own: Option<&HealthConfig>, image: Option<&HealthConfig>) -> Option<He
 pub(super) fn put(settings: &mut Settings, config: ContainerConfig) {
     put_value(settings, "hostname", config.hostname);
     put_value(settings, "user", config.user);
-    put_value(settings, "working_dir", config.working_dir);
+    let directory = config.working_dir.as_deref().map(clean_path);
+    put_value(settings, "working_dir", directory);
     put_value(settings, "stop_signal", config.stop_signal);
     let grace = config.stop_timeout.map(|seconds| format!("{seconds}s"));
     put_value(settings, "stop_grace_period", grace);

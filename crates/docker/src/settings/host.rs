@@ -3,7 +3,7 @@
 use bollard::models::{HostConfig, Mount, MountPoint, PortMap};
 use serde_json::Value;
 
-use super::{Settings, put as put_value};
+use super::{Settings, clean_path, put as put_value};
 
 /// The value for an anonymous volume.
 pub(super) const ANONYMOUS: &str = "volume";
@@ -148,6 +148,7 @@ fn put_volume(
     let source = source.filter(|s| !(s.is_empty() || kind == "volume" && is_digest(s)));
     let source = source.map(|s| format!(" {s}")).unwrap_or_default();
     let mode = if read_only { ", read-only" } else { "" };
+    let target = clean_path(target);
     settings.insert(format!("volumes.{target}"), format!("{kind}{source}{mode}"));
 }
 

@@ -6,7 +6,10 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, ImageConfig,
@@ -106,9 +109,52 @@ fn put_network(
     settings.insert(format!("{NETWORKS}{name}"), aliases.join(", "));
 }
 
+/// Keys whose values engines rewrite or complete when they create a container (`cap_add: ALL` becomes a list of
+/// capabilities), so that the created container differs although nothing changed it.
+const REWRITTEN: &[&str] = &[
+    "cap_add",
+    "cap_drop",
+    "healthcheck.start_interval",
+    "logging",
+    "security_opt",
+    "ulimits",
+];
+
+/// Variables that Podman adds to every container.
+const ENGINE_VARIABLES: &[&str] = &[
+    "environment.HOME",
+    "environment.HOSTNAME",
+    "environment.TERM",
+    "environment.container",
+];
+
+/// Limits that an engine drops if the kernel does not support them.
+const LIMITS: &[&str] = &[
+    "cpu_shares",
+    "cpuset_cpus",
+    "mem_limit",
+    "mem_reservation",
+    "memswap_limit",
+    "pids_limit",
+];
+
+/// What changed on a container after it was created as declared, for example by `docker update`: each a cause.
+/// `name` is the container's.
+pub(super) fn changes(
+    wanted: &Settings,
+    seen: &Settings,
+    name: &str,
+    secrets: &[String],
+) -> Vec<String> {
+    let differences = differences(wanted, seen).into_iter();
+    let differences = differences.filter(|d| !d.key.starts_with(NETWORKS) && !d.is_of_engine());
+    let changes = differences.map(|d| d.describe_change(secrets));
+    changes.chain(lost_networks(wanted, seen, name)).collect()
+}
+
 /// The declared networks, and aliases in them, that the container `name` no longer has, each as a cause. The
 /// container's own name is always an alias. An additional network is no drift.
-pub(super) fn lost_networks(wanted: &Settings, seen: &Settings, name: &str) -> Vec<String> {
+fn lost_networks(wanted: &Settings, seen: &Settings, name: &str) -> Vec<String> {
     let mut causes = Vec::new();
     for (key, aliases) in wanted {
         let Some(network) = key.strip_prefix(NETWORKS) else {
@@ -152,6 +198,27 @@ impl Difference {
         (engines && self.wanted.is_none()) || (ours && self.seen.is_none())
     }
 
+    /// Whether the difference may be the engine's doing, at the creation of the container.
+    fn is_of_engine(&self) -> bool {
+        let key = self.key.as_str();
+        let is_bind = |value: &String| value.starts_with("bind ");
+        match (&self.seen, &self.wanted) {
+            _ if REWRITTEN.contains(&key) || key.starts_with("tmpfs.") => true,
+            // Podman's default.
+            (Some(seen), None) if key == "pids_limit" => seen == "2048",
+            // A volume of the container that this one replaced: `Spec::carry_over`.
+            (Some(_), None) => key.starts_with("volumes.") || ENGINE_VARIABLES.contains(&key),
+            (None, Some(_)) => LIMITS.contains(&key),
+            // Docker Desktop shows the path in its virtual machine.
+            (Some(seen), Some(wanted)) if is_bind(seen) && is_bind(wanted) => {
+                seen.ends_with(&wanted["bind ".len()..])
+            }
+            // The engine chooses the port.
+            (_, Some(wanted)) => key == "ports" && wanted.contains(":any->"),
+            (None, None) => true,
+        }
+    }
+
     /// `environment.LOG_FORMAT: human -> json`. Values that are or may contain a secret are not shown: an
     /// earlier secret is not in `secrets` any more.
     pub fn describe(&self, secrets: &[String]) -> String {
@@ -167,6 +234,20 @@ impl Difference {
             }
         };
         format!("{}: {change}", self.key)
+    }
+
+    /// As [`Self::describe`], for a value that was changed on the container: `restart: nothing -> always`.
+    fn describe_change(&self, secrets: &[String]) -> String {
+        if self.is_secret(secrets) {
+            return format!("{}: changed", self.key);
+        }
+        let word = |value: &Option<String>| brief(value.as_deref().unwrap_or_default());
+        format!(
+            "{}: {} -> {}",
+            self.key,
+            word(&self.seen),
+            word(&self.wanted)
+        )
     }
 
     fn is_secret(&self, secrets: &[String]) -> bool {
@@ -196,6 +277,20 @@ fn brief(value: &str) -> String {
         None if line.is_empty() => "nothing".to_owned(),
         None => line,
     }
+}
+
+/// A path in a container as the engine writes it: `/app` for `/app/./`.
+fn clean_path(path: &str) -> String {
+    let mut clean = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            component => clean.push(component),
+        }
+    }
+    clean.display().to_string()
 }
 
 /// Sets a key, unless its value is None or empty.

@@ -13,10 +13,12 @@ pub mod http;
 pub mod postgres;
 mod redact;
 pub mod redis;
+mod tls;
 
 pub use effects::{lacking_room, missing_migration};
 pub use error::StoreError;
 pub(crate) use error::StoreResult;
+pub use tls::speaks_tls;
 
 /// Default time limit of a call.
 pub const TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,12 +1,14 @@
 //! `migrate`: applies the embedded migrations to the database.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection,
     migrate::{MigrateError, Migrator},
     postgres::PgConnectOptions,
 };
@@ -24,11 +26,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of all migrations together, including the wait for another running `migrate`.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Applies the missing migrations; logs which existed and which it applied.
+/// Applies the missing migrations; logs which existed and which it applied. `roles`: a directory with a file for
+/// each role that may log in, which has its name and holds its password.
 ///
 /// # Errors
-/// The database does not answer, refuses a migration, or has unknown migrations.
-pub async fn run(address: PgConnectOptions) -> Result<()> {
+/// The database does not answer, refuses a migration, or has unknown migrations. A file of a password cannot be
+/// read, or its role does not exist.
+pub async fn run(address: PgConnectOptions, roles: Option<&Path>) -> Result<()> {
     // Suppresses the notice that the table `_sqlx_migrations` already exists.
     let options = address.options([("client_min_messages", "warning")]);
     let mut connection = connect(&options).await?;
@@ -48,9 +52,64 @@ pub async fn run(address: PgConnectOptions) -> Result<()> {
             tracing::info!("{version} {description}: applied");
         }
     }
+    if let Some(directory) = roles {
+        let passwords = passwords(directory)?;
+        let names: Vec<_> = passwords.iter().map(|(role, _)| role.as_str()).collect();
+        let set = set_passwords(&mut connection, &passwords).await;
+        set.map_err(|error| {
+            let what = "the passwords of the services' roles could not be set";
+            Error::new(Kind::NotRight, what).because(Failure::from(error))
+        })?;
+        tracing::info!("roles with their passwords: {}", names.join(", "));
+    }
     // A failure to close is harmless: the process ends anyway.
     connection.close().await.ok();
     Ok(())
+}
+
+/// The role and password of each file in `directory`, by role.
+fn passwords(directory: &Path) -> Result<BTreeMap<String, String>> {
+    let failed = |error: io::Error| {
+        let what = format!("cannot read the passwords in {}", directory.display());
+        Error::new(Kind::Usage, what).because(error)
+    };
+    let mut passwords = BTreeMap::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let role = path.file_name().unwrap_or_default().to_string_lossy();
+        let password = fs::read_to_string(&path).map_err(failed)?;
+        passwords.insert(role.into_owned(), password.trim_end().to_owned());
+    }
+    Ok(passwords)
+}
+
+/// Lets roles log in with their passwords, all in one transaction.
+async fn set_passwords(
+    connection: &mut PgConnection,
+    passwords: &BTreeMap<String, String>,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    // The server must not log a statement with a password, not even one that fails. Only a superuser may set this.
+    sqlx::query(
+        "SELECT set_config(name, 'panic', true) FROM pg_settings
+         WHERE name = 'log_min_error_statement'
+           AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    for (role, password) in passwords {
+        // As identifier and literal; ALTER ROLE takes no parameters.
+        let alter: String =
+            sqlx::query_scalar("SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1, $2)")
+                .bind(role)
+                .bind(password)
+                .fetch_one(&mut *transaction)
+                .await?;
+        sqlx::query(AssertSqlSafe(alter))
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {

@@ -1,7 +1,14 @@
 //! The HTTP server of a process: its own routes, with request metrics, and health and metrics.
+//!
+//! Connections are limited (`connections`). When the limit is reached, a new connection takes the place of the one
+//! that has waited longest for its next request, so that connections on which nothing arrives cannot keep probes
+//! of `/live` and `/ready` from being answered.
+
+mod connections;
 
 use std::{
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +28,6 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,15 +36,19 @@ use crate::{
     Health, RunError, health,
     metrics::{self, Metrics},
 };
+use connections::{Connections, Limits, Watched};
 
 /// The route label of requests to unknown paths, so that paths do not become label values.
 const NO_ROUTE: &str = "none";
 
-/// Open connections; further ones wait to be accepted. Requests are limited separately.
-const MAX_CONNECTIONS: usize = 1024;
-/// Time until a request's head is complete, and for which an idle connection is kept: longer than
-/// clients keep their idle connections.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// Limits of [`serve`]. Requests are limited separately.
+const LIMITS: Limits = Limits {
+    connections: 2048,
+    // More than half: clients behind one proxy, or on the host, have one address.
+    of_one_peer: 1536,
+    head: Duration::from_secs(5),
+    idle: Duration::from_secs(120),
+};
 /// Delay after a failed accept, for example because of too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,51 +70,50 @@ pub(crate) async fn serve(
         ))
     })?;
     let app = app(health, metrics, routes);
-    Ok(tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown)))
+    Ok(tokio::spawn(accept(listener, app, LIMITS, shutdown)))
 }
 
 /// Like `axum::serve`, but with limits for the number of connections and the time of a head.
-async fn accept(
-    listener: TcpListener,
-    app: Router,
-    head_timeout: Duration,
-    shutdown: CancellationToken,
-) {
+async fn accept(listener: TcpListener, app: Router, limits: Limits, shutdown: CancellationToken) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        .header_read_timeout(limits.idle);
+    let connections = Arc::new(Connections::new(limits));
     let open = GracefulShutdown::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            next = next(&listener, &places) => next,
+            next = next(&listener) => next,
         };
-        let service = TowerToHyperService::new(app.clone());
-        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
+        // None: all connections are busy with requests. Closing this one is the answer to overload.
+        let Some(place) = connections.enter(peer.ip()) else {
+            continue;
+        };
+        let service = TowerToHyperService::new(place.track(app.clone()));
+        let stream = TokioIo::new(Watched::new(stream, &place));
+        let connection = open.watch(server.serve_connection(stream, service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "HTTP connection failed");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "HTTP connection failed");
+                    }
+                }
+                () = place.overdue() => tracing::debug!(%peer, "HTTP connection closed: no request"),
             }
-            drop(place);
         });
     }
     drop(listener);
     open.shutdown().await;
 }
 
-/// The next connection, and its permit of the limit.
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.unwrap_or_else(|_| unreachable!("nobody closes it"));
+/// The next connection, and its other end.
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok(accepted) => return accepted,
             Err(error) if is_of_the_caller(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");

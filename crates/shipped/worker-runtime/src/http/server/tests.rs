@@ -13,7 +13,7 @@ async fn ask_all(health: Health, routes: Router, requests: &[&str]) -> Vec<Strin
     let address = listener.local_addr().expect("an address");
     let app = app(health.clone(), Metrics::new(health), routes);
     let shutdown = CancellationToken::new();
-    tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown));
+    tokio::spawn(accept(listener, app, LIMITS, shutdown));
     let mut answers = Vec::new();
     for request in requests {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -103,8 +103,12 @@ async fn an_incomplete_head_and_an_idle_connection_time_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let app = Router::new().route("/", get(async || "here"));
-    let patience = Duration::from_millis(200);
-    tokio::spawn(accept(listener, app, patience, CancellationToken::new()));
+    let limits = Limits {
+        head: Duration::from_millis(200),
+        idle: Duration::from_millis(400),
+        ..LIMITS
+    };
+    tokio::spawn(accept(listener, app, limits, CancellationToken::new()));
     let connect = async |bytes: &str| {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         stream.write_all(bytes.as_bytes()).await.expect("sent");
@@ -134,7 +138,7 @@ async fn open_requests_are_answered_before_the_server_ends() {
             "late"
         })
     });
-    let served = tokio::spawn(accept(listener, app, HEAD_TIMEOUT, shutdown.clone()));
+    let served = tokio::spawn(accept(listener, app, LIMITS, shutdown.clone()));
     let idle = TcpStream::connect(address).await.expect("it listens");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let head = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -149,4 +153,101 @@ async fn open_requests_are_answered_before_the_server_ends() {
         TcpStream::connect(address).await.is_err(),
         "it listens no more"
     );
+}
+
+/// `GET path` on a connection that is closed afterwards.
+async fn get_once(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    read_all(stream).await
+}
+
+/// Serves `/live` and a route that answers once `release` is cancelled.
+async fn limited(limits: Limits, release: &CancellationToken) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let release = release.clone();
+    let slow = get(async move || {
+        release.cancelled().await;
+        "late"
+    });
+    let health = Health::default();
+    let app = app(
+        health.clone(),
+        Metrics::new(health),
+        Router::new().route("/slow", slow),
+    );
+    tokio::spawn(accept(listener, app, limits, CancellationToken::new()));
+    address
+}
+
+#[tokio::test]
+async fn health_is_answered_while_half_open_requests_use_all_connections() {
+    let release = CancellationToken::new();
+    let limits = Limits {
+        connections: 64,
+        of_one_peer: 64,
+        head: Duration::from_secs(60),
+        ..LIMITS
+    };
+    let address = limited(limits, &release).await;
+    let mut half_open = Vec::new();
+    for _ in 0..limits.connections * 2 {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let head = b"POST /payments HTTP/1.1\r\nHost: te";
+        stream.write_all(head).await.expect("sent");
+        half_open.push(stream);
+    }
+    for _ in 0..3 {
+        let asked = tokio::time::timeout(Duration::from_secs(2), get_once(address, "/live"));
+        let answer = asked.await.expect("answered in time");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_way_never_gives_way() {
+    let release = CancellationToken::new();
+    let limits = Limits {
+        connections: 4,
+        of_one_peer: 4,
+        ..LIMITS
+    };
+    let address = limited(limits, &release).await;
+    let mut slow = TcpStream::connect(address).await.expect("it listens");
+    let head = b"GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    slow.write_all(head).await.expect("sent");
+    let mut idle = Vec::new();
+    for _ in 0..12 {
+        // Answered, so the server has seen every earlier connection, too.
+        let answer = get_once(address, "/live").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        idle.push(TcpStream::connect(address).await.expect("it listens"));
+    }
+    release.cancel();
+    assert!(read_all(slow).await.ends_with("late"));
+}
+
+#[tokio::test]
+async fn a_peer_with_too_many_connections_loses_its_own() {
+    let limits = Limits {
+        connections: 4,
+        of_one_peer: 2,
+        ..LIMITS
+    };
+    let all = Arc::new(Connections::new(limits));
+    let enter = |last| {
+        let peer = std::net::IpAddr::from([10, 0, 0, last]);
+        all.enter(peer).expect("one gives way")
+    };
+    let (other, first, second, third) = (enter(1), enter(2), enter(2), enter(2));
+    let gave_way = async |place: &connections::Place| {
+        let overdue = tokio::time::timeout(Duration::ZERO, place.overdue());
+        overdue.await.is_ok()
+    };
+    assert!(gave_way(&first).await);
+    for stays in [&other, &second, &third] {
+        assert!(!gave_way(stays).await);
+    }
 }
