@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(message) => return print_clap_message(&message),
     };
-    let format = cli.command.format();
+    let (format, is_endless) = (cli.command.format(), cli.command.is_endless());
     let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Ok(Verdict::Unreachable) => Kind::Unreachable.exit_code(),
         Ok(Verdict::Exited(code)) => code,
         Ok(Verdict::Late) => Kind::Deadline.exit_code(),
+        Err(error) if error.kind == Kind::Interrupted && is_endless => error.kind.exit_code(),
         Err(error) => {
             console.failure(&error, format);
             // The exit code is the error's: it occurred before stdout failed.

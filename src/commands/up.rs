@@ -199,7 +199,7 @@ pub(super) fn introduce(context: &Context, pipeline: &Pipeline) {
 /// The declaration's origin in words.
 pub(super) fn origin(pipeline: &Pipeline) -> String {
     match &pipeline.origin {
-        Origin::Embedded => "the pipeline that Caravan ships".to_owned(),
+        Origin::Embedded => "shipped pipeline".to_owned(),
         Origin::Files(files) => {
             let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             files.join(", ")
@@ -240,12 +240,12 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
     }
     let outcomes: Vec<_> = outcomes.iter().map(|(o, n)| format!("{n} {o}")).collect();
     console.note(&format!(
-        "\n{} up in {} ({}). Next: {}",
+        "\n{} up in {} ({})",
         listing::count(report.services.len(), "service"),
         listing::duration(report.took),
         outcomes.join(", "),
-        context.invocation.command("verify")
     ));
+    console.next(&context.invocation.command("verify"));
 }
 
 fn document(report: &UpReport) -> Value {

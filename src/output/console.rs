@@ -22,6 +22,8 @@ pub(crate) struct Console {
     stderr_color: bool,
     /// Whether the locale has ASCII only.
     is_ascii: bool,
+    /// Whether the terminal has no escape sequences.
+    is_dumb: bool,
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
@@ -86,6 +88,7 @@ impl Console {
             stdout_color: color(terminal.stdout),
             stderr_color: color(terminal.stderr),
             is_ascii: is_ascii(environment),
+            is_dumb,
             // Lines of `-v` would break redrawn lines.
             live: terminal.stderr
                 && !is_dumb
@@ -172,6 +175,14 @@ impl Console {
         self.composed_note(&self.masked(text));
     }
 
+    /// Names the next command, if the result was shown on a terminal: below a pager it would be written into
+    /// what it shows.
+    pub(crate) fn next(&self, command: &str) {
+        if self.terminal.stdout {
+            self.note(&format!("{} {command}", self.err(Paint::Faint, "Next:")));
+        }
+    }
+
     /// As [`Self::note`], for text in which the caller has masked what may contain secrets.
     pub(crate) fn composed_note(&self, text: &str) {
         if !self.quiet {
@@ -216,16 +227,32 @@ impl Console {
         }
     }
 
+    /// Whether `--quiet` is given.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Columns of stdout, if it is a terminal.
     pub(crate) fn width(&self) -> Option<u16> {
         self.terminal.columns()
     }
 
-    /// Clears the terminal before a redraw. Does nothing if stdout is not a terminal.
-    pub(crate) fn clear(&self) {
-        if self.terminal.stdout {
-            self.to_stdout(|stdout| writeln!(stdout, "\x1b[H\x1b[2J\x1b[3J"));
-        }
+    /// Whether stdout is a terminal that can be redrawn.
+    pub(crate) fn redraws(&self) -> bool {
+        self.terminal.stdout && !self.is_dumb
+    }
+
+    /// Replaces what is on the terminal by `text`: its first line, and as many of the last ones as there is
+    /// room for. `is_first`: the terminal shows something else before.
+    pub(crate) fn redraw(&self, text: &str, is_first: bool) {
+        let lines: Vec<_> = text.lines().collect();
+        let rows = self.terminal.rows().saturating_sub(1);
+        let hidden = lines.len().saturating_sub(rows);
+        let lines = lines.iter().take(1).chain(lines.iter().skip(1 + hidden));
+        let begin = if is_first { "\x1b[2J" } else { "" };
+        // Each line replaces the one that was there; then what was below is erased.
+        let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
+        self.to_stdout(|stdout| write!(stdout, "{begin}\x1b[H{lines}\x1b[J"));
     }
 
     /// Prompts on the terminal and waits for the answer; None: there is no terminal to answer on. Only `y`, `Y`
@@ -362,6 +389,7 @@ impl Console {
             stdout_color: false,
             stderr_color: false,
             is_ascii: false,
+            is_dumb: false,
             live: false,
             quiet: false,
             secrets: Secrets::default(),
@@ -378,7 +406,7 @@ impl Console {
     }
 
     /// A terminal of this width, without colours.
-    pub(super) fn narrow(width: u16) -> Self {
+    pub(crate) fn narrow(width: u16) -> Self {
         Self {
             terminal: Terminal::of_width(width),
             ..Self::plain()

@@ -341,6 +341,23 @@ pub(crate) fn paragraph(console: &Console, lead: &str, indent: usize, text: &str
     format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
+/// A line that is cut with `…` at the width of the terminal, less `taken` columns.
+pub(crate) fn fitted(console: &Console, line: &str, taken: usize) -> String {
+    match console.width().map(usize::from) {
+        Some(width) => cut(
+            line.to_owned(),
+            width.saturating_sub(taken),
+            &console.marks("…"),
+        ),
+        None => line.to_owned(),
+    }
+}
+
+/// The columns that a text takes on a terminal.
+pub(crate) fn width_of(text: &str) -> usize {
+    measure_text_width(text)
+}
+
 /// `3 topics`, `1 topic`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
     if n == 1 {
