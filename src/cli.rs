@@ -64,6 +64,7 @@ impl Command {
     /// What it needs of the pipeline's network, if some addresses resolve only there.
     pub(crate) fn network_needs(&self) -> Option<NetworkNeeds> {
         let addresses = match self {
+            Self::Verify(args) if args.list => return None,
             Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Needs::Everything,
             Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Needs::Kafka,
             Self::Up(_)
@@ -97,6 +98,7 @@ impl Command {
             Self::Restart(_) => "restart".to_owned(),
             Self::Scale(args) => args.line(),
             Self::Logs(_) => "logs".to_owned(),
+            Self::Verify(args) if args.list => return None,
             Self::Verify(_) => "verify".to_owned(),
             Self::TestFlow(_) => "test-flow".to_owned(),
             // Their arguments are not repeated; `status` shows the project that the hint is about.
@@ -118,6 +120,7 @@ impl Command {
     pub(crate) fn services(&self) -> &[String] {
         match self {
             Self::Up(args) => &args.services,
+            Self::Status(args) => &args.services,
             Self::Restart(args) => &args.services,
             Self::Logs(args) => &args.services,
             _ => &[],
@@ -148,13 +151,22 @@ impl Command {
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
+    /// Whether the command ends only on a signal, so that this is no error.
+    pub(crate) fn is_endless(&self) -> bool {
+        match self {
+            Self::Verify(args) => args.watch,
+            Self::Logs(args) => args.follow,
+            _ => false,
+        }
+    }
+
     /// The format of stdout, for errors too.
     pub(crate) fn format(&self) -> ReportFormat {
         match self {
             Self::Verify(args) => args.output.output,
             Self::Trace(args) => args.output.output.into(),
             Self::Doctor(args) => args.output.output,
-            Self::Status(args) => args.output.output.into(),
+            Self::Status(args) => args.output.into(),
             Self::TestFlow(args) => args.output.output.into(),
             Self::Topics(args) => args.output.output.into(),
             Self::Groups(args) => args.output.output.into(),

@@ -105,6 +105,26 @@ pub(crate) enum Format {
     Json,
 }
 
+/// `-o` of `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// A line for each service
+    #[default]
+    Table,
+    /// A line for each container, with its image and IP addresses
+    Wide,
+    Json,
+}
+
+impl From<StatusFormat> for ReportFormat {
+    fn from(format: StatusFormat) -> Self {
+        match format {
+            StatusFormat::Table | StatusFormat::Wide => Self::Table,
+            StatusFormat::Json => Self::Json,
+        }
+    }
+}
+
 /// Flattened into the arguments of those commands.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
@@ -116,7 +136,7 @@ pub(crate) struct OutputArgs {
 /// `-o` of commands that report findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people: all checks, then the root causes of failures
+    /// For people: a line for each layer of checks, then the root causes of failures
     #[default]
     Table,
     /// One line per finding, without colours or columns

@@ -38,18 +38,17 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(message) => return print_clap_message(&message),
     };
-    let format = cli.command.format();
+    let (format, is_endless) = (cli.command.format(), cli.command.is_endless());
     let mut env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     home::complete(&mut env);
-    let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
     let handover = Handover::from_stdin(&env);
     let terminal = match &handover {
         Ok(Some(handover)) => handover.terminal,
         Ok(None) | Err(_) => Terminal::here(),
     };
-    let console = Arc::new(Console::new(&cli.global, no_color, terminal));
+    let console = Arc::new(Console::new(&cli.global, &env, terminal));
     let outcome = handover.and_then(|handover| execute(cli, Arc::clone(&console), env, handover));
     let code = match outcome {
         Ok(Verdict::Right) => 0,
@@ -57,6 +56,7 @@ fn main() -> ExitCode {
         Ok(Verdict::Unreachable) => Kind::Unreachable.exit_code(),
         Ok(Verdict::Exited(code)) => code,
         Ok(Verdict::Late) => Kind::Deadline.exit_code(),
+        Err(error) if error.kind == Kind::Interrupted && is_endless => error.kind.exit_code(),
         Err(error) => {
             console.failure(&error, format);
             // The exit code is the error's: it occurred before stdout failed.

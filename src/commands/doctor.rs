@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use super::Verdict;
+use super::{Verdict, up};
 use crate::{
     context::Context,
     doctor::{self, Patient},
@@ -37,9 +37,11 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let report = Report {
         project: &pipeline.project,
+        origin: &up::origin(&pipeline),
         findings: &findings,
         took: began.elapsed(),
         strict: false,
+        all: true,
     };
     let (console, format) = (&context.console, args.output.output);
     for finding in &findings {
@@ -48,8 +50,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     report::show(console, report, format);
     Ok(match report.is_right() {
         true => {
-            let next = context.invocation.command("up");
-            console.note(&format!("Next: {next}"));
+            console.next(&context.invocation.command("up"));
             Verdict::Right
         }
         false if doctor::is_unreachable(&findings) => Verdict::Unreachable,

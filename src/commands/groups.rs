@@ -2,11 +2,15 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Verdict, topics};
+use super::{
+    Verdict,
+    partitions::{self, Held},
+    topics,
+};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::listing,
+    output::listing::{self, Column},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -17,34 +21,47 @@ use kafka::{
     topics::TopicState,
 };
 
-/// List consumer groups, including declared groups that do not exist
+/// List consumer groups, including declared groups that do not exist; with a name, its partitions
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Show this group by partition: a group, or the service that it belongs to, or a part of one of these
+    #[arg(value_name = "GROUP")]
+    name: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
 /// A group and its lag on the topics that its service declares to consume. A group that no service declares:
 /// on the partitions that its members hold.
-struct Listed {
-    name: String,
+pub(super) struct Listed {
+    pub(super) name: String,
     /// None: declared, but not there.
     state: Option<GroupState>,
     partitions: usize,
-    lag: i64,
+    pub(super) lag: i64,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let kafka = topics::connect(context, &pipeline).await?;
+    if let Some(name) = &args.name {
+        return one(context, &pipeline, &kafka, name, args.output.output).await;
+    }
     let listed = list(&pipeline, &kafka)
         .await
         .map_err(|why| topics::unreachable(context, &pipeline, &why))?;
     match args.output.output {
         Format::Table => {
-            let header = ["GROUP", "STATE", "PROTOCOL", "MEMBERS", "PARTITIONS", "LAG"];
-            let rows = listed.iter().map(row).collect();
-            let table = listing::table(&context.console, &header, rows);
+            let columns = [
+                Column::name("GROUP"),
+                Column::name("STATE"),
+                Column::name("PROTOCOL").optional(1),
+                Column::number("MEMBERS"),
+                Column::number("PARTITIONS"),
+                Column::number("LAG"),
+            ];
+            let rows: Vec<_> = listed.iter().map(row).collect();
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {
@@ -56,7 +73,82 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::Error> {
+/// One group, by partition.
+async fn one(
+    context: &Context,
+    pipeline: &Pipeline,
+    kafka: &Kafka,
+    name: &str,
+    format: Format,
+) -> Result<Verdict> {
+    let unreachable = |why: kafka::Error| topics::unreachable(context, pipeline, &why);
+    let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics()).map_err(unreachable)?;
+    let group = named(context, pipeline, &groups, name)?;
+    let state = groups.iter().find(|g| g.name == group);
+    let partitions = assigned(pipeline, &group, state, &topics);
+    let containers = context.platform().await?;
+    let containers = containers.containers(&pipeline.project).await?;
+    let held = partitions::of_group(kafka, &containers, &group, state, &partitions);
+    let held = held.await.map_err(unreachable)?;
+    let lag: i64 = held.iter().map(|held| held.lag).sum();
+    let word = state.map_or("missing", |g| groups::word(g.state));
+    match format {
+        Format::Table => {
+            let mut columns = vec![Column::name("TOPIC"), Column::number("PARTITION")];
+            columns.extend(partitions::COLUMNS);
+            let row = |held: &Held| {
+                let (topic, partition) = &held.partition;
+                let mut row = vec![topic.as_str().into(), partition.to_string().into()];
+                row.extend(partitions::cells(held));
+                row
+            };
+            let table = listing::table(&context.console, &columns, held.iter().map(row).collect());
+            let members = listing::count(state.map_or(0, |g| g.members.len()), "member");
+            let summary = format!("{group}: {word}, {members}, lag {lag}");
+            context.console.composed(&format!("{table}\n\n{summary}"));
+        }
+        Format::Json => {
+            let partitions: Vec<_> = held.iter().map(partitions::value).collect();
+            let document = json!({
+                "project": pipeline.project,
+                "group": group,
+                "exists": state.is_some(),
+                "state": state.map(|g| groups::word(g.state)),
+                "lag": lag,
+                "partitions": partitions,
+            });
+            context.console.document(&document);
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+/// The group that is meant: one that exists, or that a service declares.
+fn named(
+    context: &Context,
+    pipeline: &Pipeline,
+    groups: &[GroupState],
+    given: &str,
+) -> Result<String> {
+    let declared = pipeline.services.iter().filter_map(|service| {
+        let name = service.group.as_ref()?.name()?;
+        Some((service.name.as_str(), name))
+    });
+    let declared: Vec<_> = declared.collect();
+    let mut names: BTreeSet<&str> = groups.iter().map(|g| g.name.as_str()).collect();
+    names.extend(declared.iter().map(|(_, group)| *group));
+    if let Some(name) = names.get(given) {
+        return Ok((*name).to_owned());
+    }
+    let of_service = declared.iter().find(|(service, _)| *service == given);
+    if let Some((_, group)) = of_service {
+        return Ok((*group).to_owned());
+    }
+    topics::only_one_with(given, "group", &names)
+        .map_err(|error| error.hint(context.invocation.command("groups")))
+}
+
+pub(super) async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::Error> {
     let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics())?;
     let declared = pipeline.services.iter().filter_map(|s| s.group.as_ref());
     let missing = declared.filter(|d| !groups.iter().any(|g| d.is(&g.name)));
@@ -67,7 +159,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::
         .collect();
     let tasks = names.into_iter().map(async |name| {
         let state = groups.iter().find(|g| g.name == name).cloned();
-        let partitions = partitions(pipeline, &name, state.as_ref(), &topics);
+        let partitions = assigned(pipeline, &name, state.as_ref(), &topics);
         let (committed, earliest, latest) = tokio::try_join!(
             kafka.committed_offsets(&name, &partitions),
             kafka.ends(&partitions, End::Earliest),
@@ -85,7 +177,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::
 
 /// The existing partitions that the group's service declares to consume. For an undeclared group: those that
 /// its members hold.
-fn partitions(
+pub(super) fn assigned(
     pipeline: &Pipeline,
     group: &str,
     state: Option<&GroupState>,

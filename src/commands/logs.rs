@@ -24,7 +24,7 @@ pub(crate) struct Args {
     pub(crate) services: Vec<String>,
     /// Follow new lines until Ctrl-C, including those of restarted and new containers
     #[arg(short, long)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// The last N lines of each container; with a filter, the last N that match it
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,

@@ -1,62 +1,125 @@
 mod projects;
+mod services;
 
-use chrono::Utc;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{Verdict, up};
+use super::{Verdict, groups, up};
 use crate::{
     context::Context,
-    flags::{Format, OutputArgs},
-    output::listing,
+    flags::{Format, StatusFormat},
+    output::Paint,
 };
-use declaration::Pipeline;
+use declaration::{Pipeline, find_service};
 use diagnostics::Result;
+use kafka::Kafka;
 use platform::Container;
+use services::Lags;
 
-/// Show each service's containers: state, health, restarts, addresses
+/// Show what runs: state, health, restarts, lag and addresses of each service
+///
+/// What is wrong comes first; the replicas of a service are one line. `-o wide` has a line for each container,
+/// with its image and its IP addresses.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Only these services, in full or any unambiguous part of their names
+    #[arg(conflicts_with = "all")]
+    pub(crate) services: Vec<String>,
     /// Show every project of the engine instead; needs no declaration
     #[arg(short, long)]
     pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    /// Format of the result
+    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    pub(crate) output: StatusFormat,
 }
+
+/// Kafka answers within this time, or the lag is unknown.
+const LAG_TIMEOUT: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if args.all {
-        return projects::run(context, args.output.output).await;
+        let format = match args.output {
+            StatusFormat::Table | StatusFormat::Wide => Format::Table,
+            StatusFormat::Json => Format::Json,
+        };
+        return projects::run(context, format).await;
     }
-    let pipeline = context.pipeline()?;
+    let pipeline = context.deployed(context.resolve_without_secrets(context.source()?)?);
+    let selected = args
+        .services
+        .iter()
+        .map(|name| find_service(&pipeline, name));
+    let selected = selected.collect::<Result<Vec<_>>>()?;
     let platform = context.platform().await?;
-    let containers = platform.containers(&pipeline.project).await?;
-    match args.output.output {
-        Format::Table => {
-            up::introduce(context, &pipeline);
-            let header = [
-                "SERVICE",
-                "CONTAINER",
-                "STATE",
-                "HEALTH",
-                "RESTARTS",
-                "SINCE",
-                "PORTS",
-            ];
-            let rows = rows(&pipeline, &containers);
-            let table = listing::table(&context.console, &header, rows);
-            context.console.composed(&table);
-        }
-        Format::Json => {
+    let (containers, lags) = tokio::join!(
+        platform.containers(&pipeline.project),
+        lags(&pipeline, args.output)
+    );
+    let mut containers = containers?;
+    let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|s| s.name == name);
+    containers.retain(|container| is_selected(&container.service));
+    let mut shown = pipeline.clone();
+    shown.services.retain(|service| is_selected(&service.name));
+    let missing = missing(&shown, &containers);
+    let mut lines = services::lines(&pipeline, &containers, &lags);
+    lines.retain(|line| is_selected(line.service()));
+    let console = &context.console;
+    let table = match args.output {
+        StatusFormat::Table => services::table(console, &lines),
+        StatusFormat::Wide => services::wide(console, &lines),
+        StatusFormat::Json => {
             let document = json!({
                 "project": pipeline.project,
                 "origin": up::origin(&pipeline),
+                "services": lines.iter().map(services::Line::value).collect::<Vec<_>>(),
                 "containers": containers.iter().map(value).collect::<Vec<_>>(),
-                "notDeployed": missing(&pipeline, &containers),
+                "notDeployed": missing,
             });
-            context.console.document(&document);
+            console.document(&document);
+            return Ok(Verdict::Right);
         }
+    };
+    let project = console.out(Paint::Strong, &pipeline.project);
+    let verdict = services::verdict(&pipeline, &lines);
+    let parts = [project, up::origin(&pipeline), verdict];
+    let header = parts.join(&console.marks(" · "));
+    console.composed(&format!("{header}\n\n{table}"));
+    if let Some(next) = services::next(&context.invocation, &lines) {
+        console.next(&next);
     }
     Ok(Verdict::Right)
+}
+
+/// The lag of each service with a consumer group; None: Kafka did not answer in time. Empty: the pipeline has
+/// no Kafka, or the format does not show the lag.
+async fn lags(pipeline: &Pipeline, format: StatusFormat) -> Lags {
+    let Some(endpoint) = pipeline
+        .kafka
+        .as_ref()
+        .filter(|_| format != StatusFormat::Wide)
+    else {
+        return Lags::new();
+    };
+    let listed = async {
+        let kafka = Kafka::connect(&endpoint.address).await?;
+        groups::list(pipeline, &kafka).await
+    };
+    let listed = match tokio::time::timeout(LAG_TIMEOUT, listed).await {
+        Ok(Ok(listed)) => Some(listed),
+        // Why it is unknown is a question for `verify`.
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let services = pipeline.services.iter();
+    let lags = services.filter_map(|service| {
+        let group = service.group.as_ref()?;
+        let lag = listed.as_ref().map(|listed| {
+            let own = listed.iter().filter(|listed| group.is(&listed.name));
+            own.map(|listed| listed.lag).sum()
+        });
+        Some((service.name.clone(), lag))
+    });
+    lags.collect()
 }
 
 /// Declared services without any container.
@@ -66,64 +129,8 @@ fn missing<'a>(pipeline: &'a Pipeline, containers: &[Container]) -> Vec<&'a str>
     names.filter(|name| !deployed(name)).collect()
 }
 
-/// The services in declared order, also those that are not deployed; then the containers of undeclared
-/// services.
-fn rows(pipeline: &Pipeline, containers: &[Container]) -> Vec<Vec<String>> {
-    let mut rows = Vec::new();
-    for service in &pipeline.services {
-        let mut replicas: Vec<_> = containers
-            .iter()
-            .filter(|c| c.service == service.name)
-            .collect();
-        replicas.sort_by_key(|c| c.replica);
-        if replicas.is_empty() {
-            let name = service.name.clone();
-            rows.push(vec![name, "-".to_owned(), "not deployed".to_owned()]);
-        }
-        rows.extend(replicas.into_iter().map(row));
-    }
-    let orphans = containers
-        .iter()
-        .filter(|c| pipeline.service(&c.service).is_none());
-    rows.extend(orphans.map(row));
-    for row in &mut rows {
-        row.resize(7, String::new());
-    }
-    rows
-}
-
-fn row(container: &Container) -> Vec<String> {
-    let state = match container.exit_code {
-        Some(code) => format!("{} ({code})", container.state.name()),
-        None => container.state.name().to_owned(),
-    };
-    let at = container.finished_at.filter(|_| !container.has_processes());
-    let since = at.or(container.started_at).map(ago).unwrap_or_default();
-    vec![
-        container.service.clone(),
-        container.name.clone(),
-        state,
-        health(container).unwrap_or_default().to_owned(),
-        container.restart_count.to_string(),
-        since,
-        container.ports.join(", "),
-    ]
-}
-
 fn health(container: &Container) -> Option<&str> {
     container.health.as_ref().map(|h| h.status.as_str())
-}
-
-/// The age of a time by this host's clock, such as `12 s ago`.
-fn ago(at: chrono::DateTime<Utc>) -> String {
-    let passed = (Utc::now() - at).to_std().unwrap_or_default();
-    let seconds = passed.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} m ago", seconds / 60),
-        7200..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
-    }
 }
 
 fn value(container: &Container) -> Value {

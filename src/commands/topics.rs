@@ -1,20 +1,30 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 
-use super::Verdict;
+use super::{Verdict, groups, partitions};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{json, listing},
+    output::{
+        json,
+        listing::{self, Cell, Column},
+    },
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
-use kafka::{Kafka, offsets::End, topics::TopicState};
+use kafka::{Kafka, Partition, offsets::End, topics::TopicState};
 
-/// List topics, including declared topics that do not exist
+/// List topics, including declared topics that do not exist; with a name, its partitions
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Show this topic by partition, and what each consumer group has read of it: a topic, or a part of
+    /// its name
+    #[arg(value_name = "TOPIC")]
+    name: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -33,14 +43,23 @@ struct Listed {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let kafka = connect(context, &pipeline).await?;
+    if let Some(name) = &args.name {
+        return one(context, &pipeline, &kafka, name, args.output.output).await;
+    }
     let listed = list(&pipeline, &kafka)
         .await
         .map_err(|why| unreachable(context, &pipeline, &why))?;
     match args.output.output {
         Format::Table => {
-            let header = ["TOPIC", "PARTITIONS", "DECLARED", "MESSAGES", "RETENTION"];
-            let rows = listed.iter().map(row).collect();
-            let table = listing::table(&context.console, &header, rows);
+            let columns = [
+                Column::name("TOPIC"),
+                Column::number("PARTITIONS"),
+                Column::number("DECLARED"),
+                Column::number("MESSAGES"),
+                Column::number("RETENTION"),
+            ];
+            let rows: Vec<_> = listed.iter().map(row).collect();
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {
@@ -50,6 +69,124 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         }
     }
     Ok(Verdict::Right)
+}
+
+/// One topic, by partition, and what each group has read of it.
+async fn one(
+    context: &Context,
+    pipeline: &Pipeline,
+    kafka: &Kafka,
+    name: &str,
+    format: Format,
+) -> Result<Verdict> {
+    let unavailable = |why: kafka::Error| unreachable(context, pipeline, &why);
+    let (groups, topics) = tokio::try_join!(kafka.groups(), kafka.topics()).map_err(unavailable)?;
+    let names: BTreeSet<_> = topics.iter().map(|t| t.name.as_str()).collect();
+    let topic = match names.get(name) {
+        Some(name) => (*name).to_owned(),
+        None => only_one_with(name, "topic", &names)
+            .map_err(|error| error.hint(context.invocation.command("topics")))?,
+    };
+    let of_topic = topics.iter().filter(|t| t.name == topic);
+    let partitions = of_topic.flat_map(|t| (0..t.partitions).map(|p| (topic.clone(), p)));
+    let partitions: Vec<Partition> = partitions.collect();
+    let containers = context.platform().await?;
+    let containers = containers.containers(&pipeline.project).await?;
+    let mut read = Vec::new();
+    for group in &groups {
+        let assigned = groups::assigned(pipeline, &group.name, Some(group), &topics);
+        if assigned.iter().any(|(of, _)| *of == topic) {
+            let held =
+                partitions::of_group(kafka, &containers, &group.name, Some(group), &partitions);
+            read.push((group.name.as_str(), held.await.map_err(unavailable)?));
+        }
+    }
+    let span = kafka.span(&partitions).await.map_err(unavailable)?;
+    let begin = |partition: &Partition| span.from.get(partition).copied().unwrap_or_default();
+    match format {
+        Format::Table => {
+            let mut columns = vec![
+                Column::number("PARTITION"),
+                Column::number("BEGIN").optional(4),
+                Column::name("GROUP"),
+            ];
+            columns.extend(partitions::COLUMNS);
+            let mut rows = Vec::new();
+            for partition in &partitions {
+                let number = partition.1.to_string();
+                let begin = begin(partition).to_string();
+                let end = span.to.get(partition).copied().unwrap_or_default();
+                let own = read.iter().flat_map(|(group, held)| {
+                    let own = held.iter().filter(|held| held.partition == *partition);
+                    own.map(|held| (*group, held))
+                });
+                let own: Vec<_> = own.collect();
+                if own.is_empty() {
+                    let nobody = ["-".into(), end.to_string().into()];
+                    rows.push(
+                        [number.clone().into(), begin.clone().into()]
+                            .into_iter()
+                            .chain(nobody)
+                            .collect(),
+                    );
+                }
+                rows.extend(own.iter().map(|(group, held)| {
+                    let mut row: Vec<Cell> =
+                        vec![number.clone().into(), begin.clone().into(), (*group).into()];
+                    row.extend(partitions::cells(held));
+                    row
+                }));
+            }
+            let table = listing::table(&context.console, &columns, rows);
+            let partitions = listing::count(partitions.len(), "partition");
+            let messages = span.messages();
+            let summary = format!("{topic}: {partitions}, {messages} messages");
+            context.console.composed(&format!("{table}\n\n{summary}"));
+        }
+        Format::Json => {
+            let groups = read.iter().map(|(group, held)| {
+                let partitions: Vec<_> = held.iter().map(partitions::value).collect();
+                json!({ "group": group, "partitions": partitions })
+            });
+            let ends = partitions.iter().map(|partition| {
+                json!({
+                    "partition": partition.1,
+                    "begin": begin(partition),
+                    "end": span.to.get(partition),
+                })
+            });
+            let document = json!({
+                "project": pipeline.project,
+                "topic": topic,
+                "partitions": ends.collect::<Vec<_>>(),
+                "groups": groups.collect::<Vec<_>>(),
+            });
+            context.console.document(&document);
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+/// The only one of `names` that contains `given`.
+///
+/// # Errors
+/// `Usage`: none does, or several do.
+pub(super) fn only_one_with(given: &str, noun: &str, names: &BTreeSet<&str>) -> Result<String> {
+    let word = given.to_lowercase();
+    let contains = |name: &&&str| !word.is_empty() && name.to_lowercase().contains(&word);
+    let found: Vec<&str> = names.iter().filter(contains).copied().collect();
+    match found[..] {
+        [one] => Ok(one.to_owned()),
+        [] => {
+            let what = format!("no {noun} is called {given}");
+            Err(Error::new(Kind::Usage, what))
+        }
+        _ => {
+            let what = format!("`{given}` is more than one {noun}");
+            let could = format!("it could be {}", found.join(", "));
+            Err(Error::new(Kind::Usage, what).because(could))
+        }
+    }
 }
 
 /// A client of the declared Kafka.

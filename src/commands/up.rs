@@ -8,7 +8,11 @@ use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     flags::{Format, LockArgs, OutputArgs},
-    output::{Paint, Progress, listing, plan},
+    output::{
+        Paint, Progress,
+        listing::{self, Column},
+        plan,
+    },
     state,
 };
 use declaration::{Origin, Pipeline, Source};
@@ -197,7 +201,7 @@ pub(super) fn introduce(context: &Context, pipeline: &Pipeline) {
 /// The declaration's origin in words.
 pub(super) fn origin(pipeline: &Pipeline) -> String {
     match &pipeline.origin {
-        Origin::Embedded => "the pipeline that Caravan ships".to_owned(),
+        Origin::Embedded => "shipped pipeline".to_owned(),
         Origin::Files(files) => {
             let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             files.join(", ")
@@ -211,7 +215,7 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
         console.document(&document(report));
         return;
     }
-    let rows = report
+    let rows: Vec<_> = report
         .services
         .iter()
         .map(|service| {
@@ -223,8 +227,13 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
             ]
         })
         .collect();
-    let header = ["SERVICE", "OUTCOME", "TOOK", "ADDRESS"];
-    console.composed(&listing::table(console, &header, rows));
+    let columns = [
+        Column::name("SERVICE"),
+        Column::name("OUTCOME"),
+        Column::number("TOOK"),
+        Column::names("ADDRESS"),
+    ];
+    console.composed(&listing::table(console, &columns, rows));
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for service in &report.services {
         *outcomes
@@ -233,12 +242,12 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
     }
     let outcomes: Vec<_> = outcomes.iter().map(|(o, n)| format!("{n} {o}")).collect();
     console.note(&format!(
-        "\n{} up in {} ({}). Next: {}",
+        "\n{} up in {} ({})",
         listing::count(report.services.len(), "service"),
         listing::duration(report.took),
         outcomes.join(", "),
-        context.invocation.command("verify")
     ));
+    console.next(&context.invocation.command("verify"));
 }
 
 fn document(report: &UpReport) -> Value {

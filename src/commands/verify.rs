@@ -3,19 +3,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Local;
+use serde_json::json;
 
-use super::Verdict;
+use super::{Verdict, up};
 use crate::{
     context::Context,
     flags::{ReportArgs, ReportFormat},
-    output::report::{self, Report},
+    output::{
+        listing::{self, Column},
+        report::{self, Report},
+    },
 };
 use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
 use proof::checks::{
-    self, CheckId, Selection,
+    self, Check, CheckId, Selection,
     finding::{Finding, Status},
 };
 
@@ -26,7 +29,11 @@ use proof::checks::{
 /// which fault fails which checks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run only these checks: ids, prefixes of ids (`groups`, `groups.billing`) or globs (`*.lag`)
+    /// Run only the checks of these layers or services, or these checks; as --only
+    #[arg(value_name = "LAYER|SERVICE|CHECK")]
+    checks: Vec<String>,
+    /// Run only these checks: ids, prefixes of ids (`groups`, `groups.billing`), globs (`*.lag`),
+    /// services or what they are about (`lag`)
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
     /// Skip these checks; one that a selected check needs still runs, and is shown only if it fails
@@ -41,9 +48,15 @@ pub(crate) struct Args {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
-    /// Repeat the checks and show what changes, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
+    /// Repeat the checks until Ctrl-C: one screen on a terminal, else a line for each change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Show each check, not only the layers and what did not pass
+    #[arg(short, long, conflicts_with = "list")]
+    all: bool,
+    /// List the checks that would run, and run none
+    #[arg(long, conflicts_with_all = ["watch", "wait"])]
+    pub(crate) list: bool,
     /// How far back the rules over the database look, as a duration or `all`, instead of their
     /// declared `within`; each rule may then take minutes
     #[arg(long, value_name = "DURATION", value_parser = span)]
@@ -60,18 +73,25 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Timeout of a rule with `--since`, which reads more than its declaration says.
 const FURTHER: Duration = Duration::from_secs(300);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
+/// At most this many changes are shown below the screen of `--watch`.
+const CHANGES: usize = 3;
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    if args.list {
+        return list(context, args);
+    }
     let mut pipeline = context.pipeline()?;
     if let Some(since) = args.since {
         look_back(&mut pipeline, since);
     }
-    let selection = Selection::new(&checks::plan(&pipeline), &args.only, &args.skip)?;
+    let selection = select(context, args, &checks::plan(&pipeline))?;
     let platform = context.platform().await?;
+    let origin = up::origin(&pipeline);
     let verify = Verify {
         context,
         args,
         pipeline: &pipeline,
+        origin: &origin,
         platform: platform.as_ref(),
         selection,
     };
@@ -79,6 +99,52 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return verify.watch().await;
     }
     verify.until_right().await
+}
+
+/// The selection of the command line.
+fn select(context: &Context, args: &Args, plan: &[Check<'_>]) -> Result<Selection> {
+    let only: Vec<_> = args.only.iter().chain(&args.checks).cloned().collect();
+    Selection::new(plan, &only, &args.skip)
+        .map_err(|error| error.hint(context.invocation.command("verify --list")))
+}
+
+/// Shows the checks that would run. Needs neither Docker nor secrets.
+fn list(context: &Context, args: &Args) -> Result<Verdict> {
+    let pipeline = context.resolve_without_secrets(context.source()?)?;
+    let plan = checks::plan(&pipeline);
+    let selection = select(context, args, &plan)?;
+    let selected = plan.iter().filter(|check| selection.selects(&check.id));
+    match args.output.output {
+        ReportFormat::Table => {
+            let columns = [Column::name("CHECK"), Column::text("EXPECTED")];
+            let rows = selected.map(|check| vec![check.id.to_string(), check.expected.clone()]);
+            let table = listing::table(&context.console, &columns, rows.collect());
+            context.console.composed(&table);
+        }
+        ReportFormat::Plain => {
+            let ids: Vec<_> = selected.map(|check| check.id.to_string()).collect();
+            context.console.composed(&ids.join("\n"));
+        }
+        ReportFormat::Json => {
+            let checks = selected.map(|check| {
+                json!({
+                    "id": check.id.to_string(),
+                    "layer": check.id.layer(),
+                    "severity": check.severity,
+                    "expected": check.expected,
+                })
+            });
+            let checks: Vec<_> = checks.collect();
+            let document = json!({ "project": pipeline.project, "checks": checks });
+            context.console.document(&document);
+        }
+        ReportFormat::Ndjson | ReportFormat::Junit => {
+            let what = "--list has no results, which this format is for";
+            let error = Error::new(Kind::Usage, what);
+            return Err(error.hint(context.invocation.command("verify --list -o json")));
+        }
+    }
+    Ok(Verdict::Right)
 }
 
 fn span(text: &str) -> std::result::Result<Duration, String> {
@@ -101,6 +167,8 @@ struct Verify<'a> {
     context: &'a Context,
     args: &'a Args,
     pipeline: &'a Pipeline,
+    /// The origin of the pipeline, in words.
+    origin: &'a str,
     platform: &'a dyn Platform,
     selection: Selection,
 }
@@ -135,9 +203,11 @@ impl Verify<'_> {
     fn report<'a>(&'a self, findings: &'a [Finding], took: Duration) -> Report<'a> {
         Report {
             project: &self.pipeline.project,
+            origin: self.origin,
             findings,
             took,
             strict: self.args.strict,
+            all: self.args.all,
         }
     }
 
@@ -161,8 +231,7 @@ impl Verify<'_> {
         spinner.finish_and_clear();
         report::show(console, self.report(&findings, began.elapsed()), format);
         if format == ReportFormat::Table && right && self.pipeline.flow.is_some() {
-            let next = self.context.invocation.command("test-flow");
-            console.note(&format!("Next: {next}"));
+            console.next(&self.context.invocation.command("test-flow"));
         }
         Ok(match (right, deadline) {
             (true, _) => Verdict::Right,
@@ -171,36 +240,62 @@ impl Verify<'_> {
         })
     }
 
-    /// Until stdout takes no more: a table that is drawn again on a terminal, else a line for each change.
+    /// Until stdout takes no more: one screen that is redrawn on a terminal, else a line for each change.
     async fn watch(&self) -> Result<Verdict> {
         let (console, format) = (&self.context.console, self.args.output.output);
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
             let what = "--watch does not end, and this format is a single document";
-            return Err(Error::new(Kind::Usage, what).hint("-o ndjson"));
+            let error = Error::new(Kind::Usage, what);
+            return Err(error.hint(self.context.invocation.command("verify --watch -o ndjson")));
         }
-        let redraws = format == ReportFormat::Table && console.width().is_some();
-        let mut known = Known::new();
-        loop {
+        let redraws = format == ReportFormat::Table && console.redraws();
+        let (mut known, mut statuses) = (Known::new(), BTreeMap::new());
+        let mut changes = Vec::new();
+        for look in 0.. {
             let began = Instant::now();
-            let tell = |finding: &Finding| match format {
-                ReportFormat::Ndjson => report::show_finding(console, finding, format),
-                _ if redraws => {}
-                _ => {
-                    let at = Local::now().format("%H:%M:%S");
-                    console.composed(&format!("{at} {}", report::change(console, finding)));
-                }
-            };
+            let tell = |finding: &Finding| report::show_finding(console, finding, format);
             let findings = self.look(&mut known, tell).await?;
-            if redraws {
-                console.clear();
-                report::show(console, self.report(&findings, began.elapsed()), format);
+            let report = self.report(&findings, began.elapsed());
+            let new = changed(&mut statuses, &findings);
+            let mut lines: Vec<_> = new.map(|f| report::change(console, f)).collect();
+            match format {
+                ReportFormat::Ndjson => {}
+                _ if redraws => {
+                    // At first nothing has changed.
+                    changes.extend(lines.into_iter().filter(|_| look > 0));
+                    changes.drain(..changes.len().saturating_sub(CHANGES));
+                    console.redraw(&report::screen(console, report, &changes), look == 0);
+                }
+                _ => {
+                    if look == 0 || !lines.is_empty() {
+                        lines.push(report::verdict(console, report));
+                    }
+                    lines.iter().for_each(|line| console.composed(line));
+                }
             }
             if console.is_stdout_gone() {
-                return Ok(Verdict::Right);
+                break;
             }
             tokio::time::sleep(WATCH_PAUSE).await;
         }
+        Ok(Verdict::Right)
     }
+}
+
+/// The findings whose status differs from the last one; of those that are new, the ones that did not pass.
+/// What is skipped follows from another, which is among them.
+fn changed<'a>(
+    statuses: &mut BTreeMap<CheckId, Status>,
+    findings: &'a [Finding],
+) -> impl Iterator<Item = &'a Finding> {
+    let is_told = |status: Status| matches!(status, Status::Warn | Status::Fail);
+    findings.iter().filter(move |finding| {
+        let (id, now) = (finding.id.clone(), finding.status);
+        match statuses.insert(id, now) {
+            Some(before) => now != before && (is_told(before) || is_told(now)),
+            None => is_told(now),
+        }
+    })
 }
 
 /// The root causes of the failures that remain.

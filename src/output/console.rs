@@ -1,6 +1,7 @@
 //! Writes to stdout and stderr, according to the flags and the terminal.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, StdoutLock, Write},
     sync::OnceLock,
     time::Duration,
@@ -19,6 +20,10 @@ pub(crate) struct Console {
     pub(crate) terminal: Terminal,
     stdout_color: bool,
     stderr_color: bool,
+    /// Whether the locale has ASCII only.
+    is_ascii: bool,
+    /// Whether the terminal has no escape sequences.
+    is_dumb: bool,
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
@@ -65,19 +70,31 @@ impl Paint {
 }
 
 impl Console {
-    /// `no_color`: the variable NO_COLOR is set and not empty (no-color.org).
-    pub(crate) fn new(global: &Global, no_color: bool, terminal: Terminal) -> Self {
+    /// Of the environment count NO_COLOR (no-color.org), TERM and the locale.
+    pub(crate) fn new(
+        global: &Global,
+        environment: &BTreeMap<String, String>,
+        terminal: Terminal,
+    ) -> Self {
+        let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+        let no_color = environment.get("NO_COLOR").is_some_and(|v| !v.is_empty());
         let color = |terminal: bool| match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && !no_color,
+            ColorChoice::Auto => terminal && !no_color && !is_dumb,
         };
         Self {
             terminal,
             stdout_color: color(terminal.stdout),
             stderr_color: color(terminal.stderr),
+            is_ascii: is_ascii(environment),
+            is_dumb,
             // Lines of `-v` would break redrawn lines.
-            live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
+            live: terminal.stderr
+                && !is_dumb
+                && !global.no_progress
+                && !global.quiet
+                && global.verbose == 0,
             quiet: global.quiet,
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
@@ -158,6 +175,14 @@ impl Console {
         self.composed_note(&self.masked(text));
     }
 
+    /// Names the next command, if the result was shown on a terminal: below a pager it would be written into
+    /// what it shows.
+    pub(crate) fn next(&self, command: &str) {
+        if self.terminal.stdout {
+            self.note(&format!("{} {command}", self.err(Paint::Faint, "Next:")));
+        }
+    }
+
     /// As [`Self::note`], for text in which the caller has masked what may contain secrets.
     pub(crate) fn composed_note(&self, text: &str) {
         if !self.quiet {
@@ -185,12 +210,26 @@ impl Console {
 
     /// `text` painted for stdout.
     pub(crate) fn out(&self, paint: Paint, text: &str) -> String {
-        paint.on(self.stdout_color, text)
+        paint.on(self.stdout_color, &self.marks(text))
     }
 
     /// `text` painted for stderr.
     pub(crate) fn err(&self, paint: Paint, text: &str) -> String {
-        paint.on(self.stderr_color, text)
+        paint.on(self.stderr_color, &self.marks(text))
+    }
+
+    /// `text` with Caravan's own marks (`✓`, `…`, `▃`) replaced by ASCII characters if the locale has no
+    /// others.
+    pub(crate) fn marks(&self, text: &str) -> String {
+        match self.is_ascii {
+            true => text.chars().map(ascii).collect(),
+            false => text.to_owned(),
+        }
+    }
+
+    /// Whether `--quiet` is given.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Columns of stdout, if it is a terminal.
@@ -198,11 +237,22 @@ impl Console {
         self.terminal.columns()
     }
 
-    /// Clears the terminal before a redraw. Does nothing if stdout is not a terminal.
-    pub(crate) fn clear(&self) {
-        if self.terminal.stdout {
-            self.to_stdout(|stdout| writeln!(stdout, "\x1b[H\x1b[2J\x1b[3J"));
-        }
+    /// Whether stdout is a terminal that can be redrawn.
+    pub(crate) fn redraws(&self) -> bool {
+        self.terminal.stdout && !self.is_dumb
+    }
+
+    /// Replaces what is on the terminal by `text`: its first line, and as many of the last ones as there is
+    /// room for. `is_first`: the terminal shows something else before.
+    pub(crate) fn redraw(&self, text: &str, is_first: bool) {
+        let lines: Vec<_> = text.lines().collect();
+        let rows = self.terminal.rows().saturating_sub(1);
+        let hidden = lines.len().saturating_sub(rows);
+        let lines = lines.iter().take(1).chain(lines.iter().skip(1 + hidden));
+        let begin = if is_first { "\x1b[2J" } else { "" };
+        // Each line replaces the one that was there; then what was below is erased.
+        let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
+        self.to_stdout(|stdout| write!(stdout, "{begin}\x1b[H{lines}\x1b[J"));
     }
 
     /// Prompts on the terminal and waits for the answer; None: there is no terminal to answer on. Only `y`, `Y`
@@ -281,6 +331,35 @@ impl Console {
     }
 }
 
+/// Whether the locale is `C` or `POSIX`, by the first variable that is set, as in setlocale(3). Without any
+/// of them nothing is known about the terminal, and almost all of them show UTF-8.
+fn is_ascii(environment: &BTreeMap<String, String>) -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let mut values = names.iter().filter_map(|name| environment.get(*name));
+    let locale = values.find(|value| !value.is_empty());
+    locale.is_some_and(|locale| locale == "C" || locale == "POSIX")
+}
+
+/// A mark in ASCII.
+fn ascii(mark: char) -> String {
+    let mark = match mark {
+        '✓' => "+",
+        '✗' | '×' => "x",
+        '·' | '▁' => ".",
+        '…' => "...",
+        '→' => "->",
+        '▂' => ":",
+        '▃' => "-",
+        '▄' => "=",
+        '▅' => "+",
+        '▆' => "*",
+        '▇' => "%",
+        '█' => "#",
+        mark => return mark.to_string(),
+    };
+    mark.to_owned()
+}
+
 const CANNOT_WRITE: &str = "cannot write to stdout";
 
 fn is_reader_gone(error: &io::Error) -> bool {
@@ -309,10 +388,67 @@ impl Console {
             terminal: Terminal::default(),
             stdout_color: false,
             stderr_color: false,
+            is_ascii: false,
+            is_dumb: false,
             live: false,
             quiet: false,
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }
+    }
+
+    /// As [`Self::plain`], with colours.
+    pub(super) fn coloured() -> Self {
+        Self {
+            stdout_color: true,
+            ..Self::plain()
+        }
+    }
+
+    /// A terminal of this width, without colours.
+    pub(crate) fn narrow(width: u16) -> Self {
+        Self {
+            terminal: Terminal::of_width(width),
+            ..Self::plain()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn console(environment: &[(&str, &str)]) -> Console {
+        let cli = Cli::try_parse_from(["caravan", "status"]).expect("parses");
+        let environment = environment.iter();
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let terminal = Terminal::of_width(80);
+        Console::new(&cli.global, &environment.collect(), terminal)
+    }
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours() {
+        let shown = |environment: &[_]| console(environment).out(Paint::Good, "✓");
+        assert_eq!(shown(&[("TERM", "xterm")]), "\x1b[32m✓\x1b[0m");
+        assert_eq!(shown(&[("TERM", "dumb")]), "✓");
+        assert_eq!(shown(&[("NO_COLOR", "1")]), "✓");
+        assert_eq!(shown(&[("NO_COLOR", "")]), "\x1b[32m✓\x1b[0m");
+    }
+
+    #[test]
+    fn marks_are_ascii_in_the_locale_c() {
+        let shown = |environment: &[_]| console(environment).marks("✓ ▁█ é…");
+        assert_eq!(shown(&[("LANG", "C")]), "+ .# é...");
+        assert_eq!(
+            shown(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")]),
+            "+ .# é..."
+        );
+        assert_eq!(shown(&[("LC_ALL", ""), ("LANG", "C")]), "+ .# é...");
+        assert_eq!(shown(&[("LC_CTYPE", "C.UTF-8"), ("LANG", "C")]), "✓ ▁█ é…");
+        assert_eq!(shown(&[]), "✓ ▁█ é…");
     }
 }

@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::{ProgressDrawTarget, TermLike};
 use serde::{Deserialize, Serialize};
 
-/// The width of a terminal that does not report one.
-const WIDTH: u16 = 100;
+/// Rows and columns of a terminal that does not report them.
+const SIZE: (u16, u16) = (24, 100);
 
 /// The standard streams.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub(crate) struct Terminal {
     pub(super) stderr: bool,
     /// Columns.
     width: u16,
+    rows: u16,
     /// The terminal is that of another process, to which this process's stderr is forwarded.
     #[serde(skip_serializing, default = "is_remote_by_default")]
     is_remote: bool,
@@ -27,6 +28,13 @@ fn is_remote_by_default() -> bool {
     true
 }
 
+/// Rows and columns of the terminal that stdout or stderr is. One whose size was never set has none.
+fn size() -> Option<(u16, u16)> {
+    let terminals = [console::Term::stdout(), console::Term::stderr()];
+    let mut sizes = terminals.iter().filter_map(console::Term::size_checked);
+    sizes.find(|(rows, columns)| *rows > 0 && *columns > 0)
+}
+
 impl Terminal {
     /// The streams of this process.
     pub(crate) fn here() -> Self {
@@ -34,11 +42,8 @@ impl Terminal {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
-            // A terminal whose size was never set reports 0 columns.
-            width: comfy_table::Table::new()
-                .width()
-                .filter(|&columns| columns > 0)
-                .unwrap_or(WIDTH),
+            width: size().unwrap_or(SIZE).1,
+            rows: size().unwrap_or(SIZE).0,
             is_remote: false,
         }
     }
@@ -50,7 +55,21 @@ impl Terminal {
 
     /// Columns of stdout, if it is a terminal.
     pub(super) fn columns(self) -> Option<u16> {
-        self.stdout.then_some(self.width)
+        self.stdout.then(|| self.size().1)
+    }
+
+    /// Rows of stdout, if it is a terminal.
+    pub(super) fn rows(self) -> usize {
+        self.size().0.into()
+    }
+
+    /// The terminal of this process may have been resized since it started.
+    fn size(self) -> (u16, u16) {
+        let now = match self.is_remote {
+            true => None,
+            false => size(),
+        };
+        now.unwrap_or((self.rows, self.width))
     }
 
     /// Where live progress is drawn.
@@ -112,6 +131,21 @@ impl TermLike for Remote {
 
     fn flush(&self) -> io::Result<()> {
         io::stderr().lock().flush()
+    }
+}
+
+#[cfg(test)]
+impl Terminal {
+    /// A terminal of another process, of this width.
+    pub(super) fn of_width(width: u16) -> Self {
+        Self {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            width,
+            rows: SIZE.0,
+            is_remote: true,
+        }
     }
 }
 

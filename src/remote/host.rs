@@ -129,7 +129,9 @@ impl RemoteSession<'_> {
 
     fn order(&self) -> Order {
         let env = self.context.environment();
-        let own = |name: &str| name.starts_with("CARAVAN_") || name == "NO_COLOR";
+        // What decides on colours and marks.
+        const LOOKS: [&str; 5] = ["NO_COLOR", "TERM", "LC_ALL", "LC_CTYPE", "LANG"];
+        let own = |name: &str| name.starts_with("CARAVAN_") || LOOKS.contains(&name);
         Order {
             arguments: std::env::args_os().skip(1).collect(),
             environment: env

@@ -1,6 +1,7 @@
 //! Reads the records that the partitions of a topic hold at one moment, once.
 
 use std::{
+    collections::BTreeSet,
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
@@ -147,6 +148,47 @@ impl Kafka {
             Ok((state, span.to.is_empty()))
         })
         .await
+    }
+
+    /// The time of the first message of each partition at or after `from` and before `to`, in milliseconds
+    /// since the epoch. Partitions without one, or whose message has no time, are left out; so are those that
+    /// could not be read by `deadline`.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn first_times(
+        &self,
+        from: &Offsets,
+        to: &Offsets,
+        deadline: Instant,
+    ) -> Result<Offsets> {
+        let mut times = Offsets::new();
+        // A span is of one topic.
+        let topics: BTreeSet<&String> = to.keys().map(|(topic, _)| topic).collect();
+        for topic in topics {
+            let of_topic = |offsets: &Offsets| {
+                let own = offsets.iter().filter(|((of, _), _)| of == topic);
+                own.map(|(p, offset)| (p.clone(), *offset)).collect()
+            };
+            let span = Span {
+                from: of_topic(from),
+                to: of_topic(to),
+            }
+            .trimmed();
+            let wanted = span.to.len();
+            let first = move |seen: &mut Offsets, message: &BorrowedMessage<'_>| {
+                let at = (message.topic().to_owned(), message.partition());
+                let time = message.timestamp().to_millis().unwrap_or(-1);
+                seen.entry(at).or_insert(time);
+                match seen.len() {
+                    found if found < wanted => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            };
+            let (seen, _) = self.read(span, deadline, Offsets::new(), first).await?;
+            times.extend(seen.into_iter().filter(|(_, time)| *time >= 0));
+        }
+        Ok(times)
     }
 
     /// A reader that returns the messages of a span in batches, each when its caller requests it.

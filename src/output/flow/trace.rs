@@ -5,7 +5,10 @@ use declaration::Noun;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Console, Paint, listing},
+    super::{
+        Console, Paint,
+        listing::{self, Column},
+    },
     HopRow, describe, hop_value,
 };
 use proof::flow::trace::{Progress, Report};
@@ -30,8 +33,15 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
         let after = row.after();
         vec![row.mark, at, after, row.place, row.what, row.detail]
     });
-    let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
-    let mut text = listing::table(console, &header, rows.collect());
+    let columns = [
+        Column::name(""),
+        Column::name("AT").optional(1),
+        Column::number("AFTER"),
+        Column::name("WHERE"),
+        Column::name("WHAT"),
+        Column::text("DETAIL"),
+    ];
+    let mut text = listing::table(console, &columns, rows.collect());
     let bad = console.out(Paint::Bad, "✗");
     if let Some(missing) = &trace.missing {
         let (place, what) = describe(&trace.hops[missing.hop].step.place, noun);

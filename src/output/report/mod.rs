@@ -1,18 +1,20 @@
 //! The findings of `verify` and `doctor`, in each format:
 //!
-//! - `table`: for a terminal; `plain`: one line per finding, for `grep` and logs;
+//! - `table`: for people, with a line for each layer (`layers`) and the root causes (`problems`); `plain`: one line per finding, for `grep` and logs;
 //! - `document`: `json`, one document, and `ndjson`, one line per finding; docs/schemas has their JSON
 //!   Schema;
 //! - `junit`: for CI servers.
 
 mod document;
 mod junit;
+mod layers;
 mod plain;
+mod problems;
 mod table;
 
 use std::time::Duration;
 
-use super::{Console, json};
+use super::{Console, Paint, json, listing};
 use crate::flags::ReportFormat;
 use diagnostics::Error;
 use proof::checks::finding::{Finding, Status};
@@ -27,7 +29,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn of(findings: &[Finding]) -> Self {
+    pub(crate) fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
         let mut tally = Self::default();
         for finding in findings {
             match finding.status {
@@ -52,11 +54,15 @@ impl Tally {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report<'a> {
     pub(crate) project: &'a str,
+    /// The origin of the declaration, in words.
+    pub(crate) origin: &'a str,
     /// In the order in which they are shown.
     pub(crate) findings: &'a [Finding],
     pub(crate) took: Duration,
     /// Warnings count as failures.
     pub(crate) strict: bool,
+    /// Show each check to people, not only the layers.
+    pub(crate) all: bool,
 }
 
 impl Report<'_> {
@@ -89,19 +95,29 @@ pub(crate) fn show(console: &Console, report: Report<'_>, format: ReportFormat) 
 
 /// The report in a format, masked.
 fn text(console: &Console, report: Report<'_>, format: ReportFormat) -> String {
-    let findings = report.findings.iter();
-    let findings: Vec<_> = findings.map(|finding| masked(console, finding)).collect();
-    let report = Report {
-        findings: &findings,
-        ..report
-    };
-    match format {
-        ReportFormat::Table => table::text(console, report),
+    masked_report(console, report, |report| match format {
+        ReportFormat::Table => {
+            table::text(console, &header(console, report), report, table::SCREEN)
+        }
         ReportFormat::Plain => plain::text(report),
         ReportFormat::Json => json::document(&document::value(report)),
         ReportFormat::Ndjson => document::last_line(report),
         ReportFormat::Junit => junit::text(report),
-    }
+    })
+}
+
+/// `show` of the report with its texts masked.
+fn masked_report(
+    console: &Console,
+    report: Report<'_>,
+    show: impl FnOnce(Report<'_>) -> String,
+) -> String {
+    let findings = report.findings.iter();
+    let findings: Vec<_> = findings.map(|finding| masked(console, finding)).collect();
+    show(Report {
+        findings: &findings,
+        ..report
+    })
 }
 
 /// The finding with its texts masked; ids are not masked.
@@ -120,14 +136,64 @@ fn masked(console: &Console, finding: &Finding) -> Finding {
     }
 }
 
-/// A line for a finding that changed under `--watch`, masked.
+/// A line for a finding that changed under `--watch`, with the time, masked.
 pub(crate) fn change(console: &Console, finding: &Finding) -> String {
-    table::change(console, &masked(console, finding))
+    let change = table::change(console, &masked(console, finding));
+    format!("{} {change}", now())
+}
+
+/// The verdict of a look of `--watch`, with the time.
+pub(crate) fn verdict(console: &Console, report: Report<'_>) -> String {
+    format!("{} {}", now(), table::verdict(console, report))
+}
+
+/// The screen of `--watch`: the report, and below it the latest `changes`.
+pub(crate) fn screen(console: &Console, report: Report<'_>, changes: &[String]) -> String {
+    let rows = table::SCREEN.saturating_sub(changes.len() + 1);
+    let report = masked_report(console, report, |report| {
+        table::text(console, &header(console, report), report, rows)
+    });
+    match changes {
+        [] => report,
+        changes => format!("{report}\n\n{}", changes.join("\n")),
+    }
 }
 
 /// A JUnit report that consists of an error.
 pub(super) fn junit_failure(error: &Error) -> String {
     junit::failure(error)
+}
+
+/// `shop · shipped pipeline · 2026-11-28 10:16 UTC`
+fn header(console: &Console, report: Report<'_>) -> String {
+    let project = console.out(Paint::Strong, report.project);
+    let parts = [project, console.masked(report.origin), now()];
+    parts.join(&console.marks(" · "))
+}
+
+/// `2026-11-28 10:16:05 UTC`, local time.
+fn now() -> String {
+    let now = chrono::Local::now();
+    let zone = match now.offset().local_minus_utc() {
+        0 => "UTC".to_owned(),
+        _ => now.format("%:z").to_string(),
+    };
+    format!("{} {zone}", now.format("%Y-%m-%d %H:%M:%S"))
+}
+
+/// The mark of a status, and its colour.
+fn painted(status: Status) -> (Paint, &'static str) {
+    match status {
+        Status::Pass => (Paint::Good, "✓"),
+        Status::Warn => (Paint::Doubtful, "!"),
+        Status::Fail => (Paint::Bad, "✗"),
+        Status::Skip => (Paint::Faint, "-"),
+    }
+}
+
+fn mark(console: &Console, status: Status) -> String {
+    let (paint, mark) = painted(status);
+    console.out(paint, mark)
 }
 
 /// `52 checks: 51 pass, 1 warn, 0 fail, 0 skip in 180 ms`.
@@ -138,8 +204,8 @@ fn summary(report: Report<'_>) -> String {
         fail,
         skip,
     } = report.tally();
-    let total = super::listing::count(pass + warn + fail + skip, "check");
-    let took = super::listing::duration(report.took);
+    let total = listing::count(pass + warn + fail + skip, "check");
+    let took = listing::duration(report.took);
     format!("{total}: {pass} pass, {warn} warn, {fail} fail, {skip} skip in {took}")
 }
 

@@ -67,9 +67,11 @@ fn findings() -> Vec<Finding> {
 fn report(findings: &[Finding], strict: bool) -> Report<'_> {
     Report {
         project: "shop",
+        origin: "shipped pipeline",
         findings,
         took: Duration::from_millis(180),
         strict,
+        all: false,
     }
 }
 
@@ -88,11 +90,94 @@ fn a_report_without_a_check_is_not_right() {
 #[test]
 fn root_causes_are_listed_with_the_findings_that_they_caused() {
     let findings = findings();
+    let all = Report {
+        all: true,
+        ..report(&findings, false)
+    };
     insta::assert_snapshot!(
         "table",
-        table::text(&Console::plain(), report(&findings, false))
+        table::text(&Console::plain(), "shop", all, table::SCREEN)
     );
     insta::assert_snapshot!("plain", plain::text(report(&findings, false)));
+}
+
+/// The findings of a run on a real pipeline: status, severity, id, expected, seen, evidence, hint, cause.
+fn recorded(text: &str) -> Vec<Finding> {
+    let finding = |line: &str| {
+        let mut fields = line.split('\t').map(str::to_owned);
+        let mut next = || fields.next().unwrap_or_default();
+        let status = match next().as_str() {
+            "pass" => Status::Pass,
+            "warn" => Status::Warn,
+            "fail" => Status::Fail,
+            _ => Status::Skip,
+        };
+        let severity = match next().as_str() {
+            "warning" => Severity::Warning,
+            _ => Severity::Error,
+        };
+        let id = |text: String| (!text.is_empty()).then(|| id(text.leak()));
+        Finding {
+            status,
+            severity,
+            id: id(next()).expect("an id"),
+            expected: next(),
+            seen: next(),
+            evidence: next()
+                .split(" | ")
+                .filter(|e| !e.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            hint: Some(next()).filter(|hint| !hint.is_empty()),
+            cause: id(next()),
+            took: Duration::from_millis(12),
+        }
+    };
+    text.lines().map(finding).collect()
+}
+
+const RECORDED: [(&str, &str); 4] = [
+    ("green", include_str!("recorded/green.tsv")),
+    ("worker-gone", include_str!("recorded/worker-gone.tsv")),
+    ("kafka-down", include_str!("recorded/kafka-down.tsv")),
+    ("two-problems", include_str!("recorded/two-problems.tsv")),
+];
+
+/// The screen of `verify`, on terminals of several widths and into a pipe.
+#[test]
+fn a_run_fits_on_one_screen() {
+    const HEADER: &str = "shop · shipped pipeline · 2026-11-28 10:16:05 UTC";
+    for (name, text) in RECORDED {
+        let findings = recorded(text);
+        let report = report(&findings, false);
+        for width in [80, 120, 200] {
+            let shown = table::text(&Console::narrow(width), HEADER, report, table::SCREEN);
+            // The prompt takes the last row.
+            assert!(shown.lines().count() < 24, "{shown}");
+            let longest = shown.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width.into()), "{shown}");
+            insta::assert_snapshot!(format!("{name}-{width}"), shown);
+        }
+        let piped = table::text(&Console::plain(), HEADER, report, table::SCREEN);
+        assert!(piped.lines().count() < 24, "{piped}");
+        for root in findings
+            .iter()
+            .filter(|f| f.status == Status::Fail && f.cause.is_none())
+        {
+            let command = format!("  → {}", root.hint.as_deref().expect("a command"));
+            assert!(piped.lines().any(|line| line == command), "{piped}");
+        }
+        if name == "two-problems" {
+            let all = Report {
+                all: true,
+                ..report
+            };
+            let shown = table::text(&Console::narrow(80), HEADER, all, table::SCREEN);
+            let longest = shown.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(80), "{shown}");
+            insta::assert_snapshot!("all-80", shown);
+        }
+    }
 }
 
 #[test]

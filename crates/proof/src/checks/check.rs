@@ -18,9 +18,11 @@ type Make<'a> = Box<dyn FnOnce(&'a CheckContext<'a>) -> LocalBoxFuture<'a, Outco
 /// One check of a pipeline. It is made of the declaration alone, so the checks that will run are known
 /// before anything is observed.
 pub struct Check<'a> {
+    /// Unique in a plan.
     pub id: CheckId,
     /// In a few words.
     pub expected: String,
+    /// What it means if the check does not pass.
     pub severity: Severity,
     pub(super) deadline: Duration,
     /// If one of these checks fails or is skipped, this one is skipped.

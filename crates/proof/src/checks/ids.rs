@@ -46,6 +46,16 @@ impl CheckId {
         self.layer
     }
 
+    /// A service, a topic, a table or a rule, named as declared; None: the check is about the whole layer.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// The part after the last dot: what the check is about.
+    pub fn aspect(&self) -> &str {
+        &self.aspect
+    }
+
     /// `layer.aspect`: what all checks of one kind share, whatever their subject.
     #[cfg(test)]
     pub(super) fn kind(&self) -> String {

@@ -62,12 +62,12 @@ mod rules;
 mod run;
 mod selection;
 
+pub use check::Check;
 pub use ids::CheckId;
 pub use selection::Selection;
 
 use std::collections::HashSet;
 
-use check::Check;
 use context::CheckContext;
 use declaration::Pipeline;
 use diagnostics::{Invocation, Result};

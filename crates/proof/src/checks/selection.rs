@@ -1,6 +1,6 @@
 //! `--only` and `--skip`: which checks run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     check::Check,
@@ -20,8 +20,9 @@ impl Selection {
     /// Of the checks of `plan`: those that a pattern of `only` matches (all, if it is empty), without
     /// those that a pattern of `skip` matches.
     ///
-    /// A pattern is an id or the beginning of one up to a dot (`groups`, `groups.allocation-worker`);
-    /// `*` stands for any text (`*.lag`).
+    /// A pattern is an id, the beginning of one up to a dot (`groups`, `groups.allocation-worker`), a
+    /// subject (`allocation-worker`), what checks are about (`lag`), or a part of a subject that no other
+    /// subject has (`allocation`, `groups.allocation`); `*` stands for any text (`*.lag`).
     ///
     /// # Errors
     /// `Usage`: a pattern matches no check, or no check is left.
@@ -29,24 +30,26 @@ impl Selection {
         if only.is_empty() && skip.is_empty() {
             return Ok(Self::default());
         }
-        let texts: Vec<_> = plan.iter().map(|check| check.id.to_string()).collect();
-        for pattern in only.iter().chain(skip) {
-            if !texts.iter().any(|id| matches(pattern, id)) {
-                return Err(unknown(&texts, pattern));
-            }
+        let ids: Vec<_> = plan.iter().map(|check| &check.id).collect();
+        let mut selected: HashSet<CheckId> = match only {
+            [] => ids.iter().copied().cloned().collect(),
+            only => all_matched(&ids, only)?,
+        };
+        for id in all_matched(&ids, skip)? {
+            selected.remove(&id);
         }
-        let matched = |patterns: &[String], id: &str| patterns.iter().any(|p| matches(p, id));
-        let ids = plan.iter().map(|check| &check.id).zip(&texts);
-        let selected: HashSet<_> = ids
-            .filter(|(_, text)| (only.is_empty() || matched(only, text)) && !matched(skip, text))
-            .map(|(id, _)| id.clone())
-            .collect();
         if selected.is_empty() {
             return Err(Error::new(Kind::Usage, "no check is left to run"));
         }
         Ok(Self {
             selected: Some(selected),
         })
+    }
+
+    /// Whether the check is one of those that were selected.
+    pub fn selects(&self, id: &CheckId) -> bool {
+        let selected = self.selected.as_ref();
+        selected.is_none_or(|selected| selected.contains(id))
     }
 
     /// The checks to run: the selected ones and, transitively, those that they refer to.
@@ -77,7 +80,51 @@ impl Selection {
     }
 }
 
-fn unknown(ids: &[String], pattern: &str) -> Error {
+/// The ids that the patterns match.
+fn all_matched(ids: &[&CheckId], patterns: &[String]) -> Result<HashSet<CheckId>> {
+    let mut all = HashSet::new();
+    for pattern in patterns {
+        all.extend(matched(ids, pattern)?.into_iter().cloned());
+    }
+    Ok(all)
+}
+
+/// The ids that a pattern matches: at least one.
+fn matched<'a>(ids: &[&'a CheckId], pattern: &str) -> Result<Vec<&'a CheckId>> {
+    let names = |id: &CheckId| {
+        let whole = id.subject().into_iter().chain([id.aspect()]);
+        matches(pattern, &id.to_string()) || whole.into_iter().any(|name| name == pattern)
+    };
+    let found: Vec<_> = ids.iter().copied().filter(|id| names(id)).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    // A part of a subject, of any layer or of the one before the dot.
+    let (layer, part) = match pattern.split_once('.') {
+        Some((layer, part)) => (Some(layer), part.to_lowercase()),
+        None => (None, pattern.to_lowercase()),
+    };
+    let contains = |id: &&CheckId| {
+        let subject = id.subject().unwrap_or_default().to_lowercase();
+        layer.is_none_or(|layer| layer == id.layer()) && subject.contains(&part)
+    };
+    let found: Vec<_> = ids.iter().copied().filter(contains).collect();
+    let subjects: BTreeSet<_> = found.iter().filter_map(|id| id.subject()).collect();
+    match subjects.len() {
+        _ if part.is_empty() => Err(unknown(ids, pattern)),
+        0 => Err(unknown(ids, pattern)),
+        1 => Ok(found),
+        _ => {
+            let subjects: Vec<_> = subjects.into_iter().collect();
+            let what = format!("`{pattern}` is more than one subject of checks");
+            let could = format!("it could be {}", subjects.join(", "));
+            Err(Error::new(Kind::Usage, what).because(could))
+        }
+    }
+}
+
+fn unknown(ids: &[&CheckId], pattern: &str) -> Error {
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let distance = |id: &&str| strsim::damerau_levenshtein(pattern, id);
     // Ids and all their beginnings.
     let named = ids.iter().flat_map(|id| {
@@ -86,7 +133,7 @@ fn unknown(ids: &[String], pattern: &str) -> Error {
     });
     let error = Error::new(Kind::Usage, format!("no check is called {pattern}"));
     match named.min_by_key(distance) {
-        Some(nearest) => error.hint(format!("{nearest}? All ids: caravan verify -o plain")),
+        Some(nearest) => error.because(format!("the nearest is {nearest}")),
         None => error,
     }
 }
@@ -149,13 +196,55 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_may_be_a_service_a_part_of_one_or_what_checks_are_about() {
+        let of = |pattern| selected(&[pattern], &[]).expect("there are some");
+        let lags = of("lag");
+        assert!(
+            lags.len() == 4 && lags.iter().all(|id| id.ends_with(".lag")),
+            "{lags:?}"
+        );
+        let whole = of("session-worker");
+        assert!(
+            whole.iter().all(|id| id.contains(".session-worker.")),
+            "{whole:?}"
+        );
+        assert!(
+            whole.contains(&"groups.session-worker.lag".to_owned()),
+            "{whole:?}"
+        );
+        assert!(
+            whole.contains(&"logs.session-worker.started".to_owned()),
+            "{whole:?}"
+        );
+        assert_eq!(of("Session-W"), whole);
+        assert_eq!(of("groups.session"), of("groups.session-worker"));
+        // A layer, and a service with the same name.
+        let kafka = of("kafka");
+        assert!(kafka.contains(&"kafka.reachable".to_owned()), "{kafka:?}");
+        assert!(
+            kafka.contains(&"containers.kafka.running".to_owned()),
+            "{kafka:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_of_several_subjects_is_an_error_that_names_them() {
+        let error = selected(&["groups.worker"], &[]).expect_err("several");
+        assert_eq!(error.kind, Kind::Usage);
+        let evidence = error.evidence.concat();
+        assert!(
+            evidence.contains("cache-worker, purchase-worker"),
+            "{evidence}"
+        );
+    }
+
+    #[test]
     fn a_pattern_that_matches_nothing_is_an_error_with_the_nearest_id() {
         let error = selected(&["groups.session-worker.lags"], &[]).expect_err("no such check");
         assert_eq!(error.kind, Kind::Usage);
-        let hint = error.hint.unwrap_or_default();
-        assert!(hint.starts_with("groups.session-worker.lag?"), "{hint}");
-        let hint = selected(&["grups"], &[]).expect_err("no such layer").hint;
-        assert!(hint.unwrap_or_default().starts_with("groups?"));
+        assert_eq!(error.evidence, ["the nearest is groups.session-worker.lag"]);
+        let error = selected(&["grups"], &[]).expect_err("no such layer");
+        assert_eq!(error.evidence, ["the nearest is groups"]);
         assert!(selected(&["cache"], &["cache"]).is_err());
     }
 
