@@ -119,10 +119,10 @@ fn ago(at: chrono::DateTime<Utc>) -> String {
     let passed = (Utc::now() - at).to_std().unwrap_or_default();
     let seconds = passed.as_secs();
     match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} m ago", seconds / 60),
-        7200..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
+        0..120 => format!("{seconds}s ago"),
+        120..7200 => format!("{}m ago", seconds / 60),
+        7200..172_800 => format!("{}h ago", seconds / 3600),
+        _ => format!("{}d ago", seconds / 86_400),
     }
 }
 

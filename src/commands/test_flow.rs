@@ -149,7 +149,7 @@ async fn while_showing<T>(
                 spinner.suspend(|| console.note(&line));
                 said = Instant::now();
             }
-            spinner.set_message(line);
+            spinner.set_message(&line);
         }
         spinner.finish_and_clear();
     });

@@ -3,13 +3,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Local;
+use chrono::{Local, Utc};
 
 use super::Verdict;
 use crate::{
     context::Context,
     flags::{ReportArgs, ReportFormat},
     output::report::{self, Report},
+    when,
 };
 use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
@@ -44,9 +45,9 @@ pub(crate) struct Args {
     /// Repeat the checks and show what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// How far back the rules over the database look, as a duration or `all`, instead of their
-    /// declared `within`; each rule may then take minutes
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    /// How far back the rules over the database look: a duration (`30d`), a time, as in `logs`, or `all`,
+    /// instead of their declared `within`; each rule may then take minutes
+    #[arg(long, value_name = "WHEN", value_parser = span)]
     since: Option<Duration>,
     /// Warnings count as failures
     #[arg(long, env = "CARAVAN_STRICT")]
@@ -84,7 +85,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 fn span(text: &str) -> std::result::Result<Duration, String> {
     match text {
         "all" => Ok(NO_LIMIT),
-        _ => humantime::parse_duration(text).map_err(|e| format!("{e}; or `all`")),
+        _ => when::parse(text)
+            .map(|at| (Utc::now() - at).to_std().unwrap_or_default())
+            .map_err(|e| format!("{e}; or `all`")),
     }
 }
 
@@ -155,7 +158,7 @@ impl Verify<'_> {
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
             }
-            spinner.set_message(waits_for(&findings));
+            spinner.set_message(&waits_for(&findings));
             tokio::time::sleep(PAUSE).await;
         };
         spinner.finish_and_clear();

@@ -1,16 +1,18 @@
 //! Writes to stdout and stderr, according to the flags and the terminal.
 
 use std::{
+    fmt,
     io::{self, BufRead, StdoutLock, Write},
     sync::OnceLock,
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use declaration::units;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Terminal, json, secrets::Secrets};
+use super::{Clock, Terminal, control, json, secrets::Secrets};
 use crate::flags::{ColorChoice, Global, ReportFormat};
 use diagnostics::{Error, Kind};
 
@@ -22,6 +24,8 @@ pub(crate) struct Console {
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
+    /// Whose time tables and texts have.
+    pub(crate) clock: Clock,
     secrets: Secrets,
     /// The first error of a write to stdout: nothing is written to it afterwards.
     stdout_error: OnceLock<io::Error>,
@@ -57,7 +61,11 @@ impl Paint {
     /// `text` in this colour if `on`, else unchanged.
     pub(crate) fn on(self, on: bool, text: &str) -> String {
         if on {
-            format!("\x1b[{}m{text}\x1b[0m", self.code())
+            format!(
+                "{}{text}{}",
+                control::colour(self.code()),
+                control::colour("0")
+            )
         } else {
             text.to_owned()
         }
@@ -79,6 +87,10 @@ impl Console {
             // Lines of `-v` would break redrawn lines.
             live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
             quiet: global.quiet,
+            clock: match global.utc {
+                true => Clock::Utc,
+                false => Clock::Local,
+            },
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }
@@ -101,16 +113,23 @@ impl Console {
 
     /// Writes an indented JSON document to stdout. Its texts are masked, its ids and names are not.
     pub(crate) fn document(&self, document: &Value) {
-        self.composed(&json::document(&self.secrets.masked_value(document)));
+        self.json(&json::document(&self.secrets.masked_value(document)));
     }
 
     /// As [`Self::document`], on one line.
     pub(crate) fn line(&self, document: &Value) {
-        self.composed(&self.secrets.masked_value(document).to_string());
+        self.json(&self.secrets.masked_value(document).to_string());
+    }
+
+    /// Writes JSON, in which the caller has masked what may contain secrets, to stdout.
+    pub(super) fn json(&self, text: &str) {
+        let text = control::json(text);
+        self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }
 
     /// Writes a text result, in which the caller has masked what may contain secrets, to stdout.
     pub(crate) fn composed(&self, text: &str) {
+        let text = control::shown(text);
         self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }
 
@@ -118,7 +137,7 @@ impl Console {
     /// while a pipe is full. A pipe that its reader closed is an error.
     pub(crate) fn results(&self, lines: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(lines.as_bytes())?;
+        stdout.write_all(control::shown(lines).as_bytes())?;
         stdout.flush()
     }
 
@@ -178,6 +197,7 @@ impl Console {
 
     /// As [`Self::alarm`], for text in which the caller has masked what may contain secrets.
     pub(super) fn composed_alarm(&self, text: &str) {
+        let text = control::shown(text);
         let mut stderr = io::stderr().lock();
         // A failure to write to stderr cannot be reported anywhere.
         drop(writeln!(stderr, "{text}").and_then(|()| stderr.flush()));
@@ -215,8 +235,9 @@ impl Console {
             return None;
         }
         let prompted = {
+            let question = self.masked(question);
             let mut stderr = io::stderr().lock();
-            write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush())
+            write!(stderr, "{} [y/N] ", control::shown(&question)).and_then(|()| stderr.flush())
         };
         if prompted.is_err() {
             return Some(false);
@@ -245,23 +266,55 @@ impl Console {
 
 impl Console {
     /// A spinner on stderr for a wait; hidden if progress is not live.
-    pub(crate) fn spinner(&self, prefix: &str) -> ProgressBar {
+    pub(crate) fn spinner(&self, prefix: &str) -> Spinner {
         if !self.live {
-            return ProgressBar::hidden();
+            return Spinner(ProgressBar::hidden());
         }
         let bar = ProgressBar::with_draw_target(None, self.terminal.draw_target());
-        style_spinner(&bar, prefix);
-        bar
+        Spinner::of(bar, prefix)
     }
 }
 
-/// Sets the style that all spinners have.
-pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}") {
-        bar.set_style(style);
+/// A redrawn line on stderr: for what it waits, and since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Spinner(ProgressBar);
+
+impl Spinner {
+    pub(super) fn of(bar: ProgressBar, prefix: &str) -> Self {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {since}") {
+            let since = |state: &ProgressState, text: &mut dyn fmt::Write| {
+                let since = Duration::from_secs(state.elapsed().as_secs());
+                let _never_fails = text.write_str(&units::shown(since));
+            };
+            bar.set_style(style.with_key("since", since));
+        }
+        bar.set_prefix(control::line(prefix));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(bar)
     }
-    bar.set_prefix(prefix.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
+
+    /// `text`: masked.
+    pub(crate) fn set_message(&self, text: impl AsRef<str>) {
+        self.0.set_message(control::line(text.as_ref()));
+    }
+
+    /// As [`Self::set_message`], for another wait: its time counts from now.
+    pub(super) fn set_wait(&self, text: &str) {
+        let text = control::line(text);
+        if self.0.message() != text {
+            self.0.reset_elapsed();
+            self.0.set_message(text);
+        }
+    }
+
+    /// Writes other lines while the spinner is away.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
+    pub(crate) fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
 }
 
 impl Console {
@@ -311,6 +364,7 @@ impl Console {
             stderr_color: false,
             live: false,
             quiet: false,
+            clock: Clock::Utc,
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }

@@ -9,7 +9,8 @@ use docker::images::{Needed, Present, Provenance};
 /// As a table.
 pub(crate) fn text(console: &Console, needed: &[Needed]) -> String {
     let rows = needed.iter().map(|image| row(console, image)).collect();
-    let header = ["", "IMAGE", "ID", "SIZE", "CREATED", "FROM", "SERVICES"];
+    let created = console.clock.header("CREATED");
+    let header = ["", "IMAGE", "ID", "SIZE", &created, "FROM", "SERVICES"];
     listing::table(console, &header, rows)
 }
 
@@ -20,7 +21,7 @@ fn row(console: &Console, image: &Needed) -> Vec<String> {
         (None, false) => console.out(Paint::Faint, "-"),
     };
     let [id, size, created] = match &image.present {
-        Some(present) => columns(present),
+        Some(present) => columns(console, present),
         None => ["not here".to_owned(), String::new(), String::new()],
     };
     vec![
@@ -34,10 +35,10 @@ fn row(console: &Console, image: &Needed) -> Vec<String> {
     ]
 }
 
-fn columns(present: &Present) -> [String; 3] {
+fn columns(console: &Console, present: &Present) -> [String; 3] {
     // A reproducible image has no creation time: it is 0.
     let created = present.created.filter(|at| at.timestamp() > 0);
-    let created = created.map(|at| at.format("%Y-%m-%d %H:%M").to_string());
+    let created = created.map(|at| console.clock.minutes(at));
     [
         short(&present.id).to_owned(),
         units::size(present.size),

@@ -117,25 +117,13 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// `0.8 ms`, `12 ms`, `3.2 s`, `2 m 5 s`.
+/// A measured duration: `0.8ms`, `12ms`, `3.2s`, `1m44s`.
 pub(crate) fn duration(duration: std::time::Duration) -> String {
-    let ms = duration.as_secs_f64() * 1000.0;
-    match ms {
-        _ if ms < 10.0 => format!("{ms:.1} ms"),
-        _ if ms < 1000.0 => format!("{ms:.0} ms"),
-        _ if ms < 60_000.0 => format!("{:.1} s", ms / 1000.0),
-        _ => format!(
-            "{} m {} s",
-            duration.as_secs() / 60,
-            duration.as_secs() % 60
-        ),
-    }
+    declaration::units::shown(duration)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     #[test]
     fn names_do_not_wrap_while_texts_have_room() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
@@ -171,14 +159,5 @@ groups.cache-worker.lag         lag 0              0"
             super::table(&console, &["CHECK", "SEEN"], rows),
             "CHECK                 SEEN\ncontainers.r.running  it is ****, ****"
         );
-    }
-
-    #[test]
-    fn a_duration_has_a_unit_of_its_size() {
-        let read = |ms: f64| super::duration(Duration::from_secs_f64(ms / 1000.0));
-        assert_eq!(read(0.85), "0.8 ms");
-        assert_eq!(read(12.3), "12 ms");
-        assert_eq!(read(3210.0), "3.2 s");
-        assert_eq!(read(125_000.0), "2 m 5 s");
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::text::{line, masked_word, state, time, word};
-use crate::output::{Console, listing};
+use super::text::{masked_word, state, time, word};
+use crate::output::{Console, control::line, listing};
 use proof::dead_letters::{
     DeadLetter,
     journal::Status,
@@ -36,7 +36,8 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         text.push_str("\n\n");
     }
     if !summary.listed.is_empty() {
-        let header = ["RECORD", "GROUP", "REASON", "STATE", "FAILED AT", "ERROR"];
+        let failed = console.clock.header("FAILED");
+        let header = ["RECORD", "GROUP", "REASON", "STATE", &failed, "ERROR"];
         let rows = summary
             .listed
             .iter()
@@ -104,7 +105,9 @@ fn dead_letter_row(console: &Console, dead_letter: &DeadLetter, status: Status) 
         word(dead_letter.group.as_deref()),
         masked_word(console, dead_letter.reason.as_deref()),
         state(status).to_owned(),
-        dead_letter.at.map_or_else(|| "-".to_owned(), time),
+        dead_letter
+            .at
+            .map_or_else(|| "-".to_owned(), |at| console.clock.seconds(at)),
         line(&error[..error.floor_char_boundary(MAX_ERROR)]),
     ]
 }

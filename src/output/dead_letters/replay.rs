@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::text::{line, masked_word};
-use crate::output::{Console, Paint, listing};
+use super::text::masked_word;
+use crate::output::{Console, Paint, control::line, listing};
 use proof::dead_letters::{
     plan::{Plan, SkipReason, Skipped},
     replay::Outcome,

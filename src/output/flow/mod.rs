@@ -191,7 +191,7 @@ fn of_left(left: &UndeletedRows) -> String {
 /// The rows of earlier runs that were deleted.
 pub(crate) fn collected(console: &Console, collected: &Collected) -> String {
     let age = match collected.older_than {
-        Some(at) => format!("older than {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        Some(at) => format!("written before {}", console.clock.zoned(at)),
         None => "of any age: Postgres does not keep it".to_owned(),
     };
     let rows = cleanup(console, &Cleanup::Deleted(collected.deleted.clone()));

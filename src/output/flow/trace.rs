@@ -1,6 +1,5 @@
 //! The hops of an earlier message, as `trace` shows them.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use declaration::Noun;
 use serde_json::{Value, json};
 
@@ -23,14 +22,12 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
     let rows = trace.hops.iter().map(|hop| {
         let row = HopRow::of(console, noun, hop);
         let at = row.first.and_then(|first| first.at);
-        let at = at.map_or_else(
-            || "-".to_owned(),
-            |at| at.format("%H:%M:%S%.3f").to_string(),
-        );
+        let at = at.map_or_else(|| "-".to_owned(), |at| console.clock.milliseconds(at));
         let after = row.after();
         vec![row.mark, at, after, row.place, row.what, row.detail]
     });
-    let header = ["", "AT", "AFTER", "WHERE", "WHAT", "DETAIL"];
+    let at = console.clock.header("AT");
+    let header = ["", &at, "AFTER", "WHERE", "WHAT", "DETAIL"];
     let mut text = listing::table(console, &header, rows.collect());
     let bad = console.out(Paint::Bad, "✗");
     if let Some(missing) = &trace.missing {
@@ -44,6 +41,7 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
     let groups = [
         ("no answer", &trace.unreachable),
         ("not read", &trace.unread),
+        ("not searched", &trace.failed),
     ];
     for (what, lines) in groups {
         for line in lines {
@@ -51,12 +49,12 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
             text.push_str(&format!("\n\n{doubt} {what}: {line}"));
         }
     }
-    text.push_str(&format!("\n\n{}", summary(noun, trace)));
+    text.push_str(&format!("\n\n{}", summary(console, noun, trace)));
     text
 }
 
 /// `payment 7d…, a test: 20 of 25 hops seen, 1 missing, 4 unknown; began 2026-…`
-fn summary(noun: &Noun, trace: &Report) -> String {
+fn summary(console: &Console, noun: &Noun, trace: &Report) -> String {
     let (seen, missing, unknown) = trace.counts();
     let test = if trace.synthetic { ", a test" } else { "" };
     let hops = listing::count(trace.hops.len(), "hop");
@@ -68,13 +66,9 @@ fn summary(noun: &Noun, trace: &Report) -> String {
         text.push_str(&format!(", {unknown} unknown"));
     }
     if let Some(began) = trace.began {
-        text.push_str(&format!("; it began at {}", time(began)));
+        text.push_str(&format!("; it began at {}", console.clock.zoned(began)));
     }
     text
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// For a machine. `next`: the command that comes next, if something is missing.
@@ -82,7 +76,7 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
     let (_, missing, unknown) = trace.counts();
     let status = match (
         missing,
-        trace.unreachable.is_empty() && trace.unread.is_empty(),
+        trace.unreachable.is_empty() && trace.unread.is_empty() && trace.failed.is_empty(),
     ) {
         (0, true) => "pass",
         (0, false) => "unknown",
@@ -106,6 +100,7 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
         "looked": trace.looked,
         "unread": trace.unread,
         "unreachable": trace.unreachable,
+        "failed": trace.failed,
     })
 }
 
@@ -113,6 +108,8 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    use chrono::DateTime;
 
     use proof::flow::{Found, Hop, HopPlace, Missing, Next, Sighting, Step};
 
