@@ -40,13 +40,12 @@ fn main() -> ExitCode {
     let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
-    let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
     let handover = Handover::from_stdin(&env);
     let terminal = match &handover {
         Ok(Some(handover)) => handover.terminal,
         Ok(None) | Err(_) => Terminal::here(),
     };
-    let console = Arc::new(Console::new(&cli.global, no_color, terminal));
+    let console = Arc::new(Console::new(&cli.global, &env, terminal));
     let outcome = handover.and_then(|handover| execute(cli, Arc::clone(&console), env, handover));
     let code = match outcome {
         Ok(Verdict::Right) => 0,

@@ -6,7 +6,7 @@ use super::{Verdict, topics};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::listing,
+    output::listing::{self, Column},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -42,9 +42,16 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         .map_err(|why| topics::unreachable(context, &pipeline, &why))?;
     match args.output.output {
         Format::Table => {
-            let header = ["GROUP", "STATE", "PROTOCOL", "MEMBERS", "PARTITIONS", "LAG"];
-            let rows = listed.iter().map(row).collect();
-            let table = listing::table(&context.console, &header, rows);
+            let columns = [
+                Column::name("GROUP"),
+                Column::name("STATE"),
+                Column::name("PROTOCOL").optional(1),
+                Column::number("MEMBERS"),
+                Column::number("PARTITIONS"),
+                Column::number("LAG"),
+            ];
+            let rows: Vec<_> = listed.iter().map(row).collect();
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {

@@ -7,7 +7,7 @@ use super::{Verdict, up};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::listing,
+    output::listing::{self, Column},
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -33,17 +33,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     match args.output.output {
         Format::Table => {
             up::introduce(context, &pipeline);
-            let header = [
-                "SERVICE",
-                "CONTAINER",
-                "STATE",
-                "HEALTH",
-                "RESTARTS",
-                "SINCE",
-                "PORTS",
+            let columns = [
+                Column::name("SERVICE"),
+                Column::name("CONTAINER").optional(3),
+                Column::name("STATE"),
+                Column::name("HEALTH"),
+                Column::number("RESTARTS").optional(2),
+                Column::number("SINCE").optional(1),
+                Column::names("PORTS"),
             ];
             let rows = rows(&pipeline, &containers);
-            let table = listing::table(&context.console, &header, rows);
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {

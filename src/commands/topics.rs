@@ -6,7 +6,10 @@ use super::Verdict;
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{json, listing},
+    output::{
+        json,
+        listing::{self, Column},
+    },
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
@@ -38,9 +41,15 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         .map_err(|why| unreachable(context, &pipeline, &why))?;
     match args.output.output {
         Format::Table => {
-            let header = ["TOPIC", "PARTITIONS", "DECLARED", "MESSAGES", "RETENTION"];
-            let rows = listed.iter().map(row).collect();
-            let table = listing::table(&context.console, &header, rows);
+            let columns = [
+                Column::name("TOPIC"),
+                Column::number("PARTITIONS"),
+                Column::number("DECLARED"),
+                Column::number("MESSAGES"),
+                Column::number("RETENTION"),
+            ];
+            let rows: Vec<_> = listed.iter().map(row).collect();
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {

@@ -8,7 +8,11 @@ use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::{Paint, Progress, listing, plan},
+    output::{
+        Paint, Progress,
+        listing::{self, Column},
+        plan,
+    },
     state,
 };
 use declaration::{Origin, Pipeline, Source};
@@ -209,7 +213,7 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
         console.document(&document(report));
         return;
     }
-    let rows = report
+    let rows: Vec<_> = report
         .services
         .iter()
         .map(|service| {
@@ -221,8 +225,13 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
             ]
         })
         .collect();
-    let header = ["SERVICE", "OUTCOME", "TOOK", "ADDRESS"];
-    console.composed(&listing::table(console, &header, rows));
+    let columns = [
+        Column::name("SERVICE"),
+        Column::name("OUTCOME"),
+        Column::number("TOOK"),
+        Column::names("ADDRESS"),
+    ];
+    console.composed(&listing::table(console, &columns, rows));
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for service in &report.services {
         *outcomes

@@ -1,6 +1,7 @@
 //! Writes to stdout and stderr, according to the flags and the terminal.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, BufRead, StdoutLock, Write},
     sync::OnceLock,
@@ -21,6 +22,8 @@ pub(crate) struct Console {
     pub(crate) terminal: Terminal,
     stdout_color: bool,
     stderr_color: bool,
+    /// Whether the locale has ASCII only.
+    is_ascii: bool,
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
@@ -73,19 +76,30 @@ impl Paint {
 }
 
 impl Console {
-    /// `no_color`: the variable NO_COLOR is set and not empty (no-color.org).
-    pub(crate) fn new(global: &Global, no_color: bool, terminal: Terminal) -> Self {
+    /// Of the environment count NO_COLOR (no-color.org), TERM and the locale.
+    pub(crate) fn new(
+        global: &Global,
+        environment: &BTreeMap<String, String>,
+        terminal: Terminal,
+    ) -> Self {
+        let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+        let no_color = environment.get("NO_COLOR").is_some_and(|v| !v.is_empty());
         let color = |terminal: bool| match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && !no_color,
+            ColorChoice::Auto => terminal && !no_color && !is_dumb,
         };
         Self {
             terminal,
             stdout_color: color(terminal.stdout),
             stderr_color: color(terminal.stderr),
+            is_ascii: is_ascii(environment),
             // Lines of `-v` would break redrawn lines.
-            live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
+            live: terminal.stderr
+                && !is_dumb
+                && !global.no_progress
+                && !global.quiet
+                && global.verbose == 0,
             quiet: global.quiet,
             clock: match global.utc {
                 true => Clock::Utc,
@@ -205,12 +219,21 @@ impl Console {
 
     /// `text` painted for stdout.
     pub(crate) fn out(&self, paint: Paint, text: &str) -> String {
-        paint.on(self.stdout_color, text)
+        paint.on(self.stdout_color, &self.marks(text))
     }
 
     /// `text` painted for stderr.
     pub(crate) fn err(&self, paint: Paint, text: &str) -> String {
-        paint.on(self.stderr_color, text)
+        paint.on(self.stderr_color, &self.marks(text))
+    }
+
+    /// `text` with Caravan's own marks (`✓`, `…`, `▃`) replaced by ASCII characters if the locale has no
+    /// others.
+    pub(crate) fn marks(&self, text: &str) -> String {
+        match self.is_ascii {
+            true => text.chars().map(ascii).collect(),
+            false => text.to_owned(),
+        }
     }
 
     /// Columns of stdout, if it is a terminal.
@@ -334,6 +357,35 @@ impl Console {
     }
 }
 
+/// Whether the locale is `C` or `POSIX`, by the first variable that is set, as in setlocale(3). Without any
+/// of them nothing is known about the terminal, and almost all of them show UTF-8.
+fn is_ascii(environment: &BTreeMap<String, String>) -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let mut values = names.iter().filter_map(|name| environment.get(*name));
+    let locale = values.find(|value| !value.is_empty());
+    locale.is_some_and(|locale| locale == "C" || locale == "POSIX")
+}
+
+/// A mark in ASCII.
+fn ascii(mark: char) -> String {
+    let mark = match mark {
+        '✓' => "+",
+        '✗' | '×' => "x",
+        '·' | '▁' => ".",
+        '…' => "...",
+        '→' => "->",
+        '▂' => ":",
+        '▃' => "-",
+        '▄' => "=",
+        '▅' => "+",
+        '▆' => "*",
+        '▇' => "%",
+        '█' => "#",
+        mark => return mark.to_string(),
+    };
+    mark.to_owned()
+}
+
 const CANNOT_WRITE: &str = "cannot write to stdout";
 
 fn is_reader_gone(error: &io::Error) -> bool {
@@ -362,11 +414,70 @@ impl Console {
             terminal: Terminal::default(),
             stdout_color: false,
             stderr_color: false,
+            is_ascii: false,
             live: false,
             quiet: false,
             clock: Clock::Utc,
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }
+    }
+
+    /// As [`Self::plain`], with colours.
+    pub(super) fn coloured() -> Self {
+        Self {
+            stdout_color: true,
+            ..Self::plain()
+        }
+    }
+
+    /// A terminal of this width, without colours.
+    pub(super) fn narrow(width: u16) -> Self {
+        Self {
+            terminal: Terminal::of_width(width),
+            ..Self::plain()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn console(environment: &[(&str, &str)]) -> Console {
+        let cli = Cli::try_parse_from(["caravan", "status"]).expect("parses");
+        let environment = environment.iter();
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let terminal = Terminal::of_width(80);
+        Console::new(&cli.global, &environment.collect(), terminal)
+    }
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours() {
+        let shown = |environment: &[_]| {
+            let text = console(environment).out(Paint::Good, "✓");
+            control::shown(&text).into_owned()
+        };
+        assert_eq!(shown(&[("TERM", "xterm")]), "\x1b[32m✓\x1b[0m");
+        assert_eq!(shown(&[("TERM", "dumb")]), "✓");
+        assert_eq!(shown(&[("NO_COLOR", "1")]), "✓");
+        assert_eq!(shown(&[("NO_COLOR", "")]), "\x1b[32m✓\x1b[0m");
+    }
+
+    #[test]
+    fn marks_are_ascii_in_the_locale_c() {
+        let shown = |environment: &[_]| console(environment).marks("✓ ▁█ é…");
+        assert_eq!(shown(&[("LANG", "C")]), "+ .# é...");
+        assert_eq!(
+            shown(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")]),
+            "+ .# é..."
+        );
+        assert_eq!(shown(&[("LC_ALL", ""), ("LANG", "C")]), "+ .# é...");
+        assert_eq!(shown(&[("LC_CTYPE", "C.UTF-8"), ("LANG", "C")]), "✓ ▁█ é…");
+        assert_eq!(shown(&[]), "✓ ▁█ é…");
     }
 }

@@ -40,6 +40,14 @@ pub(crate) fn line(text: &str) -> String {
     escaped(text.as_bytes(), false)
 }
 
+/// The text of a cell, on one line unless it has Caravan's own colours.
+pub(super) fn cell(text: String) -> String {
+    match text.contains(is_control) && !text.contains(OWN.as_str()) {
+        true => escaped(text.as_bytes(), false),
+        false => text,
+    }
+}
+
 /// A line of a log without colours, which it may have been written with.
 pub(crate) fn without_colours(text: &str) -> Cow<'_, str> {
     const START: &str = "\x1b[";

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Console, Paint, listing};
+use super::{
+    Console, Paint,
+    listing::{self, Cell, Column},
+};
 use declaration::units;
 use docker::images::{Needed, Present, Provenance};
 
@@ -10,15 +13,23 @@ use docker::images::{Needed, Present, Provenance};
 pub(crate) fn text(console: &Console, needed: &[Needed]) -> String {
     let rows = needed.iter().map(|image| row(console, image)).collect();
     let created = console.clock.header("CREATED");
-    let header = ["", "IMAGE", "ID", "SIZE", &created, "FROM", "SERVICES"];
-    listing::table(console, &header, rows)
+    let columns = [
+        Column::name(""),
+        Column::name("IMAGE"),
+        Column::name("ID").optional(3),
+        Column::number("SIZE").optional(1),
+        Column::name(&created).optional(2),
+        Column::name("FROM").optional(4),
+        Column::names("SERVICES"),
+    ];
+    listing::table(console, &columns, rows)
 }
 
-fn row(console: &Console, image: &Needed) -> Vec<String> {
+fn row(console: &Console, image: &Needed) -> Vec<Cell> {
     let mark = match (&image.present, image.needs_network()) {
-        (Some(_), _) => console.out(Paint::Good, "✓"),
-        (None, true) => console.out(Paint::Bad, "✗"),
-        (None, false) => console.out(Paint::Faint, "-"),
+        (Some(_), _) => Cell::painted(Paint::Good, "✓"),
+        (None, true) => Cell::painted(Paint::Bad, "✗"),
+        (None, false) => Cell::painted(Paint::Faint, "-"),
     };
     let [id, size, created] = match &image.present {
         Some(present) => columns(console, present),
@@ -26,12 +37,12 @@ fn row(console: &Console, image: &Needed) -> Vec<String> {
     };
     vec![
         mark,
-        image.reference.clone(),
-        id,
-        size,
-        created,
-        from(image.from),
-        image.services.join(", "),
+        image.reference.clone().into(),
+        id.into(),
+        size.into(),
+        created.into(),
+        from(image.from).into(),
+        image.services.join(", ").into(),
     ]
 }
 

@@ -1,111 +1,345 @@
 //! Plain tables, as `kubectl get` writes them: a header, aligned columns, no frame.
+//!
+//! On a terminal a table is as wide as the terminal at most. Texts wrap by words, and no column is narrower
+//! than its header and its longest word of up to [`LONG_WORD`] characters. If the columns do not fit, the
+//! optional ones are left out by their rank; if they still do not fit, the last ones are cut with `…`.
+//! Without a terminal nothing is wrapped, left out or cut.
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use console::measure_text_width;
 
-use super::Console;
+use super::{Console, Paint, control};
 
 /// Spaces between two columns.
-const GAP: u16 = 2;
+const GAP: usize = 2;
+/// A word of up to this many characters has room in each column.
+const LONG_WORD: usize = 12;
 
-/// Columns that are not masked: they have names, ids, numbers and Caravan's own words.
-const NAMES: [&str; 42] = [
-    "",
-    "AFTER",
-    "AFTER p50",
-    "AGE",
-    "AT",
-    "CHECK",
-    "CONTAINER",
-    "COUNT",
-    "DECLARED",
-    "EXAMPLE",
-    "FAILED AT",
-    "FOR GROUP",
-    "FROM",
-    "GROUP",
-    "HEALTH",
-    "HOP",
-    "ID",
-    "IMAGE",
-    "IN FLIGHT",
-    "LAG",
-    "MEMBERS",
-    "MESSAGES",
-    "OUTCOME",
-    "PARTITIONS",
-    "PROJECT",
-    "PROTOCOL",
-    "RECORD",
-    "REPLAYED",
-    "RESTARTS",
-    "RETENTION",
-    "SERVICE",
-    "SERVICES",
-    "STATE",
-    "TO TOPIC",
-    "TOOK",
-    "TOPIC",
-    "WAITING",
-    "WHAT",
-    "WHERE",
-    "p50",
-    "p95",
-    "p99",
-];
+/// A column of a table: how its cells are aligned, and what happens to them if the terminal is narrow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column<'a> {
+    header: &'a str,
+    narrow: Narrow,
+    is_masked: bool,
+    is_right: bool,
+    /// The column with the highest rank is left out first; 0: it is never left out.
+    rank: u8,
+}
 
-/// A table of `header` and `rows`. Cells wrap at the width of the terminal; without a terminal they do not
-/// wrap. The cells of all columns but [`NAMES`] are masked before they wrap.
-pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) -> String {
+/// What happens to a cell that is longer than its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Narrow {
+    /// The column is as wide as its longest cell.
+    Whole,
+    Wrap,
+    Cut,
+}
+
+impl<'a> Column<'a> {
+    const fn new(header: &'a str, narrow: Narrow, is_masked: bool) -> Self {
+        Self {
+            header,
+            narrow,
+            is_masked,
+            is_right: false,
+            rank: 0,
+        }
+    }
+
+    /// Names, ids and Caravan's own words: shown whole, so that they can be copied, and not masked.
+    pub(crate) const fn name(header: &'a str) -> Self {
+        Self::new(header, Narrow::Whole, false)
+    }
+
+    /// Numbers, durations and sizes: whole, aligned to the right, not masked.
+    pub(crate) const fn number(header: &'a str) -> Self {
+        Self {
+            is_right: true,
+            ..Self::name(header)
+        }
+    }
+
+    /// Lists of names: cut with `…`, not masked.
+    pub(crate) const fn names(header: &'a str) -> Self {
+        Self::new(header, Narrow::Cut, false)
+    }
+
+    /// Texts, masked, which wrap by words.
+    pub(crate) const fn text(header: &'a str) -> Self {
+        Self::new(header, Narrow::Wrap, true)
+    }
+
+    /// Texts, masked, which stay on one line and are cut with `…`.
+    pub(crate) const fn line(header: &'a str) -> Self {
+        Self::new(header, Narrow::Cut, true)
+    }
+
+    /// Left out where the terminal is too narrow; the highest `rank` first.
+    pub(crate) const fn optional(self, rank: u8) -> Self {
+        Self { rank, ..self }
+    }
+}
+
+/// A cell of a table. Its colour is no part of its text, which may be wrapped or cut.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cell {
+    text: String,
+    paint: Option<Paint>,
+}
+
+impl Cell {
+    /// A cell in a colour.
+    pub(crate) fn painted(paint: Paint, text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            paint: Some(paint),
+        }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, paint: None }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// A table of `rows`, without a line end. A row may have fewer cells than there are columns.
+pub(crate) fn table<C: Into<Cell>>(
+    console: &Console,
+    columns: &[Column<'_>],
+    rows: Vec<Vec<C>>,
+) -> String {
     let rows = rows.into_iter().map(|row| {
-        let cells = row.into_iter().enumerate();
-        let cells = cells.map(|(n, cell)| match header.get(n) {
-            Some(name) if NAMES.contains(name) => cell,
-            Some(_) | None => console.masked(&cell),
-        });
+        let cells = row.into_iter().zip(columns);
+        let cells = cells.map(|(cell, column)| prepared(console, column, cell.into()));
         cells.collect()
     });
-    arranged(console.width(), header, rows.collect())
+    Table {
+        console,
+        columns,
+        rows: rows.collect(),
+    }
+    .text(console.width().map(usize::from))
 }
 
-fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let names: Vec<_> = (0..header.len())
-        .map(|n| width_of_names(&rows, n))
-        .collect();
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(header.to_vec());
-    match width {
-        Some(width) => {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
-        }
-        None => {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+/// The cell with its secrets masked and its control characters escaped, before anything wraps or cuts it.
+fn prepared(console: &Console, column: &Column<'_>, cell: Cell) -> Cell {
+    let text = match column.is_masked {
+        true => console.masked(&cell.text),
+        false => cell.text,
+    };
+    Cell {
+        text: control::cell(text),
+        ..cell
     }
-    table.add_rows(rows);
-    for (column, name) in table.column_iter_mut().zip(names) {
-        column.set_padding((0, GAP));
-        // Names of up to half the width do not wrap, so that they can be copied; the texts beside them do.
-        let name = name.filter(|name| width.is_some_and(|width| *name <= width / 2));
-        if let Some(name) = name {
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(name + GAP)));
-        }
-    }
-    let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n")
 }
 
-/// The width of column `n` if each of its cells is one word; None: a cell has several words or colour codes.
-fn width_of_names(rows: &[Vec<String>], n: usize) -> Option<u16> {
-    let cells = || rows.iter().filter_map(|row| row.get(n));
-    let is_name = |cell: &String| !cell.contains(|c: char| c.is_whitespace() || c.is_control());
-    let are_names = cells().all(is_name);
-    let longest = cells().map(|cell| cell.chars().count()).max()?;
-    are_names.then(|| u16::try_from(longest).ok()).flatten()
+struct Table<'a> {
+    console: &'a Console,
+    columns: &'a [Column<'a>],
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table<'_> {
+    fn text(&self, width: Option<usize>) -> String {
+        let widths = self.widths(width);
+        let header = self.columns.iter();
+        let header = header.map(|column| Cell::painted(Paint::Faint, column.header));
+        let header: Vec<Cell> = header.collect();
+        let rows = std::iter::once(&header).chain(&self.rows);
+        let lines: Vec<_> = rows.flat_map(|row| self.lines(row, &widths)).collect();
+        lines.join("\n")
+    }
+
+    /// The width of each column; 0: the column is left out.
+    fn widths(&self, width: Option<usize>) -> Vec<usize> {
+        let natural: Vec<_> = (0..self.columns.len())
+            .map(|n| self.longest(n, |cell| cell.lines().map(measure_text_width).max()))
+            .collect();
+        let Some(width) = width else {
+            return natural;
+        };
+        let words: Vec<_> = (0..self.columns.len())
+            .map(|n| self.longest(n, |cell| cell.split(' ').map(measure_text_width).max()))
+            .collect();
+        let mut least: Vec<_> = (0..self.columns.len())
+            .map(|n| match self.columns[n].narrow {
+                Narrow::Whole => natural[n],
+                Narrow::Wrap | Narrow::Cut => {
+                    let header = measure_text_width(self.columns[n].header);
+                    header.max(words[n].min(LONG_WORD))
+                }
+            })
+            .collect();
+        self.leave_out(&mut least, width);
+        cut_last(&mut least, width);
+        // What is left belongs to the words that are longer, then to whole cells.
+        for wanted in [words, natural] {
+            widen(&mut least, &wanted, width);
+        }
+        least
+    }
+
+    /// The largest `of` of the cells of column `n`, and of its header.
+    fn longest(&self, n: usize, of: impl Fn(&str) -> Option<usize>) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(n));
+        let texts = cells.map(|cell| cell.text.as_str());
+        let texts = texts.chain([self.columns[n].header]);
+        texts.filter_map(of).max().unwrap_or(0)
+    }
+
+    /// Leaves out optional columns until the others fit.
+    fn leave_out(&self, widths: &mut [usize], width: usize) {
+        let mut optional: Vec<_> = (0..self.columns.len())
+            .filter(|n| self.columns[*n].rank > 0)
+            .collect();
+        optional.sort_by_key(|n| self.columns[*n].rank);
+        while total(widths) > width {
+            let Some(n) = optional.pop() else { return };
+            widths[n] = 0;
+        }
+    }
+
+    /// The lines of a row: as many as its longest wrapped cell has.
+    fn lines(&self, row: &[Cell], widths: &[usize]) -> Vec<String> {
+        let columns = self.columns.iter().enumerate();
+        let columns = columns.filter(|(n, _)| widths[*n] > 0);
+        let shown: Vec<_> = columns
+            .map(|(n, column)| {
+                let cell = row.get(n);
+                let text = cell.map_or("", |cell| cell.text.as_str());
+                (
+                    column,
+                    widths[n],
+                    cell.and_then(|cell| cell.paint),
+                    self.broken(text, column, widths[n]),
+                )
+            })
+            .collect();
+        let height = shown.iter().map(|(.., lines)| lines.len()).max();
+        let line = |n: usize| {
+            let mut text = String::new();
+            let mut pending = 0;
+            for (column, width, paint, lines) in &shown {
+                let fragment = lines.get(n).map_or("", String::as_str);
+                let space = width.saturating_sub(measure_text_width(fragment));
+                let (before, after) = match column.is_right {
+                    true => (space, 0),
+                    false => (0, space),
+                };
+                if !fragment.is_empty() {
+                    text.push_str(&" ".repeat(pending + before));
+                    text.push_str(&match paint {
+                        Some(paint) => self.console.out(*paint, fragment),
+                        None => fragment.to_owned(),
+                    });
+                    pending = 0;
+                } else {
+                    pending += before;
+                }
+                pending += after + GAP;
+            }
+            text
+        };
+        (0..height.unwrap_or(1)).map(line).collect()
+    }
+
+    /// The lines of a cell in a column of this width.
+    fn broken(&self, text: &str, column: &Column<'_>, width: usize) -> Vec<String> {
+        let lines = match column.narrow {
+            Narrow::Wrap => text.lines().flat_map(|line| wrapped(line, width)).collect(),
+            Narrow::Whole | Narrow::Cut => text.lines().map(str::to_owned).collect::<Vec<_>>(),
+        };
+        let cut = |line: String| cut(line, width, &self.console.marks("…"));
+        lines.into_iter().map(cut).collect()
+    }
+}
+
+/// The width of a table with columns of these widths.
+fn total(widths: &[usize]) -> usize {
+    let shown: Vec<_> = widths.iter().filter(|width| **width > 0).collect();
+    shown.iter().copied().sum::<usize>() + GAP * shown.len().saturating_sub(1)
+}
+
+/// Makes the last columns narrower until all fit.
+fn cut_last(widths: &mut [usize], width: usize) {
+    for n in (0..widths.len()).rev() {
+        let excess = total(widths).saturating_sub(width);
+        // Less than a letter and `…` says nothing: the column goes, with the gap before it.
+        widths[n] = match widths[n].saturating_sub(excess) {
+            left if excess > 0 && left < 2 => 0,
+            left => left,
+        };
+    }
+}
+
+/// Widens the columns evenly, those that want the least first, as far as `width` goes.
+fn widen(widths: &mut [usize], wanted: &[usize], width: usize) {
+    let mut left = width.saturating_sub(total(widths));
+    while left > 0 {
+        let wanting = (0..widths.len()).filter(|n| widths[*n] > 0 && widths[*n] < wanted[*n]);
+        let Some(narrowest) = wanting.min_by_key(|n| widths[*n]) else {
+            return;
+        };
+        widths[narrowest] += 1;
+        left -= 1;
+    }
+}
+
+/// `line` in lines of up to `width` columns. A longer word has a line to itself.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split_whitespace() {
+        let Some(last) = lines.last_mut() else { break };
+        if last.is_empty() {
+            last.push_str(word);
+        } else if measure_text_width(last) + 1 + measure_text_width(word) <= width {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// `text` in `width` columns; its end is replaced by `ellipsis` if it is longer.
+fn cut(text: String, width: usize, ellipsis: &str) -> String {
+    if measure_text_width(&text) <= width {
+        return text;
+    }
+    console::truncate_str(&text, width, ellipsis).into_owned()
+}
+
+/// A line below a table, wrapped by words at the width of the terminal: `lead`, which may be coloured, then
+/// `text`; further lines are indented by `indent`. A command is not to be wrapped: it has a line to itself.
+pub(crate) fn paragraph(console: &Console, lead: &str, indent: usize, text: &str) -> String {
+    let Some(width) = console.width().map(usize::from) else {
+        return format!("{lead}{text}");
+    };
+    let first = measure_text_width(lead);
+    let mut lines = vec![(first, String::new())];
+    for word in text.split_whitespace() {
+        let Some((start, last)) = lines.last_mut() else {
+            break;
+        };
+        let needed = *start + measure_text_width(last) + 1 + measure_text_width(word);
+        if last.is_empty() {
+            last.push_str(word);
+        } else if needed <= width {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push((indent, word.to_owned()));
+        }
+    }
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
 /// `3 topics`, `1 topic`.
@@ -124,40 +358,174 @@ pub(crate) fn duration(duration: std::time::Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn shown(width: Option<usize>, columns: &[Column<'_>], rows: &[&[&str]]) -> String {
+        let cells = |row: &&[&str]| row.iter().map(|cell| Cell::from(*cell)).collect();
+        Table {
+            console: &Console::plain(),
+            columns,
+            rows: rows.iter().map(cells).collect(),
+        }
+        .text(width)
+    }
+
+    fn longest(text: &str) -> usize {
+        text.lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    const CHECKS: [Column<'_>; 3] = [
+        Column::name("CHECK"),
+        Column::text("EXPECTED").optional(1),
+        Column::text("SEEN"),
+    ];
+    const FINDINGS: [&[&str]; 2] = [
+        &[
+            "groups.session-worker.assigned",
+            "every partition assigned to a running container",
+            "3 of 3",
+        ],
+        &["groups.cache-worker.lag", "lag 0", "0"],
+    ];
+
     #[test]
-    fn names_do_not_wrap_while_texts_have_room() {
-        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        let rows = vec![
-            row([
-                "groups.session-worker.assigned",
-                "every partition assigned to a running container",
-                "3 of 3",
-            ]),
-            row(["groups.cache-worker.lag", "lag 0", "0"]),
-        ];
-        let shown = |width| super::arranged(width, &["CHECK", "EXPECTED", "SEEN"], rows.clone());
+    fn texts_wrap_by_words_and_names_stay_whole() {
         assert_eq!(
-            shown(Some(62)),
-            "CHECK                           EXPECTED           SEEN
-groups.session-worker.assigned  every partition    3 of 3
-                                assigned to a
-                                running container
-groups.cache-worker.lag         lag 0              0"
+            shown(Some(62), &CHECKS, &FINDINGS),
+            "CHECK                           EXPECTED                SEEN
+groups.session-worker.assigned  every partition         3 of 3
+                                assigned to a running
+                                container
+groups.cache-worker.lag         lag 0                   0"
         );
-        let longest = |text: &str| text.lines().map(str::len).max();
-        assert!(longest(&shown(Some(40))) <= Some(40));
-        assert!(shown(None).contains("assigned to a running container  3 of 3"));
+        let unbound = shown(None, &CHECKS, &FINDINGS);
+        assert!(unbound.contains("assigned to a running container  3 of 3"));
+    }
+
+    #[test]
+    fn a_column_is_left_out_before_another_is_narrower_than_its_words() {
+        // 30 + 2 + 9 + 2 + 4 would be enough for all three.
+        assert!(shown(Some(47), &CHECKS, &FINDINGS).contains("partition"));
+        assert_eq!(
+            shown(Some(46), &CHECKS, &FINDINGS),
+            "CHECK                           SEEN
+groups.session-worker.assigned  3 of 3
+groups.cache-worker.lag         0"
+        );
+    }
+
+    #[test]
+    fn columns_are_left_out_by_rank_and_the_last_is_cut() {
+        let columns = [
+            Column::name("IMAGE"),
+            Column::number("SIZE").optional(1),
+            Column::name("ID").optional(2),
+            Column::names("SERVICES"),
+        ];
+        let rows: [&[&str]; 2] = [
+            &[
+                "shop/orders:1",
+                "98 KiB",
+                "0123456789ab",
+                "billing, stock, a-long-name",
+            ],
+            &["shop/web", "1.2 MiB", "ba9876543210", "web"],
+        ];
+        assert_eq!(
+            shown(Some(54), &columns, &rows),
+            "IMAGE             SIZE  ID            SERVICES
+shop/orders:1   98 KiB  0123456789ab  billing, stock,…
+shop/web       1.2 MiB  ba9876543210  web"
+        );
+        assert_eq!(
+            shown(Some(48), &columns, &rows),
+            "IMAGE             SIZE  SERVICES
+shop/orders:1   98 KiB  billing, stock, a-long-…
+shop/web       1.2 MiB  web"
+        );
+        assert_eq!(
+            shown(Some(30), &columns, &rows),
+            "IMAGE          SERVICES
+shop/orders:1  billing, stock…
+shop/web       web"
+        );
+    }
+
+    #[test]
+    fn no_table_is_wider_than_the_terminal_and_none_breaks_a_word() {
+        let columns = [
+            Column::name("NAME"),
+            Column::text("TEXT"),
+            Column::number("LAG"),
+            Column::line("ERROR"),
+        ];
+        let row: &[&str] = &[
+            "allocation-worker",
+            "some words and one-that-is-much-too-long",
+            "1234",
+            "cannot parse",
+        ];
+        let words: Vec<&str> = row.iter().flat_map(|cell| cell.split(' ')).collect();
+        for width in 1..100 {
+            let text = shown(Some(width), &columns, &[row]);
+            assert!(longest(&text) <= width, "{width}:\n{text}");
+            let fragments = text.split_whitespace();
+            for fragment in fragments.filter(|f| {
+                !columns
+                    .iter()
+                    .any(|c| c.header.starts_with(f.trim_end_matches('…')))
+            }) {
+                let is_cut = fragment.ends_with('…');
+                assert!(
+                    is_cut || words.contains(&fragment),
+                    "{fragment} at {width}:\n{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_colour_of_a_cell_is_no_part_of_its_width() {
+        let console = Console::coloured();
+        let rows = vec![
+            vec![Cell::painted(Paint::Bad, "not deployed"), "1".into()],
+            vec![Cell::painted(Paint::Good, "healthy"), "20".into()],
+        ];
+        let columns = [Column::name("STATE"), Column::number("LAG")];
+        assert_eq!(
+            control::shown(&table(&console, &columns, rows)),
+            "\x1b[2mSTATE\x1b[0m         \x1b[2mLAG\x1b[0m\n\
+             \x1b[31mnot deployed\x1b[0m    1\n\
+             \x1b[32mhealthy\x1b[0m        20"
+        );
     }
 
     #[test]
     fn a_secret_is_masked_before_it_is_wrapped() {
-        let console = super::Console::plain();
+        let console = Console::plain();
         console.mask(&["a secret of words".to_owned(), "running".to_owned()]);
         let row = ["containers.r.running", "it is a secret of words, running"];
-        let rows = vec![row.map(str::to_owned).to_vec()];
         assert_eq!(
-            super::table(&console, &["CHECK", "SEEN"], rows),
+            table(
+                &console,
+                &[Column::name("CHECK"), Column::text("SEEN")],
+                vec![row.to_vec()]
+            ),
             "CHECK                 SEEN\ncontainers.r.running  it is ****, ****"
         );
+    }
+
+    #[test]
+    fn a_line_below_a_table_wraps_by_words_and_is_indented() {
+        let shown = |width| {
+            let console = Console::narrow(width);
+            paragraph(&console, "✗ a: ", 4, "three words and one-more")
+        };
+        assert_eq!(shown(40), "✗ a: three words and one-more");
+        assert_eq!(shown(20), "✗ a: three words and\n    one-more");
+        assert_eq!(shown(6), "✗ a: three\n    words\n    and\n    one-more");
     }
 }

@@ -27,6 +27,14 @@ fn is_remote_by_default() -> bool {
     true
 }
 
+/// The columns of the terminal that stdout or stderr is.
+fn columns() -> Option<u16> {
+    let terminals = [console::Term::stdout(), console::Term::stderr()];
+    let sizes = terminals.iter().filter_map(console::Term::size_checked);
+    let mut columns = sizes.map(|(_, columns)| columns);
+    columns.find(|columns| *columns > 0)
+}
+
 impl Terminal {
     /// The streams of this process.
     pub(crate) fn here() -> Self {
@@ -35,10 +43,7 @@ impl Terminal {
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
             // A terminal whose size was never set reports 0 columns.
-            width: comfy_table::Table::new()
-                .width()
-                .filter(|&columns| columns > 0)
-                .unwrap_or(WIDTH),
+            width: columns().unwrap_or(WIDTH),
             is_remote: false,
         }
     }
@@ -50,7 +55,12 @@ impl Terminal {
 
     /// Columns of stdout, if it is a terminal.
     pub(super) fn columns(self) -> Option<u16> {
-        self.stdout.then_some(self.width)
+        // The terminal of this process may have been resized.
+        let now = match self.is_remote {
+            true => None,
+            false => columns(),
+        };
+        self.stdout.then(|| now.unwrap_or(self.width))
     }
 
     /// Where live progress is drawn.
@@ -112,6 +122,20 @@ impl TermLike for Remote {
 
     fn flush(&self) -> io::Result<()> {
         io::stderr().lock().flush()
+    }
+}
+
+#[cfg(test)]
+impl Terminal {
+    /// A terminal of another process, of this width.
+    pub(super) fn of_width(width: u16) -> Self {
+        Self {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            width,
+            is_remote: true,
+        }
     }
 }
 

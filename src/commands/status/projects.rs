@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::{commands::Verdict, context::Context, flags::Format, output::listing};
+use crate::{
+    commands::Verdict,
+    context::Context,
+    flags::Format,
+    output::listing::{self, Column},
+};
 use diagnostics::Result;
 use platform::{Container, State};
 
@@ -32,9 +37,16 @@ pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
     let projects: Vec<Project> = projects.into_iter().map(Project::of).collect();
     match format {
         Format::Table => {
-            let header = ["PROJECT", "SERVICES", "HEALTH", "BY", "PORTS", "FROM"];
-            let rows = projects.iter().map(row).collect();
-            let table = listing::table(&context.console, &header, rows);
+            let columns = [
+                Column::name("PROJECT"),
+                Column::name("SERVICES"),
+                Column::name("HEALTH"),
+                Column::name("BY").optional(1),
+                Column::names("PORTS").optional(2),
+                Column::names("FROM"),
+            ];
+            let rows: Vec<_> = projects.iter().map(row).collect();
+            let table = listing::table(&context.console, &columns, rows);
             context.console.composed(&table);
         }
         Format::Json => {

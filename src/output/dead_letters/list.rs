@@ -1,7 +1,11 @@
 use serde_json::{Value, json};
 
 use super::text::{masked_word, state, time, word};
-use crate::output::{Console, control::line, listing};
+use crate::output::{
+    Console,
+    control::line,
+    listing::{self, Column},
+};
 use proof::dead_letters::{
     DeadLetter,
     journal::Status,
@@ -18,31 +22,38 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
     }
     let mut text = String::new();
     if !summary.kinds.is_empty() {
-        let header = [
-            "TOPIC",
-            "GROUP",
-            "REASON",
-            "AGE",
-            "WAITING",
-            "IN FLIGHT",
-            "REPLAYED",
-            "EXAMPLE",
+        let columns = [
+            Column::name("TOPIC"),
+            Column::name("GROUP").optional(2),
+            Column::text("REASON"),
+            Column::name("AGE").optional(1),
+            Column::number("WAITING"),
+            Column::number("IN FLIGHT").optional(4),
+            Column::number("REPLAYED").optional(3),
+            Column::names("EXAMPLE"),
         ];
         let rows = summary
             .kinds
             .iter()
             .map(|(kind, tally)| kind_row(console, kind, tally));
-        text = listing::table(console, &header, rows.collect());
+        text = listing::table(console, &columns, rows.collect());
         text.push_str("\n\n");
     }
     if !summary.listed.is_empty() {
         let failed = console.clock.header("FAILED");
-        let header = ["RECORD", "GROUP", "REASON", "STATE", &failed, "ERROR"];
+        let columns = [
+            Column::name("RECORD"),
+            Column::name("GROUP").optional(2),
+            Column::text("REASON"),
+            Column::name("STATE"),
+            Column::name(&failed).optional(1),
+            Column::line("ERROR"),
+        ];
         let rows = summary
             .listed
             .iter()
             .map(|(dead_letter, status)| dead_letter_row(console, dead_letter, *status));
-        text.push_str(&listing::table(console, &header, rows.collect()));
+        text.push_str(&listing::table(console, &columns, rows.collect()));
         text.push_str("\n\n");
     }
     text.push_str(&totals(topic, summary));

@@ -1,7 +1,11 @@
 use serde_json::{Value, json};
 
 use super::text::masked_word;
-use crate::output::{Console, Paint, control::line, listing};
+use crate::output::{
+    Console, Paint,
+    control::line,
+    listing::{self, Column},
+};
 use proof::dead_letters::{
     plan::{Plan, SkipReason, Skipped},
     replay::Outcome,
@@ -31,8 +35,13 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
                     dead_letters.to_string(),
                 ]
             });
-        let header = ["TO TOPIC", "FOR GROUP", "REASON", "LETTERS"];
-        text = listing::table(console, &header, rows.collect());
+        let columns = [
+            Column::name("TO TOPIC"),
+            Column::name("FOR GROUP"),
+            Column::text("REASON"),
+            Column::number("LETTERS"),
+        ];
+        text = listing::table(console, &columns, rows.collect());
         text.push_str("\n\n");
     }
     let sends = match plan.send.len() {

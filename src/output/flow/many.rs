@@ -4,7 +4,11 @@ use declaration::Noun;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Console, Paint, json::milliseconds, listing},
+    super::{
+        Console, Paint,
+        json::milliseconds,
+        listing::{self, Column},
+    },
     completion, counted, describe, place_value, with_completion,
 };
 use proof::{
@@ -17,12 +21,20 @@ use proof::{
 
 /// For a person: a line for each hop, what is missing, latencies, throughput, how the run ended.
 pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
-    let header = ["", "WHERE", "WHAT", "SEEN", "AFTER p50", "p95", "p99"];
+    let columns = [
+        Column::name(""),
+        Column::name("WHERE"),
+        Column::name("WHAT"),
+        Column::name("SEEN"),
+        Column::number("AFTER p50"),
+        Column::number("p95").optional(1),
+        Column::number("p99"),
+    ];
     let rows = report
         .hops
         .iter()
         .map(|hop| row(console, noun, report, hop));
-    let mut text = listing::table(console, &header, rows.collect());
+    let mut text = listing::table(console, &columns, rows.collect());
     for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
         text.push_str(&deviations(console, noun, what, amiss));
     }
@@ -89,8 +101,14 @@ fn latencies(console: &Console, noun: &Noun, report: &Report) -> Option<String> 
         row.push(bars(&spread.histogram.counts()[first..=last]));
         Some(row)
     });
-    let header = ["HOP", "p50", "p95", "p99", &scale];
-    Some(listing::table(console, &header, rows.collect()))
+    let columns = [
+        Column::name("HOP"),
+        Column::number("p50"),
+        Column::number("p95").optional(1),
+        Column::number("p99"),
+        Column::name(&scale),
+    ];
+    Some(listing::table(console, &columns, rows.collect()))
 }
 
 /// A bar for each count, the largest a whole one; what is there at all can be seen.
@@ -454,7 +472,11 @@ mod tests {
     fn a_report_of_many_reads_well() {
         use clap::Parser;
         let cli = crate::cli::Cli::parse_from(["caravan", "--color", "never", "test-flow"]);
-        let console = Console::new(&cli.global, true, crate::output::Terminal::default());
+        let console = Console::new(
+            &cli.global,
+            &std::collections::BTreeMap::new(),
+            crate::output::Terminal::default(),
+        );
         insta::assert_snapshot!(text(&console, &noun(), &report()));
     }
 

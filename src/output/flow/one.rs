@@ -4,7 +4,11 @@ use declaration::Noun;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Console, Paint, json::milliseconds, listing},
+    super::{
+        Console, Paint,
+        json::milliseconds,
+        listing::{self, Column},
+    },
     HopRow, completion, describe, hop_value, with_completion,
 };
 use proof::flow::one::Report;
@@ -16,8 +20,14 @@ pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
         let after = row.after();
         vec![row.mark, after, row.place, row.what, row.detail]
     });
-    let header = ["", "AFTER", "WHERE", "WHAT", "DETAIL"];
-    let mut text = listing::table(console, &header, rows.collect());
+    let columns = [
+        Column::name(""),
+        Column::number("AFTER"),
+        Column::name("WHERE"),
+        Column::name("WHAT"),
+        Column::text("DETAIL"),
+    ];
+    let mut text = listing::table(console, &columns, rows.collect());
     if let Some(missing) = &report.missing {
         let (place, what) = describe(&report.hops[missing.hop].step.place, noun);
         let mark = console.out(Paint::Bad, "✗");

@@ -4,7 +4,10 @@ use declaration::Noun;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Console, Paint, listing},
+    super::{
+        Console, Paint,
+        listing::{self, Column},
+    },
     HopRow, describe, hop_value,
 };
 use proof::flow::trace::{Progress, Report};
@@ -27,8 +30,15 @@ pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
         vec![row.mark, at, after, row.place, row.what, row.detail]
     });
     let at = console.clock.header("AT");
-    let header = ["", &at, "AFTER", "WHERE", "WHAT", "DETAIL"];
-    let mut text = listing::table(console, &header, rows.collect());
+    let columns = [
+        Column::name(""),
+        Column::name(&at).optional(1),
+        Column::number("AFTER"),
+        Column::name("WHERE"),
+        Column::name("WHAT"),
+        Column::text("DETAIL"),
+    ];
+    let mut text = listing::table(console, &columns, rows.collect());
     let bad = console.out(Paint::Bad, "✗");
     if let Some(missing) = &trace.missing {
         let (place, what) = describe(&trace.hops[missing.hop].step.place, noun);

@@ -2,12 +2,22 @@
 //! caused.
 
 use super::{Report, summary};
-use crate::output::{Console, Paint, listing};
+use crate::output::{
+    Console, Paint,
+    listing::{self, Column},
+};
 use proof::checks::finding::{Finding, Status};
 
 pub(super) fn text(console: &Console, report: Report<'_>) -> String {
-    let rows = report.findings.iter().map(|f| row(console, f)).collect();
-    let mut text = listing::table(console, &["", "CHECK", "EXPECTED", "SEEN", "TOOK"], rows);
+    let rows: Vec<_> = report.findings.iter().map(|f| row(console, f)).collect();
+    let columns = [
+        Column::name(""),
+        Column::name("CHECK"),
+        Column::text("EXPECTED").optional(2),
+        Column::text("SEEN"),
+        Column::number("TOOK").optional(1),
+    ];
+    let mut text = listing::table(console, &columns, rows);
     let is_root = |f: &&Finding| f.cause.is_none();
     let is_wrong = |f: &&Finding| matches!(f.status, Status::Fail | Status::Warn);
     let roots = report.findings.iter().filter(is_root).filter(is_wrong);
@@ -49,7 +59,8 @@ fn details(console: &Console, root: &Finding, follow: &[&Finding]) -> String {
         root.seen
     );
     for line in root.evidence.iter().flat_map(|e| e.lines()) {
-        text.push_str(&format!("\n    {line}"));
+        let line = listing::paragraph(console, "    ", 6, line);
+        text.push_str(&format!("\n{line}"));
     }
     if !follow.is_empty() {
         text.push_str("\n  because of it:");

@@ -197,11 +197,7 @@ mod tests {
     #[test]
     fn each_topic_gets_one_line() {
         for (existing, done, says) in [
-            (
-                None,
-                false,
-                "orders: created, 3 partitions, retention 7d",
-            ),
+            (None, false, "orders: created, 3 partitions, retention 7d"),
             (
                 Some(existing(3, 7 * DAY_MS)),
                 true,
