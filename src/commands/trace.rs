@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// retained]
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<DateTime<Utc>>,
+    /// Show each step instead of a line for each service
+    #[arg(long)]
+    all: bool,
     /// How long to read topics and logs
     #[arg(
         long,
@@ -91,10 +94,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.composed(&output::trace::text(console, &pipeline.noun(), &trace));
-            if let Some(next) = next {
-                console.note(&format!("Next: {next}"));
-            }
+            let collect = context.invocation.command("test-flow --collect=0s");
+            let view = output::View {
+                pipeline: &pipeline,
+                all: args.all,
+                next: next.as_deref(),
+                collect: &collect,
+            };
+            console.composed(&output::trace::text(console, &trace, view));
         }
     }
     Ok(verdict(&trace))

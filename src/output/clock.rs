@@ -37,6 +37,11 @@ impl Clock {
         self.of(at).format("%H:%M:%S%.3f").to_string()
     }
 
+    /// `09:52:57`.
+    pub(crate) fn time(self, at: DateTime<Utc>) -> String {
+        self.of(at).format("%H:%M:%S").to_string()
+    }
+
     /// `2026-11-28 09:52`.
     pub(crate) fn minutes(self, at: DateTime<Utc>) -> String {
         self.of(at).format("%Y-%m-%d %H:%M").to_string()

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::{self, BufRead, StdoutLock, Write},
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -291,7 +291,10 @@ impl Console {
     /// A spinner on stderr for a wait; hidden if progress is not live.
     pub(crate) fn spinner(&self, prefix: &str) -> Spinner {
         if !self.live {
-            return Spinner(ProgressBar::hidden());
+            return Spinner {
+                bar: ProgressBar::hidden(),
+                limit: Arc::default(),
+            };
         }
         let bar = ProgressBar::with_draw_target(None, self.terminal.draw_target());
         Spinner::of(bar, prefix)
@@ -300,43 +303,62 @@ impl Console {
 
 /// A redrawn line on stderr: for what it waits, and since when.
 #[derive(Debug, Clone)]
-pub(crate) struct Spinner(ProgressBar);
+pub(crate) struct Spinner {
+    bar: ProgressBar,
+    /// How long the wait may last.
+    limit: Arc<Mutex<Option<Duration>>>,
+}
 
 impl Spinner {
     pub(super) fn of(bar: ProgressBar, prefix: &str) -> Self {
+        let limit = Arc::new(Mutex::new(None::<Duration>));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {since}") {
-            let since = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            let limits = Arc::clone(&limit);
+            let since = move |state: &ProgressState, text: &mut dyn fmt::Write| {
                 let since = Duration::from_secs(state.elapsed().as_secs());
-                let _never_fails = text.write_str(&units::shown(since));
+                let limit = limits.lock().ok().and_then(|limit| *limit);
+                let limit = limit.map(|limit| format!(" of {}", units::shown(limit)));
+                let limit = limit.unwrap_or_default();
+                let _never_fails = write!(text, "{}{limit}", units::shown(since));
             };
             bar.set_style(style.with_key("since", since));
         }
         bar.set_prefix(control::line(prefix));
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self(bar)
+        Self { bar, limit }
+    }
+
+    /// How long this wait may last; its time counts from the first call with a limit.
+    pub(crate) fn set_limit(&self, limit: Option<Duration>) {
+        if let Ok(mut current) = self.limit.lock()
+            && *current != limit
+        {
+            *current = limit;
+            self.bar.reset_elapsed();
+        }
     }
 
     /// `text`: masked.
     pub(crate) fn set_message(&self, text: impl AsRef<str>) {
-        self.0.set_message(control::line(text.as_ref()));
+        self.bar.set_message(control::line(text.as_ref()));
     }
 
     /// As [`Self::set_message`], for another wait: its time counts from now.
     pub(super) fn set_wait(&self, text: &str) {
         let text = control::line(text);
-        if self.0.message() != text {
-            self.0.reset_elapsed();
-            self.0.set_message(text);
+        if self.bar.message() != text {
+            self.bar.reset_elapsed();
+            self.bar.set_message(text);
         }
     }
 
     /// Writes other lines while the spinner is away.
     pub(crate) fn suspend(&self, write: impl FnOnce()) {
-        self.0.suspend(write);
+        self.bar.suspend(write);
     }
 
     pub(crate) fn finish_and_clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

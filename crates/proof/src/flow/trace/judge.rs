@@ -205,10 +205,7 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
             let sighting = |event: &FoundEvent| Sighting {
                 at: event.at,
                 after: None,
-                detail: format!(
-                    "partition {} offset {}",
-                    event.place.partition, event.place.offset
-                ),
+                detail: event.place.to_string(),
             };
             let sightings: Vec<_> = evidence.events(index).iter().map(sighting).collect();
             any(sightings)
