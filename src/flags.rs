@@ -60,6 +60,11 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) color: ColorChoice,
+    /// Times in UTC instead of the local zone
+    ///
+    /// JSON and `logs --timestamps` always have UTC.
+    #[arg(long, env = "CARAVAN_UTC", global = true)]
+    pub(crate) utc: bool,
     /// Plain lines instead of live progress on a terminal
     #[arg(long, env = "CARAVAN_NO_PROGRESS", global = true)]
     pub(crate) no_progress: bool,

@@ -18,6 +18,7 @@ mod remote;
 mod signals;
 mod state;
 mod verdict;
+mod when;
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -49,10 +49,10 @@ const TEXT_ERRORS: &[(&str, usize, &str)] = &[
     ("crates/platform/src/question.rs", 2, SENT_AS_JSON),
     ("src/doctor/host_info.rs", 1, SENT_AS_JSON),
     ("src/doctor/tests.rs", 1, SENT_AS_JSON),
-    ("src/commands/logs.rs", 1, VALUE_PARSER),
     ("src/commands/scale.rs", 1, VALUE_PARSER),
     ("src/commands/test_flow.rs", 1, VALUE_PARSER),
     ("src/commands/verify.rs", 1, VALUE_PARSER),
+    ("src/when.rs", 2, VALUE_PARSER),
 ];
 const SENT_AS_JSON: &str = "a process on the pipeline's network sends it to the host as JSON";
 const VALUE_PARSER: &str =

@@ -7,7 +7,8 @@ use regex::Regex;
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    output::{Console, Paint},
+    output::{Console, Paint, control::without_colours},
+    when,
 };
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
@@ -34,11 +35,12 @@ pub(crate) struct Args {
     /// Only lines of the message with this correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Only lines since then: a duration (`5m`) or a time (RFC 3339)
-    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
+    /// Only lines since then: a duration ago (`5m`), a local time (`2026-11-28T09:50:00`, `09:50`), a time
+    /// with its zone, or Unix seconds
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<DateTime<Utc>>,
     /// Only lines until then
-    #[arg(long, value_name = "WHEN", value_parser = parse_when, conflicts_with = "follow")]
+    #[arg(long, value_name = "WHEN", value_parser = when::parse, conflicts_with = "follow")]
     until: Option<DateTime<Utc>>,
     /// Start each line with the time at which Docker read it
     #[arg(short, long)]
@@ -46,18 +48,6 @@ pub(crate) struct Args {
     /// Print lines without the container's name
     #[arg(long)]
     no_log_prefix: bool,
-}
-
-pub(super) fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(given) {
-        return Ok(at.to_utc());
-    }
-    let ago = humantime::parse_duration(given)
-        .map_err(|_| "neither a duration such as 5m nor a time such as 2026-01-31T12:00:00Z")?;
-    chrono::TimeDelta::from_std(ago)
-        .ok()
-        .and_then(|ago| Utc::now().checked_sub_signed(ago))
-        .ok_or_else(|| "too long ago".to_owned())
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -92,7 +82,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         context.console.note("no line matches");
     }
     for (container, first) in logs.cut_off().await? {
-        let first = first.format("%Y-%m-%dT%H:%M:%SZ");
+        let first = context.console.clock.zoned(first);
         context.console.warn(&format!(
             "{container}: log rotation may have deleted lines older than {first}"
         ));
@@ -223,7 +213,8 @@ impl<'a> Printer<'a> {
             let at = line.at.format("%Y-%m-%dT%H:%M:%S%.3fZ ");
             text.push_str(&at.to_string());
         }
-        text.push_str(&self.console.masked(&line.text));
+        let own = without_colours(&line.text);
+        text.push_str(&self.console.masked(own.trim_end_matches('\r')));
         text.push('\n');
     }
 
@@ -241,21 +232,5 @@ impl<'a> Printer<'a> {
             }
             Err(e) => Err(Error::new(Kind::Defect, e.to_string())),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_duration_ago_or_a_time() {
-        assert_eq!(
-            parse_when("2026-01-31T12:00:00Z").map(|at| at.timestamp()),
-            Ok(1_769_860_800)
-        );
-        let five = parse_when("5m").map(|at| (Utc::now() - at).num_seconds());
-        assert!(five.is_ok_and(|s| (299..=301).contains(&s)));
-        assert!(parse_when("yesterday").is_err());
     }
 }

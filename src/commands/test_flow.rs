@@ -52,7 +52,11 @@ pub(crate) struct Args {
     /// Keep the test's rows instead of deleting them at the end
     #[arg(long)]
     keep: bool,
-    /// How long to wait for the last hop after the last message was sent
+    /// Show each step instead of a line for each service
+    #[arg(long)]
+    all: bool,
+    /// How long to wait after the last message was sent, until its last step was seen and every group has
+    /// consumed its events
     #[arg(
         long,
         value_name = "DURATION",
@@ -92,11 +96,18 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let (progress, steps) = mpsc::unbounded_channel();
     let cancel = context.cancel.clone();
     let json = matches!(args.output.output, Format::Json);
-    let mut next = context.invocation.command("verify");
+    let verify = context.invocation.command("verify");
+    let collect = context.invocation.command("test-flow --collect=0s");
+    let view = output::View {
+        pipeline: &pipeline,
+        all: args.all,
+        next: None,
+        collect: &collect,
+    };
     let right = if options.is_one() {
         let engine = context.engine().await?;
         let sending = Box::pin(one::run(&pipeline, &engine, options, cancel, progress));
-        let report = while_showing(context, &noun, steps, sending).await?;
+        let report = while_showing(context, &noun, args.timeout, steps, sending).await?;
         let missing = report.missing.as_ref();
         let command =
             missing.map(|missing| next_command(context, &report.correlation_id, &missing.next));
@@ -106,35 +117,41 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 &report,
                 command.as_deref(),
             )),
-            false => console.composed(&output::one::text(console, &noun, &report)),
+            false => {
+                let next = (!report.is_right()).then_some(command.as_ref().unwrap_or(&verify));
+                let next = next.map(String::as_str);
+                let view = output::View { next, ..view };
+                console.composed(&output::one::text(console, &report, view));
+            }
         }
-        next = command.unwrap_or(next);
         report.is_right()
     } else {
         let sending = Box::pin(many::run(&pipeline, options, cancel, progress));
-        let report = while_showing(context, &noun, steps, sending).await?;
+        let report = while_showing(context, &noun, args.timeout, steps, sending).await?;
         match json {
             true => console.document(&output::many::value(&pipeline.project, &report)),
-            false => console.composed(&output::many::text(console, &noun, &report)),
+            false => {
+                let next = (!report.is_right()).then_some(verify.as_str());
+                let view = output::View { next, ..view };
+                console.composed(&output::many::text(console, &report, view));
+            }
         }
         report.is_right()
     };
-    if right {
-        return Ok(Verdict::Right);
-    }
-    if !json {
-        console.note(&format!("Next: {next}"));
-    }
-    Ok(Verdict::NotRight)
+    Ok(match right {
+        true => Verdict::Right,
+        false => Verdict::NotRight,
+    })
 }
 
 /// Interval between two lines of progress without a terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Shows progress until `work` is done.
+/// Shows progress until `work` is done, which waits for `limit` at most after the last message was sent.
 async fn while_showing<T>(
     context: &Context,
     noun: &Noun,
+    limit: Duration,
     mut steps: mpsc::UnboundedReceiver<Progress>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
@@ -144,12 +161,14 @@ async fn while_showing<T>(
         let mut said = Instant::now();
         while let Some(step) = steps.recv().await {
             let line = output::line(&step, &noun);
+            let is_limited = matches!(step, Progress::Seen { .. } | Progress::Passing { .. });
+            spinner.set_limit(is_limited.then_some(limit));
             let done = matches!(step, Progress::Sent { .. } | Progress::Passed { .. });
             if done || (!console.live && said.elapsed() > LINE) {
                 spinner.suspend(|| console.note(&line));
                 said = Instant::now();
             }
-            spinner.set_message(line);
+            spinner.set_message(&line);
         }
         spinner.finish_and_clear();
     });

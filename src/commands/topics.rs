@@ -259,7 +259,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::
 
 fn row(topic: &Listed) -> Vec<String> {
     let number = |n: Option<i32>, none: &str| n.map_or_else(|| none.to_owned(), |n| n.to_string());
-    let retention = topic.retention.map(humantime::format_duration);
+    let retention = topic.retention.map(declaration::units::exact);
     vec![
         topic.name.clone(),
         number(topic.partitions, "missing"),

@@ -3,29 +3,35 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use super::{Verdict, logs::parse_when};
+use super::Verdict;
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
     output::flow as output,
+    when,
 };
+use declaration::{Noun, units};
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
 use proof::flow::{
     Next,
-    trace::{self, Report},
+    trace::{self, Beginnings, Report, Traced},
 };
 
 /// Trace an earlier message of the flow: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Its correlation id
+    /// Its correlation id, or a beginning of it that no other id has
     #[arg(value_name = "ID")]
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Read nothing older: a duration (`5m`) or a time (RFC 3339) [default: everything that is retained]
-    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
+    /// Read nothing older: a duration ago (`5m`) or a time, as in `logs` [default: everything that is
+    /// retained]
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<DateTime<Utc>>,
+    /// Show each step instead of a line for each service
+    #[arg(long)]
+    all: bool,
     /// How long to read topics and logs
     #[arg(
         long,
@@ -48,7 +54,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let live = tokio::spawn(async move {
         let spinner = console.spinner("trace");
         while let Some(step) = steps.recv().await {
-            spinner.set_message(output::trace::line(&step));
+            spinner.set_message(&output::trace::line(&step));
         }
         spinner.finish_and_clear();
     });
@@ -58,12 +64,24 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     };
     let platform = engine.as_ref().map(|engine| engine as &dyn Platform);
     let platform = platform.map_err(Clone::clone);
-    let looked = trace::look(&pipeline, platform, &args.id, options, progress).await;
+    // Tables that are too narrow cut ids with this character.
+    let id = args.id.trim_end_matches('…');
+    let looked = trace::look(&pipeline, platform, id, options, progress).await;
     // The task ends with its channel; the panic hook reports a panic.
     drop(live.await);
-    let trace = looked?;
+    let trace = match looked? {
+        Traced::Found(trace) => trace,
+        Traced::Ambiguous(beginnings) => {
+            return Err(ambiguous(context, &pipeline.noun(), id, &beginnings));
+        }
+    };
     if !trace.is_known() {
-        return Err(unknown(context, pipeline.noun().one(), &trace));
+        return Err(unknown(
+            context,
+            pipeline.noun().one(),
+            &trace,
+            args.timeout,
+        ));
     }
     let next = trace
         .missing
@@ -76,10 +94,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.composed(&output::trace::text(console, &pipeline.noun(), &trace));
-            if let Some(next) = next {
-                console.note(&format!("Next: {next}"));
-            }
+            let collect = context.invocation.command("test-flow --collect=0s");
+            let view = output::View {
+                pipeline: &pipeline,
+                all: args.all,
+                next: next.as_deref(),
+                collect: &collect,
+            };
+            console.composed(&output::trace::text(console, &trace, view));
         }
     }
     Ok(verdict(&trace))
@@ -89,7 +111,7 @@ fn verdict(trace: &Report) -> Verdict {
     let (_, missing, _) = trace.counts();
     if !trace.unreachable.is_empty() {
         Verdict::Unreachable
-    } else if missing > 0 {
+    } else if missing > 0 || !trace.failed.is_empty() {
         Verdict::NotRight
     } else if !trace.unread.is_empty() {
         Verdict::Late
@@ -98,8 +120,34 @@ fn verdict(trace: &Report) -> Verdict {
     }
 }
 
+/// Ids that are named of those that begin with a shortened one.
+const NAMED: usize = 5;
+
+/// Several messages have an id that begins with `id`.
+fn ambiguous(context: &Context, noun: &Noun, id: &str, beginnings: &Beginnings) -> Error {
+    let count = beginnings.ids.len();
+    let word = match count {
+        1 => noun.one().to_owned(),
+        _ => noun.many().to_string(),
+    };
+    let what = match beginnings.incomplete {
+        true => format!("at least {count} {word} begin with {id}"),
+        false => format!("{count} {word} begin with {id}"),
+    };
+    let mut error = Error::new(Kind::NotRight, what);
+    for id in beginnings.ids.iter().take(NAMED) {
+        error = error.because(id.clone());
+    }
+    if count > NAMED {
+        error = error.because(format!("and {} more", count - NAMED));
+    }
+    let first = beginnings.ids.first().map_or(id, String::as_str);
+    let first = diagnostics::quote(first);
+    error.hint(context.invocation.command(&format!("trace {first}")))
+}
+
 /// No source that was read knows the message.
-fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
+fn unknown(context: &Context, noun: &str, trace: &Report, timeout: Duration) -> Error {
     let id = &trace.id;
     let (kind, what) = if !trace.unreachable.is_empty() {
         (
@@ -121,19 +169,25 @@ fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
     for unread in &trace.unread {
         error = error.because(format!("not read: {unread}"));
     }
+    for failed in &trace.failed {
+        error = error.because(format!("not searched: {failed}"));
+    }
     for looked in &trace.looked {
         error = error.because(format!("read: {looked}"));
     }
-    error.hint(match kind {
-        Kind::Unreachable => context.invocation.command("status"),
-        Kind::Deadline => "use a longer --timeout, or --since".to_owned(),
-        _ => format!(
-            "is it the correlation id of the {noun}? To search the logs: {}",
-            context
-                .invocation
-                .command(&format!("logs --grep {}", diagnostics::quote(id)))
-        ),
-    })
+    let quoted = diagnostics::quote(id);
+    let next = match kind {
+        Kind::Unreachable => "status".to_owned(),
+        Kind::Deadline => {
+            let longer = units::exact(timeout.saturating_mul(10));
+            format!("trace {quoted} --timeout {longer}")
+        }
+        _ => {
+            error = error.because(format!("is it the correlation id of a {noun}?"));
+            format!("logs --grep {quoted}")
+        }
+    };
+    error.hint(context.invocation.command(&next))
 }
 
 /// The next command for the user. `id`: the message's correlation id.

@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use serde_json::json;
 
 use super::{Verdict, up};
@@ -13,6 +14,7 @@ use crate::{
         listing::{self, Column},
         report::{self, Report},
     },
+    when,
 };
 use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
@@ -57,9 +59,9 @@ pub(crate) struct Args {
     /// List the checks that would run, and run none
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) list: bool,
-    /// How far back the rules over the database look, as a duration or `all`, instead of their
-    /// declared `within`; each rule may then take minutes
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    /// How far back the rules over the database look: a duration (`30d`), a time, as in `logs`, or `all`,
+    /// instead of their declared `within`; each rule may then take minutes
+    #[arg(long, value_name = "WHEN", value_parser = span)]
     since: Option<Duration>,
     /// Warnings count as failures
     #[arg(long, env = "CARAVAN_STRICT")]
@@ -150,7 +152,9 @@ fn list(context: &Context, args: &Args) -> Result<Verdict> {
 fn span(text: &str) -> std::result::Result<Duration, String> {
     match text {
         "all" => Ok(NO_LIMIT),
-        _ => humantime::parse_duration(text).map_err(|e| format!("{e}; or `all`")),
+        _ => when::parse(text)
+            .map(|at| (Utc::now() - at).to_std().unwrap_or_default())
+            .map_err(|e| format!("{e}; or `all`")),
     }
 }
 
@@ -225,7 +229,7 @@ impl Verify<'_> {
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
             }
-            spinner.set_message(waits_for(&findings));
+            spinner.set_message(&waits_for(&findings));
             tokio::time::sleep(PAUSE).await;
         };
         spinner.finish_and_clear();

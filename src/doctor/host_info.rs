@@ -27,7 +27,7 @@ async fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
         Ok(Err(e)) => Err(e.to_string()),
         Err(_) => Err(format!(
             "no answer within {}",
-            humantime::format_duration(LIMIT)
+            declaration::units::exact(LIMIT)
         )),
     }
 }

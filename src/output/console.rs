@@ -2,16 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, BufRead, StdoutLock, Write},
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use declaration::units;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Terminal, json, secrets::Secrets};
+use super::{Clock, Terminal, control, json, secrets::Secrets};
 use crate::flags::{ColorChoice, Global, ReportFormat};
 use diagnostics::{Error, Kind};
 
@@ -27,6 +29,8 @@ pub(crate) struct Console {
     /// Whether stderr is a terminal that may be redrawn.
     pub(crate) live: bool,
     quiet: bool,
+    /// Whose time tables and texts have.
+    pub(crate) clock: Clock,
     secrets: Secrets,
     /// The first error of a write to stdout: nothing is written to it afterwards.
     stdout_error: OnceLock<io::Error>,
@@ -62,7 +66,11 @@ impl Paint {
     /// `text` in this colour if `on`, else unchanged.
     pub(crate) fn on(self, on: bool, text: &str) -> String {
         if on {
-            format!("\x1b[{}m{text}\x1b[0m", self.code())
+            format!(
+                "{}{text}{}",
+                control::colour(self.code()),
+                control::colour("0")
+            )
         } else {
             text.to_owned()
         }
@@ -96,6 +104,10 @@ impl Console {
                 && !global.quiet
                 && global.verbose == 0,
             quiet: global.quiet,
+            clock: match global.utc {
+                true => Clock::Utc,
+                false => Clock::Local,
+            },
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }
@@ -118,16 +130,23 @@ impl Console {
 
     /// Writes an indented JSON document to stdout. Its texts are masked, its ids and names are not.
     pub(crate) fn document(&self, document: &Value) {
-        self.composed(&json::document(&self.secrets.masked_value(document)));
+        self.json(&json::document(&self.secrets.masked_value(document)));
     }
 
     /// As [`Self::document`], on one line.
     pub(crate) fn line(&self, document: &Value) {
-        self.composed(&self.secrets.masked_value(document).to_string());
+        self.json(&self.secrets.masked_value(document).to_string());
+    }
+
+    /// Writes JSON, in which the caller has masked what may contain secrets, to stdout.
+    pub(super) fn json(&self, text: &str) {
+        let text = control::json(text);
+        self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }
 
     /// Writes a text result, in which the caller has masked what may contain secrets, to stdout.
     pub(crate) fn composed(&self, text: &str) {
+        let text = control::shown(text);
         self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }
 
@@ -135,7 +154,7 @@ impl Console {
     /// while a pipe is full. A pipe that its reader closed is an error.
     pub(crate) fn results(&self, lines: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(lines.as_bytes())?;
+        stdout.write_all(control::shown(lines).as_bytes())?;
         stdout.flush()
     }
 
@@ -203,6 +222,7 @@ impl Console {
 
     /// As [`Self::alarm`], for text in which the caller has masked what may contain secrets.
     pub(super) fn composed_alarm(&self, text: &str) {
+        let text = control::shown(text);
         let mut stderr = io::stderr().lock();
         // A failure to write to stderr cannot be reported anywhere.
         drop(writeln!(stderr, "{text}").and_then(|()| stderr.flush()));
@@ -265,8 +285,9 @@ impl Console {
             return None;
         }
         let prompted = {
+            let question = self.masked(question);
             let mut stderr = io::stderr().lock();
-            write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush())
+            write!(stderr, "{} [y/N] ", control::shown(&question)).and_then(|()| stderr.flush())
         };
         if prompted.is_err() {
             return Some(false);
@@ -295,23 +316,77 @@ impl Console {
 
 impl Console {
     /// A spinner on stderr for a wait; hidden if progress is not live.
-    pub(crate) fn spinner(&self, prefix: &str) -> ProgressBar {
+    pub(crate) fn spinner(&self, prefix: &str) -> Spinner {
         if !self.live {
-            return ProgressBar::hidden();
+            return Spinner {
+                bar: ProgressBar::hidden(),
+                limit: Arc::default(),
+            };
         }
         let bar = ProgressBar::with_draw_target(None, self.terminal.draw_target());
-        style_spinner(&bar, prefix);
-        bar
+        Spinner::of(bar, prefix)
     }
 }
 
-/// Sets the style that all spinners have.
-pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}") {
-        bar.set_style(style);
+/// A redrawn line on stderr: for what it waits, and since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Spinner {
+    bar: ProgressBar,
+    /// How long the wait may last.
+    limit: Arc<Mutex<Option<Duration>>>,
+}
+
+impl Spinner {
+    pub(super) fn of(bar: ProgressBar, prefix: &str) -> Self {
+        let limit = Arc::new(Mutex::new(None::<Duration>));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {since}") {
+            let limits = Arc::clone(&limit);
+            let since = move |state: &ProgressState, text: &mut dyn fmt::Write| {
+                let since = Duration::from_secs(state.elapsed().as_secs());
+                let limit = limits.lock().ok().and_then(|limit| *limit);
+                let limit = limit.map(|limit| format!(" of {}", units::shown(limit)));
+                let limit = limit.unwrap_or_default();
+                let _never_fails = write!(text, "{}{limit}", units::shown(since));
+            };
+            bar.set_style(style.with_key("since", since));
+        }
+        bar.set_prefix(control::line(prefix));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar, limit }
     }
-    bar.set_prefix(prefix.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
+
+    /// How long this wait may last; its time counts from the first call with a limit.
+    pub(crate) fn set_limit(&self, limit: Option<Duration>) {
+        if let Ok(mut current) = self.limit.lock()
+            && *current != limit
+        {
+            *current = limit;
+            self.bar.reset_elapsed();
+        }
+    }
+
+    /// `text`: masked.
+    pub(crate) fn set_message(&self, text: impl AsRef<str>) {
+        self.bar.set_message(control::line(text.as_ref()));
+    }
+
+    /// As [`Self::set_message`], for another wait: its time counts from now.
+    pub(super) fn set_wait(&self, text: &str) {
+        let text = control::line(text);
+        if self.bar.message() != text {
+            self.bar.reset_elapsed();
+            self.bar.set_message(text);
+        }
+    }
+
+    /// Writes other lines while the spinner is away.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
+    pub(crate) fn finish_and_clear(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 impl Console {
@@ -392,6 +467,7 @@ impl Console {
             is_dumb: false,
             live: false,
             quiet: false,
+            clock: Clock::Utc,
             secrets: Secrets::default(),
             stdout_error: OnceLock::new(),
         }
@@ -432,7 +508,10 @@ mod tests {
 
     #[test]
     fn a_dumb_terminal_gets_no_colours() {
-        let shown = |environment: &[_]| console(environment).out(Paint::Good, "✓");
+        let shown = |environment: &[_]| {
+            let text = console(environment).out(Paint::Good, "✓");
+            control::shown(&text).into_owned()
+        };
         assert_eq!(shown(&[("TERM", "xterm")]), "\x1b[32m✓\x1b[0m");
         assert_eq!(shown(&[("TERM", "dumb")]), "✓");
         assert_eq!(shown(&[("NO_COLOR", "1")]), "✓");

@@ -1,9 +1,8 @@
 //! Shows errors.
 
-use anstream::adapter::strip_str;
 use serde_json::{Value, json};
 
-use super::{Console, Paint, json, report};
+use super::{Console, Paint, control::without_colours, json, report};
 use crate::flags::ReportFormat;
 use diagnostics::Error;
 
@@ -14,23 +13,23 @@ impl Console {
         match format {
             ReportFormat::Table | ReportFormat::Plain => self.composed_alarm(&self.text(error)),
             ReportFormat::Json => {
-                self.composed(&json::document(&json!({ "error": value(error) })));
+                self.json(&json::document(&json!({ "error": value(error) })));
             }
             ReportFormat::Ndjson => {
                 let line = json!({ "type": "error", "error": value(error) });
-                self.composed(&line.to_string());
+                self.json(&line.to_string());
             }
             ReportFormat::Junit => self.composed(&report::junit_failure(error)),
         }
     }
 
-    /// The error with its texts masked, and its evidence without control characters.
+    /// The error with its texts masked, and its evidence without the colours of the logs that it quotes.
     fn masked_error(&self, error: &Error) -> Error {
         let evidence = error.evidence.iter();
         Error {
             kind: error.kind,
             what: self.masked(&error.what),
-            evidence: evidence.map(|e| self.masked(&plain(e))).collect(),
+            evidence: evidence.map(|e| self.masked(&without_colours(e))).collect(),
             hint: error.hint.as_deref().map(|hint| self.masked(hint)),
         }
     }
@@ -57,14 +56,6 @@ fn value(error: &Error) -> Value {
     })
 }
 
-/// Removes escape sequences and control characters: evidence quotes logs, and those may have colours.
-fn plain(text: &str) -> String {
-    let text = strip_str(text).to_string();
-    text.chars()
-        .filter(|c| matches!(c, '\n' | '\t') || !c.is_control())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,16 +72,5 @@ mod tests {
             value(&console.masked_error(&error)),
             json!({ "kind": "usage", "what": "not ****", "evidence": ["****: ****"], "hint": "****" })
         );
-    }
-
-    #[test]
-    fn evidence_has_no_escape_sequences() {
-        assert_eq!(
-            plain("\x1b[91mE: no\x1b[0;1m space\r\n\tx"),
-            "E: no space\n\tx"
-        );
-        assert_eq!(plain("cut off \x1b[9"), "cut off ");
-        assert_eq!(plain("\x1b7\x07bell"), "bell");
-        assert_eq!(plain("\x1b]0;title\x07\x1b(Btext"), "text");
     }
 }

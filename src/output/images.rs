@@ -11,27 +11,28 @@ use docker::images::{Needed, Present, Provenance};
 
 /// As a table.
 pub(crate) fn text(console: &Console, needed: &[Needed]) -> String {
-    let rows = needed.iter().map(row).collect();
+    let rows = needed.iter().map(|image| row(console, image)).collect();
+    let created = console.clock.header("CREATED");
     let columns = [
         Column::name(""),
         Column::name("IMAGE"),
         Column::name("ID").optional(3),
         Column::number("SIZE").optional(1),
-        Column::name("CREATED").optional(2),
+        Column::name(&created).optional(2),
         Column::name("FROM").optional(4),
         Column::names("SERVICES"),
     ];
     listing::table(console, &columns, rows)
 }
 
-fn row(image: &Needed) -> Vec<Cell> {
+fn row(console: &Console, image: &Needed) -> Vec<Cell> {
     let mark = match (&image.present, image.needs_network()) {
         (Some(_), _) => Cell::painted(Paint::Good, "✓"),
         (None, true) => Cell::painted(Paint::Bad, "✗"),
         (None, false) => Cell::painted(Paint::Faint, "-"),
     };
     let [id, size, created] = match &image.present {
-        Some(present) => columns(present),
+        Some(present) => columns(console, present),
         None => ["not here".to_owned(), String::new(), String::new()],
     };
     vec![
@@ -45,10 +46,10 @@ fn row(image: &Needed) -> Vec<Cell> {
     ]
 }
 
-fn columns(present: &Present) -> [String; 3] {
+fn columns(console: &Console, present: &Present) -> [String; 3] {
     // A reproducible image has no creation time: it is 0.
     let created = present.created.filter(|at| at.timestamp() > 0);
-    let created = created.map(|at| at.format("%Y-%m-%d %H:%M").to_string());
+    let created = created.map(|at| console.clock.minutes(at));
     [
         short(&present.id).to_owned(),
         units::size(present.size),

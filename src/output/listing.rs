@@ -7,7 +7,7 @@
 
 use console::measure_text_width;
 
-use super::{Console, Paint};
+use super::{Console, Paint, control};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -127,14 +127,15 @@ pub(crate) fn table<C: Into<Cell>>(
     .text(console.width().map(usize::from))
 }
 
-/// The cell with its secrets masked, before anything wraps or cuts it.
+/// The cell with its secrets masked and its control characters escaped, before anything wraps or cuts it.
 fn prepared(console: &Console, column: &Column<'_>, cell: Cell) -> Cell {
-    match column.is_masked {
-        true => Cell {
-            text: console.masked(&cell.text),
-            ..cell
-        },
-        false => cell,
+    let text = match column.is_masked {
+        true => console.masked(&cell.text),
+        false => cell.text,
+    };
+    Cell {
+        text: control::cell(text),
+        ..cell
     }
 }
 
@@ -367,25 +368,13 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// `0.8 ms`, `12 ms`, `3.2 s`, `2 m 5 s`.
+/// A measured duration: `0.8ms`, `12ms`, `3.2s`, `1m44s`.
 pub(crate) fn duration(duration: std::time::Duration) -> String {
-    let ms = duration.as_secs_f64() * 1000.0;
-    match ms {
-        _ if ms < 10.0 => format!("{ms:.1} ms"),
-        _ if ms < 1000.0 => format!("{ms:.0} ms"),
-        _ if ms < 60_000.0 => format!("{:.1} s", ms / 1000.0),
-        _ => format!(
-            "{} m {} s",
-            duration.as_secs() / 60,
-            duration.as_secs() % 60
-        ),
-    }
+    declaration::units::shown(duration)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn shown(width: Option<usize>, columns: &[Column<'_>], rows: &[&[&str]]) -> String {
@@ -524,7 +513,7 @@ shop/web       web"
         ];
         let columns = [Column::name("STATE"), Column::number("LAG")];
         assert_eq!(
-            table(&console, &columns, rows),
+            control::shown(&table(&console, &columns, rows)),
             "\x1b[2mSTATE\x1b[0m         \x1b[2mLAG\x1b[0m\n\
              \x1b[31mnot deployed\x1b[0m    1\n\
              \x1b[32mhealthy\x1b[0m        20"
@@ -555,14 +544,5 @@ shop/web       web"
         assert_eq!(shown(40), "✗ a: three words and one-more");
         assert_eq!(shown(20), "✗ a: three words and\n    one-more");
         assert_eq!(shown(6), "✗ a: three\n    words\n    and\n    one-more");
-    }
-
-    #[test]
-    fn a_duration_has_a_unit_of_its_size() {
-        let read = |ms: f64| super::duration(Duration::from_secs_f64(ms / 1000.0));
-        assert_eq!(read(0.85), "0.8 ms");
-        assert_eq!(read(12.3), "12 ms");
-        assert_eq!(read(3210.0), "3.2 s");
-        assert_eq!(read(125_000.0), "2 m 5 s");
     }
 }

@@ -1,7 +1,8 @@
 //! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
-//! masked in both (`secrets`).
+//! masked in both (`secrets`), control characters from outside are escaped (`control`).
 //!
-//! - `console`: the two streams, colours, masking, prompts; `terminal`: which streams are a terminal;
+//! - `console`: the two streams, colours, masking, prompts; `terminal`: which streams are a terminal; `clock`:
+//!   times;
 //! - `progress`: events, live on a terminal, plain lines otherwise;
 //! - `plan`: what `up` would do; `failure`: errors, as text or machine-readable;
 //! - `dead_letters`: dead letters, replays and purges; `images`: the images that a pipeline needs;
@@ -9,7 +10,9 @@
 //!   tables;
 //! - `json`: JSON documents; `verbose`: calls to Docker, Kafka and the stores (`-v`).
 
+mod clock;
 mod console;
+pub(crate) mod control;
 pub(crate) mod dead_letters;
 mod failure;
 pub(crate) mod flow;
@@ -23,7 +26,8 @@ mod secrets;
 mod terminal;
 mod verbose;
 
-pub(crate) use console::{Console, Paint, check_stdout};
+pub(crate) use clock::{Clock, posix_zone};
+pub(crate) use console::{Console, Paint, Spinner, check_stdout};
 pub(crate) use progress::{Progress, word};
 pub(crate) use terminal::Terminal;
 pub(crate) use verbose::listen;

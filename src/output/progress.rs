@@ -9,7 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Console, Paint, console::style_spinner, listing};
+use super::{Console, Paint, console::Spinner, listing};
 use platform::{Event, Events, Outcome};
 
 /// Shows events until [`Progress::finish`].
@@ -126,14 +126,14 @@ pub(crate) fn word(outcome: Outcome) -> &'static str {
 
 async fn live(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>) {
     let screen = MultiProgress::new();
-    let mut bars: HashMap<String, ProgressBar> = HashMap::new();
+    let mut bars: HashMap<String, Spinner> = HashMap::new();
     while let Some(event) = events.recv().await {
         match &event {
             Event::Doing { part, what } => {
                 let bar = bars
                     .entry(part.clone())
                     .or_insert_with(|| spinner(&screen, part));
-                bar.set_message(console.masked(what));
+                bar.set_wait(&console.masked(what));
             }
             Event::Done { part, .. } | Event::Failed { part, .. } => {
                 if let Some(bar) = bars.remove(part) {
@@ -153,8 +153,6 @@ fn say(screen: &MultiProgress, console: &Console, event: &Event) {
     screen.suspend(|| console.composed_note(&line(console, event)));
 }
 
-fn spinner(screen: &MultiProgress, part: &str) -> ProgressBar {
-    let bar = screen.add(ProgressBar::new_spinner());
-    style_spinner(&bar, part);
-    bar
+fn spinner(screen: &MultiProgress, part: &str) -> Spinner {
+    Spinner::of(screen.add(ProgressBar::new_spinner()), part)
 }

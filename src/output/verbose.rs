@@ -4,6 +4,7 @@
 use std::{
     fmt::{Debug, Write},
     sync::Arc,
+    time::Duration,
 };
 
 use tracing::{
@@ -19,6 +20,7 @@ use tracing_subscriber::{
 };
 
 use super::{Console, Paint};
+use declaration::units;
 use diagnostics::CALLS;
 
 use kafka::LIBRDKAFKA;
@@ -64,7 +66,9 @@ struct Fields {
 
 impl Fields {
     fn line(&self, of: &str) -> String {
-        let took = self.took.map(|took| format!("{took:.1} ms"));
+        let took = self
+            .took
+            .map(|took| units::shown(Duration::from_secs_f64(took.max(0.0) / 1e3)));
         let took = took.unwrap_or_default();
         let mut line = format!("{took:>10}  {of:<9} {}", self.what);
         if let Some(why) = &self.why {
@@ -112,7 +116,7 @@ mod tests {
         };
         assert_eq!(
             fields.line("docker"),
-            "    1.2 ms  docker    list containers"
+            "     1.3ms  docker    list containers"
         );
         fields.took = None;
         fields.why = Some("gone".to_owned());

@@ -215,14 +215,9 @@ fn topic(topic: &ObservedTopic) -> String {
         replication,
         retention,
     } = topic;
-    let retention = retention.map(|r| humantime::format_duration(r).to_string());
-    // humantime writes `7days`; the declaration has `7d`.
-    let retention = retention.map(|r| r.replace("days", "d").replace("day", "d"));
+    let retention = retention.map(declaration::units::exact);
     match (retention, replication) {
-        (Some(retention), 1) => word(&format!(
-            "{name}:{partitions}:{}",
-            retention.replace(' ', "")
-        )),
+        (Some(retention), 1) => word(&format!("{name}:{partitions}:{retention}")),
         (retention, _) => {
             let mut text = format!("{{name: {}, partitions: {partitions}", inline(name));
             if let Some(retention) = retention {

@@ -16,7 +16,12 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{context::Context, output::Console, signals::Signals, verdict::Verdict};
+use crate::{
+    context::Context,
+    output::{Console, posix_zone},
+    signals::Signals,
+    verdict::Verdict,
+};
 use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::{Inside, Platform};
@@ -138,6 +143,7 @@ impl RemoteSession<'_> {
                 .iter()
                 .filter(|(name, _)| own(name))
                 .map(|(name, value)| (name.clone(), value.clone()))
+                .chain([("TZ".to_owned(), posix_zone())])
                 .collect::<BTreeMap<_, _>>(),
             handover: Handover {
                 pipeline: self.pipeline.clone(),
@@ -198,7 +204,7 @@ impl Session {
         let stream = match tokio::time::timeout(FIRST_MESSAGE, first).await {
             Ok(stream) => stream.ok_or_else(broken)?,
             Err(_) => {
-                let limit = humantime::format_duration(FIRST_MESSAGE);
+                let limit = declaration::units::exact(FIRST_MESSAGE);
                 return Err(broken().because(format!("no message within {limit}")));
             }
         };

@@ -157,7 +157,7 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
     assert_eq!((ran.code, ids), (0, vec!["dead-letters.empty".to_owned()]));
     let finding = Pipeline::finding(&ran, "dead-letters.empty");
     let seen = finding["seen"].as_str().unwrap();
-    assert!(seen.starts_with("4 in 10 m: "), "{seen}");
+    assert!(seen.starts_with("4 in 10m: "), "{seen}");
     for reason in ["1 empty", "2 not-json", "1 not-utf8"] {
         assert!(seen.contains(reason), "{seen}");
     }

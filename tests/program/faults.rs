@@ -391,7 +391,7 @@ async fn a_deleted_allocation() {
     let holds = "database.purchase-has-allocation.holds";
     let ran = pipeline.caravan(&["verify", "--only", holds]).expect(0);
     assert!(
-        ran.stdout.contains("holds for the last 24 h"),
+        ran.stdout.contains("holds for the last 24h"),
         "{}",
         ran.stdout
     );

@@ -87,12 +87,12 @@ async fn a_payment_that_went_through_is_seen_everywhere(pipeline: &Pipeline, dat
         assert!(seen["afterMs"].as_f64().unwrap() < 60_000.0, "{hop:#}");
     }
     let event = read_all(pipeline, "trainer-allocated").pop().unwrap();
-    let place = format!("partition {} offset {}", event.partition, event.offset);
+    let place = format!("trainer-allocated/{}/{}", event.partition, event.offset);
     let of_topic = |hop: &&Value| hop["place"]["topic"] == "trainer-allocated";
     let hop = hops.iter().find(of_topic).unwrap();
     assert_eq!(hop["seen"][0]["detail"], place);
     let text = pipeline.caravan(&["trace", &id]).expect(0).stdout;
-    assert!(text.contains("25 of 25 hops seen"), "{text}");
+    assert!(text.contains("25 of 25 steps seen"), "{text}");
     // Nothing of it is that young, and nobody can tell what was before.
     let young = pipeline
         .caravan(&["trace", &id, "--since", "1ms"])

@@ -78,19 +78,68 @@ pub fn percent(text: &str) -> Result<f64, Invalid> {
     }
 }
 
-/// An age, rounded down to one unit, for output: `40 s`, `12 m`, `5 h`, `3 d`.
-pub fn coarse(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ ..60 => format!("{seconds} s"),
-        seconds @ ..3_600 => format!("{} m", seconds / 60),
-        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} d", seconds / 86_400),
+/// A measured duration, rounded to what matters of it and written as one types it: `9.8ms`, `98ms`, `3.2s`,
+/// `1m44s`.
+pub fn shown(time: Duration) -> String {
+    // In the smallest unit that is shown, so that 59.97 s is 1m and not 60s.
+    let rounded = |unit: Duration| {
+        let half = u64::try_from(unit.as_nanos() / 2).unwrap_or_default();
+        let count = (time + Duration::from_nanos(half)).as_nanos() / unit.as_nanos();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    };
+    let tenths = |tenths: u64, unit: &str| match tenths % 10 {
+        0 => format!("{}{unit}", tenths / 10),
+        rest => format!("{}.{rest}{unit}", tenths / 10),
+    };
+    let (micros, millis) = (Duration::from_micros(100), Duration::from_millis(1));
+    match (rounded(micros), rounded(millis), rounded(millis * 100)) {
+        (0, ..) => "0s".to_owned(),
+        (count @ ..100, ..) => tenths(count, "ms"),
+        (_, count @ ..1_000, _) => format!("{count}ms"),
+        (_, _, count @ ..600) => tenths(count, "s"),
+        _ => exact(Duration::from_secs(rounded(Duration::from_secs(1)))),
     }
 }
 
-/// A size in bytes for output: `812 MiB`, `2.1 GiB`.
+/// A duration as it was declared, without rounding, as one types it: `30d`, `1m30s`, `1s500ms`.
+pub fn exact(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let nanoseconds = u64::from(time.subsec_nanos());
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (nanoseconds / 1_000_000, "ms"),
+        (nanoseconds / 1_000 % 1_000, "us"),
+        (nanoseconds % 1_000, "ns"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    let text: String = parts
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    match text.is_empty() {
+        true => "0s".to_owned(),
+        false => text,
+    }
+}
+
+/// An age, rounded down to one unit, for output: `40s`, `12m`, `5h`, `3d`.
+pub fn coarse(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds @ ..3_600 => format!("{}m", seconds / 60),
+        seconds @ ..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A size in bytes for output: `812 B`, `12 KiB`, `1.1 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
     let mut unit = 0;
     // Tenths of the unit.
     let mut tenths = bytes.saturating_mul(10) / 1024;
@@ -99,7 +148,9 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     match tenths {
-        1..100 if unit > 0 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        1..100 if tenths % 10 > 0 || unit > 0 => {
+            format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        }
         _ => format!("{} {}", tenths / 10, UNITS[unit]),
     }
 }
@@ -133,10 +184,41 @@ mod tests {
 
     #[test]
     fn sizes_for_people() {
-        assert_eq!(size(0), "0 KiB");
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1_023), "1023 B");
+        assert_eq!(size(65_536), "64 KiB");
+        assert_eq!(size(1_114_124), "1.0 MiB");
         assert_eq!(size(32_100_000), "30 MiB");
         assert_eq!(size(1 << 30), "1.0 GiB");
         assert_eq!(size(20 << 40), "20 TiB");
+    }
+
+    /// Each of them can be typed: [`duration`] reads it.
+    #[test]
+    fn durations_for_people() {
+        for (millis, text) in [
+            (0.0, "0s"),
+            (0.85, "0.9ms"),
+            (9.8, "9.8ms"),
+            (9.97, "10ms"),
+            (98.4, "98ms"),
+            (999.7, "1s"),
+            (3_210.0, "3.2s"),
+            (5_000.0, "5s"),
+            (59_970.0, "1m"),
+            (104_400.0, "1m44s"),
+            (7_260_000.0, "2h1m"),
+            (2_592_000_000.0, "30d"),
+        ] {
+            assert_eq!(shown(Duration::from_secs_f64(millis / 1e3)), text);
+            assert!(duration(text).is_ok(), "{text}");
+        }
+        for text in [
+            "30d", "1d12h", "1m30s", "1s500ms", "250ms", "10us", "7ns", "0s",
+        ] {
+            assert_eq!(duration(text).map(exact).as_deref(), Ok(text));
+        }
+        assert_eq!(coarse(Duration::from_secs(130)), "2m");
     }
 
     #[test]

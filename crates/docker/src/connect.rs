@@ -112,7 +112,7 @@ impl Engine {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(e)) => Err(self.refused(what, &e)),
             Err(_) => {
-                let limit = humantime::format_duration(limit);
+                let limit = declaration::units::exact(limit);
                 Err(self.lost(what, &format!("no answer within {limit}")))
             }
         }
@@ -161,7 +161,7 @@ pub(super) fn failed(what: &str, e: &DockerError) -> Error {
 pub(super) fn timed_out(what: &str, limit: Duration) -> Error {
     Error::new(Kind::Unreachable, format!("Docker could not {what}")).because(format!(
         "no answer within {}",
-        humantime::format_duration(limit)
+        declaration::units::exact(limit)
     ))
 }
 

@@ -348,7 +348,7 @@ fn probes(health: &Health) -> Vec<String> {
 
 fn mebibytes(bytes: i64) -> String {
     match bytes >> 20 {
-        0 => format!("{bytes} bytes"),
+        0 => format!("{bytes} B"),
         n => format!("{n} MiB"),
     }
 }

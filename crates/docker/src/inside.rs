@@ -123,7 +123,7 @@ fn gone(answer: Result<(), bollard::errors::Error>) -> Result<(), bollard::error
 }
 
 fn too_late() -> Error {
-    let limit = humantime::format_duration(LIMIT);
+    let limit = declaration::units::exact(LIMIT);
     let what = format!("a container of Caravan's own image did not end within {limit}");
     Error::new(Kind::NotRight, what)
 }

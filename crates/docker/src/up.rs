@@ -93,7 +93,7 @@ impl Apply<'_> {
             &culprits
         };
         let names: Vec<_> = late.iter().map(|s| s.name.as_str()).collect();
-        let within = humantime::format_duration(deadline);
+        let within = declaration::units::exact(deadline);
         let what = format!("not ready within {within}: {}", names.join(", "));
         let mut error = self.left_as_it_was(Error::new(Kind::Deadline, what));
         let containers = self.engine.containers(&self.pipeline.project).await;

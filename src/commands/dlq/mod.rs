@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Verdict, topics};
-use crate::{context::Context, flags::Format, output::dead_letters as output};
+use crate::{
+    context::Context,
+    flags::Format,
+    output::{Spinner, dead_letters as output},
+};
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use proof::dead_letters::{DeadLetters, RecordId, ReportProgress, Selection, selection::Choices};
@@ -83,7 +87,7 @@ impl SelectionArgs {
         if let (Some(older), Some(newer)) = (self.older_than, self.newer_than)
             && older >= newer
         {
-            let text = humantime::format_duration;
+            let text = declaration::units::exact;
             let what = format!(
                 "no dead letter is older than {} and newer than {}",
                 text(older),
@@ -161,13 +165,13 @@ fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> 
 }
 
 /// Shows the progress of a long command: a spinner on a terminal, otherwise a line per milestone.
-fn progress_reporter(context: &Context, what: &str) -> (ReportProgress, indicatif::ProgressBar) {
+fn progress_reporter(context: &Context, what: &str) -> (ReportProgress, Spinner) {
     let spinner = context.console.spinner(what);
     let (bar, console) = (spinner.clone(), Arc::clone(&context.console));
     let report: ReportProgress = Arc::new(move |progress| {
         let text = output::progress(&progress);
         if console.live {
-            bar.set_message(text);
+            bar.set_message(&text);
         } else if output::is_milestone(&progress) {
             console.note(&text);
         }

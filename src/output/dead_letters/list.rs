@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
-use super::text::{line, masked_word, state, time, word};
+use super::text::{masked_word, state, time, word};
 use crate::output::{
     Console,
+    control::line,
     listing::{self, Column},
 };
 use proof::dead_letters::{
@@ -39,12 +40,13 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         text.push_str("\n\n");
     }
     if !summary.listed.is_empty() {
+        let failed = console.clock.header("FAILED");
         let columns = [
             Column::name("RECORD"),
             Column::name("GROUP").optional(2),
             Column::text("REASON"),
             Column::name("STATE"),
-            Column::name("FAILED AT").optional(1),
+            Column::name(&failed).optional(1),
             Column::line("ERROR"),
         ];
         let rows = summary
@@ -114,7 +116,9 @@ fn dead_letter_row(console: &Console, dead_letter: &DeadLetter, status: Status) 
         word(dead_letter.group.as_deref()),
         masked_word(console, dead_letter.reason.as_deref()),
         state(status).to_owned(),
-        dead_letter.at.map_or_else(|| "-".to_owned(), time),
+        dead_letter
+            .at
+            .map_or_else(|| "-".to_owned(), |at| console.clock.seconds(at)),
         line(&error[..error.floor_char_boundary(MAX_ERROR)]),
     ]
 }

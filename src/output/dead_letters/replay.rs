@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
-use super::text::{line, masked_word};
+use super::text::masked_word;
 use crate::output::{
     Console, Paint,
+    control::line,
     listing::{self, Column},
 };
 use proof::dead_letters::{

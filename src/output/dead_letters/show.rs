@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 
 use super::{
     list::brief_value,
-    text::{bytes, line, masked_word, state, time, word},
+    text::{bytes, masked_word, state, word},
 };
-use crate::output::{Console, Paint, listing};
+use crate::output::{Console, Paint, control::line, listing};
 use proof::dead_letters::find::Found;
 
 /// In bytes: a longer payload is cut.
@@ -40,7 +40,9 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
     );
     row(
         "failed at",
-        &dead_letter.at.map_or_else(|| "-".to_owned(), time),
+        &dead_letter
+            .at
+            .map_or_else(|| "-".to_owned(), |at| console.clock.zoned(at)),
     );
     row("state", state(found.status));
     for other in &found.others {

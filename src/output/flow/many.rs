@@ -7,9 +7,9 @@ use super::{
     super::{
         Console, Paint,
         json::milliseconds,
-        listing::{self, Column},
+        listing::{self, Cell, Column},
     },
-    completion, counted, describe, place_value, with_completion,
+    View, counted, describe, ending, next, place_value, with_completion, wrong,
 };
 use proof::{
     dead_letters::DeadLetter,
@@ -19,8 +19,88 @@ use proof::{
     },
 };
 
-/// For a person: a line for each hop, what is missing, latencies, throughput, how the run ended.
-pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
+/// For a person: a row a service, or each step; what is missing, latencies, throughput, how the run ended.
+pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String {
+    let noun = &view.pipeline.noun();
+    let mut text = match view.all {
+        true => steps(console, noun, report),
+        false => services(console, report),
+    };
+    text.push('\n');
+    for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
+        text.push_str(&deviations(console, noun, what, amiss));
+    }
+    if let Some(bad) = &report.poisoned {
+        text.push_str(&format!("\n{}\n", poisoned(console, bad)));
+    }
+    text.push_str(&format!("\n{}", wrong(console, noun, &report.completion)));
+    text.push_str(&sending(console, noun, report));
+    if let Some(throughput) = throughput(noun, report) {
+        text.push_str(&format!("\n{throughput}"));
+    }
+    text.push_str(&format!("\n{}", ending(console, &report.completion, view)));
+    let kinds = not_watched(report, HopPlace::kind);
+    if !kinds.is_empty() {
+        let lead = format!("\n  not watched with several {}: ", noun.many());
+        text.push_str(&listing::paragraph(console, &lead, 4, &kinds.join(", ")));
+    }
+    text.push_str(&next(console, view));
+    text
+}
+
+/// A row a service: what of its steps was seen of every message; how long after a message was due its last
+/// step was seen; how long it took by itself, and the spread of that.
+fn services(console: &Console, report: &Report) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for hop in &report.hops {
+        if !names.contains(&hop.service.as_str()) {
+            names.push(&hop.service);
+        }
+    }
+    let (first, last) = report.histogram_bounds().unwrap_or_default();
+    let scale = scale(first, last);
+    let columns = [
+        Column::name(""),
+        Column::name("SERVICE"),
+        Column::number("SEEN"),
+        Column::number("AFTER p50"),
+        Column::number("p95").optional(2),
+        Column::number("p99"),
+        Column::number("OWN p50").optional(1),
+        Column::name(&scale).optional(3),
+    ];
+    let rows = names.into_iter().map(|name| {
+        let own = || report.hops.iter().filter(|hop| hop.service == name);
+        let seen = own().map(|hop| hop.seen).min().unwrap_or_default();
+        let slowest = own().max_by_key(|hop| hop.since_due.map(|spread| spread.p50));
+        let after = slowest.and_then(|hop| hop.since_due);
+        let alone = slowest.and_then(|hop| hop.since_input);
+        let mut row = vec![
+            mark(seen == report.count),
+            name.into(),
+            format!("{seen}/{}", report.count).into(),
+        ];
+        row.extend(percentiles(after).map(Cell::from));
+        row.push(
+            alone
+                .map_or_else(|| "-".to_owned(), |s| listing::duration(s.p50))
+                .into(),
+        );
+        let bars = alone.map(|s| bars(&s.histogram.counts()[first..=last]));
+        row.push(console.marks(&bars.unwrap_or_default()).into());
+        row
+    });
+    listing::table(console, &columns, rows.collect())
+}
+
+fn mark(is_right: bool) -> Cell {
+    match is_right {
+        true => Cell::painted(Paint::Good, "✓"),
+        false => Cell::painted(Paint::Bad, "✗"),
+    }
+}
+
+fn steps(console: &Console, noun: &Noun, report: &Report) -> String {
     let columns = [
         Column::name(""),
         Column::name("WHERE"),
@@ -30,49 +110,33 @@ pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
         Column::number("p95").optional(1),
         Column::number("p99"),
     ];
-    let rows = report
-        .hops
-        .iter()
-        .map(|hop| row(console, noun, report, hop));
+    let rows = report.hops.iter().map(|hop| row(noun, report, hop));
     let mut text = listing::table(console, &columns, rows.collect());
-    for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
-        text.push_str(&deviations(console, noun, what, amiss));
-    }
-    if let Some(bad) = &report.poisoned {
-        text.push_str(&format!("\n\n{}", poisoned(console, bad)));
-    }
     if let Some(latencies) = latencies(console, noun, report) {
         text.push_str(&format!("\n\n{latencies}"));
-    }
-    let mut figures = sending(console, noun, report);
-    if let Some(throughput) = throughput(noun, report) {
-        figures.push_str(&format!("\n{throughput}"));
-    }
-    text.push_str(&completion(console, noun, &report.completion, &figures));
-    let kinds = not_watched(report, HopPlace::kind);
-    if !kinds.is_empty() {
-        let kinds = kinds.join(", ");
-        text.push_str(&format!(
-            "\nnot watched with several {}: {kinds}",
-            noun.many()
-        ));
     }
     text
 }
 
-fn row(console: &Console, noun: &Noun, report: &Report, hop: &Passed) -> Vec<String> {
+/// `to 0.5ms … 64ms`: the upper bounds of the first and the last bar.
+fn scale(first: usize, last: usize) -> String {
+    let bound = |step| Histogram::bound(step).map_or_else(|| "…".to_owned(), listing::duration);
+    match first == last {
+        true => format!("to {}", bound(first)),
+        false => format!("to {} … {}", bound(first), bound(last)),
+    }
+}
+
+fn row(noun: &Noun, report: &Report, hop: &Passed) -> Vec<Cell> {
     let (place, what) = describe(&hop.place, noun);
-    let mark = match hop.seen == report.count {
-        true => console.out(Paint::Good, "✓"),
-        false => console.out(Paint::Bad, "✗"),
-    };
+    let mark = mark(hop.seen == report.count);
     let seen = match hop.copies {
         0 => hop.seen.to_string(),
         1 => format!("{} (+1 copy)", hop.seen),
         copies => format!("{} (+{copies} copies)", hop.seen),
     };
-    let mut row = vec![mark, place, what, seen];
-    row.extend(percentiles(hop.since_due));
+    let mut row = vec![mark, place.into(), what.into(), seen.into()];
+    row.extend(percentiles(hop.since_due).map(Cell::from));
     row
 }
 
@@ -85,24 +149,17 @@ fn percentiles(spread: Option<Spread>) -> [String; 3] {
 
 /// How long each hop took by itself: percentiles, and bars over one scale for all.
 fn latencies(console: &Console, noun: &Noun, report: &Report) -> Option<String> {
-    let spreads = || report.hops.iter().filter_map(|hop| hop.since_input);
-    let filled = || spreads().flat_map(|s| s.histogram.filled().collect::<Vec<_>>());
-    let first = filled().map(|(step, _)| step).min()?;
-    let last = filled().map(|(step, _)| step).max()?;
-    let bound = |step| Histogram::bound(step).map_or_else(|| "…".to_owned(), listing::duration);
-    let scale = match first == last {
-        true => format!("to {}", bound(first)),
-        false => format!("to {} … {}", bound(first), bound(last)),
-    };
+    let (first, last) = report.histogram_bounds()?;
+    let scale = scale(first, last);
     let rows = report.hops.iter().filter_map(|hop| {
         let spread = hop.since_input?;
         let mut row = vec![describe(&hop.place, noun).0];
         row.extend(percentiles(Some(spread)));
-        row.push(bars(&spread.histogram.counts()[first..=last]));
+        row.push(console.marks(&bars(&spread.histogram.counts()[first..=last])));
         Some(row)
     });
     let columns = [
-        Column::name("HOP"),
+        Column::name("STEP"),
         Column::number("p50"),
         Column::number("p95").optional(1),
         Column::number("p99"),
@@ -126,11 +183,7 @@ fn deviations(console: &Console, noun: &Noun, what: &str, amiss: &Deviations) ->
     if amiss.total == 0 {
         return String::new();
     }
-    let mut text = format!(
-        "\n\n{} {what}: {}",
-        console.out(Paint::Bad, "✗"),
-        amiss.total
-    );
+    let mut text = format!("\n{} {what}: {}", console.out(Paint::Bad, "✗"), amiss.total);
     for named in &amiss.named {
         text.push_str(&format!("\n    {}", of_named(noun, named)));
     }
@@ -138,6 +191,7 @@ fn deviations(console: &Console, noun: &Noun, what: &str, amiss: &Deviations) ->
     if more > 0 {
         text.push_str(&format!("\n    and {more} more"));
     }
+    text.push('\n');
     text
 }
 
@@ -193,7 +247,7 @@ fn throughput(noun: &Noun, report: &Report) -> Option<String> {
     let throughput = report.throughput?;
     let by = match throughput.source {
         Source::Commits { .. } => "by the database's commit times",
-        Source::Offsets => "by offsets, read every 250 ms",
+        Source::Offsets => "by offsets, read every 250ms",
     };
     Some(format!(
         "{:.0} {}/s from first to last effect, {}, {by}",
@@ -374,6 +428,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use declaration::testing::shipped;
     use proof::{
         dead_letters::RecordId,
         flow::{
@@ -389,8 +444,20 @@ mod tests {
         Spread::of(values.collect())
     }
 
-    fn noun() -> Noun {
-        "signup".parse().expect("a noun")
+    fn pipeline() -> declaration::Pipeline {
+        let mut pipeline = shipped();
+        let noun: Noun = "signup".parse().expect("a noun");
+        pipeline.flow.as_mut().expect("a flow").noun = noun;
+        pipeline
+    }
+
+    fn view(pipeline: &declaration::Pipeline, all: bool) -> View<'_> {
+        View {
+            pipeline,
+            all,
+            next: Some("caravan -p shop verify"),
+            collect: "caravan -p shop test-flow --collect=0s",
+        }
     }
 
     fn report() -> Report {
@@ -399,7 +466,8 @@ mod tests {
             rows: 7,
         };
         let topic = "paid".to_owned();
-        let passed = |place, seen, copies| Passed {
+        let passed = |service: &str, place, seen, copies| Passed {
+            service: service.to_owned(),
             place,
             seen,
             copies,
@@ -435,8 +503,8 @@ mod tests {
                 source: Source::Offsets,
             }),
             hops: vec![
-                passed(HopPlace::Topic { topic }, 1000, 12),
-                passed(table.clone(), 997, 0),
+                passed("shop", HopPlace::Topic { topic }, 1000, 12),
+                passed("lesson-worker", table.clone(), 997, 0),
             ],
             missing: amiss(3, 6),
             surplus: amiss(1, 8),
@@ -477,7 +545,9 @@ mod tests {
             &std::collections::BTreeMap::new(),
             crate::output::Terminal::default(),
         );
-        insta::assert_snapshot!(text(&console, &noun(), &report()));
+        let pipeline = pipeline();
+        let shown = |all| text(&console, &report(), view(&pipeline, all));
+        insta::assert_snapshot!([false, true].map(shown).join("\n\n----\n\n"));
     }
 
     #[test]
@@ -490,7 +560,8 @@ mod tests {
         let mut report = report();
         report.sent.reasons = vec![("no broker answers \"p-1\"\\\"".to_owned(), 2)];
         report.completion.cleanup = Cleanup::Failed("lessons: p-1\"\\".to_owned());
-        let text = text(&console, &noun(), &report);
+        let pipeline = pipeline();
+        let text = text(&console, &report, view(&pipeline, true));
         for expected in [
             "✓  paid     event   1000 (+12 copies)",
             "too many: 1",

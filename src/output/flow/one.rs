@@ -1,4 +1,4 @@
-//! One message's hops, as `test-flow` shows them.
+//! One message, as `test-flow` shows it.
 
 use declaration::Noun;
 use serde_json::{Value, json};
@@ -9,12 +9,55 @@ use super::{
         json::milliseconds,
         listing::{self, Column},
     },
-    HopRow, completion, describe, hop_value, with_completion,
+    HopRow, View, ending, hop_value, next,
+    services::{self, Service, stopped},
+    with_completion, wrong,
 };
 use proof::flow::one::Report;
 
-/// For a person: a line for each hop, the first that is missing, how the run ended; masked.
-pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
+/// Log lines of the service that is stuck: with `--all` all of them, else so many.
+const LINES: usize = 5;
+
+/// For a person: a row a service, or each step; what is missing; how the run ended; masked.
+pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String {
+    let noun = view.pipeline.noun();
+    let services = Service::of(view.pipeline, &report.hops);
+    let missing = report.missing.as_ref();
+    let table = match view.all {
+        true => steps(console, &noun, report),
+        false => services::table(console, &services, missing, false),
+    };
+    let id = console.out(Paint::Strong, &report.correlation_id);
+    let mut text = format!("{} {id}\n\n{table}\n\n", noun.one());
+    text.push_str(&wrong(console, &noun, &report.completion));
+    let seen = report.hops.iter().filter(|hop| hop.is_seen()).count();
+    let of = listing::count(report.hops.len(), "step");
+    let took = listing::duration(report.took);
+    match missing {
+        None => {
+            let good = console.out(Paint::Good, "✓");
+            text.push_str(&format!(
+                "{good} {seen} of {of} in {took}{}",
+                slowest(&services)
+            ));
+        }
+        Some(missing) => {
+            let seen = format!("{seen} of {of}, {took}");
+            let lines = &report.last_log_lines;
+            let lines = match view.all {
+                true => lines,
+                false => &lines[lines.len().saturating_sub(LINES)..],
+            };
+            let hop = &report.hops[missing.hop];
+            text.push_str(&stopped(console, missing, hop, &seen, lines));
+        }
+    }
+    text.push_str(&format!("\n{}", ending(console, &report.completion, view)));
+    text.push_str(&next(console, view));
+    text
+}
+
+fn steps(console: &Console, noun: &Noun, report: &Report) -> String {
     let rows = report.hops.iter().map(|hop| {
         let row = HopRow::of(console, noun, hop);
         let after = row.after();
@@ -27,25 +70,16 @@ pub(crate) fn text(console: &Console, noun: &Noun, report: &Report) -> String {
         Column::name("WHAT"),
         Column::text("DETAIL"),
     ];
-    let mut text = listing::table(console, &columns, rows.collect());
-    if let Some(missing) = &report.missing {
-        let (place, what) = describe(&report.hops[missing.hop].step.place, noun);
-        let mark = console.out(Paint::Bad, "✗");
-        text.push_str(&format!("\n\n{mark} first missing: {place}: {what}"));
-        for line in missing.why.iter().chain(&report.last_log_lines) {
-            text.push_str(&format!("\n    {}", console.masked(line)));
-        }
-    }
-    let seen = report.hops.iter().filter(|hop| hop.is_seen()).count();
-    let summary = format!(
-        "{} {}: {seen} of {} in {}",
-        noun.one(),
-        report.correlation_id,
-        listing::count(report.hops.len(), "hop"),
-        listing::duration(report.took)
-    );
-    text.push_str(&completion(console, noun, &report.completion, &summary));
-    text
+    listing::table(console, &columns, rows.collect())
+}
+
+/// `, slowest purchase-worker 45ms`.
+fn slowest(services: &[Service<'_>]) -> String {
+    let slowest = services.iter().max_by_key(|service| service.took());
+    let slowest = slowest.and_then(|service| Some((service.name, service.took()?)));
+    slowest.map_or_else(String::new, |(name, took)| {
+        format!(", slowest {name} {}", listing::duration(took))
+    })
 }
 
 /// For a machine. `next`: the next command, if a hop is missing.

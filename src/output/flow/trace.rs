@@ -1,6 +1,5 @@
-//! The hops of an earlier message, as `trace` shows them.
+//! An earlier message, as `trace` shows it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use declaration::Noun;
 use serde_json::{Value, json};
 
@@ -9,9 +8,13 @@ use super::{
         Console, Paint,
         listing::{self, Column},
     },
-    HopRow, describe, hop_value,
+    HopRow, View, hop_value, next,
+    services::{self, Service, stopped},
 };
-use proof::flow::trace::{Progress, Report};
+use proof::flow::{
+    Found,
+    trace::{Progress, Report},
+};
 
 /// What is in progress, in a line.
 pub(crate) fn line(progress: &Progress) -> String {
@@ -21,70 +24,112 @@ pub(crate) fn line(progress: &Progress) -> String {
     }
 }
 
-/// For a person: a line for each hop, why the first is missing, what was not read; masked.
-pub(crate) fn text(console: &Console, noun: &Noun, trace: &Report) -> String {
+/// For a person: a row a service, or each step; why the first is missing, what was not read; masked.
+pub(crate) fn text(console: &Console, trace: &Report, view: View<'_>) -> String {
+    let noun = view.pipeline.noun();
+    let services = Service::of(view.pipeline, &trace.hops);
+    let missing = trace.missing.as_ref();
+    let table = match view.all {
+        true => steps(console, &noun, trace),
+        false => services::table(console, &services, missing, true),
+    };
+    let mut text = format!("{}\n\n{table}\n", title(console, &noun, trace));
+    let doubt = console.out(Paint::Doubtful, "!");
+    let groups = [
+        ("no answer", &trace.unreachable),
+        ("not read", &trace.unread),
+        ("not searched", &trace.failed),
+    ];
+    for (what, lines) in groups {
+        for line in lines {
+            let lead = format!("\n{doubt} {what}: ");
+            text.push_str(&listing::paragraph(
+                console,
+                &lead,
+                4,
+                &console.masked(line),
+            ));
+        }
+    }
+    if trace.unreachable.len() + trace.unread.len() + trace.failed.len() > 0 {
+        text.push('\n');
+    }
+    let counts = summary(trace);
+    let more = match view.more() {
+        "" => String::new(),
+        more => format!("        {more}"),
+    };
+    match missing {
+        Some(missing) => {
+            let hop = &trace.hops[missing.hop];
+            text.push_str(&format!(
+                "\n{}",
+                stopped(console, missing, hop, &counts, &[])
+            ));
+            if !more.is_empty() {
+                text.push_str(&format!("\n  {}", view.more()));
+            }
+        }
+        None => {
+            let complete = trace.counts().2 == 0;
+            let mark = match complete {
+                true => console.out(Paint::Good, "✓"),
+                false => console.out(Paint::Faint, "?"),
+            };
+            text.push_str(&format!("\n{mark} {counts}{more}"));
+        }
+    }
+    text.push_str(&next(console, view));
+    text
+}
+
+fn steps(console: &Console, noun: &Noun, trace: &Report) -> String {
     let rows = trace.hops.iter().map(|hop| {
         let row = HopRow::of(console, noun, hop);
         let at = row.first.and_then(|first| first.at);
-        let at = at.map_or_else(
-            || "-".to_owned(),
-            |at| at.format("%H:%M:%S%.3f").to_string(),
-        );
+        let at = at.map_or_else(|| "-".to_owned(), |at| console.clock.milliseconds(at));
         let after = row.after();
         vec![row.mark, at, after, row.place, row.what, row.detail]
     });
+    let at = console.clock.header("AT");
     let columns = [
         Column::name(""),
-        Column::name("AT").optional(1),
+        Column::name(&at).optional(1),
         Column::number("AFTER"),
         Column::name("WHERE"),
         Column::name("WHAT"),
         Column::text("DETAIL"),
     ];
-    let mut text = listing::table(console, &columns, rows.collect());
-    let bad = console.out(Paint::Bad, "✗");
-    if let Some(missing) = &trace.missing {
-        let (place, what) = describe(&trace.hops[missing.hop].step.place, noun);
-        text.push_str(&format!("\n\n{bad} first missing: {place}: {what}"));
-        for why in &missing.why {
-            text.push_str(&format!("\n    {}", console.masked(why)));
-        }
-    }
-    let doubt = console.out(Paint::Doubtful, "!");
-    let groups = [
-        ("no answer", &trace.unreachable),
-        ("not read", &trace.unread),
-    ];
-    for (what, lines) in groups {
-        for line in lines {
-            let line = console.masked(line);
-            text.push_str(&format!("\n\n{doubt} {what}: {line}"));
-        }
-    }
-    text.push_str(&format!("\n\n{}", summary(noun, trace)));
-    text
+    listing::table(console, &columns, rows.collect())
 }
 
-/// `payment 7d…, a test: 20 of 25 hops seen, 1 missing, 4 unknown; began 2026-…`
-fn summary(noun: &Noun, trace: &Report) -> String {
-    let (seen, missing, unknown) = trace.counts();
+/// `payment 7d…, a test, began 2026-…`
+fn title(console: &Console, noun: &Noun, trace: &Report) -> String {
+    let id = console.out(Paint::Strong, &trace.id);
     let test = if trace.synthetic { ", a test" } else { "" };
-    let hops = listing::count(trace.hops.len(), "hop");
-    let mut text = format!("{} {}{test}: {seen} of {hops} seen", noun.one(), trace.id);
-    if missing > 0 {
-        text.push_str(&format!(", {missing} missing"));
-    }
+    let began = trace.began.map(|began| console.clock.zoned(began));
+    let began = began.map_or_else(String::new, |began| format!(", began {began}"));
+    format!("{} {id}{test}{began}", noun.one())
+}
+
+/// `20 of 25 steps seen, 4 unknown, 98ms`
+fn summary(trace: &Report) -> String {
+    let (seen, _, unknown) = trace.counts();
+    let mut text = format!(
+        "{seen} of {} seen",
+        listing::count(trace.hops.len(), "step")
+    );
     if unknown > 0 {
         text.push_str(&format!(", {unknown} unknown"));
     }
-    if let Some(began) = trace.began {
-        text.push_str(&format!("; it began at {}", time(began)));
+    let after = trace.hops.iter().filter_map(|hop| match &hop.found {
+        Found::Seen(sightings) => sightings.first()?.after,
+        Found::Missing(_) | Found::Unknown(_) => None,
+    });
+    if let Some(last) = after.max() {
+        text.push_str(&format!(", {}", listing::duration(last)));
     }
     text
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// For a machine. `next`: the command that comes next, if something is missing.
@@ -92,7 +137,7 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
     let (_, missing, unknown) = trace.counts();
     let status = match (
         missing,
-        trace.unreachable.is_empty() && trace.unread.is_empty(),
+        trace.unreachable.is_empty() && trace.unread.is_empty() && trace.failed.is_empty(),
     ) {
         (0, true) => "pass",
         (0, false) => "unknown",
@@ -116,6 +161,7 @@ pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value 
         "looked": trace.looked,
         "unread": trace.unread,
         "unreachable": trace.unreachable,
+        "failed": trace.failed,
     })
 }
 
@@ -124,7 +170,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use proof::flow::{Found, Hop, HopPlace, Missing, Next, Sighting, Step};
+    use chrono::DateTime;
+    use declaration::testing::shipped;
+
+    use proof::flow::{Hop, HopPlace, Missing, Next, Sighting, Step};
 
     fn trace() -> Report {
         let at = |millis: i64| DateTime::from_timestamp_millis(1_770_000_000_000 + millis);
@@ -150,10 +199,7 @@ mod tests {
                         topic: "paid".to_owned(),
                     },
                     "shop",
-                    Found::Seen(vec![
-                        seen(0, "partition 2 offset 17"),
-                        seen(90_000, "partition 2 offset 40"),
-                    ]),
+                    Found::Seen(vec![seen(0, "paid/2/17"), seen(90_000, "paid/2/40")]),
                 ),
                 hop(
                     HopPlace::Log {
@@ -185,8 +231,15 @@ mod tests {
 
     #[test]
     fn a_trace_reads_well() {
-        let noun = "payment".parse().expect("a noun");
-        insta::assert_snapshot!(text(&Console::plain(), &noun, &trace()));
+        let pipeline = shipped();
+        let view = |all| View {
+            pipeline: &pipeline,
+            all,
+            next: Some("caravan -p shop up lesson-worker"),
+            collect: "caravan -p shop test-flow --collect=0s",
+        };
+        let shown = |all| text(&Console::plain(), &trace(), view(all));
+        insta::assert_snapshot!([false, true].map(shown).join("\n\n----\n\n"));
     }
 
     #[test]

@@ -4,8 +4,14 @@ use chrono::Utc;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::Report;
+use crate::output::control;
 use diagnostics::Error;
 use proof::checks::finding::{Finding, Severity, Status};
+
+/// Control characters are escaped: XML has no place for them, and the library drops what follows them.
+fn escaped(text: &str) -> String {
+    control::escaped(text.as_bytes(), true)
+}
 
 pub(super) fn text(report: Report<'_>) -> String {
     let mut document = quick_junit::Report::new(format!("caravan verify {}", report.project));
@@ -33,12 +39,12 @@ fn case(finding: &Finding, strict: bool) -> TestCase {
         let mut status = TestCaseStatus::non_success(kind);
         let message = format!("{}: expected {}", finding.seen, finding.expected);
         status
-            .set_message(message)
+            .set_message(escaped(&message))
             .set_type(match finding.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             });
-        status.set_description(description(finding));
+        status.set_description(escaped(&description(finding)));
         status
     };
     let status = match finding.status {
@@ -47,20 +53,20 @@ fn case(finding: &Finding, strict: bool) -> TestCase {
         Status::Pass | Status::Warn => TestCaseStatus::success(),
         Status::Skip => {
             let mut skipped = TestCaseStatus::skipped();
-            skipped.set_message(&finding.seen);
+            skipped.set_message(escaped(&finding.seen));
             skipped
         }
     };
-    let mut case = TestCase::new(finding.id.to_string(), status);
+    let mut case = TestCase::new(escaped(&finding.id.to_string()), status);
     case.set_classname(format!("caravan.{}", finding.layer()));
     case.set_time(finding.took);
     match finding.status {
         Status::Warn if !strict => {
             let warning = format!("warning: {}\n{}", finding.seen, description(finding));
-            case.set_system_out(warning);
+            case.set_system_out(escaped(&warning));
         }
         Status::Pass => {
-            case.set_system_out(&finding.seen);
+            case.set_system_out(escaped(&finding.seen));
         }
         Status::Warn | Status::Fail | Status::Skip => {}
     }
@@ -81,10 +87,12 @@ fn description(finding: &Finding) -> String {
 /// A report with one case, the error.
 pub(super) fn failure(error: &Error) -> String {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status.set_message(&error.what).set_type(error.kind.name());
+    status
+        .set_message(escaped(&error.what))
+        .set_type(error.kind.name());
     let hint = error.hint.iter().map(|h| format!("next: {h}"));
     let lines: Vec<_> = error.evidence.iter().cloned().chain(hint).collect();
-    status.set_description(lines.join("\n"));
+    status.set_description(escaped(&lines.join("\n")));
     let mut suite = TestSuite::new("caravan");
     suite.add_test_case(TestCase::new("caravan", status));
     let mut document = quick_junit::Report::new("caravan");

@@ -14,7 +14,7 @@ mod table;
 
 use std::time::Duration;
 
-use super::{Console, Paint, json, listing};
+use super::{Console, Paint, control::without_colours, json, listing};
 use crate::flags::ReportFormat;
 use diagnostics::Error;
 use proof::checks::finding::{Finding, Status};
@@ -78,7 +78,7 @@ impl Report<'_> {
 /// Writes one finding, in the formats that have a line per finding.
 pub(crate) fn show_finding(console: &Console, finding: &Finding, format: ReportFormat) {
     match format {
-        ReportFormat::Ndjson => console.composed(&ndjson_line(console, finding)),
+        ReportFormat::Ndjson => console.json(&ndjson_line(console, finding)),
         ReportFormat::Table | ReportFormat::Plain | ReportFormat::Json | ReportFormat::Junit => {}
     }
 }
@@ -90,7 +90,11 @@ fn ndjson_line(console: &Console, finding: &Finding) -> String {
 
 /// Writes the report of all findings.
 pub(crate) fn show(console: &Console, report: Report<'_>, format: ReportFormat) {
-    console.composed(&text(console, report, format));
+    let text = text(console, report, format);
+    match format {
+        ReportFormat::Json | ReportFormat::Ndjson => console.json(&text),
+        ReportFormat::Table | ReportFormat::Plain | ReportFormat::Junit => console.composed(&text),
+    }
 }
 
 /// The report in a format, masked.
@@ -129,7 +133,9 @@ fn masked(console: &Console, finding: &Finding) -> Finding {
         severity: finding.severity,
         expected: console.masked(&finding.expected),
         seen: console.masked(&finding.seen),
-        evidence: evidence.map(|line| console.masked(line)).collect(),
+        evidence: evidence
+            .map(|line| console.masked(&without_colours(line)))
+            .collect(),
         hint: finding.hint.as_deref().map(|hint| console.masked(hint)),
         cause: finding.cause.clone(),
         took: finding.took,

@@ -136,11 +136,11 @@ fn what_differs_between_runs_is_left_out() {
     };
     let lag = red(
         "groups.a.lag",
-        "3, stuck: nothing committed in 5.2 s",
+        "3, stuck: nothing committed in 5.2s",
         "caravan -p p-1 -f a.yaml restart a",
     );
     let recorded = lag.record("p-1");
-    assert_eq!(recorded["seen"], "…, stuck: nothing committed in … s");
+    assert_eq!(recorded["seen"], "…, stuck: nothing committed in …");
     assert_eq!(recorded["hint"], "caravan restart a");
     let assigned = red("groups.a.assigned", "0 of 3", "docker unpause p-1-a");
     let recorded = assigned.record("p-1");

@@ -24,7 +24,7 @@ pub enum PullError {
     #[error("its registry is out of reach")]
     OutOfReach,
     /// The registry did not respond within this time.
-    #[error("its registry did not answer within {}", humantime::format_duration(*.0))]
+    #[error("its registry did not answer within {}", declaration::units::exact(*.0))]
     NoAnswer(Duration),
     /// The engine's or the registry's error.
     #[error("{}", reason(.0))]

@@ -99,7 +99,7 @@ fn put_health(settings: &mut Settings, health: HealthConfig) {
     for (key, nanoseconds) in durations {
         let duration = nanoseconds.filter(|n| *n > 0).map(|n| {
             let duration = std::time::Duration::from_nanos(n.unsigned_abs());
-            humantime::format_duration(duration).to_string()
+            declaration::units::exact(duration)
         });
         put_value(settings, format!("healthcheck.{key}"), duration);
     }

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use humantime::format_duration;
-
-use declaration::Topic;
+use declaration::{Topic, units::exact};
 
 /// A topic as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +105,7 @@ impl fmt::Display for Step {
                 } = &wanted.topic;
                 write!(f, "{name}: created, {partitions} partitions")?;
                 if let Some(retention) = wanted.topic.retention {
-                    write!(f, ", retention {}", format_duration(retention))?;
+                    write!(f, ", retention {}", exact(retention))?;
                 }
                 write_message_bytes(f, wanted.message_bytes)
             }
@@ -120,7 +118,7 @@ impl fmt::Display for Step {
             } => {
                 write!(f, "{}: exists", wanted.topic.name)?;
                 self.write_partitions(f, existing.partitions, wanted.topic.partitions, *grow)?;
-                if let Some(retention) = wanted.topic.retention.map(format_duration) {
+                if let Some(retention) = wanted.topic.retention.map(exact) {
                     if *set_retention {
                         let before = retention_text(existing.retention_ms);
                         write!(f, ", retention set from {before} to {retention}")?;
@@ -168,7 +166,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
 fn retention_text(ms: i64) -> String {
     u64::try_from(ms).map_or_else(
         |_| "for ever".to_owned(),
-        |ms| format_duration(Duration::from_millis(ms)).to_string(),
+        |ms| exact(Duration::from_millis(ms)),
     )
 }
 
@@ -199,37 +197,33 @@ mod tests {
     #[test]
     fn each_topic_gets_one_line() {
         for (existing, done, says) in [
-            (
-                None,
-                false,
-                "orders: created, 3 partitions, retention 7days",
-            ),
+            (None, false, "orders: created, 3 partitions, retention 7d"),
             (
                 Some(existing(3, 7 * DAY_MS)),
                 true,
-                "orders: exists, 3 partitions, retention 7days",
+                "orders: exists, 3 partitions, retention 7d",
             ),
             (
                 Some(existing(1, 7 * DAY_MS)),
                 false,
-                "orders: exists, grown from 1 to 3 partitions, retention 7days",
+                "orders: exists, grown from 1 to 3 partitions, retention 7d",
             ),
             (
                 Some(existing(3, DAY_MS)),
                 false,
-                "orders: exists, 3 partitions, retention set from 1day to 7days",
+                "orders: exists, 3 partitions, retention set from 1d to 7d",
             ),
             (
                 Some(existing(2, -1)),
                 false,
                 "orders: exists, grown from 2 to 3 partitions, \
-                 retention set from for ever to 7days",
+                 retention set from for ever to 7d",
             ),
             (
                 Some(existing(6, 7 * DAY_MS)),
                 true,
                 "orders: exists, 6 partitions (declared are 3; Kafka cannot remove any), \
-                 retention 7days",
+                 retention 7d",
             ),
         ] {
             let step = Step::of(&wanted(None), existing.as_ref());

@@ -68,7 +68,7 @@ async fn run<'a>(check: Check<'a>, context: &'a CheckContext<'a>, board: &Board)
             began = Instant::now();
             let outcome = tokio::time::timeout(deadline, make(context)).await;
             let outcome = outcome.unwrap_or_else(|_| {
-                Outcome::fail(format!("no answer within {} s", deadline.as_secs()))
+                Outcome::fail(format!("no answer within {}s", deadline.as_secs()))
             });
             let outcome = with_severity(outcome, severity);
             let failed = async || first_not_passed(board, &explained_by).await;

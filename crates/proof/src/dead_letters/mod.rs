@@ -297,7 +297,7 @@ fn too_slow(span: &Span, patience: Duration) -> Error {
     let what = format!(
         "the dead letters, about {}, could not be read within {}",
         span.messages(),
-        humantime::format_duration(patience)
+        declaration::units::exact(patience)
     );
     Error::new(Kind::Deadline, what).hint("give it more time with --timeout")
 }

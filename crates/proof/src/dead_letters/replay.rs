@@ -365,7 +365,7 @@ impl Run<'_> {
                 return Err(Error::new(Kind::Interrupted, "interrupted"));
             }
             if Instant::now() >= deadline {
-                let within = humantime::format_duration(self.patience);
+                let within = declaration::units::exact(self.patience);
                 let what = format!("group {group} has not consumed what was sent within {within}");
                 let at = committed.get(&(topic.clone(), *partition));
                 let at = at.map_or_else(|| "nothing yet".to_owned(), |at| format!("up to {at}"));

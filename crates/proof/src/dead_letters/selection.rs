@@ -68,8 +68,7 @@ impl Selection {
             ("--newer-than", self.newer_than),
         ] {
             if let Some(value) = value {
-                let value = humantime::format_duration(value).to_string();
-                words.push(format!("{flag} {}", value.replace(' ', "")));
+                words.push(format!("{flag} {}", declaration::units::exact(value)));
             }
         }
         if words.is_empty() {

@@ -46,6 +46,31 @@ pub enum Cleanup {
     Deleted(Deleted),
     /// What was not deleted, and why.
     Failed(String),
+    /// Nothing was deleted, because the messages may still go through.
+    Left(LeftRows),
+}
+
+/// The rows of messages that may still go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftRows {
+    /// What is pending.
+    pub why: String,
+    /// Whose rows: `its rows`, `the rows of all 600 payments`.
+    pub messages: String,
+    /// Whether [`collect`] deletes them later.
+    pub is_collectable: bool,
+    /// The tables in which nothing marks them as a test's.
+    pub by_hand: Vec<String>,
+}
+
+impl std::fmt::Display for LeftRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { why, messages, .. } = self;
+        write!(
+            f,
+            "{why}; {messages} are left, so that they can still go through"
+        )
+    }
 }
 
 /// The tables whose rows are deleted, as declared: the last one first, because its `find` may look at
@@ -82,19 +107,15 @@ pub(super) fn unmarked(pipeline: &Pipeline) -> Vec<UndeletedRows> {
         .collect()
 }
 
-/// How remaining rows can be deleted later.
-pub(super) fn later(pipeline: &Pipeline) -> String {
+/// What has to be done about remaining rows later.
+pub(super) fn left_rows(pipeline: &Pipeline, why: String, messages: &str) -> LeftRows {
     let deletions = deletions(pipeline);
-    let unmarked: Vec<_> = unmarked(pipeline).into_iter().map(|l| l.table).collect();
-    match unmarked[..] {
-        [] => "later: test-flow --collect".to_owned(),
-        _ if unmarked.len() == deletions.len() => {
-            "later, by hand: nothing marks them as a test's".to_owned()
-        }
-        _ => format!(
-            "later: test-flow --collect, and by hand in {}, where nothing marks them",
-            unmarked.join(", ")
-        ),
+    let by_hand: Vec<_> = unmarked(pipeline).into_iter().map(|l| l.table).collect();
+    LeftRows {
+        why,
+        messages: messages.to_owned(),
+        is_collectable: by_hand.len() < deletions.len(),
+        by_hand,
     }
 }
 
@@ -134,9 +155,10 @@ pub(super) async fn clean(run: &Run<'_>, tables: &Tables, messages: &[TestMessag
 pub struct Collected {
     /// The rows that were deleted, and those that were not.
     pub deleted: Deleted,
-    /// Only older rows were deleted. None: the database does not keep commit times, and all marked
-    /// rows were deleted.
+    /// Only older rows were deleted. None: all marked rows were deleted.
     pub older_than: Option<DateTime<Utc>>,
+    /// All were deleted although an age was given, because the database does not keep commit times.
+    pub is_age_unknown: bool,
 }
 
 /// Waits until every group of the flow has consumed all current events, then deletes the rows that
@@ -153,30 +175,34 @@ pub async fn collect(
 ) -> Result<Collected> {
     let kafka = pipeline.kafka.as_ref().ok_or_else(|| undeclared("Kafka"))?;
     let address = postgres_address(pipeline)?;
-    let began = Utc::now();
     let kafka = Kafka::connect(&kafka.address).await;
     let kafka = kafka.map_err(|why| sources::unreachable(pipeline, why))?;
     consumed(pipeline, &kafka, Instant::now() + timeout, cancel).await?;
+    // What was written during the wait counts as well.
     let earliest = chrono::TimeDelta::from_std(age).ok();
-    let earliest = earliest.and_then(|age| began.checked_sub_signed(age));
+    let earliest = earliest.and_then(|age| Utc::now().checked_sub_signed(age));
     let deletions = deletions(pipeline).into_iter();
     let marked = deletions.filter(|deletion| deletion.proof == Proof::Marked);
     let tables: Vec<_> = marked.map(|deletion| deletion.table).collect();
     let deleting = async {
         let postgres = Postgres::connect_for_batches(address).await?;
         let timed = postgres.keeps_commit_times().await?;
-        let older_than = timed.then(|| earliest.unwrap_or(DateTime::UNIX_EPOCH));
+        // Of any age: the clocks of this machine and of the database may differ.
+        let by_age = timed && !age.is_zero();
+        let older_than = by_age.then(|| earliest.unwrap_or(DateTime::UNIX_EPOCH));
         let deleted = postgres.delete_all_synthetic(&tables, older_than).await?;
-        Ok((deleted, older_than))
+        Ok((deleted, older_than, !timed && !age.is_zero()))
     };
     let deleted: Result<_, StoreError> = deleting.await;
-    let (deleted, older_than) = deleted.map_err(|why| sources::unreachable(pipeline, why))?;
+    let (deleted, older_than, is_age_unknown) =
+        deleted.map_err(|why| sources::unreachable(pipeline, why))?;
     Ok(Collected {
         deleted: Deleted {
             rows: tables.into_iter().zip(deleted).collect(),
             left: unmarked(pipeline),
         },
         older_than,
+        is_age_unknown,
     })
 }
 
@@ -274,8 +300,12 @@ services:
                 deletion("orders", "id = $1", Proof::Marked),
             ]
         );
-        let hint = "later: test-flow --collect, and by hand in lines, where nothing marks them";
-        assert_eq!(later(&pipeline), hint);
-        assert_eq!(later(&shipped()), "later: test-flow --collect");
+        let left = left_rows(&pipeline, "a worker is down".to_owned(), "its rows");
+        assert_eq!(
+            (left.is_collectable, left.by_hand),
+            (true, vec!["lines".to_owned()])
+        );
+        let left = left_rows(&shipped(), "a worker is down".to_owned(), "its rows");
+        assert_eq!((left.is_collectable, left.by_hand), (true, Vec::new()));
     }
 }

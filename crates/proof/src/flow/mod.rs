@@ -28,7 +28,7 @@ mod template;
 pub mod trace;
 mod unfollowed;
 
-pub use cleanup::{Cleanup, Collected, collect};
+pub use cleanup::{Cleanup, Collected, LeftRows, collect};
 pub use missing::{Missing, Next};
 pub use redeliver::{Change, Redelivery, Renamed};
 pub use steps::{Found, Hop, HopPlace, Sighting, Step};
@@ -69,14 +69,27 @@ impl Options {
 /// Progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// Number of hops of one message seen so far.
-    Seen(usize),
+    /// The steps of one message seen so far.
+    Seen {
+        /// How many.
+        steps: usize,
+        /// Of how many.
+        of: usize,
+        /// The service of the first that was not seen.
+        waiting_for: Option<String>,
+    },
+    /// Every step was seen or the timeout passed: the events have to be consumed before rows are deleted.
+    Settling,
     /// Messages are being sent.
     Sending {
         /// Messages sent so far.
         sent: usize,
         /// Messages to send.
         of: usize,
+        /// Messages that wait for their answer.
+        in_flight: usize,
+        /// Time since the first message was due.
+        took: Duration,
     },
     /// All messages were sent.
     Sent {
@@ -140,7 +153,7 @@ impl Completion {
         self.unfollowed.is_empty()
             && self.pending.is_none()
             && redelivery.is_none_or(|again| again.as_ref().is_ok_and(Redelivery::is_right))
-            && !matches!(self.cleanup, Cleanup::Failed(_))
+            && !matches!(self.cleanup, Cleanup::Failed(_) | Cleanup::Left(_))
     }
 }
 

@@ -139,14 +139,11 @@ impl<'a> Run<'a> {
             };
         };
         let noun = &self.flow.noun;
-        let (rows, pronoun) = match messages.len() {
-            1 => ("its rows".to_owned(), "it"),
-            count => (format!("the rows of all {count} {}", noun.many()), "they"),
+        let rows = match messages.len() {
+            1 => "its rows".to_owned(),
+            count => format!("the rows of all {count} {}", noun.many()),
         };
-        let later = cleanup::later(self.pipeline);
-        Cleanup::Failed(format!(
-            "{why}; {rows} are left so that {pronoun} can still go through ({later})"
-        ))
+        Cleanup::Left(cleanup::left_rows(self.pipeline, why, &rows))
     }
 
     /// How the run ended.
@@ -161,7 +158,7 @@ impl<'a> Run<'a> {
             redelivery,
             kept: match &cleanup {
                 Cleanup::Deleted(_) | Cleanup::Nothing => steps::kept(self.pipeline, &self.steps),
-                Cleanup::Kept | Cleanup::Failed(_) => Vec::new(),
+                Cleanup::Kept | Cleanup::Failed(_) | Cleanup::Left(_) => Vec::new(),
             },
             cleanup,
             unfollowed: self.unfollowed,
@@ -187,5 +184,6 @@ pub(super) fn interrupted(what: String, cleanup: &Cleanup) -> Error {
             })
         }
         Cleanup::Failed(why) => error.because(format!("not cleaned up: {why}")),
+        Cleanup::Left(left) => error.because(format!("not cleaned up: {left}")),
     }
 }

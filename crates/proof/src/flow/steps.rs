@@ -87,7 +87,7 @@ pub struct Sighting {
     pub at: Option<DateTime<Utc>>,
     /// Since the message was sent, or since its earliest sighting.
     pub after: Option<Duration>,
-    /// `partition 2 offset 17`, `201 Created`, `7 rows`, a container's name.
+    /// `paid/2/17`, `201 Created`, `7 rows`, a container's name.
     pub detail: String,
 }
 

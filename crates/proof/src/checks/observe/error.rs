@@ -25,7 +25,7 @@ impl fmt::Display for ObservationError {
             Self::NoAddress(what) => write!(f, "the declaration has no address of {what}"),
             Self::DeadLetters(error) => write!(f, "{error}"),
             Self::SlowQuery(limit) => {
-                let limit = humantime::format_duration(*limit);
+                let limit = declaration::units::exact(*limit);
                 write!(f, "its query takes more than {limit}")
             }
             Self::Client(error) => write!(f, "{error}"),

@@ -188,11 +188,15 @@ fn judge_room(context: &CheckContext<'_>, topic: &str, limits: &BTreeMap<String,
         ));
     };
     let Some(lack) = lacking_room(context.pipeline, limits) else {
-        return Outcome::pass(format!("{limit} bytes"));
+        return Outcome::pass(bytes(*limit));
     };
-    Outcome::warn(format!("{} of {} bytes", lack.limit, lack.needed))
+    Outcome::warn(format!("{} of {}", bytes(lack.limit), bytes(lack.needed)))
         .evidence([lack.to_string()])
         .hint(context.command(&topics::create(context.pipeline)))
+}
+
+fn bytes(count: i64) -> String {
+    units::size(u64::try_from(count).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -226,9 +230,9 @@ mod tests {
     fn new_dead_letters_are_counted() {
         let now = Utc::now();
         let shown = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
-        assert_eq!(shown(&[7_300, 20, 3]), "3, 2 of them in 10 m");
-        assert_eq!(shown(&[20, 3]), "2 in 10 m");
-        assert_eq!(shown(&[90_000, 7_300]), "2, the newest 2 h ago");
+        assert_eq!(shown(&[7_300, 20, 3]), "3, 2 of them in 10m");
+        assert_eq!(shown(&[20, 3]), "2 in 10m");
+        assert_eq!(shown(&[90_000, 7_300]), "2, the newest 2h ago");
         let summary = of_ages(now, &[90_000, 70]);
         let texts: Vec<_> = named(&summary, Status::Waiting)
             .map(|l| text(l, now))
@@ -236,8 +240,8 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "dead/0/1, 1 m ago: no reason is given",
-                "dead/0/0, 25 h ago: no reason is given",
+                "dead/0/1, 1m ago: no reason is given",
+                "dead/0/0, 25h ago: no reason is given",
             ]
         );
     }

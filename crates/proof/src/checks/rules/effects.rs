@@ -58,10 +58,10 @@ fn without_rows(tables: &str, effects: &Effects) -> Outcome {
     let without = &effects.without;
     let seen = match (without.len(), effects.found) {
         (0, true) => return Outcome::pass("rows of the last event exist"),
-        (0, false) => return Outcome::pass("no conclusive event in the last 24 h"),
+        (0, false) => return Outcome::pass("no conclusive event in the last 24h"),
         (1, true) => return Outcome::pass("rows exist, except for the last event"),
         (n, true) => return Outcome::pass(format!("rows exist, except for the last {n} events")),
-        (1, false) => "none for the only event of the last 24 h".to_owned(),
+        (1, false) => "none for the only event of the last 24h".to_owned(),
         (n, false) => format!("none for the last {n} events"),
     };
     let outcome = match without.len() {
@@ -72,7 +72,7 @@ fn without_rows(tables: &str, effects: &Effects) -> Outcome {
         let age = (effects.at - record.at).num_seconds();
         let Committed { place, ids, .. } = record;
         let ids = ids.join(", ");
-        format!("{place} ({ids}), {age} s old: nothing in {tables}")
+        format!("{place} ({ids}), {age}s old: nothing in {tables}")
     }))
 }
 
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(failed.seen, "none for the last 3 events");
         assert_eq!(
             failed.evidence[0],
-            "t/0/7 (a), 40 s old: nothing in tutoring_sessions"
+            "t/0/7 (a), 40s old: nothing in tutoring_sessions"
         );
     }
 }

@@ -134,7 +134,7 @@ fn stable(group: &GroupState) -> Outcome {
     }
     let members = group.members.iter();
     let state = groups::word(group.state);
-    Outcome::fail(format!("{state} for {} s", SETTLES.as_secs()))
+    Outcome::fail(format!("{state} for {}s", SETTLES.as_secs()))
         .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)))
 }
 

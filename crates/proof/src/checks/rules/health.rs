@@ -51,9 +51,9 @@ fn of(container: &Container, healthcheck: &Healthcheck, now: DateTime<Utc>) -> V
     match (health.status.as_str(), health.failing_streak) {
         ("healthy", _) => Verdict::Healthy,
         ("starting", _) if age <= patience(healthcheck) => {
-            Verdict::Expected(format!("starting for {age} s"))
+            Verdict::Expected(format!("starting for {age}s"))
         }
-        ("starting", _) => Verdict::Failed(format!("still starting after {age} s")),
+        ("starting", _) => Verdict::Failed(format!("still starting after {age}s")),
         // So Docker reports a container that was paused after a successful probe.
         ("unhealthy", 0) => {
             Verdict::Expected("no probe failed; none since it was paused".to_owned())
@@ -107,7 +107,7 @@ mod tests {
     fn starting_passes_for_as_long_as_docker_allows_it() {
         assert_eq!(
             verdict("starting", 0, 60),
-            Verdict::Expected("starting for 60 s".to_owned())
+            Verdict::Expected("starting for 60s".to_owned())
         );
         assert!(matches!(verdict("starting", 0, 61), Verdict::Failed(_)));
     }

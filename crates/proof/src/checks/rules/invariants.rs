@@ -112,9 +112,9 @@ fn looked_at(rule: &Invariant, within: Option<Duration>) -> String {
 /// More than ten minutes are rounded down to minutes.
 fn span(span: Duration) -> String {
     match span.as_secs() {
-        s if s.is_multiple_of(3600) => format!("{} h", s / 3600),
-        s if s.is_multiple_of(60) || s > 600 => format!("{} m", s / 60),
-        s => format!("{s} s"),
+        s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
+        s if s.is_multiple_of(60) || s > 600 => format!("{}m", s / 60),
+        s => format!("{s}s"),
     }
 }
 
@@ -142,7 +142,7 @@ fn judge(
     };
     let shown = broken.iter().take(SHOWN).map(|c| {
         let age = (now - c.since).num_seconds();
-        format!("{} for {age} s (grace {} s)", c.id, rule.grace.as_secs())
+        format!("{} for {age}s (grace {}s)", c.id, rule.grace.as_secs())
     });
     let more = broken.len().saturating_sub(SHOWN);
     Outcome::fail(seen)
@@ -192,14 +192,14 @@ mod tests {
         let rule = |within| Invariant { within, ..rule() };
         let day = Some(Duration::from_secs(86_400));
         let hours = Some(Duration::from_secs(10_800));
-        assert_eq!(looked_at(&rule(day), day), " for the last 24 h");
+        assert_eq!(looked_at(&rule(day), day), " for the last 24h");
         assert_eq!(
             looked_at(&rule(day), hours),
-            " for the last 3 h (24 h take too long)"
+            " for the last 3h (24h take too long)"
         );
         assert_eq!(looked_at(&rule(None), None), "");
         assert_eq!(looked_at(&rule(Some(NO_LIMIT)), Some(NO_LIMIT)), "");
         let spans = [5_400, 1_350, 90].map(|s| span(Duration::from_secs(s)));
-        assert_eq!(spans, ["90 m", "22 m", "90 s"]);
+        assert_eq!(spans, ["90m", "22m", "90s"]);
     }
 }

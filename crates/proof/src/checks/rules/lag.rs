@@ -51,7 +51,7 @@ fn sampled(first: &Sample, last: &Sample) -> Outcome {
             Outcome::pass(format!("{is}, draining by {rate:.0}/s"))
         }
         Trend::Steady => Outcome::pass(format!("{is}, steady: was {was}")),
-        Trend::Stuck => Outcome::fail(format!("{is}, stuck: nothing committed in {seconds:.1} s")),
+        Trend::Stuck => Outcome::fail(format!("{is}, stuck: nothing committed in {seconds:.1}s")),
     }
 }
 

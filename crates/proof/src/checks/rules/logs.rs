@@ -181,10 +181,10 @@ fn few_errors(recent: &[&Recent], limit: Option<f64>, now: DateTime<Utc>) -> Out
     errors.sort_by_key(|error| std::cmp::Reverse(error.at));
     let count: usize = errors.iter().map(|error| error.times).sum();
     let Some(last) = errors.first().map(|error| error.at) else {
-        return Outcome::pass(format!("none of {lines} in 5 m"));
+        return Outcome::pass(format!("none of {lines} in 5m"));
     };
     let ago = (now - last).num_seconds().max(0);
-    let seen = format!("{count} of {lines} in 5 m, the last {ago} s ago");
+    let seen = format!("{count} of {lines} in 5m, the last {ago}s ago");
     let over = now - last > OVER;
     let least = if limit > 0.0 { LEAST } else { 1 };
     #[expect(clippy::cast_precision_loss, reason = "a share of some thousand lines")]
@@ -260,7 +260,7 @@ mod tests {
             (7, "ERROR order 18 of 6b29fc40-ca47 failed"),
         ]);
         let outcome = few_errors(&[&recent], None, now);
-        assert_eq!(outcome.seen, "3 of 3 in 5 m, the last 7 s ago");
+        assert_eq!(outcome.seen, "3 of 3 in 5m, the last 7s ago");
         assert_eq!(
             outcome.evidence,
             [

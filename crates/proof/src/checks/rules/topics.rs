@@ -170,7 +170,7 @@ fn judge_retention(declared: Duration, is: Option<Duration>) -> Outcome {
 fn kept(retention: Option<Duration>) -> String {
     match retention {
         None => "kept for ever".to_owned(),
-        Some(time) => format!("kept for {}", humantime::format_duration(time)),
+        Some(time) => format!("kept for {}", declaration::units::exact(time)),
     }
 }
 

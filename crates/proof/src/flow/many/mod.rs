@@ -100,8 +100,8 @@ pub async fn run(
         Err(why) => Some(why.to_string()),
     });
     let mut pending = drained.pending.clone().or(again);
-    if pending.is_some() && !run.options.keep {
-        // What is consumed by now can be deleted all the same.
+    if pending.is_some() && !run.options.keep && run.cancel.is_cancelled() {
+        // What was sent until the interruption is consumed and can be deleted.
         let settled = topics.drain(&run, &from, count, Until::Stuck).await;
         pending = settled.map_or_else(|why| Some(why.to_string()), |drained| drained.pending);
     }

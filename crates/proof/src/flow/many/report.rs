@@ -67,9 +67,28 @@ pub enum Source {
     Offsets,
 }
 
+impl Report {
+    /// The first and the last step of all histograms of [`Passed::since_input`] that counts anything.
+    pub fn histogram_bounds(&self) -> Option<(usize, usize)> {
+        let spreads = self.hops.iter().filter_map(|hop| hop.since_input);
+        let filled: Vec<usize> = spreads
+            .flat_map(|spread| {
+                spread
+                    .histogram
+                    .filled()
+                    .map(|(step, _)| step)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        Some((*filled.iter().min()?, *filled.iter().max()?))
+    }
+}
+
 /// Counts and latencies of one hop.
 #[derive(Debug)]
 pub struct Passed {
+    /// The service that does it.
+    pub service: String,
     /// Where the hop can be seen.
     pub place: HopPlace,
     /// Messages that were seen there.
@@ -170,6 +189,7 @@ fn passed(pipeline: &Pipeline, ledger: &Ledger, step: usize) -> Passed {
     let due: Vec<i64> = ledger.messages.iter().map(|p| p.due).collect();
     let input = steps::input(pipeline, &ledger.steps, step).map(|i| &ledger.tracks[i].at);
     Passed {
+        service: ledger.steps[step].service.clone(),
         place: ledger.steps[step].place.clone(),
         seen: track.seen(),
         copies: track.copies,

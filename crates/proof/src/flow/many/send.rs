@@ -3,6 +3,7 @@
 
 use std::{
     pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -25,8 +26,8 @@ const FAILURES: usize = 100;
 /// Maximum number of different reasons.
 const REASONS: usize = 5;
 
-/// Between two reports of progress, in messages.
-const STEP: usize = 250;
+/// Between two reports of progress.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Delays up to this are attributed to the timer of a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(10);
@@ -63,12 +64,15 @@ pub(super) async fn all(run: &Run<'_>) -> (Vec<TestMessage>, Outcome) {
     let epoch = Epoch::now();
     let options = run.options;
     let stop = run.cancel.child_token();
+    let started = AtomicUsize::new(0);
+    let started = &started;
     let schedule = schedule(options.count, options.rate);
     let schedule = pin!(schedule.take_until(stop.cancelled()));
     let mut answers = schedule
         .map(async |due| {
             let due = due.unwrap_or_else(Instant::now);
             let late = due.elapsed();
+            started.fetch_add(1, Ordering::Relaxed);
             let answer = run.sender.send(&Values::draw(&run.flow.values)).await;
             (due, late, answer)
         })
@@ -76,7 +80,25 @@ pub(super) async fn all(run: &Run<'_>) -> (Vec<TestMessage>, Outcome) {
     let mut messages = Vec::with_capacity(options.count);
     let mut outcome = Outcome::default();
     let mut lateness = Lateness::default();
-    while let Some((due, late, answer)) = answers.next().await {
+    // An answer may take long: the time and the rate are reported meanwhile.
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        let next = tokio::select! {
+            next = answers.next() => next,
+            _ = tick.tick() => {
+                let answered = messages.len() + outcome.failed;
+                run.report(Progress::Sending {
+                    sent: messages.len(),
+                    of: options.count,
+                    in_flight: started.load(Ordering::Relaxed).saturating_sub(answered),
+                    took: epoch.instant.elapsed(),
+                });
+                continue;
+            }
+        };
+        let Some((due, late, answer)) = next else {
+            break;
+        };
         lateness.note(late);
         match answer {
             Ok(accepted) => messages.push(TestMessage {
@@ -90,10 +112,6 @@ pub(super) async fn all(run: &Run<'_>) -> (Vec<TestMessage>, Outcome) {
                     stop.cancel();
                 }
             }
-        }
-        let (sent, of) = (messages.len(), options.count);
-        if sent % STEP == 0 {
-            run.report(Progress::Sending { sent, of });
         }
     }
     outcome.accepted = messages.len();

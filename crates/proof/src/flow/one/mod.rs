@@ -117,6 +117,7 @@ pub async fn run(
     };
     let mut watching = Box::pin(watch::all(message, engine, &watched, sender));
     let deadline = began.instant + options.timeout;
+    run.report(seen.progress());
     tokio::select! {
         () = watching.as_mut() => {}
         () = seen.fill(&mut observations, deadline, |progress| run.report(progress)) => {}
@@ -127,18 +128,27 @@ pub async fn run(
     let took = seen.took(deadline);
     let mut pending = match options.keep && run.cancel.is_cancelled() {
         true => None,
-        false => seen.settle(&run, &mut watching, &mut observations).await,
+        false => {
+            run.report(Progress::Settling);
+            let watching = &mut watching;
+            seen.settle(&run, watching, &mut observations, deadline)
+                .await
+        }
     };
     let complete = pending.is_none() && seen.is_complete();
     let redelivery = run.again(&messages, &watched.from, complete).await;
     if redelivery.is_some() && pending.is_none() {
         // The copies are events of the message, too.
-        pending = seen.settle(&run, &mut watching, &mut observations).await;
+        let deadline = Instant::now() + options.timeout;
+        let watching = &mut watching;
+        pending = seen
+            .settle(&run, watching, &mut observations, deadline)
+            .await;
     }
     drop(watching);
     let keys = watched.delete_keys().await;
     let cleanup = match (run.clean(&messages, pending.clone()).await, keys) {
-        (cleanup @ Cleanup::Failed(_), _) | (cleanup, Ok(())) => cleanup,
+        (cleanup @ (Cleanup::Failed(_) | Cleanup::Left(_)), _) | (cleanup, Ok(())) => cleanup,
         (_, Err(why)) => Cleanup::Failed(format!("its keys are not deleted: {why}")),
     };
     if run.cancel.is_cancelled() {

@@ -15,7 +15,7 @@ use crate::{
     flow::{Found, Hop, Progress, Sighting, Step, sources::Group},
 };
 
-/// Time limit for the groups.
+/// Time limit for the groups, within the timeout of the run.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause between two reads of the offsets; also how long no further event may appear.
@@ -71,7 +71,7 @@ impl SeenHops {
                 Ok(Some(observation)) => self.take(observation),
                 Ok(None) | Err(_) => break,
             }
-            report(Progress::Seen(self.count()));
+            report(self.progress());
         }
     }
 
@@ -111,6 +111,15 @@ impl SeenHops {
         }
     }
 
+    pub(super) fn progress(&self) -> Progress {
+        let first = self.first_missing();
+        Progress::Seen {
+            steps: self.count(),
+            of: self.hops.len(),
+            waiting_for: first.map(|hop| self.hops[hop].step.service.clone()),
+        }
+    }
+
     fn count(&self) -> usize {
         self.hops.iter().filter(|hop| hop.is_seen()).count()
     }
@@ -140,9 +149,9 @@ impl SeenHops {
         }
     }
 
-    /// `12 of 20 hops seen`
+    /// `12 of 20 steps seen`
     pub(super) fn summary(&self) -> String {
-        format!("{} of {} hops seen", self.count(), self.hops.len())
+        format!("{} of {} steps seen", self.count(), self.hops.len())
     }
 
     pub(super) fn first_missing(&self) -> Option<usize> {
@@ -161,7 +170,7 @@ impl SeenHops {
     }
 
     /// Waits until every consumer group has consumed all of the message's events, and polls
-    /// `watching` meanwhile. Returns what is not consumed when the time limit ends.
+    /// `watching` meanwhile. Returns what is not consumed at the deadline; one look is always made.
     ///
     /// A worker emits before it commits its offset. So once every group has passed all events that
     /// were seen, and no further event appears, no event is pending: rows that are deleted then are
@@ -171,8 +180,9 @@ impl SeenHops {
         run: &Run<'_>,
         watching: &mut Pin<Box<W>>,
         observations: &mut UnboundedReceiver<Observation>,
+        deadline: Instant,
     ) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = deadline.min(Instant::now() + PATIENCE);
         loop {
             let events = self.events.len();
             let pending = self.pending(run).await;
@@ -238,7 +248,7 @@ mod tests {
     }
 
     fn event(seen: &SeenHops) -> Observation {
-        let sighting = seen.began.seen_now("partition 0 offset 7".to_owned());
+        let sighting = seen.began.seen_now("paid/0/7".to_owned());
         Observation::Event(1, sighting, RecordId::new("paid", 0, 7))
     }
 
@@ -268,6 +278,6 @@ mod tests {
         let note = Found::Missing(Some("no broker answers".to_owned()));
         assert_eq!(seen.hops[1].found, note);
         assert_eq!(seen.events.len(), 1);
-        assert_eq!(seen.summary(), "1 of 2 hops seen");
+        assert_eq!(seen.summary(), "1 of 2 steps seen");
     }
 }

@@ -107,7 +107,7 @@ async fn topics(
 fn event(message: Message<'_>, record: Record) -> Option<Observation> {
     let index =
         message.step(|p| matches!(p, HopPlace::Topic { topic } if *topic == record.topic))?;
-    let detail = format!("partition {} offset {}", record.partition, record.offset);
+    let detail = format!("{}/{}/{}", record.topic, record.partition, record.offset);
     let seen = match record.timestamp.and_then(DateTime::from_timestamp_millis) {
         Some(at) => message.began.seen_at(at, detail),
         None => message.began.seen_now(detail),

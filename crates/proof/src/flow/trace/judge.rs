@@ -28,6 +28,17 @@ impl Evidence<'_> {
             .map_or(&[], |looked| &looked.found)
     }
 
+    /// Whether a row or an event has the searched id.
+    pub(super) fn is_exact(&self) -> bool {
+        let rows = self.rows.iter().flatten();
+        let mut counts = rows.filter_map(|(_, answer)| match answer {
+            Lookup::Rows(rows) => Some(rows.count),
+            Lookup::NotAnId | Lookup::Refused(_) => None,
+        });
+        counts.any(|count| count > 0)
+            || (0..self.steps.len()).any(|step| !self.events(step).is_empty())
+    }
+
     /// The step of the topic that the service of `step`, or one that calls it, consumes.
     pub(super) fn input(&self, pipeline: &Pipeline, step: usize) -> Option<usize> {
         steps::input(pipeline, self.steps, step)
@@ -71,11 +82,10 @@ impl Evidence<'_> {
                     let HopPlace::Table { table, .. } = &self.steps[*step].place else {
                         continue;
                     };
-                    trace.looked.push(match answer {
-                        Lookup::Rows(_) => format!("table {table}"),
-                        Lookup::NotAnId => format!("table {table}: not a valid id for it"),
-                        Lookup::Refused(why) => format!("table {table}: {why}"),
-                    });
+                    match not_queried(answer) {
+                        None => trace.looked.push(format!("table {table}")),
+                        Some(why) => trace.failed.push(format!("table {table}: {why}")),
+                    }
                 }
             }
         }
@@ -195,10 +205,7 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
             let sighting = |event: &FoundEvent| Sighting {
                 at: event.at,
                 after: None,
-                detail: format!(
-                    "partition {} offset {}",
-                    event.place.partition, event.place.offset
-                ),
+                detail: event.place.to_string(),
             };
             let sightings: Vec<_> = evidence.events(index).iter().map(sighting).collect();
             any(sightings)
@@ -218,6 +225,15 @@ fn seen(evidence: &Evidence<'_>, index: usize) -> Found {
         HopPlace::Entry { .. } | HopPlace::Cache { .. } => {
             Found::Unknown("leaves no trace".to_owned())
         }
+    }
+}
+
+/// Why a table's answer says nothing about the message; None: it was queried.
+fn not_queried(answer: &Lookup) -> Option<String> {
+    match answer {
+        Lookup::Rows(_) => None,
+        Lookup::NotAnId => Some("it is not a valid id for this table".to_owned()),
+        Lookup::Refused(why) => Some(format!("its query failed: {why}")),
     }
 }
 
@@ -241,8 +257,10 @@ fn table(expected: i64, answer: Option<&Lookup>) -> Found {
         Some(Lookup::Rows(rows)) if rows.count > 0 => {
             Found::Missing(Some(format!("{} of {expected} rows", rows.count)))
         }
-        Some(Lookup::Rows(_) | Lookup::NotAnId) | None => Found::Missing(None),
-        Some(Lookup::Refused(why)) => Found::Unknown(why.clone()),
+        Some(Lookup::Rows(_)) | None => Found::Missing(None),
+        Some(answer @ (Lookup::NotAnId | Lookup::Refused(_))) => {
+            Found::Unknown(not_queried(answer).unwrap_or_default())
+        }
     }
 }
 

@@ -101,6 +101,31 @@ pub struct Report {
     pub unread: Vec<String>,
     /// Errors of sources that do not answer.
     pub unreachable: Vec<String>,
+    /// Tables whose query failed, and why, one line each.
+    pub failed: Vec<String>,
+}
+
+/// The result of a search.
+#[derive(Debug)]
+pub enum Traced {
+    /// What was found of the message. If its id was shortened, the report has the whole id.
+    Found(Report),
+    /// Several messages have an id that begins so.
+    Ambiguous(Beginnings),
+}
+
+/// The messages whose ids begin with what was searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginnings {
+    /// Their ids, sorted; at most [`Beginnings::MAX`].
+    pub ids: Vec<String>,
+    /// Whether there may be further ones, which were not read in time or are not named here.
+    pub incomplete: bool,
+}
+
+impl Beginnings {
+    /// This many ids are named at most.
+    pub const MAX: usize = 1_000;
 }
 
 /// One of the message's events.
@@ -132,8 +157,8 @@ impl Report {
     }
 }
 
-/// Searches all sources for the message with correlation id `id`. If a source does not answer, the
-/// result names it in [`Report::unreachable`].
+/// Searches all sources for the message with correlation id `id`, or whose correlation id is the only one
+/// that begins with `id`. If a source does not answer, the result names it in [`Report::unreachable`].
 ///
 /// # Errors
 /// `Usage`: no flow is declared.
@@ -143,7 +168,7 @@ pub async fn look(
     id: &str,
     options: Options,
     progress: UnboundedSender<Progress>,
-) -> Result<Report> {
+) -> Result<Traced> {
     let flow = super::declared(pipeline)?;
     let report: ReportProgress = Arc::new(move |event| {
         // An error means that nobody receives progress.
@@ -159,6 +184,39 @@ pub async fn look(
         deadline: Instant::now() + options.timeout,
         report: &report,
     };
+    let traced = search(wanted, engine.clone()).await;
+    if traced.is_certain() {
+        return Ok(Traced::Found(traced.report));
+    }
+    let Some(beginnings) = topics::beginnings(wanted).await else {
+        return Ok(Traced::Found(traced.report));
+    };
+    match (beginnings.ids.as_slice(), beginnings.incomplete) {
+        ([], _) => Ok(Traced::Found(traced.report)),
+        ([only], false) => {
+            let whole = Wanted { id: only, ..wanted };
+            Ok(Traced::Found(search(whole, engine).await.report))
+        }
+        _ => Ok(Traced::Ambiguous(beginnings)),
+    }
+}
+
+/// What one search found.
+struct Searched {
+    report: Report,
+    /// Rows or events have exactly this id. Log lines contain it as text, so that they prove nothing about an
+    /// id that is a part of others.
+    exact: bool,
+}
+
+impl Searched {
+    fn is_certain(&self) -> bool {
+        self.exact || !self.report.dead_letters.is_empty()
+    }
+}
+
+async fn search(wanted: Wanted<'_>, engine: Result<&dyn Platform>) -> Searched {
+    let (pipeline, id, steps) = (wanted.pipeline, wanted.id, wanted.steps);
     let rows = rows(wanted).await;
     let near = rows.as_ref().ok().and_then(window_of_rows);
     let (topics, lines) = if near.is_some() {
@@ -177,19 +235,23 @@ pub async fn look(
         ..Report::default()
     };
     let evidence = judge::Evidence {
-        steps: &steps,
+        steps,
         rows,
         topics,
         lines,
-        since: options.since,
+        since: wanted.since,
     };
+    let exact = evidence.is_exact();
     evidence.describe_sources(&mut trace);
     judge::judge(pipeline, &evidence, &mut trace);
     let missing = trace.counts().1 > 0;
     if missing || !trace.is_known() {
         explain(wanted, &evidence, &mut trace).await;
     }
-    Ok(trace)
+    Searched {
+        report: trace,
+        exact,
+    }
 }
 
 /// Finds the dead letters of the message, and why its first missing hop is missing.

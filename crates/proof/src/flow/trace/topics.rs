@@ -3,7 +3,7 @@
 //! bounds it, and the result says how many records were not read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +12,9 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka::record::{BorrowedMessage, Message, is_synthetic};
 
-use super::{FoundEvent, Progress, Report, ReportProgress, Wanted, Window, judge::Evidence};
+use super::{
+    Beginnings, FoundEvent, Progress, Report, ReportProgress, Wanted, Window, judge::Evidence,
+};
 use crate::{
     dead_letters::{DeadLetter, RecordId},
     flow::steps,
@@ -282,6 +284,71 @@ pub(super) async fn look(
         topics.looked.push((index, Some(looked)));
     }
     Ok(topics)
+}
+
+/// The messages whose ids begin with the searched one, by the first topic of the flow that has any of their
+/// events. None: Kafka does not answer, or there are none.
+pub(super) async fn beginnings(wanted: Wanted<'_>) -> Option<Beginnings> {
+    let kafka = Kafka::connect(&wanted.pipeline.kafka.as_ref()?.address)
+        .await
+        .ok()?;
+    let existing = kafka.topics().await.ok()?;
+    let search = Search {
+        kafka: &kafka,
+        since: wanted.since,
+        // The first search may have used up the timeout.
+        deadline: wanted.deadline.max(Instant::now() + PATIENCE),
+        report: wanted.report,
+    };
+    for (_, name) in steps::topics(wanted.steps) {
+        let Some(topic) = existing.iter().find(|topic| topic.name == name) else {
+            continue;
+        };
+        let beginnings = search
+            .beginnings(topic, wanted.correlation, wanted.id)
+            .await
+            .ok()?;
+        if !beginnings.ids.is_empty() {
+            return Some(beginnings);
+        }
+    }
+    None
+}
+
+impl Search<'_> {
+    /// Reads the whole topic for ids that begin with `id`.
+    async fn beginnings(
+        &self,
+        topic: &TopicState,
+        correlation: &Correlation,
+        id: &str,
+    ) -> Result<Beginnings, kafka::Error> {
+        let partitions: Vec<Partition> = (0..topic.partitions)
+            .map(|partition| (topic.name.clone(), partition))
+            .collect();
+        let mut span = self.kafka.span(&partitions).await?;
+        if let Some(since) = self.since {
+            let at = self.kafka.offsets_at(&partitions, since.timestamp_millis());
+            raise(&mut span, &at.await?);
+        }
+        let (correlation, id) = (correlation.clone(), id.to_owned());
+        let see = move |ids: &mut BTreeSet<String>, message: &BorrowedMessage<'_>| {
+            let begins = |found: &str| found.starts_with(&id).then(|| found.to_owned());
+            ids.extend(find_correlation(&correlation, message, begins));
+            match ids.len() > Beginnings::MAX {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let (ids, whole) = self
+            .kafka
+            .read(span, self.deadline, BTreeSet::new(), see)
+            .await?;
+        Ok(Beginnings {
+            incomplete: !whole || ids.len() > Beginnings::MAX,
+            ids: ids.into_iter().take(Beginnings::MAX).collect(),
+        })
+    }
 }
 
 /// From the first event to the last.

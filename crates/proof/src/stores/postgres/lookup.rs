@@ -1,6 +1,7 @@
 //! Looks up the rows of a message that may not exist.
 
 use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
 
 use super::{ANSWER, Postgres, StoreResult, batches::Rows, bounded, quote};
 
@@ -13,6 +14,25 @@ pub enum Lookup {
     NotAnId,
     /// The database's error for an invalid query: no such table or column.
     Refused(String),
+}
+
+/// Whether `id` can be cast as `find` casts `$1`, as far as the type is known here. Postgres would refuse
+/// it, too, but leave an error in its log.
+fn is_valid(find: &str, id: &str) -> bool {
+    let mut casts = find.split("$1::").skip(1);
+    casts.all(|cast| {
+        let end = cast.find(|c: char| !c.is_ascii_alphanumeric());
+        match cast[..end.unwrap_or(cast.len())]
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "uuid" => Uuid::parse_str(id).is_ok(),
+            "smallint" | "int2" => id.trim().parse::<i16>().is_ok(),
+            "int" | "integer" | "int4" => id.trim().parse::<i32>().is_ok(),
+            "bigint" | "int8" => id.trim().parse::<i64>().is_ok(),
+            _ => true,
+        }
+    })
 }
 
 impl Postgres {
@@ -28,6 +48,9 @@ impl Postgres {
         id: &str,
         timed: bool,
     ) -> StoreResult<Lookup> {
+        if !is_valid(find, id) {
+            return Ok(Lookup::NotAnId);
+        }
         let at = match timed {
             true => "pg_xact_commit_timestamp(xmin)",
             false => "NULL::timestamptz",
@@ -57,5 +80,21 @@ impl Postgres {
             }
         };
         bounded(&self.url, ANSWER, ask).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_valid;
+
+    #[test]
+    fn an_id_that_a_table_cannot_have_is_not_queried() {
+        let uuid = "01a22192-4e8a-725c-b8cd-f7d21039bf17";
+        let find = "id = $1::uuid";
+        assert!(is_valid(find, uuid) && !is_valid(find, "01a22192"));
+        let find = "line IN (SELECT line FROM lines WHERE order_no = $1::bigint)";
+        assert!(is_valid(find, "17") && !is_valid(find, uuid));
+        assert!(!is_valid("no = $1::int4", "99999999999"));
+        assert!(is_valid("no = $1", "any") && is_valid("no = $1::text", "any"));
     }
 }

@@ -262,8 +262,8 @@ fn an_id_that_no_source_has_is_not_known() {
     assert!(!trace.is_known());
     assert!(
         trace
-            .looked
-            .contains(&"table payments: not a valid id for it".to_owned())
+            .failed
+            .contains(&"table payments: it is not a valid id for this table".to_owned())
     );
     assert!(
         trace
