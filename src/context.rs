@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     flags::Global,
     output::Console,
-    remote::{FromHere, Handover, INSIDE},
+    remote::{self, FromHere, Handover, INSIDE},
+    state,
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
 use docker::{Deployment, Engine};
+use proof::checks::StoredResults;
 
 /// Built by `main`, handed to each command.
 pub(crate) struct Context {
@@ -48,6 +50,7 @@ struct Inside {
     host: String,
     /// Where it is here.
     endpoint: String,
+    results: StoredResults,
 }
 
 /// What is asked before something is done that cannot be undone.
@@ -121,6 +124,7 @@ impl Context {
                 who: handover.who,
                 host: handover.engine,
                 endpoint,
+                results: handover.results,
             }
         });
         Self {
@@ -257,6 +261,36 @@ impl Context {
             self.console.warn(warning);
         }
         pipeline
+    }
+
+    /// What earlier runs of `verify` found of the rules over the database.
+    ///
+    /// # Errors
+    /// There is no declaration.
+    pub(crate) fn stored_results(&self) -> Result<StoredResults> {
+        if let Some(inside) = &self.inside {
+            return Ok(inside.results.clone());
+        }
+        let (results, warning) = state::read_results(&self.source()?);
+        if let Some(warning) = warning {
+            self.console.warn(&warning);
+        }
+        Ok(results)
+    }
+
+    /// Stores what `verify` found, which began as `began`; inside, the process on the host does so.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn store_results(
+        &self,
+        began: &StoredResults,
+        results: &StoredResults,
+    ) -> Result<()> {
+        match &self.inside {
+            Some(_) => remote::hand_back(results),
+            None => state::store_results(&self.source()?, began, results.clone()),
+        }
     }
 
     /// Whether this process runs inside the pipeline's network, for one on the host.

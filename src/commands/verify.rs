@@ -15,7 +15,7 @@ use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use docker::Engine;
 use proof::checks::{
-    self, CheckId, Selection,
+    self, AuditProgress, CheckId, Selection, StoredResults,
     finding::{Finding, Status},
 };
 
@@ -43,10 +43,13 @@ pub(crate) struct Args {
     /// Look again and again, and tell what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// How far back rules over the database look, as a duration or `all`, instead of as far as each
-    /// declares (`within`); each may take minutes then
+    /// Read all rows of the last DURATION, or `all`, for the rules over the database, instead of as many
+    /// as each one's budget of time suffices for; that may take minutes
     #[arg(long, value_name = "DURATION", value_parser = span)]
     since: Option<Duration>,
+    /// Dismiss a counterexample of a rule over the database that will not be repaired; then verify
+    #[arg(long, num_args = 2, value_names = ["RULE", "ID"], action = clap::ArgAction::Append)]
+    dismiss: Vec<String>,
     /// Warnings count as failures
     #[arg(long, env = "CARAVAN_STRICT")]
     strict: bool,
@@ -56,8 +59,6 @@ pub(crate) struct Args {
 
 /// Between two looks, where one is not enough.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What a rule may take that looks further than it declares.
-const FURTHER: Duration = Duration::from_secs(300);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -66,12 +67,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         look_back(&mut pipeline, since);
     }
     let selection = Selection::new(&checks::plan(&pipeline), &args.only, &args.skip)?;
+    let mut results = Results::read(context)?;
+    for pair in args.dismiss.chunks_exact(2) {
+        results.dismiss(&pipeline, &pair[0], &pair[1])?;
+    }
     let verify = Verify {
         context,
         args,
         pipeline: &pipeline,
         engine: &context.engine().await?,
         selection,
+        results,
     };
     if args.watch {
         return verify.watch().await;
@@ -86,12 +92,74 @@ fn span(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// What the declaration says of how far and how long rules look is for every day.
+/// Rules read all rows since then, without a budget: that is for every day.
 fn look_back(pipeline: &mut Pipeline, since: Duration) {
-    let bounded = pipeline.invariants.iter_mut();
-    for rule in bounded.filter(|rule| rule.within.is_some()) {
-        rule.within = Some(since);
-        rule.timeout = FURTHER;
+    for rule in &mut pipeline.invariants {
+        rule.within = rule.within.map(|_| since);
+        rule.budget = None;
+    }
+}
+
+/// What earlier runs found of the rules over the database.
+struct Results<'a> {
+    context: &'a Context,
+    /// As they are stored.
+    began: StoredResults,
+    now: StoredResults,
+    /// A failure to store them has been reported.
+    is_lost: bool,
+}
+
+impl<'a> Results<'a> {
+    fn read(context: &'a Context) -> Result<Self> {
+        let began = context.stored_results()?;
+        Ok(Self {
+            context,
+            now: began.clone(),
+            began,
+            is_lost: false,
+        })
+    }
+
+    /// `rule`: a rule's name or the id of its check.
+    fn dismiss(&mut self, pipeline: &Pipeline, rule: &str, id: &str) -> Result<()> {
+        let of_check = rule.strip_prefix("database.");
+        let of_check = of_check.and_then(|rule| rule.strip_suffix(".holds"));
+        let name = of_check.unwrap_or(rule);
+        if !pipeline.invariants.iter().any(|rule| rule.name == name) {
+            let names = pipeline.invariants.iter().map(|rule| rule.name.as_str());
+            let names: Vec<_> = names.collect();
+            let error = Error::new(
+                Kind::Usage,
+                format!("no rule over the database is named {name}"),
+            );
+            return Err(error.because(format!("rules: {}", names.join(", "))));
+        }
+        if let Err(known) = self.now.dismiss(name, id) {
+            let what = format!("no counterexample {id} of {name} is known");
+            let known = match known.as_slice() {
+                [] => "none of that rule is".to_owned(),
+                known => format!("known: {}", known.join(", ")),
+            };
+            return Err(Error::new(Kind::Usage, what).because(known));
+        }
+        self.context.store_results(&self.began, &self.now)?;
+        self.began.clone_from(&self.now);
+        Ok(())
+    }
+
+    /// Stores what is new. If that fails, this run's findings are right all the same.
+    fn store(&mut self) {
+        if self.is_lost || self.now == self.began {
+            return;
+        }
+        match self.context.store_results(&self.began, &self.now) {
+            Ok(()) => self.began.clone_from(&self.now),
+            Err(error) => {
+                self.is_lost = true;
+                self.context.console.warn(&error.to_string());
+            }
+        }
     }
 }
 
@@ -101,6 +169,7 @@ struct Verify<'a> {
     pipeline: &'a Pipeline,
     engine: &'a Engine,
     selection: Selection,
+    results: Results<'a>,
 }
 
 /// How each check ended when it was last made.
@@ -109,9 +178,10 @@ type Known = BTreeMap<CheckId, (Status, String)>;
 impl Verify<'_> {
     /// Makes the checks once; tells of those that end otherwise than is known.
     async fn look(
-        &self,
+        &mut self,
         known: &mut Known,
         mut tell: impl FnMut(&Finding),
+        progress: &dyn Fn(AuditProgress),
     ) -> Result<Vec<Finding>> {
         let (pipeline, invocation) = (self.pipeline, &self.context.invocation);
         let tell_changes = |finding: &Finding| {
@@ -125,9 +195,13 @@ impl Verify<'_> {
             self.engine,
             invocation,
             &self.selection,
+            &mut self.results.now,
             tell_changes,
+            progress,
         );
-        Box::pin(run).await
+        let findings = Box::pin(run).await;
+        self.results.store();
+        findings
     }
 
     fn report<'a>(&'a self, findings: &'a [Finding], took: Duration) -> Report<'a> {
@@ -140,15 +214,17 @@ impl Verify<'_> {
     }
 
     /// Once, or until all is right.
-    async fn until_right(&self) -> Result<Verdict> {
-        let (console, format) = (&self.context.console, self.args.output.output);
+    async fn until_right(mut self) -> Result<Verdict> {
+        let (context, format) = (self.context, self.args.output.output);
+        let console = &context.console;
         let began = Instant::now();
         let deadline = self.args.wait.map(|wait| began + wait);
         let spinner = console.spinner("verify");
         let mut known = Known::new();
         let (findings, right) = loop {
             let tell = |finding: &Finding| report::tell(console, finding, format);
-            let findings = self.look(&mut known, tell).await?;
+            let progress = |progress| report::progress(console, &spinner, &progress);
+            let findings = self.look(&mut known, tell, &progress).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
@@ -170,8 +246,9 @@ impl Verify<'_> {
     }
 
     /// Until stdout takes no more: a table that is drawn again on a terminal, else a line for each change.
-    async fn watch(&self) -> Result<Verdict> {
-        let (console, format) = (&self.context.console, self.args.output.output);
+    async fn watch(mut self) -> Result<Verdict> {
+        let (context, format) = (self.context, self.args.output.output);
+        let console = &context.console;
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
             let what = "--watch has no end, and this format is one document";
             return Err(Error::new(Kind::Usage, what).hint("-o ndjson"));
@@ -188,7 +265,7 @@ impl Verify<'_> {
                     console.composed(&format!("{at} {}", report::change(console, finding)));
                 }
             };
-            let findings = self.look(&mut known, tell).await?;
+            let findings = self.look(&mut known, tell, &|_| {}).await?;
             if redraws {
                 console.clear();
                 report::show(console, self.report(&findings, began.elapsed()), format);

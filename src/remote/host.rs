@@ -1,6 +1,6 @@
 //! The host's side: decides the place, starts the container, serves it, and takes its exit code.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf},
@@ -19,7 +19,7 @@ use crate::{cli::Command, commands::Verdict, context::Context, output::Console, 
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use docker::{Engine, NetworkContainer};
-use proof::dead_letters::this_process;
+use proof::{checks::StoredResults, dead_letters::this_process};
 
 /// From the container's start to its first word; a second is the rule.
 const GREETING: Duration = Duration::from_secs(30);
@@ -48,8 +48,13 @@ pub(crate) async fn run_in_network(
     if there.is_empty() && !matches!(command, Command::Verify(_)) {
         return Err(no_network(context, &networks));
     }
+    let results = match command {
+        Command::Verify(_) => context.stored_results()?,
+        _ => StoredResults::default(),
+    };
     let visit = RemoteSession {
         context,
+        results: RefCell::new(results),
         engine: &engine,
         pipeline: &pipeline,
         asks: command.asks(),
@@ -74,6 +79,8 @@ struct RemoteSession<'a> {
     pipeline: &'a Pipeline,
     /// Whether the command may ask on a terminal.
     asks: bool,
+    /// What `verify` found, as it is stored.
+    results: RefCell<StoredResults>,
 }
 
 impl RemoteSession<'_> {
@@ -115,6 +122,14 @@ impl RemoteSession<'_> {
         }
     }
 
+    /// Stores what the command found. If that fails, its findings are right all the same.
+    fn store(&self, results: StoredResults) {
+        let began = self.results.replace(results.clone());
+        if let Err(error) = self.context.store_results(&began, &results) {
+            self.context.console.warn(&error.to_string());
+        }
+    }
+
     fn order(&self) -> Order {
         let env = self.context.environment();
         let own = |name: &str| name.starts_with("CARAVAN_") || name == "NO_COLOR";
@@ -130,6 +145,7 @@ impl RemoteSession<'_> {
                 terminal: self.context.console.terminal,
                 who: this_process(),
                 engine: self.engine.host.clone(),
+                results: self.results.borrow().clone(),
             },
         }
     }
@@ -228,7 +244,10 @@ impl Session {
                     None => return Err(broken()),
                 },
                 line = self.heard.next_line() => match line {
-                    Ok(Some(line)) => break line,
+                    Ok(Some(line)) => match serde_json::from_str(&line) {
+                        Ok(ToHost::Results(results)) => visit.store(results),
+                        _ => break line,
+                    },
                     Ok(None) | Err(_) => return Err(broken()),
                 },
                 Some(line) = typed.recv() => self.say(&ToAgent::Input(line)).await?,
@@ -316,6 +335,8 @@ fn verdict(last: &str) -> Result<Verdict> {
                 .because(signal)
                 .because("it took more memory than it may have, or somebody stopped it"))
         }
+        // It is never the last.
+        Ok(ToHost::Results(_)) => Err(broken()),
         Ok(ToHost::Failed(why)) => {
             let what = "the command could not be started inside the pipeline's network";
             Err(Error::new(Kind::Unreachable, what).because(why))

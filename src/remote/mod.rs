@@ -5,7 +5,8 @@
 //! what runs in it: it starts the very same command line as a process of its own. Between the two
 //! is one connection, the container's attached stdin and stdout, on which `link` carries many
 //! streams (`wire` says which): what the command writes, and the command's connections to Docker,
-//! which the host makes in its place. `handover` is what the command is told, on its stdin.
+//! which the host makes in its place. `handover` is what the command is told, on its stdin, and the results
+//! that it hands back.
 
 pub(crate) mod agent;
 pub(crate) mod answer;
@@ -15,5 +16,5 @@ mod link;
 mod wire;
 
 pub(crate) use answer::FromHere;
-pub(crate) use handover::{Handover, INSIDE};
+pub(crate) use handover::{Handover, INSIDE, hand_back};
 pub(crate) use host::run_in_network;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Handover;
+use proof::checks::StoredResults;
 
 /// The first byte of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(super) struct Order {
 /// What the container's side says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToHost {
+    /// What `verify` found, to be stored; the command goes on.
+    Results(StoredResults),
     /// The command ended; all that it wrote is on its way.
     Ended {
         /// Its exit code, or the signal that ended it.

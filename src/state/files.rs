@@ -25,9 +25,7 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
         .flat_map(|s| &s.secrets_and_configs);
     let written = grants.filter_map(|g| Some((g.path.as_path(), g.generated.as_ref()?)));
     for (path, written) in written {
-        let own = source.files_dir();
-        make_directory(&own)?;
-        write_one(&own.join(UNSEEN_BY_GIT), "*\n", READABLE)?;
+        make_own_directory(source)?;
         if let Some(directory) = path.parent() {
             make_directory(directory)?;
         }
@@ -39,6 +37,13 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
         write_one(path, &written.content, mode)?;
     }
     Ok(())
+}
+
+/// Makes the directory of what is written here.
+pub(super) fn make_own_directory(source: &Source) -> Result<()> {
+    let own = source.files_dir();
+    make_directory(&own)?;
+    write_one(&own.join(UNSEEN_BY_GIT), "*\n", READABLE)
 }
 
 fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {

@@ -15,7 +15,11 @@ use std::time::Duration;
 use super::{Console, json};
 use crate::flags::ReportFormat;
 use diagnostics::Error;
-use proof::checks::finding::{Finding, Status};
+use indicatif::ProgressBar;
+use proof::checks::{
+    AuditProgress,
+    finding::{Finding, Status},
+};
 
 /// How many findings ended in each way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,13 @@ pub(crate) fn tell(console: &Console, finding: &Finding, format: ReportFormat) {
 /// A line of NDJSON, masked.
 fn told(console: &Console, finding: &Finding) -> String {
     document::line(&masked(console, finding))
+}
+
+/// Shows how far `verify --since` has come with a rule: on a terminal only, where it lives.
+pub(crate) fn progress(console: &Console, spinner: &ProgressBar, progress: &AuditProgress) {
+    let back_to = progress.back_to.format("%Y-%m-%d %H:%M:%SZ");
+    let text = format!("{}: rows are read back to {back_to}", progress.rule);
+    spinner.set_message(console.masked(&text));
 }
 
 /// Tells of all findings, at the end.

@@ -69,7 +69,7 @@ pub(crate) async fn observe(
         records.extend(read(broker, span, &correlation).await?);
     }
     let at = Utc::now();
-    let postgres = observed.database(1).await?;
+    let postgres = observed.database().await?;
     let (mut without, mut found) = (Vec::new(), false);
     for record in relevant(records, at) {
         // The later tables first: if a payment's rows are deleted meanwhile, the payment is unknown
