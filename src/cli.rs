@@ -8,6 +8,7 @@ use crate::{
         schema, status, test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
+    remote::NetworkNeeds,
 };
 use declaration::Needs;
 
@@ -20,7 +21,7 @@ use declaration::Needs;
     max_term_width = 100
 )]
 #[command(after_help = "\
-Exit codes: 0 all is right · 1 the pipeline is not right · 2 wrong usage or declaration
+Exit codes: 0 ok · 1 the pipeline is not ok · 2 wrong usage or declaration
             3 no Docker, Kafka or database · 4 deadline passed · 70 defect · 130 interrupted")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -55,16 +56,16 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// A role is a server of its own and takes its signals itself.
+    /// Whether the command is a server, which handles its signals itself.
     pub(crate) fn handles_signals(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Health(_))
     }
 
-    /// What it needs of what is declared, where that is reached from the pipeline's network alone.
-    pub(crate) fn needs(&self) -> Option<Needs> {
-        match self {
-            Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Some(Needs::Everything),
-            Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Some(Needs::Kafka),
+    /// What it needs of the pipeline's network, if some addresses resolve only there.
+    pub(crate) fn network_needs(&self) -> Option<NetworkNeeds> {
+        let addresses = match self {
+            Self::Verify(_) | Self::TestFlow(_) | Self::Trace(_) => Needs::Everything,
+            Self::Topics(_) | Self::Groups(_) | Self::Dlq(_) => Needs::Kafka,
             Self::Up(_)
             | Self::Down(_)
             | Self::Restart(_)
@@ -77,11 +78,17 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Run(_)
-            | Self::Health(_) => None,
-        }
+            | Self::Health(_) => return None,
+        };
+        Some(NetworkNeeds {
+            addresses,
+            asks: matches!(self, Self::Dlq(_)),
+            reports_missing: matches!(self, Self::Verify(_)),
+            results: matches!(self, Self::Verify(_)),
+        })
     }
 
-    /// Of a command that is about what is deployed: its line, as far as a hint repeats it.
+    /// For a command about a deployed project: its command line, as a hint repeats it.
     pub(crate) fn on_a_deployment(&self) -> Option<String> {
         let line = match self {
             Self::Up(args) => args.line(),
@@ -93,7 +100,7 @@ impl Command {
             Self::Logs(_) => "logs".to_owned(),
             Self::Verify(_) => "verify".to_owned(),
             Self::TestFlow(_) => "test-flow".to_owned(),
-            // What they need besides is not repeated: `status` shows what the line is about.
+            // Their arguments are not repeated; `status` shows the project that the hint is about.
             Self::Trace(_) | Self::Dlq(_) => "status".to_owned(),
             Self::Topics(_) => "topics".to_owned(),
             Self::Groups(_) => "groups".to_owned(),
@@ -108,23 +115,28 @@ impl Command {
         Some(line)
     }
 
-    /// Whether it may ask a question while it runs.
-    pub(crate) fn asks(&self) -> bool {
-        matches!(self, Self::Dlq(_))
+    /// The services in the command line, as typed. The profiles of a service with its full name are active.
+    pub(crate) fn services(&self) -> &[String] {
+        match self {
+            Self::Up(args) => &args.services,
+            Self::Restart(args) => &args.services,
+            Self::Logs(args) => &args.services,
+            _ => &[],
+        }
     }
 
-    /// Threads of the async runtime, where not one for each core: a role waits for others most of
-    /// the time, and what a core could do more is its siblings' (docs/performance.md).
+    /// Threads of the async runtime; None: one per core. A role waits for other services most of the time,
+    /// and its replicas share the cores (docs/performance.md).
     pub(crate) fn threads(&self) -> Option<usize> {
         self.is_role().then_some(1)
     }
 
-    /// A role of the pipeline, which logs by itself.
+    /// Whether the command is a role of the pipeline, which configures its own logging.
     pub(crate) fn is_role(&self) -> bool {
         matches!(self, Self::Run(_))
     }
 
-    /// Leaves things in order, and says how, when it is cancelled.
+    /// Whether the command stops cleanly when it is cancelled, and reports what it left.
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(
             self,
@@ -137,7 +149,7 @@ impl Command {
         ) || matches!(self, Self::Dlq(args) if args.stops_cleanly())
     }
 
-    /// What stdout is to hold, whatever happens.
+    /// The format of stdout, for errors too.
     pub(crate) fn format(&self) -> ReportFormat {
         match self {
             Self::Verify(args) => args.output.output,
@@ -174,8 +186,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// docs/reference.md is what `--help` says, of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` writes
-    /// it anew.
+    /// docs/reference.md has the `--help` text of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` updates it.
     #[test]
     fn the_reference_is_what_help_says() {
         fn describe(command: &clap::Command, path: &str, text: &mut String) {
@@ -201,8 +212,8 @@ mod tests {
         let mut cli = Cli::command().term_width(100);
         cli.build();
         let mut text =
-            "# Reference\n\nAll commands, as `--help` tells of each. docs/cli.md says what \
-                        holds for all of them.\n"
+            "# Reference\n\nThe output of `--help` of all commands. docs/cli.md describes what \
+             they have in common.\n"
                 .to_owned();
         describe(&cli, "caravan", &mut text);
         declaration::testing::expect_generated("reference.md", &text);

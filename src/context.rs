@@ -1,4 +1,5 @@
-//! What a command is given: the environment, injected once; nothing below reads it ad hoc.
+//! The context of a command: its environment, console, declaration and platform. Nothing below reads
+//! environment variables or the working directory.
 
 use std::{
     collections::BTreeMap,
@@ -15,63 +16,68 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     flags::Global,
     output::Console,
-    remote::{self, FromHere, Handover, INSIDE},
+    remote::{self, Handover, INSIDE, LocalAnswers},
     state,
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
-use docker::{Deployment, Engine};
+use docker::Engine;
+use platform::{Deployment, Platform};
 use proof::checks::StoredResults;
 
-/// Built by `main`, handed to each command.
+/// The context of a command, which `main` creates.
 pub(crate) struct Context {
     pub(crate) console: Arc<Console>,
-    /// Cancelled by the first Ctrl-C, SIGTERM or SIGHUP, where a command stops cleanly or asks.
+    /// Cancelled by the first Ctrl-C, SIGTERM or SIGHUP if the command stops cleanly or has an open question.
     pub(crate) cancel: CancellationToken,
     pub(crate) invocation: Invocation,
     request: declaration::Request,
+    /// The declaration, set when it is first needed.
+    source: OnceLock<Result<Source>>,
     host: Option<String>,
-    /// Once it is known; where this process runs inside, from the beginning.
+    /// Set when it is first needed. In a container on the pipeline's network, set from the start.
     pipeline: OnceLock<Pipeline>,
     engine: OnceCell<Result<Engine>>,
-    /// What is deployed, once it has been looked at.
+    /// Host ports of the running containers, set by [`Self::find_deployment`].
     ports: Option<DeployedPorts>,
-    elsewhere: Option<OtherOrigin>,
+    other_origin: Option<OtherOrigin>,
     inside: Option<Inside>,
-    signals_taken: AtomicBool,
-    asking: AtomicBool,
+    handles_signals: AtomicBool,
+    question_open: AtomicBool,
 }
 
-/// What is other where a process runs inside the pipeline's network, for one on the host.
+/// What differs if this process runs in a container on the pipeline's network for a process on the host.
 struct Inside {
-    /// What that is called.
+    /// Name of the process on the host.
     who: String,
-    /// Where the engine is for that.
+    /// The engine's address on the host.
     host: String,
-    /// Where it is here.
+    /// The engine's address in this container.
     endpoint: String,
     results: StoredResults,
 }
 
-/// What is asked before something is done that cannot be undone.
+/// A question before an action that cannot be undone.
 pub(crate) struct Question<'a> {
     pub(crate) text: &'a str,
-    /// Where the answer is no.
+    /// The error if the answer is no.
     pub(crate) declined: &'a str,
-    /// Where nobody can answer.
-    pub(crate) unasked: &'a str,
-    /// The command that does not ask.
+    /// The error if there is no terminal to ask on.
+    pub(crate) no_terminal: &'a str,
+    /// The same command without the question.
     pub(crate) instead: &'a str,
 }
 
 impl Context {
+    /// Asks the question on the terminal.
+    ///
     /// # Errors
     /// `Interrupted`: the answer is no, or Ctrl-C, SIGTERM or SIGHUP came first. `Usage`: there is
     /// no terminal to ask on.
     pub(crate) async fn confirm(&self, question: &Question<'_>) -> Result<()> {
-        self.asking.store(true, Ordering::SeqCst);
+        self.question_open.store(true, Ordering::SeqCst);
         let answer = tokio::select! {
-            // A signal goes before an answer that came at the same time.
+            // A signal has priority over an answer that came at the same time.
             biased;
             () = self.cancel.cancelled() => {
                 self.console.end_question();
@@ -79,22 +85,23 @@ impl Context {
             }
             answer = self.console.confirm(question.text) => answer,
         };
-        self.asking.store(false, Ordering::SeqCst);
+        self.question_open.store(false, Ordering::SeqCst);
         match answer {
             Some(true) => Ok(()),
             Some(false) => Err(Error::new(Kind::Interrupted, question.declined)),
-            None => Err(Error::new(Kind::Usage, question.unasked)
+            None => Err(Error::new(Kind::Usage, question.no_terminal)
                 .hint(self.invocation.command(question.instead))),
         }
     }
 
-    /// Whether a question is open: a signal then ends it, and with it the command.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.asking.load(Ordering::SeqCst)
+    /// Whether a question is open. A signal then ends the question and the command.
+    pub(crate) fn has_open_question(&self) -> bool {
+        self.question_open.load(Ordering::SeqCst)
     }
 
     pub(crate) fn new(
         global: Global,
+        services: &[String],
         console: Arc<Console>,
         cwd: PathBuf,
         env: BTreeMap<String, String>,
@@ -113,12 +120,13 @@ impl Context {
             cwd,
             env,
             state_home: None,
+            services: services.to_vec(),
         };
         let endpoint = request.env.get(INSIDE).cloned().unwrap_or_default();
         let known = OnceLock::new();
         let inside = handover.map(|handover| {
             console.mask(&handover.pipeline.secrets);
-            // Nobody can have set it before.
+            // The cell was created above, so it is empty.
             drop(known.set(handover.pipeline));
             Inside {
                 who: handover.who,
@@ -132,88 +140,98 @@ impl Context {
             cancel: CancellationToken::new(),
             invocation: request.invocation(),
             request,
+            source: OnceLock::new(),
             host: host.filter(|h| !h.is_empty()),
             pipeline: known,
             engine: OnceCell::new(),
             ports: None,
-            elsewhere: None,
+            other_origin: None,
             inside,
-            signals_taken: AtomicBool::new(false),
-            asking: AtomicBool::new(false),
+            handles_signals: AtomicBool::new(false),
+            question_open: AtomicBool::new(false),
         }
     }
 
-    /// The declaration's text, found but not yet resolved.
-    pub(crate) fn source(&self) -> Result<Source> {
-        let mut source = declaration::locate(&self.request)?;
-        source.hint_at(&self.invocation);
-        Ok(source)
+    /// The declaration, read once per command.
+    ///
+    /// # Errors
+    /// There is none, or it is not YAML.
+    pub(crate) fn source(&self) -> Result<&Source> {
+        let located = || declaration::locate(&self.request);
+        let source = self.source.get_or_init(located);
+        source.as_ref().map_err(Clone::clone)
     }
 
-    /// Looks at what is deployed of the project: its own ports are asked from here on, and where it
-    /// was brought up from another place, that is told, with the command line `command` for it.
-    /// Whatever fails here fails in the command, too, and is told there.
+    /// Inspects the project's containers. From here on, addresses use the host ports that these publish. If
+    /// the project was brought up from another declaration or directory, warns with the right command line
+    /// for `command`. An error is ignored here, because the command itself fails with the same error.
     pub(crate) async fn find_deployment(&mut self, command: &str) {
         if self.is_inside() {
             return;
         }
         let Ok(source) = self.source() else { return };
-        let asked = source.resolve_without_secrets();
-        let asked = asked
+        let declared = source.resolve_without_secrets();
+        let declared = declared
             .map(|pipeline| pipeline.declared_host_ports())
             .unwrap_or_default();
-        let Ok(engine) = self.engine().await else {
+        let Ok(platform) = self.platform().await else {
             return;
         };
-        let deployment = engine.deployment(source.project(), &asked);
+        let deployment = platform.deployment(source.project(), &declared);
         let Ok(Deployment { ports, recorded }) = deployment.await else {
             return;
         };
+        let project = source.project().to_owned();
+        let other = recorded.and_then(|recorded| source.compare(&recorded));
         self.ports = Some(ports);
-        let Some(elsewhere) = recorded.and_then(|recorded| source.compare(&recorded)) else {
+        let Some(other) = other else {
             return;
         };
-        let differs = match elsewhere.secrets.as_slice() {
-            [] => "the declaration here is another one".to_owned(),
-            names => format!("{} here: another value, or none", names.join(", ")),
+        let differs = match other.secrets.as_slice() {
+            [] => "the declaration here differs".to_owned(),
+            names => format!("{}: different or missing here", names.join(", ")),
         };
         self.console.warn(&format!(
-            "{} was brought up from {} ({differs}); for that: {}",
-            source.project(),
-            elsewhere.from,
-            elsewhere.invocation.command(command)
+            "{project} was brought up from {} ({differs}); for that: {}",
+            other.from,
+            other.invocation.command(command)
         ));
-        // With the secrets of this place no command could do what a hint says.
-        if !elsewhere.secrets.is_empty() {
-            self.invocation = elsewhere.invocation.clone();
-            self.elsewhere = Some(elsewhere);
+        // With the secrets of this directory, the command of a hint would fail.
+        if !other.secrets.is_empty() {
+            self.invocation = other.invocation.clone();
+            if let Some(Ok(source)) = self.source.get_mut() {
+                source.hint_at(&self.invocation);
+            }
+            self.other_origin = Some(other);
         }
     }
 
-    /// Where the project was brought up from with other secrets than those of this place.
+    /// The origin of the project, if its secrets differ from those of this directory.
     pub(crate) fn other_origin(&self) -> Option<&OtherOrigin> {
-        self.elsewhere.as_ref()
+        self.other_origin.as_ref()
     }
 
-    /// The Compose file whether it has `x-caravan` or not: what `-f` names, else the first by its
-    /// usual names.
+    /// The Compose file, with or without `x-caravan`: the one that `-f` names, else the first with a usual
+    /// name.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no Compose file.
     pub(crate) fn compose_file(&self) -> Result<Source> {
         let mut request = self.request.clone();
         if request.files.is_empty() {
             let Some(found) = declaration::compose_file(&request.cwd) else {
                 return Err(Error::new(Kind::Usage, "there is no Compose file here")
-                    .because("neither under one of its usual names, nor named with -f")
-                    .hint("caravan init --default writes the shipped pipeline's out for editing"));
+                    .because("no file has one of the usual names, and -f names none")
+                    .hint(
+                        "caravan init --default writes the shipped pipeline's file for editing",
+                    ));
             };
             request.files.push(found);
         }
         declaration::locate(&request)
     }
 
-    /// A path of the command line, from where Caravan was started.
+    /// A path from the command line, resolved against the working directory.
     pub(crate) fn path(&self, path: &std::path::Path) -> PathBuf {
         self.request.cwd.join(path)
     }
@@ -221,28 +239,23 @@ impl Context {
     /// The pipeline; its secrets are masked from here on.
     ///
     /// # Errors
-    /// Whatever is wrong with the declaration, a secret that was never made included.
+    /// The declaration is invalid, or a secret is not set.
     pub(crate) fn pipeline(&self) -> Result<Pipeline> {
         if let Some(pipeline) = self.pipeline.get() {
             return Ok(pipeline.clone());
         }
-        let pipeline = self.resolve_deployed(&self.source()?)?;
+        let pipeline = self.deployed(self.resolve(self.source()?)?);
         // Benign race: both values are equal.
         drop(self.pipeline.set(pipeline.clone()));
         Ok(pipeline)
     }
 
-    /// As [`Self::pipeline`], from a source that the caller has looked at.
+    /// As [`Self::pipeline`], from this source.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Pipeline> {
-        Ok(self.announced(source.resolve()?))
+        Ok(self.with_warnings(source.resolve()?))
     }
 
-    /// As [`Self::resolve`], with the addresses at which what is deployed is reached.
-    pub(crate) fn resolve_deployed(&self, source: &Source) -> Result<Pipeline> {
-        Ok(self.deployed(self.resolve(source)?))
-    }
-
-    /// A pipeline with the addresses at which what is deployed is reached.
+    /// The pipeline with the host ports of its running containers in its addresses.
     pub(crate) fn deployed(&self, mut pipeline: Pipeline) -> Pipeline {
         if let Some(ports) = &self.ports {
             pipeline.use_deployed_ports(ports);
@@ -250,12 +263,12 @@ impl Context {
         pipeline
     }
 
-    /// As [`Self::resolve`], for what can be told before secrets are made.
+    /// As [`Self::resolve`]; secrets may be missing.
     pub(crate) fn resolve_without_secrets(&self, source: &Source) -> Result<Pipeline> {
-        Ok(self.announced(source.resolve_without_secrets()?))
+        Ok(self.with_warnings(source.resolve_without_secrets()?))
     }
 
-    fn announced(&self, pipeline: Pipeline) -> Pipeline {
+    fn with_warnings(&self, pipeline: Pipeline) -> Pipeline {
         self.console.mask(&pipeline.secrets);
         for warning in &pipeline.warnings {
             self.console.warn(warning);
@@ -271,14 +284,14 @@ impl Context {
         if let Some(inside) = &self.inside {
             return Ok(inside.results.clone());
         }
-        let (results, warning) = state::read_results(&self.source()?);
+        let (results, warning) = state::read_results(self.source()?);
         if let Some(warning) = warning {
             self.console.warn(&warning);
         }
         Ok(results)
     }
 
-    /// Stores what `verify` found, which began as `began`; inside, the process on the host does so.
+    /// Stores what `verify` found, which began as `began`; in a container, the process on the host does so.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -289,48 +302,53 @@ impl Context {
     ) -> Result<()> {
         match &self.inside {
             Some(_) => remote::hand_back(results),
-            None => state::store_results(&self.source()?, began, results.clone()),
+            None => state::store_results(self.source()?, began, results.clone()),
         }
     }
 
-    /// Whether this process runs inside the pipeline's network, for one on the host.
+    /// Whether this process runs in a container on the pipeline's network.
     pub(crate) fn is_inside(&self) -> bool {
         self.inside.is_some()
     }
 
-    /// What the process on the host is called, where this one runs inside for it.
+    /// Name of the process on the host, if this process runs in a container for it.
     pub(crate) fn who(&self) -> Option<&str> {
         self.inside.as_ref().map(|inside| inside.who.as_str())
     }
 
-    /// The environment's variables.
+    /// The environment variables.
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
         &self.request.env
     }
 
-    /// The command handles Ctrl-C, SIGTERM and SIGHUP from here on.
+    /// From here on, the command handles Ctrl-C, SIGTERM and SIGHUP itself.
     pub(crate) fn take_signals(&self) {
-        self.signals_taken.store(true, Ordering::SeqCst);
+        self.handles_signals.store(true, Ordering::SeqCst);
     }
 
     /// Whether the command handles Ctrl-C, SIGTERM and SIGHUP itself.
-    pub(crate) fn has_taken_signals(&self) -> bool {
-        self.signals_taken.load(Ordering::SeqCst)
+    pub(crate) fn handles_signals(&self) -> bool {
+        self.handles_signals.load(Ordering::SeqCst)
     }
 
-    /// Docker, however old: what is wrong with it is for the caller to say.
+    /// Docker of any version; the caller checks the version.
     pub(crate) async fn any_engine(&self) -> Result<Engine> {
-        Engine::connect_any_version(self.host.as_deref(), Arc::new(FromHere)).await
+        Engine::connect_any_version(self.host.as_deref(), Arc::new(LocalAnswers)).await
     }
 
-    /// Docker.
+    /// The platform that the pipeline runs on.
+    pub(crate) async fn platform(&self) -> Result<Arc<dyn Platform>> {
+        Ok(Arc::new(self.engine().await?))
+    }
+
+    /// Docker, for images and for the checks of `doctor`, which other platforms do not have.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         let connect = || async {
             match &self.inside {
                 Some(Inside { host, endpoint, .. }) => {
-                    Engine::connect_through(host, endpoint, Arc::new(FromHere)).await
+                    Engine::connect_through(host, endpoint, Arc::new(LocalAnswers)).await
                 }
-                None => Engine::connect(self.host.as_deref(), Arc::new(FromHere)).await,
+                None => Engine::connect(self.host.as_deref(), Arc::new(LocalAnswers)).await,
             }
         };
         self.engine.get_or_init(connect).await.clone()

@@ -7,11 +7,12 @@ use clap::{Args, ValueEnum};
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Compose file with `x-caravan`, before the command; later ones overlay earlier ones
+    /// Compose file with `x-caravan`; goes before the command; later files override earlier ones
     ///
     /// Default: the first Compose file by its usual names, here or under compose/, that has
-    /// `x-caravan`; else the pipeline that Caravan ships, which `-f embedded` names. As with Docker Compose it stands before
-    /// the command, where `-f` may mean something else (`logs -f`).
+    /// `x-caravan`; else the pipeline that Caravan ships, which `-f embedded` names. As in Docker
+    /// Compose, it goes before the command, because `-f` may have another meaning after it (`logs
+    /// -f`).
     #[arg(
         short,
         long = "file",
@@ -20,7 +21,7 @@ pub(crate) struct Global {
         value_delimiter = ':'
     )]
     pub(crate) file: Vec<PathBuf>,
-    /// Project name: prefix and label of everything that belongs to the pipeline
+    /// Project name: prefix and label of all Docker objects of the pipeline
     #[arg(
         short,
         long,
@@ -32,7 +33,7 @@ pub(crate) struct Global {
     /// File with the variables of the declaration [default: .env beside the Compose file]
     #[arg(long, value_name = "FILE", env = "CARAVAN_ENV_FILE", global = true)]
     pub(crate) env_file: Option<PathBuf>,
-    /// Profile whose services belong to it, too; several with commas [default: $COMPOSE_PROFILES]
+    /// Profile to activate; several with commas [default: $COMPOSE_PROFILES]
     #[arg(
         long,
         value_name = "NAME",
@@ -41,7 +42,7 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) profile: Vec<String>,
-    /// Docker engine to talk to [default: $DOCKER_HOST, else the local socket]
+    /// Address of the Docker engine [default: $DOCKER_HOST, else the local socket]
     #[arg(
         short = 'H',
         long,
@@ -59,15 +60,15 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) color: ColorChoice,
-    /// Plain lines instead of live progress, on a terminal too
+    /// Plain lines instead of live progress on a terminal
     #[arg(long, env = "CARAVAN_NO_PROGRESS", global = true)]
     pub(crate) no_progress: bool,
     /// Results and errors only
     #[arg(short, long, env = "CARAVAN_QUIET", global = true)]
     pub(crate) quiet: bool,
-    /// Show what is asked of Docker, Kafka and the rest, and how long each takes to answer
+    /// Show each call to Docker, Kafka and the stores, and how long it takes
     ///
-    /// On stderr, in place of live progress. Twice: what the Kafka library says of it, too.
+    /// On stderr, instead of live progress. Twice: also the log lines of the Kafka library.
     #[arg(
         short,
         long,
@@ -98,7 +99,7 @@ pub(crate) enum Format {
 /// Flattened into the arguments of those commands.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// How the result is written
+    /// Format of the result
     #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
     pub(crate) output: Format,
 }
@@ -106,14 +107,14 @@ pub(crate) struct OutputArgs {
 /// `-o` of commands that report findings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For a person: all checks, then the roots of what is wrong
+    /// For people: all checks, then the root causes of failures
     #[default]
     Table,
-    /// A line a finding, without colours or columns
+    /// One line per finding, without colours or columns
     Plain,
-    /// One document (docs/schemas/report.json)
+    /// One JSON document (docs/schemas/report.json)
     Json,
-    /// A line of JSON as each check ends (docs/schemas/report-line.json)
+    /// One JSON line as soon as each check ends (docs/schemas/report-line.json)
     Ndjson,
     /// JUnit XML, for CI servers
     Junit,
@@ -131,7 +132,7 @@ impl From<Format> for ReportFormat {
 /// Flattened into the arguments of those commands.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// How the findings are written
+    /// Format of the findings
     #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
     pub(crate) output: ReportFormat,
 }

@@ -9,36 +9,38 @@ mod context;
 mod doctor;
 mod flags;
 mod output;
+mod percent_encoding;
 mod proposal;
 mod remote;
 mod signals;
 mod state;
+mod verdict;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     cli::{Cli, Command},
-    commands::Verdict,
     context::Context,
     output::{Console, Terminal},
     remote::Handover,
     signals::Signals,
+    verdict::Verdict,
 };
 use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return answered(&answer),
+        Err(message) => return print_clap_message(&message),
     };
     let format = cli.command.format();
     let env: std::collections::BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
     let no_color = env.get("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let handover = Handover::taken(&env);
+    let handover = Handover::from_stdin(&env);
     let terminal = match &handover {
         Ok(Some(handover)) => handover.terminal,
         Ok(None) | Err(_) => Terminal::here(),
@@ -49,11 +51,11 @@ fn main() -> ExitCode {
         Ok(Verdict::Right) => 0,
         Ok(Verdict::NotRight) => Kind::NotRight.exit_code(),
         Ok(Verdict::Unreachable) => Kind::Unreachable.exit_code(),
-        Ok(Verdict::Told(code)) => code,
+        Ok(Verdict::Exited(code)) => code,
         Ok(Verdict::Late) => Kind::Deadline.exit_code(),
         Err(error) => {
             console.failure(&error, format);
-            // The error's own code is kept: it came before the output was lost.
+            // The exit code is the error's: it occurred before stdout failed.
             console.stdout_lost();
             return ExitCode::from(error.kind.exit_code());
         }
@@ -64,15 +66,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap answers by itself: `--help`, `--version`, or what is wrong with the command line.
-fn answered(answer: &clap::Error) -> ExitCode {
-    let code = u8::try_from(answer.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
-    if answer.use_stderr() {
-        // Nothing is left where a failure to write to stderr could be reported.
-        drop(answer.print());
+/// Prints a message of clap: the output of `--help` or `--version`, or an error in the command line.
+fn print_clap_message(message: &clap::Error) -> ExitCode {
+    let code = u8::try_from(message.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
+    if message.use_stderr() {
+        // A failure to write to stderr cannot be reported anywhere.
+        drop(message.print());
         return ExitCode::from(code);
     }
-    match output::check_stdout(answer.print()) {
+    match output::check_stdout(message.print()) {
         true => ExitCode::from(code),
         false => ExitCode::from(Kind::Unreachable.exit_code()),
     }
@@ -99,14 +101,15 @@ fn execute(
     let cwd = std::env::current_dir().map_err(|e| {
         Error::new(
             Kind::Usage,
-            format!("cannot tell the working directory: {e}"),
+            format!("cannot read the working directory: {e}"),
         )
     })?;
     let Cli { global, command } = cli;
-    let mut context = Context::new(global, console, cwd, env, handover);
+    let services = command.services();
+    let mut context = Context::new(global, services, console, cwd, env, handover);
     let outcome = runtime.block_on(async {
         if command.handles_signals() {
-            return commands::dispatch(&context, &command).await;
+            return dispatch(&context, &command).await;
         }
         let listening = Signals::listen();
         let mut signals = listening.map_err(|e| defect("cannot listen for signals", e))?;
@@ -118,24 +121,25 @@ fn execute(
         }
         let context = &context;
         tokio::select! {
-            outcome = commands::dispatch(context, &command) => outcome,
+            outcome = dispatch(context, &command) => outcome,
             error = interrupted(context, &command, signals) => Err(error),
         }
     });
-    // A blocking call into a Kafka client must not hold the exit up.
+    // Do not wait for a blocking call of a Kafka client.
     runtime.shutdown_background();
     outcome
 }
 
-/// Ends a command on Ctrl-C, SIGTERM or SIGHUP: at once, or, where it stops cleanly, on the second
-/// one. A question that is open ends by itself, and the command with it.
+/// Returns the error that ends a command on Ctrl-C, SIGTERM or SIGHUP: on the first signal, or on the second
+/// one if the command stops cleanly or a question is open. The first signal cancels `context.cancel`, which
+/// also declines the question. Never returns if the command handles the signals itself.
 async fn interrupted(context: &Context, command: &Command, mut signals: Signals) -> Error {
     let stop = Error::new(Kind::Interrupted, "interrupted");
     signals.stop().await;
-    if context.has_taken_signals() {
+    if context.handles_signals() {
         return std::future::pending().await;
     }
-    if !context.is_asking() {
+    if !context.has_open_question() {
         if !command.stops_cleanly() {
             return stop;
         }
@@ -145,5 +149,38 @@ async fn interrupted(context: &Context, command: &Command, mut signals: Signals)
     }
     context.cancel.cancel();
     signals.stop_at_once().await;
-    stop.because("stopped at once: what was under way is left as it is")
+    stop.because("stopped at once: unfinished work was left as it was")
+}
+
+/// Runs a command: here, or in the pipeline's network if the addresses that it needs resolve only there.
+async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<Verdict> {
+    if let Some(needs) = command.network_needs() {
+        let inside = Box::pin(remote::run_in_network(context, needs));
+        if let Some(verdict) = inside.await? {
+            return Ok(verdict);
+        }
+    }
+    match command {
+        Command::Up(args) => commands::up::run(context, args).await,
+        Command::Down(args) => commands::down::run(context, args).await,
+        Command::Restart(args) => commands::restart::run(context, args).await,
+        Command::Scale(args) => commands::scale::run(context, args).await,
+        Command::Status(args) => commands::status::run(context, args).await,
+        Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Verify(args) => commands::verify::run(context, args).await,
+        Command::TestFlow(args) => commands::test_flow::run(context, args).await,
+        Command::Trace(args) => Box::pin(commands::trace::run(context, args)).await,
+        Command::Topics(args) => commands::topics::run(context, args).await,
+        Command::Groups(args) => commands::groups::run(context, args).await,
+        Command::Dlq(args) => commands::dlq::run(context, args).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
+        Command::Images(args) => commands::images::run(context, args).await,
+        Command::Init(args) => commands::init::run(context, args).await,
+        Command::Schema(_) => commands::schema::run(context),
+        Command::Completions(args) => Ok(commands::completions::run(context, args, Cli::command())),
+        Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
+            .await
+            .map(|()| Verdict::Right),
+        Command::Health(_) => commands::health::run().await.map(|()| Verdict::Right),
+    }
 }

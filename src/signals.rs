@@ -4,13 +4,13 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens from its creation on; the default action of the three signals, to kill the process, no
-/// longer applies.
+/// Receives the three signals from its creation on. Their default action, which ends the process, no longer
+/// applies.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// None: the process was started with SIGHUP ignored, as `nohup` does.
+    /// None: SIGHUP was ignored when the process started, as under `nohup`.
     hangup: Option<Signal>,
 }
 
@@ -26,7 +26,7 @@ impl Signals {
         })
     }
 
-    /// The first request to stop.
+    /// Waits for the first request to stop.
     pub(crate) async fn stop(&mut self) {
         let Self {
             interrupt,
@@ -46,8 +46,8 @@ impl Signals {
         }
     }
 
-    /// A request to stop at once, after [`Self::stop`]. SIGHUP is none: when a terminal is closed,
-    /// the kernel and the shell both send one, and a service manager sends it along with SIGTERM.
+    /// Waits for a request to stop at once, after [`Self::stop`]. SIGHUP does not count: when a terminal is
+    /// closed, the kernel and the shell both send one, and a service manager sends it along with SIGTERM.
     pub(crate) async fn stop_at_once(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -56,7 +56,8 @@ impl Signals {
     }
 }
 
-/// Whether SIGHUP is ignored. Only Linux says so without unsafe code; elsewhere it is not.
+/// Whether this process ignores SIGHUP. Read from `/proc`; false on systems without it, where only unsafe code
+/// could find out.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores(&status, SignalKind::hangup())

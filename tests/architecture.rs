@@ -1,8 +1,10 @@
 //! The walls between the crates, as `cargo metadata` has them: which crate may depend on which, and
-//! which may see a library of one platform or broker.
+//! which may see a library of one platform or broker. And the places where an error may be a text.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
     process::Command,
 };
 
@@ -40,6 +42,21 @@ const UNSEEN: &[(&str, &[&str])] = &[
     ("proof", &["bollard", "docker"]),
     ("kafka", &["bollard", "sqlx"]),
 ];
+
+/// The files in which a type has a text as its error (`Result<_, String>`), how often, and why. All
+/// other errors are types that keep their source.
+const TEXT_ERRORS: &[(&str, usize, &str)] = &[
+    ("crates/platform/src/question.rs", 2, SENT_AS_JSON),
+    ("src/doctor/host_info.rs", 1, SENT_AS_JSON),
+    ("src/doctor/tests.rs", 1, SENT_AS_JSON),
+    ("src/commands/logs.rs", 1, VALUE_PARSER),
+    ("src/commands/scale.rs", 1, VALUE_PARSER),
+    ("src/commands/test_flow.rs", 1, VALUE_PARSER),
+    ("src/commands/verify.rs", 1, VALUE_PARSER),
+];
+const SENT_AS_JSON: &str = "a process on the pipeline's network sends it to the host as JSON";
+const VALUE_PARSER: &str =
+    "clap shows the text of a value parser's error, and nothing else uses it";
 
 /// The workspace's crates and their dependencies, without those of tests.
 struct Workspace {
@@ -168,6 +185,99 @@ fn a_library_is_seen_by_the_crates_that_are_there_for_it() {
         for library in *unseen {
             assert!(!all.contains(*library), "{name} sees {library}");
         }
+    }
+}
+
+#[test]
+fn errors_are_types() {
+    let mut found = BTreeMap::new();
+    for folder in ["src", "crates"] {
+        let counted = |path: &Path, text: &str| match text_errors(text) {
+            0 => {}
+            count => {
+                let path = path.strip_prefix(repository()).expect("below the root");
+                found.insert(path.display().to_string(), count);
+            }
+        };
+        each_source_file(&repository().join(folder), counted);
+    }
+    let allowed = TEXT_ERRORS.iter();
+    let allowed: BTreeMap<_, _> = allowed
+        .map(|(file, count, _)| ((*file).to_owned(), *count))
+        .collect();
+    let differ = |file: &&String| found.get(*file) != allowed.get(*file);
+    let files: BTreeSet<_> = found.keys().chain(allowed.keys()).filter(differ).collect();
+    let lines: Vec<String> = files
+        .into_iter()
+        .map(|file| {
+            let [found, allowed] = [&found, &allowed].map(|m| m.get(file).copied().unwrap_or(0));
+            format!("{file} has {found} texts as errors, TEXT_ERRORS {allowed}")
+        })
+        .collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+fn each_source_file(folder: &Path, mut each: impl FnMut(&Path, &str)) {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                each(&path, &fs::read_to_string(&path).expect("UTF-8"));
+            }
+        }
+    }
+}
+
+/// How many times the error of a `Result`, or of `FromStr`, is a text in this source.
+fn text_errors(source: &str) -> usize {
+    let code = source.lines().filter(|l| !l.trim_start().starts_with("//"));
+    let code: String = code.flat_map(|line| [line, "\n"]).collect();
+    let starts = code.match_indices("Result<");
+    let errors = starts.filter_map(|(start, name)| error_type(&code[start + name.len()..]));
+    let is_text = |error: &&str| matches!(*error, "String" | "&str" | "&'static str");
+    errors.filter(is_text).count() + code.matches("type Err = String;").count()
+}
+
+/// The second type parameter of a `Result`, given the code after its `<`.
+fn error_type(code: &str) -> Option<&str> {
+    let (mut depth, mut comma, mut before) = (0, None, ' ');
+    for (index, c) in code.char_indices() {
+        match c {
+            '<' | '(' | '[' => depth += 1,
+            '>' if before == '-' => {}
+            '>' if depth == 0 => {
+                let error: &str = &code[comma? + 1..index];
+                return Some(error.trim().trim_end_matches(',').trim_end());
+            }
+            '>' | ')' | ']' => depth -= 1,
+            // A comma at the end of a line may follow the last parameter.
+            ',' if depth == 0 && comma.is_none() => comma = Some(index),
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
+#[test]
+fn a_text_as_an_error_is_recognised() {
+    for (code, count) in [
+        ("fn f() -> Result<(), String> {", 1),
+        ("Result<Result<A, String>>", 1),
+        ("Result<Result<A, String>, String>", 2),
+        ("Result<\n    BTreeMap<String, String>,\n    String,\n>", 1),
+        ("Result<(u8, String), &'static str>", 1),
+        ("impl Fn(&A) -> Result<Box<dyn Fn() -> B>, String>", 1),
+        ("type Err = String;", 1),
+        ("Result<BTreeMap<String, String>, Problem>", 0),
+        ("Result<Option<HashMap<String, String>>>", 0),
+        ("Result<(A, String)>", 0),
+        ("    // a Result<(), String>", 0),
+    ] {
+        assert_eq!(text_errors(code), count, "{code}");
     }
 }
 

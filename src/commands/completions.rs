@@ -1,10 +1,9 @@
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Verdict;
-use crate::{cli::Cli, context::Context};
+use crate::context::Context;
 
-/// Print the completions of a shell
+/// Print completions for a shell
 ///
 /// For bash: caravan completions bash > ~/.local/share/bash-completion/completions/caravan
 #[derive(Debug, clap::Args)]
@@ -13,9 +12,10 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(context: &Context, args: &Args) -> Verdict {
+/// Completions of `caravan`, whose command tree is `cli`.
+pub(crate) fn run(context: &Context, args: &Args, mut cli: clap::Command) -> Verdict {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "caravan", &mut script);
+    clap_complete::generate(args.shell, &mut cli, "caravan", &mut script);
     let script = String::from_utf8_lossy(&script);
     context.console.composed(script.trim_end());
     Verdict::Right

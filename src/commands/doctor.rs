@@ -9,9 +9,9 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 
-/// Examine this machine and its Docker, and say what keeps the pipeline from coming up
+/// Check whether this machine and its Docker can run the pipeline
 ///
-/// Starts one short-lived container, on a network of its own, and removes both again.
+/// Starts one short-lived container on a temporary network, and removes both.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -21,14 +21,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let began = Instant::now();
     let source = context.source()?;
-    let pipeline = context.resolve_without_secrets(&source)?;
+    let pipeline = context.resolve_without_secrets(source)?;
     let patient = Patient {
-        source: &source,
+        source,
         pipeline: &pipeline,
         invocation: &context.invocation,
     };
     let spinner = context.console.spinner("doctor");
-    spinner.set_message("looking around");
+    spinner.set_message("checking");
     let engine = context.any_engine().await;
     let findings = Box::pin(doctor::examine(patient, engine, &context.cancel)).await;
     spinner.finish_and_clear();
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     };
     let (console, format) = (&context.console, args.output.output);
     for finding in &findings {
-        report::tell(console, finding, format);
+        report::show_finding(console, finding, format);
     }
     report::show(console, report, format);
     Ok(match report.is_right() {

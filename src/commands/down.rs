@@ -9,35 +9,37 @@ use diagnostics::Result;
 /// Stop and remove the pipeline's containers and network; data volumes stay
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Remove the data volumes too: everything in Kafka and the database is lost
+    /// Also remove the data volumes: all data in Kafka and the database is lost
     #[arg(long)]
     volumes: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
-    let engine = context.engine().await?;
-    let lock = state::lock(&source)?;
+    let platform = context.platform().await?;
+    let lock = state::lock(source)?;
     let project = source.project().to_owned();
     if args.volumes && !args.yes {
-        let volumes = engine.volumes(&project).await?;
+        let volumes = platform.volumes(&project).await?;
         confirm(context, &volumes).await?;
     }
     let progress = Progress::start(&context.console);
-    let outcome = engine.down(&project, args.volumes, progress.events()).await;
+    let outcome = platform
+        .down(&project, args.volumes, progress.events())
+        .await;
     progress.finish().await;
     if outcome.is_ok() {
-        state::remove_files(&source, !args.volumes)?;
+        state::remove_files(source, !args.volumes)?;
     }
     drop(lock);
     outcome?;
     Ok(Verdict::Right)
 }
 
-/// Says what will be lost, and asks.
+/// Shows what will be deleted, and asks for confirmation.
 async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
     if volumes.is_empty() {
         return Ok(());
@@ -47,7 +49,7 @@ async fn confirm(context: &Context, volumes: &[String]) -> Result<()> {
         .confirm(&Question {
             text: &format!("{lost}. Remove?"),
             declined: "nothing was removed",
-            unasked: &format!("{lost}, and there is no terminal to ask on"),
+            no_terminal: &format!("{lost}; there is no terminal to confirm it"),
             instead: "down --volumes --yes",
         })
         .await

@@ -17,15 +17,15 @@ use kafka::{
     topics::TopicState,
 };
 
-/// List the consumer groups, and those that are declared but missing
+/// List consumer groups, including declared groups that do not exist
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// A group and how far behind it is on what its service declares to consume, or on what its
-/// members hold where nothing is declared.
+/// A group and its lag on the topics that its service declares to consume. A group that no service declares:
+/// on the partitions that its members hold.
 struct Listed {
     name: String,
     /// None: declared, but not there.
@@ -83,7 +83,7 @@ async fn list(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Listed>, kafka::
     futures_util::future::try_join_all(tasks).await
 }
 
-/// What the group's service declares to consume, as far as it exists; of an undeclared group what
+/// The existing partitions that the group's service declares to consume. For an undeclared group: those that
 /// its members hold.
 fn partitions(
     pipeline: &Pipeline,

@@ -9,9 +9,9 @@ use diagnostics::{Error, Kind, Result};
 pub(crate) struct Args {}
 
 /// # Errors
-/// Why it is not ready, or does not answer.
+/// The role is not ready, or does not respond.
 pub(crate) async fn run() -> Result<()> {
     health::probe()
         .await
-        .map_err(|why| Error::new(Kind::NotRight, why))
+        .map_err(|why| Error::new(Kind::NotRight, why.to_string()))
 }

@@ -12,13 +12,14 @@ use crate::{
 use declaration::SHIPPED;
 use diagnostics::{Error, Kind, Result};
 
-/// Propose an `x-caravan` for a Compose file that has none, or write the shipped pipeline out
+/// Propose `x-caravan` for a Compose file without it, or write the shipped pipeline to a file
 ///
-/// Looks at the Compose file (-f, else the first by its usual names) and, if it runs, at what Kafka
-/// and Postgres have. The proposal is a file to lay over it: caravan -f compose.yaml -f caravan.yaml.
+/// Reads the Compose file (-f, else the first with a usual name) and, if the project runs, the
+/// topics, groups and tables of Kafka and Postgres. The proposal is an additional file: caravan -f
+/// compose.yaml -f caravan.yaml.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write the pipeline that Caravan ships to compose.yaml, for editing
+    /// Write the shipped pipeline to compose.yaml, for editing
     #[arg(long, conflicts_with = "write")]
     default: bool,
     /// Write the proposal to caravan.yaml beside the Compose file instead of stdout
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-/// What the proposal is called.
+/// File name of the proposal.
 const OVERLAY: &str = "caravan.yaml";
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -40,28 +41,29 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let mut invocation = source.invocation().clone();
     let files = invocation.files.clone();
     if source.tree().get("x-caravan").is_some() {
-        let what = format!("{} has an x-caravan already", files.join(", "));
+        let what = format!("{} already has x-caravan", files.join(", "));
         return Err(Error::new(Kind::Usage, what)
-            .because("init proposes one for a Compose file that has none")
-            .hint("edit it; `caravan schema` is what editors complete it from"));
+            .because("`init` proposes x-caravan for a Compose file without it")
+            .hint("edit it; editors complete it by the output of `caravan schema`"));
     }
     let pipeline = context.resolve_without_secrets(&source)?;
-    let stack = Stack::new(&pipeline, &source);
+    let mask = |value: &str| context.console.masked(value);
+    let stack = Stack::new(&pipeline, &source, &mask);
     let spinner = context.console.spinner("init");
-    spinner.set_message("looking around");
-    let seen = Box::pin(proposal::look(&stack, context.engine().await)).await;
+    spinner.set_message("checking");
+    let observed = Box::pin(proposal::observe(&stack, context.platform().await)).await;
     spinner.finish_and_clear();
-    for why in &seen.unseen {
+    for why in &observed.not_observed {
         context.console.warn(&format!("not seen: {why}"));
     }
-    let text = proposal::text(&stack, &seen, &files);
+    let text = proposal::text(&stack, &observed, &files);
     let first = files.first().map_or("", String::as_str);
     let beside = Path::new(first).with_file_name(OVERLAY);
     match (&args.out, args.write) {
         (Some(out), _) if out.as_os_str() != "-" => write(context, out, &text)?,
         (None, true) => write(context, &beside, &text)?,
         (Some(_) | None, _) => {
-            context.console.result(&text);
+            context.console.composed(&text);
             return Ok(Verdict::Right);
         }
     }
@@ -89,14 +91,14 @@ fn shipped(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// A new file; one that is there is left alone.
+/// Creates a file; never replaces an existing one.
 fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
     let failed = |error: std::io::Error| {
         let what = format!("cannot write {}", path.display());
         let error = match error.kind() {
             ErrorKind::AlreadyExists => Error::new(Kind::Usage, what)
-                .because("it is there already, and is left as it is")
-                .hint("name another one with -O FILE"),
+                .because("the file exists; it was not changed")
+                .hint("name another file with -O FILE"),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 Error::new(Kind::Unreachable, what).because(error.to_string())
             }
@@ -111,7 +113,7 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
     let written = made.and_then(|mut file| {
         let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
         if written.is_err() {
-            // Part of a declaration is of no use; the first error is the one to report.
+            // A part of a declaration is useless, so the file is removed; the first error is reported.
             drop(fs::remove_file(context.path(path)));
         }
         written

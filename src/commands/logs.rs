@@ -11,40 +11,39 @@ use crate::{
 };
 use declaration::{Pipeline, correlation::Correlation};
 use diagnostics::{Error, Kind, Result};
-use docker::Engine;
-use platform::{Container, Filter, LogLine, LogOptions};
+use platform::{Container, Filter, LogLine, LogOptions, Platform};
 
-/// As many lines as are ready, up to so many, are written at once.
+/// Maximum number of lines in one write.
 const AT_ONCE: usize = 128;
 
-/// Show what services wrote; several together, by time, with their names
+/// Show the logs of services, merged by time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
-    /// Go on with new lines until Ctrl-C, also of restarted and of new containers
+    pub(crate) services: Vec<String>,
+    /// Follow new lines until Ctrl-C, including those of restarted and new containers
     #[arg(short, long)]
     follow: bool,
-    /// The last N lines of each container; with a filter, the last N that pass it
+    /// The last N lines of each container; with a filter, the last N that match it
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,
-    /// Only lines that match this regular expression; `(?i)` at its start: in any case
+    /// Only lines that match this regular expression; `(?i)` at its start ignores case
     #[arg(short, long, value_name = "PATTERN")]
     grep: Option<Regex>,
-    /// Only lines of the payment with this correlation id
+    /// Only lines of the message with this correlation id
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Lines since then: a duration (`5m`) or a time (RFC 3339)
+    /// Only lines since then: a duration (`5m`) or a time (RFC 3339)
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     since: Option<DateTime<Utc>>,
-    /// Lines until then
+    /// Only lines until then
     #[arg(long, value_name = "WHEN", value_parser = parse_when, conflicts_with = "follow")]
     until: Option<DateTime<Utc>>,
     /// Start each line with the time at which Docker read it
     #[arg(short, long)]
     timestamps: bool,
-    /// Lines alone, without the names of their containers
+    /// Print lines without the container's name
     #[arg(long)]
     no_log_prefix: bool,
 }
@@ -62,12 +61,11 @@ pub(super) fn parse_when(given: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let mut source = context.source()?;
-    source.activate(&args.services)?;
-    let pipeline = context.resolve(&source)?;
-    let engine = context.engine().await?;
+    let pipeline = context.pipeline()?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
     let services = resolve_services(&pipeline, &args.services)?;
-    let containers = deployed(context, &engine, &pipeline, &services).await?;
+    let containers = deployed(context, platform, &pipeline, &services).await?;
     let mut printer = Printer::new(&context.console, args, &pipeline, &containers);
     let options = LogOptions {
         tail: args.tail,
@@ -79,14 +77,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let project = &pipeline.project;
         let console = Arc::clone(&context.console);
         let lost = Arc::new(move |container: &str| {
-            let what = "log rotation has eaten lines before they were read";
+            let what = "log rotation deleted lines before they were read";
             console.warn(&format!("{container}: {what}"));
         });
-        let lines = engine.follow_services(project, services, &containers, options, lost);
+        let lines = platform.follow_services(project, services, &containers, options, lost);
         show(lines, &mut printer).await?;
         return Ok(Verdict::Right);
     }
-    let mut logs = engine.logs(&containers, &options);
+    let mut logs = platform.logs(&containers, &options);
     let Some(shown) = show(&mut logs, &mut printer).await? else {
         return Ok(Verdict::Right);
     };
@@ -96,13 +94,13 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     for (container, first) in logs.cut_off().await? {
         let first = first.format("%Y-%m-%dT%H:%M:%SZ");
         context.console.warn(&format!(
-            "{container}: log rotation may have eaten lines older than {first}"
+            "{container}: log rotation may have deleted lines older than {first}"
         ));
     }
     Ok(Verdict::Right)
 }
 
-/// What a line's text must have, if anything.
+/// What the text of a line must match, if anything.
 fn filter(args: &Args, pipeline: &Pipeline) -> Option<Filter> {
     let (pattern, id) = (args.grep.clone(), args.correlation_id.clone());
     let flow = pipeline.flow.as_ref();
@@ -118,9 +116,10 @@ fn filter(args: &Args, pipeline: &Pipeline) -> Option<Filter> {
     })))
 }
 
-/// Writes lines as they come; how many, unless the reader left (`caravan logs | head`).
+/// Writes lines as they arrive. Returns their number; None: the reader of stdout closed it
+/// (`caravan logs | head`).
 ///
-/// Only what was written makes room for what is next: a reader that is slow slows the reading.
+/// The next lines are read only after these were written, so a slow reader slows the reading.
 async fn show(
     lines: impl Stream<Item = Result<LogLine>>,
     printer: &mut Printer<'_>,
@@ -149,14 +148,17 @@ async fn show(
     Ok(Some(shown))
 }
 
-/// The containers of the services named, or of all; none at all is an error.
+/// The containers of the named services, by default of all.
+///
+/// # Errors
+/// There is no container.
 async fn deployed(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     pipeline: &Pipeline,
     services: &[String],
 ) -> Result<Vec<Container>> {
-    let mut containers = engine.containers(&pipeline.project).await?;
+    let mut containers = platform.containers(&pipeline.project).await?;
     if !services.is_empty() {
         containers.retain(|c| services.contains(&c.service));
     }
@@ -164,7 +166,7 @@ async fn deployed(
         return Ok(containers);
     }
     let what = if services.is_empty() {
-        format!("nothing of {} is deployed", pipeline.project)
+        format!("no container of {} exists", pipeline.project)
     } else {
         format!("not deployed: {}", services.join(", "))
     };
@@ -172,7 +174,7 @@ async fn deployed(
     Err(Error::new(Kind::NotRight, what).hint(context.invocation.command(up.trim())))
 }
 
-/// Lines as they are shown; of several containers, each with its container's name.
+/// Formats lines; with several containers, each line begins with its container's name.
 struct Printer<'a> {
     console: &'a Arc<Console>,
     timestamps: bool,

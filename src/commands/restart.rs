@@ -4,12 +4,12 @@ use super::{Verdict, resolve_services};
 use crate::{context::Context, output::Progress, state};
 use diagnostics::Result;
 
-/// Restart the pipeline, or the services named, and wait until they are ready again
+/// Restart the pipeline, or the named services, and wait until they are ready
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    pub(crate) services: Vec<String>,
     /// How long to wait until everything is ready
     #[arg(
         long,
@@ -22,14 +22,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let mut source = context.source()?;
-    source.activate(&args.services)?;
-    let pipeline = context.resolve_deployed(&source)?;
+    let pipeline = context.pipeline()?;
     let services = resolve_services(&pipeline, &args.services)?;
-    let engine = context.engine().await?;
-    let lock = state::lock(&source)?;
+    let platform = context.platform().await?;
+    let lock = state::lock(context.source()?)?;
     let progress = Progress::start(&context.console);
-    let outcome = engine
+    let outcome = platform
         .restart(
             &pipeline,
             &services,

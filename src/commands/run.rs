@@ -38,10 +38,10 @@ enum Role {
     Ask,
 }
 
-/// Until SIGTERM, or until the job is done.
+/// Runs the role until SIGTERM, a one-shot until it is done.
 ///
 /// # Errors
-/// Why the role could not start, or had to end.
+/// The role could not start, or failed.
 pub(crate) async fn run(console: &Console, args: &Args) -> Result<()> {
     if !matches!(args.role, Role::KafkaInit | Role::Doctor) && !args.arguments.is_empty() {
         let extra = args.arguments.join(" ");
@@ -70,25 +70,25 @@ pub(crate) async fn run(console: &Console, args: &Args) -> Result<()> {
 async fn kafka_init(specs: &[String]) -> Result<()> {
     let _log = telemetry::init("KafkaInit").map_err(ended)?;
     let brokers = settings::required("KAFKA_BROKERS").map_err(unset)?;
-    tell(one_shots::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
+    log_failure(one_shots::kafka_init::run(&brokers, specs, DEAD_LETTER_TOPIC).await)
 }
 
 async fn look_inside(console: &Console, names: &[String]) -> Result<()> {
     let [name] = names else {
         return Err(Error::new(Kind::Usage, "doctor takes one name"));
     };
-    console.line(&json!(doctor::inside::run(name).await));
+    console.line(&json!(doctor::host_info::collect(name).await));
     Ok(())
 }
 
 async fn migrate() -> Result<()> {
     let _log = telemetry::init("Migrate").map_err(ended)?;
     let address = database::address().map_err(ended)?;
-    tell(one_shots::migrate::run(address).await)
+    log_failure(one_shots::migrate::run(address).await)
 }
 
-/// A job's failure belongs in its log as well, where the format may be JSON.
-fn tell(outcome: Result<()>) -> Result<()> {
+/// Logs the failure of a one-shot as well, because the log's format may be JSON.
+fn log_failure(outcome: Result<()>) -> Result<()> {
     match &outcome {
         Ok(()) => tracing::info!("Completed"),
         Err(error) => tracing::error!("{error}"),

@@ -6,13 +6,13 @@ use declaration::{Pipeline, Service};
 use diagnostics::{Error, Kind, Result, quote};
 use platform::{Container, Goal};
 
-/// Run more or fewer replicas of services, until they are scaled again
+/// Change the number of replicas of services
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A service, by name or unambiguous short form, and its number of replicas
     #[arg(value_name = "SERVICE=N", required = true, value_parser = parse)]
     wanted: Vec<(String, u32)>,
-    /// Show what would be done, and why, and do nothing
+    /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ impl Args {
     }
 }
 
-/// More than one machine has use for.
+/// Maximum number of replicas of one service.
 const MOST: u32 = 100;
 
 fn parse(given: &str) -> Result<(String, u32), String> {
@@ -53,10 +53,11 @@ fn parse(given: &str) -> Result<(String, u32), String> {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let source = context.source()?;
-    let engine = context.engine().await?;
-    up::refuse::other_secrets(context, &engine, &source, &args.line()).await?;
-    let pipeline = context.resolve_deployed(&source)?;
-    let containers = engine.containers(&pipeline.project).await?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
+    up::refuse::other_secrets(context, platform, source, &args.line()).await?;
+    let pipeline = context.pipeline()?;
+    let containers = platform.containers(&pipeline.project).await?;
     let mut scale = BTreeMap::new();
     for (name, number) in &args.wanted {
         let service = declaration::find_service(&pipeline, name)?;
@@ -72,22 +73,21 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         pipeline: &pipeline,
         named: &[],
         scale,
-        variables: &[],
         remove_orphans: false,
     };
     if args.dry_run {
-        return up::preview(context, &engine, &goal, &[], args.output.output).await;
+        return up::preview(context, platform, &goal, &[], args.output.output).await;
     }
-    let lock = state::lock(&source)?;
-    state::write_files(&source, &pipeline)?;
-    let report = up::bring_about(context, &engine, &goal, args.timeout).await;
+    let lock = state::lock(source)?;
+    state::write_files(source, &pipeline)?;
+    let report = up::bring_about(context, platform, &goal, args.timeout).await;
     drop(lock);
     up::summarise(context, &report?, args.output.output);
     Ok(Verdict::Right)
 }
 
 /// # Errors
-/// The service cannot have that many replicas, or is not there.
+/// The service does not exist, or cannot have that many replicas.
 fn check(
     context: &Context,
     containers: &[Container],
@@ -114,7 +114,7 @@ fn check(
     Ok(())
 }
 
-/// What is to be said where there are more replicas than partitions.
+/// A warning if there are more replicas than partitions.
 fn idle(pipeline: &Pipeline, name: &str, number: u32) -> Option<String> {
     let service = pipeline.service(name)?;
     service.group.as_ref()?;

@@ -16,7 +16,7 @@ use platform::Container;
 /// Show each service's containers: state, health, restarts, addresses
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Every project of the engine instead, whoever started it: needs no declaration
+    /// Show every project of the engine instead; needs no declaration
     #[arg(short, long)]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -28,8 +28,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         return projects::run(context, args.output.output).await;
     }
     let pipeline = context.pipeline()?;
-    let engine = context.engine().await?;
-    let containers = engine.containers(&pipeline.project).await?;
+    let platform = context.platform().await?;
+    let containers = platform.containers(&pipeline.project).await?;
     match args.output.output {
         Format::Table => {
             up::introduce(context, &pipeline);
@@ -66,8 +66,8 @@ fn missing<'a>(pipeline: &'a Pipeline, containers: &[Container]) -> Vec<&'a str>
     names.filter(|name| !deployed(name)).collect()
 }
 
-/// In the declaration's order; what is not deployed says so; containers that nothing declares
-/// come last.
+/// The services in declared order, also those that are not deployed; then the containers of undeclared
+/// services.
 fn rows(pipeline: &Pipeline, containers: &[Container]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for service in &pipeline.services {
@@ -94,10 +94,10 @@ fn rows(pipeline: &Pipeline, containers: &[Container]) -> Vec<Vec<String>> {
 
 fn row(container: &Container) -> Vec<String> {
     let state = match container.exit_code {
-        Some(code) if container.pid == 0 => format!("{} ({code})", container.state.name()),
-        Some(_) | None => container.state.name().to_owned(),
+        Some(code) => format!("{} ({code})", container.state.name()),
+        None => container.state.name().to_owned(),
     };
-    let at = container.finished_at.filter(|_| container.pid == 0);
+    let at = container.finished_at.filter(|_| !container.has_processes());
     let since = at.or(container.started_at).map(ago).unwrap_or_default();
     vec![
         container.service.clone(),
@@ -114,7 +114,7 @@ fn health(container: &Container) -> Option<&str> {
     container.health.as_ref().map(|h| h.status.as_str())
 }
 
-/// `12 s ago`, by this machine's clock.
+/// The age of a time by this host's clock, such as `12 s ago`.
 fn ago(at: chrono::DateTime<Utc>) -> String {
     let passed = (Utc::now() - at).to_std().unwrap_or_default();
     let seconds = passed.as_secs();

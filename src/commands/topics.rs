@@ -12,14 +12,14 @@ use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, offsets::End, topics::TopicState};
 
-/// List the topics, and those that are declared but missing
+/// List topics, including declared topics that do not exist
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// What a line of the listing says.
+/// A line of the listing.
 struct Listed {
     name: String,
     /// None: declared, but not there.
@@ -52,11 +52,16 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// Kafka as declared, or the error of a command that cannot do without.
+/// A client of the declared Kafka.
+///
+/// # Errors
+/// No Kafka is declared, or it is unreachable.
 pub(super) async fn connect(context: &Context, pipeline: &Pipeline) -> Result<Kafka> {
     let Some(endpoint) = &pipeline.kafka else {
-        return Err(Error::new(Kind::Usage, "the declaration names no Kafka")
-            .hint("declare x-caravan.kafka with `bootstrap`"));
+        return Err(
+            Error::new(Kind::Usage, "the declaration has no x-caravan.kafka")
+                .hint("declare x-caravan.kafka with `bootstrap`"),
+        );
     };
     Kafka::connect(&endpoint.address)
         .await
@@ -67,7 +72,7 @@ pub(super) fn unreachable(context: &Context, pipeline: &Pipeline, why: &kafka::E
     let service = pipeline.kafka.as_ref().and_then(|k| k.service.as_ref());
     let hint = match service {
         Some(service) => context.invocation.command(&format!("up {service}")),
-        None => "see whether x-caravan.kafka says where it is, and whether it runs".to_owned(),
+        None => "see whether x-caravan.kafka has the right address, and whether it runs".to_owned(),
     };
     Error::new(Kind::Unreachable, "Kafka cannot be reached")
         .because(why)

@@ -7,20 +7,23 @@ use super::{Verdict, logs::parse_when};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output,
+    output::flow as output,
 };
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
-use proof::trace::{self, FlowTrace, Next};
+use proof::flow::{
+    Next,
+    trace::{self, Report},
+};
 
-/// Follow a past payment: where it was seen and when, what is missing, and why
+/// Trace an earlier message of the flow: where it was seen and when, what is missing, and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Its correlation id
     #[arg(value_name = "ID")]
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Look at nothing older: a duration (`5m`) or a time (RFC 3339) [default: all that is kept]
+    /// Read nothing older: a duration (`5m`) or a time (RFC 3339) [default: everything that is retained]
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     since: Option<DateTime<Utc>>,
     /// How long to read topics and logs
@@ -38,7 +41,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
-    // Without Docker, topics and tables still tell.
+    // Without Docker, topics and tables can still be read.
     let engine = context.engine().await;
     let (progress, mut steps) = mpsc::unbounded_channel();
     let console = Arc::clone(&context.console);
@@ -56,16 +59,16 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let platform = engine.as_ref().map(|engine| engine as &dyn Platform);
     let platform = platform.map_err(Clone::clone);
     let looked = trace::look(&pipeline, platform, &args.id, options, progress).await;
-    // Ends with its channel; a panic in it would have been reported by the hook.
+    // The task ends with its channel; the panic hook reports a panic.
     drop(live.await);
     let trace = looked?;
     if !trace.is_known() {
-        return Err(unknown(context, &trace));
+        return Err(unknown(context, pipeline.noun().one(), &trace));
     }
     let next = trace
-        .broken
+        .missing
         .as_ref()
-        .map(|broken| next(context, &trace, &broken.next));
+        .map(|missing| next_command(context, &trace.id, &missing.next));
     let console = &context.console;
     match args.output.output {
         Format::Json => {
@@ -73,7 +76,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.composed(&output::trace::text(console, &trace));
+            console.composed(&output::trace::text(console, &pipeline.noun(), &trace));
             if let Some(next) = next {
                 console.note(&format!("Next: {next}"));
             }
@@ -82,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(verdict(&trace))
 }
 
-fn verdict(trace: &FlowTrace) -> Verdict {
+fn verdict(trace: &Report) -> Verdict {
     let (_, missing, _) = trace.counts();
     if !trace.unreachable.is_empty() {
         Verdict::Unreachable
@@ -95,21 +98,21 @@ fn verdict(trace: &FlowTrace) -> Verdict {
     }
 }
 
-/// Nothing that was looked at knows it.
-fn unknown(context: &Context, trace: &FlowTrace) -> Error {
+/// No source that was read knows the message.
+fn unknown(context: &Context, noun: &str, trace: &Report) -> Error {
     let id = &trace.id;
     let (kind, what) = if !trace.unreachable.is_empty() {
         (
             Kind::Unreachable,
-            format!("nothing that answers knows {id}"),
+            format!("no source that answers knows {id}"),
         )
     } else if !trace.unread.is_empty() {
         (
             Kind::Deadline,
-            format!("nothing that could be read in time knows {id}"),
+            format!("no source that was read in time knows {id}"),
         )
     } else {
-        (Kind::NotRight, format!("nothing anywhere knows {id}"))
+        (Kind::NotRight, format!("no source knows {id}"))
     };
     let mut error = Error::new(kind, what);
     for why in &trace.unreachable {
@@ -119,20 +122,22 @@ fn unknown(context: &Context, trace: &FlowTrace) -> Error {
         error = error.because(format!("not read: {unread}"));
     }
     for looked in &trace.looked {
-        error = error.because(format!("looked at {looked}"));
+        error = error.because(format!("read: {looked}"));
     }
     error.hint(match kind {
         Kind::Unreachable => context.invocation.command("status"),
-        Kind::Deadline => "give it more time with --timeout, or say --since".to_owned(),
+        Kind::Deadline => "use a longer --timeout, or --since".to_owned(),
         _ => format!(
-            "is it the payment's correlation id? What logs there are of it: {}",
-            context.invocation.command("logs --grep TEXT")
+            "is it the correlation id of the {noun}? To search the logs: {}",
+            context
+                .invocation
+                .command(&format!("logs --grep {}", diagnostics::quote(id)))
         ),
     })
 }
 
-/// The command that comes next.
-fn next(context: &Context, trace: &FlowTrace, next: &Next) -> String {
+/// The next command for the user. `id`: the message's correlation id.
+pub(super) fn next_command(context: &Context, id: &str, next: &Next) -> String {
     let invocation = &context.invocation;
     match next {
         Next::DeadLetter(place) => invocation.command(&format!("dlq show {place}")),
@@ -142,7 +147,7 @@ fn next(context: &Context, trace: &FlowTrace, next: &Next) -> String {
         }
         Next::Groups => invocation.command("groups"),
         Next::Logs(service) => {
-            let id = diagnostics::quote(&trace.id);
+            let id = diagnostics::quote(id);
             invocation.command(&format!("logs {service} --correlation-id {id}"))
         }
     }
@@ -151,25 +156,24 @@ fn next(context: &Context, trace: &FlowTrace, next: &Next) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proof::{
-        probe::hop::HopPlace,
-        trace::{Found, Hop},
-    };
+    use proof::flow::{Found, Hop, HopPlace, Step};
 
-    fn trace(found: Found) -> FlowTrace {
+    fn trace(found: Found) -> Report {
         let topic = "paid".to_owned();
-        FlowTrace {
+        Report {
             hops: vec![Hop {
-                place: HopPlace::Topic { topic },
-                service: "shop".to_owned(),
+                step: Step {
+                    place: HopPlace::Topic { topic },
+                    service: "shop".to_owned(),
+                },
                 found,
             }],
-            ..FlowTrace::default()
+            ..Report::default()
         }
     }
 
     #[test]
-    fn what_is_missing_fails_and_what_nobody_remembers_does_not() {
+    fn missing_hops_fail_and_unknown_ones_do_not() {
         let unknown = || Found::Unknown("its log is gone".to_owned());
         assert_eq!(verdict(&trace(Found::Missing(None))), Verdict::NotRight);
         assert_eq!(verdict(&trace(unknown())), Verdict::Right);

@@ -11,18 +11,17 @@ use crate::{
     output::{Paint, Progress, listing, plan},
     state,
 };
-use declaration::{HostPorts, Origin, Pipeline, Source, VariablePort};
+use declaration::{Origin, Pipeline, Source};
 use diagnostics::{Result, quote};
-use docker::Engine;
-use platform::{Goal, ServiceReport, UpReport, with_dependencies};
+use platform::{Goal, Platform, ServiceReport, UpReport, with_dependencies};
 
-/// Bring the pipeline up, or the services named with all that they depend on
+/// Start the pipeline, or the named services and their dependencies
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; all when none is named
+    /// Services, by name or unambiguous short form; by default all
     #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
-    /// Show what would be done, and why, and do nothing
+    pub(crate) services: Vec<String>,
+    /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
     /// Remove this project's containers that no service declares
@@ -42,54 +41,50 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
-    let mut source = context.source()?;
-    source.activate(&args.services)?;
-    let engine = context.engine().await?;
-    let mut ports = source.host_ports()?;
-    let volumes = match ports.volume_names() {
-        Some(names) => names,
-        None => source.volume_names()?,
-    };
-    let existing = engine.existing_volumes(&volumes).await?;
-    refuse::other_secrets(context, &engine, &source, &args.line()).await?;
+    let source = context.source()?;
+    let volumes = source.volume_names()?;
+    let platform = context.platform().await?;
+    let platform = platform.as_ref();
+    let existing = platform.existing_volumes(&volumes).await?;
+    refuse::other_secrets(context, platform, source, &args.line()).await?;
     if args.dry_run {
-        let pipeline = match state::secrets_to_draw(&source, &existing)?.is_empty() {
-            true => context.resolve(&source)?,
-            false => source.resolve_without_secrets()?,
+        let pipeline = match state::secrets_to_generate(source, &existing)?.is_empty() {
+            true => context.resolve(source)?,
+            false => context.resolve_without_secrets(source)?,
         };
         introduce(context, &pipeline);
         let named = resolve_services(&pipeline, &args.services)?;
-        let goal = args.goal(&pipeline, &named, &[]);
-        refuse::other_password(context, &source, &goal, &existing).await?;
-        let chosen = foresee_ports(&engine, &source, &ports, &args.services).await?;
-        return preview(context, &engine, &goal, &chosen, args.output.output).await;
+        let goal = args.goal(&pipeline, &named);
+        refuse::other_password(context, source, &goal, &existing).await?;
+        let chosen = preview_ports(platform, source, &args.services).await?;
+        return preview(context, platform, &goal, &chosen, args.output.output).await;
     }
-    let lock = state::lock(&source)?;
+    let lock = state::lock(source)?;
     // Another `up` may have held the lock until now.
-    if source.reload()? {
-        ports = source.host_ports()?;
-    }
-    let made = state::ensure_secrets(&source, &existing)?;
-    let (chosen, claims) = choose_ports(&engine, &source, &mut ports, &args.services).await?;
-    let pipeline = context.resolve(&source)?;
+    source.reload()?;
+    // Resolved before secrets are generated: host ports do not depend on them.
+    let draft = source.resolve_without_secrets()?;
+    let made = state::ensure_secrets(source, &existing)?;
+    let (chosen, claims) = choose_ports(platform, source, &draft, &args.services).await?;
+    let pipeline = context.resolve(source)?;
     let named = resolve_services(&pipeline, &args.services)?;
-    let goal = args.goal(&pipeline, &named, &ports.variable);
-    refuse::other_password(context, &source, &goal, &existing).await?;
-    state::write_files(&source, &pipeline)?;
+    let goal = args.goal(&pipeline, &named);
+    refuse::other_password(context, source, &goal, &existing).await?;
+    state::write_files(source, &pipeline)?;
     introduce(context, &pipeline);
     if !made.is_empty() {
         let path = source.env_path();
         context.console.note(&format!(
-            "  drew {} into {}",
+            "  generated {} in {}",
             made.join(", "),
             path.display()
         ));
     }
     for port in &chosen {
-        let text = format!("  {}", choice(port, &source));
+        let text = format!("  {}", choice(port, source));
         context.console.note(&text);
     }
-    let report = bring_about(context, &engine, &goal, args.timeout).await;
+    let report = bring_about(context, platform, &goal, args.timeout).await;
     drop(claims);
     drop(lock);
     summarise(context, &report?, args.output.output);
@@ -106,95 +101,76 @@ impl Args {
             .join(" ")
     }
 
-    fn goal<'a>(
-        &self,
-        pipeline: &'a Pipeline,
-        named: &'a [String],
-        variables: &'a [VariablePort],
-    ) -> Goal<'a> {
+    fn goal<'a>(&self, pipeline: &'a Pipeline, named: &'a [String]) -> Goal<'a> {
         Goal {
             pipeline,
             named,
             scale: BTreeMap::new(),
-            variables,
             remove_orphans: self.remove_orphans,
         }
     }
 }
 
-/// Shows what would be done.
+/// Shows the plan.
 pub(super) async fn preview(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     goal: &Goal<'_>,
     chosen: &[state::Chosen],
     format: Format,
 ) -> Result<Verdict> {
-    let preview = engine.preview(goal, &context.invocation).await?;
+    let preview = platform.preview(goal, &context.invocation).await?;
     plan::show(&context.console, &preview, chosen, format);
     Ok(Verdict::Right)
 }
 
-/// Does it, and shows how it goes.
+/// Runs `up` and shows its progress.
 pub(super) async fn bring_about(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     goal: &Goal<'_>,
     deadline: Duration,
 ) -> Result<UpReport> {
     let progress = Progress::start(&context.console);
     let (events, cancel) = (progress.events(), context.cancel.clone());
-    let up = engine.up(goal, &context.invocation, deadline, events, cancel);
+    let up = platform.up(goal, &context.invocation, deadline, events, cancel);
     let report = up.await;
     progress.finish().await;
     report
 }
 
-/// Sees to it that the host ports of what is to come up can be had; also hands back which variables
-/// decide them.
+/// Chooses free host ports for the services that start.
 async fn choose_ports(
-    engine: &Engine,
+    platform: &dyn Platform,
     source: &Source,
-    ports: &mut HostPorts,
+    draft: &Pipeline,
     given: &[String],
 ) -> Result<(Vec<state::Chosen>, state::Claims)> {
-    let services = publishing(ports, given)?;
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    let (chosen, claims) = state::choose_ports(source, ports, &services, &host)?;
-    for port in &mut ports.variable {
-        if let Some(chosen) = chosen.iter().find(|c| c.variable == port.variable) {
-            port.number = chosen.number;
-        }
-    }
-    Ok((chosen, claims))
+    let services = publishing(draft, given)?;
+    let used = platform.used_ports().await?;
+    state::choose_ports(source, draft, &services, &used)
 }
 
-/// What [`choose_ports`] would choose.
-async fn foresee_ports(
-    engine: &Engine,
+/// The ports that [`choose_ports`] would choose.
+async fn preview_ports(
+    platform: &dyn Platform,
     source: &Source,
-    ports: &HostPorts,
     given: &[String],
 ) -> Result<Vec<state::Chosen>> {
-    let services = publishing(ports, given)?;
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    state::foresee_ports(source, ports, &services, &host)
+    let draft = source.resolve_without_secrets()?;
+    let services = publishing(&draft, given)?;
+    let used = platform.used_ports().await?;
+    state::preview_ports(source, &draft, &services, &used)
 }
 
-/// The services that would come up.
-fn publishing(ports: &HostPorts, given: &[String]) -> Result<Vec<String>> {
-    let services = resolve_services(&ports.marked, given)?;
-    let services = with_dependencies(&ports.marked, &services).into_iter();
+/// Names of the services that start, dependencies included.
+fn publishing(pipeline: &Pipeline, given: &[String]) -> Result<Vec<String>> {
+    let services = resolve_services(pipeline, given)?;
+    let services = with_dependencies(pipeline, &services).into_iter();
     Ok(services.map(|s| s.name.clone()).collect())
 }
 
-/// A choice in one line.
+/// A chosen port, in one line.
 fn choice(chosen: &state::Chosen, source: &Source) -> String {
     let state::Chosen {
         variable,
@@ -207,7 +183,7 @@ fn choice(chosen: &state::Chosen, source: &Source) -> String {
     format!("{holder} has port {instead_of}: {service} gets {number} ({variable} in {path})")
 }
 
-/// Says which pipeline this is.
+/// Notes which pipeline this is, and from which file.
 pub(super) fn introduce(context: &Context, pipeline: &Pipeline) {
     context.console.note(&format!(
         "{} from {}",

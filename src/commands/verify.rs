@@ -6,6 +6,7 @@ use std::{
 use chrono::Local;
 
 use super::Verdict;
+
 use crate::{
     context::Context,
     flags::{ReportArgs, ReportFormat},
@@ -13,7 +14,7 @@ use crate::{
 };
 use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use docker::Engine;
+use platform::Platform;
 use proof::checks::{
     self, AuditProgress, CheckId, Selection, StoredResults,
     finding::{Finding, Status},
@@ -21,17 +22,18 @@ use proof::checks::{
 
 /// Prove that every part of the pipeline works
 ///
-/// Ids of checks are stable: `layer.subject.aspect`. One that could not be made because of another is
-/// skipped; one that failed because of another names it. docs/faults.md tells what turns which red.
+/// Check ids are stable: `layer.subject.aspect`. A check is skipped if a check that it needs did
+/// not pass. A failure that another failure explains names it as its cause. docs/faults.md lists
+/// which fault fails which checks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these checks: ids, beginnings of ids (`groups`, `groups.billing`) or globs (`*.lag`)
+    /// Run only these checks: ids, prefixes of ids (`groups`, `groups.billing`) or globs (`*.lag`)
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
-    /// Not these checks; they are made, and told of if they fail, where another needs them
+    /// Skip these checks; one that a selected check needs still runs, and is shown only if it fails
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     skip: Vec<String>,
-    /// Look again until all is right, for so long at most; then exit code 4
+    /// Repeat the checks until all pass, for at most this long; then exit code 4
     #[arg(
         long,
         value_name = "DURATION",
@@ -40,14 +42,14 @@ pub(crate) struct Args {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
-    /// Look again and again, and tell what changes, until Ctrl-C
+    /// Repeat the checks and show what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
     /// Read all rows of the last DURATION, or `all`, for the rules over the database, instead of as many
-    /// as each one's budget of time suffices for; that may take minutes
+    /// as each rule's budget of time allows; that may take minutes
     #[arg(long, value_name = "DURATION", value_parser = span)]
     since: Option<Duration>,
-    /// Dismiss a counterexample of a rule over the database that will not be repaired; then verify
+    /// Dismiss a row that violates a rule over the database and will not be repaired; then verify
     #[arg(long, num_args = 2, value_names = ["RULE", "ID"], action = clap::ArgAction::Append)]
     dismiss: Vec<String>,
     /// Warnings count as failures
@@ -57,7 +59,7 @@ pub(crate) struct Args {
     pub(crate) output: ReportArgs,
 }
 
-/// Between two looks, where one is not enough.
+/// Interval between two runs of the checks, with `--wait` and `--watch`.
 const PAUSE: Duration = Duration::from_millis(500);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -71,11 +73,12 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     for pair in args.dismiss.chunks_exact(2) {
         results.dismiss(&pipeline, &pair[0], &pair[1])?;
     }
+    let platform = context.platform().await?;
     let verify = Verify {
         context,
         args,
         pipeline: &pipeline,
-        engine: &context.engine().await?,
+        platform: platform.as_ref(),
         selection,
         results,
     };
@@ -92,7 +95,7 @@ fn span(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Rules read all rows since then, without a budget: that is for every day.
+/// Sets the span of all rules for `--since`, and removes their budgets.
 fn look_back(pipeline: &mut Pipeline, since: Duration) {
     for rule in &mut pipeline.invariants {
         rule.within = rule.within.map(|_| since);
@@ -136,7 +139,7 @@ impl<'a> Results<'a> {
             return Err(error.because(format!("rules: {}", names.join(", "))));
         }
         if let Err(known) = self.now.dismiss(name, id) {
-            let what = format!("no counterexample {id} of {name} is known");
+            let what = format!("no row {id} that violates {name} is known");
             let known = match known.as_slice() {
                 [] => "none of that rule is".to_owned(),
                 known => format!("known: {}", known.join(", ")),
@@ -167,12 +170,12 @@ struct Verify<'a> {
     context: &'a Context,
     args: &'a Args,
     pipeline: &'a Pipeline,
-    engine: &'a Engine,
+    platform: &'a dyn Platform,
     selection: Selection,
     results: Results<'a>,
 }
 
-/// How each check ended when it was last made.
+/// The last status of each check.
 type Known = BTreeMap<CheckId, (Status, String)>;
 
 impl Verify<'_> {
@@ -192,7 +195,7 @@ impl Verify<'_> {
         };
         let run = checks::run(
             pipeline,
-            self.engine,
+            self.platform,
             invocation,
             &self.selection,
             &mut self.results.now,
@@ -222,7 +225,7 @@ impl Verify<'_> {
         let spinner = console.spinner("verify");
         let mut known = Known::new();
         let (findings, right) = loop {
-            let tell = |finding: &Finding| report::tell(console, finding, format);
+            let tell = |finding: &Finding| report::show_finding(console, finding, format);
             let progress = |progress| report::progress(console, &spinner, &progress);
             let findings = self.look(&mut known, tell, &progress).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
@@ -250,7 +253,7 @@ impl Verify<'_> {
         let (context, format) = (self.context, self.args.output.output);
         let console = &context.console;
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
-            let what = "--watch has no end, and this format is one document";
+            let what = "--watch does not end, and this format is a single document";
             return Err(Error::new(Kind::Usage, what).hint("-o ndjson"));
         }
         let redraws = format == ReportFormat::Table && console.width().is_some();
@@ -258,7 +261,7 @@ impl Verify<'_> {
         loop {
             let began = Instant::now();
             let tell = |finding: &Finding| match format {
-                ReportFormat::Ndjson => report::tell(console, finding, format),
+                ReportFormat::Ndjson => report::show_finding(console, finding, format),
                 _ if redraws => {}
                 _ => {
                     let at = Local::now().format("%H:%M:%S");
@@ -278,7 +281,7 @@ impl Verify<'_> {
     }
 }
 
-/// The roots of what is not right yet.
+/// The root causes of the failures that remain.
 fn waits_for(findings: &[Finding]) -> String {
     let roots = findings
         .iter()

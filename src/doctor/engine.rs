@@ -1,4 +1,4 @@
-//! The engine: its version, its platform, how it stores, whether it keeps to limits.
+//! The engine's API version, platform, storage driver and resource limits.
 
 use std::time::Instant;
 
@@ -49,7 +49,7 @@ fn platform(began: Instant, info: &EngineInfo) -> Finding {
     check.fail(seen).hint(hint)
 }
 
-/// Drivers that work as well as they should.
+/// Storage drivers that are copy-on-write and maintained.
 const GOOD: [&str; 6] = [
     "overlay2",
     "overlayfs",
@@ -60,25 +60,27 @@ const GOOD: [&str; 6] = [
 ];
 
 fn storage(began: Instant, info: &EngineInfo) -> Finding {
-    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it takes effect when Docker is restarted, which stops every container, and hides the images of the present driver";
+    const INSTEAD: &str = "set \"storage-driver\": \"overlay2\" in /etc/docker/daemon.json; it \
+                           takes effect when Docker is restarted, which stops every container, \
+                           and hides the images of the current driver";
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("engine", "storage"),
-        "overlay2, or one as good",
+        "overlay2 or an equivalent driver",
     );
     let driver = info.storage_driver.as_str();
-    let says = |key: &str, value: &str| {
+    let reports = |key: &str, value: &str| {
         let mut details = info.storage.iter();
         details.any(|(k, v)| k == key && v == value)
     };
-    if says("Supports d_type", "false") {
+    if reports("Supports d_type", "false") {
         return check
             .fail(format!("{driver} on a file system without d_type"))
-            .evidence(["files that an image removes would still be there".to_owned()])
+            .evidence(["files that an image layer removes would remain".to_owned()])
             .hint("move Docker's data to ext4, or to XFS made with ftype=1: \"data-root\" in /etc/docker/daemon.json");
     }
     match driver {
-        "" => check.fail("none is told").hint("docker info"),
+        "" => check.fail("unknown").hint("docker info"),
         _ if GOOD.contains(&driver) => check.pass(driver),
         "vfs" => check.warn("vfs: every layer is a full copy").hint(INSTEAD),
         _ => check
@@ -102,10 +104,10 @@ fn cgroup(began: Instant, info: &EngineInfo, pipeline: &Pipeline) -> Finding {
             info.limits_pids,
         ),
     ];
-    for (what, declared, kept) in limits {
+    for (what, declared, enforced) in limits {
         if declared {
             expected.push(what);
-            if !kept {
+            if !enforced {
                 lacking.push(what);
             }
         }

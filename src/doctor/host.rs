@@ -1,5 +1,4 @@
-//! Free disk and memory of the engine's machine, against what the declaration says that the
-//! pipeline takes.
+//! Compares the free disk space and memory of the engine's host with what the declared pipeline needs.
 
 use std::time::Instant;
 
@@ -7,9 +6,9 @@ use super::{CheckId, Finding, Patient, PendingFinding, network};
 use declaration::{Logging, Pipeline, Service, units, units::size};
 use diagnostics::{Invocation, Result};
 use docker::{Engine, images::Needed};
-use platform::{Container, HostInfo, State};
+use platform::{Container, HostInfo, Platform, State};
 
-/// For data, beyond images and logs.
+/// Free space for data, in addition to images and logs.
 const ROOM: u64 = 1 << 30;
 const DISK: CheckId = CheckId::of_layer("host", "disk");
 const MEMORY: CheckId = CheckId::of_layer("host", "memory");
@@ -18,33 +17,33 @@ pub(super) async fn check(
     engine: &Engine,
     began: Instant,
     patient: Patient<'_>,
-    inside: &Result<HostInfo>,
+    host_info: &Result<HostInfo>,
     needed: &Result<Vec<Needed>>,
 ) -> [Finding; 2] {
     let pipeline = patient.pipeline;
-    let Ok(inside) = inside else {
+    let Ok(host_info) = host_info else {
         return [DISK, MEMORY].map(|id| {
             let check = PendingFinding::new(began, id, "enough");
-            check.skip("no container could be asked", network::ID)
+            check.skip("no container could run", network::ID)
         });
     };
     let images = needed.iter().flatten().map(Needed::takes).sum();
-    // Containers that cannot be asked for count as not running: more memory is asked for then.
+    // If the containers cannot be listed, all count as not running: the check then requires more memory.
     let observed = engine.containers(&pipeline.project).await;
     let memory = Memory::of(pipeline, &observed.unwrap_or_default());
     [
         disk(
             began,
-            inside.disk_free,
+            host_info.disk_free,
             images,
             &Logs::of(pipeline),
             patient.invocation,
         ),
-        memory.judge(began, inside, patient.invocation),
+        memory.judge(began, host_info, patient.invocation),
     ]
 }
 
-/// What containers' logs may grow to.
+/// The size that the containers' logs can reach.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Logs {
     bytes: u64,
@@ -82,21 +81,21 @@ pub(super) fn disk(
     let wanted = images + logs.bytes + ROOM;
     let check = PendingFinding::new(began, DISK, format!("{} free", size(wanted)));
     let evidence = [
-        format!("images that are not here: {}", size(images)),
+        format!("missing images: {}", size(images)),
         format!("logs, at most: {}", size(logs.bytes)),
-        format!("for data, to begin with: {}", size(ROOM)),
+        format!("initial size of data: {}", size(ROOM)),
     ];
-    let what_takes_it = invocation.docker("system df");
+    let disk_usage = invocation.docker("system df");
     let Some(free) = free else {
-        return check.fail("it cannot be told").hint(what_takes_it);
+        return check.fail("unknown").hint(disk_usage);
     };
     let seen = format!("{} free", size(free));
     match free {
-        _ if free < images => check.fail(seen).evidence(evidence).hint(what_takes_it),
-        _ if free < wanted => check.warn(seen).evidence(evidence).hint(what_takes_it),
+        _ if free < images => check.fail(seen).evidence(evidence).hint(disk_usage),
+        _ if free < wanted => check.warn(seen).evidence(evidence).hint(disk_usage),
         _ if logs.unbounded.is_empty() => check.pass(seen),
         _ => check
-            .warn(format!("{seen}, and logs without a bound"))
+            .warn(format!("{seen}, and logs without a limit"))
             .evidence([logs.unbounded.join(", ")])
             .hint(
                 "declare logging: {driver: json-file, options: {max-size: 50m, max-file: \"4\"}}",
@@ -104,17 +103,18 @@ pub(super) fn disk(
     }
 }
 
-/// What containers may take, by their limits.
+/// The memory limits of the services.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
+    /// Of all replicas.
     all: u64,
-    /// Of those that do not run yet.
-    to_come: u64,
+    /// Of the replicas that are not running.
+    not_running: u64,
     unlimited: Vec<String>,
 }
 
 impl Memory {
-    /// One-shots are gone before the rest is under load.
+    /// Ignores one-shots: they end before the other services are under load.
     pub(super) fn of(pipeline: &Pipeline, observed: &[Container]) -> Self {
         let mut memory = Self::default();
         let services = pipeline.services.iter();
@@ -126,7 +126,7 @@ impl Memory {
             let replicas = u64::from(service.replicas);
             let running = running(service, observed).min(replicas);
             memory.all += limit * replicas;
-            memory.to_come += limit * (replicas - running);
+            memory.not_running += limit * (replicas - running);
         }
         memory
     }
@@ -139,18 +139,18 @@ impl Memory {
     ) -> Finding {
         let expected = match self.all {
             0 => "no limits are declared".to_owned(),
-            _ => format!("{} available", size(self.to_come)),
+            _ => format!("{} available", size(self.not_running)),
         };
         let check = PendingFinding::new(began, MEMORY, expected);
-        let who_takes_it = invocation.docker("stats --no-stream");
+        let memory_usage = invocation.docker("stats --no-stream");
         let (Some(total), Some(available)) = (seen.memory_total, seen.memory_available) else {
-            return check.fail("it cannot be told").hint(who_takes_it);
+            return check.fail("unknown").hint(memory_usage);
         };
         let seen = format!("{} of {}", size(available), size(total));
         let mut evidence = vec![format!(
             "limits of all services (mem_limit): {}, of those that do not run yet: {}",
             size(self.all),
-            size(self.to_come)
+            size(self.not_running)
         )];
         if !self.unlimited.is_empty() {
             evidence.push(format!("without a limit: {}", self.unlimited.join(", ")));
@@ -159,9 +159,9 @@ impl Memory {
             () if total < self.all => check
                 .fail(seen)
                 .evidence(evidence)
-                .hint("declare lower limits, or take a machine with more memory"),
-            () if available < self.to_come => {
-                check.warn(seen).evidence(evidence).hint(who_takes_it)
+                .hint("declare lower limits, or use a machine with more memory"),
+            () if available < self.not_running => {
+                check.warn(seen).evidence(evidence).hint(memory_usage)
             }
             () => check.pass(seen),
         }

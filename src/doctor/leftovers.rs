@@ -1,4 +1,4 @@
-//! What earlier runs left: harmless mostly, and each with the command that removes it.
+//! What earlier runs left behind, each with the command that removes it.
 
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use super::{CheckId, Finding, Patient, PendingFinding, failed};
 use crate::state;
 use diagnostics::{Invocation, Result};
 use docker::{Engine, leftovers::Leftovers};
+use platform::Platform;
 
 pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
     let began = Instant::now();
@@ -25,7 +26,7 @@ pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding>
     findings
 }
 
-/// Data volumes that are there, and secrets that are not.
+/// Existing data volumes and missing secrets.
 pub(super) type Lost = (Vec<String>, Vec<String>);
 
 async fn lost_secrets(engine: &Engine, patient: Patient<'_>) -> Result<Lost> {
@@ -52,7 +53,7 @@ pub(super) fn secrets(began: Instant, lost: Result<Lost>, patient: Patient<'_>) 
                     volumes.join(", "),
                     missing.join(", ")
                 ))
-                .hint(format!("restore {path}, or give up the data: {down}"))
+                .hint(format!("restore {path}, or delete the data: {down}"))
         }
     }
 }
@@ -61,12 +62,12 @@ pub(super) fn lock(began: Instant, holder: Option<String>) -> Finding {
     let check = PendingFinding::new(
         began,
         CheckId::of_layer("leftovers", "lock"),
-        "nobody changes the project",
+        "no other caravan changes the project",
     );
     match holder {
         None => check.pass("nobody"),
         Some(pid) => check
-            .warn(format!("another caravan does (process {pid})"))
+            .warn(format!("process {pid} changes it"))
             .hint(format!("ps -fp {pid}")),
     }
 }
@@ -82,7 +83,7 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
     let docker = |command: &str, names: &[String]| {
         invocation.docker(&format!("{command} {}", names.join(" ")))
     };
-    // Images are all projects' and all users': another one may be about to start from them.
+    // All projects of the engine share the images: another project may be about to start from one.
     let unneeded = |remove: String| format!("if no other project needs them: {remove}");
     let doctor = {
         let remove = [
@@ -96,19 +97,19 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
     vec![
         one(
             "containers",
-            "none that nothing declares",
+            "no orphans",
             &[&left.containers],
             docker("rm -f", &left.containers),
         ),
         one(
             "networks",
-            "none that nothing declares",
+            "no orphans",
             &[&left.networks],
             docker("network rm", &left.networks),
         ),
         one(
             "volumes",
-            "none that nothing declares",
+            "no orphans",
             &[&left.volumes],
             format!(
                 "if what they hold is not needed any more: {}",
@@ -123,13 +124,13 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
         ),
         one(
             "doctor",
-            "none of an interrupted doctor",
+            "none of an interrupted `doctor`",
             &[&left.doctor_containers, &left.doctor_networks],
             doctor,
         ),
         one(
             "inside",
-            "none of commands that were killed",
+            "none of killed commands",
             &[&left.network_containers],
             docker("rm", &left.network_containers),
         ),
@@ -141,7 +142,7 @@ pub(super) fn judge(began: Instant, left: &Leftovers, invocation: &Invocation) -
         ),
         one(
             "builds",
-            "none that were replaced",
+            "no replaced images",
             &[&left.builds],
             unneeded(docker("rmi", &left.builds)),
         ),

@@ -1,31 +1,30 @@
-//! Whether this machine and its engine are fit for a pipeline, before and beside it: what is asked
-//! of them is seen first, then judged, by functions that see nothing else.
+//! Checks of the engine and its host. A check first observes, then a function judges only what was observed.
 //!
-//! Ids are a contract, as those of `verify`.
+//! The ids are a contract, as those of `verify`.
 //!
-//! | id | fails when (what else it may do) |
+//! | id | fails if (what else it does) |
 //! |---|---|
-//! | `engine.reachable` | Docker does not answer; all else is skipped |
-//! | `engine.api-version` | it is older than what Caravan speaks |
-//! | `engine.platform` | it is not what this executable was built for, and services run from it |
-//! | `engine.storage` | images would not unpack right (warns of what is slow or abandoned) |
-//! | `engine.cgroup` | a declared limit would not be kept to |
-//! | `network.dns` | a name does not resolve in a container of a network, or none can be started |
-//! | `host.disk` | the images that are not here would not fit (warns when logs would not) |
-//! | `host.memory` | the machine has less than all limits (warns when it is in others' use) |
-//! | `registry.reachable` | an image is not here and cannot be had (warns where a stand-in is built) |
-//! | `ports.SERVICE.PORT` | somebody else has it and `up` may choose no other, or the address cannot be used |
-//! | `leftovers.secrets` | a data volume is there, the secrets that it was made with are not |
-//! | `leftovers.lock` | (warns when another Caravan changes the project) |
-//! | `leftovers.containers`, `.networks`, `.volumes` | (warns of those that nothing declares) |
-//! | `leftovers.dead` | (warns of the project's containers that Docker could not remove) |
-//! | `leftovers.doctor` | (warns of what an interrupted `doctor` left) |
-//! | `leftovers.inside` | (warns of containers that commands were to run in, and never did) |
-//! | `leftovers.images`, `.builds` | (warns of images of Caravan's that nobody uses any more) |
+//! | `engine.reachable` | Docker does not respond; all other checks are skipped |
+//! | `engine.api-version` | Docker's API is older than the oldest one that Caravan supports |
+//! | `engine.platform` | services run from this executable, and it was built for another platform |
+//! | `engine.storage` | images cannot be unpacked correctly (warns about slow or abandoned drivers) |
+//! | `engine.cgroup` | the engine cannot enforce a declared limit |
+//! | `network.dns` | a container on a network cannot resolve a name, or cannot be started |
+//! | `host.disk` | the missing images do not fit (warns if data and logs may not fit) |
+//! | `host.memory` | the limits exceed the total memory (warns if those of stopped containers exceed what is available) |
+//! | `registry.reachable` | a missing image can be neither pulled nor built (warns if it will be built) |
+//! | `ports.SERVICE.PORT` | the port is in use and `up` may not choose another one, or the address is unusable |
+//! | `leftovers.secrets` | a data volume exists, and a secret that it was created with is missing |
+//! | `leftovers.lock` | (warns if another Caravan process is changing the project) |
+//! | `leftovers.containers`, `.networks`, `.volumes` | (warns about those that the declaration does not have) |
+//! | `leftovers.dead` | (warns about the project's containers that Docker could not remove) |
+//! | `leftovers.doctor` | (warns about the container and network of an interrupted `doctor`) |
+//! | `leftovers.inside` | (warns about temporary containers of commands that were created and never started) |
+//! | `leftovers.images`, `.builds` | (warns about images of Caravan that no container uses) |
 
 mod engine;
 mod host;
-pub(crate) mod inside;
+pub(crate) mod host_info;
 mod leftovers;
 mod network;
 mod pending;
@@ -47,19 +46,19 @@ use declaration::{Pipeline, Source};
 use diagnostics::{Error, Invocation, Result};
 use docker::{Engine, images::Needed};
 
-/// What is examined.
+/// What the checks are made for.
 #[derive(Clone, Copy)]
 pub(crate) struct Patient<'a> {
     pub(crate) source: &'a Source,
-    /// Perhaps without its secrets.
+    /// Resolved without its secrets.
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) invocation: &'a Invocation,
 }
 
-/// The id whose failure means that nothing else could be told.
+/// If this check fails, all others are skipped.
 const REACHABLE: CheckId = CheckId::of_layer("engine", "reachable");
 
-/// Makes all checks; the findings are in the order of the table above.
+/// Runs all checks. The findings are in the order of the table above.
 pub(crate) async fn examine(
     patient: Patient<'_>,
     engine: Result<Engine>,
@@ -78,33 +77,33 @@ pub(crate) async fn examine(
     let mut findings = vec![check.pass(format!("Docker {}", info.version))];
     findings.extend(engine::judge(began, &info, engine.api, patient.pipeline));
     let needed = engine.needed_images(patient.pipeline).await;
-    let (inside, registry, ports) = join!(
-        inside(&engine, patient, &needed, cancel),
+    let (in_container, registry, ports) = join!(
+        check_in_container(&engine, patient, &needed, cancel),
         registry::check(&engine, &needed, patient.invocation),
         ports::check(&engine, patient),
     );
-    findings.extend(inside);
+    findings.extend(in_container);
     findings.push(registry);
     findings.extend(ports);
     findings.extend(leftovers::check(&engine, patient).await);
     findings
 }
 
-/// What a container sees.
-async fn inside(
+/// Runs the checks that need a container: of the network, and of the host's disk and memory.
+async fn check_in_container(
     engine: &Engine,
     patient: Patient<'_>,
     needed: &Result<Vec<Needed>>,
     cancel: &CancellationToken,
 ) -> Vec<Finding> {
     let began = Instant::now();
-    let seen = engine.look_inside(patient.pipeline, cancel).await;
-    let mut findings = vec![network::judge(began, &seen, patient.invocation)];
-    findings.extend(host::check(engine, began, patient, &seen, needed).await);
+    let host_info = engine.look_inside(patient.pipeline, cancel).await;
+    let mut findings = vec![network::judge(began, &host_info, patient.invocation)];
+    findings.extend(host::check(engine, began, patient, &host_info, needed).await);
     findings
 }
 
-/// Whether Docker itself could not be reached.
+/// Whether Docker did not respond.
 pub(crate) fn is_unreachable(findings: &[Finding]) -> bool {
     let unreachable = |f: &Finding| f.id == REACHABLE && f.status == Status::Fail;
     findings.iter().any(unreachable)
@@ -128,7 +127,7 @@ fn without_docker(reachable: Finding) -> Vec<Finding> {
     std::iter::once(reachable).chain(skipped).collect()
 }
 
-/// A check that could not be made, or was answered by an error.
+/// The finding of a check that ended with an error.
 fn failed(check: PendingFinding, e: &Error) -> Finding {
     let finding = check.fail(e.what.clone()).evidence(e.evidence.clone());
     match &e.hint {

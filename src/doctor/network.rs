@@ -1,4 +1,4 @@
-//! Names resolve inside containers: that is how services find each other.
+//! Whether a container resolves names: services connect to each other by name.
 
 use std::time::Instant;
 
@@ -8,12 +8,16 @@ use platform::HostInfo;
 
 pub(super) const ID: CheckId = CheckId::of_layer("network", "dns");
 
-pub(super) fn judge(began: Instant, inside: &Result<HostInfo>, invocation: &Invocation) -> Finding {
+pub(super) fn judge(
+    began: Instant,
+    host_info: &Result<HostInfo>,
+    invocation: &Invocation,
+) -> Finding {
     let check = PendingFinding::new(began, ID, "a container resolves a name");
-    match inside {
+    match host_info {
         Err(e) if e.hint.is_some() => failed(check, e),
         Err(e) => failed(check, e).hint(invocation.docker("info")),
-        Ok(inside) => match &inside.resolved {
+        Ok(host_info) => match &host_info.resolved {
             Ok(found) if !found.is_empty() => check.pass(
                 found
                     .iter()
@@ -27,12 +31,12 @@ pub(super) fn judge(began: Instant, inside: &Result<HostInfo>, invocation: &Invo
     }
 }
 
-/// Docker's DNS is reached by rules of the host's firewall. A restart of Docker writes them anew,
-/// but ends every container of the machine: that is not proposed.
+/// Adds the likely cause: rules of the host's firewall lead to Docker's DNS server. Restarting Docker would
+/// restore the rules but stop every container of the host, so the hint does not propose it.
 fn firewall(finding: Finding) -> Finding {
     finding
         .evidence([
-            "Docker's DNS is reached by firewall rules that a restarted or flushed firewall has not"
+            "Docker's DNS needs firewall rules, which a restart or flush of the firewall removes"
                 .to_owned(),
             "a restart of Docker writes them again, and stops every container of this machine"
                 .to_owned(),

@@ -1,4 +1,4 @@
-//! A check of the machine that is under way, and the finding that it ends with.
+//! A running check, and the finding that it ends with.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use proof::checks::{
     finding::{Finding, Severity, Status},
 };
 
-/// What is expected is said before anything is seen.
+/// A running check. What it expects is fixed before anything is observed.
 #[derive(Debug, Clone)]
 pub(super) struct PendingFinding {
     id: CheckId,
@@ -16,7 +16,7 @@ pub(super) struct PendingFinding {
 }
 
 impl PendingFinding {
-    /// `began`: when the call was made whose answer decides this check, perhaps with others.
+    /// `began`: when the call started whose result decides this check. Several checks may share a call.
     pub(super) fn new(began: Instant, id: CheckId, expected: impl Into<String>) -> Self {
         Self {
             id,
@@ -26,25 +26,25 @@ impl PendingFinding {
     }
 
     pub(super) fn pass(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Pass, seen)
+        self.finding(Status::Pass, seen)
     }
 
     pub(super) fn warn(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Warn, seen)
+        self.finding(Status::Warn, seen)
     }
 
     pub(super) fn fail(self, seen: impl Into<String>) -> Finding {
-        self.ends(Status::Fail, seen)
+        self.finding(Status::Fail, seen)
     }
 
     /// Skipped because of the result of another check, `cause`.
     pub(super) fn skip(self, why: &str, cause: CheckId) -> Finding {
-        let mut finding = self.ends(Status::Skip, format!("skipped: {why}"));
+        let mut finding = self.finding(Status::Skip, format!("skipped: {why}"));
         finding.cause = Some(cause);
         finding
     }
 
-    fn ends(self, status: Status, seen: impl Into<String>) -> Finding {
+    fn finding(self, status: Status, seen: impl Into<String>) -> Finding {
         Finding {
             id: self.id,
             status,

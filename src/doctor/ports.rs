@@ -1,24 +1,23 @@
-//! The host ports that services publish: free, the project's own already, or another one that `up`
-//! would choose in their place; by the code by which `up` chooses.
+//! Host ports that services publish: each one is free, used by the project itself, or would be replaced by
+//! `up`. The replacement is computed by the same code as in `up`.
 
 use std::time::Instant;
 
 use super::{CheckId, Finding, Patient, PendingFinding, failed};
-use crate::state::{self, Foreseen};
-use declaration::{Pipeline, Port, VariablePort};
+use crate::state::{self, PortPlan};
+use declaration::{Pipeline, Port};
 use diagnostics::Result;
 use docker::{Engine, port_availability::PortAvailability, ports::other_port};
-use platform::with_dependencies;
+use platform::{Platform, with_dependencies};
 
-/// Whose the ports are, and what `up` would do about those that are taken.
-pub(super) struct Seen {
-    /// Of each wanted port, in their order.
+/// Which ports are available, and which ones `up` would choose.
+pub(super) struct Observed {
+    /// Of each wanted port, in declared order.
     pub(super) availability: Vec<PortAvailability>,
-    pub(super) variables: Vec<VariablePort>,
-    pub(super) foreseen: Foreseen,
+    pub(super) plan: PortPlan,
 }
 
-/// Services and the ports that they want on the host.
+/// The host ports that services publish, each with its service.
 fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &Port)> {
     pipeline.services.iter().flat_map(|service| {
         let fixed = service.ports.iter().filter(|p| p.host_port.is_some());
@@ -28,41 +27,43 @@ fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &Port)> {
 
 pub(super) async fn check(engine: &Engine, patient: Patient<'_>) -> Vec<Finding> {
     let began = Instant::now();
-    judge(began, patient.pipeline, see(engine, patient).await)
+    judge(began, patient.pipeline, observe(engine, patient).await)
 }
 
-async fn see(engine: &Engine, patient: Patient<'_>) -> Result<Seen> {
+async fn observe(engine: &Engine, patient: Patient<'_>) -> Result<Observed> {
     let ports: Vec<_> = wanted(patient.pipeline).map(|(_, port)| port).collect();
     let availability = engine
         .port_availability(&patient.pipeline.project, &ports)
         .await?;
-    let ports = patient.source.host_ports()?;
-    let services = with_dependencies(&ports.marked, &[]).into_iter();
+    let draft = patient.source.resolve_without_secrets()?;
+    let services = with_dependencies(&draft, &[]).into_iter();
     let services: Vec<_> = services.map(|service| service.name.clone()).collect();
-    let host = state::Host {
-        published: &engine.published().await?,
-        local: engine.local,
-    };
-    let foreseen = state::examine_ports(patient.source, &ports, &services, &host)?;
-    Ok(Seen {
-        availability,
-        variables: ports.variable,
-        foreseen,
-    })
+    let used = engine.used_ports().await?;
+    let plan = state::plan_ports(patient.source, &draft, &services, &used)?;
+    Ok(Observed { availability, plan })
 }
 
-pub(super) fn judge(began: Instant, pipeline: &Pipeline, seen: Result<Seen>) -> Vec<Finding> {
+pub(super) fn judge(
+    began: Instant,
+    pipeline: &Pipeline,
+    observed: Result<Observed>,
+) -> Vec<Finding> {
     let checks = wanted(pipeline).map(|(service, port)| {
         let number = port.host_port.unwrap_or_default();
         let id = CheckId::of_subject("ports", service, number.to_string());
-        let check = PendingFinding::new(began, id, "free, its own, or one that `up` may replace");
+        let check = PendingFinding::new(
+            began,
+            id,
+            "free, used by the project, or replaceable \
+                                                    by `up`",
+        );
         (check, service, port)
     });
-    match seen {
-        Ok(seen) => checks
-            .zip(&seen.availability)
+    match observed {
+        Ok(observed) => checks
+            .zip(&observed.availability)
             .map(|((check, service, port), availability)| {
-                one(check, pipeline, service, port, availability, &seen)
+                one(check, pipeline, service, port, availability, &observed)
             })
             .collect(),
         Err(e) => checks.map(|(check, ..)| failed(check, &e)).collect(),
@@ -75,13 +76,13 @@ fn one(
     service: &str,
     port: &Port,
     availability: &PortAvailability,
-    seen: &Seen,
+    observed: &Observed,
 ) -> Finding {
     let number = port.host_port.unwrap_or_default();
-    let mut variables = seen.variables.iter();
+    let mut variables = pipeline.variable_ports.iter();
     let decided = variables.find(|v| v.service == service && v.number == number);
     if let Some(decided) = decided {
-        let mut chosen = seen.foreseen.chosen.iter();
+        let mut chosen = observed.plan.chosen.iter();
         if let Some(chosen) = chosen.find(|c| c.variable == decided.variable) {
             let who = match availability {
                 PortAvailability::Taken(holder) => &holder.who,
@@ -90,11 +91,11 @@ fn one(
                 | PortAvailability::Unusable(_) => &chosen.holder,
             };
             return check.pass(format!(
-                "taken by {who}: `up` will use {} ({})",
+                "in use by {who}: `up` will use {} ({})",
                 chosen.number, chosen.variable
             ));
         }
-        let mut lost = seen.foreseen.lost.iter();
+        let mut lost = observed.plan.lost.iter();
         if let Some((_, e)) = lost.find(|(variable, _)| *variable == decided.variable) {
             return failed(check, e);
         }
@@ -106,9 +107,9 @@ fn one(
             .fail(format!("{} cannot be used: {why}", port.host_ip))
             .hint("ip address, to see which addresses this machine has"),
         PortAvailability::Taken(holder) => {
-            let change = other_port(pipeline, &seen.variables, service, number);
+            let change = other_port(pipeline, service, number);
             check
-                .fail(format!("taken by {}", holder.who))
+                .fail(format!("in use by {}", holder.who))
                 .hint(holder.advice(&change))
         }
     }

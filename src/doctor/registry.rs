@@ -1,4 +1,4 @@
-//! Whether the images that are not here can be had: from a registry, else from packages.
+//! Whether missing images can be pulled from a registry or built from packages.
 
 use std::time::Instant;
 
@@ -9,14 +9,14 @@ use super::{CheckId, Finding, PendingFinding, failed};
 use diagnostics::{Invocation, Result};
 use docker::{
     Engine,
-    images::{Needed, Provenance},
+    images::{Needed, Provenance, PullError},
 };
 
-/// An image that is not here.
+/// An image that the engine does not have.
 struct Missing {
     image: Needed,
-    /// What a registry was asked for, and its answer; None: none is asked.
-    asked: Option<(String, Result<(), String>)>,
+    /// The reference that was looked up in a registry, and the result; None: the image is not pulled.
+    lookup: Option<(String, Result<(), PullError>)>,
 }
 
 const ID: CheckId = CheckId::of_layer("registry", "reachable");
@@ -26,12 +26,12 @@ pub(super) async fn check(
     needed: &Result<Vec<Needed>>,
     invocation: &Invocation,
 ) -> Finding {
-    let check = PendingFinding::new(Instant::now(), ID, "every image can be had");
+    let check = PendingFinding::new(Instant::now(), ID, "every image is available");
     let seen = async {
         let needed = needed.clone()?.into_iter();
         let (here, missing): (Vec<_>, Vec<_>) = needed.partition(|n| !n.needs_network());
         let can_build = missing.is_empty() || engine.can_build_from_packages().await?;
-        let missing = missing.into_iter().map(|image| ask(engine, image));
+        let missing = missing.into_iter().map(|image| look_up(engine, image));
         Ok((here.len(), join_all(missing).await, can_build))
     };
     match seen.await {
@@ -40,15 +40,15 @@ pub(super) async fn check(
     }
 }
 
-async fn ask(engine: &Engine, image: Needed) -> Missing {
-    let asked = match image.registry_reference() {
+async fn look_up(engine: &Engine, image: Needed) -> Missing {
+    let lookup = match image.registry_reference() {
         Some(reference) => {
             let answer = engine.registry_has(&reference).await;
             Some((reference, answer))
         }
         None => None,
     };
-    Missing { image, asked }
+    Missing { image, lookup }
 }
 
 fn judge(
@@ -59,12 +59,12 @@ fn judge(
     invocation: &Invocation,
 ) -> Finding {
     if missing.is_empty() {
-        return check.pass(format!("not needed: all {here} are here"));
+        return check.pass(format!("not needed: all {here} images exist"));
     }
     let (mut lacking, mut stand_ins) = (Vec::new(), Vec::new());
     let mut evidence = Vec::new();
-    for Missing { image, asked } in missing {
-        let refused = match asked {
+    for Missing { image, lookup } in missing {
+        let refused = match lookup {
             Some((_, Ok(()))) => continue,
             Some((reference, Err(why))) => {
                 evidence.push(format!("{reference}: {why}"));
@@ -77,19 +77,19 @@ fn judge(
             Provenance::Template(_) | Provenance::RegistryOrTemplate(_) => {
                 stand_ins.push(image.reference.as_str());
             }
-            // Not asked for: `needs_network` says no.
+            // Never among the missing images: `needs_network` is false for them.
             Provenance::Caravan | Provenance::Declared => {}
         }
     }
-    let elsewhere = "images load FILE";
+    let load = "images load FILE";
     if !lacking.is_empty() {
-        let seen = format!("cannot be had: {}", lacking.join(", "));
+        let seen = format!("unavailable: {}", lacking.join(", "));
         let finding = check.fail(seen).evidence(evidence);
-        return finding.hint(invocation.command(elsewhere));
+        return finding.hint(invocation.command(load));
     }
     if stand_ins.is_empty() {
         return check.pass(format!(
-            "a registry has all {} that are not here",
+            "a registry has all {} missing images",
             missing.len()
         ));
     }
@@ -99,7 +99,7 @@ fn judge(
         let finding = check.warn(seen).evidence(evidence);
         return finding.hint(invocation.command("images build"));
     }
-    evidence.push("mmdebstrap, which makes the base of what is built here, cannot run".to_owned());
+    evidence.push("mmdebstrap, which makes the base of built images, cannot run".to_owned());
     check
         .fail(format!("neither pulled nor built: {names}"))
         .evidence(evidence)
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use proof::checks::finding::Status;
 
-    fn missing(from: Provenance, asked: Option<Result<(), &str>>) -> Missing {
+    fn missing(from: Provenance, lookup: Option<Result<(), PullError>>) -> Missing {
         Missing {
             image: Needed {
                 services: vec!["db".to_owned()],
@@ -119,7 +119,7 @@ mod tests {
                 from,
                 present: None,
             },
-            asked: asked.map(|answer| ("db:1".to_owned(), answer.map_err(str::to_owned))),
+            lookup: lookup.map(|answer| ("db:1".to_owned(), answer)),
         }
     }
 
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn it_matters_only_for_what_is_neither_here_nor_can_be_built() {
-        let no_route = || Some(Err("no route to host"));
+    fn it_fails_only_for_images_that_can_be_neither_pulled_nor_built() {
+        let no_route = || Some(Err(PullError::OutOfReach));
         let template = Provenance::RegistryOrTemplate("postgres");
         assert_eq!(judged(&[], false).0, Status::Pass);
         assert_eq!(

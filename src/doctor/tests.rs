@@ -1,9 +1,9 @@
-//! Each check with a fault in what was seen: what it says then, and what is to be done.
+//! The finding of each check for an observation with a fault.
 
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::*;
-use crate::state::{Chosen, Foreseen};
+use crate::state::{Chosen, PortPlan};
 use declaration::{Logging, VariablePort, VariableSource, testing as declared};
 use diagnostics::Kind;
 use docker::{
@@ -41,8 +41,8 @@ fn invocation() -> Invocation {
     }
 }
 
-/// A look that told nothing else.
-fn inside(resolved: Result<Vec<IpAddr>, String>) -> HostInfo {
+/// What a container observed, without disk and memory.
+fn host_info(resolved: Result<Vec<IpAddr>, String>) -> HostInfo {
     HostInfo {
         resolved,
         disk_free: None,
@@ -64,7 +64,7 @@ fn good_info() -> EngineInfo {
 }
 
 #[test]
-fn an_engine_that_is_not_fit() {
+fn an_unsuitable_engine() {
     let pipeline = declared::shipped();
     let judge = |info: &EngineInfo, api| engine::judge(Instant::now(), info, api, &pipeline);
     let good = judge(&good_info(), (1, 41));
@@ -91,11 +91,11 @@ fn names_that_do_not_resolve() {
     let refused = Error::new(Kind::NotRight, "Docker could not create a network")
         .because("could not find an available address pool");
     let seen = [
-        Ok(inside(Ok(vec![[10, 0, 0, 2].into()]))),
-        Ok(inside(Err(
+        Ok(host_info(Ok(vec![[10, 0, 0, 2].into()]))),
+        Ok(host_info(Err(
             "Temporary failure in name resolution".to_owned()
         ))),
-        Ok(inside(Ok(Vec::new()))),
+        Ok(host_info(Ok(Vec::new()))),
         Err(refused),
     ];
     let judge = |seen: &_| network::judge(Instant::now(), seen, &invocation());
@@ -127,7 +127,7 @@ fn a_disk_that_is_too_small() {
 }
 
 #[test]
-fn memory_that_does_not_suffice() {
+fn insufficient_memory() {
     let mut limited = testing::depending("db", &["migrate"]);
     limited.mem_limit = Some(1 << 30);
     limited.replicas = 2;
@@ -139,14 +139,14 @@ fn memory_that_does_not_suffice() {
     let idle = host::Memory::of(&pipeline, &[]);
     let half = host::Memory::of(&pipeline, &[testing::container("db", 1), paused]);
     let judge = |memory: &host::Memory, total: u64, available: u64| {
-        let inside = HostInfo {
+        let seen = HostInfo {
             memory_total: Some(total << 30),
             memory_available: Some(available << 30),
-            ..inside(Ok(Vec::new()))
+            ..host_info(Ok(Vec::new()))
         };
-        memory.judge(Instant::now(), &inside, &invocation())
+        memory.judge(Instant::now(), &seen, &invocation())
     };
-    let unknown = inside(Ok(Vec::new()));
+    let unknown = host_info(Ok(Vec::new()));
     insta::assert_snapshot!(shown(&[
         judge(&idle, 4, 3),
         judge(&half, 4, 1),
@@ -158,7 +158,7 @@ fn memory_that_does_not_suffice() {
 }
 
 #[test]
-fn ports_that_somebody_else_has() {
+fn ports_that_are_in_use() {
     let mut pipeline = declared::shipped();
     pipeline
         .services
@@ -184,16 +184,16 @@ fn ports_that_somebody_else_has() {
         instead_of: 29092,
         holder: "a process of this host".to_owned(),
     };
-    let lost = Error::new(Kind::NotRight, "redis cannot have port 16379: it is taken")
+    let lost = Error::new(Kind::NotRight, "redis cannot use port 16379: it is in use")
         .hint("sed -i '/^REDIS_PORT=/d' .env.shop && caravan up");
     let seen = |variables, chosen, lost, availability| {
-        let foreseen = Foreseen { chosen, lost };
-        let seen = ports::Seen {
-            availability,
-            variables,
-            foreseen,
+        let plan = PortPlan { chosen, lost };
+        let observed = ports::Observed { availability, plan };
+        let pipeline = Pipeline {
+            variable_ports: variables,
+            ..pipeline.clone()
         };
-        shown(&ports::judge(Instant::now(), &pipeline, Ok(seen)))
+        shown(&ports::judge(Instant::now(), &pipeline, Ok(observed)))
     };
     let mut text = seen(
         vec![
@@ -220,7 +220,7 @@ fn ports_that_somebody_else_has() {
 }
 
 #[test]
-fn what_earlier_runs_left() {
+fn leftovers_of_earlier_runs() {
     let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     let left = Leftovers {
         containers: names(&["shop-old", "shop-older"]),

@@ -1,4 +1,4 @@
-//! stdout and stderr, as the flags and the terminal want them.
+//! Writes to stdout and stderr, according to the flags and the terminal.
 
 use std::{
     io::{self, BufRead, StdoutLock, Write},
@@ -14,7 +14,7 @@ use super::{Terminal, json, secrets::Secrets};
 use crate::flags::{ColorChoice, Global, ReportFormat};
 use diagnostics::{Error, Kind};
 
-/// Where everything that is shown goes through.
+/// All output passes through a console.
 pub(crate) struct Console {
     pub(crate) terminal: Terminal,
     stdout_color: bool,
@@ -23,11 +23,11 @@ pub(crate) struct Console {
     pub(crate) live: bool,
     quiet: bool,
     secrets: Secrets,
-    /// Why stdout takes nothing more.
-    gone: OnceLock<io::Error>,
+    /// The first error of a write to stdout: nothing is written to it afterwards.
+    stdout_error: OnceLock<io::Error>,
 }
 
-/// A colour with a meaning, not a hue.
+/// A colour by its meaning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Paint {
     Good,
@@ -35,11 +35,11 @@ pub(crate) enum Paint {
     Doubtful,
     Faint,
     Strong,
-    /// One of several that are alike, to be told apart.
+    /// Distinguishes items of one kind.
     Nth(usize),
 }
 
-/// Those of [`Paint::Nth`]; red is for what is bad.
+/// The codes of [`Paint::Nth`], without red, the code of [`Paint::Bad`].
 const DISTINCT: [&str; 10] = ["36", "33", "32", "35", "34", "96", "93", "92", "95", "94"];
 
 impl Paint {
@@ -54,7 +54,7 @@ impl Paint {
         }
     }
 
-    /// `text` in this colour if `on`, else as it is.
+    /// `text` in this colour if `on`, else unchanged.
     pub(crate) fn on(self, on: bool, text: &str) -> String {
         if on {
             format!("\x1b[{}m{text}\x1b[0m", self.code())
@@ -65,7 +65,7 @@ impl Paint {
 }
 
 impl Console {
-    /// `no_color`: the NO_COLOR variable is set to something (no-color.org).
+    /// `no_color`: the variable NO_COLOR is set and not empty (no-color.org).
     pub(crate) fn new(global: &Global, no_color: bool, terminal: Terminal) -> Self {
         let color = |terminal: bool| match global.color {
             ColorChoice::Always => true,
@@ -76,79 +76,76 @@ impl Console {
             terminal,
             stdout_color: color(terminal.stdout),
             stderr_color: color(terminal.stderr),
-            // Lines of `-v` and what is drawn anew would tear each other apart.
+            // Lines of `-v` would break redrawn lines.
             live: terminal.stderr && !global.no_progress && !global.quiet && global.verbose == 0,
             quiet: global.quiet,
             secrets: Secrets::default(),
-            gone: OnceLock::new(),
+            stdout_error: OnceLock::new(),
         }
     }
 
-    /// Values that are shown as `****` from here on ([`Secrets::add`]).
+    /// Masks these values from now on ([`Secrets::add`]).
     pub(crate) fn mask(&self, values: &[String]) {
         self.secrets.add(values);
     }
 
-    /// `text` without any known secret.
+    /// `text` with every known secret masked.
     pub(crate) fn masked(&self, text: &str) -> String {
         self.secrets.masked(text)
     }
 
-    /// As [`Self::masked`], for what may be no text.
+    /// As [`Self::masked`], for bytes that may not be UTF-8.
     pub(crate) fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.secrets.masked_bytes(bytes)
     }
 
-    /// Text of the result; any part of it that equals a secret is masked, names included.
-    pub(crate) fn result(&self, text: &str) {
-        self.composed(&self.masked(text));
-    }
-
-    /// A JSON document, indented. Its ids and names are not masked, its texts are.
+    /// Writes an indented JSON document to stdout. Its texts are masked, its ids and names are not.
     pub(crate) fn document(&self, document: &Value) {
         self.composed(&json::document(&self.secrets.masked_value(document)));
     }
 
-    /// As [`Self::document`], in one line.
+    /// As [`Self::document`], on one line.
     pub(crate) fn line(&self, document: &Value) {
         self.composed(&self.secrets.masked_value(document).to_string());
     }
 
-    /// Text of the result whose writer has masked what is not Caravan's own.
+    /// Writes a text result, in which the caller has masked what may contain secrets, to stdout.
     pub(crate) fn composed(&self, text: &str) {
         self.to_stdout(|stdout| writeln!(stdout, "{text}"));
     }
 
-    /// Lines of the result, each with its end; their writer has masked what is not Caravan's own. A
-    /// pipe takes as many at once as it has room for, and this waits for it; nobody at its other end
-    /// is an error.
+    /// Writes lines, each with its line end, in which the caller has masked what may contain secrets. Waits
+    /// while a pipe is full. A pipe that its reader closed is an error.
     pub(crate) fn results(&self, lines: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(lines.as_bytes())?;
         stdout.flush()
     }
 
-    /// Writes to stdout, until that fails for the first time: [`Self::stdout_lost`] reports it.
+    /// Writes to stdout unless an earlier write failed. [`Self::stdout_lost`] reports the error.
     fn to_stdout(&self, write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) {
         if self.is_stdout_gone() {
             return;
         }
         let mut stdout = io::stdout().lock();
         if let Err(error) = write(&mut stdout).and_then(|()| stdout.flush()) {
-            // Another thread's failure, a moment earlier, is as good a reason.
-            drop(self.gone.set(error));
+            // Benign race: if another thread has just set its error, that one is kept.
+            drop(self.stdout_error.set(error));
         }
     }
 
-    /// Whether stdout takes nothing more: its reader left, or writing failed.
+    /// Whether a write to stdout failed, which includes a pipe that its reader closed.
     pub(crate) fn is_stdout_gone(&self) -> bool {
-        self.gone.get().is_some()
+        self.stdout_error.get().is_some()
     }
 
-    /// Whether a part of the result could not be written, which is then said on stderr. A reader that
-    /// left (`caravan topics | head`) has what it wanted.
+    /// Whether a part of the result could not be written; reports the error on stderr. A pipe that its reader
+    /// closed (`caravan topics | head`) is not an error.
     pub(crate) fn stdout_lost(&self) -> bool {
-        let lost = self.gone.get().filter(|error| !is_reader_gone(error));
+        let lost = self
+            .stdout_error
+            .get()
+            .filter(|error| !is_reader_gone(error));
         if let Some(error) = lost {
             let error = Error::new(Kind::Unreachable, CANNOT_WRITE).because(error.to_string());
             self.failure(&error, ReportFormat::Plain);
@@ -156,33 +153,33 @@ impl Console {
         lost.is_some()
     }
 
-    /// What a person may want to know besides the result.
+    /// Writes additional information to stderr, unless `--quiet` is given.
     pub(crate) fn note(&self, text: &str) {
         self.composed_note(&self.masked(text));
     }
 
-    /// As [`Self::note`], of which the writer has masked what is not Caravan's own.
-    pub(super) fn composed_note(&self, text: &str) {
+    /// As [`Self::note`], for text in which the caller has masked what may contain secrets.
+    pub(crate) fn composed_note(&self, text: &str) {
         if !self.quiet {
             self.composed_alarm(text);
         }
     }
 
-    /// As [`Self::note`], marked.
+    /// As [`Self::note`], marked as a warning.
     pub(crate) fn warn(&self, text: &str) {
         let text = self.masked(text);
         self.composed_note(&format!("{} {text}", self.err(Paint::Doubtful, "warning:")));
     }
 
-    /// What is said even with `--quiet`.
+    /// Writes to stderr, even with `--quiet`.
     pub(crate) fn alarm(&self, text: &str) {
         self.composed_alarm(&self.masked(text));
     }
 
-    /// As [`Self::alarm`], of which the writer has masked what is not Caravan's own.
+    /// As [`Self::alarm`], for text in which the caller has masked what may contain secrets.
     pub(super) fn composed_alarm(&self, text: &str) {
         let mut stderr = io::stderr().lock();
-        // There is no other place where a broken stderr could be reported.
+        // A failure to write to stderr cannot be reported anywhere.
         drop(writeln!(stderr, "{text}").and_then(|()| stderr.flush()));
     }
 
@@ -201,26 +198,27 @@ impl Console {
         self.terminal.columns()
     }
 
-    /// An empty terminal, for what is drawn again and again; nothing elsewhere.
+    /// Clears the terminal before a redraw. Does nothing if stdout is not a terminal.
     pub(crate) fn clear(&self) {
         if self.terminal.stdout {
             self.to_stdout(|stdout| writeln!(stdout, "\x1b[H\x1b[2J\x1b[3J"));
         }
     }
 
-    /// Asks on a terminal; None where nobody can answer. Only `y` and `yes` are a yes.
+    /// Prompts on the terminal and waits for the answer; None: there is no terminal to answer on. Only `y`, `Y`
+    /// and `yes` mean yes.
     ///
-    /// A thread of its own reads the answer and is left behind when nobody waits for it any more: a
-    /// blocked read cannot be cancelled, and the process ends without it.
+    /// A thread reads the answer, because a blocked read cannot be cancelled. If this future is dropped, the
+    /// thread stays blocked and the process ends without it.
     pub(crate) async fn confirm(&self, question: &str) -> Option<bool> {
         if !self.terminal.answers() {
             return None;
         }
-        let asked = {
+        let prompted = {
             let mut stderr = io::stderr().lock();
             write!(stderr, "{} [y/N] ", self.masked(question)).and_then(|()| stderr.flush())
         };
-        if asked.is_err() {
+        if prompted.is_err() {
             return Some(false);
         }
         let (sender, answer) = oneshot::channel();
@@ -239,14 +237,14 @@ impl Console {
         Some(matches!(line.trim(), "y" | "Y" | "yes"))
     }
 
-    /// Begins a new line below a question that got no answer.
+    /// Starts a new line after a prompt that was not answered.
     pub(crate) fn end_question(&self) {
         self.composed_alarm("");
     }
 }
 
 impl Console {
-    /// A line that lives on stderr while something is awaited; invisible without a terminal.
+    /// A spinner on stderr for a wait; hidden if progress is not live.
     pub(crate) fn spinner(&self, prefix: &str) -> ProgressBar {
         if !self.live {
             return ProgressBar::hidden();
@@ -257,7 +255,7 @@ impl Console {
     }
 }
 
-/// The look of every spinner.
+/// Sets the style that all spinners have.
 pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}") {
         bar.set_style(style);
@@ -267,16 +265,17 @@ pub(super) fn style_spinner(bar: &ProgressBar, prefix: &str) {
 }
 
 impl Console {
-    /// What a command that runs inside wrote to stdout, masked there. False: stdout takes no more.
+    /// Writes what the command in the network container wrote to its stdout, already masked. False: a write to
+    /// stdout failed.
     pub(crate) fn relay_out(&self, bytes: &[u8]) -> bool {
         self.to_stdout(|stdout| stdout.write_all(bytes));
         !self.is_stdout_gone()
     }
 
-    /// What it wrote to stderr.
+    /// Writes what that command wrote to its stderr.
     pub(crate) fn relay_err(&self, bytes: &[u8]) -> bool {
         let mut stderr = io::stderr().lock();
-        // There is no other place where a broken stderr could be reported.
+        // A failure to write to stderr cannot be reported anywhere.
         drop(stderr.write_all(bytes).and_then(|()| stderr.flush()));
         true
     }
@@ -288,12 +287,13 @@ fn is_reader_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// As [`Console::stdout_lost`], for `written` where there is no console yet: whether all is written.
+/// As [`Console::stdout_lost`], before there is a console: reports an error of `written`, and returns whether
+/// there is none.
 pub(crate) fn check_stdout(written: io::Result<()>) -> bool {
     match written.and_then(|()| io::stdout().lock().flush()) {
         Err(error) if !is_reader_gone(&error) => {
             let mut stderr = io::stderr().lock();
-            // There is no other place where a broken stderr could be reported.
+            // A failure to write to stderr cannot be reported anywhere.
             drop(writeln!(stderr, "error: {CANNOT_WRITE}\n  {error}"));
             false
         }
@@ -303,7 +303,7 @@ pub(crate) fn check_stdout(written: io::Result<()>) -> bool {
 
 #[cfg(test)]
 impl Console {
-    /// As in a pipe, for snapshots.
+    /// The console of a process whose streams are pipes, for snapshots.
     pub(super) fn plain() -> Self {
         Self {
             terminal: Terminal::default(),
@@ -312,7 +312,7 @@ impl Console {
             live: false,
             quiet: false,
             secrets: Secrets::default(),
-            gone: OnceLock::new(),
+            stdout_error: OnceLock::new(),
         }
     }
 }

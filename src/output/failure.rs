@@ -1,4 +1,4 @@
-//! An error, shown.
+//! Shows errors.
 
 use anstream::adapter::strip_str;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::flags::ReportFormat;
 use diagnostics::Error;
 
 impl Console {
-    /// What failed, why, and the next command; on stdout where a machine asked.
+    /// Shows an error with its evidence and hint: as text on stderr, or in a machine-readable format on stdout.
     pub(crate) fn failure(&self, error: &Error, format: ReportFormat) {
         let error = &self.masked_error(error);
         match format {
@@ -24,7 +24,7 @@ impl Console {
         }
     }
 
-    /// Its texts, without secrets and control characters.
+    /// The error with its texts masked, and its evidence without control characters.
     fn masked_error(&self, error: &Error) -> Error {
         let evidence = error.evidence.iter();
         Error {
@@ -57,7 +57,7 @@ fn value(error: &Error) -> Value {
     })
 }
 
-/// Without what would steer a terminal: services and builds write colours into their logs.
+/// Removes escape sequences and control characters: evidence quotes logs, and those may have colours.
 fn plain(text: &str) -> String {
     let text = strip_str(text).to_string();
     text.chars()
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_does_not_steer_the_terminal() {
+    fn evidence_has_no_escape_sequences() {
         assert_eq!(
             plain("\x1b[91mE: no\x1b[0;1m space\r\n\tx"),
             "E: no space\n\tx"

@@ -1,4 +1,4 @@
-//! The images that a pipeline needs.
+//! Shows the images that a pipeline needs.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{Console, Paint, listing};
 use declaration::units;
 use docker::images::{Needed, Present, Provenance};
 
-/// For a person.
+/// As a table.
 pub(crate) fn text(console: &Console, needed: &[Needed]) -> String {
     let rows = needed.iter().map(|image| row(console, image)).collect();
     let header = ["", "IMAGE", "ID", "SIZE", "CREATED", "FROM", "SERVICES"];
@@ -35,7 +35,7 @@ fn row(console: &Console, image: &Needed) -> Vec<String> {
 }
 
 fn columns(present: &Present) -> [String; 3] {
-    // An image that is the same whenever it is made has no time.
+    // A reproducible image has no creation time: it is 0.
     let created = present.created.filter(|at| at.timestamp() > 0);
     let created = created.map(|at| at.format("%Y-%m-%d %H:%M").to_string());
     [
@@ -45,7 +45,7 @@ fn columns(present: &Present) -> [String; 3] {
     ]
 }
 
-/// `sha256:0123456789abcdef…` -> `0123456789ab`, as `docker images` has it.
+/// `sha256:0123456789abcdef…` -> `0123456789ab`, as in `docker images`.
 fn short(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..12).unwrap_or(digits)
@@ -62,7 +62,7 @@ fn from(from: Provenance) -> String {
     }
 }
 
-/// For a machine.
+/// As JSON.
 pub(crate) fn value(project: &str, needed: &[Needed]) -> Value {
     json!({
         "project": project,

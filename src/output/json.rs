@@ -1,15 +1,15 @@
-//! The machine's form of results: one document, camelCase keys, durations in milliseconds.
+//! JSON results: one document, camelCase keys, durations in milliseconds.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A document as it is written.
+/// The indented text of a document.
 pub(crate) fn document(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// With three decimals.
+/// Milliseconds with three decimals.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

@@ -4,23 +4,30 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::Console;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: u16 = 2;
 
-/// Columns of names, ids, numbers and Caravan's own words, which are not masked.
-const NAMES: [&str; 28] = [
+/// Columns that are not masked: they have names, ids, numbers and Caravan's own words.
+const NAMES: [&str; 42] = [
     "",
     "AFTER",
+    "AFTER p50",
+    "AGE",
     "AT",
     "CHECK",
     "CONTAINER",
+    "COUNT",
     "DECLARED",
+    "EXAMPLE",
+    "FAILED AT",
+    "FOR GROUP",
     "FROM",
     "GROUP",
     "HEALTH",
     "HOP",
     "ID",
     "IMAGE",
+    "IN FLIGHT",
     "LAG",
     "MEMBERS",
     "MESSAGES",
@@ -28,19 +35,26 @@ const NAMES: [&str; 28] = [
     "PARTITIONS",
     "PROJECT",
     "PROTOCOL",
+    "RECORD",
+    "REPLAYED",
     "RESTARTS",
     "RETENTION",
     "SERVICE",
     "SERVICES",
     "STATE",
+    "TO TOPIC",
     "TOOK",
     "TOPIC",
+    "WAITING",
     "WHAT",
     "WHERE",
+    "p50",
+    "p95",
+    "p99",
 ];
 
-/// A table of `header` and `rows`; fits a terminal, never wraps elsewhere. The cells of every column
-/// that is not one of names are masked, before they are wrapped.
+/// A table of `header` and `rows`. Cells wrap at the width of the terminal; without a terminal they do not
+/// wrap. The cells of all columns but [`NAMES`] are masked before they wrap.
 pub(crate) fn table(console: &Console, header: &[&str], rows: Vec<Vec<String>>) -> String {
     let rows = rows.into_iter().map(|row| {
         let cells = row.into_iter().enumerate();
@@ -74,7 +88,7 @@ fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> Stri
     table.add_rows(rows);
     for (column, name) in table.column_iter_mut().zip(names) {
         column.set_padding((0, GAP));
-        // Names are there to be copied: rather than one of them the texts beside it are broken.
+        // Names of up to half the width do not wrap, so that they can be copied; the texts beside them do.
         let name = name.filter(|name| width.is_some_and(|width| *name <= width / 2));
         if let Some(name) = name {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(name + GAP)));
@@ -85,7 +99,7 @@ fn arranged(width: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> Stri
     lines.join("\n")
 }
 
-/// How wide column `n` is, where each of its cells is one word; None, too, of one that is painted.
+/// The width of column `n` if each of its cells is one word; None: a cell has several words or colour codes.
 fn width_of_names(rows: &[Vec<String>], n: usize) -> Option<u16> {
     let cells = || rows.iter().filter_map(|row| row.get(n));
     let is_name = |cell: &String| !cell.contains(|c: char| c.is_whitespace() || c.is_control());
@@ -103,7 +117,7 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// For people: `850 µs` is `0.9 ms`, then `12 ms`, `3.2 s`, `2 m 5 s`.
+/// `0.8 ms`, `12 ms`, `3.2 s`, `2 m 5 s`.
 pub(crate) fn duration(duration: std::time::Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     match ms {
@@ -123,28 +137,28 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn names_stay_whole_as_long_as_there_is_room_for_texts() {
+    fn names_do_not_wrap_while_texts_have_room() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = vec![
             row([
                 "groups.session-worker.assigned",
-                "every partition held by a running container",
+                "every partition assigned to a running container",
                 "3 of 3",
             ]),
-            row(["groups.cache-worker.lag", "worked off", "0"]),
+            row(["groups.cache-worker.lag", "lag 0", "0"]),
         ];
         let shown = |width| super::arranged(width, &["CHECK", "EXPECTED", "SEEN"], rows.clone());
         assert_eq!(
             shown(Some(62)),
-            "CHECK                           EXPECTED              SEEN
-groups.session-worker.assigned  every partition held  3 of 3
-                                by a running
-                                container
-groups.cache-worker.lag         worked off            0"
+            "CHECK                           EXPECTED           SEEN
+groups.session-worker.assigned  every partition    3 of 3
+                                assigned to a
+                                running container
+groups.cache-worker.lag         lag 0              0"
         );
         let longest = |text: &str| text.lines().map(str::len).max();
         assert!(longest(&shown(Some(40))) <= Some(40));
-        assert!(shown(None).contains("held by a running container  3 of 3"));
+        assert!(shown(None).contains("assigned to a running container  3 of 3"));
     }
 
     #[test]
@@ -160,7 +174,7 @@ groups.cache-worker.lag         worked off            0"
     }
 
     #[test]
-    fn durations_read_well() {
+    fn a_duration_has_a_unit_of_its_size() {
         let read = |ms: f64| super::duration(Duration::from_secs_f64(ms / 1000.0));
         assert_eq!(read(0.85), "0.8 ms");
         assert_eq!(read(12.3), "12 ms");

@@ -1,29 +1,26 @@
 //! The only code that prints. Results go to stdout, everything else to stderr; known secrets are
 //! masked in both (`secrets`).
 //!
-//! - `console`: the two streams, colours, masking, questions; `terminal`: what they are;
-//! - `progress`: the engine's events, live on a terminal, plain lines elsewhere;
-//! - `plan`: what `up` would do; `failure`: an error for a person or a machine;
-//! - `dead_letters`: what `dlq` shows; `images`: what the pipeline runs from;
-//! - `report`: what `verify` and `doctor` found; `timeline`: a payment's hops; `trace`: those of an earlier one; `load`: many
-//!   payments' figures; `adverse`: what bad days did to them; `listing`: plain tables;
-//! - `json`: the machine's form of those; `verbose`: what is asked of others meanwhile (`-v`).
+//! - `console`: the two streams, colours, masking, prompts; `terminal`: which streams are a terminal;
+//! - `progress`: events, live on a terminal, plain lines otherwise;
+//! - `plan`: what `up` would do; `failure`: errors, as text or machine-readable;
+//! - `dead_letters`: dead letters, replays and purges; `images`: the images that a pipeline needs;
+//! - `report`: findings of `verify` and `doctor`; `flow`: what `test-flow` and `trace` found; `listing`: plain
+//!   tables;
+//! - `json`: JSON documents; `verbose`: calls to Docker, Kafka and the stores (`-v`).
 
-mod adverse;
 mod console;
 pub(crate) mod dead_letters;
 mod failure;
+pub(crate) mod flow;
 pub(crate) mod images;
 pub(crate) mod json;
 pub(crate) mod listing;
-pub(crate) mod load;
 pub(crate) mod plan;
 mod progress;
 pub(crate) mod report;
 mod secrets;
 mod terminal;
-pub(crate) mod timeline;
-pub(crate) mod trace;
 mod verbose;
 
 pub(crate) use console::{Console, Paint, check_stdout};

@@ -1,4 +1,4 @@
-//! What `up --dry-run` would do: a line for each container, with its causes.
+//! Shows what `up --dry-run` would do: one line per container, with the causes.
 
 use serde_json::{Value, json};
 
@@ -6,29 +6,29 @@ use super::{Console, Paint};
 use crate::{flags::Format, state::Chosen};
 use platform::{Action, MissingImage, Planned, PortConflict, Preview};
 
-/// What happens to an image that is not here.
+/// What would happen to a missing image.
 const FETCH: &str = "fetch";
 const BUILD: &str = "build";
 
-/// Shows a preview, and which ports would be chosen in place of those that others have.
+/// Shows a preview, and the ports that would be chosen in place of default ports in use.
 pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], format: Format) {
     match format {
         Format::Json => console.document(&value(preview, chosen)),
         Format::Table => {
             let mut lines: Vec<_> = lines(console, preview);
             lines.extend(ports(console, preview, chosen));
-            console.result(&lines.join("\n"));
-            console.note(&format!("\n{}. Nothing was changed.", summary(preview)));
+            console.composed(&lines.join("\n"));
+            console.composed_note(&format!("\n{}. Nothing was changed.", summary(preview)));
         }
     }
 }
 
-/// Images first, then a line for each container; what stays as it is says so, too.
+/// One line per missing image, then one per container, even if nothing would happen to it.
 fn lines(console: &Console, preview: &Preview) -> Vec<String> {
     let image = |image: &MissingImage| {
         let (verb, how) = match image.declared {
             true => (BUILD, "as declared"),
-            false => (FETCH, "an image that is not here: pulled, else built"),
+            false => (FETCH, "a missing image: pulled, else built"),
         };
         let word = console.out(Paint::Good, &format!("{verb:<9}"));
         format!("{word} {} ({how})", image.reference)
@@ -43,13 +43,15 @@ fn lines(console: &Console, preview: &Preview) -> Vec<String> {
         let word = console.out(paint, &format!("{:<9}", word(&step.action)));
         let causes = causes(&step.action);
         let first = format!("{word} {}", step.container);
-        let rest = causes.iter().map(|cause| format!("{:9}   {cause}", ""));
+        let rest = causes
+            .iter()
+            .map(|cause| format!("{:9}   {}", "", console.masked(cause)));
         std::iter::once(first).chain(rest).collect::<Vec<_>>()
     });
     preview.images.iter().map(image).chain(steps).collect()
 }
 
-/// Ports that would be chosen, then those that nobody may choose and somebody else has.
+/// Ports that would be chosen, then port conflicts without a choice.
 fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String> {
     let word = |paint, word: &str| console.out(paint, &format!("{word:<9}"));
     let choice = chosen.iter().map(|c| {
@@ -59,29 +61,32 @@ fn ports(console: &Console, preview: &Preview, chosen: &[Chosen]) -> Vec<String>
             c.number,
             c.service,
             c.variable,
-            c.holder,
+            console.masked(&c.holder),
             c.instead_of
         )
     });
-    let taken = fixed(preview, chosen).map(|taken| {
+    let conflicts = unresolved(preview, chosen).map(|conflict| {
         format!(
             "{} {} of {}: {} has it, so it would not start",
             word(Paint::Bad, "taken"),
-            taken.port,
-            taken.service,
-            taken.holder
+            conflict.port,
+            conflict.service,
+            console.masked(&conflict.holder)
         )
     });
-    choice.chain(taken).collect()
+    choice.chain(conflicts).collect()
 }
 
-/// What is taken and not to be had elsewhere.
-fn fixed<'a>(preview: &'a Preview, chosen: &'a [Chosen]) -> impl Iterator<Item = &'a PortConflict> {
-    let elsewhere = |taken: &&PortConflict| {
-        let is = |c: &Chosen| c.instead_of == taken.port && c.service == taken.service;
+/// Port conflicts that no chosen port resolves.
+fn unresolved<'a>(
+    preview: &'a Preview,
+    chosen: &'a [Chosen],
+) -> impl Iterator<Item = &'a PortConflict> {
+    let is_unresolved = |conflict: &&PortConflict| {
+        let is = |c: &Chosen| c.instead_of == conflict.port && c.service == conflict.service;
         !chosen.iter().any(is)
     };
-    preview.port_conflicts.iter().filter(elsewhere)
+    preview.port_conflicts.iter().filter(is_unresolved)
 }
 
 /// `1 to create, 2 to recreate, 8 to keep`
@@ -146,8 +151,8 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
             "holder": c.holder,
         })
     };
-    let taken =
-        |t: &PortConflict| json!({ "service": t.service, "port": t.port, "holder": t.holder });
+    let conflict =
+        |c: &PortConflict| json!({ "service": c.service, "port": c.port, "holder": c.holder });
     let step = |step: &Planned| {
         json!({
             "service": step.service,
@@ -161,6 +166,42 @@ fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
         "images": preview.images.iter().map(|image| &image.reference).collect::<Vec<_>>(),
         "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
         "ports": chosen.iter().map(choice).collect::<Vec<_>>(),
-        "taken": fixed(preview, chosen).map(taken).collect::<Vec<_>>(),
+        "taken": unresolved(preview, chosen).map(conflict).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_keeps_its_names_whatever_the_secrets() {
+        let console = Console::plain();
+        let secrets = ["create", "shop-web", "true", "a\"b\\c", "registry"];
+        console.mask(&secrets.map(str::to_owned));
+        let preview = Preview {
+            images: vec![MissingImage {
+                reference: "registry/web:1".to_owned(),
+                declared: false,
+            }],
+            steps: vec![Planned {
+                service: "web".to_owned(),
+                container: "shop-web".to_owned(),
+                action: Action::Recreate {
+                    causes: vec!["labels.flag: true -> a\"b\\c".to_owned()],
+                },
+            }],
+            port_conflicts: Vec::new(),
+        };
+        assert_eq!(
+            lines(&console, &preview),
+            [
+                "fetch     registry/web:1 (a missing image: pulled, else built)",
+                "recreate  shop-web\n            labels.flag: **** -> ****",
+            ]
+            .join("\n")
+            .split('\n')
+            .collect::<Vec<_>>()
+        );
+    }
 }

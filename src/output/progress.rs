@@ -1,4 +1,4 @@
-//! The engine's events as they come: a live line a part on a terminal, plain lines elsewhere.
+//! Shows events when they occur: one live line per part on a terminal, plain lines otherwise.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,20 +30,20 @@ impl Progress {
         Self { events, task }
     }
 
-    /// Where the engine sends to.
+    /// The channel to which events are sent.
     pub(crate) fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Shows what is still on its way, then leaves the screen to the result.
+    /// Shows the events that are still in the channel, then removes the live lines.
     pub(crate) async fn finish(self) {
         drop(self.events);
-        // The task ends with its channel; a panic in it would have been reported by the hook.
+        // The task ends when the channel is closed. If it panicked, the panic hook has reported it.
         drop(self.task.await);
     }
 }
 
-/// What is being done is only worth a line where it takes a while.
+/// Without a terminal, a step that is under way gets a line after this time.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 async fn plain(console: Arc<Console>, mut events: mpsc::UnboundedReceiver<Event>) {
@@ -107,7 +107,7 @@ fn line(console: &Console, event: &Event) -> String {
     }
 }
 
-/// An outcome in a word.
+/// An outcome as one word.
 pub(crate) fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Kept => "unchanged",

@@ -1,21 +1,21 @@
-//! Values that are never shown. Text is masked as a value, before it is quoted, escaped, wrapped or
-//! cut: afterwards a secret may no longer look like itself, and a mask would hit ids and structure.
+//! Masks secrets. Values are masked before they are quoted, escaped, wrapped or cut: afterwards a secret may
+//! look different, and a mask could replace parts of ids and of the format's syntax.
 
 use std::{ops::Range, sync::RwLock};
 
 use serde_json::Value;
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 const MASK: &str = "****";
-/// In bytes: a shorter value occurs by chance in most texts, and masking it would hide those.
+/// In bytes: a shorter value occurs in most texts by chance, and masking it would make them unreadable.
 const SHORTEST: usize = 4;
-/// In bytes: the same for one line of a secret that has several.
+/// In bytes: the same for one line of a secret with several lines.
 const SHORTEST_LINE: usize = 8;
 
-/// Keys of JSON documents whose values are Caravan's own words, or names and ids that the
-/// declaration shows as well. The value of every other key is masked, so that a new report can
-/// forget an id here but cannot leak a secret.
-const NAMES: [&str; 40] = [
+/// Keys of JSON documents whose values are not masked: Caravan's own words, and names and ids that are in the
+/// declaration, too. The values of all other keys are masked: if a new report's id is missing here, it may be
+/// masked, but no secret leaks.
+const NAMES: [&str; 41] = [
     "action",
     "cause",
     "container",
@@ -26,6 +26,7 @@ const NAMES: [&str; 40] = [
     "health",
     "id",
     "imageId",
+    "images",
     "instance",
     "kept",
     "kind",
@@ -63,8 +64,8 @@ const NAMES: [&str; 40] = [
 pub(crate) struct Secrets(RwLock<Vec<String>>);
 
 impl Secrets {
-    /// Masks these values from here on, also as parts of JSON strings and of URLs, and each line of
-    /// those that have several. Values of less than four bytes are not masked.
+    /// Masks these values from now on, also in JSON strings and URLs, and each line of a value with several
+    /// lines. Values shorter than four bytes are not masked.
     pub(crate) fn add(&self, values: &[String]) {
         if let Ok(mut forms) = self.0.write() {
             forms.extend(values.iter().flat_map(|value| forms_of(value)));
@@ -73,7 +74,7 @@ impl Secrets {
         }
     }
 
-    /// `text` without any secret.
+    /// `text` with all secrets masked.
     pub(crate) fn masked(&self, text: &str) -> String {
         let spans = self.spans(|form, from| Some(from + text.get(from..)?.find(form)?));
         let mut masked = String::new();
@@ -87,7 +88,7 @@ impl Secrets {
         masked
     }
 
-    /// As [`Self::masked`], for bytes that need not be text.
+    /// As [`Self::masked`], for bytes that may not be UTF-8.
     pub(crate) fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let spans = self.spans(|form, from| {
             let mut windows = bytes.get(from..)?.windows(form.len());
@@ -104,7 +105,7 @@ impl Secrets {
         masked
     }
 
-    /// A document whose strings have no secret; keys, names, ids, numbers and booleans stay.
+    /// A document with masked strings. Keys, numbers, booleans and the values of [`NAMES`] are unchanged.
     pub(crate) fn masked_value(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.masked(text)),
@@ -123,8 +124,8 @@ impl Secrets {
         }
     }
 
-    /// Where secrets stand, those that overlap as one. `next`: where a form begins at or after an
-    /// offset.
+    /// The positions of secrets; overlapping ones are merged. `next` returns the first position of a form at
+    /// or after an offset.
     fn spans(&self, next: impl Fn(&str, usize) -> Option<usize>) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         if let Ok(forms) = self.0.read() {
@@ -149,12 +150,12 @@ impl Secrets {
     }
 }
 
-/// Whether the values of a key of a document are names; times are no secrets either.
+/// Whether the values of a key are names or times, which are not masked.
 fn is_name(key: &str) -> bool {
     NAMES.contains(&key) || key == "at" || key.ends_with("At")
 }
 
-/// A string, or strings: what is below the names of a document's parts is looked at.
+/// A string or an array of strings. Objects are masked by their own keys.
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().all(Value::is_string),
@@ -163,7 +164,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// How a secret may occur in text that others wrote.
+/// The forms in which other programs may write a secret: as it is, escaped, percent-encoded, or one line of it.
 fn forms_of(secret: &str) -> Vec<String> {
     let lines = secret.lines().map(str::trim);
     let lines = lines.filter(|line| secret.contains('\n') && line.len() >= SHORTEST_LINE);
@@ -176,23 +177,9 @@ fn forms_of(secret: &str) -> Vec<String> {
         forms.push(text.to_owned());
         forms.push(debug[1..debug.len() - 1].to_owned());
         forms.push(json[1..json.len() - 1].to_owned());
-        forms.push(percent_encoded(text));
+        forms.push(crate::percent_encoding::encode(text));
     }
     forms
-}
-
-/// As in a URL (RFC 3986).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -208,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_masked_wherever_it_stands() {
+    fn every_occurrence_of_a_secret_is_masked() {
         let secrets = secrets(&["hunter2", "hunter2hunter3", "ab"]);
         assert_eq!(
             secrets.masked("postgres://u:hunter2@h/d abba hunter2hunter3"),
@@ -228,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_masked_as_it_is_escaped_elsewhere() {
+    fn escaped_forms_of_a_secret_are_masked() {
         let secrets = secrets(&[r#"a"b\c/d"#, "Grüße✓"]);
         for text in [r#"a"b\c/d"#, r#"a\"b\\c/d"#, "a%22b%5Cc%2Fd", "Grüße✓"] {
             assert_eq!(secrets.masked(&format!("<{text}>")), "<****>");

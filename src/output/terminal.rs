@@ -1,12 +1,12 @@
-//! Which of the standard streams are a terminal, and how wide that is: this process's own, or, for
-//! one that runs inside the pipeline's network, those of the process on the host.
+//! Which standard streams are a terminal, and its width. A command in the network container uses the terminal
+//! of the process on the host.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressDrawTarget, TermLike};
 use serde::{Deserialize, Serialize};
 
-/// What is known of a terminal whose width is not.
+/// The width of a terminal that does not report one.
 const WIDTH: u16 = 100;
 
 /// The standard streams.
@@ -17,32 +17,33 @@ pub(crate) struct Terminal {
     pub(super) stderr: bool,
     /// Columns.
     width: u16,
-    /// Somebody else's: it is drawn on by what is written to stderr.
-    #[serde(skip_serializing, default = "elsewhere")]
-    elsewhere: bool,
+    /// The terminal is that of another process, to which this process's stderr is forwarded.
+    #[serde(skip_serializing, default = "is_remote_by_default")]
+    is_remote: bool,
 }
 
-fn elsewhere() -> bool {
+/// A deserialised terminal is that of the process which serialised it.
+fn is_remote_by_default() -> bool {
     true
 }
 
 impl Terminal {
-    /// Those of this process.
+    /// The streams of this process.
     pub(crate) fn here() -> Self {
         Self {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
-            // A terminal that nobody has told its size says 0.
+            // A terminal whose size was never set reports 0 columns.
             width: comfy_table::Table::new()
                 .width()
                 .filter(|&columns| columns > 0)
                 .unwrap_or(WIDTH),
-            elsewhere: false,
+            is_remote: false,
         }
     }
 
-    /// Whether somebody can be asked, and answer.
+    /// Whether a prompt can be shown and answered.
     pub(crate) fn answers(self) -> bool {
         self.stdin && self.stderr
     }
@@ -54,21 +55,21 @@ impl Terminal {
 
     /// Where live progress is drawn.
     pub(super) fn draw_target(self) -> ProgressDrawTarget {
-        match self.elsewhere {
+        match self.is_remote {
             true => ProgressDrawTarget::term_like(Box::new(Remote { width: self.width })),
             false => ProgressDrawTarget::stderr(),
         }
     }
 }
 
-/// A terminal at the other end of stderr, steered as ECMA-48 has it.
+/// A terminal that receives stderr, controlled by escape sequences (ECMA-48).
 #[derive(Debug)]
 struct Remote {
     width: u16,
 }
 
 impl Remote {
-    fn steer(&self, n: usize, letter: char) -> io::Result<()> {
+    fn move_cursor(&self, n: usize, letter: char) -> io::Result<()> {
         match n {
             0 => Ok(()),
             _ => self.write_str(&format!("\x1b[{n}{letter}")),
@@ -82,19 +83,19 @@ impl TermLike for Remote {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.steer(n, 'A')
+        self.move_cursor(n, 'A')
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.steer(n, 'B')
+        self.move_cursor(n, 'B')
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.steer(n, 'C')
+        self.move_cursor(n, 'C')
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.steer(n, 'D')
+        self.move_cursor(n, 'D')
     }
 
     fn write_line(&self, s: &str) -> io::Result<()> {
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_over_is_somebody_elses() {
+    fn a_deserialised_terminal_is_remote() {
         let here = Terminal {
             stderr: true,
             width: 72,
@@ -127,7 +128,7 @@ mod tests {
         };
         let text = serde_json::to_string(&here).expect("writes");
         let there: Terminal = serde_json::from_str(&text).expect("reads");
-        assert!(there.stderr && there.elsewhere && !here.elsewhere);
+        assert!(there.stderr && there.is_remote && !here.is_remote);
         assert_eq!(there.width, 72);
         assert!(!there.draw_target().is_hidden());
     }

@@ -1,4 +1,5 @@
-//! `-v`: what is asked of others, as it is answered; `-vv`: what the Kafka library says of it, too.
+//! `-v`: a line for each call to Docker, Kafka and the stores once it returns; `-vv`: also the log of
+//! librdkafka.
 
 use std::{
     fmt::{Debug, Write},
@@ -22,16 +23,16 @@ use diagnostics::CALLS;
 
 use kafka::LIBRDKAFKA;
 
-/// sqlx's target for statements.
+/// sqlx's tracing target for statements.
 const STATEMENTS: &str = "sqlx::query";
 
-/// From now on each answer is a line on stderr. `level`: how often `-v` was said.
+/// Writes a line to stderr for each event from now on. `level`: how often `-v` was given.
 pub(crate) fn listen(level: u8, console: &Arc<Console>) {
-    let heard = [CALLS, STATEMENTS, LIBRDKAFKA];
-    let heard = heard.into_iter().take(if level > 1 { 3 } else { 2 });
-    let heard: Targets = heard.map(|target| (target, LevelFilter::DEBUG)).collect();
-    let lines = Lines(Arc::clone(console)).with_filter(heard);
-    // Nobody else in this process has one: roles, which do, take no `-v`.
+    let targets = [CALLS, STATEMENTS, LIBRDKAFKA];
+    let targets = targets.into_iter().take(if level > 1 { 3 } else { 2 });
+    let targets: Targets = targets.map(|target| (target, LevelFilter::DEBUG)).collect();
+    let lines = Lines(Arc::clone(console)).with_filter(targets);
+    // The first subscriber of the process: only roles install another one, and for them `-v` has no effect.
     let _first = set_global_default(Registry::default().with(lines));
 }
 
@@ -39,21 +40,21 @@ struct Lines(Arc<Console>);
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut told = Told::default();
-        event.record(&mut told);
+        let mut fields = Fields::default();
+        event.record(&mut fields);
         let of = match event.metadata().target() {
-            CALLS => told.of.as_str(),
+            CALLS => fields.of.as_str(),
             STATEMENTS => "postgres",
             other => other,
         };
-        let line = told.line(of);
+        let line = fields.line(of);
         self.0.alarm(&self.0.err(Paint::Faint, &line));
     }
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Debug, Default)]
-struct Told {
+struct Fields {
     of: String,
     what: String,
     /// Milliseconds.
@@ -61,7 +62,7 @@ struct Told {
     why: Option<String>,
 }
 
-impl Told {
+impl Fields {
     fn line(&self, of: &str) -> String {
         let took = self.took.map(|took| format!("{took:.1} ms"));
         let took = took.unwrap_or_default();
@@ -73,7 +74,7 @@ impl Told {
     }
 }
 
-impl Visit for Told {
+impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         match field.name() {
             "took" => self.took = Some(value),
@@ -86,7 +87,7 @@ impl Visit for Told {
         match field.name() {
             "of" => value.clone_into(&mut self.of),
             "what" | "message" => value.clone_into(&mut self.what),
-            // A statement's beginning, of sqlx.
+            // sqlx: the beginning of the statement.
             "summary" => self.what = value.split_whitespace().collect::<Vec<_>>().join(" "),
             "why" => self.why = Some(value.to_owned()),
             _ => {}
@@ -103,17 +104,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_a_line_with_its_time_and_what_went_wrong() {
-        let mut told = Told {
+    fn a_call_is_a_line_with_its_duration_and_error() {
+        let mut fields = Fields {
             what: "list containers".to_owned(),
             took: Some(1.25),
-            ..Told::default()
+            ..Fields::default()
         };
-        assert_eq!(told.line("docker"), "    1.2 ms  docker    list containers");
-        told.took = None;
-        told.why = Some("gone".to_owned());
         assert_eq!(
-            told.line("kafka"),
+            fields.line("docker"),
+            "    1.2 ms  docker    list containers"
+        );
+        fields.took = None;
+        fields.why = Some("gone".to_owned());
+        assert_eq!(
+            fields.line("kafka"),
             "            kafka     list containers: gone"
         );
     }

@@ -1,20 +1,20 @@
-//! Kafka, Postgres and Redis: where they are, and what they hold.
+//! The addresses of Kafka, Postgres and Redis, the topics and the tables.
 
 use super::{
-    look::encoded,
-    seen::{Seen, TopicSeen},
+    observed::{Observed, ObservedTopic},
     stack::{Role, Stack},
     yaml::{inline, raw, word},
 };
+use crate::percent_encoding;
 use declaration::Service;
 use proof::stores::postgres::table_schema::TableSchema;
 
-/// Where a client finds Kafka by default.
+/// Kafka's default port.
 const KAFKA_PORT: u16 = 9092;
 const POSTGRES_PORT: u16 = 5432;
 const REDIS_PORT: u16 = 6379;
 
-/// Tables of migration tools: no part of the pipeline's own data.
+/// Tables of migration tools. They are not the pipeline's data.
 const BOOKKEEPING: [&str; 9] = [
     "_sqlx_migrations",
     "flyway_schema_history",
@@ -27,12 +27,12 @@ const BOOKKEEPING: [&str; 9] = [
     "__diesel_schema_migrations",
 ];
 
-/// The lines below `x-caravan:`, for all that was recognised.
-pub(super) fn lines(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
+/// The lines below `x-caravan:` for the infrastructure.
+pub(super) fn lines(stack: &Stack<'_>, observed: &Observed) -> Vec<String> {
     let mut lines = Vec::new();
     endpoints(stack, &mut lines);
-    topics(seen, &mut lines);
-    tables(seen, &mut lines);
+    topics(observed, &mut lines);
+    tables(observed, &mut lines);
     lines
 }
 
@@ -53,9 +53,10 @@ fn endpoints(stack: &Stack<'_>, lines: &mut Vec<String>) {
     let any = parts.iter().any(|(.., address)| address.is_some());
     if any {
         lines.push(match stack.is_published() {
-            true => "  # Where the host reaches the infrastructure.".to_owned(),
+            true => "  # Addresses of the infrastructure on the host.".to_owned(),
             false => {
-                "  # Nothing is published, so these are addresses within the project's network."
+                "  # No port is published, so these addresses resolve only inside the project's \
+                 network."
                     .to_owned()
             }
         });
@@ -72,13 +73,13 @@ fn endpoints(stack: &Stack<'_>, lines: &mut Vec<String>) {
     }
 }
 
-/// Whether there is an address for Kafka, and one for Postgres, in the proposal.
-pub(super) fn addressed(stack: &Stack<'_>) -> (bool, bool) {
+/// Whether the proposal has an address for Kafka, and one for Postgres.
+pub(super) fn has_addresses(stack: &Stack<'_>) -> (bool, bool) {
     let brokers: Vec<_> = stack.of(Role::Kafka).collect();
     (kafka(stack, &brokers).is_some(), postgres(stack).is_some())
 }
 
-/// `HOST:PORT` of each broker.
+/// `HOST:PORT` of each broker, separated by commas; None: no broker has a known address.
 fn kafka(stack: &Stack<'_>, brokers: &[&Service]) -> Option<String> {
     let published = stack.is_published();
     let address = |broker: &&Service| match published {
@@ -96,7 +97,8 @@ fn kafka(stack: &Stack<'_>, brokers: &[&Service]) -> Option<String> {
     (!addresses.is_empty()).then(|| addresses.join(","))
 }
 
-/// The container's port whose listener tells clients to come back to the host.
+/// The container port whose listener advertises an address of the host; else 9092, else the first declared
+/// port.
 pub(super) fn kafka_port(broker: &Service) -> Option<u16> {
     let texts = broker
         .environment
@@ -118,7 +120,7 @@ pub(super) fn kafka_port(broker: &Service) -> Option<u16> {
     port.map(|port| port.container_port)
 }
 
-/// The port that other services use: `kafka:9092` in one of their variables.
+/// The port that a service's environment variable names, as in `kafka:9092`.
 fn inner_kafka_port(stack: &Stack<'_>, broker: &Service) -> u16 {
     let prefix = format!("{}:", broker.name);
     let mut values = stack
@@ -132,8 +134,9 @@ fn inner_kafka_port(stack: &Stack<'_>, broker: &Service) -> u16 {
     port.unwrap_or(KAFKA_PORT)
 }
 
-/// `HOST:PORT` of a service that listens on `port`, as it is written.
-fn place(stack: &Stack<'_>, service: &Service, port: u16) -> Option<String> {
+/// `HOST:PORT` of a service that listens on `port`: on the host, with the variables of the Compose file, or
+/// in the project's network.
+fn address(stack: &Stack<'_>, service: &Service, port: u16) -> Option<String> {
     match stack.is_published() {
         true => Some(format!("127.0.0.1:{}", stack.host_port(service, port)?)),
         false => Some(format!("{}:{port}", service.name)),
@@ -142,46 +145,53 @@ fn place(stack: &Stack<'_>, service: &Service, port: u16) -> Option<String> {
 
 fn postgres(stack: &Stack<'_>) -> Option<String> {
     let service = stack.of(Role::Postgres).next()?;
-    let place = place(stack, service, POSTGRES_PORT)?;
+    let address = address(stack, service, POSTGRES_PORT)?;
     let variable = |name| {
-        let written = stack.written_or_variable(service, name)?;
-        Some(match written.contains('$') {
-            true => written,
-            false => encoded(&written),
+        let raw_value = stack.raw_value_or_variable(service, name)?;
+        Some(match raw_value.contains('$') {
+            true => raw_value,
+            false => stack.shown(&percent_encoding::encode(&raw_value)),
         })
     };
     let user = variable("POSTGRES_USER").unwrap_or_else(|| "postgres".to_owned());
     let database = variable("POSTGRES_DB").unwrap_or_else(|| user.clone());
     let file = service.environment.get("POSTGRES_PASSWORD_FILE");
     let password = variable("POSTGRES_PASSWORD")
-        .or_else(|| stack.granted(service, Some(file?)))
+        .or_else(|| stack.secret_variable(service, Some(file?)))
         .unwrap_or_else(|| "${POSTGRES_PASSWORD}".to_owned());
-    Some(format!("postgres://{user}:{password}@{place}/{database}"))
+    Some(format!("postgres://{user}:{password}@{address}/{database}"))
 }
 
 fn redis(stack: &Stack<'_>) -> Option<String> {
     let service = stack.of(Role::Redis).next()?;
-    let place = place(stack, service, REDIS_PORT)?;
+    let address = address(stack, service, REDIS_PORT)?;
     let password = stack
-        .written_or_variable(service, "REDIS_PASSWORD")
-        .or_else(|| stack.granted(service, None));
+        .raw_value_or_variable(service, "REDIS_PASSWORD")
+        .or_else(|| stack.secret_variable(service, None));
     let login = password
-        .map(|password| format!(":{password}@"))
+        .map(|password| match password.contains('$') {
+            true => format!(":{password}@"),
+            false => format!(":{}@", stack.shown(&password)),
+        })
         .unwrap_or_default();
-    Some(format!("redis://{login}{place}/0"))
+    Some(format!("redis://{login}{address}/0"))
 }
 
-fn topics(seen: &Seen, lines: &mut Vec<String>) {
-    let Some(kafka) = seen.kafka.as_ref().filter(|kafka| !kafka.topics.is_empty()) else {
-        lines.push("  # The topics that there have to be, NAME:PARTITIONS:RETENTION.".to_owned());
+fn topics(observed: &Observed, lines: &mut Vec<String>) {
+    let Some(kafka) = observed
+        .kafka
+        .as_ref()
+        .filter(|kafka| !kafka.topics.is_empty())
+    else {
+        lines.push("  # Topics that must exist, NAME:PARTITIONS:RETENTION.".to_owned());
         lines.push("  # topics: ['orders:3:7d']".to_owned());
         lines.push(String::new());
         return;
     };
-    lines.push("  # As they are now; take out what may be missing.".to_owned());
+    lines.push("  # The existing topics; remove those that may be missing.".to_owned());
     lines.push("  topics:".to_owned());
     lines.extend(kafka.topics.iter().map(|t| format!("    - {}", topic(t))));
-    let dead = |t: &&TopicSeen| {
+    let dead = |t: &&ObservedTopic| {
         let name = t.name.to_ascii_lowercase();
         ["dlq", "dlt", "dead-letter", "dead_letter", "deadletter"]
             .iter()
@@ -198,15 +208,15 @@ fn topics(seen: &Seen, lines: &mut Vec<String>) {
     lines.push(String::new());
 }
 
-fn topic(topic: &TopicSeen) -> String {
-    let TopicSeen {
+fn topic(topic: &ObservedTopic) -> String {
+    let ObservedTopic {
         name,
         partitions,
         replication,
         retention,
     } = topic;
     let retention = retention.map(|r| humantime::format_duration(r).to_string());
-    // "7days" is written as "7d".
+    // humantime writes `7days`; the declaration has `7d`.
     let retention = retention.map(|r| r.replace("days", "d").replace("day", "d"));
     match (retention, replication) {
         (Some(retention), 1) => word(&format!(
@@ -223,15 +233,19 @@ fn topic(topic: &TopicSeen) -> String {
     }
 }
 
-fn tables(seen: &Seen, lines: &mut Vec<String>) {
-    let tables = seen.postgres.iter().flatten();
+fn tables(observed: &Observed, lines: &mut Vec<String>) {
+    let tables = observed.postgres.iter().flatten();
     let own = |table: &&TableSchema| !BOOKKEEPING.contains(&table.name.as_str());
     let tables: Vec<_> = tables.filter(own).collect();
     lines.push(
-        "  # In the order in which one payment, order, signup … reaches them. `find` and `rows`"
+        "  # In the order in which one message of the flow reaches them. `find` and `rows`"
             .to_owned(),
     );
-    lines.push("  # say which rows are one's: a predicate over its correlation id $$1 (text), and how many.".to_owned());
+    lines.push(
+        "  # select its rows: a predicate over its correlation id $$1 (text), and their \
+                number."
+            .to_owned(),
+    );
     if tables.is_empty() {
         lines.push("  # tables:".to_owned());
         lines.push("  #   orders: {find: 'id = $$1::uuid', rows: 1, cleanup: find}".to_owned());
@@ -249,7 +263,7 @@ fn tables(seen: &Seen, lines: &mut Vec<String>) {
             .any(|column| column.name == "synthetic")
         {
             lines.push(
-                "      # cleanup: find   # or keep: it has no `synthetic` that marks test traffic"
+                "      # cleanup: find   # or keep: no column `synthetic` marks test rows"
                     .to_owned(),
             );
         }

@@ -1,14 +1,13 @@
 //! What `caravan init` proposes: an `x-caravan` for a Compose file that has none.
 //!
-//! In the order in which data passes: `stack` recognises the parts of a Compose file; `look` asks
-//! what runs of it, if anything does, and makes [`Seen`] of that, a plain value; `infra` and
-//! `service` turn both into the parts of an overlay, `overlay` into its text. What cannot be known
-//! is proposed as a comment.
+//! `stack` recognises the services of a Compose file; `observe` queries the containers that run, if
+//! any, and returns [`Observed`], a plain value; `infra` and `service` make the parts of the overlay from
+//! both; `overlay` writes it. What is unknown becomes a comment to fill in.
 
 mod infra;
-mod look;
+mod observe;
+mod observed;
 mod overlay;
-mod seen;
 mod service;
 mod stack;
 mod startup;
@@ -16,7 +15,7 @@ mod startup;
 mod tests;
 mod yaml;
 
-pub(crate) use look::look;
+pub(crate) use observe::observe;
+pub(crate) use observed::Observed;
 pub(crate) use overlay::text;
-pub(crate) use seen::Seen;
 pub(crate) use stack::Stack;

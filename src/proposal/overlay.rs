@@ -1,16 +1,16 @@
-//! The text of the overlay.
+//! Writes the overlay.
 
-use super::{Seen, Stack, infra, service, stack::Role};
+use super::{Observed, Stack, infra, service, stack::Role};
 
-/// A Compose file to lay over those that were looked at.
-pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> String {
-    let seen = &addressed(stack, seen);
-    let mut lines = head(stack, seen, files);
-    let mut promises = infra::lines(stack, seen);
-    promises.extend(flow(stack, seen));
+/// The overlay, a Compose file that is passed with `-f` after `files`.
+pub(crate) fn text(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> String {
+    let observed = &without_unaddressed(stack, observed);
+    let mut lines = head(stack, observed, files);
+    let mut promises = infra::lines(stack, observed);
+    promises.extend(flow(stack, observed));
     let services = stack.pipeline.services.iter();
     let services: Vec<_> = services
-        .flat_map(|s| service::lines(stack, seen, s))
+        .flat_map(|s| service::lines(stack, observed, s))
         .collect();
     for (key, below) in [("x-caravan", promises), ("services", services)] {
         let says = |line: &String| !line.is_empty() && !line.trim_start().starts_with('#');
@@ -23,26 +23,28 @@ pub(crate) fn text(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> String {
     lines.join("\n")
 }
 
-/// Without what cannot be declared because nothing says where it is: a port that Docker chooses.
-fn addressed(stack: &Stack<'_>, seen: &Seen) -> Seen {
-    let (kafka, postgres) = infra::addressed(stack);
-    let mut seen = seen.clone();
+/// Removes what was observed of Kafka or Postgres if the proposal has no address for it, because Docker
+/// chooses its host port at each start: topics and tables need a declared address.
+fn without_unaddressed(stack: &Stack<'_>, observed: &Observed) -> Observed {
+    let (kafka, postgres) = infra::has_addresses(stack);
+    let mut observed = observed.clone();
     for (known, found, what) in [
-        (kafka, seen.kafka.is_some(), "Kafka"),
-        (postgres, seen.postgres.is_some(), "Postgres"),
+        (kafka, observed.kafka.is_some(), "Kafka"),
+        (postgres, observed.postgres.is_some(), "Postgres"),
     ] {
         if found && !known {
-            let why = "give it a port of the host's in the Compose file";
-            seen.unseen
-                .push(format!("where {what} is from one start to the next: {why}"));
+            let why = "publish it on a fixed host port in the Compose file";
+            observed.not_observed.push(format!(
+                "the port of {what}, which Docker chooses at each start: {why}"
+            ));
         }
     }
-    seen.kafka = seen.kafka.filter(|_| kafka);
-    seen.postgres = seen.postgres.filter(|_| postgres);
-    seen
+    observed.kafka = observed.kafka.filter(|_| kafka);
+    observed.postgres = observed.postgres.filter(|_| postgres);
+    observed
 }
 
-fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
+fn head(stack: &Stack<'_>, observed: &Observed, files: &[String]) -> Vec<String> {
     let project = &stack.pipeline.project;
     let over = files.join(", ");
     let flags: String = files.iter().map(|file| format!(" -f {file}")).collect();
@@ -50,27 +52,30 @@ fn head(stack: &Stack<'_>, seen: &Seen, files: &[String]) -> Vec<String> {
         "# yaml-language-server: $schema=./caravan.schema.json".to_owned(),
         "# (caravan schema > caravan.schema.json)".to_owned(),
         "#".to_owned(),
-        format!("# What the pipeline of {over} promises, to be laid over it:"),
+        format!("# The x-caravan of the pipeline in {over}, an additional file:"),
         format!("#   caravan{flags} -f caravan.yaml verify"),
-        format!(
-            "# Proposed by `caravan init` from that and from what was seen of the project {project}."
-        ),
-        "# What is a comment could not be seen: fill it in, or take it out.".to_owned(),
+        format!("# Proposed by `caravan init` from that file and the running project {project}."),
+        "# Comments stand for what could not be observed: fill them in, or delete them.".to_owned(),
     ];
-    lines.extend(seen.unseen.iter().map(|why| format!("# Not seen: {why}")));
+    lines.extend(
+        observed
+            .not_observed
+            .iter()
+            .map(|why| format!("# Not seen: {}", stack.shown(why))),
+    );
     lines
 }
 
-/// A flow to be filled in. The topic is one that somebody consumes.
-fn flow(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
-    let mut groups = seen.kafka.iter().flat_map(|kafka| &kafka.groups);
+/// A flow, as comments to fill in. Its topic is one that an observed group consumes, else `orders`.
+fn flow(stack: &Stack<'_>, observed: &Observed) -> Vec<String> {
+    let mut groups = observed.kafka.iter().flat_map(|kafka| &kafka.groups);
     let consumed = groups.find_map(|group| group.topics.first());
     let topic = consumed.map_or("orders", String::as_str);
     let mut lines = vec![
-        "  # A line of a service that has one of these is a failure.".to_owned(),
+        "  # A log line of a service that contains one of these is a failure.".to_owned(),
         "  # forbidden-logs: [FATAL, {regex: 'Unhandled\\w* (error|rejection)'}]".to_owned(),
         String::new(),
-        "  # How one payment, order, signup … begins; then `caravan test-flow` follows one."
+        "  # How a message of the flow, such as an order, begins: `caravan test-flow` follows one."
             .to_owned(),
         "  # flow:".to_owned(),
         "  #   values: {id: uuid, moment: now}".to_owned(),
@@ -83,7 +88,7 @@ fn flow(stack: &Stack<'_>, seen: &Seen) -> Vec<String> {
             format!("  #     path: /{topic}"),
             "  #     body: {id: '{{id}}'}".to_owned(),
             "  #     status: 201".to_owned(),
-            "  #     correlation-id: '{{id}}'   # or a JSON pointer into the answer".to_owned(),
+            "  #     correlation-id: '{{id}}'   # or a JSON pointer into the response".to_owned(),
         ]);
     }
     lines.extend([

@@ -1,21 +1,21 @@
-//! What is proposed for one service.
+//! The proposal for one service.
 
 use super::{
     infra::kafka_port,
-    seen::Seen,
+    observed::Observed,
     stack::{Role, Stack},
     yaml::{list, raw, word},
 };
 use declaration::Service;
 
-/// The lines of one service, below `services:`; none for what has nothing to promise.
-pub(super) fn lines(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
+/// The lines of one service below `services:`; none for tools and one-shots.
+pub(super) fn lines(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String> {
     let promises = match stack.role(service) {
         Role::Tool | Role::OneShot => return Vec::new(),
         Role::Kafka => ready(stack, service, "kafka", kafka_port(service)),
         Role::Postgres => ready(stack, service, "postgres", Some(5432)),
         Role::Redis => ready(stack, service, "redis", Some(6379)),
-        Role::Own => own(stack, seen, service),
+        Role::Own => own(stack, observed, service),
     };
     let mut lines = vec![format!("  {}:", service.name)];
     match promises.iter().all(|line| line.starts_with('#')) {
@@ -26,8 +26,8 @@ pub(super) fn lines(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<St
     lines
 }
 
-/// That a part of the infrastructure answers, where the host can ask it, and it is the one whose
-/// address is declared.
+/// `ready`, for the service whose address the proposal declares (the first one of its role), if its port is
+/// published.
 fn ready(stack: &Stack<'_>, service: &Service, word: &str, port: Option<u16>) -> Vec<String> {
     let first = stack.of(stack.role(service)).next();
     let declared = first.is_some_and(|first| first.name == service.name);
@@ -37,10 +37,10 @@ fn ready(stack: &Stack<'_>, service: &Service, word: &str, port: Option<u16>) ->
     }
 }
 
-fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
-    let mut lines = vec![startup(seen, service)];
-    lines.extend(http(stack, seen, service));
-    lines.extend(consumes(stack, seen, service));
+fn own(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String> {
+    let mut lines = vec![startup(stack, observed, service)];
+    lines.extend(http(stack, observed, service));
+    lines.extend(consumes(stack, observed, service));
     lines.push("# emits: [TOPIC]".to_owned());
     if stack.of(Role::Postgres).next().is_some() {
         lines.push("# writes: [TABLE]".to_owned());
@@ -48,20 +48,25 @@ fn own(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
     lines
 }
 
-fn startup(seen: &Seen, service: &Service) -> String {
-    match seen.startups.get(&service.name) {
+fn startup(stack: &Stack<'_>, observed: &Observed, service: &Service) -> String {
+    let text = observed.startups.get(&service.name);
+    // With a mask in it, no line would match.
+    match text.filter(|text| stack.shown(text) == **text) {
         Some(text) => format!("startup: {}   # in its log", word(text)),
-        None => "# startup: the line that says that it works, or {regex: '…'}".to_owned(),
+        None => "# startup: the log line that it writes when it is ready, or {regex: \
+                 '…'}"
+            .to_owned(),
     }
 }
 
-/// Its HTTP, if it has a port: where it answered, else where its health check asks.
-fn http(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Option<String> {
+/// `http`, with the path that answered, else the path of the service's health check; None: the service has no
+/// known HTTP port.
+fn http(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Option<String> {
     let probe = probe(service);
-    let answered = seen.ready.get(&service.name);
+    let ready_path = observed.ready.get(&service.name);
     let published = service.ports.iter().find(|port| {
-        let asked = probe.as_ref().and_then(|(port, _)| *port);
-        port.protocol == "tcp" && asked.is_none_or(|asked| asked == port.container_port)
+        let probed = probe.as_ref().and_then(|(port, _)| *port);
+        port.protocol == "tcp" && probed.is_none_or(|probed| probed == port.container_port)
     });
     let url = match (published, &probe) {
         (Some(port), _) => {
@@ -75,15 +80,18 @@ fn http(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Option<String> {
         }
         (None, _) => return None,
     };
-    let path = answered.or_else(|| probe.as_ref().map(|(_, path)| path));
+    let path = ready_path.or_else(|| probe.as_ref().map(|(_, path)| path));
     Some(match path {
         Some(path) if path == "/ready" => format!("http: {}", raw(&url)),
-        Some(path) => format!("http: {{url: '{url}', ready: {}}}", word(path)),
+        Some(path) => format!(
+            "http: {{url: '{url}', ready: {}}}",
+            word(&stack.shown(path))
+        ),
         None => format!("# http: {{url: '{url}', ready: /health}}"),
     })
 }
 
-/// Port and path of the URL that its health check asks.
+/// Port and path of the URL that the service's health check requests.
 pub(super) fn probe(service: &Service) -> Option<(Option<u16>, String)> {
     let test = service.healthcheck.as_ref()?.test.join(" ");
     let (_, rest) = test.split_once("http://")?;
@@ -94,9 +102,9 @@ pub(super) fn probe(service: &Service) -> Option<(Option<u16>, String)> {
     Some((port, format!("/{path}")))
 }
 
-/// Its group and what it consumes: as Kafka has it, else as its environment hints at.
-fn consumes(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
-    if let Some(group) = seen.group(&service.name) {
+/// `group` and `consumes`, as observed in Kafka; else comments, with a guess from the service's environment.
+fn consumes(stack: &Stack<'_>, observed: &Observed, service: &Service) -> Vec<String> {
+    if let Some(group) = observed.group(&service.name) {
         return vec![
             format!("group: {}", word(&group.name)),
             format!("consumes: {}", list(&group.topics)),
@@ -116,10 +124,13 @@ fn consumes(stack: &Stack<'_>, seen: &Seen, service: &Service) -> Vec<String> {
     let uses = stack.of(Role::Kafka).any(mentions);
     match hinted("GROUP") {
         Some(group) => vec![
-            format!("# group: {}   # from its environment", word(group)),
+            format!(
+                "# group: {}   # from its environment",
+                word(&stack.shown(group))
+            ),
             format!(
                 "# consumes: [{}]",
-                hinted("TOPIC").map_or("TOPIC", String::as_str)
+                hinted("TOPIC").map_or_else(|| "TOPIC".to_owned(), |topic| stack.shown(topic))
             ),
         ],
         None if uses => vec![

@@ -1,28 +1,30 @@
-//! The parts of a Compose file, recognised by image and environment.
+//! Recognises the services of a Compose file by image and environment.
 
 use declaration::{Pipeline, Service, Source};
 
-/// A Compose file: what it means, and how it is written where variables matter.
+/// A Compose file: resolved, and before interpolation.
 pub(crate) struct Stack<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(super) source: &'a Source,
+    /// A value without the secrets that are known.
+    mask: &'a (dyn Fn(&str) -> String + Sync),
 }
 
-/// What a service is to the others.
+/// What a service does in the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Kafka,
     Postgres,
     Redis,
-    /// A tool of the above: a console, an exporter, a schema registry.
+    /// A tool for the infrastructure: a console, an exporter, a schema registry.
     Tool,
-    /// Ends by itself.
+    /// Runs to completion.
     OneShot,
-    /// What the pipeline is for.
+    /// A service of the application.
     Own,
 }
 
-/// Words in an image's name of what only looks at the others, or comes beside them.
+/// Parts of the image names of tools.
 const TOOLS: [&str; 18] = [
     "exporter",
     "-ui",
@@ -47,12 +49,26 @@ const POSTGRES: [&str; 4] = ["postgres", "postgis", "timescale", "pgvector"];
 const REDIS: [&str; 4] = ["redis", "valkey", "keydb", "dragonfly"];
 
 impl<'a> Stack<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline, source: &'a Source) -> Self {
-        Self { pipeline, source }
+    /// `mask` replaces the known secrets in a value.
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        source: &'a Source,
+        mask: &'a (dyn Fn(&str) -> String + Sync),
+    ) -> Self {
+        Self {
+            pipeline,
+            source,
+            mask,
+        }
+    }
+
+    /// A value as it is proposed: without secrets. Names, keys and variables are no values.
+    pub(super) fn shown(&self, value: &str) -> String {
+        (self.mask)(value)
     }
 
     pub(crate) fn role(&self, service: &Service) -> Role {
-        // Its last part; what is built here has a name that says little.
+        // The last component of the name. The name of a built image does not say what it contains.
         let image = match service.build {
             Some(_) => "",
             None => service.image.rsplit('/').next().unwrap_or_default(),
@@ -84,23 +100,23 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// The services of a role, in the file's order.
+    /// The services of a role, in declared order.
     pub(crate) fn of(&self, role: Role) -> impl Iterator<Item = &'a Service> {
         let services = self.pipeline.services.iter();
         services.filter(move |service| self.role(service) == role)
     }
 
-    /// Whether the host can reach any part of the infrastructure. Where it cannot, addresses are
-    /// those within the project's network.
+    /// Whether any service of the infrastructure publishes a port. If none does, the proposal has the
+    /// addresses of the project's network.
     pub(super) fn is_published(&self) -> bool {
         let infra = [Role::Kafka, Role::Postgres, Role::Redis];
         let mut services = infra.into_iter().flat_map(|role| self.of(role));
         services.any(|service| !service.ports.is_empty())
     }
 
-    /// How an environment variable of a service is written, with its own variables; None where it
-    /// comes from somewhere else.
-    pub(super) fn written(&self, service: &Service, name: &str) -> Option<String> {
+    /// The value of a service's environment variable before interpolation; None: the service's
+    /// `environment` does not set it.
+    pub(super) fn raw_value(&self, service: &Service, name: &str) -> Option<String> {
         let services = self.source.tree().get("services")?;
         let environment = services.get(&service.name)?.get("environment")?;
         if let Some(value) = environment.get(name) {
@@ -112,23 +128,28 @@ impl<'a> Stack<'a> {
         texts.find_map(|text| text.strip_prefix(&prefix).map(str::to_owned))
     }
 
-    /// As [`Self::written`]; what a service gets from a file is left to a variable of that name.
-    pub(super) fn written_or_variable(&self, service: &Service, name: &str) -> Option<String> {
+    /// As [`Self::raw_value`], or `${NAME}` if the value comes from an `env_file`; None: the service does not
+    /// have the variable.
+    pub(super) fn raw_value_or_variable(&self, service: &Service, name: &str) -> Option<String> {
         if !service.environment.contains_key(name) {
             return None;
         }
         Some(
-            self.written(service, name)
+            self.raw_value(service, name)
                 .unwrap_or_else(|| format!("${{{name}}}")),
         )
     }
 
-    /// The variable behind a secret that a service reads from a file: the one at `target`, else the
-    /// only one that it is granted. None where the file is the user's own.
-    pub(super) fn granted(&self, service: &Service, target: Option<&str>) -> Option<String> {
+    /// `${VARIABLE}` that has the content of a secret: of the secret mounted at `target`, else of the
+    /// service's only secret. None: there is no such secret, or its content is a file of the user.
+    pub(super) fn secret_variable(
+        &self,
+        service: &Service,
+        target: Option<&str>,
+    ) -> Option<String> {
         let tree = self.source.tree();
-        let granted = tree.get("services")?.get(&service.name)?.get("secrets")?;
-        let names = granted.items().iter().filter_map(|item| {
+        let mounted = tree.get("services")?.get(&service.name)?.get("secrets")?;
+        let names = mounted.items().iter().filter_map(|item| {
             let name = item.text().or_else(|| item.get("source")?.text())?;
             let at = item.get("target").and_then(|t| t.text()).unwrap_or(name);
             Some((name, at))
@@ -145,8 +166,8 @@ impl<'a> Stack<'a> {
         Some(format!("${{{}}}", variable.text()?))
     }
 
-    /// The host's port of a container's, as it is written; None where it is not published, or
-    /// where Docker chooses.
+    /// The host port of a container port, before interpolation; None: it is not published, or Docker
+    /// chooses the host port.
     pub(super) fn host_port(&self, service: &Service, container: u16) -> Option<String> {
         let declared = service
             .ports
@@ -165,7 +186,7 @@ impl<'a> Stack<'a> {
             };
             (*own == container.to_string()).then(|| (*host).to_owned())
         });
-        // A range, or a port that a variable decides on the container's side: the number will do.
+        // Ranges and variables in the container port are not recognised: the resolved number is used.
         Some(
             written
                 .into_iter()
@@ -176,7 +197,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// Split at the colons that are not within `${…}`.
+/// Splits at the colons outside of `${…}`.
 fn parts(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_usize);
     for (index, c) in text.char_indices() {
@@ -199,7 +220,7 @@ mod tests {
     use super::parts;
 
     #[test]
-    fn a_port_is_split_outside_of_its_variables() {
+    fn a_port_is_split_at_colons_outside_of_variables() {
         assert_eq!(
             parts("127.0.0.1:${P:-5432}:5432"),
             ["127.0.0.1", "${P:-5432}", "5432"]

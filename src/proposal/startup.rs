@@ -1,24 +1,24 @@
-//! What of a startup line is the same at every start.
+//! The part of a startup line that is the same at every start.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// What programs say once they work.
+/// Words that programs log once they have started.
 static STARTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)\b(started|listening|ready|running on|up and running)\b").ok()
 });
 
-/// More of a line would sooner change than tell more.
+/// In characters: a longer text is more likely to differ at the next start.
 const LONGEST: usize = 80;
 
-/// The part of `line` that says so, without the numbers and quotes around it; None where it does not
-/// say so.
+/// The part of `line` that reports the start, without the numbers and quotes around it; None: the line does
+/// not report a start.
 pub(super) fn constant(line: &str) -> Option<String> {
     let started = STARTED.as_ref()?;
     let changes = |c: char| c.is_ascii_digit() || c.is_control() || "\"'{}\\".contains(c);
     let part = line.split(changes).find(|part| started.is_match(part))?;
-    // The end of a timestamp is no part of it.
+    // Cut off the end of a timestamp, such as `Z`.
     let part = part.trim_start_matches(|c: char| !c.is_alphabetic() && c != '[');
     let part = match part.split_once(' ') {
         Some((zone, rest)) if zone.len() == 1 => rest,

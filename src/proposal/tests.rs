@@ -1,10 +1,10 @@
-//! Proposals as a person reads them; each is valid as soon as it is written.
+//! The text of proposals. Each is a valid declaration before anything is filled in.
 
 use std::time::Duration;
 
 use super::{
-    Seen, Stack,
-    seen::{GroupSeen, KafkaSeen, TopicSeen},
+    Observed, Stack,
+    observed::{ObservedGroup, ObservedKafka, ObservedTopic},
     text,
 };
 use declaration::{Column, Pipeline, testing::TestDirectory};
@@ -52,14 +52,14 @@ fn hidden() -> String {
     lines.join("\n")
 }
 
-fn seen() -> Seen {
-    let topic = |name: &str, replication, days: Option<u64>| TopicSeen {
+fn observed() -> Observed {
+    let topic = |name: &str, replication, days: Option<u64>| ObservedTopic {
         name: name.to_owned(),
         partitions: 3,
         replication,
         retention: days.map(|days| Duration::from_secs(days * 24 * 60 * 60)),
     };
-    let group = |name: &str, topic: &str, service: &str| GroupSeen {
+    let group = |name: &str, topic: &str, service: &str| ObservedGroup {
         name: name.to_owned(),
         topics: vec![topic.to_owned()],
         services: vec![service.to_owned()],
@@ -73,8 +73,8 @@ fn seen() -> Seen {
         columns,
         indexes: vec![format!("{name}_pkey")],
     };
-    Seen {
-        kafka: Some(KafkaSeen {
+    Observed {
+        kafka: Some(ObservedKafka {
             topics: vec![
                 topic("orders", 1, Some(7)),
                 topic("orders.dlq", 1, Some(30)),
@@ -105,20 +105,28 @@ fn seen() -> Seen {
         ]
         .into(),
         ready: [("api".to_owned(), "/healthz".to_owned())].into(),
-        unseen: Vec::new(),
+        not_observed: Vec::new(),
     }
 }
 
-/// The proposal for a Compose file, and the pipeline that both are.
-fn proposed(compose: &str, seen: &Seen) -> (String, Pipeline) {
+/// The proposal for a Compose file, and the pipeline that both declare.
+fn proposed(compose: &str, observed: &Observed) -> (String, Pipeline) {
+    masked(compose, observed, &str::to_owned)
+}
+
+fn masked(
+    compose: &str,
+    observed: &Observed,
+    mask: &(dyn Fn(&str) -> String + Sync),
+) -> (String, Pipeline) {
     let mut place = TestDirectory::new();
     place.write("compose.yaml", compose);
     place.request.files = vec!["compose.yaml".into()];
     let source = place.source();
     let pipeline = place.pipeline();
     let text = text(
-        &Stack::new(&pipeline, &source),
-        seen,
+        &Stack::new(&pipeline, &source, mask),
+        observed,
         &["compose.yaml".to_owned()],
     );
     place.write("caravan.yaml", &text);
@@ -127,8 +135,8 @@ fn proposed(compose: &str, seen: &Seen) -> (String, Pipeline) {
 }
 
 #[test]
-fn of_what_runs_all_that_is_known_is_proposed() {
-    let (text, pipeline) = proposed(SHOP, &seen());
+fn a_running_project_gets_a_complete_proposal() {
+    let (text, pipeline) = proposed(SHOP, &observed());
     insta::assert_snapshot!(text);
     assert_eq!(pipeline.warnings, Vec::<String>::new());
     assert_eq!(pipeline.topics.len(), 3);
@@ -140,20 +148,20 @@ fn of_what_runs_all_that_is_known_is_proposed() {
 }
 
 #[test]
-fn of_what_does_not_run_the_rest_is_left_to_be_filled_in() {
-    let seen = Seen {
-        unseen: vec!["no container of the project shop runs".to_owned()],
-        ..Seen::default()
+fn a_stopped_project_gets_comments_to_fill_in() {
+    let observed = Observed {
+        not_observed: vec!["no container of the project shop runs".to_owned()],
+        ..Observed::default()
     };
-    let (text, pipeline) = proposed(SHOP, &seen);
+    let (text, pipeline) = proposed(SHOP, &observed);
     insta::assert_snapshot!(text);
     assert!(pipeline.topics.is_empty());
 }
 
 #[test]
-fn without_published_ports_addresses_are_those_within_the_network() {
-    let (text, pipeline) = proposed(&hidden(), &Seen::default());
-    assert!(text.contains("Nothing is published"));
+fn without_published_ports_addresses_are_those_of_the_docker_network() {
+    let (text, pipeline) = proposed(&hidden(), &Observed::default());
+    assert!(text.contains("No port is published"));
     let addresses = [&pipeline.kafka, &pipeline.postgres, &pipeline.redis];
     let addresses = addresses.map(|e| e.as_ref().expect("an address").address.clone());
     assert_eq!(
@@ -171,8 +179,33 @@ fn without_published_ports_addresses_are_those_within_the_network() {
 }
 
 #[test]
-fn a_stack_of_nothing_known_gets_a_valid_proposal_too() {
+fn a_stack_without_known_images_gets_a_valid_proposal() {
     let compose = "services:\n  one: {image: one}\n  two: {image: two, depends_on: [one]}\n";
-    let (text, _) = proposed(compose, &Seen::default());
+    let (text, _) = proposed(compose, &Observed::default());
     assert!(text.contains("x-caravan: {}"), "{text}");
+}
+
+#[test]
+fn secrets_are_masked_in_values_and_nowhere_else() {
+    // As `Console::masked`: words of the proposal's keys and names, and a value in a line of a log.
+    let secrets = ["orders", "ready", "true", "kafka", "hunter2", "wget"];
+    let mask = |value: &str| {
+        let masked = |text: String, secret: &&str| text.replace(*secret, "****");
+        secrets.iter().fold(value.to_owned(), masked)
+    };
+    let compose = SHOP.replace("${DB_PASSWORD:-p}", "hunter2");
+    let mut seen = observed();
+    let startup = "listening on hunter2".to_owned();
+    seen.startups.insert("mailer".to_owned(), startup);
+    seen.not_observed.push("tables: refused hunter2".to_owned());
+    let (text, pipeline) = masked(&compose, &seen, &mask);
+    assert!(!text.contains("hunter2"), "{text}");
+    // Still a declaration, with all its keys, names and references.
+    let worker = pipeline.service("orders-worker").expect("the worker");
+    assert_eq!(worker.consumes, ["orders"]);
+    assert_eq!(worker.startup, None, "{text}");
+    let kafka = pipeline.service("kafka").expect("the broker");
+    assert!(kafka.ready.is_some(), "{text}");
+    let postgres = pipeline.postgres.as_ref().expect("an address");
+    assert_eq!(postgres.address, "postgres://shop:****@127.0.0.1:5432/****");
 }

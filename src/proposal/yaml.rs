@@ -1,11 +1,11 @@
-//! Scalars of a proposal, so that YAML and `${…}` take them for what they are.
+//! Quotes scalars for YAML, and escapes them for Compose's interpolation.
 
-/// A word that is plain where it may be, else in single quotes. A dollar is doubled.
+/// A plain scalar if YAML allows it, else in single quotes. Every `$` is doubled.
 pub(super) fn word(text: &str) -> String {
     raw(&text.replace('$', "$$"))
 }
 
-/// As [`word`], of what may have variables in it.
+/// As [`word`], for text whose variables are to be interpolated.
 pub(super) fn raw(text: &str) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || "-_./: @+%=~${}()?".contains(c);
     let first = |c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_' | '$');
@@ -21,7 +21,7 @@ pub(super) fn raw(text: &str) -> String {
     }
 }
 
-/// A word within `[…]` or `{…}`, where more has a meaning of its own.
+/// A scalar within `[…]` or `{…}`, where more characters have to be quoted.
 pub(super) fn inline(text: &str) -> String {
     match text.contains(['{', '}', ',', ':', '?', '(']) {
         true => format!("'{}'", text.replace('$', "$$").replace('\'', "''")),
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_something_to_yaml_is_quoted() {
+    fn text_with_a_meaning_in_yaml_is_quoted() {
         for (text, written) in [
             ("orders", "orders"),
             ("Started OrderApp in", "Started OrderApp in"),

@@ -1,5 +1,5 @@
-//! The container's side: the first process there. It starts the command, carries what that writes
-//! to the host, and its connections to Docker.
+//! The container's side: its first process. Starts the command, and relays its output and its connections to
+//! Docker to the host.
 
 use std::{io, os::fd::AsFd, os::unix::process::ExitStatusExt, process::Stdio, time::Duration};
 
@@ -23,15 +23,15 @@ use super::{
 use diagnostics::{Error, Kind, Result};
 use proof::checks::StoredResults;
 
-/// Where the command finds Docker: no other container sees this one's files.
+/// Docker's socket for the command, in the container's own file system.
 const SOCKET: &str = "/run/docker.sock";
-/// How long the host may take to hang up once it knows all.
-const PARTING: Duration = Duration::from_secs(5);
+/// Timeout of the host's end of the connection after the last message.
+const LAST_MESSAGE: Duration = Duration::from_secs(5);
 
-/// Serves one command, until it has ended or the host is gone.
+/// Serves one command until it ends or the host closes the connection.
 ///
 /// # Errors
-/// Nobody is at the other end of stdin and stdout, or talks otherwise.
+/// The connection on stdin and stdout is broken, or its messages are invalid.
 pub(crate) async fn run() -> Result<()> {
     let failed = |e: io::Error| {
         Error::new(Kind::Unreachable, "the connection to the host is broken").because(e.to_string())
@@ -43,40 +43,40 @@ pub(crate) async fn run() -> Result<()> {
     let (reader, writer) = (reader.map_err(failed)?, writer.map_err(failed)?);
     let (opener, driver) = link::opening(tokio::io::join(reader, writer));
     serve(opener).await.map_err(failed)?;
-    // What was said last has to arrive.
-    drop(tokio::time::timeout(PARTING, driver).await);
+    // The last message must arrive.
+    drop(tokio::time::timeout(LAST_MESSAGE, driver).await);
     Ok(())
 }
 
 async fn serve(opener: Opener) -> io::Result<()> {
     let (reader, mut control) = tokio::io::split(opener.open(Channel::Control).await?);
-    let mut said = BufReader::new(reader).lines();
-    let Some(ToAgent::Run(order)) = next(&mut said).await? else {
+    let mut messages = BufReader::new(reader).lines();
+    let Some(ToAgent::Run(order)) = next(&mut messages).await? else {
         return Err(io::Error::other("the host did not say what to run"));
     };
     let last = match start(*order, &opener).await {
-        Ok(command) => match command.see_through(&mut said, &mut control).await? {
+        Ok(command) => match command.serve(&mut messages, &mut control).await? {
             Some(ended) => ended,
-            // The host is gone: nobody wants to know.
+            // The host closed the connection: nobody receives the result.
             None => return Ok(()),
         },
         Err(e) => ToHost::Failed(e.to_string()),
     };
-    tell(&mut control, &last).await?;
+    send(&mut control, &last).await?;
     control.shutdown().await?;
-    // The host hangs up when it has read everything.
+    // The host closes the connection when it has read everything.
     drop(
-        tokio::time::timeout(PARTING, async {
-            while let Ok(Some(_)) = said.next_line().await {}
+        tokio::time::timeout(LAST_MESSAGE, async {
+            while let Ok(Some(_)) = messages.next_line().await {}
         })
         .await,
     );
     Ok(())
 }
 
-/// The next thing that the host says; None once it has hung up.
-async fn next(said: &mut Lines<BufReader<ReadHalf<Stream>>>) -> io::Result<Option<ToAgent>> {
-    let Some(line) = said.next_line().await? else {
+/// The host's next message; None: it closed the connection.
+async fn next(messages: &mut Lines<BufReader<ReadHalf<Stream>>>) -> io::Result<Option<ToAgent>> {
+    let Some(line) = messages.next_line().await? else {
         return Ok(None);
     };
     serde_json::from_str(&line)
@@ -84,14 +84,14 @@ async fn next(said: &mut Lines<BufReader<ReadHalf<Stream>>>) -> io::Result<Optio
         .map_err(io::Error::other)
 }
 
-async fn tell(control: &mut WriteHalf<Stream>, what: &ToHost) -> io::Result<()> {
+async fn send(control: &mut WriteHalf<Stream>, what: &ToHost) -> io::Result<()> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
     control.write_all(&line).await?;
     control.flush().await
 }
 
-/// The command, under way.
+/// The running command.
 struct Running {
     child: Child,
     stdin: ChildStdin,
@@ -103,7 +103,7 @@ struct Running {
 async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
     let listener = UnixListener::bind(SOCKET)?;
     let results = UnixListener::bind(RESULTS)?;
-    tokio::spawn(carry_engine(listener, opener.clone()));
+    tokio::spawn(relay_engine(listener, opener.clone()));
     let (out, err) = (
         opener.open(Channel::Out).await?,
         opener.open(Channel::Err).await?,
@@ -123,8 +123,8 @@ async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
     else {
         return Err(io::Error::other("a process without pipes"));
     };
-    let out = tokio::spawn(carry(stdout, out));
-    let err = tokio::spawn(carry(stderr, err));
+    let out = tokio::spawn(relay(stdout, out));
+    let err = tokio::spawn(relay(stderr, err));
     let mut handover = serde_json::to_vec(&order.handover).map_err(io::Error::other)?;
     handover.push(b'\n');
     stdin.write_all(&handover).await?;
@@ -138,11 +138,11 @@ async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
 }
 
 impl Running {
-    /// Until it has ended and all that it wrote was sent; None: the host is gone, and so is the
-    /// command then.
-    async fn see_through(
+    /// Serves the command until it has ended and all its output was sent. None: the host closed the
+    /// connection, and the command is killed.
+    async fn serve(
         mut self,
-        said: &mut Lines<BufReader<ReadHalf<Stream>>>,
+        messages: &mut Lines<BufReader<ReadHalf<Stream>>>,
         control: &mut WriteHalf<Stream>,
     ) -> io::Result<Option<ToHost>> {
         let status = loop {
@@ -151,12 +151,12 @@ impl Running {
                 biased;
                 Ok((handed, _)) = self.results.accept() => {
                     if let Some(results) = results(handed).await {
-                        tell(control, &ToHost::Results(results)).await?;
+                        send(control, &ToHost::Results(results)).await?;
                     }
                 }
                 status = self.child.wait() => break status?,
-                message = next(said) => match message {
-                    // It may have ended, or not be asking any more: then the line is for nobody.
+                message = next(messages) => match message {
+                    // The command may have ended, or its question: then the line is dropped.
                     Ok(Some(ToAgent::Input(line))) => drop(self.stdin.write_all(line.as_bytes()).await),
                     Ok(Some(ToAgent::Interrupt)) => self.interrupt(),
                     Ok(Some(ToAgent::Run(_))) => {}
@@ -176,33 +176,33 @@ impl Running {
     fn interrupt(&self) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
-            // It may have just ended.
+            // The process may have just ended.
             let _gone = kill_process(pid, Signal::INT);
         }
     }
 }
 
-/// What the command hands over; None: it broke off.
-async fn results(mut handed: UnixStream) -> Option<StoredResults> {
+/// Reads the results that the command hands over; None: its connection broke.
+async fn results(mut connection: UnixStream) -> Option<StoredResults> {
     let mut text = Vec::new();
-    handed.read_to_end(&mut text).await.ok()?;
+    connection.read_to_end(&mut text).await.ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-/// Sends all that comes.
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: Stream) {
-    // A host that is gone ends the command here.
+/// Relays a stream of output.
+async fn relay(mut from: impl AsyncRead + Unpin, mut to: Stream) {
+    // If the host closed the connection, the command's next write fails.
     drop(tokio::io::copy(&mut from, &mut to).await);
     drop(to.shutdown().await);
 }
 
-/// Gives each connection to Docker a stream of its own.
-async fn carry_engine(listener: UnixListener, opener: Opener) {
+/// Relays each connection to Docker in a stream of its own.
+async fn relay_engine(listener: UnixListener, opener: Opener) {
     while let Ok((mut socket, _)) = listener.accept().await {
         let opener = opener.clone();
         tokio::spawn(async move {
             if let Ok(mut stream) = opener.open(Channel::Engine).await {
-                // Either side may hang up at any time.
+                // Either side may close the connection at any time.
                 drop(tokio::io::copy_bidirectional(&mut socket, &mut stream).await);
             }
         });

@@ -1,6 +1,6 @@
-//! What `up` asks from inside the pipeline's network, where it cannot ask from the host: whether a
-//! service answers its protocol, whether a one-shot left behind what it should, whether a group has
-//! taken over what removed replicas held.
+//! Answers questions of `up`, on the host or in a container on the pipeline's network: whether a service
+//! responds to its protocol, whether the effect of a one-shot exists, whether a group has taken over the
+//! partitions of removed replicas.
 
 use std::{
     io::{self, Write},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use platform::{Answer, Answers, Question};
+use platform::{Answer, Answers, Departed, Question};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe,
@@ -17,53 +17,53 @@ use tokio::{
 
 use declaration::Ready;
 use diagnostics::{Cause, Error, Kind, Result};
-use kafka::departed::Departed;
+use kafka::departed;
 use proof::stores;
 
-/// Between two protocol probes.
+/// Interval between two protocol probes.
 const INTERVAL: Duration = Duration::from_millis(75);
-/// What one protocol probe may take.
+/// Timeout of one protocol probe.
 const PROBE: Duration = Duration::from_secs(1);
-/// For so long a refused password may be one that is about to be set: scripts of an image may make
-/// users once it listens.
+/// How long a password may be refused before that is final: scripts of an image may create users after the
+/// server listens.
 const REFUSED: Duration = Duration::from_secs(2);
 
-/// Answers from where this process runs.
+/// Answers from the network of this process.
 #[derive(Debug)]
-pub(crate) struct FromHere;
+pub(crate) struct LocalAnswers;
 
-impl Answers for FromHere {
+impl Answers for LocalAnswers {
     fn answer<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
         ask(question).boxed()
     }
 }
 
-/// Asks, wherever this process is.
+/// Answers a question from the network of this process.
 async fn ask(question: &Question) -> Answer {
     match question {
         Question::Ready { kind, address } => Ok(ready(*kind, address).await),
-        // Whoever asks may be another process: the error goes there as its text.
+        // The question may come from another process, so the error is sent as text.
         Question::Effect { pipeline, effect } => {
             let missing = stores::effect_missing(pipeline, *effect).await;
             missing.map_err(|why| why.to_string())
         }
         Question::Rebalanced {
             address,
-            departed,
+            departed:
+                Departed {
+                    group,
+                    hosts,
+                    instances,
+                },
             timeout,
         } => {
-            let departed = Departed {
-                group: departed.group.clone(),
-                hosts: departed.hosts.clone(),
-                instances: departed.instances.clone(),
-            };
-            let listed = departed.taken_over(address, *timeout).await;
+            let listed = departed::taken_over(address, group, hosts, instances, *timeout).await;
             listed.map_err(|why| why.to_string())
         }
     }
 }
 
-/// Waits until a part answers, or goes on to refuse the password: with its refusal.
+/// Waits until a service responds (None), or has refused the password for [`REFUSED`] (its error).
 async fn ready(kind: Ready, address: &str) -> Option<String> {
     let mut refused: Option<Instant> = None;
     loop {
@@ -80,11 +80,11 @@ async fn ready(kind: Ready, address: &str) -> Option<String> {
     }
 }
 
-/// Answers the question on stdin, a line of JSON each; ends without an answer when nobody waits
-/// for it any more.
+/// Answers the question on stdin, a line of JSON, with a line of JSON on stdout. Ends without an answer when
+/// stdin is closed.
 ///
 /// # Errors
-/// There is none, or nobody to tell.
+/// Stdin has no valid question, or stdout is closed.
 pub(crate) async fn run() -> Result<()> {
     let failed =
         |e: io::Error| Error::new(Kind::Unreachable, "nobody asks on stdin").because(e.to_string());

@@ -1,4 +1,5 @@
-//! The host's side: decides the place, starts the container, serves it, and takes its exit code.
+//! The host's side: decides whether the command runs here, starts the container, serves it, and returns its
+//! exit code.
 
 use std::{cell::RefCell, collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -15,67 +16,81 @@ use super::{
     link::Stream,
     wire::{Channel, Order, ToAgent, ToHost},
 };
-use crate::{cli::Command, commands::Verdict, context::Context, output::Console, signals::Signals};
-use declaration::Pipeline;
+use crate::{context::Context, output::Console, signals::Signals, verdict::Verdict};
+use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use docker::{Engine, NetworkContainer};
+use platform::{Inside, Platform};
 use proof::{checks::StoredResults, dead_letters::this_process};
 
-/// From the container's start to its first word; a second is the rule.
-const GREETING: Duration = Duration::from_secs(30);
-/// After the second Ctrl-C the command ends at once; if it does not, nobody waits for it.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// Timeout from the container's start to its first message, which usually takes a second.
+const FIRST_MESSAGE: Duration = Duration::from_secs(30);
+/// Timeout of the command's end after the second Ctrl-C.
+const SECOND_SIGNAL: Duration = Duration::from_secs(2);
 
-/// Runs a command inside the pipeline's network, if what it needs is there; None: it is to run
-/// here.
+/// What a command needs of the pipeline's network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NetworkNeeds {
+    /// The addresses that it connects to.
+    pub(crate) addresses: Needs,
+    /// Whether it may ask a question on a terminal.
+    pub(crate) asks: bool,
+    /// Whether it reports a missing network itself.
+    pub(crate) reports_missing: bool,
+    /// Whether it reads and stores the results of `verify`.
+    pub(crate) results: bool,
+}
+
+/// Runs the command in a container on the pipeline's network if addresses that it needs resolve only there.
+/// None: the caller runs the command.
 ///
 /// # Errors
-/// It cannot: there is no network yet, no image can be packed, Docker or the connection fails.
+/// The network does not exist, no image can be packed, or Docker or the connection fails.
 pub(crate) async fn run_in_network(
     context: &Context,
-    command: &Command,
+    needs: NetworkNeeds,
 ) -> Result<Option<Verdict>> {
-    let Some(needs) = command.needs().filter(|_| !context.is_inside()) else {
+    if context.is_inside() {
         return Ok(None);
-    };
+    }
     let pipeline = context.pipeline()?;
-    let networks = pipeline.networks_inside(needs);
+    let networks = pipeline.networks_inside(needs.addresses);
     if networks.is_empty() {
         return Ok(None);
     }
-    let engine = context.engine().await?;
-    let there = engine.existing_networks(&networks).await?;
-    if there.is_empty() && !matches!(command, Command::Verify(_)) {
+    let platform = context.platform().await?;
+    let existing = platform.existing_networks(&networks).await?;
+    if existing.is_empty() && !needs.reports_missing {
         return Err(no_network(context, &networks));
     }
-    let results = match command {
-        Command::Verify(_) => context.stored_results()?,
-        _ => StoredResults::default(),
+    let results = if needs.results {
+        context.stored_results()?
+    } else {
+        StoredResults::default()
     };
-    let visit = RemoteSession {
+    let session = RemoteSession {
         context,
         results: RefCell::new(results),
-        engine: &engine,
+        platform: &platform,
         pipeline: &pipeline,
-        asks: command.asks(),
+        asks: needs.asks,
     };
-    visit.run(&there).await.map(Some)
+    session.run(&existing).await.map(Some)
 }
 
 fn no_network(context: &Context, networks: &[String]) -> Error {
     let what = match networks {
-        [network] => format!("the network {network} is not there"),
-        _ => format!("none of the networks {} is there", networks.join(", ")),
+        [network] => format!("the network {network} does not exist"),
+        _ => format!("none of the networks {} exists", networks.join(", ")),
     };
     Error::new(Kind::Unreachable, what)
-        .because("what the pipeline consists of is only reached from inside")
+        .because("the pipeline's addresses resolve only inside its network")
         .hint(context.invocation.command("up"))
 }
 
-/// One command's stay inside.
+/// One command in a container on the pipeline's network.
 struct RemoteSession<'a> {
     context: &'a Context,
-    engine: &'a Engine,
+    platform: &'a Arc<dyn Platform>,
     pipeline: &'a Pipeline,
     /// Whether the command may ask on a terminal.
     asks: bool,
@@ -85,18 +100,18 @@ struct RemoteSession<'a> {
 
 impl RemoteSession<'_> {
     async fn run(&self, networks: &[String]) -> Result<Verdict> {
-        // From here on Ctrl-C, SIGTERM and SIGHUP are for the command inside.
+        // From here on, Ctrl-C, SIGTERM and SIGHUP are forwarded to the command.
         let mut interrupts = Signals::listen()
             .map_err(|e| Error::new(Kind::Defect, format!("cannot listen for signals: {e}")))?;
         self.context.take_signals();
-        let name = Engine::network_container_name(self.pipeline);
-        let visited = self.visit(&name, networks, &mut interrupts).await;
-        let removed = self.engine.remove_network_container(&name).await;
-        let verdict = visited?;
+        let name = self.platform.inside_name(self.pipeline);
+        let verdict = self.serve(&name, networks, &mut interrupts).await;
+        let removed = self.platform.remove_inside(&name).await;
+        let verdict = verdict?;
         removed.map(|()| verdict)
     }
 
-    async fn visit(
+    async fn serve(
         &self,
         name: &str,
         networks: &[String],
@@ -104,17 +119,17 @@ impl RemoteSession<'_> {
     ) -> Result<Verdict> {
         let command = ["run", "inside"];
         let started = self
-            .engine
-            .start_in_network(self.pipeline, name, networks, &command);
-        let NetworkContainer { socket, end } = unless_interrupted(started, interrupts).await?;
-        let session = Session::greet(link::given(socket), self.order());
+            .platform
+            .start_inside(self.pipeline, name, networks, &command);
+        let Inside { connection, end } = unless_interrupted(started, interrupts).await?;
+        let session = Session::begin(link::accepting(connection), self.order());
         let ended = match session.await {
-            Ok(mut session) => session.see_through(self, interrupts).await,
+            Ok(mut session) => session.serve_command(self, interrupts).await,
             Err(e) => Err(e),
         };
         match ended {
             Err(error) if error.kind == Kind::Unreachable => {
-                let described = end.describe().await.into_iter();
+                let described = end.await.into_iter();
                 let error = described.fold(error, Error::because);
                 Err(error.hint(self.context.invocation.command("status")))
             }
@@ -144,7 +159,7 @@ impl RemoteSession<'_> {
                 pipeline: self.pipeline.clone(),
                 terminal: self.context.console.terminal,
                 who: this_process(),
-                engine: self.engine.host.clone(),
+                engine: self.platform.address().to_owned(),
                 results: self.results.borrow().clone(),
             },
         }
@@ -160,8 +175,8 @@ fn broken() -> Error {
     Error::new(Kind::Unreachable, what)
 }
 
-/// What is being made is seen through, so that it can be removed; nothing else is begun after a
-/// Ctrl-C. After the second nobody waits for it either.
+/// Waits for `work` also after a Ctrl-C, so that what it creates can be removed, and then returns an error.
+/// A second Ctrl-C ends the wait.
 async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T>>,
     interrupts: &mut Signals,
@@ -178,45 +193,45 @@ async fn unless_interrupted<T>(
     Err(interrupted())
 }
 
-/// The connection, once the container has said its first word.
+/// The connection after the container's first message.
 struct Session {
     streams: mpsc::UnboundedReceiver<Stream>,
     control: WriteHalf<Stream>,
-    heard: Lines<BufReader<ReadHalf<Stream>>>,
-    /// What the command writes, on its way to where it is shown.
-    shown: Vec<JoinHandle<()>>,
-    /// The command's connections to Docker; they end with the session.
-    carried: JoinSet<()>,
+    messages: Lines<BufReader<ReadHalf<Stream>>>,
+    /// Tasks that relay the command's output.
+    relays: Vec<JoinHandle<()>>,
+    /// Tasks that relay the command's connections to Docker; they end with the session.
+    connections: JoinSet<()>,
 }
 
 impl Session {
-    /// Awaits the first stream, which is for control, and says what is to run.
-    async fn greet(mut streams: mpsc::UnboundedReceiver<Stream>, order: Order) -> Result<Self> {
+    /// Waits for the first stream, the control stream, and sends the order.
+    async fn begin(mut streams: mpsc::UnboundedReceiver<Stream>, order: Order) -> Result<Self> {
         let first = async {
             let mut stream = streams.recv().await?;
             let channel = Channel::of(&mut stream).await?;
             (channel == Channel::Control).then_some(stream)
         };
-        let stream = match tokio::time::timeout(GREETING, first).await {
+        let stream = match tokio::time::timeout(FIRST_MESSAGE, first).await {
             Ok(stream) => stream.ok_or_else(broken)?,
             Err(_) => {
-                let limit = humantime::format_duration(GREETING);
-                return Err(broken().because(format!("it said nothing within {limit}")));
+                let limit = humantime::format_duration(FIRST_MESSAGE);
+                return Err(broken().because(format!("no message within {limit}")));
             }
         };
         let (reader, control) = tokio::io::split(stream);
         let mut session = Self {
             streams,
             control,
-            heard: BufReader::new(reader).lines(),
-            shown: Vec::new(),
-            carried: JoinSet::new(),
+            messages: BufReader::new(reader).lines(),
+            relays: Vec::new(),
+            connections: JoinSet::new(),
         };
-        session.say(&ToAgent::Run(Box::new(order))).await?;
+        session.send(&ToAgent::Run(Box::new(order))).await?;
         Ok(session)
     }
 
-    async fn say(&mut self, what: &ToAgent) -> Result<()> {
+    async fn send(&mut self, what: &ToAgent) -> Result<()> {
         let failed = |e: io::Error| broken().because(e.to_string());
         let mut line = serde_json::to_vec(what).map_err(|e| failed(e.into()))?;
         line.push(b'\n');
@@ -224,61 +239,66 @@ impl Session {
         self.control.flush().await.map_err(failed)
     }
 
-    /// Until the command has ended, and all that it wrote is shown.
-    async fn see_through(
+    /// Serves the command until it has ended and all its output is written.
+    async fn serve_command(
         &mut self,
-        visit: &RemoteSession<'_>,
+        remote: &RemoteSession<'_>,
         interrupts: &mut Signals,
     ) -> Result<Verdict> {
-        let console = &visit.context.console;
-        let mut typed = typed(visit.asks && console.terminal.answers());
+        let console = &remote.context.console;
+        let mut typed = typed_lines(remote.asks && console.terminal.answers());
         let mut interruptions = 0_usize;
-        let mut at_latest = Instant::now();
+        let mut deadline = Instant::now();
         let last = loop {
             tokio::select! {
-                // Streams before words: all that the command writes is taken up before it is said
-                // that it has ended.
+                // Streams have priority over the control stream, so that all output is accepted before
+                // the message that the command ended.
                 biased;
                 stream = self.streams.recv() => match stream {
-                    Some(stream) => self.serve(stream, console, visit.engine).await,
+                    Some(stream) => self.serve(stream, console, remote.platform).await,
                     None => return Err(broken()),
                 },
-                line = self.heard.next_line() => match line {
+                line = self.messages.next_line() => match line {
                     Ok(Some(line)) => match serde_json::from_str(&line) {
-                        Ok(ToHost::Results(results)) => visit.store(results),
+                        Ok(ToHost::Results(results)) => remote.store(results),
                         _ => break line,
                     },
                     Ok(None) | Err(_) => return Err(broken()),
                 },
-                Some(line) = typed.recv() => self.say(&ToAgent::Input(line)).await?,
+                Some(line) = typed.recv() => self.send(&ToAgent::Input(line)).await?,
                 () = interruption(interrupts, interruptions) => {
                     interruptions += 1;
-                    at_latest = Instant::now() + AT_ONCE;
-                    self.say(&ToAgent::Interrupt).await?;
+                    deadline = Instant::now() + SECOND_SIGNAL;
+                    self.send(&ToAgent::Interrupt).await?;
                 }
-                () = tokio::time::sleep_until(at_latest), if interruptions > 1 => {
+                () = tokio::time::sleep_until(deadline), if interruptions > 1 => {
                     return Err(interrupted().because(
-                        "stopped at once: what was under way is left as it is",
+                        "stopped at once: unfinished work was left as it was",
                     ));
                 }
             }
         };
-        for shown in self.shown.drain(..) {
-            // It ends with its stream; a panic in it would have been reported by the hook.
-            drop(shown.await);
+        for relays in self.relays.drain(..) {
+            // The task ends with its stream; the panic hook reports a panic.
+            drop(relays.await);
         }
         verdict(&last)
     }
 
-    async fn serve(&mut self, mut stream: Stream, console: &Arc<Console>, engine: &Engine) {
+    async fn serve(
+        &mut self,
+        mut stream: Stream,
+        console: &Arc<Console>,
+        platform: &Arc<dyn Platform>,
+    ) {
         match Channel::of(&mut stream).await {
             Some(Channel::Out) => self.show(stream, console, Console::relay_out),
             Some(Channel::Err) => self.show(stream, console, Console::relay_err),
             Some(Channel::Engine) => {
-                let engine = engine.clone();
-                self.carried.spawn(async move {
-                    // Without the engine the stream ends, and the command says that it is gone.
-                    if let Ok(mut socket) = engine.connection().await {
+                let platform = Arc::clone(platform);
+                self.connections.spawn(async move {
+                    // If the engine is unreachable, the stream ends, and the command reports it.
+                    if let Ok(mut socket) = platform.open_connection().await {
                         drop(tokio::io::copy_bidirectional(&mut socket, &mut stream).await);
                     }
                 });
@@ -287,7 +307,7 @@ impl Session {
         }
     }
 
-    /// Shows all that comes, in step with whoever reads it.
+    /// Relays a stream of output, as fast as its reader accepts it.
     fn show(
         &mut self,
         mut stream: Stream,
@@ -295,13 +315,13 @@ impl Session {
         relay: fn(&Console, &[u8]) -> bool,
     ) {
         let console = Arc::clone(console);
-        self.shown.push(tokio::spawn(async move {
+        self.relays.push(tokio::spawn(async move {
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(n @ 1..) = stream.read(&mut buffer).await {
                 let (console, bytes) = (Arc::clone(&console), buffer[..n].to_vec());
                 let written = tokio::task::spawn_blocking(move || relay(&console, &bytes));
                 if !matches!(written.await, Ok(true)) {
-                    // The stream ends here, and the command's next write to it fails there, too.
+                    // The stream ends, so the command's next write to it fails.
                     return;
                 }
             }
@@ -309,7 +329,7 @@ impl Session {
     }
 }
 
-/// The next signal that is for the command; `so_far` came before it.
+/// The next signal for the command; `so_far`: how many came before it.
 async fn interruption(signals: &mut Signals, so_far: usize) {
     match so_far {
         0 => signals.stop().await,
@@ -317,13 +337,13 @@ async fn interruption(signals: &mut Signals, so_far: usize) {
     }
 }
 
-/// How the command ended.
+/// The result of the command, from the container's last message.
 fn verdict(last: &str) -> Result<Verdict> {
     match serde_json::from_str(last) {
         Ok(ToHost::Ended {
             code: Some(code), ..
-        }) => Ok(Verdict::Told(code)),
-        // Before it could listen for it.
+        }) => Ok(Verdict::Exited(code)),
+        // The signal came before the command handled signals.
         Ok(ToHost::Ended {
             signal: Some(signal),
             ..
@@ -333,7 +353,7 @@ fn verdict(last: &str) -> Result<Verdict> {
             let signal = signal.map_or_else(String::new, |signal| format!("by signal {signal}"));
             Err(Error::new(Kind::Unreachable, what)
                 .because(signal)
-                .because("it took more memory than it may have, or somebody stopped it"))
+                .because("it exceeded its memory limit, or someone killed it"))
         }
         // It is never the last.
         Ok(ToHost::Results(_)) => Err(broken()),
@@ -345,8 +365,8 @@ fn verdict(last: &str) -> Result<Verdict> {
     }
 }
 
-/// Lines that a person types, if they are wanted. The thread that reads them ends with the process.
-fn typed(wanted: bool) -> mpsc::Receiver<String> {
+/// Lines from the terminal, if `wanted`. The thread that reads them ends with the process.
+fn typed_lines(wanted: bool) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(1);
     if wanted {
         std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! One connection, many streams (yamux), for code that speaks tokio.
+//! Multiplexes one connection into many streams (yamux), with tokio's traits.
 
 use std::{future::poll_fn, io, task::Poll};
 
@@ -12,22 +12,25 @@ use yamux::{Config, Connection, Mode};
 
 use super::wire::Channel;
 
-/// Both ways, bounded: a side that does not read holds the other up, and no other stream.
+/// A bidirectional stream with a bounded window: a side that does not read blocks the other side of this
+/// stream only.
 pub(super) type Stream = Compat<yamux::Stream>;
 
-/// Opens streams. The connection ends when the last one is gone.
+/// Opens streams. The connection ends when the last `Opener` is dropped.
 #[derive(Clone)]
 pub(super) struct Opener {
-    wanted: mpsc::Sender<oneshot::Sender<yamux::Stream>>,
+    requests: mpsc::Sender<oneshot::Sender<yamux::Stream>>,
 }
 
 impl Opener {
+    /// Opens a stream for `channel`.
+    ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection has ended.
     pub(super) async fn open(&self, channel: Channel) -> io::Result<Stream> {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the connection is gone");
         let (sender, stream) = oneshot::channel();
-        self.wanted.send(sender).await.map_err(|_| gone())?;
+        self.requests.send(sender).await.map_err(|_| gone())?;
         let mut stream = stream.await.map_err(|_| gone())?.compat();
         stream.write_u8(channel.byte()).await?;
         stream.flush().await?;
@@ -35,58 +38,58 @@ impl Opener {
     }
 }
 
-/// The side that opens streams. The task ends with the connection.
+/// The side of the connection that opens streams. The task ends with the connection.
 pub(super) fn opening<T>(socket: T) -> (Opener, JoinHandle<()>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Connection::new(socket.compat(), Config::default(), Mode::Client);
-    let (wanted, asked) = mpsc::channel(8);
+    let (opener, requests) = mpsc::channel(8);
     let (none, _) = mpsc::unbounded_channel();
     (
-        Opener { wanted },
-        tokio::spawn(drive(connection, asked, none)),
+        Opener { requests: opener },
+        tokio::spawn(drive(connection, requests, none)),
     )
 }
 
-/// The side that is given streams. None comes any more once the connection is gone.
-pub(super) fn given<T>(socket: T) -> mpsc::UnboundedReceiver<Stream>
+/// The side of the connection that accepts streams, until the connection ends.
+pub(super) fn accepting<T>(socket: T) -> mpsc::UnboundedReceiver<Stream>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Connection::new(socket.compat(), Config::default(), Mode::Server);
-    let (came, streams) = mpsc::unbounded_channel();
+    let (accepted, streams) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        // Held for as long as the connection lasts: to be closed is the other side's choice.
-        let (_wanted, asked) = mpsc::channel(1);
-        drive(connection, asked, came).await;
+        // The sender lives as long as the connection, because only the other side closes it.
+        let (_opener, requests) = mpsc::channel(1);
+        drive(connection, requests, accepted).await;
     });
     streams
 }
 
-/// Moves the bytes, until the connection ends or nobody can want a stream any more.
+/// Drives the connection until it ends or the last `Opener` is dropped.
 async fn drive<T>(
     mut connection: Connection<Compat<T>>,
-    mut asked: mpsc::Receiver<oneshot::Sender<yamux::Stream>>,
-    came: mpsc::UnboundedSender<Stream>,
+    mut requests: mpsc::Receiver<oneshot::Sender<yamux::Stream>>,
+    accepted: mpsc::UnboundedSender<Stream>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut wants: Option<oneshot::Sender<yamux::Stream>> = None;
+    let mut wanted: Option<oneshot::Sender<yamux::Stream>> = None;
     let closing = poll_fn(|cx| {
         loop {
-            if wants.is_none() {
-                match asked.poll_recv(cx) {
-                    Poll::Ready(Some(sender)) => wants = Some(sender),
+            if wanted.is_none() {
+                match requests.poll_recv(cx) {
+                    Poll::Ready(Some(sender)) => wanted = Some(sender),
                     Poll::Ready(None) => return Poll::Ready(true),
                     Poll::Pending => {}
                 }
             }
-            if wants.is_some() {
+            if wanted.is_some() {
                 match connection.poll_new_outbound(cx) {
                     Poll::Ready(Ok(stream)) => {
-                        // Who asked may have gone: then the stream is closed again.
-                        if let Some(sender) = wants.take() {
+                        // If the receiver was dropped, the stream is closed.
+                        if let Some(sender) = wanted.take() {
                             drop(sender.send(stream));
                         }
                         continue;
@@ -96,14 +99,14 @@ async fn drive<T>(
                 }
             }
             match connection.poll_next_inbound(cx) {
-                Poll::Ready(Some(Ok(stream))) => drop(came.send(stream.compat())),
+                Poll::Ready(Some(Ok(stream))) => drop(accepted.send(stream.compat())),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
         }
     });
     if closing.await {
-        // What is still to be written is, first.
+        // Buffered bytes are written first.
         drop(poll_fn(|cx| connection.poll_close(cx)).await);
     }
 }
@@ -115,14 +118,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_that_nobody_reads_holds_no_other_up() {
+    async fn an_unread_stream_blocks_no_other_stream() {
         let (inner, outer) = duplex(1024);
         let (opener, _driver) = opening(inner);
-        let mut streams = given(outer);
+        let mut streams = accepting(outer);
         let mut stuck = opener.open(Channel::Engine).await.expect("opens");
         let mut taken = streams.recv().await.expect("comes");
         assert_eq!(Channel::of(&mut taken).await, Some(Channel::Engine));
-        // More than its window, and nobody reads.
+        // More bytes than the window, without a reader.
         let stuffing =
             tokio::spawn(async move { stuck.write_all(&vec![7; 1 << 20]).await.map(|()| stuck) });
         let mut out = opener.open(Channel::Out).await.expect("opens");
@@ -134,7 +137,7 @@ mod tests {
         shown.read_to_string(&mut text).await.expect("reads");
         assert_eq!(text, "all is well");
         assert!(!stuffing.is_finished());
-        // Read after all, it goes on.
+        // When it is read, the writer continues.
         let mut stuffed = vec![0; 1 << 20];
         taken.read_exact(&mut stuffed).await.expect("reads");
         let _stuck = stuffing.await.expect("ends").expect("writes");

@@ -1,12 +1,12 @@
-//! The same command at another place: inside the pipeline's network, where its addresses are
+//! Runs the same command in a container on the pipeline's network, for addresses that resolve only there
 //! (docs/decisions/0028).
 //!
-//! `host` starts a short-lived container of Caravan's own image there and serves it; `agent` is
-//! what runs in it: it starts the very same command line as a process of its own. Between the two
-//! is one connection, the container's attached stdin and stdout, on which `link` carries many
-//! streams (`wire` says which): what the command writes, and the command's connections to Docker,
-//! which the host makes in its place. `handover` is what the command is told, on its stdin, and the results
-//! that it hands back.
+//! `host` starts a short-lived container of Caravan's own image and serves it. `agent` is the container's
+//! first process: it starts the same command line as a process of its own. Both share one connection, the
+//! container's attached stdin and stdout. `link` multiplexes it into streams, which `wire` defines: the
+//! command's output, and its connections to Docker, which the host makes on its behalf. `handover` is the
+//! input of the command, on its stdin, and the results that it hands back. `answer` answers questions of `up`
+//! from there.
 
 pub(crate) mod agent;
 pub(crate) mod answer;
@@ -15,6 +15,6 @@ mod host;
 mod link;
 mod wire;
 
-pub(crate) use answer::FromHere;
+pub(crate) use answer::LocalAnswers;
 pub(crate) use handover::{Handover, INSIDE, hand_back};
-pub(crate) use host::run_in_network;
+pub(crate) use host::{NetworkNeeds, run_in_network};

@@ -1,4 +1,4 @@
-//! What goes over the link. The container's side opens every stream, and says first what it is for.
+//! Streams and messages of the link. The container's side opens every stream; its first byte is the channel.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -8,14 +8,14 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::Handover;
 use proof::checks::StoredResults;
 
-/// The first byte of a stream.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Channel {
-    /// [`ToAgent`] one way, [`ToHost`] the other, a line of JSON each.
+    /// [`ToAgent`] in one direction, [`ToHost`] in the other, a line of JSON each.
     Control,
-    /// What the command writes to stdout.
+    /// The command's stdout.
     Out,
-    /// What the command writes to stderr.
+    /// The command's stderr.
     Err,
     /// A connection to the Docker engine.
     Engine,
@@ -31,8 +31,8 @@ impl Channel {
         }
     }
 
-    /// Reads it off a stream that the other side opened; None: it closed it, or it is of no kind
-    /// that there is.
+    /// Reads the channel of a stream that the other side opened. None: the stream was closed, or the channel
+    /// is unknown.
     pub(super) async fn of(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
         let byte = stream.read_u8().await.ok()?;
         let all = [Self::Control, Self::Out, Self::Err, Self::Engine];
@@ -40,10 +40,10 @@ impl Channel {
     }
 }
 
-/// What the host says.
+/// Messages of the host.
 #[derive(Serialize, Deserialize)]
 pub(super) enum ToAgent {
-    /// Comes first, and once.
+    /// The first message, sent once.
     Run(Box<Order>),
     /// A line for the command's stdin.
     Input(String),
@@ -51,27 +51,27 @@ pub(super) enum ToAgent {
     Interrupt,
 }
 
-/// What is to run.
+/// The command to run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     /// The command line, without the program.
     pub(super) arguments: Vec<OsString>,
-    /// All of the command's environment.
+    /// The command's whole environment.
     pub(super) environment: BTreeMap<String, String>,
     pub(super) handover: Handover,
 }
 
-/// What the container's side says.
+/// Messages of the container's side.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToHost {
-    /// What `verify` found, to be stored; the command goes on.
+    /// Results of `verify` for the host to store; the command goes on.
     Results(StoredResults),
-    /// The command ended; all that it wrote is on its way.
+    /// The command ended; all its output was sent.
     Ended {
-        /// Its exit code, or the signal that ended it.
+        /// The exit code; None: `signal` ended it.
         code: Option<u8>,
         signal: Option<i32>,
     },
-    /// It could not be started.
+    /// The command could not be started.
     Failed(String),
 }

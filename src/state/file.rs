@@ -1,4 +1,4 @@
-//! Files of variables, written: whole, for their owner alone, by one process at a time.
+//! Writes files atomically, creates directories that only their owner can enter, and locks them.
 
 use std::{
     fs::{self, File, Permissions},
@@ -9,17 +9,16 @@ use std::{
 
 use diagnostics::{Error, Kind, Result};
 
-/// Adds lines below a header to a file, which is replaced as a whole and readable by its owner
-/// alone.
+/// Appends a header and lines to a file: replaces the file atomically, with mode 0600.
 pub(super) fn append(path: &Path, header: &str, lines: &str) -> Result<()> {
-    added(path, header, lines).map_err(|error| {
+    try_append(path, header, lines).map_err(|error| {
         let what = format!("cannot write {}", path.display());
         Error::new(Kind::Unreachable, what).because(error.to_string())
     })
 }
 
-fn added(path: &Path, header: &str, lines: &str) -> io::Result<()> {
-    // A link is followed, so that what it points to is replaced and not the link.
+fn try_append(path: &Path, header: &str, lines: &str) -> io::Result<()> {
+    // Resolve a symbolic link: the rename must replace its target, not the link.
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
@@ -40,14 +39,15 @@ fn added(path: &Path, header: &str, lines: &str) -> io::Result<()> {
     replace(&path, &text, 0o600)
 }
 
-/// Writes beside the file, then renames over it: a crash leaves the old one or the new one.
+/// Writes a temporary file in the same directory, then renames it over `path`: after a crash `path` has
+/// either its old or its new content.
 pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let mut file = tempfile::Builder::new()
         .prefix(name)
         .suffix(".tmp")
         .tempfile_in(path.parent().unwrap_or(path))?;
-    // The mode is exact, whatever the umask.
+    // Set the mode explicitly: the umask does not apply.
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))?;
     file.as_file_mut().write_all(text.as_bytes())?;
@@ -56,7 +56,7 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// Makes a rename in a file's directory durable: `.env` has the only copy of the passwords.
+/// Syncs a file's directory, so that the rename is durable: `.env` has the only copy of the passwords.
 fn sync_directory(path: &Path) -> io::Result<()> {
     match path
         .parent()
@@ -67,9 +67,9 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps other processes from changing the files of a directory in this way, as long as it lives:
-/// several projects may share one `.env`.
-pub(super) fn exclusively(directory: &Path) -> Result<File> {
+/// Waits for the lock of a directory and holds it until the returned file is dropped. Several projects may
+/// share one `.env`, so reading it and appending to it must not interleave.
+pub(super) fn lock_directory(directory: &Path) -> Result<File> {
     make_directory(directory)?;
     let held = File::open(directory).and_then(|file| file.lock().map(|()| file));
     held.map_err(|error| {
@@ -78,7 +78,7 @@ pub(super) fn exclusively(directory: &Path) -> Result<File> {
     })
 }
 
-/// Makes a directory of Caravan's own, for its owner alone; one that exists stays as it is.
+/// Creates a directory and its parents with mode 0700. An existing directory keeps its mode.
 pub(super) fn make_directory(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)

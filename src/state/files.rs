@@ -1,6 +1,5 @@
-//! Secrets and configs whose value is a variable or stands in the declaration: containers are given
-//! them as files, so `up` writes them, into a directory that only its owner can enter, and that
-//! Git does not look into.
+//! Files for secrets and configs whose content is a variable or is written in the declaration. Docker
+//! mounts files, so `up` writes them, into a directory with mode 0700 that Git ignores.
 
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
@@ -8,48 +7,50 @@ use super::file::{make_directory, replace};
 use declaration::{Pipeline, Source};
 use diagnostics::{Error, Kind, Result};
 
-/// Whoever the container runs as can read it; the directory keeps the host's others out.
+/// Every user of a container can read the file. On the host, the mode of the directory keeps other users
+/// out.
 const READABLE: u32 = 0o444;
 const EXECUTABLE: u32 = 0o555;
-/// So that no `git add .` takes secrets along.
-const UNSEEN_BY_GIT: &str = ".gitignore";
+/// Its content, `*`, keeps `git add .` from adding the secrets.
+const GITIGNORE: &str = ".gitignore";
 
-/// Writes what the pipeline's services are given, where it is not there already.
+/// Writes the files for the secrets and configs of the pipeline's services. A file that has the right
+/// content and mode is not written again.
 ///
 /// # Errors
 /// A file cannot be written.
 pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
-    let grants = pipeline
+    let mounts = pipeline
         .services
         .iter()
         .flat_map(|s| &s.secrets_and_configs);
-    let written = grants.filter_map(|g| Some((g.path.as_path(), g.generated.as_ref()?)));
-    for (path, written) in written {
+    let files = mounts.filter_map(|m| Some((m.path.as_path(), m.generated.as_ref()?)));
+    for (path, file) in files {
         make_own_directory(source)?;
         if let Some(directory) = path.parent() {
             make_directory(directory)?;
         }
-        let mode = if written.executable {
+        let mode = if file.executable {
             EXECUTABLE
         } else {
             READABLE
         };
-        write_one(path, &written.content, mode)?;
+        write_one(path, &file.content, mode)?;
     }
     Ok(())
 }
 
-/// Makes the directory of what is written here.
+/// Creates the directory of a project's files.
 pub(super) fn make_own_directory(source: &Source) -> Result<()> {
     let own = source.files_dir();
     make_directory(&own)?;
-    write_one(&own.join(UNSEEN_BY_GIT), "*\n", READABLE)
+    write_one(&own.join(GITIGNORE), "*\n", READABLE)
 }
 
 fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {
-    let as_wanted = fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o777 == mode)
-        && fs::read(path).is_ok_and(|there| there == content.as_bytes());
-    if as_wanted {
+    let up_to_date = fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o777 == mode)
+        && fs::read(path).is_ok_and(|found| found == content.as_bytes());
+    if up_to_date {
         return Ok(());
     }
     replace(path, content, mode).map_err(|error| {
@@ -58,12 +59,12 @@ fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {
     })
 }
 
-/// Removes what [`write()`] wrote; of what the declaration names by its path (directly in the
-/// project's directory), only where nothing is kept: it is what `.env` says, and `docker compose`
-/// needs both.
+/// Removes the files that [`write()`] wrote. `keep_named`: keeps those whose path is written in the
+/// declaration, because `docker compose` needs them together with `.env`. They are the ones directly in the
+/// directory.
 ///
 /// # Errors
-/// It cannot be removed.
+/// A file or directory cannot be removed.
 pub(crate) fn remove(source: &Source, keep_named: bool) -> Result<()> {
     let own = source.files_dir();
     if keep_named {
@@ -73,7 +74,7 @@ pub(crate) fn remove(source: &Source, keep_named: bool) -> Result<()> {
         let Ok(entries) = fs::read_dir(&own) else {
             return Ok(());
         };
-        if entries.flatten().any(|e| e.file_name() != UNSEEN_BY_GIT) {
+        if entries.flatten().any(|e| e.file_name() != GITIGNORE) {
             return Ok(());
         }
     }

@@ -1,4 +1,4 @@
-//! One `caravan up` of a project at a time.
+//! The project's lock: only one command at a time may change a project.
 
 use std::{
     fs::{File, TryLockError},
@@ -11,18 +11,19 @@ use super::file::make_directory;
 use declaration::Source;
 use diagnostics::{Error, Kind, Result};
 
-/// Held as long as it lives. The file stays: removing it would let a third process lock a new
-/// one while a second still waits for the old.
+/// Holds the lock until it is dropped. The lock file is not deleted: a process that has just opened it
+/// would lock the deleted file, and another one a new file.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// Closing it is what unlocks.
+    /// Closing the file releases the lock.
     _file: File,
 }
 
-/// Takes the project's lock.
+/// Acquires the project's lock without waiting.
 ///
 /// # Errors
-/// At once, when another process has it: `Kind::Unreachable`, with that process' id.
+/// `Kind::Unreachable`: another process holds the lock (the error names its id), or the file cannot be
+/// locked.
 pub(crate) fn lock(source: &Source) -> Result<Lock> {
     let path = path(source);
     let failed = |error: std::io::Error| {
@@ -39,7 +40,7 @@ pub(crate) fn lock(source: &Source) -> Result<Lock> {
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(held(source, file)),
+        Err(TryLockError::WouldBlock) => return Err(already_locked(source, file)),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     file.set_len(0)
@@ -49,13 +50,14 @@ pub(crate) fn lock(source: &Source) -> Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-/// Who has the project's lock, if anybody has: the id of the process, as far as it is known.
+/// The id of the process that holds the lock, empty if it cannot be read; None: the lock is free, or its
+/// file cannot be opened.
 pub(crate) fn lock_holder(source: &Source) -> Option<String> {
     let mut file = File::open(path(source)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Who it is is a courtesy.
+            // Best effort: the id is only shown.
             drop(file.read_to_string(&mut holder));
             Some(holder.trim().to_owned())
         }
@@ -68,10 +70,10 @@ fn path(source: &Source) -> PathBuf {
     source.state_dir().join(name)
 }
 
-fn held(source: &Source, mut file: File) -> Error {
+fn already_locked(source: &Source, mut file: File) -> Error {
     let project = source.project();
     let mut holder = String::new();
-    // Who holds it is a courtesy: without it the error still stands.
+    // Best effort: the error is correct without the id, too.
     let known = file.read_to_string(&mut holder).is_ok();
     let error = Error::new(
         Kind::Unreachable,

@@ -1,7 +1,8 @@
-//! What Caravan remembers between runs, beside the Compose file or in the user's state directory:
-//! `file` (writing `.env`), `secrets` (the generated ones), `ports` (the
-//! chosen ones), `files` (secrets and configs that containers are given), `results` (what `verify` found of
-//! the rules over the database), `lock` (one `up` at a time).
+//! State that Caravan keeps between runs, beside the Compose file or in the user's state directory.
+//!
+//! `secrets`: generated secrets; `ports`: chosen host ports; `files`: secrets and configs that are
+//! mounted into containers; `results`: what `verify` found of the rules over the database; `lock`: the
+//! project's lock; `file`: how all of these are written.
 
 mod file;
 mod files;
@@ -14,8 +15,6 @@ mod tests;
 
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
-pub(crate) use ports::{
-    Chosen, Claims, Foreseen, Host, choose_ports, examine_ports, foresee_ports,
-};
+pub(crate) use ports::{Chosen, Claims, PortPlan, choose_ports, plan_ports, preview_ports};
 pub(crate) use results::{read_results, store_results};
-pub(crate) use secrets::{ensure_secrets, secrets_to_draw};
+pub(crate) use secrets::{ensure_secrets, secrets_to_generate};

@@ -1,4 +1,4 @@
-//! What `verify` found of the rules over the database, for its next run: beside the files that containers
+//! What `verify` found of the rules over the database and in logs, for its next run: beside the files that containers
 //! are given, so that `down --volumes` removes it with the data that it is about.
 
 use std::{fs, io::ErrorKind, path::PathBuf};
@@ -6,7 +6,7 @@ use std::{fs, io::ErrorKind, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    file::{exclusively, replace},
+    file::{lock_directory, replace},
     files::make_own_directory,
 };
 use declaration::Source;
@@ -20,7 +20,8 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Serialize, Deserialize)]
 struct Document {
     version: u32,
-    rules: StoredResults,
+    #[serde(flatten)]
+    results: StoredResults,
 }
 
 /// The results that are stored. A file that cannot be read counts as none, with the reason.
@@ -32,7 +33,7 @@ pub(crate) fn read_results(source: &Source) -> (StoredResults, Option<String>) {
         }
         let document: Document = serde_json::from_slice(&fs::read(&path)?)?;
         match document.version {
-            VERSION => Ok(document.rules),
+            VERSION => Ok(document.results),
             other => Err(std::io::Error::other(format!("version {other}"))),
         }
     };
@@ -41,7 +42,7 @@ pub(crate) fn read_results(source: &Source) -> (StoredResults, Option<String>) {
         Err(error) if error.kind() == ErrorKind::NotFound => (StoredResults::default(), None),
         Err(error) => {
             let what = format!(
-                "{} is ignored, so counterexamples of earlier runs are not known: {error}",
+                "{} is ignored, so violations that earlier runs found are not known: {error}",
                 path.display()
             );
             (StoredResults::default(), Some(what))
@@ -60,18 +61,18 @@ pub(crate) fn store_results(
 ) -> Result<()> {
     let path = path(source);
     make_own_directory(source)?;
-    let _alone = exclusively(&source.files_dir())?;
+    let _lock = lock_directory(&source.files_dir())?;
     let (meanwhile, _) = read_results(source);
     let document = Document {
         version: VERSION,
-        rules: results.over(began, meanwhile),
+        results: results.over(began, meanwhile),
     };
     let written = serde_json::to_string(&document)
         .map_err(Into::into)
         .and_then(|text| replace(&path, &text, 0o600));
     written.map_err(|error| {
         let what = format!("cannot write {}", path.display());
-        Error::new(Kind::Unreachable, what).because(error)
+        Error::new(Kind::Unreachable, what).because(error.to_string())
     })
 }
 

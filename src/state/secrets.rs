@@ -1,4 +1,6 @@
-//! The secrets that `up` draws: each declared one that is set nowhere, once, into `.env`.
+//! Secrets that `up` generates: every declared secret that is not set, once, into `.env`.
+
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
@@ -7,50 +9,55 @@ use declaration::Source;
 use diagnostics::{Error, Kind, Result};
 
 const HEADER: &str = "\
-# Written by `caravan up`: the secrets of this pipeline, drawn at random. Whoever can read them can
-# read its data, and a data volume cannot be opened without those that it was made with.
+# Written by `caravan up`: the randomly generated secrets of this pipeline. Anyone who can read them
+# can read its data. A data volume cannot be opened without the secrets with which it was created.
 ";
 
-/// Draws a value for every declared secret that is set nowhere and keeps it in the source's `.env`,
-/// mode 0600. Returns the names of those that were drawn.
+/// Generates a value for every declared secret that is not set and appends it to the source's `.env`, with
+/// mode 0600. Returns the names of the generated secrets.
 ///
 /// # Errors
-/// As [`secrets_to_draw`]; also when the file cannot be written.
+/// As [`secrets_to_generate`]; or the file cannot be written.
 pub(crate) fn ensure_secrets(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
     if source.missing_secrets().is_empty() {
         return Ok(Vec::new());
     }
-    // Another project that shares this file may just be drawing them.
+    // Another project that shares this file may generate the same secrets at this moment.
     let directory = source
         .env_path()
         .parent()
         .unwrap_or_else(|| source.state_dir());
-    let _alone = file::exclusively(directory)?;
+    let _lock = file::lock_directory(directory)?;
     source.reload()?;
-    let missing = secrets_to_draw(source, existing_volumes)?;
+    let missing = secrets_to_generate(source, existing_volumes)?;
     if missing.is_empty() {
         return Ok(missing);
     }
-    let lines: String = missing
+    let draw = |name: &String| (name.clone(), Uuid::new_v4().simple().to_string());
+    let drawn: BTreeMap<_, _> = missing.iter().map(draw).collect();
+    let lines = missing
         .iter()
-        .map(|name| format!("{name}={}\n", Uuid::new_v4().simple()))
-        .collect();
-    file::append(source.env_path(), HEADER, &lines)?;
-    source.reload()?;
+        .map(|name| format!("{name}={}\n", drawn[name]));
+    file::append(source.env_path(), HEADER, &lines.collect::<String>())?;
+    source.set_in_env_file(&drawn);
     Ok(missing)
 }
 
-/// The declared secrets that are set nowhere.
+/// The declared secrets that are not set.
 ///
 /// # Errors
-/// When there is a data volume already (`existing_volumes`, Docker's names): it was made with
-/// secrets that are lost, and a new password would not open it.
-pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> Result<Vec<String>> {
+/// The environment sets one to an empty value. Or one is missing although a data volume exists
+/// (`existing_volumes`: Docker's names): the volume was created with a secret that is lost, and a new
+/// password would not open it.
+pub(crate) fn secrets_to_generate(
+    source: &Source,
+    existing_volumes: &[String],
+) -> Result<Vec<String>> {
     let missing = source.missing_secrets();
     if let Some(name) = missing.iter().find(|name| source.is_set_outside(name)) {
-        let what = format!("{name} is set to nothing in the environment");
+        let what = format!("{name} is set to an empty value in the environment");
         return Err(Error::new(Kind::Usage, what).hint(format!(
-            "unset {name}, or give it a value; it goes before what {} says",
+            "unset {name}, or give it a value; the environment overrides {}",
             source.env_path().display()
         )));
     }
@@ -60,7 +67,7 @@ pub(crate) fn secrets_to_draw(source: &Source, existing_volumes: &[String]) -> R
     Ok(missing)
 }
 
-/// A data volume without its secret.
+/// The error for an existing data volume whose secret is missing.
 fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> Error {
     let path = source.env_path().display();
     let names = missing.join(", ");
@@ -71,13 +78,13 @@ fn orphaned_volume(source: &Source, volumes: &[String], missing: &[String]) -> E
     };
     Error::new(
         Kind::Usage,
-        format!("a data volume without its secret: {names} is set nowhere"),
+        format!("a data volume without its secret: {names} is not set"),
     )
     .because(format!("volume {} exists", volumes.join(", ")))
     .because(format!("{path} {found}"))
     .because("a new password would not open the data that the old one protects")
     .hint(format!(
-        "restore {path}, or give up the data with `{}`",
+        "restore {path}, or delete the data with `{}`",
         source.invocation().command("down --volumes")
     ))
 }

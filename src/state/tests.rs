@@ -27,7 +27,7 @@ fn mode(path: &std::path::Path) -> u32 {
 }
 
 #[test]
-fn secrets_are_drawn_once_and_kept_for_their_owner_alone() {
+fn secrets_are_generated_once_and_only_the_owner_can_read_them() {
     let place = declared();
     let source = place.source();
     assert_eq!(source.resolve().expect_err("no secrets").kind, Kind::Usage);
@@ -59,7 +59,7 @@ fn secrets_are_drawn_once_and_kept_for_their_owner_alone() {
 }
 
 #[test]
-fn only_what_is_missing_is_added_to_a_file_of_the_users() {
+fn only_missing_secrets_are_appended_to_an_existing_file() {
     let mut place = declared();
     place.write(".env", "# mine\nDB_PASSWORD=chosen\nTOKEN=");
     let source = place.source();
@@ -72,28 +72,31 @@ fn only_what_is_missing_is_added_to_a_file_of_the_users() {
     assert_eq!(source.resolve().expect("complete").secrets[0], "chosen");
     place.set("TOKEN", "");
     let error = ensure_secrets(&place.source(), &[]).expect_err("the environment goes first");
-    assert_eq!(error.what, "TOKEN is set to nothing in the environment");
+    assert_eq!(
+        error.what,
+        "TOKEN is set to an empty value in the environment"
+    );
 }
 
 #[test]
-fn a_data_volume_without_its_secret_is_an_error_and_never_a_new_password() {
+fn a_data_volume_without_its_secret_is_an_error() {
     let place = declared();
     place.write(".env", "TOKEN=t\n");
     let error = ensure_secrets(&place.source(), &["shop2_data".to_owned()]).expect_err("lost");
     assert_eq!(error.kind, Kind::Usage);
     insta::assert_snapshot!(place.shown(&error), @r"
-    error: a data volume without its secret: DB_PASSWORD is set nowhere
+    error: a data volume without its secret: DB_PASSWORD is not set
       volume shop2_data exists
       /Shop 2/.env does not set it
       a new password would not open the data that the old one protects
-    next: restore /Shop 2/.env, or give up the data with `caravan down --volumes`
+    next: restore /Shop 2/.env, or delete the data with `caravan down --volumes`
     ");
     let text = fs::read_to_string(place.path(".env")).expect("a file");
     assert_eq!(text, "TOKEN=t\n");
 }
 
 #[test]
-fn the_embedded_pipelines_directory_is_made_for_its_owner_alone() {
+fn the_directory_of_the_embedded_pipeline_is_created_with_mode_0700() {
     let place = TestDirectory::new();
     let source = place.source();
     assert_eq!(ensure_secrets(&source, &[]).expect("written").len(), 4);
@@ -102,7 +105,7 @@ fn the_embedded_pipelines_directory_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn one_at_a_time() {
+fn the_lock_has_one_holder_at_a_time() {
     let place = declared();
     let source = place.source();
     let held = lock(&source).expect("free");
@@ -116,7 +119,7 @@ fn one_at_a_time() {
 }
 
 #[test]
-fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
+fn mounted_files_are_readable_and_their_directory_is_private() {
     let mut place = TestDirectory::new();
     let declaration = "x-caravan: {}\nservices:\n  app: {image: a, secrets: [token], configs: [{source: run, mode: 0555}]}\n\
                        secrets: {token: {environment: TOKEN}}\nconfigs: {run: {content: '#!/bin/sh'}}\n";
@@ -143,7 +146,7 @@ fn what_containers_are_given_is_readable_in_a_directory_that_is_not() {
 }
 
 #[test]
-fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_with_the_data() {
+fn a_declared_secret_file_is_written_from_its_variable_and_removed_with_the_volumes() {
     let mut place = TestDirectory::new();
     let declaration = "name: shop\nx-caravan: {secrets: [TOKEN]}\nservices:\n  app: {image: a, secrets: [token, other]}\n\
                        secrets:\n  token: {file: '.caravan-${COMPOSE_PROJECT_NAME}/token', x-caravan: {from: TOKEN}}\n\
@@ -158,8 +161,8 @@ fn a_file_that_the_declaration_names_is_written_out_of_its_variable_and_stays_wi
     assert_eq!(pipeline.services[0].secrets_and_configs[0].path, token);
     assert_eq!(fs::read_to_string(&token).expect("readable"), "first");
     assert_eq!(mode(&token), 0o444);
-    let unseen = place.path(".caravan-shop/.gitignore");
-    assert_eq!(fs::read_to_string(unseen).expect("readable"), "*\n");
+    let gitignore = place.path(".caravan-shop/.gitignore");
+    assert_eq!(fs::read_to_string(gitignore).expect("readable"), "*\n");
 
     place.set("TOKEN", "second");
     let changed = place.pipeline();
@@ -181,7 +184,7 @@ fn results(id: &str) -> proof::checks::StoredResults {
         "basis": null, "read": [], "sampled": null, "dismissed": [],
         "violated": [{"window": null, "found": [counterexample]}],
     });
-    serde_json::from_value(serde_json::json!({ "paid": rule })).expect("results")
+    serde_json::from_value(serde_json::json!({ "rules": { "paid": rule } })).expect("results")
 }
 
 #[test]

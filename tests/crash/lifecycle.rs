@@ -26,11 +26,11 @@ fn services_die() {
 }
 
 #[test]
-fn everything_is_asked_to_end() {
-    let test = "lifecycle::everything_is_asked_to_end";
+fn everything_is_stopped_gracefully() {
+    let test = "lifecycle::everything_is_stopped_gracefully";
     scenario(test, async |site, chance| {
         let mut scene = Scene::open(site, chance, &[]).await;
-        let payments = scene.everything_is_asked_to_end().await;
+        let payments = scene.everything_is_stopped_gracefully().await;
         scene.end();
         (String::new(), payments)
     });

@@ -138,7 +138,7 @@ impl Scene<'_> {
 
     /// SIGTERM to all workers and the admin-service at work: gone in time, nothing left
     /// uncommitted.
-    pub(crate) async fn everything_is_asked_to_end(&mut self) -> BTreeSet<Uuid> {
+    pub(crate) async fn everything_is_stopped_gracefully(&mut self) -> BTreeSet<Uuid> {
         let before = self.sessions().await;
         let load = self.load();
         let began = Instant::now();

@@ -223,6 +223,40 @@ fn verify_is_green_and_readable() {
     assert!(!table.stdout.contains('\x1b'), "no control codes in a pipe");
 }
 
+/// Flags that once made `test-flow` look at one message as at many: without log lines and keys.
+#[test]
+fn test_flow_watches_one_message_at_every_hop_whatever_the_flags() {
+    let pipeline = &brought_up();
+    let direct_at_a_rate = ["--direct", "--count", "1", "--rate", "5"];
+    for (args, entry_hops) in [
+        (&["--direct"][..], 0),
+        (&direct_at_a_rate[..], 0),
+        (&["--concurrency", "2"][..], 3),
+        (&["--redeliver"][..], 3),
+    ] {
+        let command = [&["test-flow", "-o", "json"], args].concat();
+        let document = pipeline.caravan(&command).expect(0).json();
+        let hops = document["hops"].as_array().unwrap();
+        let seen = hops.iter().filter(|hop| hop["seen"]["at"].is_string());
+        assert_eq!(seen.count(), hops.len(), "{document:#}");
+        let of_kind = |kind| hops.iter().filter(|h| h["place"]["kind"] == kind).count();
+        let counts = ["log", "cache", "topic", "table"].map(of_kind);
+        let own_tables = usize::from(entry_hops > 0) * 2;
+        assert_eq!(counts, [17, 1, 3, 3 + own_tables], "{args:?}: {document:#}");
+        assert_eq!(hops.len(), 24 + entry_hops, "{args:?}");
+        assert_eq!(document["cleanup"]["rows"]["tutoring_sessions"], 7);
+        let redelivery = &document["redelivery"];
+        match args.contains(&"--redeliver") {
+            true => {
+                assert_eq!(redelivery["status"], "pass", "{document:#}");
+                assert_eq!(redelivery["sent"]["trainer-allocated"], 1);
+                assert_eq!(redelivery["compared"]["tutoring_sessions"], 7);
+            }
+            false => assert!(redelivery.is_null(), "{document:#}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn test_flow_leaves_nothing_behind() {
     let pipeline = &brought_up();
@@ -403,7 +437,7 @@ fn listings_show_what_is_there() {
 }
 
 #[test]
-fn what_was_asked_is_told_beside_the_result() {
+fn verbose_calls_go_to_stderr() {
     let pipeline = &brought_up();
     let silent = pipeline.caravan(&["status", "-o", "json"]).expect(0);
     let told = pipeline.caravan(&["status", "-v", "-o", "json"]).expect(0);
@@ -472,7 +506,7 @@ fn replicas_share_the_partitions() {
     assert!(line.contains("3 of 3, over 3 replicas"), "{line}");
     // A static member's session goes on when it is gone; `scale` is not done before it has ended.
     let scaled = pipeline.caravan(&["scale", "allocation=1"]).expect(0);
-    let waits = "waiting until what ";
+    let waits = "waiting until the partitions of group allocation-worker ";
     assert!(scaled.stderr.contains(waits), "{}", scaled.stderr);
     let line = assigned();
     assert!(

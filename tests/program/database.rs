@@ -34,8 +34,8 @@ async fn a_database_of_a_newer_caravan_is_refused() {
     let ran = pipeline.caravan(&["up", "admin-service"]).expect(1);
     let says = [
         "the database has migration 99",
-        "a newer one was here",
-        "held up by migrate: admin-service",
+        "a newer Caravan migrated it",
+        "waiting for migrate: admin-service",
     ];
     for part in says {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
@@ -43,7 +43,7 @@ async fn a_database_of_a_newer_caravan_is_refused() {
 }
 
 #[tokio::test]
-async fn what_follows_a_beginning_that_was_given_up_is_committed() {
+async fn what_follows_a_cancelled_begin_is_committed() {
     let pipeline = Pipeline::declared("database", &[]);
     pipeline.caravan(&["up", "migrate"]).expect(0);
     let others = pipeline.database().await;

@@ -66,7 +66,9 @@ fn a_proposal_is_written_beside_the_file_and_over_nothing() {
     fs::write(at("caravan.yaml"), "mine\n").unwrap();
     let refused = run(directory.path(), &write).expect(2);
     assert!(
-        refused.stderr.contains("it is there already"),
+        refused
+            .stderr
+            .contains("the file exists; it was not changed"),
         "{}",
         refused.stderr
     );
@@ -90,7 +92,7 @@ fn the_shipped_pipeline_is_written_out_as_it_is() {
     assert_eq!(printed.stdout, SHIPPED);
     let again = run(directory.path(), &["init"]).expect(2);
     assert!(
-        again.stderr.contains("has an x-caravan already"),
+        again.stderr.contains("already has x-caravan"),
         "{}",
         again.stderr
     );

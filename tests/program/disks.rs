@@ -33,7 +33,7 @@ fn a_database_without_room_fails_at_once_and_names_its_volume() {
     for expected in [
         "error: postgres has no room for its data".to_owned(),
         "No space left on device".to_owned(),
-        format!("the volume {volume} was made with size=8m"),
+        format!("the volume {volume} was created with size=8m"),
         "next: raise that volume's size in ".to_owned(),
     ] {
         assert!(stderr.contains(&expected), "{expected:?} in:\n{stderr}");

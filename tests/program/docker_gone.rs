@@ -81,7 +81,7 @@ fn logs_that_are_followed_end_with_docker() {
 }
 
 #[test]
-fn a_verify_that_waits_ends_with_docker_and_tells_machines_so() {
+fn a_verify_that_waits_ends_with_docker_also_in_json() {
     let pipeline = declared("cut-verify", &[]);
     pipeline.caravan(&["up", "talks"]).expect(0);
     let proxy = proxy(&pipeline);

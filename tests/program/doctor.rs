@@ -98,7 +98,7 @@ services:
 }
 
 #[test]
-fn a_port_that_up_would_choose_another_for_is_no_failure() {
+fn a_port_for_which_up_would_choose_another_passes() {
     let default = free_port();
     let pipeline = publishing("doctor-choice", default, free_port());
     let listener = TcpListener::bind(("127.0.0.1", default)).unwrap();
@@ -126,7 +126,7 @@ fn a_port_that_up_would_choose_another_for_is_no_failure() {
 }
 
 #[test]
-fn a_port_of_another_container_is_told_by_that_container() {
+fn a_port_of_another_container_is_reported_with_that_container() {
     let literal = free_port();
     let pipeline = publishing("doctor-other", free_port(), literal);
     pipeline.with_images(&["images", "build"]);

@@ -21,12 +21,6 @@ services:
     stop_grace_period: 0s
 "#;
 
-fn write(pipeline: &Pipeline, name: &str, text: &str) {
-    let path = pipeline.directory().join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
 /// The finding of `app`, the only one that is no pass.
 #[track_caller]
 fn drift(pipeline: &Pipeline) -> Value {
@@ -47,13 +41,12 @@ fn heal(pipeline: &Pipeline, finding: &Value) {
 #[test]
 fn what_runs_is_compared_with_what_is_declared() {
     let pipeline = Pipeline::declared("drift", &[]);
-    write(&pipeline, "compose.yaml", DECLARATION);
-    write(
-        &pipeline,
+    pipeline.write("compose.yaml", DECLARATION);
+    pipeline.write(
         "app/Dockerfile",
         "FROM caravan.local/redis:7\nENTRYPOINT []\nCOPY . /app\n",
     );
-    write(&pipeline, "app/text", "one\n");
+    pipeline.write("app/text", "one\n");
     pipeline.with_images(&["up", "base"]);
     pipeline.caravan(&["up"]).expect(0);
     pipeline.expect_green();
@@ -81,7 +74,7 @@ fn it_is_right_however_it_came_up(pipeline: &Pipeline) {
 
 /// What is edited is not deployed; what was built, or pulled, is what the next start would run.
 fn a_newer_image(pipeline: &Pipeline) {
-    write(pipeline, "app/text", "two\n");
+    pipeline.write("app/text", "two\n");
     pipeline.expect_green();
     pipeline.caravan(&["images", "build"]).expect(0);
     let finding = drift(pipeline);
@@ -93,7 +86,7 @@ fn another_declaration(pipeline: &Pipeline) {
     let changed = DECLARATION
         .replace("first-word", "second-word")
         .replace("LEVEL: info", "LEVEL: debug");
-    write(pipeline, "compose.yaml", &changed);
+    pipeline.write("compose.yaml", &changed);
     let finding = drift(pipeline);
     assert_eq!(finding["seen"], "2 differences");
     let container = pipeline.container("app");
@@ -157,13 +150,9 @@ fn one_replica_of_two(pipeline: &Pipeline) {
 /// Why it does not run may well be that it is another.
 fn a_container_that_ended_for_it(pipeline: &Pipeline) {
     let text = fs::read_to_string(pipeline.directory().join("compose.yaml")).unwrap();
-    write(
-        pipeline,
-        "compose.yaml",
-        &text.replace("exec sleep 600", "exit 3"),
-    );
+    pipeline.write("compose.yaml", &text.replace("exec sleep 600", "exit 3"));
     pipeline.caravan(&["up", "app"]).expect(1);
-    write(pipeline, "compose.yaml", &text);
+    pipeline.write("compose.yaml", &text);
     let (ran, _) = pipeline.not_passing();
     let finding = Pipeline::finding(&ran, "containers.app.running");
     assert_eq!(finding["status"], "fail");

@@ -82,7 +82,7 @@ fn told(pipeline: &Pipeline, services: &[&str]) {
 }
 
 #[test]
-fn a_container_that_ended_tells_how_and_why() {
+fn an_exited_container_has_its_exit_code_and_reason() {
     let pipeline = declared("ended", &[]);
     told(
         &pipeline,
@@ -98,20 +98,20 @@ fn a_container_that_ended_tells_how_and_why() {
 }
 
 #[test]
-fn a_container_out_of_memory_or_restarting_for_ever_tells_so() {
+fn out_of_memory_and_repeated_restarts_are_named() {
     let pipeline = declared("again", &[]);
     told(&pipeline, &["out-of-memory"]);
     // The second time it is there already, and not to be taken for one that runs.
     for _ in 0..2 {
         let Ran { stderr, .. } = up(&pipeline, &["loops"], 1);
-        for expected in ["loops starts over and over", "restarted ", "| begins"] {
+        for expected in ["loops restarts repeatedly", "restarted ", "| begins"] {
             assert!(stderr.contains(expected), "{expected:?} in:\n{stderr}");
         }
     }
 }
 
 #[test]
-fn a_deadline_tells_of_what_is_waited_for_and_not_of_what_waits() {
+fn a_deadline_names_the_service_that_is_waited_for() {
     let pipeline = declared("late", &[]);
     let late = ["up", "needs-hangs", "--timeout", "3s"];
     let ran = pipeline.caravan(&late).expect(4);
@@ -139,13 +139,17 @@ fn what_docker_refuses_is_explained() {
 }
 
 #[test]
-fn a_taken_name_is_told_with_who_has_it_and_that_one_is_left_alone() {
+fn a_name_in_use_is_reported_with_its_container_which_stays() {
     let pipeline = declared("name", &[]);
     let taken = pipeline.container("runs");
     pipeline.docker(&["create", "--name", &taken, shell_image(), "true"]);
     let Ran { stderr, .. } = up(&pipeline, &["runs"], 1);
     let yourself = format!("rename {taken} yourself");
-    for expected in ["made by hand", "another project name: -p NAME", &yourself] {
+    for expected in [
+        "created by hand",
+        "another project name: -p NAME",
+        &yourself,
+    ] {
         assert!(stderr.contains(expected), "{expected:?} in:\n{stderr}");
     }
     pipeline.docker(&["rm", &taken]);
@@ -157,7 +161,7 @@ fn a_container_removed_or_stopped_by_somebody_is_not_waited_for() {
     let pipeline = declared("gone", &[]);
     let container = pipeline.container("waits");
     for (interference, says) in [
-        (&["rm", "-f"][..], "somebody removed its container"),
+        (&["rm", "-f"][..], "someone removed its container"),
         (&["kill"], "SIGKILL: it was killed"),
     ] {
         let ran = while_it_waits(&pipeline, &[], || {

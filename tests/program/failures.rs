@@ -39,7 +39,7 @@ fn a_failed_service_is_explained_and_left_as_it_is() {
         "broken",
         "exit code 2",
         "neither topic nor retention",
-        "held up by broken: held-up",
+        "waiting for broken: held-up",
         "next: caravan -p",
     ] {
         assert!(stderr.contains(expected), "{expected:?} in:\n{stderr}");

@@ -261,12 +261,7 @@ async fn a_worker_that_never_starts() {
             "logs.session-worker.started",
         ],
     );
-    record(
-        pipeline,
-        "a container runs, but not what is declared",
-        &ran,
-        &[],
-    );
+    record(pipeline, "a running container has drifted", &ran, &[]);
     for id in [
         "containers.session-worker.health",
         "groups.session-worker.assigned",
@@ -282,7 +277,7 @@ async fn a_worker_that_never_starts() {
 
 /// It was brought up with other variables. Nothing is wrong with it yet: a warning.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_of_another_declaration() {
+async fn a_worker_that_has_drifted() {
     let pipeline = &deployed().await;
     let mut up = pipeline.command(&["up", "session-worker"]);
     Ran::of(up.env("LOG_FORMAT", "human").output().unwrap()).expect(0);
@@ -322,6 +317,54 @@ async fn a_worker_that_was_never_deployed() {
     pipeline
         .shell(&hint(&ran, "containers.allocation-worker.running"))
         .expect(0);
+    pipeline.expect_green();
+}
+
+/// Its line comes a moment later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_starting_has_not_failed_to_print_its_startup_line() {
+    let pipeline = &deployed().await;
+    pipeline.docker(&["restart", &pipeline.container("cache-worker")]);
+    let started = ["verify", "--only", "logs.cache-worker.started"];
+    pipeline.caravan(&started).expect(0);
+    pipeline.expect_green();
+}
+
+/// The database swallows every session.
+const SWALLOW: [&str; 2] = [
+    "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE TRIGGER swallow BEFORE INSERT ON tutoring_sessions
+     FOR EACH ROW EXECUTE FUNCTION swallow()",
+];
+
+/// The last offsets of each partition are too young to be judged, at any time.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_effects_are_found_under_traffic() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    for sql in SWALLOW {
+        sqlx::query(sql).execute(database).await.unwrap();
+    }
+    let id = "groups.session-worker.effects";
+    let verify = ["verify", "--only", id, "-o", "json"];
+    let began = Instant::now();
+    let mut rounds = 0;
+    let finding = loop {
+        payments::post_many(pipeline, &format!("swallowed-{rounds}"), 20).await;
+        rounds += 1;
+        let finding = Pipeline::finding(&pipeline.caravan(&verify), id);
+        if finding["status"] == "fail" {
+            break finding;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "{finding}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_eq!(finding["seen"], "none for the last 3 events");
+    assert!(rounds > 5, "there was no traffic");
+    sqlx::query("DROP FUNCTION swallow CASCADE")
+        .execute(database)
+        .await
+        .unwrap();
     pipeline.expect_green();
 }
 
@@ -379,7 +422,12 @@ async fn a_deleted_allocation() {
         ],
     );
     let finding = Pipeline::finding(&ran, "database.purchase-has-allocation.holds");
-    record(pipeline, "a row that others rest on is deleted", &ran, &[]);
+    record(
+        pipeline,
+        "a row that other rows refer to is deleted",
+        &ran,
+        &[],
+    );
     assert!(
         finding["evidence"]
             .to_string()

@@ -3,8 +3,11 @@
 
 mod harbor;
 
+use std::{process::Command, time::Duration};
+
 use serde_json::{Value, json};
 
+use crate::support::{Ran, eventually_async};
 use harbor::{Harbor, Worker};
 
 const RELAY_UNKNOWN: (&str, &str) = ("emits: [shipments], writes", "writes");
@@ -38,12 +41,12 @@ async fn a_row_that_was_there_before_is_neither_proof_nor_deleted() {
     assert_eq!(flow["status"], "pass", "{flow:#}");
     assert_eq!(harbor.number(acme).await, 1, "ACME's own row stays");
     let left = json!([{
-        "table": "customer_stats", "rows": 1, "why": "there before the test began",
+        "table": "customer_stats", "rows": 1, "why": "it existed before the test began",
     }]);
     assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
     assert_eq!(flow["cleanup"]["rows"]["shipments"], 1, "{flow:#}");
     let text = harbor.text(&[], &[]).expect(0).stdout;
-    let says = "left: customer_stats 1 (there before the test began)";
+    let says = "left: customer_stats 1 (it existed before the test began)";
     assert!(text.contains(says), "{text}");
     let many = harbor.test_flow(&["--count", "5"], &[]).expect(0).json();
     assert_eq!(many["cleanup"]["left"], left, "{many:#}");
@@ -126,7 +129,7 @@ async fn a_deletion_that_cannot_be_whole_deletes_nothing() {
     let flow = harbor.test_flow(&[], &[]).expect(0).json();
     let left = json!([{
         "table": "quotes", "rows": 1,
-        "why": "it has no unique key that tells new rows from old ones",
+        "why": "it has no unique key by which new rows differ from old ones",
     }]);
     assert_eq!(flow["cleanup"]["left"], left, "{flow:#}");
     assert_eq!(harbor.number(quotes).await, 1);
@@ -145,13 +148,65 @@ async fn a_key_that_exists_is_neither_overwritten_nor_deleted() {
     assert_eq!(harbor.redis(&["KEYS", "*"]), "harbor:ACME\n");
 }
 
+/// What `test-flow ARGS` wrote when a signal ended it, once `hop` was there.
+async fn interrupted(harbor: &Harbor, args: &[&str], signal: &str, hop: &'static str) -> Ran {
+    let flow = harbor.start_test_flow(&[args, &["--timeout", "60s"]].concat());
+    eventually_async(hop, Duration::from_secs(30), async || {
+        (harbor.number(hop).await > 0).then_some(())
+    })
+    .await;
+    let pid = flow.id().to_string();
+    let kill = Command::new("kill").args([signal, &pid]).status();
+    assert!(kill.unwrap().success());
+    // docs/cli.md: every signal that ends a command is an interruption.
+    Ran::of(flow.wait_with_output().unwrap()).expect(130)
+}
+
+const ROWS: &str = "SELECT (SELECT count(*) FROM shipments) + (SELECT count(*) FROM quotes)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sigterm_and_sighup_delete_the_rows_as_ctrl_c_does() {
+    let harbor = Harbor::up("flow-signals").await;
+    // The last hop never comes, so the flow goes on until the signal.
+    harbor.sql("UPDATE behaviour SET stats_write = false").await;
+    let quoted = "SELECT count(*) FROM quotes";
+    for (args, signal) in [
+        (&[][..], "-INT"),
+        (&[], "-TERM"),
+        (&[], "-HUP"),
+        (&["--count", "3"], "-TERM"),
+        (&["--count", "3"], "-HUP"),
+    ] {
+        let ran = interrupted(&harbor, args, signal, quoted).await;
+        let says = "rows were deleted";
+        assert!(ran.stderr.contains(says), "{args:?} {signal}: {ran:?}");
+        assert_eq!(harbor.number(ROWS).await, 0, "{args:?} {signal}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_that_a_signal_leaves_are_named() {
+    let harbor = Harbor::up("flow-signals-left").await;
+    harbor.stop(Worker::Stats);
+    let quoted = "SELECT count(*) FROM quotes";
+    for (args, signal) in [(&[][..], "-TERM"), (&["--count", "1"], "-HUP")] {
+        let ran = interrupted(&harbor, args, signal, quoted).await;
+        let says = "stats has not consumed its event";
+        assert!(ran.stderr.contains(says), "{args:?} {signal}: {ran:?}");
+        assert_eq!(harbor.number(ROWS).await, 2, "{args:?} {signal}: {ran:?}");
+        harbor
+            .sql("DELETE FROM shipments; DELETE FROM quotes")
+            .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_nothing_marks_is_not_collected() {
     let harbor = Harbor::up("flow-collect").await;
     harbor.stop(Worker::Stats);
     let flow = harbor.test_flow(&["--timeout", "2s"], &[]).expect(1).json();
     let why = flow["cleanup"]["why"].as_str().unwrap();
-    assert!(why.contains("stats has yet to take"), "{why}");
+    assert!(why.contains("stats has not consumed"), "{why}");
     assert!(!why.contains("--collect"), "{why}");
     harbor.start(Worker::Stats).await;
     let collected = harbor.test_flow(&["--collect=0s"], &[]).expect(0).json();
@@ -207,7 +262,7 @@ async fn what_no_emits_leads_to_is_named_and_no_pass() {
     let flow = harbor.test_flow(&["--keep"], &no_hop).expect(1).json();
     assert_eq!(flow["notFollowed"], Value::Null, "{flow:#}");
     let pending = flow["pending"].as_str().unwrap();
-    assert!(pending.starts_with("stats has yet to take"), "{pending}");
+    assert!(pending.starts_with("stats has not consumed"), "{pending}");
     assert_eq!(flow["status"], "fail", "{flow:#}");
 
     // As declared, with everything running, it is complete.

@@ -57,7 +57,7 @@ fn a_host_without_a_network_gets_one_file() {
     let whole = fs::read(small.path("images.tar")).unwrap();
     fs::write(small.path("cut.tar"), &whole[..whole.len() / 2]).unwrap();
     let cut = small.caravan(&["images", "load", "cut.tar"]).expect(2);
-    assert!(cut.stderr.contains("cut short"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("truncated"), "{}", cut.stderr);
     small.caravan(&["images", "load", "nowhere.tar"]).expect(2);
     small
         .caravan(&["images", "save", "nowhere/images.tar"])

@@ -38,6 +38,21 @@ services:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; exec sleep 600"]
     healthcheck: {test: "true", interval: 10m}
+  dying:
+    <<: *shell
+    restart: "no"
+    entrypoint: [sh, -c, "echo it has started; sleep 0.1; echo last words; exit 3"]
+  dying-again:
+    <<: *shell
+    entrypoint: [sh, -c, "echo it has started; sleep 0.1; echo last words; exit 3"]
+  chatty:
+    <<: *shell
+    entrypoint: [sh, -c, "echo it has started; seq -w 1 20000; exec sleep 600"]
+    logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
+  retrying:
+    <<: *shell
+    entrypoint: [sh, -c, "while :; do echo retrying the connection to the database, which refuses it for now; sleep 0.02; done"]
+    logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
   rotated:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; sleep 3; seq -w 1 2000; exec sleep 600"]
@@ -98,7 +113,7 @@ fn a_crash_loop_that_was_there_before_is_not_up() {
     kept.until("crashing", "{{.RestartCount}}", |count| count != "0");
     let Ran { stderr, .. } = kept.0.caravan(&["up", "crashing"]).expect(1);
     let expected = [
-        "crashing starts over and over",
+        "crashing restarts repeatedly",
         "exit code 3",
         "restarted",
         "logs crashing",
@@ -111,10 +126,28 @@ fn a_crash_loop_that_begins_while_others_come_up_is_not_up() {
     let kept = Kept::up("new-loop", &["probed"]);
     kept.set("crash");
     let up = kept.0.caravan(&["up", "crashing", "slow"]).expect(1);
-    expect_all(&up.stderr, &["crashing starts over and over"]);
+    expect_all(&up.stderr, &["crashing restarts repeatedly"]);
     let restart = ["restart", "crashing", "slow"];
     let restart = kept.0.caravan(&restart).expect(1);
-    expect_all(&restart.stderr, &["crashing starts over and over"]);
+    expect_all(&restart.stderr, &["crashing restarts repeatedly"]);
+}
+
+#[test]
+fn a_container_that_ends_right_after_its_startup_line_is_not_up() {
+    let kept = Kept::up("brief", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let Ran { stderr, .. } = kept.0.caravan(&["up", "dying"]).expect(1);
+    let expected = ["dying ended", "exit code 3", "last words", "logs dying"];
+    expect_all(&stderr, &expected);
+}
+
+#[test]
+fn a_container_that_docker_restarts_right_after_its_startup_line_is_not_up() {
+    let kept = Kept::up("brief-loop", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let Ran { stderr, .. } = kept.0.caravan(&["up", "dying-again"]).expect(1);
+    let expected = ["dying-again restarts repeatedly", "last words"];
+    expect_all(&stderr, &expected);
 }
 
 #[test]
@@ -135,7 +168,7 @@ fn an_unhealthy_container_is_not_up_and_what_needs_it_does_not_start() {
     let expected = [
         "probed is unhealthy",
         "it is sick",
-        "held up by probed: dependant",
+        "waiting for probed: dependant",
     ];
     expect_all(&stderr, &expected);
     assert!(!kept.0.runs("dependant"), "it needs a healthy dependency");
@@ -180,6 +213,34 @@ fn a_startup_line_that_log_rotation_deleted_is_no_failure() {
     });
     let again = kept.0.caravan(&["up", "rotated", "--timeout", "20s"]);
     expect_all(&again.expect(0).stdout, &["unchanged"]);
+    // Nothing else says whether it has started, and a restart would not help.
+    eventually("it is not starting", Duration::from_secs(20), || {
+        let id = "logs.rotated.started";
+        let ran = kept.0.caravan(&["verify", "--only", id, "-o", "json"]);
+        let finding = Pipeline::finding(&ran, id);
+        assert_ne!(finding["status"], "fail", "{finding}");
+        (finding["status"] == "warn").then(|| assert!(finding["hint"].is_null(), "{finding}"))
+    });
+}
+
+#[test]
+fn a_startup_line_that_rotation_deletes_at_once_is_no_failure() {
+    let kept = Kept::up("kept-chatty", &[]);
+    kept.0.with_images(&["images", "build"]);
+    kept.0
+        .caravan(&["up", "chatty", "--timeout", "20s"])
+        .expect(0);
+    let again = kept.0.caravan(&["up", "chatty", "--timeout", "20s"]);
+    expect_all(&again.expect(0).stdout, &["unchanged"]);
+}
+
+#[test]
+fn a_startup_line_that_was_never_written_is_waited_for_however_much_is_logged() {
+    let kept = Kept::up("kept-retrying", &[]);
+    kept.0.with_images(&["images", "build"]);
+    let ran = kept.0.caravan(&["up", "retrying", "--timeout", "12s"]);
+    let Ran { stderr, .. } = ran.expect(4);
+    expect_all(&stderr, &["not ready within 12s: retrying"]);
 }
 
 /// Docker calls a container unhealthy that was paused, until its next probe.

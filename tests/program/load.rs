@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::support::{Ran, eventually_async, kafka::read_all, payments::count, pipeline::Pipeline};
@@ -59,7 +59,7 @@ fn expect_all_seen(report: &Value, payments: u64) {
     let throughput = &report["throughput"];
     assert_eq!(throughput["by"], "commits");
     assert!(
-        throughput["paymentsPerSecond"].as_f64().unwrap() > 0.0,
+        throughput["perSecond"].as_f64().unwrap() > 0.0,
         "{throughput}"
     );
     let effect = |name| throughput[name].as_str().unwrap();
@@ -98,6 +98,7 @@ async fn by_the_api(pipeline: &Pipeline, database: &PgPool) {
             "table tutoring_sessions",
         ]
     );
+    assert_eq!(report["notWatched"], json!(["log", "cache"]));
     assert_eq!(report["cleanup"]["rows"]["tutoring_sessions"], 1400);
     assert_eq!(report["cleanup"]["rows"]["payments"], 200);
     expect_no_rows(database).await;
@@ -235,7 +236,7 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
         &["--direct", "--count", "20", "--timeout", "3s"],
         1,
     );
-    let pending = "session-worker has yet to take 20 of its events on trainer-allocated";
+    let pending = "session-worker has not consumed 20 of its events on trainer-allocated";
     assert_eq!(report["pending"], pending);
     assert_eq!(report["missing"]["total"], 20, "{report:#}");
     let named = report["missing"]["first"].as_array().unwrap();
@@ -251,7 +252,7 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
         .caravan(&["test-flow", "--collect=0s", "--timeout", "1s"])
         .expect(4);
     assert!(
-        late.stderr.contains("session-worker has yet to take 20"),
+        late.stderr.contains("session-worker has not consumed 20"),
         "{}",
         late.stderr
     );

@@ -37,6 +37,7 @@ mod kept;
 mod load;
 mod logs;
 mod metrics;
+mod networks;
 mod origin;
 mod outages;
 mod outputs;

@@ -16,7 +16,7 @@ use crate::support::{
 const PAYMENTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_tell_how_they_are() {
+async fn processes_report_their_state() {
     let pipeline = Pipeline::up("metrics", &[]);
     post_many(&pipeline, "counted", PAYMENTS).await;
     let database = pipeline.database().await;

@@ -94,7 +94,7 @@ fn env(secret: &str) -> String {
 }
 
 #[test]
-fn verify_from_another_directory_asks_the_projects_own_containers() {
+fn verify_from_another_directory_uses_the_ports_of_the_projects_containers() {
     let theirs = Pipeline::declared("origin-theirs", &[]);
     let project = Project {
         kafka: theirs.port("KAFKA_PORT").parse().unwrap(),
@@ -192,7 +192,7 @@ fn up_from_another_directory_leaves_a_database_with_other_secrets() {
 /// `init --default` beside the shipped pipeline that runs: its secrets are in the user's state
 /// directory.
 #[test]
-fn the_shipped_pipeline_is_told_from_a_file_with_its_name() {
+fn the_shipped_pipeline_differs_from_a_file_with_its_name() {
     let project = Project::new("origin-shipped");
     project.pipeline.caravan(&["up", "postgres"]).expect(0);
     let before = project.database();

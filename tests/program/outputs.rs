@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::FileTypeExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -98,9 +99,10 @@ fn watching_ends_when_stdout_is_full() {
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    fn small() -> Self {
+    /// `size` in the words of tmpfs; a file takes 4k at least.
+    fn of(size: &str) -> Self {
         let disk = Self(tempfile::tempdir().unwrap());
-        let mount = ["-t", "tmpfs", "-o", "size=4k", "tmpfs"];
+        let mount = ["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"];
         let status = Command::new("mount")
             .args(mount)
             .arg(disk.0.path())
@@ -118,13 +120,125 @@ impl Drop for Disk {
 
 #[test]
 fn a_declaration_that_has_no_room_is_not_left_in_part() {
-    let disk = Disk::small();
+    let disk = Disk::of("4k");
     let mut command = command(disk.0.path(), &["init", "--default"]);
     let ran = Ran::of(command.output().unwrap()).expect(3);
     for expected in ["cannot write compose.yaml", "No space left on device"] {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
     assert!(!disk.0.path().join("compose.yaml").exists());
+}
+
+/// An image without files; removed when the test ends.
+struct EmptyImage(String);
+
+impl EmptyImage {
+    fn import(name: &str) -> Self {
+        let image = Self(format!("caravan-test-{name}-{}:1", std::process::id()));
+        let import = format!("tar -c -T /dev/null | docker import - {}", image.0);
+        let output = Command::new("sh").args(["-c", &import]).output();
+        Ran::of(output.unwrap()).expect(0);
+        image
+    }
+
+    /// A directory with a declaration of one service that runs from the image.
+    fn declared(&self) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let declaration = format!(
+            "x-caravan: {{}}\nservices: {{web: {{image: '{}', command: [none]}}}}\n",
+            self.0
+        );
+        fs::write(directory.path().join("compose.yaml"), declaration).unwrap();
+        directory
+    }
+}
+
+impl Drop for EmptyImage {
+    fn drop(&mut self) {
+        drop(Command::new("docker").args(["rmi", "-f", &self.0]).output());
+    }
+}
+
+#[test]
+fn images_that_have_no_room_are_not_left_in_part() {
+    let image = EmptyImage::import("no-room");
+    let (declared, disk) = (image.declared(), Disk::of("8k"));
+    let file = disk.0.path().join("images.tar");
+    fs::write(&file, "those of yesterday").unwrap();
+    let name = file.display().to_string();
+    let mut command = command(declared.path(), &["images", "save", &name]);
+    let ran = Ran::of(command.output().unwrap()).expect(3);
+    for expected in [
+        &format!("cannot write {name}"),
+        "No space left on device",
+        "next: write it to a disk with more room",
+    ] {
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "those of yesterday");
+    assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn images_that_stdout_has_no_room_for_are_a_failure() {
+    let image = EmptyImage::import("full-stdout");
+    let declared = image.declared();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = command(declared.path(), &["images", "save", "-"]);
+    let ran = Ran::of(command.stdout(full).output().unwrap()).expect(3);
+    for expected in ["cannot write stdout", "No space left on device"] {
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+}
+
+/// A device is written to. Replaced by a file, `/dev/null` would fill the disk from then on.
+#[test]
+fn images_never_replace_what_is_no_regular_file() {
+    let image = EmptyImage::import("devices");
+    let declared = image.declared();
+    let device = declared.path().join("null");
+    let made = Command::new("mknod")
+        .arg(&device)
+        .args(["c", "1", "3"])
+        .status();
+    assert!(made.unwrap().success(), "mknod needs root");
+    let name = device.display().to_string();
+    let mut save = command(declared.path(), &["images", "save", &name]);
+    Ran::of(save.output().unwrap()).expect(0);
+    let kind = fs::metadata(&device).unwrap().file_type();
+    assert!(kind.is_char_device(), "{kind:?}");
+
+    let target = declared.path().join("images.tar");
+    fs::write(&target, "").unwrap();
+    let link = declared.path().join("link.tar");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let name = link.display().to_string();
+    let mut save = command(declared.path(), &["images", "save", &name]);
+    Ran::of(save.output().unwrap()).expect(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::metadata(&target).unwrap().len() > 0);
+}
+
+#[test]
+fn secrets_that_have_no_room_leave_the_old_ones_as_they_are() {
+    // For the declaration, `.env` and the lock.
+    let disk = Disk::of("12k");
+    let declaration = DECLARATION.replace("{}", "{secrets: [FIRST, SECOND]}");
+    fs::write(disk.0.path().join("compose.yaml"), declaration).unwrap();
+    fs::write(disk.0.path().join(".env"), "FIRST=of-old-data\n").unwrap();
+    let mut command = command(disk.0.path(), &["up"]);
+    let ran = Ran::of(command.output().unwrap()).expect(3);
+    for expected in ["error: cannot write", ".env", "No space left on device"] {
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+    let env = fs::read_to_string(disk.0.path().join(".env")).unwrap();
+    assert_eq!(env, "FIRST=of-old-data\n");
+    let names = fs::read_dir(disk.0.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.to_string_lossy().ends_with(".tmp"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// Secrets that are words of the report, break JSON unescaped, or are shorter than others.
@@ -147,5 +261,38 @@ fn secrets_never_touch_the_ids_of_a_report() {
             .iter()
             .find(|f| f["id"] == "containers.web.running");
         assert_eq!(running.unwrap()["status"], "fail", "{report:#}");
+    }
+}
+
+#[test]
+fn secrets_never_touch_the_names_of_a_preview() {
+    let directory = declared("preview");
+    let declaration = DECLARATION.replace("{}", "{secrets: [FIRST, SECOND]}");
+    fs::write(directory.path().join("compose.yaml"), declaration).unwrap();
+    let container = format!("caravan-test-outputs-{}-web", std::process::id());
+    for (first, second) in [("create", "registry.invalid"), (&container, "fetch")] {
+        let mut command = command(directory.path(), &["up", "--dry-run"]);
+        command.env("FIRST", first).env("SECOND", second);
+        let Ran { stdout, .. } = Ran::of(command.output().unwrap()).expect(0);
+        let lines: Vec<_> = stdout.lines().collect();
+        assert!(lines[0].starts_with("fetch     registry.invalid/web:1 ("));
+        assert_eq!(lines[1..], [format!("create    {container}")]);
+    }
+}
+
+#[test]
+fn secrets_never_touch_the_names_of_a_proposal() {
+    let directory = tempfile::tempdir().unwrap();
+    let declaration = "secrets: {password: {environment: PASSWORD}}
+services:
+  kafka: {image: apache/kafka, ports: ['9092:9092'], secrets: [password]}
+";
+    fs::write(directory.path().join("compose.yaml"), declaration).unwrap();
+    for password in ["kafka", "ready", "services"] {
+        let mut command = command(directory.path(), &["init"]);
+        let output = command.env("PASSWORD", password).output().unwrap();
+        let Ran { stdout, .. } = Ran::of(output).expect(0);
+        let services = "\nservices:\n  kafka:\n    x-caravan:\n      ready: kafka\n";
+        assert!(stdout.contains(services), "{password}: {stdout}");
     }
 }

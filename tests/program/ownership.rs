@@ -94,18 +94,12 @@ impl Drop for Strangers<'_> {
     }
 }
 
-fn write(pipeline: &Pipeline, name: &str, text: &str) {
-    let path = pipeline.directory().join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
 #[test]
 fn containers_that_inherit_the_projects_labels_are_left_alone() {
     let pipeline = Pipeline::declared("inherit", &[]);
-    write(&pipeline, "compose.yaml", DECLARATION);
+    pipeline.write("compose.yaml", DECLARATION);
     let dockerfile = "FROM caravan.local/redis:7\nENTRYPOINT []\n";
-    write(&pipeline, "app/Dockerfile", dockerfile);
+    pipeline.write("app/Dockerfile", dockerfile);
     pipeline.with_images(&["up", "base"]);
     pipeline.caravan(&["up"]).expect(0);
     let image = pipeline.inspect("app", "{{.Image}}");
@@ -196,7 +190,7 @@ services:
 x-caravan: {{}}
 "#
     );
-    write(&pipeline, "compose.yaml", &declaration);
+    pipeline.write("compose.yaml", &declaration);
     pipeline.with_images(&["images", "build"]);
     let mut strangers = Strangers {
         pipeline: &pipeline,

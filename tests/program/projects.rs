@@ -1,5 +1,7 @@
 //! Several projects of one declaration on one host: ports of their own, nothing shared.
 
+use std::{collections::BTreeMap, net::TcpListener};
+
 use crate::support::{Ran, free_port, pipeline::Pipeline};
 
 /// Services that run without any other: one publishes a port that a variable decides, one has a
@@ -68,7 +70,7 @@ fn a_second_project_gets_ports_of_its_own_and_keeps_them() {
     let taken = beside(&["up", "named"]).expect(1).stderr;
     let name = one.container("named");
     assert!(
-        taken.contains(&format!("cannot have the name {name}: it is taken")),
+        taken.contains(&format!("cannot use the name {name}: it is in use")),
         "{taken}"
     );
     assert!(
@@ -110,4 +112,47 @@ fn both_are_listed(one: &Pipeline, two: &Pipeline, port: u16) {
         table.contains(&one.project) && table.contains(&two.project),
         "{table}"
     );
+}
+
+/// The calls of a kind that `-v` shows, and how often each was made.
+fn calls<'a>(ran: &'a Ran, of: &str) -> BTreeMap<&'a str, usize> {
+    let mut calls = BTreeMap::new();
+    let kind = format!(" ms  {of:<9} ");
+    for (_, call) in ran.stderr.lines().filter_map(|l| l.split_once(&kind)) {
+        *calls.entry(call).or_default() += 1;
+    }
+    calls
+}
+
+#[test]
+fn a_command_reads_the_declaration_and_its_variables_once() {
+    let pipeline = Pipeline::declared("reads", &[]);
+    let path = |name: &str| pipeline.directory().join(name);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let text = declaration(port, &pipeline.container("named"))
+        .replace("x-caravan: {}", "x-caravan: {secrets: [TOKEN]}")
+        .replace("0123456789abcdef", "${TOKEN}");
+    std::fs::write(path("compose.yaml"), text).unwrap();
+
+    // It draws the secret and chooses the port, and knows both without reading its files again.
+    let up = pipeline.caravan(&["-v", "up"]).expect(0);
+    let declaration = format!("read {}", path("compose.yaml").display());
+    let resolve = format!("resolve the declaration of {}", pipeline.project);
+    let expected = BTreeMap::from([(declaration.as_str(), 1), (resolve.as_str(), 2)]);
+    assert_eq!(calls(&up, "files"), expected, "{}", up.stderr);
+    assert_ne!(published(&pipeline), port);
+
+    let env = format!("read {}", path(".env").display());
+    let ports = format!("{env}.{}", pipeline.project);
+    let once = [&declaration, &env, &ports, &resolve].map(|call| (call.as_str(), 1));
+    for command in ["up", "status", "verify", "down"] {
+        let ran = pipeline.caravan(&["-v", command]).expect(0);
+        assert_eq!(
+            calls(&ran, "files"),
+            BTreeMap::from(once),
+            "{command}: {}",
+            ran.stderr
+        );
+    }
 }

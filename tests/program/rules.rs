@@ -178,9 +178,9 @@ fn two_orders_are_not_paid(shop: &Shop) {
     shop.sql("UPDATE orders SET paid = true");
     shop.expect("pass", &["holds for the last 1 h"]);
     shop.sql("UPDATE orders SET paid = false");
-    shop.expect("fail", &["2 counterexamples", "1 for ", "2 for "]);
+    shop.expect("fail", &["2 rows violate the rule", "1 for ", "2 for "]);
     shop.sql("UPDATE orders SET placed_at = placed_at - interval '3 min' WHERE id = 1");
-    shop.expect("fail", &["2 counterexamples"]);
+    shop.expect("fail", &["2 rows violate the rule"]);
 }
 
 #[test]
@@ -195,10 +195,13 @@ fn a_counterexample_stays_until_it_is_repaired_or_dismissed() {
     fs::write(&declaration, text.replace("within: 1h", "within: 1m")).unwrap();
     shop.expect(
         "fail",
-        &["2 counterexamples", "verify --dismiss order-is-paid 1"],
+        &[
+            "2 rows violate the rule",
+            "verify --dismiss order-is-paid 1",
+        ],
     );
     shop.sql("UPDATE orders SET paid = true WHERE id = 2");
-    shop.expect("fail", &["1 counterexample", "1 for "]);
+    shop.expect("fail", &["1 row violates the rule", "1 for "]);
 
     let wrong = ["verify", "--dismiss", PAID, "17"];
     let ran = shop.0.caravan(&wrong).expect(2);
@@ -246,7 +249,7 @@ fn results_of_a_verify_inside_the_network_are_stored_on_the_host() {
     assert!(stored.contains("order-is-paid"), "{stored}");
     shop.sql("UPDATE orders SET placed_at = now() - interval '2 days' WHERE id = 2");
     shop.sql("DELETE FROM orders WHERE id = 1");
-    shop.expect("fail", &["1 counterexample", "2 for "]);
+    shop.expect("fail", &["1 row violates the rule", "2 for "]);
     shop.sql("UPDATE orders SET paid = true");
     shop.expect("pass", &[]);
     shop.unpaid(&[3], "30 min");

@@ -1,8 +1,6 @@
 //! A stack of somebody's own: its image is built from a directory, its secrets and configs are
 //! files, one of its services comes with a profile only.
 
-use std::fs;
-
 use crate::support::{Ran, pipeline::Pipeline};
 
 const DECLARATION: &str = r##"
@@ -45,20 +43,14 @@ const DOCKERFILE: &str = "FROM caravan.local/redis:7\nENTRYPOINT []\nARG GREETIN
 
 fn declared() -> Pipeline {
     let pipeline = Pipeline::declared("stack", &[("TOKEN", "value-of-a-variable\n")]);
-    write(&pipeline, "compose.yaml", DECLARATION);
-    write(&pipeline, "key", "value-in-a-file\n");
-    write(&pipeline, "app/Dockerfile", DOCKERFILE);
-    write(&pipeline, "app/.dockerignore", "*.log\nDockerfile\n");
-    write(&pipeline, "app/kept.txt", "kept\n");
-    write(&pipeline, "app/left.log", "left out\n");
-    write(&pipeline, "app/.env", "SECRET=1\n");
+    pipeline.write("compose.yaml", DECLARATION);
+    pipeline.write("key", "value-in-a-file\n");
+    pipeline.write("app/Dockerfile", DOCKERFILE);
+    pipeline.write("app/.dockerignore", "*.log\nDockerfile\n");
+    pipeline.write("app/kept.txt", "kept\n");
+    pipeline.write("app/left.log", "left out\n");
+    pipeline.write("app/.env", "SECRET=1\n");
     pipeline
-}
-
-fn write(pipeline: &Pipeline, name: &str, text: &str) {
-    let path = pipeline.directory().join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
 }
 
 /// The outcome of a service in what `up` prints.
@@ -101,12 +93,12 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
         "500000000"
     );
 
-    write(&pipeline, "app/left.log", "changed, and still left out\n");
+    pipeline.write("app/left.log", "changed, and still left out\n");
     let up = pipeline.caravan(&["up"]).expect(0);
     assert_eq!(outcome(&up, "app"), "unchanged", "{}", up.stderr);
-    write(&pipeline, "app/kept.txt", "changed\n");
+    pipeline.write("app/kept.txt", "changed\n");
     let up = pipeline.caravan(&["up", "extra"]).expect(0);
-    for expected in ["built", "the build of app is sent .env"] {
+    for expected in ["built", "the build context of app contains .env"] {
         assert!(
             up.stderr.contains(expected),
             "{expected:?} in:\n{}",
@@ -135,9 +127,9 @@ fn a_stack_is_built_given_its_secrets_and_kept_in_step_with_its_files() {
     );
 
     let Ran { stderr, .. } = pipeline.caravan(&["up", "absent"]).expect(1);
-    assert!(stderr.contains("is not to be pulled"), "{stderr}");
+    assert!(stderr.contains("must not be pulled"), "{stderr}");
     let broken = "FROM caravan.local/redis:7\nRUN echo about to fail; no-such-program\n";
-    write(&pipeline, "app/Dockerfile", broken);
+    pipeline.write("app/Dockerfile", broken);
     let Ran { stderr, .. } = pipeline.caravan(&["up"]).expect(1);
     for expected in [
         "Step 2/",

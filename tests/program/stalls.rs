@@ -8,7 +8,7 @@ use std::{
 use caravan_events::PurchaseConfirmed;
 use serde_json::Value;
 use worker_runtime::{
-    Service, telemetry,
+    InfrastructureError, Service, telemetry,
     watchdog::{self, Limits, STALLED_EXIT_CODE},
     worker::{Outcome, Processor, Received, Worker},
 };
@@ -79,7 +79,10 @@ struct Never;
 impl Processor for Never {
     type Input = PurchaseConfirmed;
 
-    async fn process(&self, _: &[&Received<Self::Input>]) -> Result<Vec<Outcome>, String> {
+    async fn process(
+        &self,
+        _: &[&Received<Self::Input>],
+    ) -> Result<Vec<Outcome>, InfrastructureError> {
         std::future::pending().await
     }
 }

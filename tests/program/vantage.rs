@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Ran, eventually, pipeline::Pipeline};
+use crate::support::{Ran, eventually, pipeline::Pipeline, terminal::Session};
 
 const SHIPPED: &str = include_str!("../../compose/compose.yaml");
 
@@ -39,8 +39,8 @@ fn without_ports() -> String {
     kept
 }
 
-fn declared() -> Pipeline {
-    let mut pipeline = Pipeline::declared("vantage", &[]);
+fn declared(name: &str) -> Pipeline {
+    let mut pipeline = Pipeline::declared(name, &[]);
     let write = |name: &str, text: &str| fs::write(pipeline.directory().join(name), text).unwrap();
     write("unpublished.yaml", &without_ports());
     write("published.yaml", SHIPPED);
@@ -96,7 +96,7 @@ fn shape(text: &str) -> Vec<String> {
 
 #[test]
 fn an_unpublished_pipeline_is_proven_from_inside() {
-    let mut pipeline = declared();
+    let mut pipeline = declared("vantage");
     nothing_is_there_yet(&pipeline);
     pipeline.with_images(&["up"]);
     assert_eq!(pipeline.docker(&["port", &pipeline.container("kafka")]), "");
@@ -107,9 +107,47 @@ fn an_unpublished_pipeline_is_proven_from_inside() {
     two_at_a_time(&pipeline);
     ctrl_c_reaches_the_command(&pipeline);
     nothing_outlives_a_host_that_is_killed(&pipeline);
-    a_broken_connection_is_told(&pipeline);
+    a_broken_connection_is_reported(&pipeline);
     what_was_left_goes_with_the_network(&mut pipeline);
     inside_is_as_on_the_host(&mut pipeline);
+}
+
+/// `dlq purge` asks in the temporary container, on the terminal of the process outside.
+#[test]
+fn a_signal_at_a_question_from_inside_means_no_at_once() {
+    let pipeline = declared("vantage-ask");
+    pipeline.with_images(&["up", "kafka-init"]);
+    let produce = "echo broken | /opt/kafka/bin/kafka-console-producer.sh \
+                   --bootstrap-server kafka:9092 --topic dead-letter-queue";
+    let kafka = pipeline.container("kafka");
+    pipeline.docker(&["exec", &kafka, "sh", "-c", produce]);
+    let letters = || {
+        let list = pipeline.caravan(&["dlq", "list", "-o", "json"]).expect(0);
+        list.json()["all"]["count"].clone()
+    };
+    assert_eq!(letters(), 1);
+    for signal in ["^C", "TERM", "HUP"] {
+        let mut session = Session::start(&pipeline.command(&["dlq", "purge", "--all"]));
+        session.expect("Delete? [y/N] ");
+        assert_eq!(visitors(&pipeline).lines().count(), 1);
+        match signal {
+            "^C" => session.press("\x03"),
+            signal => session.signal(signal),
+        }
+        let code = session.ended();
+        let screen = session.screen();
+        assert_eq!(code, 130, "{signal}: {screen}");
+        assert!(screen.contains("\nerror: cancelled"), "{signal}: {screen}");
+        assert!(screen.contains("nothing was deleted"), "{signal}: {screen}");
+        assert_eq!(visitors(&pipeline), "", "{signal}: {screen}");
+    }
+    assert_eq!(letters(), 1);
+    // Nobody holds a lock: a yes is heard, and carried out.
+    let mut session = Session::start(&pipeline.command(&["dlq", "purge", "--all"]));
+    session.expect("Delete? [y/N] ");
+    session.press("y\n");
+    assert_eq!(session.ended(), 0, "{}", session.screen());
+    assert_eq!(letters(), 0);
 }
 
 fn nothing_is_there_yet(pipeline: &Pipeline) {
@@ -130,7 +168,7 @@ fn nothing_is_there_yet(pipeline: &Pipeline) {
         &["test-flow"],
     ] {
         let ran = pipeline.caravan(command).expect(3);
-        let expected = format!("the network {}_default is not there", pipeline.project);
+        let expected = format!("the network {}_default does not exist", pipeline.project);
         assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
         assert!(ran.stderr.contains("next: caravan"), "{}", ran.stderr);
     }
@@ -148,7 +186,7 @@ fn every_command_works(pipeline: &Pipeline) {
     );
     assert_eq!(groups.stderr, "");
     let list = pipeline.caravan(&["dlq", "list", "-o", "json"]).expect(0);
-    assert_eq!(list.json()["all"]["letters"], 0, "{}", list.stdout);
+    assert_eq!(list.json()["all"]["count"], 0, "{}", list.stdout);
     let flow = pipeline.caravan(&["test-flow", "-o", "json"]).expect(0);
     assert_eq!(flow.json()["status"], "pass", "{}", flow.stdout);
     let many = pipeline
@@ -225,7 +263,7 @@ fn nothing_outlives_a_host_that_is_killed(pipeline: &Pipeline) {
     nobody_is_left(pipeline);
 }
 
-fn a_broken_connection_is_told(pipeline: &Pipeline) {
+fn a_broken_connection_is_reported(pipeline: &Pipeline) {
     let flow = under_way(pipeline);
     pipeline.docker(&["kill", visitors(pipeline).trim()]);
     let ran = Ran::of(flow.wait_with_output().unwrap()).expect(3);

@@ -1,5 +1,5 @@
-//! Correlation of events and log lines with payments: where they contain the correlation id. `trace`,
-//! `test-flow` and every other search for payments use it.
+//! Correlation of events and log lines with messages of the flow: where they contain the correlation id.
+//! `trace`, `test-flow` and every other search for messages use it.
 
 use std::cell::OnceCell;
 
@@ -80,7 +80,7 @@ impl Correlation {
         })
     }
 
-    /// Whether an event belongs to the payment `id`.
+    /// Whether an event belongs to the message `id`.
     pub fn is_of(&self, event: &Event<'_>, id: &str) -> bool {
         self.find(event, |found| (found == id).then_some(()))
             .is_some()

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_somebody_else_is_not_asked() {
+    fn a_port_of_another_process_is_not_used() {
         let url = "postgres://me@localhost:15432/shop";
         assert_eq!(reached(url, &DeployedPorts::default()), url);
         let ports = DeployedPorts {

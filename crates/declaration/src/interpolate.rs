@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    Invalid,
     problem::Problem,
     yaml::{Node, Value, is_foreign_extension},
 };
@@ -73,7 +74,7 @@ fn below(
         Value::Scalar(scalar) => {
             let mut seen = Seen::default();
             let text = text(&scalar.text, variables, &mut seen)
-                .map_err(|message| problem(node, path, message))?;
+                .map_err(|why| Problem::new(node.at, path, why.to_string()))?;
             unset.append(&mut seen.unset);
             let mut scalar = scalar.clone();
             scalar.text = text;
@@ -103,15 +104,11 @@ fn below(
     Ok(Node { value, at: node.at })
 }
 
-fn problem(node: &Node, path: &str, message: String) -> Problem {
-    Problem::new(node.at, path, message)
-}
-
 /// `text` with its variables replaced.
 ///
 /// # Errors
 /// The text is invalid, or a `${VAR:?message}` has no value.
-pub fn text(text: &str, variables: &Variables, seen: &mut Seen) -> Result<String, String> {
+pub fn text(text: &str, variables: &Variables, seen: &mut Seen) -> Result<String, Invalid> {
     expand(text, variables, seen, 0)
 }
 
@@ -120,9 +117,9 @@ fn expand(
     variables: &Variables,
     seen: &mut Seen,
     depth: usize,
-) -> Result<String, String> {
+) -> Result<String, Invalid> {
     if depth > MAX_DEPTH {
-        return Err(format!("defaults are nested more than {MAX_DEPTH} deep"));
+        return Err(format!("defaults are nested more than {MAX_DEPTH} deep").into());
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -141,9 +138,10 @@ fn expand(
             let (name, after) = split_name(after);
             if name.is_empty() {
                 return Err(format!(
-                    "`{}` is no variable; a literal dollar is written `$$`",
+                    "`{}` is not a variable; a literal dollar is written `$$`",
                     start(&rest[dollar..])
-                ));
+                )
+                .into());
             }
             out.push_str(&plain(name, variables, seen));
             rest = after;
@@ -159,10 +157,10 @@ fn braced(
     variables: &Variables,
     seen: &mut Seen,
     depth: usize,
-) -> Result<String, String> {
+) -> Result<String, Invalid> {
     let (name, operation) = split_name(inside);
     if name.is_empty() {
-        return Err(format!("`${{{inside}}}` has no variable's name"));
+        return Err(format!("`${{{inside}}}` has no variable name").into());
     }
     if operation.is_empty() {
         return Ok(plain(name, variables, seen));
@@ -187,13 +185,13 @@ fn braced(
         (Some('?'), None) => {
             let message = expand(operator.as_str(), variables, seen, depth + 1)?;
             Err(match message.as_str() {
-                "" => format!("the required variable {name} is not set"),
-                message => format!("the required variable {name} is not set: {message}"),
+                "" => format!("the required variable {name} is not set").into(),
+                message => format!("the required variable {name} is not set: {message}").into(),
             })
         }
         _ => Err(format!(
             "`${{{inside}}}` is not one of ${{NAME}}, ${{NAME:-default}}, ${{NAME:?message}}, ${{NAME:+other}}"
-        )),
+        ).into()),
     }
 }
 
@@ -262,7 +260,7 @@ mod tests {
         )
     }
 
-    fn expanded(template: &str) -> Result<String, String> {
+    fn expanded(template: &str) -> Result<String, Invalid> {
         text(template, &variables(), &mut Seen::default())
     }
 
@@ -284,7 +282,7 @@ mod tests {
             ("${SET:-${NEVER:?not evaluated}}", "value"),
             ("{{name}}", "{{name}}"),
         ] {
-            assert_eq!(expanded(template).as_deref(), Ok(expected), "{template}");
+            assert_eq!(expanded(template), Ok(expected.to_owned()), "{template}");
         }
     }
 
@@ -292,7 +290,7 @@ mod tests {
     fn bad_forms_say_why() {
         for (template, part) in [
             ("${SET", "not closed"),
-            ("${}", "no variable's name"),
+            ("${}", "no variable name"),
             ("${SET!x}", "is not one of"),
             ("$1", "a literal dollar"),
             ("costs 5$", "a literal dollar"),
@@ -302,11 +300,12 @@ mod tests {
             ),
             ("${EMPTY:?}", "EMPTY is not set"),
         ] {
-            let error = expanded(template).expect_err(template);
+            let error = expanded(template).expect_err(template).to_string();
             assert!(error.contains(part), "{template}: {error}");
         }
         let deep = format!("{}x{}", "${U:-".repeat(40), "}".repeat(40));
-        assert!(expanded(&deep).expect_err("too deep").contains("nested"));
+        let error = expanded(&deep).expect_err("too deep").to_string();
+        assert!(error.contains("nested"), "{error}");
     }
 
     #[test]

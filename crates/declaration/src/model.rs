@@ -4,6 +4,7 @@ mod build;
 mod dead_letters;
 mod group;
 mod http;
+mod noun;
 mod runtime;
 mod secret_or_config;
 mod table;
@@ -12,6 +13,7 @@ pub use build::{Build, Dockerfile};
 pub use dead_letters::{DEAD_LETTER_HEADER_BYTES, DeadLetterHeaders, REPLAY_OF};
 pub use group::Group;
 pub use http::{Http, HttpRequest};
+pub use noun::Noun;
 pub use runtime::{Device, Runtime, Ulimit};
 pub use secret_or_config::{GeneratedFile, SecretOrConfigMount};
 pub use table::{Column, Removal, Table};
@@ -56,7 +58,7 @@ pub struct Pipeline {
     pub dead_letter_headers: DeadLetterHeaders,
     /// How applied migrations are verified.
     pub migrations: Option<Migrations>,
-    /// In the order in which one payment reaches them.
+    /// In the order in which a message of the flow reaches them.
     pub tables: Vec<Table>,
     /// Pattern of a log line of each stage, by the stage's name.
     pub stages: BTreeMap<String, Pattern>,
@@ -66,7 +68,7 @@ pub struct Pipeline {
     pub allowed_logs: Vec<Pattern>,
     /// Percentage of log lines at level error from which the check warns. None: not declared.
     pub error_logs: Option<f64>,
-    /// The path of one payment through the pipeline.
+    /// The path of a message through the pipeline.
     pub flow: Option<Flow>,
     /// Rules over the database, in the file's order.
     pub invariants: Vec<Invariant>,
@@ -74,6 +76,8 @@ pub struct Pipeline {
     pub secrets: Vec<String>,
     /// Warnings about the declaration, a line each.
     pub warnings: Vec<String>,
+    /// Ports of active services that are set by a variable with a default.
+    pub variable_ports: Vec<VariablePort>,
 }
 
 /// Where the declaration came from.
@@ -142,7 +146,7 @@ pub struct Invariant {
     pub name: String,
     /// The rule in words.
     pub says: String,
-    /// Age below which a counterexample is ignored, because its payment may still be in process.
+    /// Age below which a counterexample is ignored, because its message may still be in process.
     pub grace: Duration,
     /// Returns counterexamples as (`id text`, `since timestamptz`).
     pub sql: String,
@@ -181,28 +185,31 @@ pub struct Replay {
     pub key_sql: String,
 }
 
-/// How one payment enters the pipeline, and what it leaves in topics, tables and Redis.
+/// How a message (an order, a signup) enters the pipeline, and what it leaves in topics, tables and
+/// Redis.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flow {
-    /// Values of `{{name}}` by name: `uuid` is a random UUID per payment, `now` the time when the payment
+    /// What one message of the flow is called in output.
+    pub noun: Noun,
+    /// Values of `{{name}}` by name: `uuid` is a random UUID per message, `now` the time when the message
     /// is created, any other value is literal.
     pub values: BTreeMap<String, String>,
-    /// The request that creates a payment. None: `event` is set.
+    /// The request that creates a message. None: `event` is set.
     pub entry: Option<Entry>,
-    /// The first event of a payment: the entry service produces it, or else Caravan (`--direct`).
+    /// The first event of a message: the entry service produces it, or else Caravan (`--direct`).
     pub event: Option<FirstEvent>,
-    /// How events and log lines are correlated with the payment.
+    /// How events and log lines are correlated with the message.
     pub correlation: Correlation,
     /// The message of `test-flow --poison`. None: invalid JSON to the topic of the first event.
     pub poison: Option<Poison>,
-    /// Redis keys that a service deletes for each payment.
+    /// Redis keys that a service deletes for each message.
     pub invalidated_keys: Option<InvalidatedKeys>,
-    /// Topics that a payment does not reach, for instance retry topics or those of another flow.
+    /// Topics that a message does not reach, for instance retry topics or those of another flow.
     pub excludes: Vec<String>,
 }
 
 impl Flow {
-    /// Who creates a payment: the entry service or, without an entry, Caravan. That name cannot be a
+    /// Who creates a message: the entry service or, without an entry, Caravan. That name cannot be a
     /// service's, because it contains a space.
     pub fn maker(&self) -> &str {
         self.entry
@@ -211,7 +218,7 @@ impl Flow {
     }
 }
 
-/// Where a payment's correlation id comes from.
+/// Where the correlation id of a message comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdSource {
     /// JSON pointer (RFC 6901) into the response, or into the event's body.
@@ -220,7 +227,7 @@ pub enum IdSource {
     Template(String),
 }
 
-/// The HTTP request that creates a payment.
+/// The HTTP request that creates a message of the flow.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     /// Name of the service that receives the request.
@@ -233,13 +240,13 @@ pub struct Entry {
     pub headers: BTreeMap<String, String>,
     /// JSON with `{{name}}` inside strings; a string alone is sent as it is.
     pub body: serde_json::Value,
-    /// The status of an accepted payment.
+    /// The status of an accepted request.
     pub status: u16,
     /// Where the correlation id comes from.
     pub correlation_id: IdSource,
 }
 
-/// The first event of a payment.
+/// The first event of a message of the flow.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FirstEvent {
     /// Topic of the event.
@@ -252,7 +259,7 @@ pub struct FirstEvent {
     pub body: serde_json::Value,
     /// Where the correlation id comes from.
     pub correlation_id: IdSource,
-    /// JSON pointer to the event's own id in the body, which differs between events of one payment.
+    /// JSON pointer to the event's own id in the body, which differs between events of one message.
     pub id: Option<String>,
 }
 
@@ -269,7 +276,7 @@ pub struct Poison {
     pub reason: Option<String>,
 }
 
-/// Redis keys that a service deletes for each payment.
+/// Redis keys that a service deletes for each message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InvalidatedKeys {
     /// Name of the service that deletes them.
@@ -490,6 +497,32 @@ pub struct Port {
     pub protocol: String,
 }
 
+/// A host port that is set by a variable with a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VariablePort {
+    /// Name of the variable.
+    pub variable: String,
+    /// Name of the service that publishes the port.
+    pub service: String,
+    /// The port.
+    pub port: Port,
+    /// Its number on the host: the variable's value, or else its default.
+    pub number: u16,
+    /// Where the variable is set.
+    pub set: VariableSource,
+}
+
+/// Where a variable is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VariableSource {
+    /// Not set: the default applies, and Caravan may choose another port.
+    Unset,
+    /// In [`crate::Source::ports_path`].
+    PortsFile,
+    /// By the user: in the environment or the file of variables.
+    User,
+}
+
 /// A volume or bind mount of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -653,6 +686,12 @@ impl Pipeline {
     /// The declared topic with this name.
     pub fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.iter().find(|t| t.name == name)
+    }
+
+    /// The noun of the flow, or the default noun without a flow.
+    pub fn noun(&self) -> Noun {
+        let noun = self.flow.as_ref().map(|flow| flow.noun.clone());
+        noun.unwrap_or_default()
     }
 
     /// The declared table with this name.

@@ -38,6 +38,31 @@ impl Problem {
     }
 }
 
+/// Collected faults, so that one run reports more than the first.
+#[derive(Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    /// The value, or None after adding the fault.
+    pub(crate) fn keep<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.add(problem);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, problem: Problem) {
+        // An anchor's value is read once for each alias; its fault is reported once.
+        let again = |p: &Problem| p.at == problem.at && p.message == problem.message;
+        if !self.0.iter().any(again) {
+            self.0.push(problem);
+        }
+    }
+}
+
 /// A file of the declaration: its name in messages, and its text.
 #[derive(Debug, Clone)]
 pub(crate) struct File {

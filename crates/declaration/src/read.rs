@@ -1,72 +1,25 @@
 //! Reads a tree: replaces variables, reads all parts and checks all references.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::{
-    Origin, Pipeline, StateFiles,
+    Pipeline,
     compose::Compose,
+    context::Context,
     extension::Extension,
-    interpolate::{self, Variables},
-    problem::Problem,
-    references,
+    interpolate,
+    problem::{Problem, Problems},
+    references, variable_ports,
     yaml::{Node, View},
 };
-
-/// Context of the readers.
-pub(super) struct Context<'a> {
-    pub(super) project: &'a str,
-    pub(super) origin: &'a Origin,
-    pub(super) state: &'a StateFiles,
-    /// Directory of relative paths.
-    pub(super) directory: &'a Path,
-    pub(super) variables: &'a Variables,
-    pub(super) secret_names: &'a [String],
-    /// Active profiles; `*` activates all.
-    pub(super) profiles: &'a [String],
-    /// Directory in which `up` generates secret and config files.
-    pub(super) files_dir: &'a Path,
-}
-
-impl Context<'_> {
-    /// Whether a service with these profiles is active.
-    pub(super) fn activates(&self, profiles: &[String]) -> bool {
-        let active = |profile: &String| *profile == "*" || profiles.contains(profile);
-        profiles.is_empty() || self.profiles.iter().any(active)
-    }
-}
-
-/// Collected faults, so that one run reports more than the first.
-#[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
-
-impl Problems {
-    /// The value, or None after adding the fault.
-    pub(super) fn keep<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.add(problem);
-                None
-            }
-        }
-    }
-
-    pub(super) fn add(&mut self, problem: Problem) {
-        // An anchor's value is read once for each alias; its fault is reported once.
-        let again = |p: &Problem| p.at == problem.at && p.message == problem.message;
-        if !self.0.iter().any(again) {
-            self.0.push(problem);
-        }
-    }
-}
 
 /// Reads and checks a declaration.
 ///
 /// # Errors
 /// All faults that were found, at least one.
-pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, Vec<Problem>> {
+pub(super) fn pipeline(written: &Node, context: &Context<'_>) -> Result<Pipeline, Vec<Problem>> {
     let mut unset = BTreeSet::new();
-    let tree = interpolate::tree(tree, context.variables, &mut unset).map_err(|p| vec![p])?;
+    let tree = interpolate::tree(written, context.variables, &mut unset).map_err(|p| vec![p])?;
     let mut problems = Problems::default();
     let parts = parts(&tree, context, &mut problems);
     let (Some((compose, extension)), []) = (parts, problems.0.as_slice()) else {
@@ -76,8 +29,9 @@ pub(super) fn pipeline(tree: &Node, context: &Context<'_>) -> Result<Pipeline, V
     pipeline.warnings.extend(
         unset
             .iter()
-            .map(|name| format!("the variable {name} is not set: it stands for nothing")),
+            .map(|name| format!("the variable {name} is not set; an empty string is used")),
     );
+    pipeline.variable_ports = variable_ports::find(written, context.variables, &pipeline.services);
     let faults = references::check(&pipeline, &tree);
     if faults.is_empty() {
         Ok(pipeline)
@@ -134,5 +88,6 @@ fn assemble(compose: Compose, extension: Extension, context: &Context<'_>) -> Pi
         invariants: extension.invariants,
         secrets,
         warnings: compose.warnings,
+        variable_ports: Vec::new(),
     }
 }

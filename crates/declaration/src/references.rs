@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     AddressScope, Condition, DeclaredAddress, Effect, MountSource, Pipeline, Ready, Service,
+    VariableSource,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -57,7 +58,7 @@ impl Check<'_> {
         let names: Vec<_> = known.collect();
         let hint = match names[..] {
             _ if near.is_some() => None,
-            [] => Some(format!("declare it: there is no {what} at all")),
+            [] => Some(format!("declare it: no {what} is declared")),
             _ => Some(format!("declare it, or name one of {}", names.join(", "))),
         };
         self.fault(path, format!("there is no {what} `{name}`{near}"), hint);
@@ -67,7 +68,7 @@ impl Check<'_> {
         let mut inactive = self.pipeline.inactive.iter();
         if let Some(service) = inactive.find(|s| s.name == name) {
             let profiles = service.profiles.join("` or `");
-            let message = format!("`{name}` is only there with the profile `{profiles}`");
+            let message = format!("`{name}` is only active with the profile `{profiles}`");
             let hint = format!("activate it with --profile {}", service.profiles[0]);
             self.fault(path, message, Some(hint));
             return;
@@ -122,7 +123,7 @@ impl Check<'_> {
 
     fn needs(&mut self, missing: bool, path: &[&str], endpoint: &str) {
         if missing {
-            let message = format!("needs `x-caravan.{endpoint}`, which says where it is reached");
+            let message = format!("needs `x-caravan.{endpoint}`, its address");
             self.fault(path, message, None);
         }
     }
@@ -169,7 +170,7 @@ impl Check<'_> {
             let names: Vec<_> = pipeline.topics.iter().map(|t| t.name.as_str()).collect();
             let consumed: Vec<_> = names.into_iter().filter(|t| is_consumed(t)).collect();
             let hint = match consumed[..] {
-                [] => "say which service `consumes` it".to_owned(),
+                [] => "declare which service `consumes` it".to_owned(),
                 _ => format!("name one that is consumed: {}", consumed.join(", ")),
             };
             let message = format!("no service consumes `{topic}`");
@@ -199,7 +200,7 @@ impl Check<'_> {
             let awaited = pipeline.service(&dependency.service);
             if dependency.condition == Condition::Healthy && awaited.is_some_and(never_healthy) {
                 let message = format!(
-                    "`{}` is never known to be healthy: it has no `healthcheck`, and no `ready` or \
+                    "`{}` cannot become healthy: it has no `healthcheck`, and no `ready` or \
                      `startup` in `x-caravan`",
                     dependency.service
                 );
@@ -256,7 +257,7 @@ impl Check<'_> {
             );
         }
         if service.group.is_some() && service.consumes.is_empty() {
-            let message = "a group needs what it `consumes`".to_owned();
+            let message = "a group needs `consumes`".to_owned();
             self.fault(&at("group"), message, None);
         }
         self.means(service);
@@ -280,7 +281,10 @@ impl Check<'_> {
             None => return,
         };
         if missing {
-            let message = format!("`x-caravan.{key}` does not say what there is to make");
+            let message = format!(
+                "`x-caravan.{key}` is not declared, so there is nothing to \
+                                   create"
+            );
             self.fault(&path("effect"), message, None);
         }
     }
@@ -329,19 +333,29 @@ impl Check<'_> {
         }
     }
 
+    /// `by_variable`: whether at least one of two clashing ports is set by a variable.
     fn host_ports(&mut self) {
         let pipeline = self.pipeline;
+        // `up` chooses another port for a variable that is not set.
+        let may_change = |service: &Service, port: &super::Port| {
+            let mut variables = pipeline.variable_ports.iter();
+            variables.any(|v| {
+                v.service == service.name && v.port == *port && v.set == VariableSource::Unset
+            })
+        };
         let published = pipeline
             .services
             .iter()
             .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let mut used: Vec<(&Service, &super::Port)> = Vec::new();
         for (service, port) in published {
-            let clash = used.iter().find(|(_, other)| {
+            let clash = used.iter().find(|(owner, other)| {
                 port.host_port.is_some()
                     && port.host_port == other.host_port
                     && port.protocol == other.protocol
                     && overlap(&port.host_ip, &other.host_ip)
+                    && !may_change(service, port)
+                    && !may_change(owner, other)
             });
             if let (Some((other, _)), Some(number)) = (clash, port.host_port) {
                 let number = number.to_string();
@@ -372,7 +386,7 @@ impl Check<'_> {
             return;
         }
         let message = format!(
-            "`{}` is only known inside the pipeline's network (the service `{}`), and other \
+            "`{}` resolves only inside the pipeline's network (the service `{}`), and other \
              addresses are this host's: no place reaches both",
             inside.host, service.name
         );
@@ -381,7 +395,7 @@ impl Check<'_> {
         self.fault(&inside.path, message, Some(hint.to_owned()));
         for at in on_host {
             let message = format!(
-                "`{}` is this host, and `{}` is only known inside the pipeline's network",
+                "`{}` is this host, and `{}` resolves only inside the pipeline's network",
                 at.host, inside.host
             );
             self.fault(&at.path, message, Some(hint.to_owned()));

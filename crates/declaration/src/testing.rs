@@ -188,6 +188,7 @@ pub fn pipeline(services: Vec<Service>) -> Pipeline {
         invariants: Vec::new(),
         secrets: Vec::new(),
         warnings: Vec::new(),
+        variable_ports: Vec::new(),
     }
 }
 

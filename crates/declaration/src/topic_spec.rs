@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Topic;
+use super::{Invalid, Topic};
 
 /// A larger number is probably a typing error.
 const MAX_PARTITIONS: i32 = 10_000;
@@ -14,13 +14,13 @@ const MAX_RETENTION: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 ///
 /// # Errors
 /// A message that quotes the specification and says what is wrong.
-pub fn parse(spec: &str) -> Result<Topic, String> {
-    let wrong = |why: String| {
-        format!("topic {spec:?} is not NAME:PARTITIONS:RETENTION (orders:3:7d): {why}")
+pub fn parse(spec: &str) -> Result<Topic, Invalid> {
+    let wrong = |why: Invalid| -> Invalid {
+        format!("topic {spec:?} is not NAME:PARTITIONS:RETENTION (orders:3:7d): {why}").into()
     };
     let parts: Vec<&str> = spec.split(':').collect();
     let [name, partitions, retention] = parts[..] else {
-        return Err(wrong(format!("it has {} parts", parts.len())));
+        return Err(wrong(format!("it has {} parts", parts.len()).into()));
     };
     Ok(Topic {
         name: parse_name(name).map_err(wrong)?,
@@ -32,44 +32,44 @@ pub fn parse(spec: &str) -> Result<Topic, String> {
 }
 
 /// Kafka's rules for a topic's name.
-pub(super) fn parse_name(name: &str) -> Result<String, String> {
+pub(super) fn parse_name(name: &str) -> Result<String, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 249 {
-        return Err("a name has 1 to 249 characters".to_owned());
+        return Err("a name has 1 to 249 characters".into());
     }
     if let Some(odd) = name.chars().find(|c| !allowed(*c)) {
-        return Err(format!(
-            "a name has ASCII letters, digits, '.', '_' and '-', not {odd:?}"
-        ));
+        return Err(
+            format!("a name has ASCII letters, digits, '.', '_' and '-', not {odd:?}").into(),
+        );
     }
     if name == "." || name == ".." {
-        return Err(format!("{name:?} cannot be a name"));
+        return Err(format!("{name:?} cannot be a name").into());
     }
     Ok(name.to_owned())
 }
 
-pub(super) fn parse_partitions(text: &str) -> Result<i32, String> {
+pub(super) fn parse_partitions(text: &str) -> Result<i32, Invalid> {
     match text.parse() {
         Ok(count @ 1..=MAX_PARTITIONS) => Ok(count),
-        _ => Err(format!(
-            "{text:?} is not a number of partitions from 1 to {MAX_PARTITIONS}"
-        )),
+        _ => {
+            Err(format!("{text:?} is not a number of partitions from 1 to {MAX_PARTITIONS}").into())
+        }
     }
 }
 
 /// The replication factor of a topic.
-pub(super) fn parse_copies(text: &str) -> Result<i32, String> {
+pub(super) fn parse_copies(text: &str) -> Result<i32, Invalid> {
     match text.parse::<i16>() {
         Ok(count @ 1..) => Ok(count.into()),
-        _ => Err("it is not 1 or more".to_owned()),
+        _ => Err("it is not 1 or more".into()),
     }
 }
 
-pub(super) fn parse_retention(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_retention(text: &str) -> Result<Duration, Invalid> {
     let retention = humantime::parse_duration(text)
         .map_err(|e| format!("{text:?} is not a duration such as 7d or 12h: {e}"))?;
     if retention < Duration::from_secs(1) || retention > MAX_RETENTION {
-        return Err(format!("{text:?} is not between 1s and 100 years"));
+        return Err(format!("{text:?} is not between 1s and 100 years").into());
     }
     Ok(retention)
 }
@@ -113,7 +113,7 @@ mod tests {
             ("orders:3:0s", "between 1s and 100 years"),
             ("orders:3:200years", "between 1s and 100 years"),
         ] {
-            let refusal = parse(spec).expect_err(spec);
+            let refusal = parse(spec).expect_err(spec).to_string();
             assert!(refusal.contains(why), "{spec}: {refusal}");
             assert!(refusal.contains(&format!("{spec:?}")), "{refusal}");
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Invalid;
+
 /// Units of Go's `time.ParseDuration`, and days.
 const DURATIONS: [(&str, f64); 8] = [
     ("ns", 1e-9),
@@ -15,7 +17,7 @@ const DURATIONS: [(&str, f64); 8] = [
 ];
 
 /// `10s`, `1m30s`, `1.5h`, `0`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, Invalid> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -29,22 +31,22 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         let (unit, after) = after.split_at(end);
         let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
             return Err(if unit.is_empty() {
-                "a number needs its unit (ms, s, m, h, d)".to_owned()
+                "a number needs its unit (ms, s, m, h, d)".into()
             } else {
-                format!("{unit:?} is not a unit of time (ms, s, m, h, d)")
+                format!("{unit:?} is not a unit of time (ms, s, m, h, d)").into()
             });
         };
         seconds += number * factor;
         rest = after;
     }
     if text.is_empty() {
-        return Err("it is empty".to_owned());
+        return Err("it is empty".into());
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".to_owned())
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it is too long".into())
 }
 
 /// `1024`, `256m`, `1gb`, `1.5GiB`, in bytes.
-pub fn bytes(text: &str) -> Result<i64, String> {
+pub fn bytes(text: &str) -> Result<i64, Invalid> {
     let (number, unit) = split_number(text)?;
     let power = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -52,7 +54,7 @@ pub fn bytes(text: &str) -> Result<i64, String> {
         "m" | "mb" | "mib" => 2,
         "g" | "gb" | "gib" => 3,
         "t" | "tb" | "tib" => 4,
-        other => return Err(format!("{other:?} is not a unit (b, k, m, g)")),
+        other => return Err(format!("{other:?} is not a unit (b, k, m, g)").into()),
     };
     let bytes = number * 1024_f64.powi(power);
     // Below 2^53, so the double represents every integer exactly.
@@ -60,19 +62,19 @@ pub fn bytes(text: &str) -> Result<i64, String> {
         #[expect(clippy::cast_possible_truncation, reason = "just checked")]
         Ok(bytes as i64)
     } else {
-        Err("it is too large".to_owned())
+        Err("it is too large".into())
     }
 }
 
 /// `5%`, `0.5%`: at most 100.
-pub fn percent(text: &str) -> Result<f64, String> {
+pub fn percent(text: &str) -> Result<f64, Invalid> {
     let number = text.strip_suffix('%').ok_or("it does not end with %")?;
     let plain = |c: char| c.is_ascii_digit() || c == '.';
     let number = number.trim_end();
     match number.parse::<f64>() {
         Ok(share) if number.chars().all(plain) && share <= 100.0 => Ok(share),
-        Ok(_) => Err("it is not between 0 and 100".to_owned()),
-        Err(_) => Err(format!("{number:?} is not a number")),
+        Ok(_) => Err("it is not between 0 and 100".into()),
+        Err(_) => Err(format!("{number:?} is not a number").into()),
     }
 }
 
@@ -103,25 +105,25 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// `0.5`, `2`: cores, in billionths of one.
-pub fn nano_cpus(text: &str) -> Result<i64, String> {
+pub fn nano_cpus(text: &str) -> Result<i64, Invalid> {
     let (cores, rest) = split_number(text)?;
     // The limit excludes overflow; no machine has as many cores.
     if !rest.is_empty() || cores > 1e6 {
-        return Err("it is not a number of cores".to_owned());
+        return Err("it is not a number of cores".into());
     }
     #[expect(clippy::cast_possible_truncation, reason = "just checked")]
     Ok((cores * 1e9).round() as i64)
 }
 
 /// The unsigned decimal number at the start, and the rest.
-fn split_number(text: &str) -> Result<(f64, &str), String> {
+fn split_number(text: &str) -> Result<(f64, &str), Invalid> {
     let end = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))
         .unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     match number.parse() {
         Ok(value) => Ok((value, rest)),
-        Err(_) => Err("there is no number where one should be".to_owned()),
+        Err(_) => Err("a number is missing".into()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! An event for each call to Docker, Kafka, Postgres, Redis and HTTP services, with its duration.
+//! An event for each call to Docker, Kafka, Postgres, Redis and HTTP services, and for each read of a file
+//! of the declaration, with its duration.
 //! Only `-v` subscribes to them.
 
 use std::{fmt::Display, time::Instant};
@@ -18,10 +19,34 @@ pub async fn instrument_call<T, E: Display>(
 ) -> Result<T, E> {
     let began = Instant::now();
     let answer = call.await;
+    emit(of, what, began, &answer);
+    answer
+}
+
+/// As [`instrument_call`], for a call that blocks.
+///
+/// # Errors
+/// Those of `call`.
+pub fn instrument_blocking<T, E: Display>(
+    of: &'static str,
+    what: impl Display,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let began = Instant::now();
+    let answer = call();
+    emit(of, what, began, &answer);
+    answer
+}
+
+fn emit<T, E: Display>(
+    of: &'static str,
+    what: impl Display,
+    began: Instant,
+    answer: &Result<T, E>,
+) {
     let took = began.elapsed().as_secs_f64() * 1e3;
-    match &answer {
+    match answer {
         Ok(_) => tracing::debug!(target: CALLS, of, %what, took),
         Err(why) => tracing::debug!(target: CALLS, of, %what, took, %why),
     }
-    answer
 }

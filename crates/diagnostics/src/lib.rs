@@ -1,6 +1,6 @@
 //! Errors and diagnostics of the CLI's crates: [`Error`] says what failed, why, and what to do next;
 //! [`Invocation`] makes command lines for hints; [`instrument_call`] emits an event for each remote
-//! call, for `-v`; [`Cause`] is the cause of a failed one.
+//! call, [`instrument_blocking`] for each file that is read, for `-v`; [`Cause`] is the cause of a failed one.
 
 mod cause;
 mod error;
@@ -9,5 +9,5 @@ mod invocation;
 
 pub use cause::Cause;
 pub use error::{Error, Kind, Result};
-pub use instrument::{CALLS, instrument_call};
+pub use instrument::{CALLS, instrument_blocking, instrument_call};
 pub use invocation::{Invocation, quote};

@@ -6,14 +6,14 @@ use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    board::{Board, Stage},
+    board::{Board, FailedDependency, Run, Stage},
     connect::Engine,
     images::{Image, Images},
     plan::{self, Step, Wanted},
     spec::{self, Spec},
     wait::{NotReady, Waiting},
 };
-use declaration::{Pipeline, Service, VariablePort};
+use declaration::{Pipeline, Service};
 use diagnostics::{Error, Invocation, Result};
 use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
 
@@ -29,8 +29,6 @@ pub(super) struct Apply<'a> {
     pub(super) board: Board<'a>,
     pub(super) images: Images<'a>,
     pub(super) networks: OnceCell<Result<()>>,
-    /// The host ports that variables determine, as far as known.
-    pub(super) variables: &'a [VariablePort],
     /// Replicas per service, if neither the declaration nor the existing containers determine them.
     pub(super) scale: BTreeMap<String, u32>,
     /// Held while a container is replaced, so that services are replaced one after the other. Holds the name
@@ -90,7 +88,6 @@ impl<'a> Apply<'a> {
             board: Board::new(&services),
             images: Images::new(engine, pipeline, observed, events),
             networks: OnceCell::new(),
-            variables: &[],
             scale: BTreeMap::new(),
             replacing: Mutex::default(),
             services,
@@ -151,7 +148,7 @@ impl Apply<'_> {
         let replicas = self.create_ahead(service, &image, replicas).await?;
         self.report(service, &waiting_for(service));
         let ready = self.board.dependencies(service).await;
-        ready.map_err(|by| Trouble::Blocked { by })?;
+        ready.map_err(|FailedDependency(by)| Trouble::Blocked { by })?;
         let began = Instant::now();
         let replicas = self.restart_with_dependencies(service, replicas);
         for step in &surplus {
@@ -204,14 +201,12 @@ impl Apply<'_> {
     ) -> Result<Vec<Replica>> {
         self.report(service, "looking for its networks and volumes");
         let networks = self.networks.get_or_init(|| async {
-            let made = self
+            let notes = self
                 .engine
-                .ensure_networks(self.pipeline, &self.services)
+                .ensure_networks(self.pipeline, &self.services, self.invocation)
                 .await?;
-            let made = made
-                .into_iter()
-                .map(|name| format!("created the network {name}"));
-            made.for_each(|note| self.send(Event::Note(note)));
+            let notes = notes.into_iter();
+            notes.for_each(|note| self.send(Event::Note(note)));
             Ok(())
         });
         networks.await.clone()?;
@@ -249,10 +244,10 @@ impl Apply<'_> {
             return Ok(());
         };
         let name = spec::container_name(self.pipeline, service, step.replica);
-        self.report(service, &format!("removing {name}, a replica too many"));
+        self.report(service, &format!("removing {name}, a surplus replica"));
         self.engine.stop(id, &name).await?;
         self.engine.remove(id, &name, false).await?;
-        self.send(Event::Note(format!("removed {name}, a replica too many")));
+        self.send(Event::Note(format!("removed {name}, a surplus replica")));
         Ok(())
     }
 
@@ -362,7 +357,10 @@ impl Apply<'_> {
             Box::pin(self.engine.until_ready(&waiting)).await
         };
         match waited.await {
-            Ok(()) => Ok(()),
+            Ok(run) => {
+                self.board.set_run(Run::ready(&run, fresh));
+                Ok(())
+            }
             Err(why) => Err(self.explain(service, why, fresh).await),
         }
     }

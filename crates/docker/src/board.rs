@@ -3,11 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Mutex,
+    time::Instant,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use declaration::{Condition, Service};
+use platform::Container;
 
 /// The stage of a service during `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,34 @@ pub(super) struct Board<'a> {
     activities: Mutex<HashMap<String, String>>,
     /// Services whose containers were started by this command.
     renewed: Mutex<HashSet<String>>,
+    /// The runs that are ready.
+    runs: Mutex<Vec<Run>>,
+}
+
+/// The name of a dependency that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FailedDependency(pub(super) String);
+
+/// A container's run that was ready.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) service: String,
+    pub(super) container: String,
+    pub(super) started_at: Option<DateTime<Utc>>,
+    /// When a run that this command started was ready.
+    pub(super) fresh_since: Option<Instant>,
+}
+
+impl Run {
+    /// `fresh`: this command started it.
+    pub(super) fn ready(container: &Container, fresh: bool) -> Self {
+        Self {
+            service: container.service.clone(),
+            container: container.id.clone(),
+            started_at: container.started_at,
+            fresh_since: fresh.then(Instant::now),
+        }
+    }
 }
 
 impl<'a> Board<'a> {
@@ -37,6 +68,7 @@ impl<'a> Board<'a> {
             stages: services.iter().map(stage).collect(),
             activities: Mutex::default(),
             renewed: Mutex::default(),
+            runs: Mutex::default(),
         }
     }
 
@@ -62,6 +94,19 @@ impl<'a> Board<'a> {
         renewed.is_ok_and(|renewed| renewed.contains(service))
     }
 
+    /// A container is ready; a later run replaces its earlier one.
+    pub(super) fn set_run(&self, run: Run) {
+        if let Ok(mut runs) = self.runs.lock() {
+            runs.retain(|known| known.container != run.container);
+            runs.push(run);
+        }
+    }
+
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let runs = self.runs.lock();
+        runs.map_or_else(|_| Vec::new(), |runs| runs.clone())
+    }
+
     pub(super) fn note(&self, service: &str, what: &str) {
         if let Ok(mut activities) = self.activities.lock() {
             activities.insert(service.to_owned(), what.to_owned());
@@ -79,8 +124,8 @@ impl<'a> Board<'a> {
     /// are skipped.
     ///
     /// # Errors
-    /// The name of a required dependency that failed.
-    pub(super) async fn dependencies(&self, service: &Service) -> Result<(), String> {
+    /// A required dependency failed.
+    pub(super) async fn dependencies(&self, service: &Service) -> Result<(), FailedDependency> {
         for dependency in &service.depends_on {
             let Some(sender) = self.stages.get(dependency.service.as_str()) else {
                 continue;
@@ -93,7 +138,7 @@ impl<'a> Board<'a> {
             // Never closed: the board owns the sender.
             let reached = stage.wait_for(enough).await.map(|stage| *stage);
             if dependency.required && !reached.is_ok_and(|stage| stage != Stage::Failed) {
-                return Err(dependency.service.clone());
+                return Err(FailedDependency(dependency.service.clone()));
             }
         }
         Ok(())
@@ -118,7 +163,10 @@ mod tests {
         board.set("db", Stage::Ready);
         assert_eq!(waiting.await, Ok(()));
         board.set("db", Stage::Failed);
-        assert_eq!(board.dependencies(&worker).await, Err("db".to_owned()));
+        assert_eq!(
+            board.dependencies(&worker).await,
+            Err(FailedDependency("db".to_owned()))
+        );
         let mut optional = depending("worker", &["db"]);
         optional.depends_on[0].required = false;
         assert_eq!(board.dependencies(&optional).await, Ok(()));

@@ -28,11 +28,11 @@ pub struct Engine {
     /// The API version (major, minor) that bollard negotiated.
     pub api: (usize, usize),
     /// Its address, `unix://…` or `tcp://…`.
-    pub host: String,
+    pub(super) host: String,
     /// The address that is connected to. Differs from `host` only inside a network container.
     pub(super) endpoint: String,
     /// Whether the engine runs on this machine: its address is a Unix socket.
-    pub local: bool,
+    pub(super) local: bool,
 }
 
 impl Engine {
@@ -203,7 +203,7 @@ fn unreachable(host: &str, e: &DockerError) -> Error {
     match io_kind(e) {
         Some(io::ErrorKind::PermissionDenied) => no_permission(error, host),
         _ if wants_tls => error
-            .because("Caravan does not speak TLS to Docker: a tunnel does")
+            .because("Caravan does not support TLS to Docker: use a tunnel")
             .hint(tunnel(host)),
         _ => error.hint(how_to_reach(host)),
     }
@@ -238,7 +238,10 @@ fn group_of(path: &str) -> Option<String> {
 
 /// The error for an address with an unsupported scheme.
 fn unsupported(host: &str) -> Error {
-    let error = Error::new(Kind::Usage, format!("Docker cannot be talked to at {host}"));
+    let error = Error::new(
+        Kind::Usage,
+        format!("the address {host} of Docker is not supported"),
+    );
     error
         .because("an address begins with unix:// or tcp://")
         .hint(tunnel(host))

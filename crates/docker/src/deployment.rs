@@ -12,27 +12,19 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
-use crate::{connect::Engine, observe::by_label};
+use crate::{connect::Engine, labels, observe::by_label};
 use declaration::{DeployedPorts, Origin, PublishedPort, RecordedOrigin};
 use diagnostics::Result;
-use platform::labels;
-
-/// A project as it is deployed.
-#[derive(Debug, Clone, Default)]
-pub struct Deployment {
-    /// The ports that its containers publish, and those that others occupy.
-    pub ports: DeployedPorts,
-    /// Files and state directory, from the labels of the newest container, else of the newest volume.
-    pub recorded: Option<RecordedOrigin>,
-}
+use platform::Deployment;
 
 impl Engine {
-    /// A project's deployment. `queried_ports` are the host ports that the caller is about to connect to: a
+    /// A project's deployment; its files and state directory are from the labels of the newest container, else
+    /// of the newest volume. `queried_ports` are the host ports that the caller is about to connect to: a
     /// process outside Docker may listen on one of them.
     ///
     /// # Errors
     /// Docker does not respond.
-    pub async fn deployment(
+    pub(crate) async fn deployment(
         &self,
         project: &str,
         queried_ports: &BTreeSet<u16>,

@@ -8,28 +8,26 @@ use futures_util::future::try_join_all;
 
 use crate::{
     connect::{Engine, status},
+    labels,
     stopping::Stopping,
 };
 use diagnostics::{Error, Result};
-use platform::{Container, Event, Events, Outcome, State, labels};
+use platform::{Container, Event, Events, Outcome, State};
 
 impl Engine {
     /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
     ///
     /// # Errors
     /// Docker refuses. What was removed before stays removed.
-    pub async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
+    pub(crate) async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
         let containers = self.containers(project).await?;
         let containers: Vec<_> = containers.iter().collect();
         self.take_all_down(&containers, volumes, events).await?;
         self.remove_network_containers(project).await?;
-        let networks = self.networks(project).await?;
-        try_join_all(
-            networks
-                .iter()
-                .map(|name| self.remove_network(name, events)),
-        )
-        .await?;
+        let networks = self.networks_by_id(project).await?;
+        let removed = networks.iter();
+        let removed = removed.map(|(name, id)| self.take_network_down(name, id, events));
+        try_join_all(removed).await?;
         if volumes {
             let volumes = self.volumes(project).await?;
             try_join_all(volumes.iter().map(|name| self.remove_volume(name, events))).await?;
@@ -77,23 +75,16 @@ impl Engine {
         Ok(())
     }
 
-    async fn remove_network(&self, name: &str, events: &Events) -> Result<()> {
+    async fn take_network_down(&self, name: &str, id: &str, events: &Events) -> Result<()> {
         let began = Instant::now();
-        let remove = async {
-            match self.docker.remove_network(name).await {
-                Err(e) if status(&e) == Some(404) => Ok(()),
-                answer => answer,
-            }
-        };
-        let what = format!("remove the network {name}");
-        if let Err(e) = self.call(&what, remove).await {
-            return Err(self.name_users(name, e).await);
+        if let Err(e) = self.remove_network(id, name).await {
+            return Err(self.name_users(id, e).await);
         }
         removed(events, format!("network {name}"), began);
         Ok(())
     }
 
-    /// Names the containers that still use a network: those of `docker compose run`, or of others.
+    /// Names the containers that still use a network, given by its id: those of `docker compose run`, or of others.
     async fn name_users(&self, network: &str, error: Error) -> Error {
         let inspect = self
             .docker

@@ -21,7 +21,7 @@ impl Engine {
     ///
     /// For a declared build, the image with its name counts. Only `up` compares the build context, because
     /// only `up` needs the sources.
-    pub async fn drifted(
+    pub(crate) async fn drifted(
         &self,
         pipeline: &Pipeline,
         observed: &[Container],
@@ -91,7 +91,7 @@ fn of_service(
 fn without_image(service: &Service) -> String {
     let fetched = service.build.is_some() || service.image_from == ImageFrom::Registry;
     match fetched {
-        true => format!("its image {} is not here any more", service.image),
+        true => format!("its image {} no longer exists", service.image),
         false => "its image changed".to_owned(),
     }
 }

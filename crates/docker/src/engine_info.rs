@@ -28,8 +28,12 @@ impl Engine {
     /// # Errors
     /// Docker does not respond.
     pub async fn info(&self) -> Result<EngineInfo> {
-        let version = self.call("tell its version", self.docker.version()).await?;
-        let info = self.call("tell about itself", self.docker.info()).await?;
+        let version = self
+            .call("report its version", self.docker.version())
+            .await?;
+        let info = self
+            .call("report its system information", self.docker.info())
+            .await?;
         let word = |text: Option<String>| text.unwrap_or_default();
         let cgroup = info.cgroup_version.map(|v| v.to_string());
         let driver = info.cgroup_driver.map(|d| d.to_string());

@@ -7,7 +7,7 @@ pub(super) fn meaning(code: i64) -> Option<&'static str> {
         127 => Some("its command was not found"),
         137 => Some("SIGKILL: it was killed"),
         139 => Some("SIGSEGV: it crashed on a memory fault"),
-        143 => Some("SIGTERM: it was told to stop"),
+        143 => Some("SIGTERM: it was stopped"),
         _ => signal(code - 128),
     }
 }

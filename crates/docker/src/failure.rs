@@ -33,7 +33,7 @@ impl Apply<'_> {
         let (what, container) = match why {
             NotReady::Docker(e) => return e,
             NotReady::Gone => {
-                let what = format!("{name}: somebody removed its container");
+                let what = format!("{name}: someone removed its container");
                 let up = self.invocation.command(&format!("up {name}"));
                 return Error::new(Kind::NotRight, what).hint(up);
             }
@@ -41,15 +41,15 @@ impl Apply<'_> {
                 return self.password_refused(service, &container, why);
             }
             NotReady::DiskFull(c) => (format!("{name} has no room for its data"), c),
-            NotReady::Looping(c) => (format!("{name} starts over and over"), c),
+            NotReady::Looping(c) => (format!("{name} restarts repeatedly"), c),
             NotReady::Unhealthy(c) => (format!("{name} is unhealthy"), c),
             NotReady::Ended(c) => (format!("{name} {}", ended(&c)), c),
         };
         let mut error = Error::new(Kind::NotRight, what);
         if container.exit_code == Some(0) && !service.is_one_shot(self.pipeline) {
             error = error.because(
-                "it should go on: only what has an `effect`, or is waited for with \
-                 `service_completed_successfully`, is meant to end",
+                "it should keep running: only a service with an `effect`, or one awaited with \
+                 `service_completed_successfully`, may end",
             );
         }
         let error = self.engine.evidence(error, &container).await;
@@ -60,8 +60,8 @@ impl Apply<'_> {
                     let volume = &volume.name;
                     error
                         .because(format!(
-                            "the volume {volume} was made with {size}, and keeps that until it is \
-                             removed, with its data"
+                            "the volume {volume} was created with {size}; a new size needs a \
+                             new volume, without the old data"
                         ))
                         .hint(self.correct(service, "raise that volume's size"))
                 }
@@ -88,7 +88,7 @@ impl Apply<'_> {
         let volumes = self.pipeline.volumes_of(service);
         if !volumes.is_empty() {
             error = error.because(format!(
-                "the data in {} has the password that it was made with",
+                "the data in {} keeps the password with which it was created",
                 volumes.join(", ")
             ));
         }
@@ -116,8 +116,9 @@ impl Apply<'_> {
             Refusal::DiskFull => return self.disk_full(error).await,
             Refusal::NameTaken(id) => return self.name_taken(service, error, &id).await,
             Refusal::NoAddresses => {
-                let why = "every network takes one of the engine's address pools: one that nothing uses any \
-                           more has to go, or `default-address-pools` in Docker's daemon.json has to grow";
+                let why = "every network uses one of the engine's address pools: remove an \
+                           unused network, or extend `default-address-pools` in Docker's \
+                           daemon.json";
                 return error
                     .because(why)
                     .hint(self.invocation.docker("network ls"));
@@ -127,7 +128,7 @@ impl Apply<'_> {
                 "correct its `command`",
             ),
             Refusal::NotExecutable => (
-                "what it should run is not an executable".to_owned(),
+                "its command is not an executable".to_owned(),
                 "correct its `command`",
             ),
             Refusal::ForeignFormat => (
@@ -139,7 +140,8 @@ impl Apply<'_> {
                 "correct its `user`",
             ),
             Refusal::MountMismatch => (
-                "a directory meets a file; Docker makes a directory of a source that is not there"
+                "a directory is mounted over a file, or a file over a directory; Docker creates \
+                 a directory for a missing source"
                     .to_owned(),
                 "correct its `volumes`",
             ),
@@ -156,8 +158,8 @@ impl Apply<'_> {
         let Some(holder) = self.engine.port_holder(service, reason).await else {
             return error;
         };
-        let what = format!("{name} cannot have port {}: it is taken", holder.port);
-        let change = other_port(self.pipeline, self.variables, name, holder.port);
+        let what = format!("{name} cannot use port {}: it is in use", holder.port);
+        let change = other_port(self.pipeline, name, holder.port);
         Error::new(Kind::NotRight, what)
             .because(format!("{} holds it", holder.who))
             .because(reason)
@@ -168,12 +170,12 @@ impl Apply<'_> {
         let Ok(Some(holder)) = self.engine.inspect(id).await else {
             return error.hint(self.invocation.command(&format!("up {}", service.name)));
         };
-        let of = match platform::labels::project(|name| holder.labels.get(name)) {
+        let of = match crate::labels::project(|name| holder.labels.get(name)) {
             Some(project) => format!("of the project {project}"),
-            None => "made by hand".to_owned(),
+            None => "created by hand".to_owned(),
         };
         let taken = &holder.name;
-        let what = format!("{} cannot have the name {taken}: it is taken", service.name);
+        let what = format!("{} cannot use the name {taken}: it is in use", service.name);
         let change = match service.container_name {
             Some(_) => self.correct(service, "declare another `container_name`"),
             None => "choose another project name: -p NAME".to_owned(),
@@ -242,7 +244,7 @@ impl Apply<'_> {
 }
 
 const FOREIGN_FORMAT: &str =
-    "what it runs is for another kind of machine, or a script that does not begin with #!";
+    "its command is for another architecture, or a script that does not begin with #!";
 
 /// How a container ended, for the first line of the error.
 fn ended(container: &Container) -> String {
@@ -261,7 +263,7 @@ impl Engine {
             .fold(error, Error::because);
         let lines = self.last_lines(container, LAST_LINES).await;
         if lines.is_empty() {
-            return error.because("it wrote nothing");
+            return error.because("it wrote no log lines");
         }
         let lines = lines.into_iter().map(|line| format!("| {line}"));
         lines.fold(error.because("its last lines:"), Error::because)
@@ -269,7 +271,9 @@ impl Engine {
 
     /// Where the engine keeps images, containers and volumes.
     async fn data_root(&self) -> Option<String> {
-        let info = self.call("tell of itself", self.docker.info()).await;
+        let info = self
+            .call("report its system information", self.docker.info())
+            .await;
         info.ok()?.docker_root_dir
     }
 }

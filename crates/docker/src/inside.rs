@@ -18,10 +18,11 @@ use uuid::Uuid;
 use crate::{
     connect::Engine,
     images::{Image, caravan_repository},
+    labels,
 };
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
-use platform::{Container, labels};
+use platform::Container;
 use platform::{HostInfo, LogOptions};
 
 /// Timeout from the network's creation to the report; usually it takes a second.

@@ -13,11 +13,10 @@ use chrono::{DateTime, Utc};
 use crate::{
     connect::Engine,
     images::{caravan_repository, packed_reference},
-    plan, published,
+    labels, plan, published,
 };
 use declaration::Pipeline;
 use diagnostics::Result;
-use platform::labels;
 
 /// `doctor` removes its container and network within this time: older ones were left behind.
 const DOCTOR: chrono::TimeDelta = chrono::TimeDelta::minutes(10);

@@ -7,8 +7,8 @@
 //! - `settings` names the keys in which a container differs, and `plan` decides what to do about it (`preview`
 //!   shows the plan, `drift` the differences);
 //! - `up` starts all services, `apply` brings each one up as soon as its dependencies on the `board` allow;
-//! - `wait` waits until a service is ready (`question` queries it), `still_up` checks that it still is when the
-//!   last service is, `rebalance` waits for consumer groups, `failure` explains an error, `outcome` combines all;
+//! - `wait` waits until a service is ready (`question` queries it) and nothing is a `hindrance`, `still_up` checks
+//!   that it still is when the last service is, `rebalance` waits for consumer groups, `failure` explains an error, `outcome` combines all;
 //! - `restart` and `down` stop services in the order of `stopping`;
 //! - `engine_info`, `inside`, `port_availability` and `leftovers` serve `doctor`;
 //! - `network_container` runs commands that need the pipeline's network.
@@ -21,6 +21,7 @@ mod observe;
 
 mod drift;
 pub mod images;
+mod labels;
 mod plan;
 pub mod settings;
 mod spec;
@@ -28,6 +29,7 @@ mod spec;
 mod apply;
 mod board;
 mod containers;
+mod hindrance;
 mod oneshot;
 mod outcome;
 mod question;
@@ -61,5 +63,3 @@ pub mod port_availability;
 mod platform;
 
 pub use connect::{Engine, OLDEST_API};
-pub use deployment::Deployment;
-pub use network_container::NetworkContainer;

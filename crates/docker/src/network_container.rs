@@ -21,9 +21,9 @@ use bollard::{
         RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Join},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     task::JoinHandle,
 };
@@ -34,13 +34,14 @@ use crate::{
     connect::{Engine, status},
     exit_code,
     images::caravan_repository,
+    labels,
 };
 use declaration::{AddressScope, DeclaredAddress, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use platform::labels;
+use platform::{Connection, Inside};
 
 /// Memory limit in bytes: each Kafka client queues up to 64 MB, `test-flow` holds about 200 bytes for each
-/// payment.
+/// message.
 const MEMORY: i64 = 512 << 20;
 /// Limit of threads: the runtime has one for each core, each Kafka client a few.
 const THREADS: i64 = 1024;
@@ -49,24 +50,11 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many lines of the container's stderr are kept.
 const LINES: usize = 20;
 
-/// A stream of bytes in both directions.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
-
 type Reading = Pin<Box<dyn AsyncRead + Send>>;
 type Writing = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// A started container with its attached streams.
-pub struct NetworkContainer {
-    /// Its stdout and stdin.
-    pub socket: Join<Reading, Writing>,
-    /// Its exit code and stderr, once it has ended.
-    pub end: End,
-}
-
 /// How the container ended.
-pub struct End {
+struct End {
     /// The last lines of its stderr.
     stderr: Arc<Mutex<VecDeque<String>>>,
     code: JoinHandle<Option<i64>>,
@@ -74,7 +62,7 @@ pub struct End {
 
 impl End {
     /// The exit code with its meaning and the last lines of stderr, a line each.
-    pub async fn describe(self) -> Vec<String> {
+    async fn describe(self) -> Vec<String> {
         let code = tokio::time::timeout(EXIT_TIMEOUT, self.code).await;
         let ended = code.ok().and_then(Result::ok).flatten().map(|code| {
             let meaning = exit_code::meaning(code);
@@ -90,29 +78,23 @@ impl End {
 }
 
 impl Engine {
-    /// Those of these networks that exist.
+    /// The ids of those of these networks that exist. Of several with one name it is the one that has
+    /// containers.
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn existing_networks(&self, names: &[String]) -> Result<Vec<String>> {
-        let mut there = Vec::new();
+    pub(crate) async fn existing_networks(&self, names: &[String]) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
         for name in names {
-            let inspect = async {
-                match self.docker.inspect_network(name, None).await {
-                    Err(e) if status(&e) == Some(404) => Ok(false),
-                    Ok(_) => Ok(true),
-                    Err(e) => Err(e),
-                }
-            };
-            if self.call("inspect a network", inspect).await? {
-                there.push(name.clone());
-            }
+            let mut named = self.networks_named(name).await?;
+            named.sort_by_key(|network| !network.used);
+            ids.extend(named.into_iter().next().map(|network| network.id));
         }
-        Ok(there)
+        Ok(ids)
     }
 
     /// A name for a container of [`Self::start_in_network`].
-    pub fn network_container_name(pipeline: &Pipeline) -> String {
+    pub(crate) fn network_container_name(pipeline: &Pipeline) -> String {
         let id = Uuid::new_v4().simple().to_string();
         format!("{}-caravan-{}", pipeline.project, &id[..8])
     }
@@ -123,13 +105,13 @@ impl Engine {
     /// # Errors
     /// The image cannot be packed, or Docker refuses. The caller then removes the container with
     /// [`Self::remove_network_container`].
-    pub async fn start_in_network(
+    pub(crate) async fn start_in_network(
         &self,
         pipeline: &Pipeline,
         name: &str,
         networks: &[String],
         command: &[&str],
-    ) -> Result<NetworkContainer> {
+    ) -> Result<Inside> {
         let (image, _) = self.pack(&caravan_repository(pipeline)).await?;
         let body = body(&image.reference, pipeline, networks, command);
         let (engine, name, networks) = (self.clone(), name.to_owned(), networks.to_vec());
@@ -145,7 +127,7 @@ impl Engine {
         name: &str,
         body: ContainerCreateBody,
         networks: &[String],
-    ) -> Result<NetworkContainer> {
+    ) -> Result<Inside> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = self.docker.create_container(Some(options), body);
         self.call("create a container", create).await?;
@@ -169,7 +151,7 @@ impl Engine {
         let attached = self.call("attach to a container", attach).await?;
         let code = tokio::spawn(self.clone().exit_code(name.to_owned()));
         self.start(name, name).await?;
-        Ok(NetworkContainer::over(attached, code))
+        Ok(over(attached, code))
     }
 
     /// The exit code of the container's next exit.
@@ -189,7 +171,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker refuses.
-    pub async fn remove_network_container(&self, name: &str) -> Result<()> {
+    pub(crate) async fn remove_network_container(&self, name: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
             .v(true)
@@ -228,7 +210,7 @@ impl Engine {
     ///
     /// # Errors
     /// The connection failed.
-    pub async fn connection(&self) -> io::Result<Box<dyn Connection>> {
+    pub(crate) async fn connection(&self) -> io::Result<Box<dyn Connection>> {
         if let Some(path) = self.endpoint.strip_prefix("unix://") {
             return Ok(Box::new(UnixStream::connect(path).await?));
         }
@@ -244,26 +226,25 @@ impl Engine {
     }
 }
 
-impl NetworkContainer {
-    fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Self {
-        let stderr = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&stderr);
-        let bytes = attached.output.filter_map(move |output| {
-            let bytes = match output {
-                Ok(LogOutput::StdErr { message }) => {
-                    keep(&kept, &message);
-                    None
-                }
-                Ok(output) => Some(Ok(output.into_bytes())),
-                Err(e) => Some(Err(io::Error::other(e))),
-            };
-            std::future::ready(bytes)
-        });
-        let reading: Reading = Box::pin(StreamReader::new(bytes));
-        Self {
-            socket: tokio::io::join(reading, attached.input),
-            end: End { stderr, code },
-        }
+fn over(attached: AttachContainerResults, code: JoinHandle<Option<i64>>) -> Inside {
+    let stderr = Arc::new(Mutex::new(VecDeque::new()));
+    let kept = Arc::clone(&stderr);
+    let bytes = attached.output.filter_map(move |output| {
+        let bytes = match output {
+            Ok(LogOutput::StdErr { message }) => {
+                keep(&kept, &message);
+                None
+            }
+            Ok(output) => Some(Ok(output.into_bytes())),
+            Err(e) => Some(Err(io::Error::other(e))),
+        };
+        std::future::ready(bytes)
+    });
+    let reading: Reading = Box::pin(StreamReader::new(bytes));
+    let writing: Writing = attached.input;
+    Inside {
+        connection: Box::new(tokio::io::join(reading, writing)),
+        end: End { stderr, code }.describe().boxed(),
     }
 }
 

@@ -20,10 +20,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     connect::{Engine, status},
-    settings,
+    labels, settings,
 };
 use diagnostics::Result;
-use platform::{Container, Health, State, labels};
+use platform::{Container, Health, State};
 
 /// How many inspections run concurrently.
 const CONCURRENCY: usize = 16;
@@ -34,7 +34,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn containers(&self, project: &str) -> Result<Vec<Container>> {
+    pub(crate) async fn containers(&self, project: &str) -> Result<Vec<Container>> {
         self.made(&format!("{}={project}", labels::PROJECT)).await
     }
 
@@ -42,7 +42,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn projects(&self) -> Result<BTreeMap<String, Vec<Container>>> {
+    pub(crate) async fn projects(&self) -> Result<BTreeMap<String, Vec<Container>>> {
         let mut projects: BTreeMap<String, Vec<Container>> = BTreeMap::new();
         for container in self.made(labels::PROJECT).await? {
             if let Some(project) = container.labels.get(labels::PROJECT) {
@@ -101,7 +101,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn inspect(&self, id: &str) -> Result<Option<Container>> {
+    pub(crate) async fn inspect(&self, id: &str) -> Result<Option<Container>> {
         Ok(self.inspect_raw(id).await?.map(container))
     }
 
@@ -122,7 +122,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn volumes(&self, project: &str) -> Result<Vec<String>> {
+    pub(crate) async fn volumes(&self, project: &str) -> Result<Vec<String>> {
         let options = ListVolumesOptionsBuilder::new()
             .filters(&by_label(labels::PROJECT, project))
             .build();
@@ -137,7 +137,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn existing_volumes(&self, names: &[String]) -> Result<Vec<String>> {
+    pub(crate) async fn existing_volumes(&self, names: &[String]) -> Result<Vec<String>> {
         let options = ListVolumesOptionsBuilder::new().build();
         let list = self.docker.list_volumes(Some(options));
         let volumes = self.call("list volumes", list).await?.volumes;
@@ -149,15 +149,22 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn networks(&self, project: &str) -> Result<Vec<String>> {
+    pub(crate) async fn networks(&self, project: &str) -> Result<Vec<String>> {
+        let networks = self.networks_by_id(project).await?;
+        Ok(networks.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Names and ids of the project's networks: several may have one name.
+    pub(super) async fn networks_by_id(&self, project: &str) -> Result<Vec<(String, String)>> {
         let options = ListNetworksOptionsBuilder::new()
             .filters(&by_label(labels::PROJECT, project))
             .build();
         let list = self.docker.list_networks(Some(options));
         let networks = self.call("list networks", list).await?;
-        let mut names: Vec<_> = networks.into_iter().filter_map(|n| n.name).collect();
-        names.sort();
-        Ok(names)
+        let networks = networks.into_iter().filter_map(|n| Some((n.name?, n.id?)));
+        let mut networks: Vec<_> = networks.collect();
+        networks.sort();
+        Ok(networks)
     }
 }
 
@@ -198,6 +205,9 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
             .get(labels::NUMBER)
             .and_then(|n| n.parse().ok())
             .unwrap_or(1),
+        by_caravan: labels.contains_key(labels::HASH),
+        scaled: labels.contains_key(labels::SCALED),
+        declared_in: labels.get(labels::CONFIG_FILES).cloned(),
         state: state_of(&state),
         exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or(false),
@@ -216,7 +226,6 @@ pub(super) fn container(raw: ContainerInspectResponse) -> Container {
         ports: ports(network.ports.unwrap_or_default()),
         labels,
         settings,
-        pid: state.pid.unwrap_or(0),
     }
 }
 
@@ -265,7 +274,7 @@ fn said(probe: &HealthcheckResult) -> Option<String> {
     let output = probe.output.as_deref().unwrap_or_default().trim();
     match (output, probe.exit_code) {
         ("", None | Some(0)) => None,
-        ("", Some(code)) => Some(format!("exit code {code}, without a word")),
+        ("", Some(code)) => Some(format!("exit code {code}, without output")),
         (output, _) => Some(output.to_owned()),
     }
 }
@@ -328,8 +337,8 @@ mod tests {
             ("shop-db", "db", 2)
         );
         assert_eq!(
-            (seen.state, seen.exit_code, seen.pid),
-            (State::Running, None, 42)
+            (seen.state, seen.exit_code, seen.by_caravan),
+            (State::Running, None, false)
         );
         assert_eq!(seen.finished_at, None);
         assert_eq!(seen.ports, ["127.0.0.1:15432->5432/tcp"]);

@@ -46,7 +46,7 @@ impl Apply<'_> {
     /// another run is harmless.
     pub(super) async fn missing_effect(&self, service: &Service) -> Option<String> {
         let effect = service.effect?;
-        self.report(service, "looking for what it left behind");
+        self.report(service, "checking its effect");
         let endpoint = match effect {
             Effect::Topics => self.pipeline.kafka.as_ref(),
             Effect::Migrations => self.pipeline.postgres.as_ref(),
@@ -58,6 +58,6 @@ impl Apply<'_> {
             .ask(self.pipeline, address, &question)
             .await
             .unwrap_or_else(|e| Err(e.to_string()))
-            .unwrap_or_else(|why| Some(format!("what it leaves behind cannot be seen ({why})")))
+            .unwrap_or_else(|why| Some(format!("its effect cannot be checked ({why})")))
     }
 }

@@ -34,11 +34,11 @@ pub(super) fn sum_up(
     for (_, other) in failures.iter().filter(|(_, e)| e.what != root.what) {
         let first = other.evidence.first().map(|e| format!(": {e}"));
         let first = first.unwrap_or_default();
-        error = error.because(format!("besides: {}{first}", other.what));
+        error = error.because(format!("also: {}{first}", other.what));
     }
     for (name, _) in &failures {
         if let Some(names) = held_up.get(name) {
-            error = error.because(format!("held up by {name}: {}", names.join(", ")));
+            error = error.because(format!("waiting for {name}: {}", names.join(", ")));
         }
     }
     Err(error)
@@ -89,8 +89,8 @@ mod tests {
             error.evidence,
             [
                 "why",
-                "besides: aside failed: why",
-                "held up by db: migrate, worker"
+                "also: aside failed: why",
+                "waiting for db: migrate, worker"
             ]
         );
     }
@@ -106,6 +106,6 @@ mod tests {
             (error.kind, error.what.as_str()),
             (Kind::Unreachable, "Docker is gone")
         );
-        assert_eq!(error.evidence, ["why", "besides: a failed: why"]);
+        assert_eq!(error.evidence, ["why", "also: a failed: why"]);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Step {
 /// What a replica is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// [`platform::labels::HASH`] of a container as declared.
+    /// [`crate::labels::HASH`] of a container as declared.
     pub hash: String,
     pub image_id: String,
     pub settings: Settings,
@@ -95,7 +95,7 @@ pub(super) fn drift(wanted: &Wanted, container: &Container, secrets: &[String]) 
     if container.image_id != wanted.image_id {
         causes.push("its image changed".to_owned());
     }
-    let hash = container.labels.get(platform::labels::HASH);
+    let hash = container.labels.get(crate::labels::HASH);
     if hash != Some(&wanted.hash) {
         let differences = settings::differences(&wanted.settings, &container.settings);
         if differences.is_empty() && hash.is_some() {
@@ -118,7 +118,7 @@ pub(super) fn dependency_restart(
 ) -> Option<String> {
     let mut followed = service.depends_on.iter().filter(|on| on.restart);
     let renewed = followed.find(|on| is_renewed(&on.service))?;
-    Some(format!("{} is another", renewed.service))
+    Some(format!("{} changed", renewed.service))
 }
 
 fn ended(container: &Container) -> String {

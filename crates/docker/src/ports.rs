@@ -3,10 +3,11 @@
 
 use crate::{
     connect::Engine,
+    labels,
     listening::{self, InContainer, Listener, Runtime},
 };
-use declaration::{Origin, Pipeline, Port, PortBinding, Service, VariablePort};
-use platform::{host_ports, labels};
+use declaration::{Origin, Pipeline, Port, PortBinding, Service};
+use platform::host_ports;
 
 /// What occupies a host port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +49,8 @@ fn named(container: &str, project: Option<&str>) -> String {
 
 /// How a service gets another host port than `number`: by the variable that sets it, else by a change of the
 /// declaration.
-pub fn other_port(
-    pipeline: &Pipeline,
-    variables: &[VariablePort],
-    service: &str,
-    number: u16,
-) -> String {
-    let mut variables = variables.iter();
+pub fn other_port(pipeline: &Pipeline, service: &str, number: u16) -> String {
+    let mut variables = pipeline.variable_ports.iter();
     if let Some(decided) = variables.find(|v| v.service == service && v.number == number) {
         let variable = &decided.variable;
         return format!("set {variable}=… to another port than {number}");

@@ -15,7 +15,11 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn preview(&self, goal: &Goal<'_>, invocation: &Invocation) -> Result<Preview> {
+    pub(crate) async fn preview(
+        &self,
+        goal: &Goal<'_>,
+        invocation: &Invocation,
+    ) -> Result<Preview> {
         let pipeline = goal.pipeline;
         let observed = self.containers(&pipeline.project).await?;
         let (events, _nobody) = mpsc::unbounded_channel();
@@ -211,8 +215,8 @@ mod tests {
         assert_eq!(
             actions,
             [
-                restart("api is another"),
-                restart("db is another"),
+                restart("api changed"),
+                restart("db changed"),
                 Action::Keep,
                 Action::Create
             ]

@@ -6,10 +6,9 @@ use bollard::{
 };
 use futures_util::future::try_join_all;
 
-use crate::connect::Engine;
+use crate::{connect::Engine, labels};
 use declaration::PortBinding;
 use diagnostics::Result;
-use platform::labels;
 
 /// Address on the host, number, protocol.
 type Published = (String, u16, String);
@@ -20,7 +19,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not answer.
-    pub async fn published(&self) -> Result<Vec<PortBinding>> {
+    pub(crate) async fn published(&self) -> Result<Vec<PortBinding>> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let list = self.docker.list_containers(Some(options));
         let containers = self.call("list containers", list).await?;

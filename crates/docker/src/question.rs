@@ -3,10 +3,10 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::{connect::Engine, network_container::NetworkContainer};
+use crate::connect::Engine;
 use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
-use platform::{Answer, Question};
+use platform::{Answer, Inside, Question};
 
 impl Engine {
     /// Answers a question by querying the service at `address`.
@@ -31,9 +31,8 @@ impl Engine {
         let name = Self::network_container_name(pipeline);
         let cleanup = Cleanup(Some((self.clone(), name.clone())));
         let attempt = async {
-            let network_container =
-                self.start_in_network(pipeline, &name, &networks, &["run", "ask"]);
-            exchange(network_container.await?, question).await
+            let started = self.start_in_network(pipeline, &name, &networks, &["run", "ask"]);
+            exchange(started.await?, question).await
         };
         let answer = attempt.await;
         cleanup.now().await;
@@ -41,15 +40,20 @@ impl Engine {
     }
 }
 
-async fn exchange(network_container: NetworkContainer, question: &Question) -> Result<Answer> {
-    let NetworkContainer { mut socket, end } = network_container;
+async fn exchange(inside: Inside, question: &Question) -> Result<Answer> {
+    let Inside {
+        mut connection,
+        end,
+    } = inside;
     let attempt = async {
         let mut line = serde_json::to_vec(question)?;
         line.push(b'\n');
-        socket.write_all(&line).await?;
-        socket.flush().await?;
+        connection.write_all(&line).await?;
+        connection.flush().await?;
         let mut answer = String::new();
-        BufReader::new(&mut socket).read_line(&mut answer).await?;
+        BufReader::new(&mut connection)
+            .read_line(&mut answer)
+            .await?;
         Ok::<_, std::io::Error>(serde_json::from_str(&answer)?)
     };
     match attempt.await {
@@ -57,7 +61,7 @@ async fn exchange(network_container: NetworkContainer, question: &Question) -> R
         Err(_) => {
             let what = "a container inside the pipeline's network ended without an answer";
             let error = Error::new(Kind::Unreachable, what);
-            Err(end.describe().await.into_iter().fold(error, Error::because))
+            Err(end.await.into_iter().fold(error, Error::because))
         }
     }
 }

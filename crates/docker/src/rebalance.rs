@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{apply::Apply, plan::Step};
 use declaration::Service;
-use platform::{Container, Event, labels};
+use platform::{Container, Event};
 use platform::{Departed, Question};
 
 /// Longer than the default session timeout of any client (45 s).
@@ -28,7 +28,7 @@ impl Apply<'_> {
             .collect();
         let is_removed = |c: &&Container| ids.contains(&&c.id);
         let gone: Vec<_> = self.observed.iter().filter(is_removed).collect();
-        let numbered = gone.iter().filter(|c| c.labels.contains_key(labels::HASH));
+        let numbered = gone.iter().filter(|c| c.by_caravan);
         let departed = Departed {
             group: group.clone(),
             hosts: gone.iter().flat_map(|c| c.addresses.clone()).collect(),
@@ -38,8 +38,8 @@ impl Apply<'_> {
         };
         let names: Vec<_> = gone.iter().map(|c| c.name.as_str()).collect();
         let names = names.join(", ");
-        let held = format!("what {names} held of group {group}");
-        self.report(service, &format!("waiting until {held} is taken over"));
+        let held = format!("the partitions of group {group} that {names} held");
+        self.report(service, &format!("waiting until {held} are reassigned"));
         let address = kafka.address.clone();
         let question = Question::Rebalanced {
             address: address.clone(),
@@ -49,8 +49,8 @@ impl Apply<'_> {
         let answer = self.engine.ask(self.pipeline, &address, &question).await;
         let note = match answer.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(None) => return,
-            Ok(Some(lingering)) => format!("{held} is not taken over yet: {lingering}"),
-            Err(why) => format!("whether {held} is taken over cannot be told: {why}"),
+            Ok(Some(lingering)) => format!("{held} are not reassigned yet: {lingering}"),
+            Err(why) => format!("it is unknown whether {held} are reassigned: {why}"),
         };
         self.send(Event::Note(note));
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::{Apply, Trouble, addresses},
-    board::Stage,
+    board::{FailedDependency, Stage},
     connect::Engine,
     stopping::Stopping,
 };
@@ -21,7 +21,7 @@ impl Engine {
     ///
     /// # Errors
     /// A service is not deployed, or does not become ready; see [`Engine::up`] for the rest.
-    pub async fn restart(
+    pub(crate) async fn restart(
         &self,
         pipeline: &Pipeline,
         services: &[String],
@@ -106,7 +106,7 @@ impl Apply<'_> {
 
     async fn start_replicas(&self, service: &Service) -> Result<ServiceReport, Trouble> {
         let ready = self.board.dependencies(service).await;
-        ready.map_err(|by| Trouble::Blocked { by })?;
+        ready.map_err(|FailedDependency(by)| Trouble::Blocked { by })?;
         let began = Instant::now();
         let replicas: Vec<_> = self
             .observed

@@ -20,7 +20,7 @@ pub(super) struct Seen {
     /// Approximately the bytes that the lines take in Docker's file.
     bytes: u64,
     first: Option<DateTime<Utc>>,
-    /// [`kept_after_rotation`], if the log rotates.
+    /// [`Limits::kept`], if the log rotates.
     pub(super) kept: Option<u64>,
 }
 
@@ -35,6 +35,13 @@ impl Seen {
     pub(super) fn is_late(&self, began: DateTime<Utc>) -> bool {
         self.first
             .is_some_and(|first| first - began > TimeDelta::seconds(2))
+    }
+
+    /// Whether the first line of the run may have been deleted before it was read: as much was read as the
+    /// log can hold, or the log, which takes no new lines, is as long as after a rotation.
+    pub(super) fn may_lack_its_first(&self, limits: Limits, is_quiet: bool) -> bool {
+        let rotated = is_quiet && limits.kept > 0 && self.bytes >= limits.kept;
+        rotated || self.bytes >= limits.all
     }
 
     /// Whether at least as much remains as after a rotation; the whole log has to be read before.
@@ -57,30 +64,38 @@ impl Engine {
         };
         let made = time(raw.created.as_deref()).max(since);
         let late = made.is_some_and(|made| seen.is_late(made));
-        let kept = kept_after_rotation(raw);
+        let kept = limits(raw).map(|limits| limits.kept);
         Ok(seen
             .first
             .filter(|_| late && Seen { kept, ..seen }.was_rotated()))
     }
 
-    /// See [`kept_after_rotation`].
-    pub(super) async fn kept_after_rotation(&self, container: &Container) -> Result<Option<u64>> {
+    /// The limits of a container's log. None: it never rotates.
+    pub(super) async fn log_limits(&self, container: &Container) -> Result<Option<Limits>> {
         let raw = self.inspect_raw(&container.id).await?;
-        Ok(raw.and_then(kept_after_rotation))
+        Ok(raw.and_then(limits))
     }
 }
 
-/// Bytes that certainly remain after a rotation: all files except the current one are full. None: this log
-/// never rotates.
-fn kept_after_rotation(container: ContainerInspectResponse) -> Option<u64> {
+/// How much a log that rotates holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Bytes that certainly remain after a rotation: all files except the current one are full.
+    pub(super) kept: u64,
+    /// Bytes of all files.
+    all: u64,
+}
+
+/// None: this log never rotates.
+fn limits(container: ContainerInspectResponse) -> Option<Limits> {
     let log = container.host_config?.log_config?;
-    kept_by(
+    limits_of(
         &log.typ.unwrap_or_default(),
         &log.config.unwrap_or_default(),
     )
 }
 
-fn kept_by(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
+fn limits_of(driver: &str, options: &HashMap<String, String>) -> Option<Limits> {
     let (default_size, default_files) = match driver {
         "local" => (Some(20 << 20), 5),
         _ => (None, 1),
@@ -88,8 +103,12 @@ fn kept_by(driver: &str, options: &HashMap<String, String>) -> Option<u64> {
     let size = options.get("max-size").and_then(|text| bytes(text));
     let files = options.get("max-file").and_then(|text| text.parse().ok());
     let files: u64 = files.unwrap_or(default_files);
-    // Files may be compressed and the count is approximate, so half the size counts as a rotation.
-    Some(size.or(default_size)? * files.saturating_sub(1) / 2)
+    let size = size.or(default_size)?;
+    Some(Limits {
+        // Files may be compressed and the count is approximate, so half the size counts as a rotation.
+        kept: size * files.saturating_sub(1) / 2,
+        all: size * files,
+    })
 }
 
 /// `50m`, as Docker writes sizes.
@@ -117,17 +136,37 @@ mod tests {
 
     #[test]
     fn a_log_without_a_size_never_rotates() {
-        assert_eq!(kept_by("json-file", &options(&[])), None);
-        assert_eq!(kept_by("json-file", &options(&[("max-file", "4")])), None);
+        assert_eq!(limits_of("json-file", &options(&[])), None);
+        assert_eq!(limits_of("json-file", &options(&[("max-file", "4")])), None);
     }
 
     #[test]
     fn full_files_stay_after_a_rotation() {
-        let four = options(&[("max-size", "50m"), ("max-file", "4")]);
-        assert_eq!(kept_by("json-file", &four), Some(75 << 20));
-        let one = options(&[("max-size", "20k")]);
-        assert_eq!(kept_by("json-file", &one), Some(0));
-        assert_eq!(kept_by("local", &options(&[])), Some(40 << 20));
+        let kept = |driver, pairs: &[(&str, &str)]| {
+            let limits = limits_of(driver, &options(pairs));
+            limits.map(|limits| limits.kept)
+        };
+        let four = [("max-size", "50m"), ("max-file", "4")];
+        assert_eq!(kept("json-file", &four), Some(75 << 20));
+        assert_eq!(kept("json-file", &[("max-size", "20k")]), Some(0));
+        assert_eq!(kept("local", &[]), Some(40 << 20));
+    }
+
+    #[test]
+    fn a_first_line_may_be_lost_once_files_are_full() {
+        let two = options(&[("max-size", "10k"), ("max-file", "2")]);
+        let one = options(&[("max-size", "10k")]);
+        let may_lack = |options, kib: u64, is_quiet| {
+            let seen = Seen {
+                bytes: kib << 10,
+                ..Seen::default()
+            };
+            seen.may_lack_its_first(limits_of("json-file", options).expect("rotates"), is_quiet)
+        };
+        assert!(!may_lack(&two, 4, true) && may_lack(&two, 6, true));
+        assert!(!may_lack(&two, 19, false) && may_lack(&two, 20, false));
+        // One file that is truncated looks like one that was never full.
+        assert!(!may_lack(&one, 9, true) && may_lack(&one, 10, false));
     }
 
     #[test]

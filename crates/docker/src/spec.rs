@@ -14,12 +14,11 @@ use bollard::models::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::images::Image;
+use crate::{images::Image, labels};
 use declaration::{
     Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
     StateFiles,
 };
-use platform::labels;
 
 /// One replica of a service, ready to be created.
 #[derive(Clone)]
@@ -339,7 +338,7 @@ fn compose_labels(
     owned.collect()
 }
 
-/// Labels with the files and the state directory of a project, for [`super::Deployment`].
+/// Labels with the files and the state directory of a project, for [`platform::Deployment`].
 pub(super) fn origin_labels(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
     let files = match &pipeline.origin {
         Origin::Embedded => labels::EMBEDDED.to_owned(),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use platform::{Container, labels};
+use crate::labels;
+use platform::Container;
 
 /// Some containers that are being stopped.
 pub(super) struct Stopping<'a> {

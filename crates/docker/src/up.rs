@@ -22,7 +22,7 @@ impl Engine {
     /// # Errors
     /// A service does not become ready (services that do not depend on it do), the deadline passes, or `up`
     /// is cancelled. Containers stay as they are, failed ones included.
-    pub async fn up(
+    pub(crate) async fn up(
         &self,
         goal: &Goal<'_>,
         invocation: &Invocation,
@@ -36,7 +36,6 @@ impl Engine {
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
         apply.scale.clone_from(&goal.scale);
-        apply.variables = goal.variables;
         let orphans = plan::orphans(pipeline, &observed);
         if goal.remove_orphans {
             self.take_all_down(&orphans, false, events).await?;

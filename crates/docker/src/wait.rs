@@ -13,8 +13,9 @@ use futures_util::StreamExt;
 
 use crate::{
     connect::Engine,
+    hindrance::{Hindrance, SETTLED, UNHEALTHY, hindrance},
     refusal::is_disk_full,
-    still_up::{Hindrance, SETTLED, UNHEALTHY, hindrance},
+    rotation,
 };
 use declaration::{Endpoint, Pattern, Pipeline, Ready, Restart, Service};
 use diagnostics::Error;
@@ -30,6 +31,10 @@ const RETRIES: i64 = 3;
 const LAST_WORDS: usize = 10;
 /// The longest time between inspections, in case an event is lost.
 const LONGEST_POLL: Duration = Duration::from_secs(2);
+/// After this time without a new line, a full log is taken for one that rotated before it was read.
+const QUIET: Duration = Duration::from_secs(2);
+/// For how long after `up` begins to follow a log its lines may rotate away before they are read.
+const FLOOD: TimeDelta = TimeDelta::seconds(1);
 /// The time between inspections of a container that has to keep running.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -137,13 +142,13 @@ impl WaitLimits {
 }
 
 impl Engine {
-    /// Waits until a service's container is ready. In its current run it has to write its startup line and
+    /// Waits until a service's container is ready; returns it as it was in that run. In its current run it has to write its startup line and
     /// then answer its protocol. If neither is declared, its health check has to pass; without one, it has to
     /// run for a second. It must not be unhealthy, and after a restart by Docker it has to run for 10 s.
     ///
     /// # Errors
     /// It exited, restarts too often, or is unhealthy.
-    pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
+    pub(super) async fn until_ready(&self, waiting: &Waiting<'_>) -> Result<Container, NotReady> {
         let id = &waiting.container.id;
         tokio::select! {
             ready = self.conditions(waiting) => ready,
@@ -155,7 +160,7 @@ impl Engine {
     }
 
     /// Checks the conditions again if Docker restarted the container meanwhile: they hold for one run only.
-    async fn conditions(&self, waiting: &Waiting<'_>) -> Result<(), NotReady> {
+    async fn conditions(&self, waiting: &Waiting<'_>) -> Result<Container, NotReady> {
         loop {
             let run = self.running(&waiting.container.id).await?;
             let Some(proven) = self.prove(waiting, &run).await? else {
@@ -163,7 +168,7 @@ impl Engine {
             };
             let least = if proven { Duration::ZERO } else { SETTLED };
             if self.holds(waiting, &run, least).await? {
-                return Ok(());
+                return Ok(run);
             }
         }
     }
@@ -244,7 +249,7 @@ impl Engine {
             if reported.replace(hindrance) != Some(hindrance) {
                 (waiting.report)(match hindrance {
                     Hindrance::Unhealthy => "waiting until its health check passes",
-                    Hindrance::JustStarted => "waiting whether it goes on running",
+                    Hindrance::JustStarted => "waiting to see whether it keeps running",
                 });
             }
             tokio::time::sleep(POLL).await;
@@ -269,15 +274,25 @@ impl Engine {
         }
         let began = run.run_began().map(|at| at - TimeDelta::nanoseconds(1));
         let mut lines = std::pin::pin!(self.follow(run, began));
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(line) if pattern.matches(&line.text) => return Ok(Startup::Written),
-                Ok(_) => {}
+        let limits = self.log_limits(run).await?;
+        // Later lines are read as they are written. In the first second the log may rotate faster than that.
+        let followed = Utc::now() + FLOOD;
+        let mut early = rotation::Seen::default();
+        loop {
+            let line = tokio::time::timeout(QUIET, lines.next()).await;
+            match &line {
+                Ok(Some(Ok(line))) if pattern.matches(&line.text) => return Ok(Startup::Written),
+                Ok(Some(Ok(line))) if line.at < followed => early.add(line),
+                Ok(Some(Ok(_))) => {}
                 // The logging driver does not support reading.
-                Err(_) => return Ok(Startup::Unreadable),
+                Ok(Some(Err(_))) => return Ok(Startup::Unreadable),
+                Ok(None) => return Ok(Startup::Ended),
+                Err(_) => {}
+            }
+            if limits.is_some_and(|limits| early.may_lack_its_first(limits, line.is_err())) {
+                return Ok(Startup::Unreadable);
             }
         }
-        Ok(Startup::Ended)
     }
 
     /// Whether a container's last lines report a full disk.

@@ -11,7 +11,7 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
-use super::{Result, offsets::Offsets};
+use super::{Result, partition::Offsets};
 
 /// The `tracing` target of librdkafka's log lines.
 pub const LIBRDKAFKA: &str = "librdkafka";

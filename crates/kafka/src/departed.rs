@@ -15,51 +15,46 @@ use declaration::Group;
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Replicas that were removed from a group.
-#[derive(Debug, Clone)]
-pub struct Departed {
-    /// The group, as declared.
-    pub group: Group,
-    /// Addresses that they connected from.
-    pub hosts: Vec<IpAddr>,
-    /// Their `group.instance.id`; a static member may have joined from another address.
-    pub instances: Vec<String>,
+/// Waits until the group is stable (or empty) without removed members: those that connected from
+/// `hosts`, and the static ones named in `instances` (`group.instance.id`), wherever they joined from.
+/// Returns None then, and after `timeout` a text that names the remaining member or the rebalance.
+///
+/// # Errors
+/// Kafka does not respond.
+pub async fn taken_over(
+    bootstrap: &str,
+    group: &Group,
+    hosts: &[IpAddr],
+    instances: &[String],
+    timeout: Duration,
+) -> Result<Option<String>> {
+    let kafka = Kafka::connect(bootstrap).await?;
+    let deadline = Instant::now() + timeout;
+    let is_removed = |member: &Member| is_removed(member, hosts, instances);
+    loop {
+        let groups = kafka.groups_of(&[group]).await?;
+        let lingering = groups.iter().find_map(|group| lingering(group, is_removed));
+        if lingering.is_none() || Instant::now() > deadline {
+            return Ok(lingering);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
-impl Departed {
-    /// Waits until the group is stable (or empty) without them. Returns None then, and after `timeout`
-    /// a text that names the remaining member or the rebalance.
-    ///
-    /// # Errors
-    /// Kafka does not respond.
-    pub async fn taken_over(&self, bootstrap: &str, timeout: Duration) -> Result<Option<String>> {
-        let kafka = Kafka::connect(bootstrap).await?;
-        let deadline = Instant::now() + timeout;
-        loop {
-            let groups = kafka.groups_of(&[&self.group]).await?;
-            let lingering = groups.iter().find_map(|group| self.lingering(group));
-            if lingering.is_none() || Instant::now() > deadline {
-                return Ok(lingering);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+/// What the wait is for: a removed member, or a rebalance. None: the group is done.
+fn lingering(group: &GroupState, is_removed: impl Fn(&Member) -> bool) -> Option<String> {
+    let name = &group.name;
+    match group.members.iter().find(|member| is_removed(member)) {
+        Some(member) => Some(format!("group {name} still has {}", member.client_id)),
+        None if group.is_at_rest() => None,
+        None => Some(format!("group {name} rebalances")),
     }
+}
 
-    /// What the wait is for: a removed member, or a rebalance. None: the group is done.
-    fn lingering(&self, group: &GroupState) -> Option<String> {
-        let name = &group.name;
-        match group.members.iter().find(|member| self.is_of(member)) {
-            Some(member) => Some(format!("group {name} still has {}", member.client_id)),
-            None if group.is_at_rest() => None,
-            None => Some(format!("group {name} rebalances")),
-        }
-    }
-
-    fn is_of(&self, member: &Member) -> bool {
-        let host = member.host.parse();
-        host.is_ok_and(|host: IpAddr| self.hosts.contains(&host))
-            || (member.instance.as_ref()).is_some_and(|name| self.instances.contains(name))
-    }
+fn is_removed(member: &Member, hosts: &[IpAddr], instances: &[String]) -> bool {
+    let host = member.host.parse();
+    host.is_ok_and(|host: IpAddr| hosts.contains(&host))
+        || (member.instance.as_ref()).is_some_and(|name| instances.contains(name))
 }
 
 #[cfg(test)]
@@ -85,14 +80,11 @@ mod tests {
 
     #[test]
     fn a_removed_replica_is_recognised_by_its_instance_id_or_its_address() {
-        let departed = Departed {
-            group: Group::Named("orders".to_owned()),
-            hosts: vec![[172, 18, 0, 9].into()],
-            instances: vec!["orders-2".to_owned()],
-        };
+        let hosts = [[172, 18, 0, 9].into()];
+        let instances = ["orders-2".to_owned()];
         let waits = |state, members: &[(&str, &str)]| {
-            let lingering = departed.lingering(&group(state, members));
-            lingering.is_some()
+            let is_removed = |member: &Member| is_removed(member, &hosts, &instances);
+            lingering(&group(state, members), is_removed).is_some()
         };
         let left = ("orders-1", "172.18.0.8");
         assert!(waits(State::Stable, &[left, ("orders-2", "172.18.0.77")]));

@@ -25,6 +25,7 @@ pub mod groups;
 pub mod identity;
 mod native;
 pub mod offsets;
+mod partition;
 pub mod partitioner;
 pub mod provision;
 pub mod read;
@@ -39,15 +40,13 @@ pub use client::LIBRDKAFKA;
 pub use error::Error;
 use error::Result;
 pub use native::{Protocol, State};
+pub use partition::Partition;
 use tokio::net::TcpStream;
 
 use diagnostics::instrument_call;
 
 /// The default timeout of one call.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A topic's name and a partition's number.
-pub type Partition = (String, i32);
 
 /// One client for metadata, groups and offsets; clones share its connections.
 #[derive(Clone)]

@@ -1,7 +1,6 @@
 //! The ends of partitions, a group's committed offsets, and lag.
 
 use std::{
-    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
@@ -10,14 +9,13 @@ use rdkafka::{
     Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode,
 };
 
+pub use super::partition::Offsets;
+
 use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client, groups::matching_groups};
 use declaration::Group;
 
 /// Between two requests while a partition has no leader or a group no coordinator.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// An offset for each partition.
-pub type Offsets = BTreeMap<Partition, i64>;
 
 /// Which end of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,15 @@ use std::{
 
 use declaration::{Port, PortBinding};
 
+/// The host ports that containers of any project publish.
+pub struct UsedPorts {
+    /// Each port with its container.
+    pub bindings: Vec<PortBinding>,
+    /// Whether the platform publishes ports on this machine, so that binding a port shows whether it is
+    /// free.
+    pub local: bool,
+}
+
 /// The first binding of port `number` that conflicts with publishing `port`.
 pub fn binding<'a>(
     bindings: impl IntoIterator<Item = &'a PortBinding>,

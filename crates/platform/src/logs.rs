@@ -17,7 +17,7 @@ pub struct LogLine {
     pub service: String,
     /// The container's name.
     pub container: Arc<str>,
-    /// When Docker received the line.
+    /// When the platform received the line.
     pub at: DateTime<Utc>,
     /// The line without its line end.
     pub text: String,
@@ -35,6 +35,9 @@ pub struct LogOptions {
     /// Lines whose text this accepts. None: all lines.
     pub filter: Option<Filter>,
 }
+
+/// Called with the name of a container whose lines were deleted before they were read.
+pub type OnLostLines = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Selects a line by its text.
 #[derive(Clone)]

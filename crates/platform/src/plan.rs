@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use declaration::{Pipeline, Service, VariablePort};
+use declaration::{Pipeline, Service};
 
 use crate::graph;
 
@@ -14,8 +14,6 @@ pub struct Goal<'a> {
     pub named: &'a [String],
     /// Desired replicas by service (`scale`). If not empty, other services are not changed.
     pub scale: BTreeMap<String, u32>,
-    /// Host ports that are set by variables; empty if not determined.
-    pub variables: &'a [VariablePort],
     /// Whether to remove orphans: containers of the project whose service is not declared.
     pub remove_orphans: bool,
 }

@@ -13,6 +13,9 @@ pub fn container(service: &str, replica: u32) -> Container {
         name: format!("shop-{service}"),
         service: service.to_owned(),
         replica,
+        by_caravan: false,
+        scaled: false,
+        declared_in: None,
         state: State::Running,
         exit_code: None,
         oom_killed: false,
@@ -28,6 +31,5 @@ pub fn container(service: &str, replica: u32) -> Container {
         ports: Vec::new(),
         labels: BTreeMap::new(),
         settings: BTreeMap::new(),
-        pid: 1,
     }
 }

@@ -1,4 +1,4 @@
-// Tells the customer, and forgets what was cached of their orders.
+// Notifies the customer, and deletes the cached orders of the customer.
 
 import { cache, ordersKey } from './cache.js';
 import { db } from './db.js';

@@ -14,7 +14,7 @@ use proof::dead_letters::summary::Request;
 pub(super) struct Args {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// Name the newest of them one by one
+    /// Also list the newest dead letters one by one
     #[arg(long)]
     each: bool,
     /// How long to read
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::summary(console, dead_letters.topic(), &summary));
+            console.composed(&output::summary(console, dead_letters.topic(), &summary));
             if let Some(place) = &summary.all.example {
                 let next = context.invocation.command(&format!("dlq show {place}"));
                 console.note(&format!("Next: {next}"));
@@ -61,7 +61,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         }
     }
     if summary.incomplete {
-        console.warn("not all of them were read in time: --timeout gives more");
+        console.warn("not all dead letters were read in time; a longer --timeout reads more");
         return Ok(Verdict::Late);
     }
     Ok(Verdict::Right)

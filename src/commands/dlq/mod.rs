@@ -13,7 +13,7 @@ mod purge;
 mod replay;
 mod show;
 
-/// Dead letters: list them, show one, send them back, cut them off
+/// List, show, replay and purge dead letters
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -38,7 +38,8 @@ impl Args {
         }
     }
 
-    /// A replay ends between two rounds; the others change nothing, or all at once.
+    /// Whether the command stops cleanly: a replay ends between two rounds. The other commands change
+    /// nothing, or everything in one request.
     pub(crate) fn stops_cleanly(&self) -> bool {
         matches!(self.verb, Verb::Replay(_))
     }
@@ -53,26 +54,26 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
 }
 
-/// Which letters: what is given narrows, several places or words of one flag widen.
+/// A selection of dead letters: all flags must match; of several values of one flag, any.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct SelectionArgs {
-    /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
-    #[arg(value_name = "PLACE")]
+    /// Record of the message or of its dead letter: TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "RECORD")]
     places: Vec<RecordId>,
-    /// Given up for this reason
+    /// Only dead letters with this reason
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// Of a message of this topic
+    /// Only dead letters of messages of this topic
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// Given up by this consumer group
+    /// Only dead letters of this consumer group
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
-    /// Given up so long ago, or longer
+    /// Only dead letters that are at least this old
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Given up less long ago
+    /// Only dead letters that are younger than this
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     newer_than: Option<Duration>,
 }
@@ -101,22 +102,22 @@ impl SelectionArgs {
         })
     }
 
-    /// As [`Self::selection`], where all has to be said.
+    /// As [`Self::selection`], but selecting everything needs `--all`.
     fn explicit(&self, context: &Context, verb: &str, all: bool) -> Result<Selection> {
         let selection = self.selection()?;
         match (selection.is_empty(), all) {
             (true, true) | (false, false) => Ok(selection),
             (true, false) => Err(Error::new(
                 Kind::Usage,
-                format!("which dead letters to {verb} is not said"),
+                format!("no dead letters to {verb} are selected"),
             )
             .because(
-                "name places, or narrow with --reason, --topic, --group or an age, or say --all",
+                "name records, or select with --reason, --topic, --group or an age, or give --all",
             )
             .hint(context.invocation.command("dlq list"))),
             (false, true) => Err(Error::new(
                 Kind::Usage,
-                "--all, and beside it a selection: only one of them can be meant",
+                "--all cannot be combined with a selection",
             )),
         }
     }
@@ -131,7 +132,7 @@ async fn open(context: &Context, pipeline: &Pipeline) -> Result<DeadLetters> {
         .map_err(|error| remedied(context, error))
 }
 
-/// With the next command, where the error does not bring one.
+/// Adds the next command to an error without a hint.
 fn remedied(context: &Context, mut error: Error) -> Error {
     let next = match error.kind {
         Kind::Unreachable | Kind::NotRight => "up",
@@ -145,7 +146,7 @@ fn remedied(context: &Context, mut error: Error) -> Error {
     error
 }
 
-/// A selection that asks for what is nowhere is a slip of the finger.
+/// An error if the selection matches nothing: it is probably a typing error.
 fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> Result<()> {
     match choices.unknown(selection) {
         None => Ok(()),

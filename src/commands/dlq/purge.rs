@@ -9,21 +9,21 @@ use crate::{
 use diagnostics::{Error, Kind, Result};
 use proof::dead_letters::{RecordId, purge::PurgePlan};
 
-/// Delete dead letters for ever, from the front of each partition
+/// Permanently delete the oldest dead letters of each partition
 ///
-/// Kafka deletes records only together with all that stand before them in their partition: a
-/// selection that leaves an older letter standing before one that it takes is refused.
+/// Kafka can delete only the oldest records of a partition, so a selection that keeps an older
+/// dead letter of the same partition is refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// All of them
+    /// All dead letters
     #[arg(long)]
     all: bool,
-    /// Show what would be deleted, and delete nothing
+    /// Show what would be deleted, without deleting it
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
     /// How long to read
@@ -73,35 +73,38 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 output::purge_plan_value(&pipeline.project, dead_letters.topic(), &plan, deletes);
             console.document(&document);
         }
-        Format::Table => console.result(&output::purge_plan(&plan, deletes)),
+        Format::Table => console.composed(&output::purge_plan(&plan, deletes)),
     }
     Ok(Verdict::Right)
 }
 
 fn refused(context: &Context, stuck: u64, before: &[&RecordId]) -> Error {
     let names: Vec<_> = before.iter().take(3).map(ToString::to_string).collect();
-    let what = format!("nothing was deleted: {stuck} of the chosen dead letters cannot be");
+    let what = format!(
+        "nothing was deleted: {stuck} of the selected dead letters cannot be \
+                        deleted"
+    );
     let next = before
         .first()
         .map_or_else(|| "dlq list".to_owned(), |p| format!("dlq show {p}"));
     Error::new(Kind::Usage, what)
-        .because("Kafka deletes only from the front of a partition")
+        .because("Kafka deletes only the oldest records of a partition")
         .because(format!(
-            "not chosen, and standing before them: {}",
+            "older records that are not selected: {}",
             names.join(", ")
         ))
-        .because("choose those as well (an --older-than takes whole fronts), or replay them first")
+        .because("select those too (--older-than selects the oldest), or replay them first")
         .hint(context.invocation.command(&next))
 }
 
-/// Says what will be lost, and asks.
+/// Shows what will be deleted, and asks for confirmation.
 async fn confirm(context: &Context, plan: &PurgePlan, flags: &str) -> Result<()> {
     let lost = output::lost(plan);
     context
         .confirm(&Question {
             text: &format!("{lost}. Delete?"),
             declined: "nothing was deleted",
-            unasked: &format!("{lost}, and there is no terminal to ask on"),
+            no_terminal: &format!("{lost}; there is no terminal to confirm it"),
             instead: &format!("dlq purge {flags} --yes"),
         })
         .await

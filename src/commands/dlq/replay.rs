@@ -9,22 +9,22 @@ use crate::{
 use diagnostics::{Error, Kind, Result};
 use proof::dead_letters::plan::Plan;
 
-/// Send dead letters back to the topics and partitions that they came from
+/// Replay dead letters to the topics and partitions that they came from
 ///
-/// What was sent is remembered, so that a second run sends nothing twice. It is sent in rounds of
-/// growing size, each awaited until the group that gave it up has passed it; when letters come
-/// straight back, nothing more is sent. No group's offsets are touched.
+/// Caravan records what it sent, so a second run sends nothing twice. It sends rounds of growing
+/// size and waits after each one until the consumer group has consumed it. If replayed messages
+/// fail again, it sends nothing more. It changes no group's offsets.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// All of them
+    /// All dead letters
     #[arg(long)]
     all: bool,
-    /// Show what would be sent, and send nothing
+    /// Show what would be sent, without sending it
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
     /// How long to read, and to wait for each round to be processed
@@ -65,11 +65,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
                 console.document(&document);
             }
-            Format::Table => console.result(&output::plan(console, &plan)),
+            Format::Table => console.composed(&output::plan(console, &plan)),
         }
         return Ok(Verdict::Right);
     }
-    console.note(&output::plan(console, &plan));
+    console.composed_note(&output::plan(console, &plan));
     if !args.yes {
         confirm(context, &plan, &flags).await?;
     }
@@ -92,7 +92,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.result(&output::outcome(console, &outcome));
+            console.composed(&output::outcome(console, &outcome));
             let next = match outcome.failed_again.first() {
                 Some(failed_again) => format!("dlq show {}", failed_again.dead_letter.id()),
                 None => "verify".to_owned(),
@@ -112,7 +112,7 @@ async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<()> {
         .confirm(&Question {
             text: &format!("{}?", output::what(plan)),
             declined: "nothing was sent",
-            unasked: "nothing was sent: there is no terminal to ask on",
+            no_terminal: "nothing was sent: there is no terminal to confirm it",
             instead: &format!("dlq replay {flags} --yes"),
         })
         .await

@@ -9,13 +9,13 @@ use crate::{
 use diagnostics::Result;
 use proof::dead_letters::RecordId;
 
-/// Show one dead letter: why it was given up, its headers and its payload
+/// Show one dead letter: why it failed, its headers and its payload
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the message stood, or where its dead letter stands: TOPIC/PARTITION/OFFSET
-    #[arg(value_name = "PLACE")]
+    /// Record of the message or of its dead letter: TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "RECORD")]
     place: RecordId,
-    /// How long to look for it
+    /// How long to search
     #[arg(
         long,
         value_name = "DURATION",
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             let document = output::dead_letter_value(console, &pipeline.project, &found);
             console.document(&document);
         }
-        Format::Table => console.result(&output::dead_letter(console, &found)),
+        Format::Table => console.composed(&output::dead_letter(console, &found)),
     }
     Ok(Verdict::Right)
 }

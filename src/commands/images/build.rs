@@ -6,7 +6,7 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// Fetch or build what `up` would, side by side, and start nothing
+/// Pull or build all images that `up` would, in parallel, without starting anything
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// List the images that the pipeline's services run from, and whether they are here
+/// List the images of the pipeline's services, and whether the engine has them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

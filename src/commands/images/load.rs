@@ -13,10 +13,10 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 
-/// Load a file that `images save` wrote, and say what of the pipeline is still missing
+/// Load a file of `images save`, and list the images that are still missing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where from; - for stdin
+    /// The file; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -41,14 +41,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let names: Vec<_> = missing.iter().map(|n| n.reference.as_str()).collect();
     console.note(&format!(
-        "\nStill missing: {}. Next: {} on a host with a network, of this very version",
+        "\nStill missing: {}. Next: {} on a host with a network, with the same version of Caravan",
         names.join(", "),
         context.invocation.command("images save FILE")
     ));
     Ok(Verdict::NotRight)
 }
 
-/// The file and what it is called.
+/// The file and its name in messages.
 fn open(args: &Args) -> Result<(File, String)> {
     if args.file.as_os_str() != "-" {
         let name = args.file.display().to_string();
@@ -59,7 +59,7 @@ fn open(args: &Args) -> Result<(File, String)> {
     }
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        let what = "a terminal has no images";
+        let what = "stdin is a terminal, not a file of images";
         return Err(Error::new(Kind::Usage, what).hint("caravan images load FILE"));
     }
     let stdin = stdin

@@ -10,7 +10,7 @@ mod list;
 mod load;
 mod save;
 
-/// The pipeline's images: list, build, and carry them to a host without a network
+/// List and build the pipeline's images, and transfer them to a host without a network
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
 }
 
-/// The pipeline, whose images are no secret: they can be had before the first `up`.
+/// The pipeline, possibly without secrets: images do not depend on them.
 fn pipeline(context: &Context) -> Result<Pipeline> {
-    context.resolve_without_secrets(&context.source()?)
+    context.resolve_without_secrets(context.source()?)
 }

@@ -1,5 +1,5 @@
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal},
     os::fd::AsFd,
     path::PathBuf,
@@ -17,11 +17,11 @@ use docker::{Engine, images::Unfinished};
 
 /// Write all images of the pipeline into one file, for a host without a network
 ///
-/// What is not here is fetched or built first. On the other host: `caravan images load FILE`, then
-/// `caravan up` needs no network.
+/// Missing images are pulled or built first. After `caravan images load FILE` on the other host,
+/// `caravan up` needs no network there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to; - for stdout
+    /// The file; `-` is stdout
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -47,18 +47,25 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     Ok(Verdict::Right)
 }
 
-/// How many images, and the bytes that they took.
+/// The number of images, and the size of the file in bytes.
 async fn to_file(
     engine: &Engine,
     pipeline: &Pipeline,
     progress: &Progress,
     args: &Args,
 ) -> Result<(usize, u64)> {
-    let unfinished = Unfinished::create(&args.file)?;
     let name = args.file.display().to_string();
     let failed = |e: io::Error| {
         Error::new(Kind::Unreachable, format!("cannot write {name}")).because(e.to_string())
     };
+    // A device or a pipe is written to; renaming a file over it would remove it.
+    if fs::metadata(&args.file).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let mut options = tokio::fs::File::options();
+        let opened = options.write(true).open(&args.file).await;
+        let file = opened.map_err(failed)?.into_std().await;
+        return save(engine, pipeline, progress, file, &name).await;
+    }
+    let unfinished = Unfinished::create(&args.file)?;
     let file = unfinished.file().map_err(failed)?;
     let saved = save(engine, pipeline, progress, file, &name).await?;
     unfinished.finish().map_err(failed)?;
@@ -72,7 +79,7 @@ async fn to_stdout(
 ) -> Result<(usize, u64)> {
     let stdout = io::stdout();
     if stdout.is_terminal() {
-        let what = "a terminal is no place for images";
+        let what = "images cannot be written to a terminal";
         return Err(Error::new(Kind::Usage, what).hint("caravan images save images.tar"));
     }
     let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| {

@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 
 use crate::{commands::Verdict, context::Context, flags::Format, output::listing};
 use diagnostics::Result;
-use platform::{Container, State, labels};
+use platform::{Container, State};
 
-/// What the containers of one project tell together.
+/// Summary of the containers of one project.
 #[derive(Debug, PartialEq, Eq)]
 struct Project {
     name: String,
-    /// The Compose files, or that it is the shipped pipeline.
+    /// The Compose files, or the name of the shipped pipeline.
     from: String,
-    /// Whether `caravan up` made any of it.
+    /// Whether `caravan up` created any of the containers.
     caravan: bool,
     services: usize,
-    /// Services of which each container runs.
+    /// Services whose containers all run.
     running: usize,
-    /// Services of which each container has ended well.
+    /// Services whose containers all exited with 0.
     completed: usize,
-    /// The worst of all that runs and has a health check.
+    /// The worst health of the running containers that have a health check.
     health: Option<String>,
-    /// On the host, as Docker writes them.
+    /// Published host ports, in Docker's notation.
     ports: Vec<String>,
 }
 
 pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
-    let projects = context.engine().await?.projects().await?;
+    let projects = context.platform().await?.projects().await?;
     let projects: Vec<Project> = projects.into_iter().map(Project::of).collect();
     match format {
         Format::Table => {
@@ -48,10 +48,6 @@ pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
 
 impl Project {
     fn of((name, containers): (String, Vec<Container>)) -> Self {
-        let label = |name: &str| {
-            let mut labels = containers.iter().filter_map(|c| c.labels.get(name));
-            labels.next().cloned().unwrap_or_default()
-        };
         let mut by_service: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
         for container in &containers {
             by_service
@@ -63,14 +59,11 @@ impl Project {
             let services = by_service.values();
             services.filter(|own| own.iter().all(|c| is(c))).count()
         };
-        let made = |c: &Container| {
-            let version = c.labels.get(labels::VERSION);
-            version.is_some_and(|version| version.starts_with(labels::VERSION_PREFIX))
-        };
+        let mut files = containers.iter().filter_map(|c| c.declared_in.clone());
         let ports: BTreeSet<&String> = containers.iter().flat_map(|c| &c.ports).collect();
         Self {
-            from: label(labels::CONFIG_FILES),
-            caravan: containers.iter().any(made),
+            from: files.next().unwrap_or_default(),
+            caravan: containers.iter().any(|c| c.by_caravan),
             services: by_service.len(),
             running: all(&|c| c.state == State::Running),
             completed: all(&|c| c.state == State::Exited && c.exit_code == Some(0)),
@@ -144,10 +137,8 @@ mod tests {
         let mut db = container("db", 1);
         db.health = health("healthy");
         db.ports = vec!["127.0.0.1:15432->5432/tcp".to_owned()];
-        let version = labels::THIS_VERSION.to_owned();
-        db.labels.insert(labels::VERSION.to_owned(), version);
-        let files = "/srv/compose.yaml".to_owned();
-        db.labels.insert(labels::CONFIG_FILES.to_owned(), files);
+        db.by_caravan = true;
+        db.declared_in = Some("/srv/compose.yaml".to_owned());
         let (one, mut other) = (container("web", 1), container("web", 2));
         other.state = State::Restarting;
         other.health = health("unhealthy");

@@ -1,19 +1,19 @@
-//! What `up` refuses: data that was made with other secrets than those that it would be given.
+//! `up` refuses a project whose existing volumes have other secrets.
 
 use crate::context::Context;
 use declaration::{Endpoint, Ready, Source};
 use diagnostics::{Cause, Error, Kind, Result};
-use docker::Engine;
-use platform::{Goal, with_dependencies};
+use platform::{Goal, Platform, with_dependencies};
 use proof::stores;
 
-/// Nothing is brought up over data that was made with other secrets.
+/// Refuses a project that was brought up from another directory with other secrets: its existing data could
+/// not be opened with the secrets of this directory.
 ///
 /// # Errors
-/// The project was brought up from another place, whose secrets are not those of this one.
+/// The secrets differ.
 pub(crate) async fn other_secrets(
     context: &Context,
-    engine: &Engine,
+    platform: &dyn Platform,
     source: &Source,
     line: &str,
 ) -> Result<()> {
@@ -21,7 +21,7 @@ pub(crate) async fn other_secrets(
         return Ok(());
     };
     let project = source.project();
-    let volumes = engine.volumes(project).await?;
+    let volumes = platform.volumes(project).await?;
     if volumes.is_empty() {
         return Ok(());
     }
@@ -30,19 +30,19 @@ pub(crate) async fn other_secrets(
     let what = format!("{project} was brought up from {}", elsewhere.from);
     Err(Error::new(Kind::Usage, what)
         .because(format!(
-            "the data in {} was made with the secrets in {theirs}",
+            "the data in {} was created with the secrets in {theirs}",
             volumes.join(", ")
         ))
-        .because(format!("{names}: another value, or none, in {ours}"))
+        .because(format!("{names}: different or missing in {ours}"))
         .because(format!("to bring it up from here, copy them from {theirs}"))
         .hint(elsewhere.invocation.command(line)))
 }
 
-/// A database that runs already keeps its password: one that is other now would be recreated, and
-/// never be reached again.
+/// Refuses to recreate a running database with another password: its volume keeps the old one, so it would
+/// become unreachable.
 ///
 /// # Errors
-/// It refuses the password.
+/// The running database refuses the password.
 pub(super) async fn other_password(
     context: &Context,
     source: &Source,
@@ -68,12 +68,12 @@ pub(super) async fn other_password(
     }
     match stores::ready(Ready::Postgres, address, stores::TIMEOUT).await {
         Err(error) if error.cause() == Cause::Authentication => {
-            let what = format!("{name} runs with another password than the one declared for it");
+            let what = format!("{name} runs with a password that differs from the declared one");
             let env = source.env_path().display();
             Err(Error::new(Kind::NotRight, what)
                 .because(error)
                 .because(format!(
-                    "the data in {} has the password that it was made with",
+                    "the data in {} keeps the password with which it was created",
                     volumes.join(", ")
                 ))
                 .because("to change it, change it in the database first (ALTER ROLE)")

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::text::{line, state, time, word};
+use super::text::{line, masked_word, state, time, word};
 use crate::output::{Console, listing};
 use proof::dead_letters::{
     DeadLetter,
@@ -8,10 +8,10 @@ use proof::dead_letters::{
     summary::{Age, Kind, MAX_LISTED, Summary, Tally},
 };
 
-/// Of an error, in a table.
+/// In bytes: a longer error is cut in the table.
 const MAX_ERROR: usize = 80;
 
-/// `list`, for a person.
+/// `dlq list` as text.
 pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> String {
     if summary.total == 0 {
         return format!("no dead letters on {topic}");
@@ -31,16 +31,16 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
         let rows = summary
             .kinds
             .iter()
-            .map(|(kind, tally)| kind_row(kind, tally));
+            .map(|(kind, tally)| kind_row(console, kind, tally));
         text = listing::table(console, &header, rows.collect());
         text.push_str("\n\n");
     }
     if !summary.listed.is_empty() {
-        let header = ["PLACE", "GROUP", "REASON", "STATE", "GIVEN UP", "ERROR"];
+        let header = ["RECORD", "GROUP", "REASON", "STATE", "FAILED AT", "ERROR"];
         let rows = summary
             .listed
             .iter()
-            .map(|(dead_letter, status)| dead_letter_row(dead_letter, *status));
+            .map(|(dead_letter, status)| dead_letter_row(console, dead_letter, *status));
         text.push_str(&listing::table(console, &header, rows.collect()));
         text.push_str("\n\n");
     }
@@ -60,31 +60,31 @@ fn totals(topic: &str, summary: &Summary) -> String {
     );
     let dismissed = all.count(Status::Dismissed);
     if dismissed > 0 {
-        text.push_str(&format!(", {dismissed} of tests"));
+        text.push_str(&format!(", {dismissed} from tests"));
     }
     if summary.unsorted > 0 {
         let unsorted = summary.unsorted;
         text.push_str(&format!(
-            "\n{unsorted} of further kinds are counted, not listed"
+            "\n{unsorted} of further kinds are counted but not listed"
         ));
     }
     if summary.listed.len() == MAX_LISTED {
-        text.push_str(&format!("\nnamed are the newest {MAX_LISTED} at most"));
+        text.push_str(&format!("\nat most the newest {MAX_LISTED} are named"));
     }
     if summary.incomplete {
         text.push_str(&format!(
-            "\nthis is a part: about {} stand there",
+            "\nthis is a part of them: the topic has about {}",
             summary.total
         ));
     }
     text
 }
 
-fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
+fn kind_row(console: &Console, kind: &Kind, tally: &Tally) -> Vec<String> {
     vec![
         word(kind.topic.as_deref()),
         word(kind.group.as_deref()),
-        word(kind.reason.as_deref()),
+        masked_word(console, kind.reason.as_deref()),
         age(kind.age).to_owned(),
         tally.count(Status::Waiting).to_string(),
         in_flight(tally).to_string(),
@@ -96,12 +96,13 @@ fn kind_row(kind: &Kind, tally: &Tally) -> Vec<String> {
     ]
 }
 
-fn dead_letter_row(dead_letter: &DeadLetter, status: Status) -> Vec<String> {
-    let error = dead_letter.error.as_deref().unwrap_or("-");
+fn dead_letter_row(console: &Console, dead_letter: &DeadLetter, status: Status) -> Vec<String> {
+    // Masked before it is cut: a part of a secret no longer looks like one.
+    let error = console.masked(dead_letter.error.as_deref().unwrap_or("-"));
     vec![
         dead_letter.id().to_string(),
         word(dead_letter.group.as_deref()),
-        word(dead_letter.reason.as_deref()),
+        masked_word(console, dead_letter.reason.as_deref()),
         state(status).to_owned(),
         dead_letter.at.map_or_else(|| "-".to_owned(), time),
         line(&error[..error.floor_char_boundary(MAX_ERROR)]),
@@ -122,7 +123,7 @@ fn age(age: Age) -> &'static str {
     }
 }
 
-/// `list`, for a machine.
+/// `dlq list` as JSON.
 pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Value {
     let kinds = summary.kinds.iter().map(|(kind, tally)| {
         let mut value = tally_value(tally);
@@ -150,7 +151,7 @@ pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Va
 
 fn tally_value(tally: &Tally) -> Value {
     json!({
-        "letters": tally.dead_letters,
+        "count": tally.dead_letters,
         "waiting": tally.count(Status::Waiting),
         "inFlight": tally.count(Status::InFlight),
         "interrupted": tally.count(Status::Interrupted),

@@ -1,5 +1,5 @@
-//! Dead letters, shown: a file for each of `dlq list`, `show`, `replay` and `purge`, every one for a
-//! person and for a machine; `text` makes what stands in a letter fit to be seen.
+//! The output of `dlq list`, `show`, `replay` and `purge`, a file each, as text and as JSON; `text` escapes
+//! the content of dead letters.
 
 mod list;
 mod purge;
@@ -14,23 +14,166 @@ pub(crate) use purge::{lost, purge_plan, purge_plan_value};
 pub(crate) use replay::{outcome, outcome_value, plan, plan_value, skipped_value, what};
 pub(crate) use show::{dead_letter, dead_letter_value};
 
-/// What a long command is at.
+/// The progress of a long command.
 pub(crate) fn progress(progress: &Progress) -> String {
     match progress {
         Progress::Reading { read, of } => format!("{read} of about {of} dead letters read"),
         Progress::AwaitingLease { by } => {
-            format!("{by} may be changing these dead letters: waiting till it is known")
+            format!("{by} may be changing these dead letters: waiting until that is certain")
         }
         Progress::Sent { sent, of } => format!("{sent} of {of} sent"),
-        Progress::Passed { passed, of } => format!("{passed} of {of} went through"),
+        Progress::Passed { passed, of } => format!("{passed} of {of} succeeded"),
     }
 }
 
-/// Whether it is worth a line where no line can be rewritten.
+/// Whether the progress is shown if the output cannot be redrawn.
 pub(crate) fn is_milestone(progress: &Progress) -> bool {
     match progress {
         Progress::Reading { read, .. } => read % 50_000 == 0,
         Progress::AwaitingLease { .. } | Progress::Passed { .. } => true,
         Progress::Sent { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::record::OwnedMessage;
+
+    use super::*;
+    use crate::output::Console;
+    use proof::dead_letters::{
+        DeadLetter, RecordId,
+        find::Found,
+        journal::Status,
+        replay::{FailedAgain, Outcome},
+        summary::{Age, Kind, Summary, Tally},
+    };
+
+    /// What no text may show, apart from names: escaped in text, at the end of what is shown of an
+    /// error, and words of Caravan's own.
+    const SECRETS: [&str; 7] = [
+        "a\"b\\c",
+        "lost-in-two",
+        "waiting",
+        "orders",
+        "dead letter",
+        "TOPIC",
+        "true\u{1b}",
+    ];
+
+    fn console() -> Console {
+        let console = Console::plain();
+        console.mask(&SECRETS.map(str::to_owned));
+        console
+    }
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            own: RecordId::new("waiting", 0, 3),
+            source: Some(RecordId::new("orders", 1, 7)),
+            group: Some("orders-worker".to_owned()),
+            reason: Some("waiting".to_owned()),
+            error: Some(format!(
+                "{}: a\"b\\c true\u{1b} {:>41}",
+                "x".repeat(16),
+                "lost-in-two"
+            )),
+            attempts: Some("a\"b\\c".to_owned()),
+            at: None,
+        }
+    }
+
+    #[track_caller]
+    fn expect(text: &str, kept: &[&str]) {
+        for kept in kept {
+            assert!(text.contains(kept), "{kept:?} in:\n{text}");
+        }
+        for lost in ["a\"b", "b\\c", "lost-in", "true", "\u{1b}"] {
+            assert!(!text.contains(lost), "{lost:?} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_keeps_its_ids_whatever_the_secrets() {
+        let kind = Kind {
+            topic: Some("orders".to_owned()),
+            group: Some("orders-worker".to_owned()),
+            reason: Some("waiting".to_owned()),
+            age: Age::Hour,
+        };
+        let mut tally = Tally::default();
+        tally.dead_letters = 1;
+        tally.by_status = [(Status::Waiting, 1)].into();
+        tally.example = Some(RecordId::new("orders", 1, 7));
+        let listed = Summary {
+            all: tally.clone(),
+            kinds: [(kind, tally)].into(),
+            listed: vec![(letter(), Status::Waiting)],
+            total: 1,
+            ..Summary::default()
+        };
+        let text = summary(&console(), "waiting", &listed);
+        expect(
+            &text,
+            &[
+                "TOPIC   GROUP          REASON",
+                "orders  orders-worker  ****",
+                "orders/1/7",
+                "1 dead letter on waiting: 1 waiting",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_shown_dead_letter_keeps_its_ids_whatever_the_secrets() {
+        let payload = b"{\"orders\": \"a\\\"b\\\\c\", \"n\": 1}".to_vec();
+        let message = OwnedMessage::new(
+            Some(payload),
+            Some(b"lost-in-two".to_vec()),
+            "waiting".to_owned(),
+            kafka::record::Timestamp::NotAvailable,
+            0,
+            3,
+            None,
+        );
+        let found = Found {
+            dead_letter: letter(),
+            message,
+            status: Status::Waiting,
+            others: vec![letter()],
+        };
+        let text = dead_letter(&console(), &found);
+        let expected = [
+            "dead letter  waiting/0/3",
+            "source       orders/1/7",
+            "group        orders-worker",
+            "reason       ****",
+            "attempts     ****",
+            "state        waiting",
+            "also         waiting/0/3 (group orders-worker)",
+            "key          ****",
+            "{\"****\": \"****\", \"n\": 1}",
+        ];
+        expect(&text, &expected);
+    }
+
+    #[test]
+    fn a_replay_keeps_its_ids_whatever_the_secrets() {
+        let back = FailedAgain {
+            was: RecordId::new("orders", 1, 7),
+            dead_letter: letter(),
+        };
+        let ended = Outcome {
+            planned: 1,
+            sent: 1,
+            failed_again: vec![back],
+            ..Outcome::default()
+        };
+        let text = outcome(&console(), &ended);
+        let expected = [
+            "sent 1 of 1 dead letter",
+            "orders/1/7 is orders/1/7 now: ****: ",
+        ];
+        expect(&text, &expected);
     }
 }

@@ -3,11 +3,11 @@ use serde_json::{Value, json};
 use crate::output::listing;
 use proof::dead_letters::{journal::Status, purge::PurgePlan};
 
-/// What a purge loses.
+/// Which dead letters a purge would delete, as a warning.
 pub(crate) fn lost(plan: &PurgePlan) -> String {
     let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
     format!(
-        "{} will be lost for ever: {}",
+        "{} will be deleted permanently: {}",
         listing::count(dead_letters, "dead letter"),
         by_status(plan)
     )
@@ -20,12 +20,12 @@ fn by_status(plan: &PurgePlan) -> String {
     let mut text = format!("{replayed} replayed, {in_flight} in flight, {never} never processed");
     let dismissed = plan.count(Status::Dismissed);
     if dismissed > 0 {
-        text.push_str(&format!(", {dismissed} of tests"));
+        text.push_str(&format!(", {dismissed} from tests"));
     }
     text
 }
 
-/// What a purge did, or would do, for a person.
+/// What a purge deleted or would delete, as text.
 pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
     let dead_letters = usize::try_from(plan.dead_letters()).unwrap_or(usize::MAX);
     let count = listing::count(dead_letters, "dead letter");
@@ -36,7 +36,7 @@ pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
     }
 }
 
-/// What a purge did, or would do, for a machine.
+/// What a purge deleted or would delete, as JSON.
 pub(crate) fn purge_plan_value(
     project: &str,
     topic: &str,
@@ -47,14 +47,14 @@ pub(crate) fn purge_plan_value(
         json!({
             "partition": partition,
             "deleteBefore": cut.before,
-            "letters": cut.dead_letters.values().sum::<u64>(),
+            "count": cut.dead_letters.values().sum::<u64>(),
         })
     });
     json!({
         "project": project,
         "topic": topic,
         "deleted": deleted,
-        "letters": plan.dead_letters(),
+        "count": plan.dead_letters(),
         "replayed": plan.count(Status::Replayed),
         "inFlight": plan.count(Status::InFlight),
         "dismissed": plan.count(Status::Dismissed),

@@ -1,22 +1,22 @@
 use serde_json::{Value, json};
 
-use super::text::{line, word};
+use super::text::{line, masked_word};
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::{
     plan::{Plan, SkipReason, Skipped},
     replay::Outcome,
 };
 
-/// Letters that came back are named, so many at most.
+/// At most this many dead letters that failed again are listed.
 const MAX_RETURNED: usize = 20;
 
-/// What a replay is about to do, as a question without its mark.
+/// What a replay is about to do, as a question without the question mark.
 pub(crate) fn what(plan: &Plan) -> String {
     let dead_letters = listing::count(plan.send.len(), "dead letter");
     format!("Send {dead_letters} back to where they came from")
 }
 
-/// A replay's plan, for a person.
+/// The plan of a replay, as text.
 pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
     let mut text = String::new();
     let kinds = plan.kinds();
@@ -27,7 +27,7 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
                 vec![
                     topic.to_owned(),
                     line(&groups),
-                    line(reason),
+                    line(&console.masked(reason)),
                     dead_letters.to_string(),
                 ]
             });
@@ -42,7 +42,7 @@ pub(crate) fn plan(console: &Console, plan: &Plan) -> String {
     text.push_str(&sends);
     if !plan.settled.is_empty() {
         let found = listing::count(plan.settled.len(), "interrupted replay");
-        text.push_str(&format!("\n{found} turned out to have been sent"));
+        text.push_str(&format!("\n{found} had been sent already"));
     }
     for (why, left) in &plan.skipped {
         text.push_str(&format!("\n{}", skipped(*why, left)));
@@ -65,11 +65,11 @@ fn skipped(why: SkipReason, left: &Skipped) -> String {
 
 fn reason(why: SkipReason) -> &'static str {
     match why {
-        SkipReason::Replayed => "replayed before, passed by the group",
-        SkipReason::InFlight => "replayed before, not yet passed by the group",
-        SkipReason::Dismissed => "provoked by a test, and done with",
-        SkipReason::NoSource => "without headers that say where the message stood",
-        SkipReason::Undeclared => "of a topic that the declaration does not name",
+        SkipReason::Replayed => "replayed before, consumed by the group",
+        SkipReason::InFlight => "replayed before, not yet consumed by the group",
+        SkipReason::Dismissed => "caused by a test, not to be replayed",
+        SkipReason::NoSource => "without headers that name the record it came from",
+        SkipReason::Undeclared => "of an undeclared topic",
         SkipReason::NoPartition => "of a partition that does not exist",
     }
 }
@@ -85,19 +85,19 @@ fn skip_reason_name(why: SkipReason) -> &'static str {
     }
 }
 
-/// Why letters are left out, for a machine.
+/// The dead letters that a replay skips, by reason, as JSON.
 pub(crate) fn skipped_value(plan: &Plan) -> Value {
     let left = plan.skipped.iter().map(|(why, left)| {
         let named: Vec<_> = left.named.iter().map(ToString::to_string).collect();
-        json!({ "why": skip_reason_name(*why), "letters": left.dead_letters, "examples": named })
+        json!({ "why": skip_reason_name(*why), "count": left.dead_letters, "examples": named })
     });
     left.collect()
 }
 
-/// A replay's plan, for a machine.
+/// The plan of a replay, as JSON.
 pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
     let kinds = plan.kinds().into_iter().map(|((topic, groups, reason), dead_letters)| {
-        json!({ "topic": topic, "groups": groups, "reason": reason, "letters": dead_letters })
+        json!({ "topic": topic, "groups": groups, "reason": reason, "count": dead_letters })
     });
     json!({
         "project": project,
@@ -107,12 +107,12 @@ pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
         "settled": plan.settled.len(),
         "leftOut": skipped_value(plan),
         "sent": 0,
-        "wentThrough": 0,
-        "cameBack": [],
+        "succeeded": 0,
+        "failedAgain": [],
     })
 }
 
-/// How a replay ended, for a person.
+/// The outcome of a replay, as text.
 pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
     let Outcome {
         planned,
@@ -126,13 +126,13 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
         let mark = console.out(Paint::Good, "✓");
         let gone = match gone {
             0 => String::new(),
-            n => format!("; {n} were no longer there, or sent by another run"),
+            n => format!("; {n} no longer existed, or another run sent them"),
         };
-        return format!("{mark} sent {sent} of {dead_letters}: {passed} went through{gone}");
+        return format!("{mark} sent {sent} of {dead_letters}: {passed} succeeded{gone}");
     }
     let mark = console.out(Paint::Bad, "✗");
     let mut text = format!(
-        "{mark} sent {sent} of {dead_letters}: {passed} went through, {} came straight back; \
+        "{mark} sent {sent} of {dead_letters}: {passed} succeeded, {} failed again; \
          nothing more was sent",
         failed_again.len()
     );
@@ -141,8 +141,8 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
             "\n    {} is {} now: {}: {}",
             back.was,
             back.dead_letter.id(),
-            word(back.dead_letter.reason.as_deref()),
-            word(back.dead_letter.error.as_deref()),
+            masked_word(console, back.dead_letter.reason.as_deref()),
+            masked_word(console, back.dead_letter.error.as_deref()),
         ));
     }
     if failed_again.len() > MAX_RETURNED {
@@ -154,7 +154,7 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
     text
 }
 
-/// How a replay ended, for a machine.
+/// The outcome of a replay, as JSON.
 pub(crate) fn outcome_value(project: &str, outcome: &Outcome, skipped: Value) -> Value {
     let failed_again = outcome.failed_again.iter().map(|back| {
         json!({
@@ -170,8 +170,8 @@ pub(crate) fn outcome_value(project: &str, outcome: &Outcome, skipped: Value) ->
         "planned": outcome.planned,
         "leftOut": skipped,
         "sent": outcome.sent,
-        "wentThrough": outcome.passed,
+        "succeeded": outcome.passed,
         "gone": outcome.gone,
-        "cameBack": failed_again.collect::<Vec<_>>(),
+        "failedAgain": failed_again.collect::<Vec<_>>(),
     })
 }

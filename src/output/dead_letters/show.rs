@@ -3,18 +3,19 @@ use serde_json::{Value, json};
 
 use super::{
     list::brief_value,
-    text::{bytes, line, state, time, word},
+    text::{bytes, line, masked_word, state, time, word},
 };
 use crate::output::{Console, Paint, listing};
 use proof::dead_letters::find::Found;
 
-/// Of a payload, and of each header, no more is shown.
+/// In bytes: a longer payload is cut.
 const MAX_VALUE: usize = 64 * 1024;
+/// In bytes: a longer key or header value is cut.
 const MAX_HEADER: usize = 4 * 1024;
-/// As many headers are shown.
+/// At most this many headers are shown.
 const MAX_HEADERS: usize = 100;
 
-/// `show`, for a person.
+/// `dlq show` as text.
 pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
     let (dead_letter, message) = (&found.dead_letter, &found.message);
     let mut text = String::new();
@@ -25,14 +26,20 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
         &dead_letter
             .source
             .as_ref()
-            .map_or_else(|| "not said".to_owned(), ToString::to_string),
+            .map_or_else(|| "unknown".to_owned(), ToString::to_string),
     );
     row("group", &word(dead_letter.group.as_deref()));
-    row("reason", &word(dead_letter.reason.as_deref()));
-    row("error", &word(dead_letter.error.as_deref()));
-    row("attempts", &word(dead_letter.attempts.as_deref()));
     row(
-        "given up",
+        "reason",
+        &masked_word(console, dead_letter.reason.as_deref()),
+    );
+    row("error", &masked_word(console, dead_letter.error.as_deref()));
+    row(
+        "attempts",
+        &masked_word(console, dead_letter.attempts.as_deref()),
+    );
+    row(
+        "failed at",
         &dead_letter.at.map_or_else(|| "-".to_owned(), time),
     );
     row("state", state(found.status));
@@ -80,7 +87,7 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
     text.trim_end().to_owned()
 }
 
-/// `show`, for a machine.
+/// `dlq show` as JSON.
 pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found) -> Value {
     let message = &found.message;
     let headers = message.headers().into_iter().flat_map(|h| h.iter());
@@ -111,7 +118,7 @@ pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found)
     value
 }
 
-/// Text where it is text, else hexadecimal digits.
+/// As text if the bytes are UTF-8, else as hexadecimal digits.
 fn bytes_value(console: &Console, all: &[u8], max: usize) -> Value {
     let masked = console.masked_bytes(all);
     let truncated = masked.len() > max;

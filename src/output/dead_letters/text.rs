@@ -1,5 +1,5 @@
-//! Whatever stands in a dead letter may have been put there by anybody: control characters are
-//! escaped, bytes that are no text too, and all of it is bounded.
+//! Escapes and cuts the content of dead letters, which is untrusted: control characters could change the
+//! terminal.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -24,7 +24,12 @@ pub(super) fn word(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), line)
 }
 
-/// Bytes for a person; secrets are masked before anything is cut or escaped.
+/// As [`word`], for text from outside: secrets are masked before it is escaped.
+pub(super) fn masked_word(console: &Console, text: Option<&str>) -> String {
+    word(text.map(|text| console.masked(text)).as_deref())
+}
+
+/// Bytes as text, cut at `max` bytes. Secrets are masked before anything is cut or escaped.
 pub(super) fn bytes(console: &Console, all: &[u8], max: usize, lines: bool) -> String {
     let masked = console.masked_bytes(all);
     let mut text = escaped(&masked[..masked.len().min(max)], lines);
@@ -34,22 +39,22 @@ pub(super) fn bytes(console: &Console, all: &[u8], max: usize, lines: bool) -> S
     text
 }
 
-/// One line of text without anything that a terminal would act on.
+/// Text on one line, with control characters escaped.
 pub(super) fn line(text: &str) -> String {
     escaped(text.as_bytes(), false)
 }
 
-/// `\xff` for a byte that is no text, `\u{1b}` for a character that a terminal acts on; with
-/// `lines`, line ends and tabs stay.
+/// Escapes bytes that are not UTF-8 (`\xff`) and control characters (`\u{1b}`). With `lines`, line ends and
+/// tabs are kept.
 fn escaped(bytes: &[u8], lines: bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             let kept = lines && matches!(c, '\n' | '\t');
-            // Controls, and what turns the direction of writing around.
-            let acts = c.is_control()
+            // Control characters, and those that change the text direction.
+            let is_control = c.is_control()
                 || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if acts && !kept {
+            if is_control && !kept {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -67,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_terminal_acts_on_gets_through() {
+    fn control_characters_are_escaped() {
         let bytes = b"a\x1b[2J\n\xff\xfe\tb\x00\xc2\x9b\xe2\x80\xae";
         assert_eq!(
             escaped(bytes, false),

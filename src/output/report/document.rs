@@ -1,5 +1,5 @@
-//! For machines: `json` is one document, `ndjson` a line as each thing happens. docs/schemas holds the
-//! JSON Schema of both.
+//! `json`: one document; `ndjson`: one line per finding, then a summary. docs/schemas has the JSON Schema of
+//! both.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub(super) struct Document<'a> {
     project: &'a str,
     status: Verdict,
     summary: Counts,
-    /// In the order in which the table has them: what a check depends on stands before it.
+    /// In the order of the table: a check comes after those that it depends on.
     findings: Vec<Entry<'a>>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Document<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub(super) enum Line<'a> {
-    /// A check was made; with `--watch` and `--wait` again when it ends otherwise than before.
+    /// The result of a check. With `--watch` and `--wait`, another line follows when the result changes.
     Finding(Entry<'a>),
     /// The last line.
     #[serde(rename_all = "camelCase")]
@@ -44,7 +44,7 @@ pub(super) enum Verdict {
     Fail,
 }
 
-/// How many checks ended in which way.
+/// The number of checks by status.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counts {
@@ -63,16 +63,16 @@ pub(super) struct Entry<'a> {
     id: String,
     layer: &'a str,
     status: Status,
-    /// What it means when the check does not pass.
+    /// How severe it is if the check does not pass.
     severity: Severity,
     expected: &'a str,
-    /// What was seen; of a skip, why.
+    /// What was observed; for a skipped check, the reason.
     seen: &'a str,
-    /// Counterexamples, log lines: a line each.
+    /// Counterexamples and log lines, one string each.
     evidence: &'a [String],
-    /// The exact next command.
+    /// The next command to run.
     hint: Option<&'a str>,
-    /// The id of the check whose failure this one goes back to; none where it is a root.
+    /// The id of the check that caused this result; null if there is none.
     cause: Option<String>,
     took_ms: f64,
 }

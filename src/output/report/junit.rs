@@ -1,4 +1,4 @@
-//! JUnit's XML, as CI servers read it: a suite a layer, a case a check.
+//! JUnit XML for CI servers: one suite per layer, one case per check.
 
 use chrono::Utc;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
@@ -14,7 +14,7 @@ pub(super) fn text(report: Report<'_>) -> String {
     layers.dedup();
     let mut seen = Vec::new();
     for layer in layers {
-        // A layer may stand in two parts of the plan (the database and its invariants).
+        // The findings of a layer may not be adjacent: the database and its invariants.
         if seen.contains(&layer) {
             continue;
         }
@@ -25,7 +25,7 @@ pub(super) fn text(report: Report<'_>) -> String {
         suite.add_test_cases(findings.map(|finding| case(finding, report.strict)));
         document.add_test_suite(suite);
     }
-    written(&document)
+    serialised(&document)
 }
 
 fn case(finding: &Finding, strict: bool) -> TestCase {
@@ -78,7 +78,7 @@ fn description(finding: &Finding) -> String {
         .join("\n")
 }
 
-/// A report of one case, which is the error.
+/// A report with one case, the error.
 pub(super) fn failure(error: &Error) -> String {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_message(&error.what).set_type(error.kind.name());
@@ -89,11 +89,11 @@ pub(super) fn failure(error: &Error) -> String {
     suite.add_test_case(TestCase::new("caravan", status));
     let mut document = quick_junit::Report::new("caravan");
     document.add_test_suite(suite);
-    written(&document)
+    serialised(&document)
 }
 
-fn written(document: &quick_junit::Report) -> String {
-    // Into memory, of text alone: there is nothing to fail.
+fn serialised(document: &quick_junit::Report) -> String {
+    // Writing text to memory does not fail.
     document
         .to_string()
         .unwrap_or_default()

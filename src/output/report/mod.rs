@@ -1,9 +1,9 @@
-//! What `verify` and `doctor` found. One stream of findings, a writer for each reader:
+//! The findings of `verify` and `doctor`, in each format:
 //!
-//! - `table`: a person at a terminal; `plain`: a line a finding, for `grep` and logs;
-//! - `document`: `json`, one document, and `ndjson`, a line as each thing happens; their JSON Schema
-//!   stands in docs/schemas;
-//! - `junit`: as CI servers read it.
+//! - `table`: for a terminal; `plain`: one line per finding, for `grep` and logs;
+//! - `document`: `json`, one document, and `ndjson`, one line per finding; docs/schemas has their JSON
+//!   Schema;
+//! - `junit`: for CI servers.
 
 mod document;
 mod junit;
@@ -21,7 +21,7 @@ use proof::checks::{
     finding::{Finding, Status},
 };
 
-/// How many findings ended in each way.
+/// The number of findings by status.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) pass: usize,
@@ -44,15 +44,15 @@ impl Tally {
         tally
     }
 
-    /// Nothing failed, and something was looked at; if `strict`, nothing was warned of either. A skip
-    /// never stands alone: what it depends on has failed.
+    /// Whether no check failed, with `strict` none warned, and at least one was made. Skips do not count: a
+    /// check is skipped only if another one did not pass.
     pub(crate) fn is_right(self, strict: bool) -> bool {
         let doubtful = if strict { self.warn } else { 0 };
         self.fail + doubtful == 0 && self.pass + self.warn > 0
     }
 }
 
-/// All that was found, once it is there.
+/// All findings of one run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report<'a> {
     pub(crate) project: &'a str,
@@ -73,27 +73,27 @@ impl Report<'_> {
     }
 }
 
-/// Tells of one finding as it is made, in the formats that do.
-pub(crate) fn tell(console: &Console, finding: &Finding, format: ReportFormat) {
+/// Writes one finding, in the formats that have a line per finding.
+pub(crate) fn show_finding(console: &Console, finding: &Finding, format: ReportFormat) {
     match format {
-        ReportFormat::Ndjson => console.composed(&told(console, finding)),
+        ReportFormat::Ndjson => console.composed(&ndjson_line(console, finding)),
         ReportFormat::Table | ReportFormat::Plain | ReportFormat::Json | ReportFormat::Junit => {}
     }
 }
 
 /// A line of NDJSON, masked.
-fn told(console: &Console, finding: &Finding) -> String {
+fn ndjson_line(console: &Console, finding: &Finding) -> String {
     document::line(&masked(console, finding))
 }
 
-/// Shows how far `verify --since` has come with a rule: on a terminal only, where it lives.
+/// Shows on a terminal how far back `verify --since` has read for a rule.
 pub(crate) fn progress(console: &Console, spinner: &ProgressBar, progress: &AuditProgress) {
     let back_to = progress.back_to.format("%Y-%m-%d %H:%M:%SZ");
     let text = format!("{}: rows are read back to {back_to}", progress.rule);
     spinner.set_message(console.masked(&text));
 }
 
-/// Tells of all findings, at the end.
+/// Writes the report of all findings.
 pub(crate) fn show(console: &Console, report: Report<'_>, format: ReportFormat) {
     console.composed(&text(console, report, format));
 }
@@ -115,7 +115,7 @@ fn text(console: &Console, report: Report<'_>, format: ReportFormat) -> String {
     }
 }
 
-/// Its texts without secrets; the ids stay.
+/// The finding with its texts masked; ids are not masked.
 fn masked(console: &Console, finding: &Finding) -> Finding {
     let evidence = finding.evidence.iter();
     Finding {
@@ -131,12 +131,12 @@ fn masked(console: &Console, finding: &Finding) -> Finding {
     }
 }
 
-/// A finding that is not what it was, while they are watched; masked.
+/// A line for a finding that changed under `--watch`, masked.
 pub(crate) fn change(console: &Console, finding: &Finding) -> String {
     table::change(console, &masked(console, finding))
 }
 
-/// An error in the place of a JUnit report.
+/// A JUnit report that consists of an error.
 pub(super) fn junit_failure(error: &Error) -> String {
     junit::failure(error)
 }

@@ -1,9 +1,9 @@
-//! A line a finding, in words alone: for `grep`, `awk` and logs.
+//! One line per finding, without colours and symbols, for `grep`, `awk` and logs.
 
 use super::{Report, summary};
 use proof::checks::finding::Finding;
 
-/// `STATUS`, a tab, the id, a tab, what was seen; evidence, cause and next command below it, indented.
+/// `STATUS`, the id and what was seen, separated by tabs; evidence, cause and hint on indented lines below.
 pub(super) fn text(report: Report<'_>) -> String {
     let findings = report.findings.iter().map(finding);
     let lines: Vec<_> = findings.chain([summary(report)]).collect();

@@ -1,4 +1,5 @@
-//! For a person: all checks, then each root with its evidence, the next command, and what follows from it.
+//! For a terminal: all checks, then each root cause with its evidence, its hint and the findings that it
+//! caused.
 
 use super::{Report, summary};
 use crate::output::{Console, Paint, listing};
@@ -10,7 +11,7 @@ pub(super) fn text(console: &Console, report: Report<'_>) -> String {
     let is_root = |f: &&Finding| f.cause.is_none();
     let is_wrong = |f: &&Finding| matches!(f.status, Status::Fail | Status::Warn);
     let roots = report.findings.iter().filter(is_root).filter(is_wrong);
-    // A warning from which failures follow is as grave as they are.
+    // A warning that caused failures is listed among the failures.
     let is_grave = |root: &&Finding| {
         let of_it = |f: &&Finding| f.id == root.id || f.cause.as_ref() == Some(&root.id);
         let mut about = report.findings.iter().filter(of_it);
@@ -36,7 +37,7 @@ fn row(console: &Console, finding: &Finding) -> Vec<String> {
     ]
 }
 
-/// A root: it has no cause of its own.
+/// Details of a root cause: a finding without a cause.
 fn details(console: &Console, root: &Finding, follow: &[&Finding]) -> String {
     if root.evidence.is_empty() && root.hint.is_none() && follow.is_empty() {
         return String::new();

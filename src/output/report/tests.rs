@@ -1,4 +1,4 @@
-//! How findings look, to each reader.
+//! Findings in each format.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn finding(text: &'static str, status: Status) -> Finding {
         id: id(text),
         status,
         severity: Severity::Error,
-        expected: "worked off".to_owned(),
+        expected: "lag 0".to_owned(),
         seen: "0".to_owned(),
         evidence: Vec::new(),
         hint: None,
@@ -74,7 +74,7 @@ fn report(findings: &[Finding], strict: bool) -> Report<'_> {
 }
 
 #[test]
-fn nothing_looked_at_is_not_right() {
+fn a_report_without_a_check_is_not_right() {
     let right = |findings: &[Finding], strict| Tally::of(findings).is_right(strict);
     let [pass, warn, fail, skip] = [Status::Pass, Status::Warn, Status::Fail, Status::Skip]
         .map(|status| finding("groups.a.lag", status));
@@ -86,7 +86,7 @@ fn nothing_looked_at_is_not_right() {
 }
 
 #[test]
-fn roots_come_first_and_what_follows_stands_below_them() {
+fn root_causes_are_listed_with_the_findings_that_they_caused() {
     let findings = findings();
     insta::assert_snapshot!(
         "table",
@@ -96,7 +96,7 @@ fn roots_come_first_and_what_follows_stands_below_them() {
 }
 
 #[test]
-fn ci_servers_get_a_suite_a_layer() {
+fn junit_has_one_suite_per_layer() {
     let findings = findings();
     let text = junit::text(report(&findings, false));
     let text = regex::Regex::new(r#" timestamp="[^"]*""#)
@@ -112,16 +112,16 @@ fn ci_servers_get_a_suite_a_layer() {
 }
 
 #[test]
-fn an_error_is_a_report_too() {
+fn junit_reports_an_error() {
     let error = Error::new(Kind::Unreachable, "no Docker")
         .because("a < b")
         .hint("start it");
     insta::assert_snapshot!("junit_failure", junit::failure(&error));
 }
 
-/// docs/schemas is what is published: `CARAVAN_WRITE_DOCS=1 cargo test` writes it anew.
+/// `CARAVAN_WRITE_DOCS=1 cargo test` updates docs/schemas.
 #[test]
-fn the_published_schemas_are_those_of_what_is_written() {
+fn the_published_schemas_are_up_to_date() {
     fn published<T: JsonSchema>(name: &str) {
         let schema = schemars::schema_for!(T);
         let text = format!("{:#}\n", schema.as_value());
@@ -131,7 +131,7 @@ fn the_published_schemas_are_those_of_what_is_written() {
     published::<document::Line<'static>>("report-line.json");
 }
 
-/// Secrets that are words of reports, need escapes, or have several lines.
+/// Secrets that are words of the report, have to be escaped, or have several lines.
 const SECRETS: [&str; 9] = [
     "running",
     "true",
@@ -166,7 +166,7 @@ fn secrets_are_masked_in_every_format_and_ids_stay() {
         ReportFormat::Junit,
     ] {
         let text = match format {
-            ReportFormat::Ndjson => told(&console, &findings[0]),
+            ReportFormat::Ndjson => ndjson_line(&console, &findings[0]),
             _ => text(&console, report, format),
         };
         for leak in [
@@ -188,7 +188,7 @@ fn secrets_are_masked_in_every_format_and_ids_stay() {
     assert_eq!(json["findings"][0]["cause"], "containers.true.running");
     assert_eq!(json["findings"][0]["evidence"][1], "at ****");
     let line: serde_json::Value =
-        serde_json::from_str(&told(&console, &findings[0])).expect("JSON");
+        serde_json::from_str(&ndjson_line(&console, &findings[0])).expect("JSON");
     assert_eq!(line["id"], "containers.r.running");
     assert_eq!(line["status"], "fail");
 }

@@ -38,7 +38,7 @@ fn held(number: u16, project: &str) -> PortBinding {
     }
 }
 
-/// On an engine of another host: which ports of this one are free is not the tests' business.
+/// `local: false`: no port is bound, so the result does not depend on the machine that runs the tests.
 fn choose(source: &Source, wanted: &[&str], published: &[PortBinding]) -> Result<Vec<Chosen>> {
     claiming(source, wanted, published).map(|(chosen, _)| chosen)
 }
@@ -49,11 +49,11 @@ fn claiming(
     published: &[PortBinding],
 ) -> Result<(Vec<Chosen>, Claims)> {
     let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
-    let host = Host {
-        published,
+    let used = UsedPorts {
+        bindings: published.to_vec(),
         local: false,
     };
-    choose_ports(source, &source.host_ports()?, &wanted, &host)
+    choose_ports(source, &source.resolve_without_secrets()?, &wanted, &used)
 }
 
 fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {
@@ -62,21 +62,35 @@ fn numbers(chosen: &[Chosen]) -> Vec<(&str, u16)> {
 }
 
 #[test]
-fn a_default_that_is_free_or_ones_own_stays() {
+fn a_default_port_that_is_free_or_the_projects_own_is_kept() {
     let place = declared();
     let source = place.source();
-    let own = [held(29092, "shop2")];
-    assert_eq!(choose(&source, &["broker"], &own).expect("free"), []);
+    for container in ["shop2-broker", "shop2-broker-1"] {
+        let own = PortBinding {
+            container: container.to_owned(),
+            ..held(29092, "shop2")
+        };
+        assert_eq!(choose(&source, &["broker"], &[own]).expect("free"), []);
+    }
     assert!(!source.ports_path().exists());
 }
 
 #[test]
-fn a_default_of_somebody_elses_gives_way_to_the_next_free_port_for_good() {
+fn a_default_port_that_another_service_of_the_project_has_is_replaced() {
+    let place = declared();
+    let source = place.source();
+    let own = [held(29092, "shop2")];
+    let chosen = choose(&source, &["broker"], &own).expect("chosen");
+    assert_eq!(chosen[0].holder, "shop2-db of the project shop2");
+}
+
+#[test]
+fn a_default_port_in_use_is_replaced_by_the_next_free_port_and_saved() {
     let mut place = declared();
     let source = place.source();
     let others = [held(29092, "one"), held(29095, "one")];
     let chosen = choose(&source, &["broker"], &others).expect("chosen");
-    // 29093 is another service's by default, 29094 another one's by declaration.
+    // 29093 is the default port of another service, 29094 a literal port of another service.
     assert_eq!(numbers(&chosen), [("BROKER_PORT", 29096)]);
     assert_eq!(
         (chosen[0].instead_of, chosen[0].holder.as_str()),
@@ -103,7 +117,7 @@ fn a_default_of_somebody_elses_gives_way_to_the_next_free_port_for_good() {
 }
 
 #[test]
-fn of_two_services_with_one_default_the_first_one_has_it() {
+fn the_first_of_two_services_with_the_same_default_port_gets_it() {
     let place = declared();
     let source = place.source();
     let chosen = choose(&source, &["web", "other"], &[]).expect("chosen");
@@ -112,7 +126,7 @@ fn of_two_services_with_one_default_the_first_one_has_it() {
 }
 
 #[test]
-fn what_the_user_says_is_never_changed() {
+fn ports_that_the_user_set_are_never_changed() {
     let mut place = declared();
     place.write(".env", "BROKER_PORT=29092\n");
     place.set("OTHER_PORT", "29098");
@@ -123,7 +137,7 @@ fn what_the_user_says_is_never_changed() {
 }
 
 #[test]
-fn only_what_comes_up_is_looked_at() {
+fn ports_of_services_that_do_not_start_are_ignored() {
     let place = declared();
     let others = [held(29092, "one")];
     let chosen = choose(&place.source(), &["web"], &others);
@@ -131,14 +145,14 @@ fn only_what_comes_up_is_looked_at() {
 }
 
 #[test]
-fn a_remembered_port_that_was_lost_is_an_error_that_says_how_to_go_on() {
+fn a_saved_port_that_is_now_in_use_is_an_error_with_a_hint() {
     let place = declared();
     place.write(".env.shop2", "BROKER_PORT=29096\n");
     let others = [held(29096, "one")];
     let error = choose(&place.source(), &["broker"], &others).expect_err("lost");
     assert_eq!(error.kind, Kind::NotRight);
     insta::assert_snapshot!(place.shown(&error), @r"
-    error: broker cannot have port 29096: it is taken
+    error: broker cannot use port 29096: it is in use
       one-db of the project one has it
       BROKER_PORT in /Shop 2/.env.shop2 says 29096
       without that line another port is chosen
@@ -147,7 +161,7 @@ fn a_remembered_port_that_was_lost_is_an_error_that_says_how_to_go_on() {
 }
 
 #[test]
-fn two_projects_that_come_up_at_once_choose_different_ports() {
+fn two_concurrent_projects_choose_different_ports() {
     let mut place = declared();
     let (chosen, first) = claiming(&place.source(), &["broker"], &[]).expect("free");
     assert_eq!(chosen, []);
@@ -162,7 +176,7 @@ fn two_projects_that_come_up_at_once_choose_different_ports() {
 }
 
 #[test]
-fn what_listens_on_this_host_is_found() {
+fn a_listening_socket_on_this_host_is_detected() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let number = listener.local_addr().expect("bound").port();
     let port = Port {

@@ -88,7 +88,7 @@ fn committed(
 }
 
 #[test]
-fn more_and_less_than_processed_are_told_apart() {
+fn more_and_less_than_processed_are_distinguished() {
     let event = |offset, id| Emitted {
         partition: 0,
         offset,

@@ -59,7 +59,7 @@ async fn several_that_do_not_touch_one_another() {
         ("a worker crashed", "containers.session-worker.restarts"),
         ("a migration was interrupted", "database.migrations"),
         ("a topic takes larger messages", "dead-letters.room"),
-        ("a topic's name was misspelt", "topics.undeclared"),
+        ("a topic's name is misspelt", "topics.undeclared"),
     ];
     for (fault, root) in roots {
         record(pipeline, fault, &ran, &[root]);
@@ -108,7 +108,7 @@ services:
     let red = Red::all(&ran.json());
     let ids: Vec<_> = red.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["declaration.checks"]);
-    let fault = "no service has an active profile, and nothing is promised";
+    let fault = "no service has an active profile, and x-caravan is empty";
     let red: Vec<_> = red.iter().collect();
     let table = "a declaration of nothing";
     fault_records::record(table, "caravan-test-nothing-0", fault, &red, &[]);

@@ -1,7 +1,13 @@
 //! A small pipeline: `api` stores a shipment, a relay publishes it, `pricing` quotes it, `stats` counts
 //! per customer.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use rdkafka::{
@@ -228,7 +234,24 @@ impl Harbor {
         self.caravan(&[&["test-flow"], args].concat(), otherwise)
     }
 
+    /// `test-flow ARGS` under way. SIGHUP is not ignored there, as it is under `nohup`.
+    pub(super) fn start_test_flow(&self, args: &[&str]) -> Child {
+        let command = self.command(&[&["test-flow"], args].concat(), &[]);
+        let mut env = Command::new("env");
+        env.arg("--default-signal=HUP").arg(command.get_program());
+        env.args(command.get_args()).env_clear();
+        let variables = command.get_envs();
+        env.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        env.current_dir(self.directory.path());
+        env.stdout(Stdio::piped()).stderr(Stdio::piped());
+        env.spawn().unwrap()
+    }
+
     fn caravan(&self, args: &[&str], otherwise: &[(&str, &str)]) -> Ran {
+        Ran::of(self.command(args, otherwise).output().unwrap())
+    }
+
+    fn command(&self, args: &[&str], otherwise: &[(&str, &str)]) -> Command {
         let mut declared = self.declared.clone();
         for (from, to) in otherwise {
             assert_eq!(declared.matches(from).count(), 1, "{from}");
@@ -241,7 +264,7 @@ impl Harbor {
         command.env("CARAVAN_FILE", "compose.yaml:caravan.yaml");
         command.env("XDG_STATE_HOME", self.directory.path());
         command.current_dir(self.directory.path());
-        Ran::of(command.output().unwrap())
+        command
     }
 }
 

@@ -63,7 +63,7 @@ fn a_worker_that_is_not_deployed_and_an_unreadable_event() {
                 ..NONE
             },
             Fault {
-                name: "an event that nobody can read",
+                name: "an event is not valid JSON",
                 seed: |shop| {
                     shop.node(
                         "import { Kafka } from 'kafkajs';
@@ -141,12 +141,12 @@ fn a_worker_with_the_wrong_group_and_nothing_in_stock() {
 }
 
 #[test]
-fn a_worker_that_is_told_to_pause() {
+fn a_worker_that_pauses() {
     let shop = &deployed();
     each_is_found_and_healed(
         shop,
         &[Fault {
-            name: "a worker is told to pause, and forgotten",
+            name: "a worker pauses and never resumes",
             seed: |shop| {
                 shop.docker(&["kill", "-s", "USR2", &shop.container("stock")]);
                 shop.order("paused");
@@ -160,12 +160,12 @@ fn a_worker_that_is_told_to_pause() {
 }
 
 #[test]
-fn a_table_with_another_name() {
+fn a_renamed_table() {
     let shop = &deployed();
     each_is_found_and_healed(
         shop,
         &[Fault {
-            name: "a table has another name",
+            name: "a table is renamed",
             seed: |shop| drop(shop.sql("ALTER TABLE mails RENAME TO letters")),
             heal: |shop| drop(shop.sql("ALTER TABLE letters RENAME TO mails")),
             roots: &["database.mails.exists"],
@@ -247,7 +247,7 @@ fn a_worker_that_logs_but_does_not_write() {
     each_is_found_and_healed(
         shop,
         &[Fault {
-            name: "a worker logs, but does not write",
+            name: "a worker logs but does not write",
             seed: |shop| {
                 shop.up_with("billing", &[("DRY_RUN", "true")]);
                 // As many as are no accident.
@@ -316,7 +316,7 @@ fn what_is_declared_and_is_not_so() {
                 ..NONE
             },
             Fault {
-                name: "a topic keeps its events for a shorter time than declared",
+                name: "a topic has a shorter retention than declared",
                 declared: &[(
                     "name: orders.reserved, partitions: 3",
                     "name: orders.reserved, partitions: 3, retention: 30d",
@@ -325,7 +325,7 @@ fn what_is_declared_and_is_not_so() {
                 ..NONE
             },
             Fault {
-                name: "a topic has fewer copies than declared",
+                name: "a topic has fewer replicas than declared",
                 declared: &[(
                     "name: orders.billed, partitions: 3",
                     "name: orders.billed, partitions: 3, replication: 3, min-insync: 2",
@@ -351,7 +351,7 @@ fn what_is_declared_and_is_not_so() {
                 ..NONE
             },
             Fault {
-                name: "a service is not ready where it is declared to say so",
+                name: "a service is not ready at its declared path",
                 declared: &[(
                     "http://tax-service:3000\", ready: /healthz",
                     "http://tax-service:3000\", ready: /readyz",
@@ -366,7 +366,7 @@ fn what_is_declared_and_is_not_so() {
                 ..NONE
             },
             Fault {
-                name: "a worker prints another startup line",
+                name: "a worker prints a different startup line",
                 declared: &[(
                     "worker ready\"'\n      # The number",
                     "worker started\"'\n      # The number",
@@ -385,21 +385,21 @@ fn stores_that_are_not_where_they_are_declared_to_be() {
         shop,
         &[
             Fault {
-                name: "Kafka is not where it is declared to be",
+                name: "Kafka is not at its declared address",
                 declared: &[("bootstrap: \"kafka:9092\"", "bootstrap: \"kafka:19092\"")],
                 roots: &["kafka.reachable"],
                 silenced: &["topics", "groups", "dead-letters"],
                 ..NONE
             },
             Fault {
-                name: "Postgres is not where it is declared to be",
+                name: "Postgres is not at its declared address",
                 declared: &[("@db:5432/shop", "@db:15432/shop")],
                 roots: &["database.reachable"],
                 silenced: &["database"],
                 ..NONE
             },
             Fault {
-                name: "Redis is not where it is declared to be",
+                name: "Redis is not at its declared address",
                 declared: &[("redis://cache:6379/0", "redis://cache:16379/0")],
                 roots: &["cache.reachable"],
                 follow: &[("cache.memory", "cache.reachable")],

@@ -148,10 +148,10 @@ fn what_differs_between_runs_is_left_out() {
     assert_eq!(recorded["hint"], "docker unpause PROJECT-a");
     let holds = red(
         "database.a-b.holds",
-        "1 counterexample",
+        "1 row violates the rule",
         "produce: orders.placed/2/15 (key 5f0c)",
     );
     let recorded = holds.record("p-1");
-    assert_eq!(recorded["seen"], "1 counterexample");
+    assert_eq!(recorded["seen"], "1 row violates the rule");
     assert_eq!(recorded["hint"], "produce: orders.placed/…/… (key …)");
 }

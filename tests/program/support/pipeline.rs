@@ -162,6 +162,13 @@ impl Pipeline {
         self.state.path()
     }
 
+    /// Writes a file below [`Self::directory`], with its folders.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.directory().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
     pub(crate) fn port(&self, name: &str) -> &str {
         &self.variables[name]
     }

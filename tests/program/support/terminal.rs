@@ -71,6 +71,18 @@ impl Session {
         self.keyboard.flush().unwrap();
     }
 
+    /// Sends a signal to the command, which `script` runs as its only child.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: &str) {
+        let script = self.child.id();
+        let children = format!("/proc/{script}/task/{script}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let kill = Command::new("kill")
+            .args([&format!("-{signal}"), children.trim()])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
     /// Its exit code; it has to end by itself now.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> i32 {

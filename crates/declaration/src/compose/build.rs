@@ -8,8 +8,8 @@ use std::{
 use super::{mounts::host_path, notes::Notes, pairs::Pairs, secrets_and_configs::Definitions};
 use crate::{
     Build, Dockerfile, clean_path,
+    context::Context,
     problem::Problem,
-    read::Context,
     yaml::{Fields, View},
 };
 
@@ -90,7 +90,7 @@ fn extension(view: &View<'_>) -> Result<Option<String>, Problem> {
             || text.ends_with('/')
             || !parts.all(|p| matches!(p, Component::Normal(_)))
         {
-            return Err("it is no name of a file inside of the context");
+            return Err("it is not a path inside the context");
         }
         Ok(text.to_owned())
     };
@@ -105,7 +105,7 @@ fn directory(view: &View<'_>, context: &Context<'_>) -> Result<PathBuf, Problem>
     let remote = text.contains("://") || text.starts_with("git@");
     if remote {
         return Err(view
-            .problem("a context that is fetched is not supported yet")
+            .problem("a remote context is not supported yet")
             .hint("fetch it yourself, and name the directory"));
     }
     let path = view.parse("a directory", |path| host_path(path, context))?;
@@ -127,7 +127,7 @@ fn dockerfile<'a>(
         }
         (None, Some(view)) => Ok((Dockerfile::Inline(view.filled()?), None)),
         (None, None) => Ok((Dockerfile::File(directory.join(DOCKERFILE)), None)),
-        (Some(_), Some(view)) => Err(view.problem("`dockerfile` names another one")),
+        (Some(_), Some(view)) => Err(view.problem("`dockerfile` names a different file")),
     }
 }
 
@@ -139,7 +139,7 @@ fn checked(build: Build, view: &View<'_>) -> Result<Build, Problem> {
             let message = format!("there is no file {:?} in the context", name.display());
             Err(view
                 .problem(message)
-                .hint("write it, or name another one with `dockerfile`"))
+                .hint("create it, or name another file with `dockerfile`"))
         }
         Dockerfile::File(_) | Dockerfile::Inline(_) => Ok(build),
     }

@@ -111,7 +111,7 @@ fn agreed<'a, T: Copy + PartialEq>(
     let own = read(&view)?;
     match deployed {
         Some(deployed) if deployed != own => {
-            Err(view.problem(format!("`deploy.{deploys_key}` says something else")))
+            Err(view.problem(format!("`deploy.{deploys_key}` has a different value")))
         }
         Some(_) | None => Ok(Some(own)),
     }

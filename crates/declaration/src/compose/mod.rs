@@ -10,7 +10,7 @@ mod lifecycle;
 mod mounts;
 mod notes;
 mod pairs;
-mod ports;
+pub(super) mod ports;
 mod resources;
 mod runtime;
 mod secrets_and_configs;
@@ -23,8 +23,8 @@ use secrets_and_configs::Definitions;
 
 use super::{
     Network, Service, Volume,
-    problem::Problem,
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems},
     yaml::{Fields, Key, View},
 };
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Mount, MountSource, clean_path, problem::Problem, read::Context, yaml::View};
+use crate::{
+    Invalid, Mount, MountSource, clean_path, context::Context, problem::Problem, yaml::View,
+};
 
 /// Prefixes by which a source is a path and not the name of a volume.
 const PATHS: [char; 3] = ['/', '.', '~'];
@@ -37,17 +39,17 @@ pub(super) fn mounts(
     Ok(mounts.into_iter().map(|(_, mount)| mount).collect())
 }
 
-fn short(text: &str, context: &Context<'_>) -> Result<Mount, String> {
+fn short(text: &str, context: &Context<'_>) -> Result<Mount, Invalid> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [target] => (None, target, "rw"),
         [source, target] => (Some(source), target, "rw"),
         [source, target, mode] => (Some(source), target, mode),
-        _ => return Err(format!("it has {} parts", parts.len())),
+        _ => return Err(format!("it has {} parts", parts.len()).into()),
     };
     let source = match source {
         None => MountSource::Anonymous,
-        Some("") => return Err("the source is empty".to_owned()),
+        Some("") => return Err("the source is empty".into()),
         Some(path) if path.starts_with(PATHS) => MountSource::Bind(host_path(path, context)?),
         Some(name) => MountSource::Volume(name.to_owned()),
     };
@@ -64,7 +66,7 @@ fn short(text: &str, context: &Context<'_>) -> Result<Mount, String> {
 }
 
 /// One of the options after the second colon.
-fn add_option(mount: &mut Mount, option: &str) -> Result<(), String> {
+fn add_option(mount: &mut Mount, option: &str) -> Result<(), Invalid> {
     let is_path = matches!(mount.source, MountSource::Bind(_));
     match option {
         "rw" => mount.read_only = false,
@@ -82,7 +84,7 @@ fn add_option(mount: &mut Mount, option: &str) -> Result<(), String> {
             } else {
                 "ro, rw, nocopy"
             };
-            return Err(format!("{option:?} is not one of {known}"));
+            return Err(format!("{option:?} is not one of {known}").into());
         }
     }
     Ok(())
@@ -93,24 +95,22 @@ const PROPAGATIONS: [&str; 6] = [
     "shared", "rshared", "slave", "rslave", "private", "rprivate",
 ];
 
-fn absolute(target: &str) -> Result<String, String> {
+fn absolute(target: &str) -> Result<String, Invalid> {
     if Path::new(target).is_absolute() {
         Ok(target.to_owned())
     } else {
-        Err(format!(
-            "the path in the container, {target:?}, is not absolute"
-        ))
+        Err(format!("the path in the container, {target:?}, is not absolute").into())
     }
 }
 
 /// An absolute path on the host. Relative paths start at the declaration's directory, `~` is the home.
-pub(super) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, String> {
+pub(super) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, Invalid> {
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             let home = context.variables.get("HOME").ok_or("HOME is not set")?;
             PathBuf::from(format!("{home}{rest}"))
         }
-        Some(_) => return Err("another user's home is not supported".to_owned()),
+        Some(_) => return Err("another user's home is not supported".into()),
         None => context.directory.join(path),
     };
     Ok(clean_path(&path))

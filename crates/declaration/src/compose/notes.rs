@@ -27,7 +27,7 @@ impl Notes {
         let present: Vec<_> = present.map(|key| format!("`{key}`")).collect();
         if !present.is_empty() {
             let (path, keys) = (&view.path, present.join(", "));
-            let warning = format!("of `{path}` these have no effect, being for Swarm: {keys}");
+            let warning = format!("of `{path}`, only Swarm reads these keys: {keys}");
             self.warnings.push(warning);
         }
     }

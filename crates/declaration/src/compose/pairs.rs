@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    context::Context,
     problem::Problem,
-    read::Context,
     source::dotenv,
     yaml::{Fields, View},
 };

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use crate::{Port, problem::Problem, yaml::View};
+use crate::{Invalid, Port, problem::Problem, yaml::View};
 
 /// Compose's default: every address of the host.
 const ANYWHERE: &str = "0.0.0.0";
 
-pub(super) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
+pub(crate) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
     let mut ports = Vec::new();
     for item in view.items()? {
         if item.is_mapping() {
@@ -26,13 +26,13 @@ pub(super) fn exposed(view: &View<'_>) -> Result<Vec<String>, Problem> {
         ports.extend(item.parse("CONTAINER[/PROTOCOL]", |text| {
             let (text, protocol) = split_protocol(text)?;
             let named = range(text)?.map(|port| format!("{port}/{protocol}"));
-            Ok::<Vec<_>, String>(named.collect())
+            Ok::<Vec<_>, Invalid>(named.collect())
         })?);
     }
     Ok(ports)
 }
 
-fn short(text: &str) -> Result<Vec<Port>, String> {
+fn short(text: &str) -> Result<Vec<Port>, Invalid> {
     let (text, protocol) = split_protocol(text)?;
     let (host, container) = match text.rsplit_once(':') {
         Some((host, container)) => (Some(host), container),
@@ -44,7 +44,7 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
         Some((_, Some((ip, port)))) => (ip.trim_matches(['[', ']']), port),
     };
     if host_ip.parse::<std::net::IpAddr>().is_err() {
-        return Err(format!("{host_ip:?} is not an IP address"));
+        return Err(format!("{host_ip:?} is not an IP address").into());
     }
     let containers = range(container)?;
     let hosts = match host_ports {
@@ -58,7 +58,8 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
             "{} ports of the host for {} of the container",
             hosts.len(),
             containers.len()
-        ));
+        )
+        .into());
     }
     let port = |(index, container_port)| Port {
         host_ip: host_ip.to_owned(),
@@ -69,27 +70,27 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
     Ok(containers.enumerate().map(port).collect())
 }
 
-fn split_protocol(text: &str) -> Result<(&str, &str), String> {
+fn split_protocol(text: &str) -> Result<(&str, &str), Invalid> {
     let (text, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
     match protocol {
         "tcp" | "udp" => Ok((text, protocol)),
-        _ => Err(format!("{protocol:?} is not tcp or udp")),
+        _ => Err(format!("{protocol:?} is not tcp or udp").into()),
     }
 }
 
 /// `80`, `80-90`.
-fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
+fn range(text: &str) -> Result<RangeInclusive<u16>, Invalid> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(first)?, number(last)?);
     match first <= last {
         true => Ok(first..=last),
-        false => Err(format!("{text:?} is no range: it runs backwards")),
+        false => Err(format!("{text:?} is not a range: its end is before its start").into()),
     }
 }
 
-fn number(text: &str) -> Result<u16, String> {
+fn number(text: &str) -> Result<u16, Invalid> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(format!("{text:?} is not a port from 1 to 65535")),
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a port from 1 to 65535").into()),
         Ok(port) => Ok(port),
     }
 }

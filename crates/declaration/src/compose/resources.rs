@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{checked_name, pairs::Pairs};
 use crate::{
     Network, NetworkUse, Service, Subnet, Volume,
-    problem::Problem,
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems},
     yaml::{Fields, Key, Position, View},
 };
 
@@ -118,7 +118,7 @@ fn network(
     network.subnets = fields.read_or_default("ipam", subnets)?;
     network.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if network.external && (network.driver.is_some() || network.internal) {
-        return Err(fields.problem("an external network is what it is: only `name` goes with it"));
+        return Err(fields.problem("an external network has no key but `name`"));
     }
     fields.finish_compose(&["enable_ipv4"])?;
     Ok(network)
@@ -201,7 +201,7 @@ fn volume(
     volume.driver_opts = fields.read_or_default("driver_opts", options)?;
     volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if volume.external && volume.driver.is_some() {
-        return Err(fields.problem("an external volume is what it is: only `name` goes with it"));
+        return Err(fields.problem("an external volume has no key but `name`"));
     }
     fields.finish_compose(&[])?;
     Ok(volume)

@@ -2,7 +2,7 @@
 
 use super::{deploy::Deploy, pairs::Pairs, ports::exposed};
 use crate::{
-    Device, Runtime, Ulimit,
+    Device, Invalid, Runtime, Ulimit,
     problem::Problem,
     yaml::{Fields, View},
 };
@@ -100,16 +100,16 @@ fn devices(view: &View<'_>) -> Result<Vec<Device>, Problem> {
     view.items()?.iter().map(device).collect()
 }
 
-fn short_device(text: &str) -> Result<Device, String> {
+fn short_device(text: &str) -> Result<Device, Invalid> {
     let parts: Vec<&str> = text.split(':').collect();
     let (host, container, permissions) = match parts[..] {
         [host] => (host, host, "rwm"),
         [host, container] => (host, container, "rwm"),
         [host, container, permissions] => (host, container, permissions),
-        _ => return Err(format!("it has {} parts", parts.len())),
+        _ => return Err(format!("it has {} parts", parts.len()).into()),
     };
     if !host.starts_with('/') {
-        return Err(format!("{host:?} is no path"));
+        return Err(format!("{host:?} is not a path").into());
     }
     Ok(Device {
         host: host.to_owned(),

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use super::{checked_name, mounts::host_path, notes::Notes};
 use crate::{
     GeneratedFile, SecretOrConfigMount,
-    problem::{Problem, did_you_mean},
-    read::{Context, Problems},
+    context::Context,
+    problem::{Problem, Problems, did_you_mean},
     yaml::{Fields, Key, View},
 };
 
@@ -140,7 +140,8 @@ fn definition<'a>(
     if let Some(external) = fields.take("external")
         && external.bool()?
     {
-        let message = "`external` is not supported: what Swarm or a vault keeps cannot be read";
+        let message = "`external` is not supported: Caravan cannot read the secrets of Swarm or \
+                       a vault";
         return Err(external
             .problem(message)
             .hint("name a `file`, or an `environment` variable"));
@@ -158,7 +159,7 @@ fn definition<'a>(
             Some(_) => return Err(not_ours(&name, &view)),
         });
     } else if let Some(from) = from {
-        let message = "`from` says what a `file` is written out of, and there is no `file`";
+        let message = "`from` needs `file`, which `up` writes";
         return Err(from.problem(message).hint(file_hint(&name)));
     }
     if let Some(view) = fields.take("environment") {
@@ -208,7 +209,7 @@ fn is_ours(path: &Path, context: &Context<'_>) -> bool {
 }
 
 fn not_ours(name: &str, view: &View<'_>) -> Problem {
-    let message = "`up` writes this file, and it writes into the project's own directory alone";
+    let message = "`up` would write this file, but it writes only into the project's own directory";
     view.problem(message).hint(file_hint(name))
 }
 

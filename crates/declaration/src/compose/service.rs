@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     Build, ImageFrom, NetworkUse, PullPolicy, Service,
+    context::Context,
     extension::ServiceExtension,
     problem::Problem,
-    read::Context,
     yaml::{Fields, Key, View},
 };
 
@@ -118,7 +118,7 @@ pub(super) fn read(
             notes.no_effect(&ignored, why);
         }
     }
-    let no_image = fields.problem("neither `image` nor `build` says what it runs from");
+    let no_image = fields.problem("neither `image` nor `build` is declared");
     fields.finish_compose(UNSUPPORTED)?;
     if active && service.image.is_empty() {
         return Err(no_image);
@@ -138,7 +138,7 @@ fn image(
     let image = fields.read("image", View::filled)?;
     match build {
         Some((_, view)) if extension.image_from != ImageFrom::Registry => {
-            Err(view.problem("`x-caravan.image-from` says otherwise"))
+            Err(view.problem("`x-caravan.image-from` has a different value"))
         }
         Some((build, _)) => {
             let derived = || format!("{}-{}", context.project, key.name);
@@ -168,7 +168,7 @@ fn pull_policy(fields: &mut Fields<'_>, built: bool) -> Result<PullPolicy, Probl
 fn networks(fields: &mut Fields<'_>, has_mode: bool) -> Result<Vec<NetworkUse>, Problem> {
     let view = fields.take("networks");
     match (view, has_mode) {
-        (Some(view), true) => Err(view.problem("`network_mode` takes the place of networks")),
+        (Some(view), true) => Err(view.problem("`network_mode` replaces `networks`")),
         (None, true) => Ok(Vec::new()),
         (view, false) => uses(view),
     }

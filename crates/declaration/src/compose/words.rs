@@ -1,6 +1,6 @@
 //! `command` and `entrypoint`: a list, or a string that is split as a shell would split it.
 
-use crate::{problem::Problem, yaml::Fields};
+use crate::{Invalid, problem::Problem, yaml::Fields};
 
 /// None if the key is missing or empty (`command:`): the image's value applies.
 pub(super) fn words(
@@ -16,7 +16,7 @@ pub(super) fn words(
 }
 
 /// Splits POSIX words and quotes, without expansion.
-pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
+pub(super) fn split(line: &str) -> Result<Vec<String>, Invalid> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars();
@@ -28,7 +28,7 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
             '\\' => match chars.next() {
                 Some('\n') => {}
                 Some(c) => word.get_or_insert_default().push(c),
-                None => return Err("it ends with a backslash"),
+                None => return Err("it ends with a backslash".into()),
             },
             c => word.get_or_insert_default().push(c),
         }
@@ -37,17 +37,17 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-fn quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), &'static str> {
+fn quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Invalid> {
     for c in chars {
         match c {
             '\'' => return Ok(()),
             c => word.push(c),
         }
     }
-    Err("a single quote is not closed")
+    Err("a single quote is not closed".into())
 }
 
-fn double_quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), &'static str> {
+fn double_quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Invalid> {
     while let Some(c) = chars.next() {
         match c {
             '"' => return Ok(()),
@@ -60,7 +60,7 @@ fn double_quoted(chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(
             c => word.push(c),
         }
     }
-    Err("a double quote is not closed")
+    Err("a double quote is not closed".into())
 }
 
 #[cfg(test)]

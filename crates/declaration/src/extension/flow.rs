@@ -1,8 +1,8 @@
-//! `flow`: how a payment enters the pipeline, how it is correlated, and what it leaves.
+//! `flow`: how a message enters the pipeline, how it is correlated, and what it leaves.
 
 use super::{patterns::regex, texts};
 use crate::{
-    Entry, FirstEvent, Flow, IdSource, InvalidatedKeys, Poison,
+    Entry, FirstEvent, Flow, IdSource, Invalid, InvalidatedKeys, Noun, Poison,
     correlation::{Correlation, EventPart, ID, LogCorrelation},
     problem::Problem,
     yaml::{Kind, Node, Value, View},
@@ -13,6 +13,7 @@ const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", 
 pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     let mut fields = view.fields()?;
     let flow = Flow {
+        noun: fields.read_or_default("noun", noun)?,
         values: fields.read_or_default("values", texts)?,
         entry: fields.read("entry", entry)?,
         event: fields.read("event", event)?,
@@ -22,8 +23,8 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
         excludes: fields.read_or_default("excludes", View::names)?,
     };
     if flow.entry.is_none() && flow.event.is_none() {
-        let problem = fields.problem("neither `entry` nor `event` says how a payment begins");
-        return Err(problem.hint("declare the request that makes one, or the first event of one"));
+        let problem = fields.problem("neither `entry` nor `event` is declared");
+        return Err(problem.hint("declare the request or the first event that begins the flow"));
     }
     fields.finish()?;
     placeholders(view, &flow)?;
@@ -31,12 +32,17 @@ pub(super) fn flow(view: &View<'_>) -> Result<Flow, Problem> {
     Ok(flow)
 }
 
-pub(super) fn slash(text: &str) -> Result<String, &'static str> {
+pub(super) fn slash(text: &str) -> Result<String, Invalid> {
     if text.starts_with('/') {
         Ok(text.to_owned())
     } else {
-        Err("it does not start with `/`")
+        Err("it does not start with `/`".into())
     }
+}
+
+fn noun(view: &View<'_>) -> Result<Noun, Problem> {
+    view.parse("a noun in the singular", str::parse)
+        .map_err(|problem| problem.hint("write a lower-case word, for instance `order`"))
 }
 
 fn entry(view: &View<'_>) -> Result<Entry, Problem> {
@@ -57,10 +63,10 @@ fn entry(view: &View<'_>) -> Result<Entry, Problem> {
     Ok(entry)
 }
 
-pub(super) fn status(text: &str) -> Result<u16, &'static str> {
+pub(super) fn status(text: &str) -> Result<u16, Invalid> {
     match text.parse() {
         Ok(status @ 100..=599) => Ok(status),
-        _ => Err("it is not one from 100 to 599"),
+        _ => Err("it is not one from 100 to 599".into()),
     }
 }
 
@@ -88,7 +94,7 @@ fn places(view: &View<'_>) -> Result<Vec<EventPart>, Problem> {
         view.parse("`key`, `header:NAME` or a JSON pointer", |text| {
             match (text, text.strip_prefix("header:")) {
                 ("key", _) => Ok(EventPart::Key),
-                (_, Some("")) => Err("the header has no name"),
+                (_, Some("")) => Err("the header has no name".into()),
                 (_, Some(name)) => Ok(EventPart::Header(name.to_owned())),
                 (pointer, None) => slash(pointer).map(EventPart::Body),
             }
@@ -99,7 +105,7 @@ fn places(view: &View<'_>) -> Result<Vec<EventPart>, Problem> {
         false => vec![view.clone()],
     };
     if items.is_empty() {
-        return Err(view.problem("an event has its id nowhere: name at least one place"));
+        return Err(view.problem("the list is empty: name at least one place of an event's id"));
     }
     items.iter().map(place).collect()
 }
@@ -110,7 +116,10 @@ fn in_line(view: &View<'_>) -> Result<LogCorrelation, Problem> {
         let text = view.filled()?;
         return match text.contains(ID) {
             true => Ok(LogCorrelation::Text(text)),
-            false => Err(view.problem(format!("it has no {ID}: every payment has this line"))),
+            false => Err(view.problem(format!(
+                "it has no {ID}, so it does not identify a \
+                                               message"
+            ))),
         };
     }
     let mut fields = view.fields()?;
@@ -118,7 +127,7 @@ fn in_line(view: &View<'_>) -> Result<LogCorrelation, Problem> {
     let regex = regex(&view)?;
     fields.finish()?;
     match regex.captures_len() {
-        1 => Err(view.problem("it has no group, which is the id: put that into parentheses")),
+        1 => Err(view.problem("it has no capture group: put the id into parentheses")),
         _ => Ok(LogCorrelation::Captured(regex)),
     }
 }
@@ -139,7 +148,7 @@ fn event(view: &View<'_>) -> Result<FirstEvent, Problem> {
         let what = format!("`body` has no string at {at}");
         return Err(pointer
             .problem(what)
-            .hint("name where the event's correlation id stands, for instance /correlationId"));
+            .hint("name the place of the event's correlation id, for instance /correlationId"));
     }
     Ok(FirstEvent {
         topic,
@@ -158,7 +167,7 @@ fn own_id(pointer: &View<'_>, body: &serde_json::Value) -> Result<String, Proble
     }
     Err(pointer
         .problem(format!("`body` has no string at {id}"))
-        .hint("name where the event's own id stands, for instance /eventId"))
+        .hint("name the place of the event's own id, for instance /eventId"))
 }
 
 fn poison(view: &View<'_>) -> Result<Poison, Problem> {
@@ -218,14 +227,14 @@ fn placeholders(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
             return Err(Problem::new(
                 node.at,
                 view.path.clone(),
-                format!("{{{{{name}}}}} stands for nothing: `values` has no `{name}`"),
+                format!("{{{{{name}}}}} has no value: `values` has no `{name}`"),
             ));
         }
     }
     Ok(())
 }
 
-/// Checks that each payment gets a correlation id of its own.
+/// Checks that each message gets a correlation id of its own.
 fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
     let entry = flow.entry.as_ref().map(|e| (&e.correlation_id, None));
     let event = flow.event.as_ref();
@@ -244,7 +253,7 @@ fn own_correlation_id(view: &View<'_>, flow: &Flow) -> Result<(), Problem> {
         if !placeholders_of(template).any(drawn) {
             let part = view.fields()?.require(key)?;
             let place = part.fields()?.require("correlation-id")?;
-            let problem = place.problem("every payment would have the same correlation id");
+            let problem = place.problem("every message would have the same correlation id");
             return Err(problem.hint("put a {{NAME}} there whose value in `values` is `uuid`"));
         }
     }

@@ -1,7 +1,7 @@
 //! `http` of a service: its base URL, or the long form with readiness path and request.
 
 use super::texts;
-use crate::{Http, HttpRequest, problem::Problem, yaml::View};
+use crate::{Http, HttpRequest, Invalid, problem::Problem, yaml::View};
 
 use super::flow::{json, slash, status};
 
@@ -61,13 +61,13 @@ fn request(view: &View<'_>) -> Result<HttpRequest, Problem> {
 }
 
 /// A URL without trailing slash, so that a path can be appended.
-fn base_url(text: &str) -> Result<String, &'static str> {
+fn base_url(text: &str) -> Result<String, Invalid> {
     let host = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"))
         .ok_or("it does not start with http://")?;
     if host.is_empty() || host.contains(['?', '#']) {
-        return Err("it is more, or less, than scheme, host, port and path");
+        return Err("it is not exactly scheme, host, port and path".into());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

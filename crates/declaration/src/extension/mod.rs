@@ -1,4 +1,4 @@
-//! `x-caravan`. `service` reads the part of a service, `flow` the path of a payment, `rules`
+//! `x-caravan`. `service` reads the part of a service, `flow` the path of a message, `rules`
 //! migrations, tables and invariants, `topics` the topics, `patterns` the patterns of log lines, `http`
 //! the HTTP endpoint, `dead_letters` the dead letters. docs/declaration.md is the reference.
 
@@ -13,7 +13,7 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::{
-    DeadLetterHeaders, Endpoint, Flow, Invariant, Migrations, Pattern, Table, Topic,
+    DeadLetterHeaders, Endpoint, Flow, Invalid, Invariant, Migrations, Pattern, Table, Topic,
     problem::Problem, units, yaml::View,
 };
 
@@ -75,7 +75,7 @@ impl Extension {
 fn endpoint(
     view: &View<'_>,
     key: &'static str,
-    check: impl FnOnce(&str) -> Result<(), String>,
+    check: impl FnOnce(&str) -> Result<(), Invalid>,
 ) -> Result<Endpoint, Problem> {
     let mut fields = view.fields()?;
     let service = fields.read("service", View::filled)?;
@@ -87,19 +87,19 @@ fn endpoint(
 }
 
 /// `HOST:PORT`, or several separated by commas.
-fn bootstrap(text: &str) -> Result<(), String> {
+fn bootstrap(text: &str) -> Result<(), Invalid> {
     for broker in text.split(',') {
         let (host, port) = broker
             .rsplit_once(':')
             .ok_or_else(|| format!("{broker:?} is not HOST:PORT"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(format!("{broker:?} is not HOST:PORT"));
+            return Err(format!("{broker:?} is not HOST:PORT").into());
         }
     }
     Ok(())
 }
 
-fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
+fn url(text: &str, schemes: &[&str]) -> Result<(), Invalid> {
     let has = |scheme: &&str| {
         text.strip_prefix(*scheme)
             .is_some_and(|rest| rest.starts_with("://") && rest.len() > 3)
@@ -107,7 +107,7 @@ fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     if schemes.iter().any(has) {
         Ok(())
     } else {
-        Err(format!("it does not start with {}://", schemes[0]))
+        Err(format!("it does not start with {}://", schemes[0]).into())
     }
 }
 

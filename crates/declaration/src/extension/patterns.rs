@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::{Pattern, problem::Problem, yaml::View};
+use crate::{Invalid, Pattern, problem::Problem, yaml::View};
 
 pub(super) fn pattern(view: &View<'_>) -> Result<Pattern, Problem> {
     if !view.is_mapping() {
@@ -25,10 +25,10 @@ pub(super) fn regex(view: &View<'_>) -> Result<Regex, Problem> {
 }
 
 /// The last line of the library's message: the lines before it draw the position.
-fn reason(error: &regex::Error) -> String {
+fn reason(error: &regex::Error) -> Invalid {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or(&text);
-    last.trim_start_matches("error: ").to_owned()
+    last.trim_start_matches("error: ").to_owned().into()
 }
 
 pub(super) fn list(view: &View<'_>) -> Result<Vec<Pattern>, Problem> {

@@ -1,8 +1,8 @@
 //! Rules over the database: migrations, tables, invariants.
 
 use crate::{
-    Column, Invariant, Migrations, RULE_BUDGET, RULE_BUDGET_ALL_ROWS, RULE_SINCE, RULE_UNTIL,
-    Removal, Replay, Table, problem::Problem, yaml::View,
+    Column, Invalid, Invariant, Migrations, RULE_BUDGET, RULE_BUDGET_ALL_ROWS, RULE_SINCE,
+    RULE_UNTIL, Removal, Replay, Table, problem::Problem, yaml::View,
 };
 
 pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
@@ -17,10 +17,11 @@ pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
     Ok(migrations)
 }
 
-/// In the file's order, which is the order in which a payment reaches them.
+/// In the file's order, which is the order in which a message of the flow reaches them.
 pub(super) fn tables(view: &View<'_>) -> Result<Vec<Table>, Problem> {
     let table = |(key, view): (&crate::yaml::Key, View<'_>)| {
-        identifier(&key.name).map_err(|why| Problem::new(key.at, view.path.clone(), why))?;
+        identifier(&key.name)
+            .map_err(|why| Problem::new(key.at, view.path.clone(), why.to_string()))?;
         let mut fields = view.fields()?;
         let find = fields.read("find", View::filled)?;
         let rows = fields.read("rows", |v| v.number::<u32>("a number of rows"))?;
@@ -78,7 +79,7 @@ fn column(view: &View<'_>) -> Result<Column, Problem> {
 }
 
 /// Checks that a table's name is `name` or `schema.name`: it is inserted into SQL.
-fn identifier(name: &str) -> Result<(), &'static str> {
+fn identifier(name: &str) -> Result<(), Invalid> {
     let plain = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -86,7 +87,7 @@ fn identifier(name: &str) -> Result<(), &'static str> {
     if name.split('.').count() <= 2 && name.split('.').all(plain) {
         Ok(())
     } else {
-        Err("a table's name has letters, digits and `_`, and perhaps a schema before a dot")
+        Err("a table's name has letters, digits and `_`, and perhaps a schema before a dot".into())
     }
 }
 

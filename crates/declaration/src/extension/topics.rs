@@ -16,10 +16,10 @@ pub(super) fn topics(view: &View<'_>) -> Result<Vec<Topic>, Problem> {
 
 fn topic(view: &View<'_>) -> Result<Topic, Problem> {
     if !view.is_mapping() {
-        return topic_spec::parse(view.str()?).map_err(|why| view.problem(why));
+        return topic_spec::parse(view.str()?).map_err(|why| view.problem(why.to_string()));
     }
     let mut fields = view.fields()?;
-    let copies = |view: &View<'_>| view.parse("a number of copies", topic_spec::parse_copies);
+    let copies = |view: &View<'_>| view.parse("a number of replicas", topic_spec::parse_copies);
     let partitions = fields.require("partitions")?;
     let topic = Topic {
         name: fields

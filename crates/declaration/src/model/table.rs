@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct Table {
     /// Name, with its schema if declared.
     pub name: String,
-    /// SQL predicate that selects the rows of one payment; `$1` is the correlation id as text.
-    /// [`Table::NONE`]: the table has no rows of payments.
+    /// SQL predicate that selects the rows of one message of the flow; `$1` is the correlation id as text.
+    /// [`Table::NONE`]: the table is not part of the flow.
     pub find: String,
-    /// Number of rows of one completely processed payment.
+    /// Number of rows of one completely processed message.
     pub rows: i64,
     /// Rows that `test-flow` deletes.
     pub cleanup: Removal,
@@ -20,7 +20,7 @@ pub struct Table {
     pub indexes: Vec<String>,
 }
 
-/// Which rows of a test payment `test-flow` deletes.
+/// Which rows of a test message `test-flow` deletes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
     /// Rows that match `find` and have `synthetic` set.
@@ -45,12 +45,12 @@ impl Table {
     /// A `find` that matches no row.
     pub const NONE: &'static str = "FALSE";
 
-    /// Whether the table is declared to have rows of payments.
+    /// Whether the table is part of the flow.
     pub fn is_followed(&self) -> bool {
         self.find != Self::NONE
     }
 
-    /// Whether `test-flow` keeps the rows of its payments.
+    /// Whether `test-flow` keeps the rows of its messages.
     pub fn keeps(&self) -> bool {
         self.is_followed() && self.cleanup == Removal::Keep
     }

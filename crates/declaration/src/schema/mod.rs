@@ -44,10 +44,7 @@ fn source(text: &str) -> Result<Node> {
 }
 
 fn defect() -> Error {
-    Error::new(
-        ErrorKind::Defect,
-        "the schema's source is not as it should be",
-    )
+    Error::new(ErrorKind::Defect, "the schema's source is invalid")
 }
 
 fn entries(node: &Node) -> Result<impl Iterator<Item = (&str, &Node)>> {

@@ -1,10 +1,18 @@
 //! The syntax of `.env` files: `NAME=value`, comments, `export`, single quotes (literal), double quotes
 //! (escapes), and variables except in single quotes.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
-use crate::interpolate::{self, Seen, Variables};
-use diagnostics::{Error, Kind, Result};
+use crate::{
+    Invalid,
+    interpolate::{self, Seen, Variables},
+};
+use diagnostics::{Error, Kind, Result, instrument_blocking};
 
 /// Reads a file of variables. Values may refer to `outer`, the variables of the environment. None: the
 /// file does not exist.
@@ -16,7 +24,13 @@ pub(crate) fn read(
     path: &Path,
     outer: &BTreeMap<String, String>,
 ) -> Result<Option<BTreeMap<String, String>>> {
-    let text = match fs::read_to_string(path) {
+    let text = fs::File::open(path).and_then(|mut file| {
+        instrument_blocking("files", format!("read {}", path.display()), || {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map(|_| text)
+        })
+    });
+    let text = match text {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -24,20 +38,32 @@ pub(crate) fn read(
             return Err(Error::new(Kind::Usage, what).because(error.to_string()));
         }
     };
-    parse(&text, outer).map(Some).map_err(|(line, why)| {
-        Error::new(Kind::Usage, format!("{}:{line}: {why}", path.display()))
-            .hint("a line is NAME=value, NAME='literal value' or NAME=\"value\"")
-    })
+    parse(&text, outer)
+        .map(Some)
+        .map_err(|BadLine { line, why }| {
+            Error::new(Kind::Usage, format!("{}:{line}: {why}", path.display()))
+                .hint("a line is NAME=value, NAME='literal value' or NAME=\"value\"")
+        })
 }
 
-/// The assignments of a file; later ones override earlier ones. The error has the number of the line.
+/// A line that is no assignment, by its number.
+#[derive(Debug)]
+struct BadLine {
+    line: usize,
+    why: Invalid,
+}
+
+/// The assignments of a file; later ones override earlier ones.
 fn parse(
     text: &str,
     outer: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, (usize, String)> {
+) -> Result<BTreeMap<String, String>, BadLine> {
     let mut values = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
-        let wrong = |why: String| (index + 1, why);
+        let wrong = |why| BadLine {
+            line: index + 1,
+            why,
+        };
         let line = line.trim_start_matches('\u{feff}').trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -51,12 +77,12 @@ fn parse(
             if is_name(line) {
                 continue;
             }
-            return Err(wrong("this is no assignment".to_owned()));
+            return Err(wrong("this is not an assignment".into()));
         };
         let name = name.trim_end();
         if !is_name(name) {
             return Err(wrong(
-                "what is before the `=` is not a variable's name".to_owned(),
+                "what is before the `=` is not a variable's name".into(),
             ));
         }
         let value = parse_value(value.trim_start(), outer, &values).map_err(wrong)?;
@@ -77,7 +103,7 @@ fn parse_value(
     text: &str,
     outer: &BTreeMap<String, String>,
     earlier: &BTreeMap<String, String>,
-) -> Result<String, String> {
+) -> Result<String, Invalid> {
     let (value, rest) = match text.chars().next() {
         Some('\'') => {
             let (literal, rest) = text[1..]
@@ -101,13 +127,13 @@ fn parse_value(
     if rest.is_empty() || rest.starts_with('#') {
         Ok(value)
     } else {
-        Err("something follows the closing quote".to_owned())
+        Err("something follows the closing quote".into())
     }
 }
 
 /// The text up to the closing double quote, and the rest. An escaped dollar becomes `$$`, which
 /// interpolation turns into one dollar.
-fn unescape(text: &str) -> Result<(String, &str), String> {
+fn unescape(text: &str) -> Result<(String, &str), Invalid> {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((index, c)) = chars.next() {
@@ -125,14 +151,14 @@ fn unescape(text: &str) -> Result<(String, &str), String> {
             c => value.push(c),
         }
     }
-    Err("the double quote is not closed on its line".to_owned())
+    Err("the double quote is not closed on its line".into())
 }
 
 fn expand(
     text: &str,
     outer: &BTreeMap<String, String>,
     earlier: &BTreeMap<String, String>,
-) -> Result<String, String> {
+) -> Result<String, Invalid> {
     if !text.contains('$') {
         return Ok(text.to_owned());
     }
@@ -140,7 +166,7 @@ fn expand(
     values.extend(outer.clone());
     // Errors do not quote the text, because it may be a secret.
     interpolate::text(text, &Variables::new(values, []), &mut Seen::default())
-        .map_err(|_| "a `$` here starts no variable; write `$$`, or quote with '…'".to_owned())
+        .map_err(|_| "a `$` here starts no variable; write `$$`, or quote with '…'".into())
 }
 
 #[cfg(test)]
@@ -191,8 +217,9 @@ mod tests {
             ("A='x' y\n", 1),
             ("\n\nPASSWORD=hunter2$!\n", 3),
         ] {
-            let (at, why) = parse(text, &BTreeMap::new()).expect_err(text);
-            assert_eq!(at, line, "{text}");
+            let bad = parse(text, &BTreeMap::new()).expect_err(text);
+            assert_eq!(bad.line, line, "{text}");
+            let why = bad.why.to_string();
             assert!(!why.contains("hunter2"), "{why}");
         }
     }

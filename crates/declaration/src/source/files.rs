@@ -13,7 +13,7 @@ use crate::{
     problem::{self, File},
     yaml::{self, Node},
 };
-use diagnostics::{Error, Kind, Result};
+use diagnostics::{Error, Kind, Result, instrument_blocking};
 
 /// The pipeline that Caravan ships.
 pub const EMBEDDED: &str = include_str!("../../../../compose/compose.yaml");
@@ -161,9 +161,11 @@ fn read(path: &Path) -> Result<Option<String>> {
         Err(error) => return Err(failed(error.to_string())),
     };
     let mut text = String::new();
-    file.take(MAX_SIZE + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| failed(error.to_string()))?;
+    let mut file = file.take(MAX_SIZE + 1);
+    instrument_blocking("files", format!("read {}", path.display()), || {
+        file.read_to_string(&mut text)
+    })
+    .map_err(|error| failed(error.to_string()))?;
     if text.len() as u64 > MAX_SIZE {
         return Err(failed("it is larger than 4 MiB".to_owned()));
     }
@@ -202,9 +204,12 @@ pub(super) fn user_state(env: &BTreeMap<String, String>) -> Result<PathBuf> {
     let state = absolute(STATE_HOME)
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .ok_or_else(|| {
-            Error::new(Kind::Usage, "there is no place for the pipeline's secrets")
-                .because("neither XDG_STATE_HOME nor HOME is an absolute path")
-                .hint("export XDG_STATE_HOME=/var/lib")
+            Error::new(
+                Kind::Usage,
+                "there is no directory for the pipeline's secrets",
+            )
+            .because("neither XDG_STATE_HOME nor HOME is an absolute path")
+            .hint("export XDG_STATE_HOME=/var/lib")
         })?;
     Ok(state.join("caravan"))
 }

@@ -1,37 +1,38 @@
-//! Locates the declaration: `files` finds its files, `project` its project name, `dotenv` reads `.env`.
-//! `ports`: host ports that are set by variables; `origin`: whether a deployed project was started from
-//! this declaration.
+//! Locates the declaration: `files` finds its files, `project` its project name, `dotenv` reads `.env`,
+//! `variables` holds what `.env` says. `origin`: whether a deployed project was started from this
+//! declaration.
 
 pub(super) mod dotenv;
 mod files;
 mod origin;
-mod ports;
 mod project;
+mod variables;
 
 pub(super) use files::clean_path;
 pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
 pub use origin::{OtherOrigin, RecordedOrigin};
-pub use ports::{HostPorts, VariablePort, VariableSource};
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    Origin, Pipeline, StateFiles,
-    interpolate::Variables,
+    Origin, Pipeline, StateFiles, VariableSource,
+    context::Context,
+    interpolate::{self, Seen, Variables},
     problem::{self, File, Problem},
-    read::{self, Context},
+    read,
     yaml::{Node, View},
 };
-use diagnostics::{Error, Invocation, Kind, Result};
+use diagnostics::{Error, Invocation, Kind, Result, instrument_blocking};
+use variables::{ReadFile, VariableFiles};
 
 /// Variable with the active profiles, separated by commas.
 const PROFILES: &str = "COMPOSE_PROFILES";
 /// Value of an unset secret in commands that do not need its value.
-const PLACEHOLDER: &str = "unset";
+pub const UNSET_SECRET: &str = "unset";
 
 /// What the command line and the environment say about the declaration.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,9 @@ pub struct Request {
     pub env: BTreeMap<String, String>,
     /// `XDG_STATE_HOME`, if it differs from the environment's; only for hints.
     pub state_home: Option<String>,
+    /// Services that the command line names: if one is named in full, its profiles are active, as with
+    /// Docker Compose.
+    pub services: Vec<String>,
 }
 
 impl Request {
@@ -69,8 +73,8 @@ impl Request {
     }
 }
 
-/// A declaration that was located and parsed; its variables are not replaced yet. It has no `Debug`,
-/// because it contains secrets.
+/// A declaration that was located and parsed once. Its variables are replaced when it is first resolved,
+/// and again after one of them was set. It has no `Debug`, because it contains secrets.
 pub struct Source {
     project: String,
     pub(super) origin: Origin,
@@ -82,46 +86,22 @@ pub struct Source {
     ports_path: PathBuf,
     claims_dir: PathBuf,
     env: BTreeMap<String, String>,
-    /// Content at the last read.
-    variable_files: RwLock<VariableFiles>,
+    values: Mutex<Values>,
     files: Vec<File>,
     tree: Node,
     secret_names: Vec<String>,
     /// Profiles of `--profile`. Empty: [`PROFILES`] applies.
     profiles: Vec<String>,
-    /// Profiles of services that the command line names.
-    activated: Vec<String>,
+    /// Services that the command line names.
+    named: Vec<String>,
     invocation: Invocation,
 }
 
-/// The content of the two files of variables.
-#[derive(PartialEq, Eq)]
-struct VariableFiles {
-    /// Variables of [`Source::env_path`].
-    env: BTreeMap<String, String>,
-    /// Variables of [`Source::ports_path`].
-    ports: BTreeMap<String, String>,
-}
-
-impl VariableFiles {
-    /// Reads both files. `env`: the content of the first one if it was already read.
-    fn read(
-        env_path: &Path,
-        ports_path: &Path,
-        outer: &BTreeMap<String, String>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> Result<Self> {
-        let read = |path| Ok(dotenv::read(path, outer)?.unwrap_or_default());
-        let env = match env {
-            Some(env) => env,
-            None => read(env_path)?,
-        };
-        let ports = match ports_path == env_path {
-            true => env.clone(),
-            false => read(ports_path)?,
-        };
-        Ok(Self { env, ports })
-    }
+/// The part of a [`Source`] that changes.
+struct Values {
+    files: VariableFiles,
+    /// The pipeline with these values; None: not resolved since they changed.
+    resolved: Option<Arc<Result<Pipeline>>>,
 }
 
 /// Finds the declaration of `request`, and parses it.
@@ -136,11 +116,11 @@ pub fn locate(request: &Request) -> Result<Source> {
     let early = env_file
         .clone()
         .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
-    let early = match &early {
-        Some(path) => Some(dotenv::read(path, &request.env)?.unwrap_or_default()),
-        None => None,
-    };
-    let mut variables = early.clone().unwrap_or_default();
+    let early = early.map(|path| ReadFile::read(path, &request.env));
+    let early = early.transpose()?;
+    let mut variables = early
+        .as_ref()
+        .map_or_else(BTreeMap::new, |file| file.values.clone());
     variables.extend(request.env.clone());
     let project = project::name(request, &variables, &found)?;
     let state_dir = match &found.directory {
@@ -151,16 +131,23 @@ pub fn locate(request: &Request) -> Result<Source> {
         return Err(
             Error::new(Kind::Usage, format!("{} does not exist", path.display()))
                 .because("--env-file names it")
-                .hint("name a file that is there, or leave --env-file out"),
+                .hint("name an existing file, or omit --env-file"),
         );
     }
     let ports_path = match (&env_file, &found.directory) {
         (None, None) => state_dir.join(".env"),
-        (Some(file), _) => ports::beside(file, &project),
-        (None, Some(directory)) => ports::beside(&directory.join(".env"), &project),
+        (Some(file), _) => beside(file, &project),
+        (None, Some(directory)) => beside(&directory.join(".env"), &project),
     };
     let env_path = env_file.clone().unwrap_or_else(|| state_dir.join(".env"));
-    let variable_files = VariableFiles::read(&env_path, &ports_path, &request.env, early)?;
+    let env = match early {
+        Some(env) => env,
+        None => ReadFile::read(env_path.clone(), &request.env)?,
+    };
+    let ports = match ports_path == env_path {
+        true => None,
+        false => Some(ReadFile::read(ports_path.clone(), &request.env)?),
+    };
     let user_state = files::user_state(&request.env);
     let secret_names =
         secret_names(&found.tree).map_err(|p| problem::error(vec![p], &found.files))?;
@@ -180,12 +167,15 @@ pub fn locate(request: &Request) -> Result<Source> {
             .join(".ports"),
         state_dir,
         env: request.env.clone(),
-        variable_files: RwLock::new(variable_files),
+        values: Mutex::new(Values {
+            files: VariableFiles { env, ports },
+            resolved: None,
+        }),
         files: found.files,
         tree: found.tree,
         secret_names,
         profiles: named_profiles(request),
-        activated: Vec::new(),
+        named: request.services.clone(),
         invocation: request.invocation(),
     })
 }
@@ -237,20 +227,6 @@ impl Source {
         self.state_dir.join(format!(".caravan-{}", self.project))
     }
 
-    /// Activates the profiles of services that are named in full, as Docker Compose does.
-    ///
-    /// # Errors
-    /// The declaration is invalid. Missing secrets are no error.
-    pub fn activate(&mut self, services: &[String]) -> Result<()> {
-        if services.is_empty() {
-            return Ok(());
-        }
-        let inactive = self.resolve_without_secrets()?.inactive;
-        let named = inactive.into_iter().filter(|s| services.contains(&s.name));
-        self.activated = named.flat_map(|service| service.profiles).collect();
-        Ok(())
-    }
-
     /// Docker's names of the volumes that belong to the project.
     ///
     /// # Errors
@@ -259,18 +235,32 @@ impl Source {
         Ok(own_volumes(&self.resolve_without_secrets()?))
     }
 
-    /// Reads the files of variables again, after this or another process may have written one. Returns
-    /// whether their content changed.
+    /// Reads the files of variables again if they changed since they were read: this or another process
+    /// may have written one. Returns whether their content changed.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn reload(&self) -> Result<bool> {
-        let read = VariableFiles::read(&self.env_path, &self.ports_path, &self.env, None)?;
-        let files = self.variable_files.write();
-        let mut files = files.unwrap_or_else(PoisonError::into_inner);
-        let changed = *files != read;
-        *files = read;
+        let mut values = self.values();
+        let changed = values.files.reload(&self.env)?;
+        if changed {
+            values.resolved = None;
+        }
         Ok(changed)
+    }
+
+    /// Sets variables to values that the caller has added to [`Self::env_path`].
+    pub fn set_in_env_file(&self, added: &BTreeMap<String, String>) {
+        let mut values = self.values();
+        values.files.add_to_env(added);
+        values.resolved = None;
+    }
+
+    /// Sets variables to values that the caller has added to [`Self::ports_path`].
+    pub fn set_in_ports_file(&self, added: &BTreeMap<String, String>) {
+        let mut values = self.values();
+        values.files.add_to_ports(added);
+        values.resolved = None;
     }
 
     /// The pipeline.
@@ -282,7 +272,7 @@ impl Source {
         if !missing.is_empty() {
             return Err(self.lacking(&missing));
         }
-        self.read(self.variables())
+        self.resolve_without_secrets()
     }
 
     /// The pipeline for commands that do not need secrets, for instance `down`: unset secrets get a
@@ -291,21 +281,15 @@ impl Source {
     /// # Errors
     /// The declaration is invalid.
     pub fn resolve_without_secrets(&self) -> Result<Pipeline> {
-        let missing = self.missing_secrets();
-        let mut variables = self.variables();
-        for name in &missing {
-            variables.insert(name.clone(), PLACEHOLDER.to_owned());
-        }
-        let mut pipeline = self.read(variables)?;
-        if !missing.is_empty() {
-            pipeline.secrets.retain(|value| value != PLACEHOLDER);
-        }
-        Ok(pipeline)
+        self.resolved().as_ref().clone()
     }
 
     /// Declared secrets without a value.
     pub fn missing_secrets(&self) -> Vec<String> {
-        let variables = self.variables();
+        self.unset_secrets(&self.variables())
+    }
+
+    fn unset_secrets(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
         let unset = |name: &&String| variables.get(*name).is_none_or(String::is_empty);
         self.secret_names.iter().filter(unset).cloned().collect()
     }
@@ -315,47 +299,94 @@ impl Source {
         self.env.contains_key(name)
     }
 
-    /// All variables. The environment overrides the chosen ports, which override the file of variables.
+    fn values(&self) -> std::sync::MutexGuard<'_, Values> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn variables(&self) -> BTreeMap<String, String> {
-        let files = self.variable_files.read();
-        let files = files.unwrap_or_else(PoisonError::into_inner);
-        let mut variables = files.env.clone();
-        variables.extend(files.ports.clone());
+        self.all_variables(&self.values().files)
+    }
+
+    /// All variables. The environment overrides the chosen ports, which override the file of variables.
+    fn all_variables(&self, files: &VariableFiles) -> BTreeMap<String, String> {
+        let mut variables = files.env.values.clone();
+        variables.extend(files.ports().clone());
         variables.extend(self.env.clone());
         variables.insert(project::VARIABLE.to_owned(), self.project.clone());
         variables
     }
 
-    /// Whether [`Self::ports_path`] sets a variable.
-    fn is_in_ports_file(&self, variable: &str) -> bool {
-        let files = self.variable_files.read();
-        let files = files.unwrap_or_else(PoisonError::into_inner);
-        files.ports.contains_key(variable)
+    fn resolved(&self) -> Arc<Result<Pipeline>> {
+        let mut values = self.values();
+        let Values { files, resolved } = &mut *values;
+        let resolved = resolved.get_or_insert_with(|| {
+            let what = format!("resolve the declaration of {}", self.project);
+            Arc::new(instrument_blocking("files", what, || self.read(files)))
+        });
+        Arc::clone(resolved)
     }
 
-    fn read(&self, variables: BTreeMap<String, String>) -> Result<Pipeline> {
+    fn read(&self, files: &VariableFiles) -> Result<Pipeline> {
+        let mut variables = self.all_variables(files);
+        let missing = self.unset_secrets(&variables);
+        for name in &missing {
+            variables.insert(name.clone(), UNSET_SECRET.to_owned());
+        }
+        let variables = Variables::new(variables, self.secret_names.iter().cloned());
         let profiles = self.active_profiles(&variables);
         let context = Context {
             project: &self.project,
             origin: &self.origin,
             state: &self.state,
             directory: &self.directory,
-            variables: &Variables::new(variables, self.secret_names.iter().cloned()),
+            variables: &variables,
             secret_names: &self.secret_names,
             profiles: &profiles,
             files_dir: &self.files_dir(),
         };
-        read::pipeline(&self.tree, &context)
-            .map_err(|problems| problem::error(problems, &self.files))
+        let mut pipeline = read::pipeline(&self.tree, &context)
+            .map_err(|problems| problem::error(problems, &self.files))?;
+        if !missing.is_empty() {
+            pipeline.secrets.retain(|value| value != UNSET_SECRET);
+        }
+        let in_ports_file = |variable: &String| {
+            files.ports().contains_key(variable) && !self.env.contains_key(variable)
+        };
+        for port in &mut pipeline.variable_ports {
+            if in_ports_file(&port.variable) {
+                port.set = VariableSource::PortsFile;
+            }
+        }
+        Ok(pipeline)
     }
 
-    fn active_profiles(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+    fn active_profiles(&self, variables: &Variables) -> Vec<String> {
         let mut profiles = self.profiles.clone();
         if let (true, Some(names)) = (profiles.is_empty(), variables.get(PROFILES)) {
             profiles.extend(names.split(',').map(|name| name.trim().to_owned()));
         }
-        profiles.extend_from_slice(&self.activated);
+        let active = |own: &[String]| {
+            let is_active = |profile: &String| *profile == "*" || own.contains(profile);
+            own.is_empty() || profiles.iter().any(is_active)
+        };
+        let named = self
+            .named
+            .iter()
+            .map(|name| self.profiles_of(name, variables));
+        let inactive: Vec<String> = named.filter(|own| !active(own)).flatten().collect();
+        profiles.extend(inactive);
         profiles
+    }
+
+    /// The profiles of a service; none if they are invalid, which the reader reports.
+    fn profiles_of(&self, service: &str, variables: &Variables) -> Vec<String> {
+        let service = self.tree.get("services").and_then(|s| s.get(service));
+        let profiles = service.and_then(|s| s.get("profiles"));
+        let profiles = profiles.map_or(&[][..], Node::items).iter();
+        let names = profiles.filter_map(|profile| {
+            interpolate::text(profile.text()?, variables, &mut Seen::default()).ok()
+        });
+        names.collect()
     }
 
     fn lacking(&self, missing: &[String]) -> Error {
@@ -396,4 +427,11 @@ fn secret_names(tree: &Node) -> Result<Vec<String>, Problem> {
         return Ok(Vec::new());
     };
     extension.fields()?.read_or_default("secrets", View::names)
+}
+
+/// The file beside `.env` for one project.
+fn beside(env_file: &Path, project: &str) -> PathBuf {
+    let mut name = env_file.as_os_str().to_owned();
+    name.push(format!(".{project}"));
+    PathBuf::from(name)
 }

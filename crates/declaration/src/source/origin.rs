@@ -101,6 +101,7 @@ impl Source {
             cwd: PathBuf::from("/"),
             env,
             state_home,
+            services: Vec::new(),
         })
     }
 }

@@ -61,20 +61,18 @@ fn from_file(variables: &BTreeMap<String, String>, found: &Found) -> Result<Opti
     let known = Variables::new(variables.clone(), []);
     let name = match node.text() {
         Some(text) => interpolate::text(text, &known, &mut Seen::default()),
-        None => Err(format!(
-            "expected a string, found {}",
-            node.value.describe()
-        )),
+        None => Err(format!("expected a string, found {}", node.value.describe()).into()),
     };
     let name = name.and_then(|name| {
         if is_valid(&name) {
             Ok(name)
         } else {
-            Err(format!("{name:?} cannot be a project's name: {RULE}"))
+            Err(format!("{name:?} cannot be a project's name: {RULE}").into())
         }
     });
-    name.map(Some).map_err(|message| {
-        problem::error(vec![Problem::new(node.at, "name", message)], &found.files)
+    name.map(Some).map_err(|why| {
+        let problem = Problem::new(node.at, "name", why.to_string());
+        problem::error(vec![problem], &found.files)
     })
 }
 

@@ -81,6 +81,7 @@ fn the_extension_of_the_shipped_pipeline_is_read() {
     let flow = pipeline.flow.as_ref().expect("a flow");
     let entry = flow.entry.as_ref().expect("an entry");
     assert_eq!(entry.headers["Authorization"], "Bearer the-PAYMENT_TOKEN");
+    assert_eq!(pipeline.noun().many(), "payments");
     assert_eq!(entry.body["amountCents"], 4900);
     assert_eq!(entry.body["studentId"], "{{student}}");
     assert_eq!(flow.invalidated_keys.as_ref().expect("keys").keys.len(), 2);

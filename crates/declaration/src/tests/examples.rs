@@ -18,5 +18,6 @@ fn the_foreign_example_is_read_without_a_warning_and_publishes_nothing() {
     for build in builds {
         assert_eq!(build.ca_bundle.as_deref(), Some("ca-bundle.crt"));
     }
+    assert_eq!(pipeline.noun().many(), "orders");
     assert_eq!(pipeline.dead_letter_headers.reason, "x-reason");
 }

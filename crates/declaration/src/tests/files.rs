@@ -1,7 +1,7 @@
 //! Location of the declaration, its project name, and its `.env` and state directory.
 
-use crate::Origin;
 use crate::testing::{TestDirectory, shown};
+use crate::{Origin, VariableSource};
 
 const PLAIN: &str = "services: {app: {image: app}}\n";
 const OURS: &str = "x-caravan: {}\nservices: {app: {image: ours}}\n";
@@ -146,7 +146,7 @@ fn an_unset_variable_is_empty_with_one_warning() {
     let pipeline = place.pipeline();
     assert_eq!(
         pipeline.warnings,
-        ["the variable MISSING is not set: it stands for nothing"]
+        ["the variable MISSING is not set; an empty string is used"]
     );
     assert_eq!(pipeline.services[1].image, "b");
 }
@@ -178,18 +178,24 @@ fn files_of_variables_are_read_once() {
 }
 
 #[test]
-fn a_volume_named_after_a_port_is_not_named_by_the_marked_declaration() {
+fn a_variable_that_was_set_takes_effect_without_another_read() {
     let place = TestDirectory::new();
-    let declared = |name: &str| {
-        format!(
-            "x-caravan: {{}}\nservices: {{db: {{image: db, ports: ['127.0.0.1:${{PORT:-5432}}:5432'], volumes: ['data:/d']}}}}\n\
-             volumes: {{data: {{name: '{name}'}}}}\n"
-        )
-    };
-    place.write("compose.yaml", &declared("mine"));
-    let ports = place.source().host_ports().expect("declared");
-    assert_eq!(ports.volume_names(), Some(vec!["mine".to_owned()]));
-    place.write("compose.yaml", &declared("mine-${PORT:-5432}"));
-    let ports = place.source().host_ports().expect("declared");
-    assert_eq!(ports.volume_names(), None);
+    place.write(
+        "compose.yaml",
+        "x-caravan: {secrets: [S]}\nservices:\n  \
+         web: {image: web, ports: ['${P:-80}:80'], environment: {A: '${S}', B: '${P:-80}'}}\n",
+    );
+    let source = place.source();
+    assert_eq!(source.missing_secrets(), ["S"]);
+    let draft = source.resolve_without_secrets().expect("well declared");
+    assert_eq!(draft.services[0].environment["A"], "unset");
+    assert_eq!(draft.variable_ports[0].set, VariableSource::Unset);
+    let one = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    source.set_in_env_file(&one("S", "secret"));
+    source.set_in_ports_file(&one("P", "81"));
+    let pipeline = source.resolve().expect("complete");
+    let environment = &pipeline.services[0].environment;
+    assert_eq!([&environment["A"], &environment["B"]], ["secret", "81"]);
+    let port = &pipeline.variable_ports[0];
+    assert_eq!((port.number, port.set), (81, VariableSource::PortsFile));
 }

@@ -225,3 +225,31 @@ fn the_rest() {
         ["the key `version` is obsolete and has no effect"]
     );
 }
+
+#[test]
+fn two_variables_that_are_not_set_may_have_one_port_as_their_default() {
+    let mut place = TestDirectory::new();
+    let services = "services:
+  a: {image: a, ports: ['127.0.0.1:${A_PORT:-8080}:80']}
+  b: {image: b, ports: ['127.0.0.1:${B_PORT:-8080}:80']}
+";
+    place.write("compose.yaml", services);
+    place.request.files = vec!["compose.yaml".into()];
+    assert_eq!(place.pipeline().services.len(), 2);
+    // A port that is set is never changed, nor is a literal one.
+    place.set("B_PORT", "8080");
+    assert_eq!(place.pipeline().services.len(), 2, "A_PORT may be chosen");
+    place.set("A_PORT", "8080");
+    let error = place.error();
+    assert!(
+        error.what.contains("`a` publishes port 8080 already"),
+        "{error:?}"
+    );
+    let literal = services.replace("${A_PORT:-8080}", "8080");
+    place.write("compose.yaml", &literal);
+    let error = place.error();
+    assert!(
+        error.what.contains("`a` publishes port 8080 already"),
+        "{error:?}"
+    );
+}

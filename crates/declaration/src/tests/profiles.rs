@@ -39,14 +39,11 @@ fn flags_override_the_variable_and_a_star_activates_all() {
 
 #[test]
 fn a_service_named_in_full_is_activated() {
-    let place = place();
-    let mut source = place.source();
-    source.activate(&["app".to_owned()]).expect("well declared");
-    assert_eq!(active(&source.resolve().expect("resolves")), ["app"]);
-    source
-        .activate(&["load".to_owned()])
-        .expect("well declared");
-    let pipeline = source.resolve().expect("resolves");
+    let mut place = place();
+    place.request.services = vec!["app".to_owned()];
+    assert_eq!(active(&place.pipeline()), ["app"]);
+    place.request.services = vec!["load".to_owned()];
+    let pipeline = place.pipeline();
     assert_eq!(active(&pipeline), ["app", "load"]);
     assert_eq!(pipeline.inactive[0].name, "debug");
 }

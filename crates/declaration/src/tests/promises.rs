@@ -2,7 +2,7 @@
 
 use crate::testing::TestDirectory;
 use crate::{
-    Column, Group, IdSource, Pattern, Pipeline, Removal, Service,
+    Column, Group, IdSource, Noun, Pattern, Pipeline, Removal, Service,
     correlation::{Event, LogCorrelation},
 };
 
@@ -79,6 +79,7 @@ fn a_flow_may_start_with_an_event_that_is_not_json() {
         "group: app, consumes: [orders]",
     );
     let flow = pipeline.flow.as_ref().expect("a flow");
+    assert_eq!(flow.noun, Noun::default());
     assert!(flow.entry.is_none());
     assert!(pipeline.service(flow.maker()).is_none(), "nobody's service");
     let event = flow.event.as_ref().expect("an event");

@@ -21,9 +21,14 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(crate) fn root(node: &'a Node) -> Self {
+        Self::below(node, String::new())
+    }
+
+    /// The node at `path`.
+    pub(crate) fn below(node: &'a Node, path: String) -> Self {
         Self {
             node,
-            path: String::new(),
+            path,
             key: None,
         }
     }
@@ -91,7 +96,10 @@ impl<'a> View<'a> {
         parse(&scalar.text).map_err(|why| {
             // The reason may quote the value.
             if scalar.secret {
-                self.problem(format!("expected {what}; what it has comes from a secret"))
+                self.problem(format!(
+                    "expected {what}; its value comes from a secret and is not \
+                                      shown"
+                ))
             } else {
                 self.problem(format!("expected {what}, found {:?}: {why}", scalar.text))
             }
@@ -274,7 +282,7 @@ impl<'a> Fields<'a> {
             Some((key, view)) if unsupported.contains(&key.name.as_str()) => {
                 let message = format!("`{}` is not supported yet", key.name);
                 Err(Problem::new(key.at, view.path.clone(), message)
-                    .hint("take it out; docs/declaration.md lists what is read"))
+                    .hint("remove it; docs/declaration.md lists the supported keys"))
             }
             Some((key, view)) => Err(self.unknown(key, view)),
             None => Ok(()),
@@ -288,10 +296,10 @@ impl<'a> Fields<'a> {
         if near.is_some() {
             problem
         } else if self.known.len() > MANY {
-            problem.hint("take it out; docs/declaration.md lists what is read")
+            problem.hint("remove it; docs/declaration.md lists the supported keys")
         } else {
             problem.hint(format!(
-                "take it out; known here are {}",
+                "remove it; the known keys are {}",
                 self.known.join(", ")
             ))
         }

@@ -118,9 +118,9 @@ fn archive(
 }
 
 fn not_made(status: ExitStatus) -> Error {
-    let what = format!("the Debian base cannot be made: mmdebstrap ended with {status}");
+    let what = format!("the Debian base cannot be built: mmdebstrap ended with {status}");
     Error::new(Kind::NotRight, what)
-        .hint("sudo mmdebstrap --variant=minbase bookworm /dev/null, which says more")
+        .hint("sudo mmdebstrap --variant=minbase bookworm /dev/null, which shows the error")
 }
 
 /// The last lines of what the child logs.
@@ -137,7 +137,7 @@ async fn last_words(mut log: impl AsyncRead + Unpin) -> Vec<String> {
 }
 
 fn cannot_run(e: &io::Error) -> Error {
-    let what = "no image, no registry, and the Debian base cannot be made: mmdebstrap cannot run";
+    let what = "no image, no registry, and the Debian base cannot be built: mmdebstrap cannot run";
     let error = Error::new(Kind::Unreachable, what).because(e.to_string());
     match e.kind() {
         io::ErrorKind::NotFound => error.hint("sudo apt-get install mmdebstrap"),
@@ -170,7 +170,7 @@ mod tests {
         let error = not_made(failed.expect("its status"));
         assert_eq!(
             error.what,
-            "the Debian base cannot be made: mmdebstrap ended with exit status: 25"
+            "the Debian base cannot be built: mmdebstrap ended with exit status: 25"
         );
     }
 }

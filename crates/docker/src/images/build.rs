@@ -1,11 +1,7 @@
 //! Builds: a rendered template, or any other context, with BuildKit (`buildkit`) where the engine has
 //! it, else with its classic builder.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io,
-    time::Duration,
-};
+use std::{collections::HashMap, io};
 
 use bollard::{
     body_try_stream,
@@ -19,16 +15,12 @@ use super::{
     buildkit::{Secrets, Session},
     certificates,
     pack::append,
+    progress::{LastLines, STALL, not_built, report_step, without_colours},
     template::Rendered,
 };
-use crate::{Engine, connect::timed_out};
+use crate::{Engine, connect::timed_out, labels};
 use diagnostics::{Error, Kind, Result};
-use platform::{Event, Events, labels};
-
-/// Timeout of a step without output, for slow downloads of packages.
-pub(super) const STALL: Duration = Duration::from_secs(600);
-/// How much of a failing step's output is shown.
-const LAST_LINES: usize = 15;
+use platform::Events;
 
 impl Engine {
     /// Builds `reference` from a template and labels it with its content.
@@ -103,20 +95,6 @@ impl Engine {
     }
 }
 
-/// The error of a failed build, with the builder's message.
-pub(super) fn not_built(reference: &str, error: &str) -> Error {
-    let what = format!("Docker could not build {reference}");
-    Error::new(Kind::NotRight, what).because(error.trim())
-}
-
-/// Sends an event with the current step of a build.
-pub(super) fn report_step(reference: &str, at: &str, events: &Events) {
-    let part = reference.to_owned();
-    let what = format!("building ({at})");
-    // A closed event channel does not stop the work.
-    drop(events.send(Event::Doing { part, what }));
-}
-
 fn error_of(info: &BuildInfo) -> Option<String> {
     info.error_detail.as_ref()?.message.clone()
 }
@@ -159,38 +137,6 @@ impl Log {
     }
 }
 
-/// The last lines of an output, as a person reads them.
-#[derive(Debug, Default)]
-pub(super) struct LastLines(pub(super) VecDeque<String>);
-
-impl LastLines {
-    pub(super) fn add(&mut self, text: &str) {
-        for line in text.lines().map(without_colours) {
-            // The last version of a line that is overwritten with `\r`.
-            let line = line.trim().rsplit('\r').next().unwrap_or_default();
-            if line.is_empty() {
-                continue;
-            }
-            if self.0.len() == LAST_LINES {
-                drop(self.0.pop_front());
-            }
-            self.0.push_back(line.to_owned());
-        }
-    }
-}
-
-/// Removes terminal colours, with which the builder marks a step's stderr.
-fn without_colours(line: &str) -> String {
-    let mut parts = line.split('\u{1b}');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        // `[91m`: the letter ends it.
-        let end = part.find(|c: char| c.is_ascii_alphabetic());
-        plain.push_str(end.map_or("", |end| &part[end + 1..]));
-    }
-    plain
-}
-
 /// The build context as a tar; from packages with the host's certificates in `ca/`.
 fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
     let mut context = tar::Builder::new(Vec::new());
@@ -215,7 +161,7 @@ fn context(rendered: &Rendered) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::progress, *};
 
     #[test]
     fn an_error_shows_the_failing_steps_last_lines() {
@@ -230,6 +176,6 @@ mod tests {
         let error = log.explain(Error::new(Kind::NotRight, "no"));
         assert_eq!(error.evidence[0], "Step 2/2 : RUN false");
         assert_eq!(error.evidence[1], "line 5");
-        assert_eq!(error.evidence.len(), 1 + LAST_LINES);
+        assert_eq!(error.evidence.len(), 1 + progress::LAST_LINES);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! `present` finds local images; `resolve` decides where each service's image comes from; `pull` pulls it, with
 //! short timeouts; `pack` packs the running executable into Caravan's own image. `template` has the build
-//! contexts of infrastructure images, `build` builds them (`buildkit`, if the engine has it) on the Debian image
-//! of `base`, with the host's `certificates`. `context` is the context of a declared build, without the files
+//! contexts of infrastructure images, `build` builds them (`buildkit`, if the engine has it; `progress` is
+//! what both report) on the Debian image of `base`, with the host's `certificates`. `context` is the context of a declared build, without the files
 //! that `ignore` excludes. `needed` lists and makes the images of a whole pipeline; `transfer` saves images to a
 //! file (`unfinished` until it is complete) and loads them, for hosts without a network.
 
@@ -23,6 +23,7 @@ mod ignore;
 mod needed;
 mod pack;
 mod present;
+mod progress;
 mod pull;
 mod resolve;
 mod template;
@@ -32,6 +33,7 @@ mod unfinished;
 pub use needed::{Needed, Present, Provenance};
 pub use pack::architecture;
 pub(super) use pack::packed_reference;
+pub use pull::PullError;
 pub(super) use resolve::Images;
 pub use unfinished::Unfinished;
 

@@ -10,10 +10,10 @@ use super::{
     resolve::{Images, stand_in},
     template::{Template, template},
 };
-use crate::{Engine, connect::status};
+use crate::{Engine, connect::status, labels};
 use declaration::{ImageFrom, MountSource, Service};
 use diagnostics::Result;
-use platform::{Container, labels};
+use platform::Container;
 
 impl Images<'_> {
     /// The image that a service runs from; None: it is not local.

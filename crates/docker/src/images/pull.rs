@@ -14,6 +14,26 @@ const FIRST_WORD: Duration = Duration::from_secs(5);
 /// Timeout of a pull without progress.
 const STALL: Duration = Duration::from_secs(60);
 
+/// Why an image was not pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The declaration forbids it.
+    #[error("`pull_policy: never` says so")]
+    Forbidden,
+    /// The registry did not respond earlier in this command.
+    #[error("its registry is out of reach")]
+    OutOfReach,
+    /// The registry did not respond within this time.
+    #[error("its registry did not answer within {}", humantime::format_duration(*.0))]
+    NoAnswer(Duration),
+    /// The engine's or the registry's error.
+    #[error("{}", reason(.0))]
+    Refused(#[source] DockerError),
+    /// The engine reported success.
+    #[error("Docker pulled it, but does not have it")]
+    NotThere,
+}
+
 /// Registries that did not respond.
 #[derive(Debug, Default)]
 pub(super) struct OutOfReach(Mutex<BTreeSet<String>>);
@@ -36,7 +56,7 @@ impl Engine {
     /// Pulls an image; events name `part`.
     ///
     /// # Errors
-    /// Why it could not be pulled, in a line.
+    /// Why it could not be pulled.
     pub(super) async fn pull(
         &self,
         reference: &str,
@@ -44,10 +64,10 @@ impl Engine {
         platform: Option<&str>,
         out_of_reach: &OutOfReach,
         events: &Events,
-    ) -> Result<(), String> {
+    ) -> Result<(), PullError> {
         let registry = registry(reference);
         if out_of_reach.has(registry) {
-            return Err("its registry is out of reach".to_owned());
+            return Err(PullError::OutOfReach);
         }
         let report = |what: String| {
             let part = part.to_owned();
@@ -71,12 +91,11 @@ impl Engine {
                     if !is_answer(&e) {
                         out_of_reach.add(registry);
                     }
-                    return Err(reason(&e));
+                    return Err(PullError::Refused(e));
                 }
                 Err(_) => {
                     out_of_reach.add(registry);
-                    let limit = humantime::format_duration(limit);
-                    return Err(format!("its registry did not answer within {limit}"));
+                    return Err(PullError::NoAnswer(limit));
                 }
             };
             limit = STALL;
@@ -92,16 +111,13 @@ impl Engine {
     /// Whether a registry has an image. The engine requests its manifest and pulls nothing.
     ///
     /// # Errors
-    /// Why it cannot be pulled, in a line.
-    pub async fn registry_has(&self, reference: &str) -> Result<(), String> {
+    /// Why it cannot be pulled.
+    pub async fn registry_has(&self, reference: &str) -> Result<(), PullError> {
         let ask = self.docker.inspect_registry_image(reference, None);
         match tokio::time::timeout(FIRST_WORD, ask).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(reason(&e)),
-            Err(_) => {
-                let limit = humantime::format_duration(FIRST_WORD);
-                Err(format!("its registry did not answer within {limit}"))
-            }
+            Ok(Err(e)) => Err(PullError::Refused(e)),
+            Err(_) => Err(PullError::NoAnswer(FIRST_WORD)),
         }
     }
 }

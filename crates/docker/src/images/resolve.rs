@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Image, LOCAL,
-    pull::{OutOfReach, split_tag},
+    pull::{OutOfReach, PullError, split_tag},
     template::{Rendered, Template, template},
 };
 use crate::Engine;
@@ -109,7 +109,7 @@ impl<'a> Images<'a> {
             return Ok(image);
         }
         let pulled = match policy {
-            PullPolicy::Never => Err("`pull_policy: never` says so".to_owned()),
+            PullPolicy::Never => Err(PullError::Forbidden),
             PullPolicy::Always | PullPolicy::Missing => {
                 let platform = service.runtime.platform.as_deref();
                 self.pull(reference, reference, platform).await?
@@ -119,15 +119,17 @@ impl<'a> Images<'a> {
             let what = match policy {
                 PullPolicy::Always => format!("the image {reference} cannot be pulled"),
                 PullPolicy::Missing => {
-                    format!("the image {reference} is not here and cannot be pulled")
+                    format!("the image {reference} is missing and cannot be pulled")
                 }
                 PullPolicy::Never => {
-                    format!("the image {reference} is not here and is not to be pulled")
+                    format!("the image {reference} is missing and must not be pulled")
                 }
             };
-            Error::new(Kind::NotRight, what).because(why).hint(format!(
-                "docker pull {reference}, or caravan images load FILE"
-            ))
+            Error::new(Kind::NotRight, what)
+                .because(why.to_string())
+                .hint(format!(
+                    "docker pull {reference}, or caravan images load FILE"
+                ))
         })
     }
 
@@ -165,8 +167,11 @@ impl<'a> Images<'a> {
                 Err(why) => {
                     template
                         .can_provide(official, tag)
-                        .map_err(|e| e.because(why.clone()))?;
-                    let note = format!("{official} cannot be pulled ({why}): {stand_in} stands in");
+                        .map_err(|e| e.because(why.to_string()))?;
+                    let note = format!(
+                        "{official} cannot be pulled ({why}): using {stand_in} \
+                                        instead"
+                    );
                     self.note(note);
                 }
             }
@@ -182,7 +187,7 @@ impl<'a> Images<'a> {
         reference: &str,
         part: &str,
         platform: Option<&str>,
-    ) -> Result<Result<Image, String>> {
+    ) -> Result<Result<Image, PullError>> {
         let began = Instant::now();
         if let Err(why) = self
             .engine
@@ -195,7 +200,7 @@ impl<'a> Images<'a> {
         }
         self.done(part, Outcome::Pulled, began);
         let pulled = self.local(reference).await?;
-        Ok(pulled.ok_or_else(|| "Docker pulled it, but does not have it".to_owned()))
+        Ok(pulled.ok_or(PullError::NotThere))
     }
 
     async fn build(&self, reference: &str, rendered: &Rendered) -> Result<Image> {

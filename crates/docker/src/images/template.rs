@@ -150,10 +150,10 @@ impl Template {
         if major == version {
             return Ok(());
         }
-        let what = format!("{image} is not here and cannot be pulled");
+        let what = format!("{image} is missing and cannot be pulled");
         Err(Error::new(Kind::NotRight, what)
             .because(format!(
-                "what can be built in its place has {product} {version}"
+                "the image that Caravan can build instead has {product} {version}"
             ))
             .hint(format!(
                 "docker pull {image}, where a registry can be reached"

@@ -115,7 +115,7 @@ fn not_loaded(name: &str, e: &DockerError) -> Error {
             kind: Kind::Usage,
             ..error
         }
-        .because("it is no file of images, or was cut short")
+        .because("it is not a file of images, or it is truncated")
         .hint("caravan images save FILE, on a host that has them"),
         _ => error,
     }
@@ -127,9 +127,9 @@ fn refuse_digests(references: &[String]) -> Result<()> {
         None => Ok(()),
         Some(reference) => Err(Error::new(
             Kind::Usage,
-            format!("{reference} cannot be carried to another host"),
+            format!("{reference} cannot be saved for another host"),
         )
-        .because("Docker forgets digests when it exports an image")
+        .because("Docker drops digests when it exports an image")
         .hint("declare it by a tag")),
     }
 }

@@ -28,20 +28,22 @@ impl Unfinished {
             let hint = format!("caravan images save {}", path.join("images.tar").display());
             return Err(Error::new(Kind::Usage, what).hint(hint));
         }
+        // A link is followed, so that what it points to is replaced and not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let created = tempfile::Builder::new()
             .prefix(path.file_name().unwrap_or_default())
             .suffix(".tmp")
             // As for any new file: the umask applies.
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(path.parent().unwrap_or(path));
+            .tempfile_in(path.parent().unwrap_or(&path));
         let file = created.map_err(|e| {
-            Error::new(Kind::Usage, format!("cannot write {}", path.display()))
-                .because(e.to_string())
+            let kind = match e.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Unreachable,
+                _ => Kind::Usage,
+            };
+            Error::new(kind, format!("cannot write {}", path.display())).because(e.to_string())
         })?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-        })
+        Ok(Self { path, file })
     }
 
     /// A handle for writing.

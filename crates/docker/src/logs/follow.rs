@@ -1,10 +1,6 @@
 //! Follows logs across restarts, and across containers that replace or join others.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bollard::query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,17 +11,17 @@ use futures_util::{
 
 use super::{
     lines::{Lines, last, whole_seconds},
-    live::{Live, Lost},
+    live::Live,
     merge::{Merge, Merged},
     narrow, own_tail, request,
-    shown::Shown,
+    shown::Log,
 };
-use crate::{connect::Engine, observe::of_a_project};
+use crate::{connect::Engine, labels, observe::of_a_project};
 use diagnostics::Result;
-use platform::{Container, LogLine, LogOptions, State, labels};
+use platform::{Container, LogLine, LogOptions, OnLostLines, State};
 
 /// Name of the subscription to start events, for errors.
-const STARTS: &str = "tell which containers start";
+const STARTS: &str = "report container starts";
 /// Between the end of a log and the inspection of its container.
 const INSPECT_DELAY: Duration = Duration::from_millis(100);
 
@@ -33,14 +29,14 @@ impl Engine {
     /// Lines of these containers, then new lines of all present and future containers of the `services` (of
     /// all, if none is named). The stream ends only with an error of Docker. `lost` is called with a
     /// container's name if rotation deleted lines before they were read.
-    pub fn follow_services(
+    pub(crate) fn follow_services(
         &self,
         project: &str,
         services: Vec<String>,
         containers: &[Container],
         options: LogOptions,
-        lost: Lost,
-    ) -> impl Stream<Item = Result<LogLine>> {
+        lost: OnLostLines,
+    ) -> BoxStream<'static, Result<LogLine>> {
         let mut following = Following {
             engine: self.clone(),
             services,
@@ -53,10 +49,11 @@ impl Engine {
         for container in containers {
             following.begin(container, true);
         }
-        stream::unfold(following, |mut following| async move {
+        let next = |mut following: Following| async move {
             let line = following.next().await;
             Some((line, following))
-        })
+        };
+        stream::unfold(following, next).boxed()
     }
 
     /// Ids of the project's containers as they start, from shortly before now.
@@ -85,7 +82,7 @@ impl Engine {
     }
 
     /// New lines of one container after `after` (exclusive), across Docker's restarts, until it exits.
-    pub fn follow<'a>(
+    pub(crate) fn follow<'a>(
         &'a self,
         container: &'a Container,
         after: Option<DateTime<Utc>>,
@@ -133,34 +130,12 @@ impl Engine {
     }
 }
 
-/// The lines of a container's log that were shown; every reader records its lines here.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Shown>>);
-
-impl Log {
-    pub(super) fn shown(&self) -> Shown {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.clone()
-    }
-
-    pub(super) fn noting(&self, lines: Lines) -> Lines {
-        let shown = Arc::clone(&self.0);
-        let note = move |line: &Result<LogLine>| {
-            if let Ok(line) = line {
-                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-                shown.add(line.at);
-            }
-        };
-        lines.inspect(note).boxed()
-    }
-}
-
 /// The followed logs of a project's containers.
 struct Following {
     engine: Engine,
     services: Vec<String>,
     options: LogOptions,
-    lost: Lost,
+    lost: OnLostLines,
     merge: Merge,
     starts: BoxStream<'static, Result<String>>,
     /// By container id.
@@ -185,7 +160,7 @@ impl Following {
                 },
                 started = self.starts.next() => match started {
                     Some(id) => self.started(&id?).await?,
-                    None => return Err(self.engine.lost(STARTS, "it tells nothing more")),
+                    None => return Err(self.engine.lost(STARTS, "its stream of events ended")),
                 },
             }
         }

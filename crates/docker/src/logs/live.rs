@@ -2,21 +2,20 @@
 //! the stored log, from where the last reading ended. `follow` itself loses and repeats lines when a log is
 //! rotated (measured with 20.10), more with a slow reader.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, future, stream};
 
 use super::{
-    follow::Log,
     lines::{Lines, bounded, whole_seconds},
     narrow,
-    shown::Shown,
+    shown::{Log, Shown},
 };
 use crate::connect::Engine;
 use diagnostics::Result;
-use platform::{Container, LogLine, LogOptions};
+use platform::{Container, LogLine, LogOptions, OnLostLines};
 
 /// Delay after a signal, so that lines written within it are read together.
 const BATCH_DELAY: Duration = Duration::from_millis(50);
@@ -25,16 +24,13 @@ const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// How many last lines are read first, which is cheap and usually includes all new ones.
 const LAST_LINES: [usize; 2] = [100, 10_000];
 
-/// Called with the name of a container if lines of its log were deleted before they were read.
-pub(super) type Lost = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// The log of one run of a container.
 pub(super) struct Live {
     engine: Engine,
     container: Container,
     options: LogOptions,
     log: Log,
-    lost: Lost,
+    lost: OnLostLines,
     /// Docker's `follow`; ends with the run.
     signal: Lines,
     /// The lines that are being read.
@@ -50,7 +46,7 @@ impl Live {
         container: &Container,
         options: LogOptions,
         log: Log,
-        lost: Lost,
+        lost: OnLostLines,
         first: Lines,
     ) -> Lines {
         let request = LogsOptionsBuilder::new().follow(true).tail("0");

@@ -62,7 +62,7 @@ const ROTATED: usize = 500;
 
 impl Engine {
     /// Lines of several containers, by time.
-    pub fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
+    pub(crate) fn logs(&self, containers: &[Container], options: &LogOptions) -> Logs {
         let mut merge = Merge::new(false);
         // What was read of each; empty if only last lines were requested.
         let mut read: Vec<(Container, Arc<Mutex<rotation::Seen>>)> = Vec::new();
@@ -111,7 +111,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker does not respond.
-    pub async fn scan_beginning(
+    pub(crate) async fn scan_beginning(
         &self,
         container: &Container,
         least: usize,
@@ -141,11 +141,22 @@ impl Engine {
                 break;
             }
         }
+        if !(scanned.found || scanned.partial || seen.kept.is_some()) {
+            // Rotated within the first seconds, so that the first line is not late.
+            let kept = self.kept_after_rotation(container).await?;
+            seen.kept = kept.filter(|kept| *kept > 0);
+        }
         scanned.start_lost = match scanned.partial {
             true => seen.kept.is_some(),
             false => seen.was_rotated(),
         };
         Ok(scanned)
+    }
+
+    /// [`rotation::Limits::kept`], if the container's log rotates.
+    async fn kept_after_rotation(&self, container: &Container) -> Result<Option<u64>> {
+        let limits = self.log_limits(container).await?;
+        Ok(limits.map(|limits| limits.kept))
     }
 
     /// The last `count` lines of the current run, for error messages: an error is returned as a line.

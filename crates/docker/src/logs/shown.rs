@@ -4,9 +4,17 @@
 //! lines may have the same time, and those of stdout and stderr may be stored out of order, so all times of
 //! that second are kept with their number of lines.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+
+use super::lines::Lines;
+use diagnostics::Result;
+use platform::LogLine;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
@@ -59,6 +67,28 @@ impl Shown {
             }
             Some(_) | None => false,
         }
+    }
+}
+
+/// The lines of a container's log that were shown; every reader records its lines here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Shown>>);
+
+impl Log {
+    pub(super) fn shown(&self) -> Shown {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
+    }
+
+    pub(super) fn noting(&self, lines: Lines) -> Lines {
+        let shown = Arc::clone(&self.0);
+        let note = move |line: &Result<LogLine>| {
+            if let Ok(line) = line {
+                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.add(line.at);
+            }
+        };
+        lines.inspect(note).boxed()
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
+use crate::labels;
 use declaration::{Effect, Pipeline};
-use platform::{labels, testing};
+use platform::testing;
 
 const AS_DECLARED: &str = "h1";
 

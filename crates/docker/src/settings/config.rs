@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
 
 use super::{GRANTS, Settings, is_declared, put as put_value};
-use platform::labels;
+use crate::labels;
 
 /// Merges the request with the image's configuration as the engine does (moby, `daemon/commit.go`, `merge`).
 pub(super) fn effective(body: &ContainerCreateBody, image: &ImageConfig) -> ContainerConfig {

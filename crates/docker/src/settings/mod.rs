@@ -12,6 +12,7 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, ImageConfig,
 };
 
+use declaration::UNSET_SECRET;
 use platform::Settings;
 
 /// One key whose value differs from the declared one.
@@ -178,7 +179,10 @@ impl Difference {
             let holds = |secret: &String| !secret.is_empty() && value.contains(secret.as_str());
             secrets.iter().any(holds)
         };
+        // The value of a secret that is not set here: the running container's may be the secret itself.
+        let unset = |value: &String| value.contains(UNSET_SECRET);
         WORDS.iter().any(|word| key.contains(word))
+            || self.wanted.as_ref().is_some_and(unset)
             || values().any(|value| address(value) || known(value))
     }
 }

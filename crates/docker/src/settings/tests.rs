@@ -98,6 +98,17 @@ fn differences_after(change: impl FnOnce(&mut ContainerCreateBody)) -> Vec<Strin
 }
 
 #[test]
+fn a_value_is_hidden_where_the_secret_in_it_is_not_set() {
+    let differences = differences_after(|body| {
+        body.env = Some(vec!["A=unset".to_owned(), "B=2".to_owned()]);
+    });
+    assert!(
+        differences.contains(&"environment.A: changed".to_owned()),
+        "{differences:?}"
+    );
+}
+
+#[test]
 fn defaults_of_engine_and_image_are_no_difference() {
     assert_eq!(differences_after(|_| {}), [""; 0]);
 }

@@ -4,8 +4,8 @@ use bollard::models::{Mount, MountType};
 use sha2::{Digest, Sha256};
 
 use super::hex;
+use crate::labels;
 use declaration::Service;
-use platform::labels;
 
 /// As mounts, not as binds: for a bind whose file is missing, Docker creates a directory.
 pub(super) fn mounts(service: &Service) -> impl Iterator<Item = Mount> {

@@ -14,8 +14,29 @@ use rdkafka::{
 
 use super::failed;
 
+/// Sends an admin request and waits for its response; a later one is freed with the queue. `send` calls
+/// librdkafka with the client, the options and the queue, which live until it returns.
+///
+/// # Errors
+/// librdkafka could not allocate, the whole call failed, or no response arrived in time.
+pub(super) fn call<C: ClientContext>(
+    client: &Client<C>,
+    kind: ffi::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(
+        *mut ffi::rd_kafka_t,
+        *const ffi::rd_kafka_AdminOptions_t,
+        *mut ffi::rd_kafka_queue_t,
+    ),
+) -> Result<Answer, KafkaError> {
+    let operation = Operation::new(client, kind, timeout)?;
+    let (options, queue) = (operation.options.as_ptr(), operation.queue.as_ptr());
+    send(client.native_ptr(), options, queue);
+    operation.answer(timeout)
+}
+
 /// A call's options, and the queue on which its response arrives.
-pub(super) struct Operation {
+struct Operation {
     options: NonNull<ffi::rd_kafka_AdminOptions_t>,
     queue: NonNull<ffi::rd_kafka_queue_t>,
 }
@@ -23,7 +44,7 @@ pub(super) struct Operation {
 impl Operation {
     /// # Errors
     /// librdkafka could not allocate, or rejects the timeout.
-    pub(super) fn new<C: ClientContext>(
+    fn new<C: ClientContext>(
         client: &Client<C>,
         kind: ffi::rd_kafka_admin_op_t,
         timeout: Duration,
@@ -56,19 +77,9 @@ impl Operation {
         }
     }
 
-    pub(super) fn options(&self) -> *const ffi::rd_kafka_AdminOptions_t {
-        self.options.as_ptr()
-    }
-
-    pub(super) fn queue(&self) -> *mut ffi::rd_kafka_queue_t {
-        self.queue.as_ptr()
-    }
-
-    /// Waits for the response; a later one is freed with the queue.
-    ///
     /// # Errors
     /// The whole call failed, or no response arrived in time.
-    pub(super) fn answer(&self, timeout: Duration) -> Result<Answer, KafkaError> {
+    fn answer(self, timeout: Duration) -> Result<Answer, KafkaError> {
         // librdkafka enforces the timeout; this later deadline is for a client whose thread is late.
         let deadline = Instant::now() + timeout + Duration::from_millis(500);
         let left = deadline.saturating_duration_since(Instant::now());
@@ -78,7 +89,10 @@ impl Operation {
         let Some(event) = NonNull::new(event) else {
             return Err(failed(RDKafkaErrorCode::OperationTimedOut));
         };
-        let answer = Answer(event);
+        let answer = Answer {
+            event,
+            _operation: self,
+        };
         // SAFETY: the event is alive.
         match unsafe { ffi::rd_kafka_event_error(answer.event()) } {
             ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(answer),
@@ -124,19 +138,22 @@ impl Drop for OffsetQuery {
     }
 }
 
-/// The event that a call ended with.
-pub(super) struct Answer(NonNull<ffi::rd_kafka_event_t>);
+/// The event that a call ended with. It is freed before the queue that it arrived on.
+pub(super) struct Answer {
+    event: NonNull<ffi::rd_kafka_event_t>,
+    _operation: Operation,
+}
 
 impl Answer {
     pub(super) fn event(&self) -> *mut ffi::rd_kafka_event_t {
-        self.0.as_ptr()
+        self.event.as_ptr()
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         // SAFETY: this value owns it, and frees it once.
-        unsafe { ffi::rd_kafka_event_destroy(self.0.as_ptr()) }
+        unsafe { ffi::rd_kafka_event_destroy(self.event.as_ptr()) }
     }
 }
 

@@ -25,7 +25,7 @@ use rdkafka::{
 
 mod handle;
 
-use handle::{OffsetQuery, Operation, code, lent, text};
+use handle::{OffsetQuery, call, code, lent, text};
 
 /// The group protocol between members and coordinator (`group.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,17 +94,15 @@ pub(crate) fn list<C: ClientContext>(
     timeout: Duration,
 ) -> Result<Vec<String>, KafkaError> {
     use ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
-    let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, timeout)?;
-    // SAFETY: client, options and queue live as long as `operation` and `client`; librdkafka copies
-    // all of it before it returns.
-    unsafe {
-        ffi::rd_kafka_ListConsumerGroups(
-            client.native_ptr(),
-            operation.options(),
-            operation.queue(),
-        );
-    }
-    let answer = operation.answer(timeout)?;
+    let answer = call(
+        client,
+        RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS,
+        timeout,
+        |client, options, queue| {
+            // SAFETY: all three are alive; librdkafka copies all of it before it returns.
+            unsafe { ffi::rd_kafka_ListConsumerGroups(client, options, queue) }
+        },
+    )?;
     let result = ffi::rd_kafka_event_ListConsumerGroups_result;
     // SAFETY: librdkafka's, for this event.
     let (errors, groups) = unsafe {
@@ -153,18 +151,16 @@ pub(crate) fn describe<C: ClientContext>(
     let named: Result<Vec<CString>, _> = names.iter().map(|n| CString::new(n.as_str())).collect();
     let named = named.map_err(KafkaError::Nul)?;
     let mut pointers: Vec<*const c_char> = named.iter().map(|name| name.as_ptr()).collect();
-    let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout)?;
-    // SAFETY: as in `list`; the names end with NUL, and the length is that of `pointers`.
-    unsafe {
-        ffi::rd_kafka_DescribeConsumerGroups(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            operation.options(),
-            operation.queue(),
-        );
-    }
-    let answer = operation.answer(timeout)?;
+    let (names, count) = (pointers.as_mut_ptr(), pointers.len());
+    let answer = call(
+        client,
+        RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        timeout,
+        |client, options, queue| {
+            // SAFETY: as in `list`; the names end with NUL, are `count`, and are copied too.
+            unsafe { ffi::rd_kafka_DescribeConsumerGroups(client, names, count, options, queue) }
+        },
+    )?;
     let result = ffi::rd_kafka_event_DescribeConsumerGroups_result;
     // SAFETY: librdkafka's, for this event.
     let described = unsafe {
@@ -201,18 +197,18 @@ pub(crate) fn list_group_offsets<C: ClientContext>(
     }
     let query = OffsetQuery::new(group, partitions)?;
     let mut pointers = [query.pointer()];
-    let operation = Operation::new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout)?;
-    // SAFETY: as in `list`; the length is that of `pointers`, 1.
-    unsafe {
-        ffi::rd_kafka_ListConsumerGroupOffsets(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            operation.options(),
-            operation.queue(),
-        );
-    }
-    let answer = operation.answer(timeout)?;
+    let (queries, count) = (pointers.as_mut_ptr(), pointers.len());
+    let answer = call(
+        client,
+        RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+        timeout,
+        |client, options, queue| {
+            // SAFETY: as in `list`; the queries are `count`, 1, and are copied too.
+            unsafe {
+                ffi::rd_kafka_ListConsumerGroupOffsets(client, queries, count, options, queue)
+            }
+        },
+    )?;
     let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result;
     // SAFETY: librdkafka's, for this event.
     let groups = unsafe {

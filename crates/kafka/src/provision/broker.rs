@@ -207,7 +207,7 @@ fn outcome_of(name: &str, answer: &Result<Vec<TopicResult>, Refusal>) -> Result<
             Ok(_) | Err(_) => {}
         }
     }
-    Err(Refusal::Again("the broker does not tell".to_owned()))
+    Err(Refusal::Again("the broker does not report it".to_owned()))
 }
 
 fn outcome<T>(results: impl Iterator<Item = Result<T, RDKafkaErrorCode>>) -> Result<(), Refusal> {
@@ -241,7 +241,7 @@ fn as_existing(partitions: i32, config: &ConfigResource) -> Result<Existing> {
 fn number(config: &ConfigResource, name: &str) -> Result<i64> {
     let value = config.get(name).and_then(|e| e.value.as_deref());
     value.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        let what = format!("the broker tells no {name} that is a number: {value:?}");
+        let what = format!("the broker's {name} is not a number: {value:?}");
         Error::unexpected(what)
     })
 }

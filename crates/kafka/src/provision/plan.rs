@@ -105,7 +105,7 @@ impl fmt::Display for Step {
                 let Topic {
                     name, partitions, ..
                 } = &wanted.topic;
-                write!(f, "{name}: made, {partitions} partitions")?;
+                write!(f, "{name}: created, {partitions} partitions")?;
                 if let Some(retention) = wanted.topic.retention {
                     write!(f, ", retention {}", format_duration(retention))?;
                 }
@@ -118,7 +118,7 @@ impl fmt::Display for Step {
                 set_retention,
                 raise_message_bytes,
             } => {
-                write!(f, "{}: was there", wanted.topic.name)?;
+                write!(f, "{}: exists", wanted.topic.name)?;
                 self.write_partitions(f, existing.partitions, wanted.topic.partitions, *grow)?;
                 if let Some(retention) = wanted.topic.retention.map(format_duration) {
                     if *set_retention {
@@ -147,7 +147,7 @@ impl Step {
         }
         write!(f, ", {had} partitions")?;
         if self.has_too_many() {
-            write!(f, " (declared are {wanted}, and Kafka takes none away)")?;
+            write!(f, " (declared are {wanted}; Kafka cannot remove any)")?;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Step {
 
 fn write_message_bytes(f: &mut fmt::Formatter<'_>, set: Option<i64>) -> fmt::Result {
     match set {
-        Some(bytes) => write!(f, ", messages of up to {bytes} bytes let in"),
+        Some(bytes) => write!(f, ", max.message.bytes set to {bytes}"),
         None => Ok(()),
     }
 }
@@ -199,32 +199,36 @@ mod tests {
     #[test]
     fn each_topic_gets_one_line() {
         for (existing, done, says) in [
-            (None, false, "orders: made, 3 partitions, retention 7days"),
+            (
+                None,
+                false,
+                "orders: created, 3 partitions, retention 7days",
+            ),
             (
                 Some(existing(3, 7 * DAY_MS)),
                 true,
-                "orders: was there, 3 partitions, retention 7days",
+                "orders: exists, 3 partitions, retention 7days",
             ),
             (
                 Some(existing(1, 7 * DAY_MS)),
                 false,
-                "orders: was there, grown from 1 to 3 partitions, retention 7days",
+                "orders: exists, grown from 1 to 3 partitions, retention 7days",
             ),
             (
                 Some(existing(3, DAY_MS)),
                 false,
-                "orders: was there, 3 partitions, retention set from 1day to 7days",
+                "orders: exists, 3 partitions, retention set from 1day to 7days",
             ),
             (
                 Some(existing(2, -1)),
                 false,
-                "orders: was there, grown from 2 to 3 partitions, \
+                "orders: exists, grown from 2 to 3 partitions, \
                  retention set from for ever to 7days",
             ),
             (
                 Some(existing(6, 7 * DAY_MS)),
                 true,
-                "orders: was there, 6 partitions (declared are 3, and Kafka takes none away), \
+                "orders: exists, 6 partitions (declared are 3; Kafka cannot remove any), \
                  retention 7days",
             ),
         ] {
@@ -249,13 +253,10 @@ mod tests {
         assert!(
             raised
                 .to_string()
-                .ends_with("messages of up to 1001 bytes let in")
+                .ends_with("max.message.bytes set to 1001")
         );
         assert!(Step::of(&wanted(Some(999)), Some(&there)).is_done());
         let made = Step::of(&wanted(Some(1001)), None);
-        assert!(
-            made.to_string()
-                .ends_with("messages of up to 1001 bytes let in")
-        );
+        assert!(made.to_string().ends_with("max.message.bytes set to 1001"));
     }
 }

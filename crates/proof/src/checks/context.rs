@@ -9,7 +9,7 @@ use super::{
 };
 use declaration::{Endpoint, Pipeline};
 use diagnostics::Invocation;
-use platform::{Platform, State, labels, replicas};
+use platform::{Platform, State, replicas};
 
 /// The declaration, the observations, and how `caravan` was invoked.
 pub(super) struct CheckContext<'a> {
@@ -30,7 +30,7 @@ impl<'a> CheckContext<'a> {
     ) -> Self {
         Self {
             pipeline,
-            observed: ObservationCache::new(pipeline, platform),
+            observed: ObservationCache::new(pipeline, platform, results.logs.clone()),
             invocation,
             results: Mutex::new(results),
             progress,
@@ -67,7 +67,10 @@ impl<'a> CheckContext<'a> {
     pub(super) async fn remedy_of(&self, key: &str, endpoint: &Endpoint) -> String {
         match &endpoint.service {
             Some(service) => self.remedy(service).await,
-            None => format!("see whether x-caravan.{key} says where it is, and whether it runs"),
+            None => format!(
+                "see whether x-caravan.{key} has the right address, and whether it \
+                             runs"
+            ),
         }
     }
 
@@ -97,7 +100,7 @@ impl<'a> CheckContext<'a> {
                 .docker(&format!("unpause {}", paused.join(" ")))
         } else if running > 0
             && running >= replicas as usize
-            && own.iter().all(|c| c.labels.contains_key(labels::HASH))
+            && own.iter().all(|c| c.by_caravan)
             && !self.has_drifted(service).await
         {
             self.command(&format!("restart {service}"))

@@ -1,4 +1,4 @@
-//! Which tables tell whether a service did its work, according to the declaration.
+//! Which tables show whether a service did its work, according to the declaration.
 
 use declaration::{Pipeline, Service, Table};
 
@@ -6,13 +6,13 @@ use declaration::{Pipeline, Service, Table};
 pub(super) struct EffectTables<'a> {
     /// Those that the service writes, or that the services that it calls write.
     pub(super) own: Vec<&'a Table>,
-    /// Those that a payment reaches earlier. A payment without a row in any of them is ignored: it was
+    /// Those that a message reaches earlier. A message without a row in any of them is ignored: it was
     /// a test's, or has been archived.
     pub(super) earlier: Vec<&'a Table>,
 }
 
 impl<'a> EffectTables<'a> {
-    /// None: the declaration does not say where a payment's rows are.
+    /// None: the declaration does not say where the rows of a message are.
     pub(super) fn of(pipeline: &'a Pipeline, service: &Service) -> Option<Self> {
         let called = service
             .calls

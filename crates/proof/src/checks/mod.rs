@@ -1,6 +1,6 @@
 //! The checks of `verify`. Data passes through three places:
 //!
-//! - `observe` looks at containers, logs, Kafka, the database and the cache. What several checks look at
+//! - `observe` looks at containers, logs, Kafka, the database and the cache. What several checks need
 //!   is observed once (`ObservationCache`). It knows no check.
 //! - `rules` has a file per layer. It declares the checks of the layer (`Check`) and judges what
 //!   was observed.
@@ -13,40 +13,40 @@
 //!
 //! | id | fails when (what else it may do) |
 //! |---|---|
-//! | `declaration.checks` | the declaration has nothing that could be checked; not there otherwise |
+//! | `declaration.checks` | the declaration has nothing to check; otherwise this check does not exist |
 //! | `containers.SERVICE.running` | a replica is missing, stopped, paused or restarting |
-//! | `containers.SERVICE.as-declared` | (warns when a container is not what the declaration and its image say) |
+//! | `containers.SERVICE.as-declared` | (warns when a container differs from the declaration or from its image) |
 //! | `containers.SERVICE.health` | unhealthy, or `starting` for longer than it may; skipped unless running |
 //! | `containers.SERVICE.restarts` | (warns when Docker restarted it since it was last started) |
-//! | `containers.SERVICE.completed` | a one-shot has not ended with 0 |
+//! | `containers.SERVICE.completed` | a one-shot has not exited with 0 |
 //! | `kafka.reachable` | no metadata; all of the next three layers are skipped |
-//! | `topics.TOPIC.exists` | it does not |
+//! | `topics.TOPIC.exists` | the topic does not exist |
 //! | `topics.TOPIC.partitions` | fewer than declared (more: warns), or one without a leader |
-//! | `topics.TOPIC.replicated` | a copy is not in sync, or there are not as many as declared |
-//! | `topics.TOPIC.retention` | events go earlier than declared (later: warns) |
+//! | `topics.TOPIC.replicated` | a replica is not in sync, or the number of replicas is not as declared |
+//! | `topics.TOPIC.retention` | the retention is shorter than declared (longer: warns) |
 //! | `topics.TOPIC.min-insync` | `min.insync.replicas` is not as declared |
-//! | `topics.undeclared` | (warns of topics that nothing declares) |
-//! | `groups.SERVICE.exists` | the group does not |
-//! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is at rest |
-//! | `groups.SERVICE.assigned` | a partition is not held by a running container of the service |
+//! | `topics.undeclared` | (warns of topics that are not declared) |
+//! | `groups.SERVICE.exists` | the group does not exist |
+//! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is stable |
+//! | `groups.SERVICE.assigned` | a partition is not assigned to a running container of the service |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
-//! | `groups.SERVICE.lag` | stuck: there is work, and nothing is committed for 5 s (passes with the number; warns when nobody is there to work it off) |
-//! | `groups.SERVICE.effects` | the last three events that it has committed left no row in its tables, though the payments have rows before (warns of fewer, where there are no more) |
+//! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s (passes with the number; warns when no running container consumes it) |
+//! | `groups.SERVICE.effects` | the last three committed events have no row in its tables, although earlier tables have rows of them (warns of fewer if there are no more events) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line since this start |
 //! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |
-//! | `database.reachable` | no connection; the rest of the layer is skipped |
+//! | `database.reachable` | no connection; the other checks of the layer are skipped |
 //! | `database.migrations` | the declared migration is not applied |
-//! | `database.TABLE.exists` | it does not |
-//! | `database.TABLE.columns` | one that is declared is missing, or has another type; skipped unless the table exists |
-//! | `database.TABLE.indexes` | one that is declared is missing; skipped unless the table exists |
-//! | `database.INVARIANT.holds` | a counterexample older than the invariant's grace, found now or by an earlier `verify` (warns when its budget does not suffice for its newest rows) |
+//! | `database.TABLE.exists` | the table does not exist |
+//! | `database.TABLE.columns` | a declared column is missing, or has another type; skipped unless the table exists |
+//! | `database.TABLE.indexes` | a declared index is missing; skipped unless the table exists |
+//! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its budget does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |
-//! | `cache.memory` | full, and it refuses writes (warns when nearly so, and of evicted keys) |
-//! | `dead-letters.empty` | (warns of those that wait, or whose replay is in flight) |
+//! | `cache.memory` | full, and it refuses writes (warns when nearly full, and of evicted keys) |
+//! | `dead-letters.empty` | (warns of dead letters that are waiting, or whose replay is in flight) |
 //! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |
 //! | `services.SERVICE.answers` | the declared request is not answered with the declared status |
-//! | `services.SERVICE.ready` | `GET /ready`, or the declared path, is not 200, or the declared status |
+//! | `services.SERVICE.ready` | `GET /ready`, or the declared path, is not answered with 200, or the declared status |
 //!
 //! A worker that stops or is paused has the same set of failed ids at any time. A static member stays in
 //! its group until its session times out, so `assigned` compares members with running containers; and
@@ -118,10 +118,10 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
     dangling
 }
 
-/// Runs the selected checks of a pipeline, and those that they refer to. Hands each finding to `tell` as
-/// soon as it is there, in no order; a finding that is not selected only if it failed or is the cause of
-/// one that is. Returns the same findings in the order of the plan. `results` are those of earlier runs;
-/// those of this run are added to them.
+/// Runs the selected checks of a pipeline, and those that they refer to. Passes each finding to `report`
+/// as soon as its check ends, in any order; a finding that is not selected only if it failed or is the
+/// cause of a selected one. Returns the same findings in the order of the plan. `results` are those of
+/// earlier runs; those of this run are added to them.
 ///
 /// # Errors
 /// The platform does not answer, so that nothing can be observed.
@@ -131,7 +131,7 @@ pub async fn run(
     invocation: &Invocation,
     selection: &Selection,
     results: &mut StoredResults,
-    mut tell: impl FnMut(&Finding),
+    mut report: impl FnMut(&Finding),
     progress: &dyn Fn(AuditProgress),
 ) -> Result<Vec<Finding>> {
     let context = CheckContext::new(pipeline, platform, invocation, results.clone(), progress);
@@ -140,7 +140,7 @@ pub async fn run(
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());
     let running = run::run_all(plan, &context, |finding| {
         if selection.shows(&finding) {
-            tell(&finding);
+            report(&finding);
             findings.push(finding);
         } else {
             hidden.push(finding);
@@ -148,6 +148,7 @@ pub async fn run(
     });
     let ((), containers) = tokio::join!(running, context.observed.containers());
     results.clone_from(&context.results());
+    results.logs = context.observed.log_results().await;
     if let Err(e) = containers {
         return Err(e.clone());
     }
@@ -155,7 +156,7 @@ pub async fn run(
     for finding in hidden {
         let is_cause = |f: &Finding| f.cause.as_ref() == Some(&finding.id);
         if findings.iter().any(is_cause) {
-            tell(&finding);
+            report(&finding);
             findings.push(finding);
         }
     }

@@ -1,6 +1,6 @@
 //! What earlier runs of `verify` found of the rules over the database (docs/decisions/0044): which rows they
 //! have read, and the counterexamples that were not repaired since. `verify` reads what is new, and looks
-//! again at these.
+//! again at these. The same of the logs: lines that were read are not read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,25 @@ const COUNTEREXAMPLES: usize = 25;
 /// How many dismissed ids are kept of a rule.
 const DISMISSED: usize = 1000;
 
-/// The results of a pipeline's rules, by name.
+/// The results of a pipeline's rules, by name, and of its logs, by container id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct StoredResults {
     rules: BTreeMap<String, RuleResult>,
+    #[serde(default)]
+    pub(crate) logs: BTreeMap<String, LogResult>,
+}
+
+/// What was found in the log of one run of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogResult {
+    /// The run, and the patterns that its lines were compared with.
+    pub(crate) basis: String,
+    /// The startup line was there.
+    pub(crate) started: bool,
+    /// Forbidden lines.
+    pub(crate) forbidden: Vec<String>,
+    /// The time of the last line that was read.
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// The result of one rule.

@@ -22,13 +22,13 @@ struct Ended {
     cause: Option<CheckId>,
 }
 
-/// Runs `checks` and hands each finding to `tell` as soon as it is there, in no order.
+/// Runs `checks` and passes each finding to `report` as soon as its check ends, in any order.
 ///
 /// A check may refer only to checks that precede it in `checks`, so none waits for itself.
 pub(super) async fn run_all<'a>(
     checks: Vec<Check<'a>>,
     context: &'a CheckContext<'a>,
-    mut tell: impl FnMut(Finding),
+    mut report: impl FnMut(Finding),
 ) {
     let board: Board = checks
         .iter()
@@ -40,7 +40,7 @@ pub(super) async fn run_all<'a>(
         .collect();
     let mut running = std::pin::pin!(running);
     while let Some(finding) = running.next().await {
-        tell(finding);
+        report(finding);
     }
 }
 

@@ -42,7 +42,7 @@ impl Selection {
             .map(|(id, _)| id.clone())
             .collect();
         if selected.is_empty() {
-            return Err(Error::new(Kind::Usage, "no check is left to make"));
+            return Err(Error::new(Kind::Usage, "no check is left to run"));
         }
         Ok(Self {
             selected: Some(selected),

@@ -1,7 +1,7 @@
 //! Dismisses dead letters that a test caused, so that they do not count as waiting.
 //!
 //! The records stay on the topic, because Kafka deletes only the oldest records of a partition. The
-//! journal records that they are dismissed (docs/decisions/0030-a-letter-that-a-test-provoked.md).
+//! journal records that they are dismissed (docs/decisions/0030-dead-letters-of-tests.md).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

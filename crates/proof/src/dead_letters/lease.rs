@@ -18,54 +18,20 @@ use uuid::Uuid;
 
 use super::{
     Progress, ReportProgress,
+    holder::{EXPIRY, Holder},
     journal::{Claim, History, Journal, Key, json},
 };
 use diagnostics::{Error, Kind, Result};
 use kafka::send::{DELIVERY, Producer};
 
-/// The lease expires this long after its last renewal, by the broker's clock.
-const HELD: Duration = Duration::from_secs(20);
 /// Interval of renewals.
 const RENEWED: Duration = Duration::from_secs(3);
 /// A holder that could not renew for this long stops sending. Records sent before that are
-/// delivered or fail within [`DELIVERY`], so before [`HELD`] is over.
+/// delivered or fail within [`DELIVERY`], so before [`EXPIRY`] is over.
 const STOPS: Duration = Duration::from_secs(10);
-const _: () = assert!(STOPS.as_secs() + DELIVERY.as_secs() < HELD.as_secs());
+const _: () = assert!(STOPS.as_secs() + DELIVERY.as_secs() < EXPIRY.as_secs());
 /// Pause between two attempts to take the lease.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The current holder, according to the records read so far.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Leases(Option<Held>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    run: Uuid,
-    by: String,
-    /// Last renewal: the broker's timestamp in milliseconds since the epoch.
-    renewed: i64,
-}
-
-impl Leases {
-    pub(super) fn claim(&mut self, run: Uuid, by: &str, at: i64) {
-        let free = match &self.0 {
-            None => true,
-            Some(held) => held.run == run || at - held.renewed >= HELD.as_millis() as i64,
-        };
-        if free {
-            let by = by.to_owned();
-            self.0 = Some(Held {
-                run,
-                by,
-                renewed: at,
-            });
-        }
-    }
-
-    pub(super) fn release(&mut self, run: Uuid) {
-        self.0.take_if(|held| held.run == run);
-    }
-}
 
 /// A held lease; it is renewed in the background until it is dropped or released.
 pub(super) struct Lease {
@@ -79,7 +45,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Takes the lease and reads the journal. If the holder died, this waits until the lease
-    /// expires after [`HELD`]. If the holder renews it, this fails.
+    /// expires after [`EXPIRY`]. If the holder renews it, this fails.
     ///
     /// # Errors
     /// Another run renews the lease, or Kafka does not answer.
@@ -90,12 +56,12 @@ impl Lease {
         report: &ReportProgress,
     ) -> Result<(Self, History)> {
         let run = Uuid::new_v4();
-        let mut other: Option<Held> = None;
+        let mut other: Option<Holder> = None;
         loop {
             let requested_at = Instant::now();
             journal.write(&sender, [claim(&journal, run)]).await?;
             history = journal.catch_up(history).await?;
-            match &history.leases.0 {
+            match history.leases.holder() {
                 Some(held) if held.run == run => {
                     return Ok((Self::held(run, journal, sender, requested_at), history));
                 }
@@ -112,7 +78,7 @@ impl Lease {
                         let by = held.by.clone();
                         report(Progress::AwaitingLease { by });
                     }
-                    other.clone_from(held);
+                    other = held.cloned();
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -160,9 +126,9 @@ impl Lease {
             self.lost.store(true, Ordering::Relaxed);
         }
         if self.lost.load(Ordering::Relaxed) {
-            let what = "stopped: this run could not say in time that it is still at work";
+            let what = "stopped: this run could not renew its lease in time";
             return Err(Error::new(Kind::Unreachable, what)
-                .because("another one may have taken over; what was sent is written down"));
+                .because("another run may have taken over; what was sent is recorded"));
         }
         Ok(())
     }
@@ -198,44 +164,4 @@ fn refused(by: &str) -> Error {
     Error::new(Kind::Unreachable, what)
         .because(format!("{by} renews its lease"))
         .hint("wait for it to end")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn holder(leases: &Leases) -> Option<Uuid> {
-        leases.0.as_ref().map(|held| held.run)
-    }
-
-    #[test]
-    fn the_first_claim_holds_until_it_expires() {
-        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let held = HELD.as_millis() as i64;
-        let mut leases = Leases::default();
-        leases.claim(first, "a", 0);
-        leases.claim(second, "b", 1);
-        assert_eq!(holder(&leases), Some(first));
-        leases.claim(first, "a", 5_000);
-        leases.claim(second, "b", held + 1);
-        assert_eq!(holder(&leases), Some(first), "it was renewed");
-        leases.claim(second, "b", held + 5_000);
-        assert_eq!(holder(&leases), Some(second));
-        // A zombie wakes up: its renewal is no claim.
-        leases.claim(first, "a", held + 5_001);
-        assert_eq!(holder(&leases), Some(second));
-    }
-
-    #[test]
-    fn only_the_holder_releases_the_lease() {
-        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut leases = Leases::default();
-        leases.claim(first, "a", 0);
-        leases.release(second);
-        assert_eq!(holder(&leases), Some(first));
-        leases.release(first);
-        assert_eq!(holder(&leases), None);
-        leases.claim(second, "b", 1);
-        assert_eq!(holder(&leases), Some(second));
-    }
 }

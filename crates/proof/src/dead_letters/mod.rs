@@ -3,7 +3,8 @@
 //! - [`record_id`]: topic, partition and offset of a record; [`dead_letter`]: its headers;
 //! - [`selection`]: which dead letters a command processes;
 //! - [`journal`]: the replays so far, stored on a topic of their own;
-//! - [`lease`]: allows only one run at a time to change anything;
+//! - [`holder`]: which run the journal's records name as holder of the lease; [`lease`]: allows only
+//!   one run at a time to change anything;
 //! - [`summary`]: counts by topic, group, reason and age; [`find`]: one dead letter with its
 //!   payload;
 //! - [`plan`], [`replay`]: sends records back to their source topics; [`purge`]: deletes them;
@@ -23,6 +24,7 @@ use kafka::record::BorrowedMessage;
 pub mod dead_letter;
 mod dismiss;
 pub mod find;
+mod holder;
 pub mod journal;
 mod lease;
 pub mod plan;
@@ -34,7 +36,7 @@ pub mod summary;
 
 pub use dead_letter::DeadLetter;
 pub use lease::this_process;
-pub use record_id::RecordId;
+pub use record_id::{InvalidRecordId, RecordId};
 pub use selection::Selection;
 
 use declaration::{DeadLetterHeaders, Group, Pipeline};
@@ -231,6 +233,29 @@ impl DeadLetters {
     pub async fn span(&self) -> Result<Span> {
         let span = self.kafka.span(&self.partitions()).await;
         span.map_err(unreachable)
+    }
+
+    /// Passes all dead letters of `span` to `note`. Returns `state`.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or not all of them could be read within `patience`.
+    async fn all<T: Send + 'static>(
+        &self,
+        span: Span,
+        patience: Duration,
+        report: ReportProgress,
+        state: T,
+        mut note: impl FnMut(&mut T, DeadLetter) + Send + 'static,
+    ) -> Result<T> {
+        let see = move |state: &mut T, dead_letter, _: &BorrowedMessage<'_>| {
+            note(state, dead_letter);
+            ControlFlow::Continue(())
+        };
+        let read = self.each(span.clone(), patience, report, state, see);
+        match read.await? {
+            (state, true) => Ok(state),
+            (_, false) => Err(too_slow(&span, patience)),
+        }
     }
 
     /// Passes each dead letter of `span` to `see` until `see` breaks or `patience` is over. Returns

@@ -140,21 +140,9 @@ impl DeadLetters {
                 ..Plan::default()
             },
         };
-        let (planner, whole) = self
-            .each(
-                span.clone(),
-                patience,
-                report,
-                planner,
-                |planner, dead_letter, _| {
-                    planner.note(dead_letter);
-                    ControlFlow::Continue(())
-                },
-            )
+        let planner = self
+            .all(span, patience, report, planner, Planner::note)
             .await?;
-        if !whole {
-            return Err(too_slow(&span, patience));
-        }
         let Planner {
             mut items,
             interrupted,

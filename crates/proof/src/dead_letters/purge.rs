@@ -3,7 +3,7 @@
 //! Kafka's `DeleteRecords` deletes only the oldest records of a partition. So a dead letter can be
 //! deleted only together with all records before it.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use super::{
     journal::{History, Key, Status},
     lease::Lease,
     selection::Choices,
-    too_slow, unreachable,
+    unreachable,
 };
 use diagnostics::{Error, Kind, Result};
 use kafka::offsets::Offsets;
@@ -90,6 +90,21 @@ struct PurgePlanner {
     plan: PurgePlan,
 }
 
+impl PurgePlanner {
+    fn note(&mut self, dead_letter: DeadLetter) {
+        self.plan.choices.note(&dead_letter, &self.selection);
+        let cut = self
+            .plan
+            .partitions
+            .entry(dead_letter.own.partition)
+            .or_default();
+        let chosen = self.selection.chooses(&dead_letter, self.now);
+        cut.note(&dead_letter, chosen, || {
+            self.history.status(&dead_letter, &self.committed)
+        });
+    }
+}
+
 impl DeadLetters {
     /// Finds what a purge would delete; deletes nothing.
     ///
@@ -111,38 +126,10 @@ impl DeadLetters {
             now: Utc::now(),
             plan: PurgePlan::default(),
         };
-        let (planner, whole) = self
-            .each(
-                span.clone(),
-                patience,
-                report,
-                planner,
-                |planner, dead_letter, _| {
-                    let PurgePlanner {
-                        history,
-                        committed,
-                        selection,
-                        now,
-                        plan,
-                    } = planner;
-                    plan.choices.note(&dead_letter, selection);
-                    let cut = plan
-                        .partitions
-                        .entry(dead_letter.own.partition)
-                        .or_default();
-                    let chosen = selection.chooses(&dead_letter, *now);
-                    cut.note(&dead_letter, chosen, || {
-                        history.status(&dead_letter, committed)
-                    });
-                    ControlFlow::Continue(())
-                },
-            )
+        let planner = self
+            .all(span, patience, report, planner, PurgePlanner::note)
             .await?;
-        if whole {
-            Ok(planner.plan)
-        } else {
-            Err(too_slow(&span, patience))
-        }
+        Ok(planner.plan)
     }
 
     /// Deletes what `plan` says, and removes replays that cover no remaining dead letter from the
@@ -168,7 +155,7 @@ impl DeadLetters {
             lease.check().await?;
             let deleted = self.kafka.delete_before(&before).await;
             deleted.map_err(|why| {
-                let what = format!("the topic {} could not be cut", self.topic);
+                let what = format!("records of the topic {} could not be deleted", self.topic);
                 Error::new(Kind::Unreachable, what).because(why)
             })?;
             let span = self.span().await?;

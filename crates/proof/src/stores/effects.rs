@@ -112,7 +112,6 @@ pub fn missing_migration(migrations: &Migrations, applied: Option<i64>) -> Optio
 }
 
 fn endpoint<'a>(endpoint: Option<&'a Endpoint>, what: &str) -> StoreResult<&'a Endpoint> {
-    endpoint.ok_or_else(|| {
-        StoreError::undeclared(format!("the declaration does not say where {what} is"))
-    })
+    endpoint
+        .ok_or_else(|| StoreError::undeclared(format!("the declaration has no address of {what}")))
 }

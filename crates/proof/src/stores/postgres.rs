@@ -10,6 +10,7 @@ use diagnostics::{Cause, instrument_call};
 pub use rules::{Counterexample, Snapshot, Window};
 
 pub mod batches;
+mod ids;
 pub mod lookup;
 pub mod ownership;
 mod rules;

@@ -105,7 +105,7 @@ async fn allocate_batch(
         return Err(ApiError::bad_request("invalid_body", message));
     }
     let synthetic = synthetic(&headers)?;
-    let items: Vec<Result<Purchase, String>> = batch
+    let items: Vec<Result<Purchase, serde_json::Error>> = batch
         .allocations
         .iter()
         .map(|item| read(item, synthetic))
@@ -120,16 +120,17 @@ async fn allocate_batch(
                 log(&purchase, &outcome);
                 outcome.into()
             }
-            Err(message) => ItemOutcome::Invalid { message },
+            Err(error) => ItemOutcome::Invalid {
+                message: error.to_string(),
+            },
         })
         .collect();
     Ok(Json(Outcomes { outcomes }))
 }
 
 /// Parses the purchase of an item.
-fn read(item: &RawValue, synthetic: bool) -> Result<Purchase, String> {
-    let JsonObject(request): JsonObject<Request> =
-        serde_json::from_str(item.get()).map_err(|error| error.to_string())?;
+fn read(item: &RawValue, synthetic: bool) -> Result<Purchase, serde_json::Error> {
+    let JsonObject(request): JsonObject<Request> = serde_json::from_str(item.get())?;
     Ok(request.purchase(synthetic))
 }
 

@@ -1,13 +1,13 @@
 //! The admin-service's `POST /allocations:batch`, and what its answers mean for an event.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use caravan_events::PurchaseCreated;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use worker_runtime::{
-    Failure, Reason,
+    Failure, InfrastructureError, Reason,
     kill::{self, Point},
     settings::SettingsError,
     worker::Received,
@@ -57,6 +57,21 @@ enum ItemOutcome {
     Invalid { message: String },
 }
 
+/// Why a call gave no outcomes.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    /// The service does not answer.
+    #[error("{}", WithSources(.0))]
+    Http(#[from] reqwest::Error),
+    /// The service answered with another status than 200.
+    #[error("{status}: {message}{}", hint(*status))]
+    Refused { status: StatusCode, message: String },
+    #[error("its answer cannot be understood: {0}")]
+    NotUnderstood(#[from] serde_json::Error),
+    #[error("{outcomes} outcomes for {purchases} purchases")]
+    WrongCount { outcomes: usize, purchases: usize },
+}
+
 /// `{error: "stable_word", message}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -97,9 +112,12 @@ impl AdminService {
         for batch in purchases.chunks(MAX_BATCH) {
             match self.call(batch).await {
                 Ok(outcomes) => results.extend(outcomes.into_iter().map(ItemOutcome::result)),
-                Err(why) => {
-                    let failure = Failure::Infrastructure(format!("admin-service: {why}"));
-                    results.resize(purchases.len(), Err(failure));
+                Err(error) => {
+                    let error = InfrastructureError::Service {
+                        service: "admin-service",
+                        source: Arc::new(error),
+                    };
+                    results.resize(purchases.len(), Err(error.into()));
                     break;
                 }
             }
@@ -112,7 +130,7 @@ impl AdminService {
     async fn call(
         &self,
         purchases: &[&Received<PurchaseCreated>],
-    ) -> Result<Vec<ItemOutcome>, String> {
+    ) -> Result<Vec<ItemOutcome>, CallError> {
         let allocations = purchases.iter().map(|received| Request::of(received));
         let request = self.client.post(self.batch.clone());
         let response = request
@@ -121,13 +139,14 @@ impl AdminService {
                 allocations: allocations.collect(),
             })
             .send()
-            .await
-            .map_err(with_sources)?;
+            .await?;
         let status = response.status();
         let answer = read(response, purchases.len() * MAX_OUTCOME).await?;
         kill::reached(Point::AfterAdminCall);
         if status != StatusCode::OK {
-            return Err(refusal(status, &answer));
+            let refusal: Refusal = serde_json::from_slice(&answer).unwrap_or_default();
+            let message = refusal.message;
+            return Err(CallError::Refused { status, message });
         }
         outcomes(&answer, purchases.len())
     }
@@ -162,9 +181,9 @@ impl ItemOutcome {
 }
 
 /// Reads the response to its end, or up to the limit.
-async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
+async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, reqwest::Error> {
     let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(with_sources)? {
+    while let Some(chunk) = response.chunk().await? {
         answer.extend_from_slice(&chunk);
         if answer.len() > most {
             break;
@@ -174,20 +193,23 @@ async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
 }
 
 /// reqwest's own text names the URL, never a header; its sources say what went wrong.
-fn with_sources(error: reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
+struct WithSources<'a>(&'a reqwest::Error);
+
+impl fmt::Display for WithSources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(inner) = source {
+            write!(f, ": {inner}")?;
+            source = inner.source();
+        }
+        Ok(())
     }
-    text
 }
 
-/// Why the response has no outcomes, with a hint.
-fn refusal(status: StatusCode, answer: &[u8]) -> String {
-    let refusal: Refusal = serde_json::from_slice(answer).unwrap_or_default();
-    let hint = match status {
+/// What to do about this status.
+fn hint(status: StatusCode) -> &'static str {
+    match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             " (is ADMIN_TOKEN the admin-service's API_TOKEN?)"
         }
@@ -195,16 +217,16 @@ fn refusal(status: StatusCode, answer: &[u8]) -> String {
             " (it does not know /allocations:batch: is ADMIN_URL right, and its version this one's?)"
         }
         _ => "",
-    };
-    format!("{status}: {}{hint}", refusal.message)
+    }
 }
 
-fn outcomes(answer: &[u8], count: usize) -> Result<Vec<ItemOutcome>, String> {
-    let Answer { outcomes } = serde_json::from_slice(answer)
-        .map_err(|error| format!("its answer cannot be understood: {error}"))?;
-    if outcomes.len() != count {
-        let answered = outcomes.len();
-        return Err(format!("{answered} outcomes for {count} purchases"));
+fn outcomes(answer: &[u8], purchases: usize) -> Result<Vec<ItemOutcome>, CallError> {
+    let Answer { outcomes } = serde_json::from_slice(answer)?;
+    if outcomes.len() != purchases {
+        return Err(CallError::WrongCount {
+            outcomes: outcomes.len(),
+            purchases,
+        });
     }
     Ok(outcomes)
 }

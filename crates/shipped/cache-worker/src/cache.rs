@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{
-    Client, ConnectionInfo, IntoConnectionInfo,
+    Client, ConnectionInfo, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::time::timeout;
@@ -19,6 +19,15 @@ const PASSWORD: &str = "REDIS_PASSWORD";
 pub(crate) struct Cache {
     connection: ConnectionManager,
     timeout: Duration,
+}
+
+/// Why keys were not deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeleteError {
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
 }
 
 /// `REDIS_URL`, with `REDIS_PASSWORD` if the URL has no password; either may be in a file.
@@ -41,7 +50,7 @@ fn parse(url: &str, password: Option<String>) -> Result<ConnectionInfo, Settings
 }
 
 /// The parse error is not shown, because it can quote the URL, which can contain a password.
-fn invalid(_: redis::RedisError) -> SettingsError {
+fn invalid(_: RedisError) -> SettingsError {
     SettingsError::Invalid {
         name: URL.to_owned(),
         expected: "a Redis URL (redis://:PASSWORD@HOST:6379/0)",
@@ -68,8 +77,8 @@ impl Cache {
     /// Deletes keys, present or not, in one command.
     ///
     /// # Errors
-    /// The reason, including a timeout.
-    pub(crate) async fn delete(mut self, keys: Vec<String>) -> Result<(), String> {
+    /// Redis does not answer, or refuses the command.
+    pub(crate) async fn delete(mut self, keys: Vec<String>) -> Result<(), DeleteError> {
         let mut command = redis::cmd("DEL");
         command.arg(keys);
         let twice = async {
@@ -80,11 +89,10 @@ impl Cache {
                 Err(_) => command.query_async(&mut self.connection).await,
             }
         };
-        match timeout(self.timeout, twice).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
-        }
+        timeout(self.timeout, twice)
+            .await
+            .map_err(|_| DeleteError::Timeout(self.timeout))??;
+        Ok(())
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use caravan_events::PurchaseCreated;
 use tokio::sync::Semaphore;
 use worker_runtime::{
-    Health,
+    Health, InfrastructureError,
     worker::{Outcome, Processor, Received},
 };
 
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, DeleteError};
 
 /// Name of Redis in `/ready`.
 const PART: &str = "redis";
@@ -53,7 +53,7 @@ impl Invalidation {
 }
 
 /// Logs one line when Redis stops answering, and one when it answers again.
-fn report(health: &Health, result: Result<(), String>) {
+fn report(health: &Health, result: Result<(), DeleteError>) {
     match result {
         Ok(()) => {
             if health.ready(PART) {
@@ -63,7 +63,7 @@ fn report(health: &Health, result: Result<(), String>) {
         Err(why) => {
             let text = format!("cached pages stay until they expire: {why}");
             if health.degraded(PART, text) {
-                tracing::warn!(why, "Redis does not answer, cached pages stay");
+                tracing::warn!(%why, "Redis does not answer, cached pages stay");
             }
         }
     }
@@ -72,7 +72,10 @@ fn report(health: &Health, result: Result<(), String>) {
 impl Processor for Invalidation {
     type Input = PurchaseCreated;
 
-    async fn process(&self, batch: &[&Received<PurchaseCreated>]) -> Result<Vec<Outcome>, String> {
+    async fn process(
+        &self,
+        batch: &[&Received<PurchaseCreated>],
+    ) -> Result<Vec<Outcome>, InfrastructureError> {
         let students = batch.iter().map(|r| r.event.payload.student_id);
         self.delete(students.flat_map(cache::keys).collect()).await;
         Ok(vec![Outcome::Processed { duplicate: false }; batch.len()])

@@ -45,7 +45,7 @@ pub enum DecodeError {
     #[error("arrays and objects are nested {0} deep, the limit is {MAX_DEPTH}")]
     TooDeep(usize),
     /// A duplicate key in the event or its payload: it is ambiguous which value counts.
-    #[error("the field {0} is there twice")]
+    #[error("the field {0} occurs twice")]
     DuplicateKey(String),
     /// A field of the envelope is missing or has the wrong type.
     #[error("not a valid event: {0}")]
@@ -120,7 +120,7 @@ pub fn decode<P: Payload>(value: Option<&[u8]>) -> Result<Event<P>, DecodeError>
     event
         .payload
         .validate()
-        .map_err(|reason| bad_payload::<P>(reason))?;
+        .map_err(|violation| bad_payload::<P>(violation.to_string()))?;
     Ok(event)
 }
 
@@ -484,7 +484,7 @@ mod tests {
                 "x",
             ),
         ] {
-            let expected = format!("duplicate-key: the field \"{key}\" is there twice");
+            let expected = format!("duplicate-key: the field \"{key}\" occurs twice");
             assert_eq!(refused::<PurchaseCreated>(&text), expected, "{text}");
         }
         // Of another object.

@@ -4,7 +4,7 @@
 //! They are name-based (UUID version 5, RFC 9562) and need no lookup. If the key is time-ordered
 //! (version 7, or derived from one), the derived id is too: version 8, with the key's timestamp before
 //! the hash. Index inserts then go to the end of the index, and their cost does not depend on its size
-//! (docs/decisions/0012-flat-as-tables-grow.md).
+//! (docs/decisions/0012-constant-batch-cost.md).
 
 use std::time::SystemTime;
 

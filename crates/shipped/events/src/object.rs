@@ -163,7 +163,7 @@ impl<'de, A: MapAccess<'de>> Entries<'_, 'de, A> {
         };
         if again {
             self.place.duplicate.replace(Some(key.into_owned()));
-            return Err(de::Error::custom("a field is there twice"));
+            return Err(de::Error::custom("a field occurs twice"));
         }
         self.place.at(known.map(|index| self.fields[index]));
         Ok(key)

@@ -5,6 +5,17 @@ use uuid::Uuid;
 
 use crate::text::quoted;
 
+/// A rule that a payload violates, with the field's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The amount is not positive.
+    #[error("amountCents must be above 0, is {0}")]
+    Amount(i64),
+    /// The currency is not written as in ISO 4217.
+    #[error("currency must be three capital letters (ISO 4217), is {}", quoted(.0))]
+    Currency(String),
+}
+
 /// A payload defines its event's type, topic and natural key, and the rules that its shape alone
 /// cannot express.
 pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -19,8 +30,8 @@ pub trait Payload: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Checks the rules that the shape alone cannot express.
     ///
     /// # Errors
-    /// The rule that the payload violates, for a person.
-    fn validate(&self) -> Result<(), String> {
+    /// The rule that the payload violates.
+    fn validate(&self) -> Result<(), Violation> {
         Ok(())
     }
 }
@@ -49,7 +60,7 @@ impl Payload for PurchaseConfirmed {
         self.payment_id
     }
 
-    fn validate(&self) -> Result<(), String> {
+    fn validate(&self) -> Result<(), Violation> {
         validate_amount(self.amount_cents, &self.currency)
     }
 }
@@ -57,16 +68,13 @@ impl Payload for PurchaseConfirmed {
 /// Checks an amount, both in events and in the payment service's requests.
 ///
 /// # Errors
-/// The rule that is violated, with the field's name.
-pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), String> {
+/// The rule that is violated.
+pub fn validate_amount(amount_cents: i64, currency: &str) -> Result<(), Violation> {
     if amount_cents <= 0 {
-        return Err(format!("amountCents must be above 0, is {amount_cents}"));
+        return Err(Violation::Amount(amount_cents));
     }
     if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Err(format!(
-            "currency must be three capital letters (ISO 4217), is {}",
-            quoted(currency)
-        ));
+        return Err(Violation::Currency(currency.to_owned()));
     }
     Ok(())
 }
@@ -136,6 +144,7 @@ mod tests {
             (4900, "€€€", "currency"),
         ] {
             let broken = validate_amount(amount, currency).expect_err("breaks a rule");
+            let broken = broken.to_string();
             assert!(broken.starts_with(field), "{broken}");
         }
     }

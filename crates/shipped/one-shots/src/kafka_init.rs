@@ -66,7 +66,7 @@ fn parse(specs: &[String]) -> Result<Vec<Topic>> {
     }
     let mut topics: Vec<Topic> = Vec::new();
     for spec in specs {
-        let topic = topic_spec::parse(spec).map_err(wrong)?;
+        let topic = topic_spec::parse(spec).map_err(|why| wrong(why.to_string()))?;
         if topics.iter().any(|before| before.name == topic.name) {
             return Err(wrong(format!("topic {:?} is declared twice", topic.name)));
         }
@@ -138,26 +138,26 @@ impl Reconciliation {
         let deadline = Instant::now() + CHANGE_PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         loop {
-            let waits = match self.round().await? {
-                Ok(()) => return Ok(()),
-                Err(waits) => waits,
-            };
+            let waits = self.round().await?;
+            if waits.is_empty() {
+                return Ok(());
+            }
             if Instant::now() >= deadline {
                 let what = format!("the topics are not as declared after {CHANGE_PATIENCE:?}");
                 return Err(Error::new(Kind::Deadline, what)
-                    .because(waits)
+                    .because(waits.join("; "))
                     .hint("see the broker's log, then start kafka-init again"));
             }
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
-    /// Reads the topics and changes what differs. The inner error says what is not yet visible as
-    /// declared; the outer one is final.
-    async fn round(&mut self) -> Result<Result<(), String>> {
+    /// Reads the topics and changes what differs. Returns what is not yet visible as declared, each in
+    /// a line for a person; an error is final.
+    async fn round(&mut self) -> Result<Vec<String>> {
         let existing = match self.broker.existing(&self.topics).await {
             Ok(existing) => existing,
-            Err(why) => return Ok(Err(why.to_string())),
+            Err(why) => return Ok(vec![why.to_string()]),
         };
         let wanted = wanted(&self.topics, &self.dead_letters, &existing);
         let steps: Vec<Step> = wanted
@@ -178,11 +178,7 @@ impl Reconciliation {
                 waits.push(format!("{name} was not yet seen as declared"));
             }
         }
-        Ok(if waits.is_empty() {
-            Ok(())
-        } else {
-            Err(waits.join("; "))
-        })
+        Ok(waits)
     }
 
     fn log_once(&mut self, name: &str, step: &Step) {

@@ -43,7 +43,7 @@ pub async fn run(address: PgConnectOptions) -> Result<()> {
     for migration in MIGRATIONS.iter() {
         let (version, description) = (migration.version, &migration.description);
         if before.contains(&version) {
-            tracing::info!("{version} {description}: was there");
+            tracing::info!("{version} {description}: already applied");
         } else {
             tracing::info!("{version} {description}: applied");
         }
@@ -127,8 +127,8 @@ fn describe(error: MigrateError) -> String {
         MigrateError::VersionMissing(version) => {
             let latest = MIGRATIONS.iter().map(|m| m.version).max();
             format!(
-                "the database has migration {version}, and this caravan ({}) knows none after {}: \
-                 a newer one was here",
+                "the database has migration {version}, and this caravan ({}) knows none after \
+                 {}: a newer Caravan migrated it",
                 env!("CARGO_PKG_VERSION"),
                 latest.unwrap_or_default()
             )
@@ -143,7 +143,8 @@ fn refused(error: MigrateError) -> Error {
             "bring the pipeline up with the caravan that it was last brought up with, or a newer one"
         }
         _ => {
-            "migrations/README.md tells what each migration promises; none may be changed once applied"
+            "migrations/README.md says what each migration promises; an applied migration must \
+             not be changed"
         }
     };
     Error::new(Kind::NotRight, "the database could not be migrated")

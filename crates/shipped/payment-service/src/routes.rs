@@ -138,7 +138,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<&str, ApiError> {
 
 fn order(request: Request, synthetic: bool) -> Result<Order, ApiError> {
     validate_amount(request.amount_cents, &request.currency)
-        .map_err(|why| ApiError::bad_request("invalid_body", why))?;
+        .map_err(|why| ApiError::bad_request("invalid_body", why.to_string()))?;
     Ok(Order {
         student_id: request.student_id,
         course_id: request.course_id,

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker_runtime::{Failure, Health, database};
+use worker_runtime::{Health, InfrastructureError, database};
 
 use crate::{
     store::{self, Wanted},
@@ -80,8 +79,8 @@ impl TopUp {
                     tracing::info!(sessions, "windows topped up");
                 }
                 Err(why) => {
-                    if self.health.degraded(PART, &why) {
-                        tracing::warn!(why, "windows cannot be topped up");
+                    if self.health.degraded(PART, why.to_string()) {
+                        tracing::warn!(%why, "windows cannot be topped up");
                     }
                 }
             }
@@ -94,14 +93,11 @@ impl TopUp {
 
     /// Checks all allocations once, in slices ordered by id. A pause after each slice bounds the load
     /// on the database.
-    async fn pass(&self) -> Result<u64, String> {
+    async fn pass(&self) -> Result<u64, InfrastructureError> {
         let (mut after, mut sessions) = (Uuid::nil(), 0);
         loop {
             let began = Instant::now();
-            let (last, added) = timeout(TIMEOUT, self.slice(after))
-                .await
-                .map_err(|_| "database: no answer".to_owned())?
-                .map_err(|error| Failure::from(error).to_string())?;
+            let (last, added) = database::within(TIMEOUT, self.slice(after)).await?;
             sessions += added;
             let Some(last) = last else {
                 return Ok(sessions);
@@ -113,7 +109,7 @@ impl TopUp {
 
     /// Fills the short windows among the allocations after `after`. Returns the last allocation that
     /// was checked, and the number of inserted sessions.
-    async fn slice(&self, after: Uuid) -> Result<(Option<Uuid>, u64), sqlx::Error> {
+    async fn slice(&self, after: Uuid) -> Result<(Option<Uuid>, u64), InfrastructureError> {
         let allocations: Vec<(Uuid, bool)> = sqlx::query_as(SLICE)
             .bind(after)
             .bind(SLICE_SIZE)

@@ -12,7 +12,7 @@ use sqlx::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, Health, backoff::Backoff};
+use crate::{Health, InfrastructureError, backoff::Backoff};
 
 pub use address::address;
 
@@ -70,16 +70,16 @@ pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) 
             () = shutdown.cancelled() => return false,
             answer = ask(pool) => answer,
         };
-        let Err(reason) = answer else {
+        let Err(error) = answer else {
             if health.ready(PART) {
                 tracing::info!("database connected");
             }
             return true;
         };
         if backoff.is_first() {
-            tracing::warn!(error = reason, "waiting for the database");
+            tracing::warn!(%error, "waiting for the database");
         }
-        health.not_ready(PART, reason);
+        health.not_ready(PART, error.to_string());
         tokio::select! {
             () = shutdown.cancelled() => return false,
             () = tokio::time::sleep(backoff.next_delay()) => {}
@@ -107,16 +107,14 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
 /// that is frozen.
 ///
 /// # Errors
-/// The work's own error; [`Failure::Infrastructure`] when `limit` is exceeded.
-pub async fn within<T>(
+/// The work's own error; [`InfrastructureError::DatabaseTimeout`] when `limit` is exceeded.
+pub async fn within<T, E: From<InfrastructureError>>(
     limit: Duration,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Failure::Infrastructure(format!(
-            "database: no answer within {limit:?}"
-        )))
-    })
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(InfrastructureError::DatabaseTimeout(limit).into()))
 }
 
 /// Keeps the database's part in `/ready` up to date, for a service that queries the database only
@@ -127,8 +125,8 @@ pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
             tokio::time::sleep(WATCHED_EVERY).await;
             match ask(&pool).await {
                 Ok(()) if health.ready(PART) => tracing::info!("database connected"),
-                Err(reason) if health.not_ready(PART, &reason) => {
-                    tracing::warn!(error = reason, "the database is gone");
+                Err(error) if health.not_ready(PART, error.to_string()) => {
+                    tracing::warn!(%error, "the database is gone");
                 }
                 Ok(()) | Err(_) => {}
             }
@@ -137,13 +135,12 @@ pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
     shutdown.run_until_cancelled(look).await;
 }
 
-async fn ask(pool: &PgPool) -> Result<(), String> {
-    // The server's own timeouts do not help if the server is frozen.
-    match timeout(ACQUIRE_TIMEOUT * 2, sqlx::query("SELECT 1").execute(pool)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Failure::from(error).to_string()),
-        Err(_) => Err("database: no answer".to_owned()),
-    }
+async fn ask(pool: &PgPool) -> Result<(), InfrastructureError> {
+    within(ACQUIRE_TIMEOUT * 2, async {
+        sqlx::query("SELECT 1").execute(pool).await?;
+        Ok(())
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! Why a process ends ([`RunError`]), and why an event could not be processed ([`Failure`]).
+//! Why a process ends ([`RunError`]), and why an event could not be processed ([`Failure`]): because
+//! of the infrastructure ([`InfrastructureError`]) or of the event ([`Reason`]).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
+
+use rdkafka::error::KafkaError;
 
 use crate::settings::SettingsError;
 
@@ -15,7 +18,7 @@ pub enum RunError {
     #[error("cannot start: {0}")]
     Start(String),
     /// A fatal error of the Kafka client, such as a fenced static member.
-    #[error("the Kafka client cannot go on: {0}")]
+    #[error("the Kafka client failed: {0}")]
     Kafka(String),
     /// The database URL cannot be parsed. It is not shown, because it can contain a password.
     #[error("DATABASE_URL is not a PostgreSQL URL (postgres://USER:PASSWORD@HOST:5432/NAME)")]
@@ -24,12 +27,11 @@ pub enum RunError {
 
 /// Why an event or a batch could not be processed. The variant decides whether it is retried or
 /// becomes a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// The database, the broker or another service is not available; the event is not at fault. The
-    /// partition's task waits, and the batch is retried forever.
-    #[error("{0}")]
-    Infrastructure(String),
+    /// The event is not at fault. The partition's task waits, and the batch is retried forever.
+    #[error(transparent)]
+    Infrastructure(#[from] InfrastructureError),
     /// The event cannot be processed now but may be later: a bounded number of retries, then a dead
     /// letter.
     #[error("{0}")]
@@ -37,6 +39,56 @@ pub enum Failure {
     /// The event can never be processed: a dead letter without a retry.
     #[error("{0}")]
     Permanent(Reason),
+}
+
+/// Why the database, the broker or another service is not available. No event is at fault.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InfrastructureError {
+    /// The database does not answer, or refuses a statement for a reason that is not in the data.
+    #[error("database: {}", database_text(.0))]
+    Database(#[source] Arc<sqlx::Error>),
+    /// The database did not answer within the limit: it is frozen, so its own timeouts do not apply.
+    #[error("database: no answer within {0:?}")]
+    DatabaseTimeout(Duration),
+    /// A message was not written to its topic.
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+    /// Another service does not answer, or its answer is unusable.
+    #[error("{service}: {source}")]
+    Service {
+        /// The service's name.
+        service: &'static str,
+        /// The client's error.
+        source: Arc<dyn Error + Send + Sync>,
+    },
+}
+
+/// Why a message was not written to its topic. All of its kinds may pass.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProduceError {
+    /// No broker is available, the topic does not exist, or the broker refuses the message.
+    #[error("cannot write to topic {topic}: {source}")]
+    Refused {
+        /// The message's topic.
+        topic: String,
+        /// The client's error.
+        source: KafkaError,
+    },
+    /// The topic, or the producer, does not accept a message of this size.
+    #[error("cannot write to topic {topic}: {source}: {}", too_large(*needed, *sent_at_most))]
+    TooLarge {
+        /// The message's topic.
+        topic: String,
+        /// The message's size in bytes, with the overhead of Kafka's format.
+        needed: usize,
+        /// The largest message that the producer sends, in bytes.
+        sent_at_most: usize,
+        /// The client's error.
+        source: KafkaError,
+    },
+    /// The producer was closed before the broker acknowledged the message.
+    #[error("the producer was closed")]
+    Closed,
 }
 
 /// What is wrong with an event.
@@ -64,24 +116,47 @@ impl From<sqlx::Error> for Failure {
     /// (connections, missing tables, wrong passwords, full disks) are infrastructure failures: the
     /// event waits and is not lost.
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => {
-                let code = database.code().unwrap_or_default();
-                if is_data_error(&code) {
-                    let text = format!("{} (SQLSTATE {code})", database.message());
-                    Self::Permanent(Reason::new("database-refused", text))
-                } else {
-                    Self::Infrastructure(format!(
-                        "database: {} (SQLSTATE {code})",
-                        database.message()
-                    ))
-                }
-            }
-            sqlx::Error::Encode(_) => {
-                Self::Permanent(Reason::new("database-refused", error.to_string()))
-            }
-            _ => Self::Infrastructure(format!("database: {error}")),
+        let is_of_the_event = match &error {
+            sqlx::Error::Database(error) => is_data_error(&error.code().unwrap_or_default()),
+            sqlx::Error::Encode(_) => true,
+            _ => false,
+        };
+        if is_of_the_event {
+            Self::Permanent(Reason::new("database-refused", database_text(&error)))
+        } else {
+            Self::Infrastructure(error.into())
         }
+    }
+}
+
+impl From<sqlx::Error> for InfrastructureError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<ProduceError> for Failure {
+    fn from(error: ProduceError) -> Self {
+        Self::Infrastructure(error.into())
+    }
+}
+
+/// The error with its SQLSTATE, if the database sent one.
+fn database_text(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            format!("{} (SQLSTATE {code})", error.message())
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn too_large(needed: usize, sent_at_most: usize) -> String {
+    if needed > sent_at_most {
+        format!("{needed} bytes are more than the {sent_at_most} that are sent")
+    } else {
+        format!("set its max.message.bytes to {needed} or more")
     }
 }
 
@@ -97,6 +172,8 @@ fn is_data_error(sqlstate: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::RDKafkaErrorCode;
+
     use super::*;
 
     #[test]
@@ -114,6 +191,36 @@ mod tests {
         ] {
             assert!(!is_data_error(code), "{code}");
         }
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_says_what_to_change() {
+        let error = |needed| {
+            let error = ProduceError::TooLarge {
+                topic: "orders".to_owned(),
+                needed,
+                sent_at_most: 1_000,
+                source: KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
+            };
+            let error = InfrastructureError::from(error);
+            assert!(
+                error
+                    .source()
+                    .is_some_and(|source| source.is::<KafkaError>())
+            );
+            error.to_string()
+        };
+        let text = error(1_000);
+        assert!(text.starts_with("cannot write to topic orders: "), "{text}");
+        assert!(
+            text.ends_with("set its max.message.bytes to 1000 or more"),
+            "{text}"
+        );
+        let text = error(1_001);
+        assert!(
+            text.ends_with("1001 bytes are more than the 1000 that are sent"),
+            "{text}"
+        );
     }
 
     #[test]

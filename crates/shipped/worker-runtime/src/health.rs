@@ -16,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{settings, telemetry};
+use crate::{
+    settings::{self, SettingsError},
+    telemetry,
+};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A `/ready` answer lists a few parts with a line each.
@@ -201,17 +204,44 @@ async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     (status, Json(body))
 }
 
+/// Why the process on this machine is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The port cannot be read from the environment.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The process does not answer in time.
+    #[error("no answer on port {0} within {PROBE_TIMEOUT:?}")]
+    Timeout(u16),
+    /// The process does not listen, or closed the connection.
+    #[error("no answer on port {port}: {source}")]
+    NoAnswer {
+        /// The port of `/ready`.
+        port: u16,
+        /// The socket's error.
+        source: std::io::Error,
+    },
+    /// The process answered that it is not ready.
+    #[error("not ready (HTTP {status}): {body}")]
+    NotReady {
+        /// The HTTP status as answered; empty if the answer is not HTTP.
+        status: String,
+        /// The answer's body, which says which part is not ready.
+        body: String,
+    },
+}
+
 /// Asks the process on this machine (in this container) whether it is ready: `caravan health`. A
 /// process that is not live is not ready either.
 ///
 /// # Errors
-/// Why it is not, for a person.
-pub async fn probe() -> Result<(), String> {
-    let port = settings::port("HTTP_PORT", 8080).map_err(|e| e.to_string())?;
+/// The process is not ready, or does not answer.
+pub async fn probe() -> Result<(), ProbeError> {
+    let port = settings::port("HTTP_PORT", 8080)?;
     let answer = timeout(PROBE_TIMEOUT, get_ready(port))
         .await
-        .map_err(|_| format!("no answer on port {port} within {PROBE_TIMEOUT:?}"))?
-        .map_err(|e| format!("no answer on port {port}: {e}"))?;
+        .map_err(|_| ProbeError::Timeout(port))?
+        .map_err(|source| ProbeError::NoAnswer { port, source })?;
     judge(&answer)
 }
 
@@ -229,13 +259,16 @@ async fn get_ready(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn judge(answer: &str) -> Result<(), String> {
+fn judge(answer: &str) -> Result<(), ProbeError> {
     let status = answer.split_whitespace().nth(1).unwrap_or_default();
     if status == "200" {
         return Ok(());
     }
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Err(format!("not ready (HTTP {status}): {body}"))
+    Err(ProbeError::NotReady {
+        status: status.to_owned(),
+        body: body.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -301,9 +334,9 @@ mod tests {
 
     #[test]
     fn the_probe_returns_the_reason() {
-        assert_eq!(judge("HTTP/1.0 200 OK\r\n\r\n{}"), Ok(()));
+        judge("HTTP/1.0 200 OK\r\n\r\n{}").expect("ready");
         let answer = "HTTP/1.0 503 Service Unavailable\r\nx: y\r\n\r\n{\"ready\":false}";
-        let why = judge(answer).expect_err("503");
+        let why = judge(answer).expect_err("503").to_string();
         assert_eq!(why, "not ready (HTTP 503): {\"ready\":false}");
         assert!(judge("").is_err());
     }

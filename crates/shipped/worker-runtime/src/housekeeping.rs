@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use caravan_events::names::DEAD_LETTER_TOPIC;
 use sqlx::{PgConnection, PgPool};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, database, kafka};
+use crate::{
+    InfrastructureError, database,
+    kafka::{self, RetentionError},
+};
 
 /// Delay after the start of the process, so that a process that restarts repeatedly does not scan
 /// each time.
@@ -47,6 +50,17 @@ enum Table {
     Outbox {
         topic: &'static str,
     },
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum HousekeepingError {
+    /// The retention of the topics is unknown.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
+    /// The table cannot be scanned.
+    #[error(transparent)]
+    Infrastructure(#[from] InfrastructureError),
 }
 
 /// The result of a step.
@@ -88,7 +102,7 @@ impl Housekeeping {
                 match self.pass().await {
                     Ok(0) => {}
                     Ok(rows) => tracing::info!(table, rows, "old rows deleted"),
-                    Err(why) => tracing::warn!(table, why, "old rows cannot be deleted"),
+                    Err(why) => tracing::warn!(table, %why, "old rows cannot be deleted"),
                 }
                 sleep(PASS_EVERY).await;
             }
@@ -100,20 +114,20 @@ impl Housekeeping {
     ///
     /// # Errors
     /// The topics' settings or the table cannot be read. Rows deleted by earlier steps stay deleted.
-    pub async fn pass(&self) -> Result<u64, String> {
+    pub async fn pass(&self) -> Result<u64, HousekeepingError> {
         let retentions = kafka::retentions(&self.brokers, &self.table.topics()).await?;
         match keep(&retentions) {
-            Some(keep) => self.prune(keep).await,
+            Some(keep) => Ok(self.prune(keep).await?),
             None => Ok(0),
         }
     }
 
-    async fn prune(&self, keep: Duration) -> Result<u64, String> {
+    async fn prune(&self, keep: Duration) -> Result<u64, InfrastructureError> {
         let (mut page, mut rows) = (0, 0);
-        let pages = bounded(self.pages()).await?;
+        let pages = database::within(TIMEOUT, self.pages()).await?;
         while page < pages {
             let began = Instant::now();
-            match bounded(Box::pin(self.step(page, keep))).await? {
+            match database::within(TIMEOUT, Box::pin(self.step(page, keep))).await? {
                 Step::Done(deleted) => rows += deleted,
                 Step::Taken => break,
             }
@@ -123,13 +137,13 @@ impl Housekeeping {
         Ok(rows)
     }
 
-    async fn pages(&self) -> Result<i64, sqlx::Error> {
+    async fn pages(&self) -> Result<i64, InfrastructureError> {
         let sql = "SELECT pg_relation_size($1::regclass) / current_setting('block_size')::bigint";
         let pages = sqlx::query_scalar(sql).bind(self.table.name());
-        pages.fetch_one(&self.db).await
+        Ok(pages.fetch_one(&self.db).await?)
     }
 
-    async fn step(&self, page: i64, keep: Duration) -> Result<Step, sqlx::Error> {
+    async fn step(&self, page: i64, keep: Duration) -> Result<Step, InfrastructureError> {
         let mut transaction = database::begin(&self.db).await?;
         // Held until the end of the transaction.
         let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
@@ -206,13 +220,6 @@ fn keep(retentions: &[Option<Duration>]) -> Option<Duration> {
         keep.checked_add((*retention)?)
             .filter(|keep| *keep < FOR_EVER)
     })
-}
-
-async fn bounded<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, String> {
-    timeout(TIMEOUT, work)
-        .await
-        .map_err(|_| "database: no answer".to_owned())?
-        .map_err(|error| Failure::from(error).to_string())
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::from(error) {
             Failure::Infrastructure(why) => {
-                tracing::warn!(why, "the database cannot be used");
+                tracing::warn!(%why, "the database cannot be used");
                 Self::unavailable("database_unavailable", "the database cannot be used now")
             }
             Failure::Transient(reason) | Failure::Permanent(reason) => {
@@ -269,7 +269,7 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h Heade
     if values.next().is_some() {
         return Err(ApiError::bad_request(
             "duplicate_header",
-            format!("the header {name} is there more than once"),
+            format!("the header {name} occurs more than once"),
         ));
     }
     Ok(first)

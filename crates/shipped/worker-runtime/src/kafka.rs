@@ -13,6 +13,7 @@ pub(crate) use context::log;
 pub use produce::{Record, is_synthetic, send_all, send_each, trace};
 pub use producer::{Producer, producer};
 pub(crate) use retention::retentions;
+pub use retention::{RetentionError, SettingError};
 
 /// The largest message that the pipeline's topics accept, in bytes: Kafka's default
 /// (`message.max.bytes` of the broker).

@@ -35,7 +35,7 @@ pub mod trace;
 pub mod watchdog;
 pub mod worker;
 
-pub use errors::{Failure, Reason, RunError};
+pub use errors::{Failure, InfrastructureError, ProduceError, Reason, RunError};
 pub use health::Health;
 pub use housekeeping::Housekeeping;
 pub use metrics::Metrics;

@@ -96,7 +96,7 @@ const HTTP_REQUESTS: Definition = plain(
 );
 const HTTP_REQUEST_DURATION: Definition = seconds(
     "caravan_http_request_duration",
-    "From an HTTP request's head to its answer, the wait for its turn included",
+    "From an HTTP request's head to its answer, including the wait for its turn",
 );
 
 // Every process that writes to Kafka.
@@ -106,19 +106,15 @@ const EVENTS_EMITTED: Definition = plain(
 );
 
 // Workers.
-const EVENTS: Definition = plain(
-    "caravan_events",
-    "Events that are done with, by what became of them",
+const EVENTS: Definition = plain("caravan_events", "Completed events, by outcome");
+const BATCH_SIZE: Definition = plain("caravan_batch_size_events", "Events per batch");
+const STAGE_DURATION: Definition = seconds(
+    "caravan_stage_duration",
+    "Time that a batch spent in one stage",
 );
-const BATCH_SIZE: Definition = plain(
-    "caravan_batch_size_events",
-    "Events that were worked on together",
-);
-const STAGE_DURATION: Definition =
-    seconds("caravan_stage_duration", "What a batch spent in one stage");
 const RETRIES: Definition = plain(
     "caravan_retries",
-    "Tries that are to be repeated: of a batch where infrastructure is at fault, else of an event",
+    "Attempts that are repeated: of a batch if infrastructure failed, otherwise of an event",
 );
 const DEAD_LETTERS: Definition = plain(
     "caravan_dead_letters",
@@ -126,15 +122,15 @@ const DEAD_LETTERS: Definition = plain(
 );
 const PARTITION_LAG: Definition = plain(
     "caravan_partition_lag_events",
-    "Events of an assigned partition that are not done with",
+    "Events of an assigned partition that are not completed",
 );
 const PARTITIONS_ASSIGNED: Definition = plain(
     "caravan_partitions_assigned",
-    "Partitions that this worker has",
+    "Partitions assigned to this worker",
 );
 const PARTITIONS_PAUSED: Definition = plain(
     "caravan_partitions_paused",
-    "Partitions from which nothing is read for now, by reason",
+    "Partitions that are not read at present, by reason",
 );
 
 // The payment-service.

@@ -3,12 +3,12 @@
 
 mod secret;
 
-use std::{env, time::Duration};
+use std::{env, io, time::Duration};
 
 pub use secret::{name_in_use, required_secret, secret};
 
 /// A variable that is missing or wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// Not set, or empty.
     #[error("{name} is not set: set it in the service's environment, then start it again")]
@@ -34,14 +34,14 @@ pub enum SettingsError {
         second: String,
     },
     /// The secret's file cannot be used.
-    #[error("{name} names {path}, {reason}: put the secret into it, then start the service again")]
+    #[error("{name} names {path}, {source}: put the secret into it, then start the service again")]
     File {
         /// The variable.
         name: String,
         /// The file.
         path: String,
-        /// `which …`, without any of its content.
-        reason: String,
+        /// What is wrong with the file.
+        source: SecretFileError,
     },
     /// The value cannot be parsed.
     #[error("{name} is not {expected}: {reason}")]
@@ -53,6 +53,23 @@ pub enum SettingsError {
         /// What is wrong; the value itself only where it cannot be a secret.
         reason: String,
     },
+}
+
+/// Why a secret's file cannot be used; never with its content.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// The file is missing, or may not be read.
+    #[error("which cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// The file is larger than a secret may be; the value is the limit in bytes.
+    #[error("which is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The content is not UTF-8.
+    #[error("which is not UTF-8 text")]
+    NotText,
+    /// The file has no content but a line end.
+    #[error("which is empty")]
+    Empty,
 }
 
 /// The variable's value; empty counts as unset.
@@ -117,14 +134,9 @@ mod tests {
 
     #[test]
     fn durations_are_human() {
-        assert_eq!(
-            parse_duration("TOP_UP_INTERVAL", "500ms"),
-            Ok(Duration::from_millis(500))
-        );
-        assert_eq!(
-            parse_duration("TOP_UP_INTERVAL", "5m"),
-            Ok(Duration::from_secs(300))
-        );
+        let read = |text| parse_duration("TOP_UP_INTERVAL", text).expect("a duration");
+        assert_eq!(read("500ms"), Duration::from_millis(500));
+        assert_eq!(read("5m"), Duration::from_secs(300));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub(super) use session::{Secrets, Session};
 
-use super::build::{STALL, not_built, report_step};
+use super::progress::{STALL, not_built, report_step};
 use crate::{
     Engine,
     connect::{CALL, timed_out},

@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::{
-    super::build::LastLines,
+    super::progress::LastLines,
     proto::{StatusResponse, Vertex, VertexLog},
 };
 use diagnostics::Error;

@@ -11,10 +11,10 @@ use super::{
     },
     Images,
 };
-use crate::{images::Image, refusal::is_disk_full};
+use crate::{images::Image, labels, refusal::is_disk_full};
 use declaration::{Build, Dockerfile, Service};
 use diagnostics::{Error, Kind, Result, quote};
-use platform::{Event, Outcome, labels};
+use platform::{Event, Outcome};
 
 /// Contains the pipeline's secrets; an image should not contain it.
 const ENV: &str = ".env";
@@ -38,7 +38,10 @@ impl Images<'_> {
         };
         if context.sends(ENV) {
             let name = &service.name;
-            let note = format!("the build of {name} is sent {ENV}: name it in .dockerignore");
+            let note = format!(
+                "the build context of {name} contains {ENV}: add it to \
+                                .dockerignore"
+            );
             self.note(note);
         }
         let labels = labels(&self.pipeline.project, service, build, &context.digest);
@@ -110,7 +113,7 @@ impl Images<'_> {
         Err(match foreign {
             Some(network) => error
                 .because(format!(
-                    "only BuildKit has secrets, and it knows no network {network}"
+                    "only BuildKit supports secrets, and it does not support the network {network}"
                 ))
                 .hint(format!(
                     "take out `network` or `secrets` of services.{name}.build"
@@ -141,13 +144,13 @@ impl Images<'_> {
             return Ok(None);
         };
         if !syntax::is_dockers(frontend) {
-            let what = format!("{frontend}, which the Dockerfile's `# syntax=` names, is not here");
+            let what = format!("{frontend}, which the Dockerfile's `# syntax=` names, is missing");
             return Err(Error::new(Kind::NotRight, what)
                 .because(format!("it cannot be pulled: {why}"))
                 .hint(format!("docker pull {frontend}, or docker load -i FILE")));
         }
         self.note(format!(
-            "{frontend} cannot be pulled ({why}): the engine's own reader of Dockerfiles does"
+            "{frontend} cannot be pulled ({why}): the engine's own Dockerfile frontend is used"
         ));
         context.replace_dockerfile(syntax::without_frontend(&text));
         Ok(Some(frontend.to_owned()))
@@ -223,14 +226,14 @@ fn explain(error: Error, missing: Option<String>, by_hand: String) -> Error {
         (false, _) => error.hint(by_hand),
         (true, Some(missing)) => error
             .because(format!(
-                "it asks to be read by {missing}, which is not here: the engine's own reader may be \
-                 too old for it"
+                "its `# syntax=` names {missing}, which is missing: the engine's own frontend \
+                 may be too old for it"
             ))
             .hint(format!("docker pull {missing}, or docker load -i FILE")),
         (true, None) => error
             .because(
-                "if nothing is mistyped, this engine's reader is too old for it: \
-                 `# syntax=docker/dockerfile:1` as the first line has a newer one read it",
+                "if there is no typo, this engine's frontend is too old for it: `# \
+                 syntax=docker/dockerfile:1` as the first line selects a newer one",
             )
             .hint(by_hand),
     }
@@ -245,7 +248,7 @@ fn by_hand(build: &Build, buildkit: bool) -> String {
         Dockerfile::File(path) => {
             command.push_str(&format!(" -f {}", quote(&path.to_string_lossy())));
         }
-        Dockerfile::Inline(_) => return "put right what `dockerfile_inline` says".to_owned(),
+        Dockerfile::Inline(_) => return "correct `dockerfile_inline`".to_owned(),
     }
     let options = [("--target", &build.target), ("--network", &build.network)];
     for (flag, value) in options {

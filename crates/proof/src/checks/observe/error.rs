@@ -20,7 +20,7 @@ pub(crate) enum ObservationError {
 impl fmt::Display for ObservationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAddress(what) => write!(f, "the declaration does not say where {what} is"),
+            Self::NoAddress(what) => write!(f, "the declaration has no address of {what}"),
             Self::DeadLetters(error) => write!(f, "{error}"),
             Self::Client(error) => write!(f, "{error}"),
             Self::Incomplete(text) => f.write_str(text),

@@ -16,7 +16,7 @@ use kafka::{
     groups::{GroupState, Member, as_one},
     offsets::{End, Offsets},
 };
-use platform::{Container, State, labels};
+use platform::{Container, State};
 
 /// The time that groups get to settle, for instance because a worker has just been started.
 pub(crate) const SETTLES: Duration = Duration::from_secs(4);
@@ -92,7 +92,7 @@ impl Groups {
         match self.committed.get(&service.name) {
             Some(committed) => committed.as_ref().map_err(Clone::clone),
             None => Err(ObservationError::Incomplete(
-                "its offsets were not asked for".to_owned(),
+                "its offsets were not requested".to_owned(),
             )),
         }
     }
@@ -163,7 +163,7 @@ impl<'a> Worker<'a> {
                 .filter(|c| c.service == service.name && c.state == State::Running)
         };
         // Only containers that `up` created have a replica number (CARAVAN_REPLICA).
-        let numbered = running().filter(|c| c.labels.contains_key(labels::HASH));
+        let numbered = running().filter(|c| c.by_caravan);
         Self {
             service,
             group,

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::OnceCell;
 
 use crate::{
+    checks::results::LogResult,
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
@@ -49,6 +50,7 @@ pub(crate) struct ObservationCache<'a> {
     groups: OnceCell<Result<Groups, ObservationError>>,
     topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, ObservationError>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
+    earlier_logs: BTreeMap<String, LogResult>,
     database: OnceCell<Result<Postgres, ObservationError>>,
     rule_connections: [OnceCell<Result<Postgres, ObservationError>>; RULE_CONNECTIONS],
     database_identity: OnceCell<Option<String>>,
@@ -58,7 +60,12 @@ pub(crate) struct ObservationCache<'a> {
 }
 
 impl<'a> ObservationCache<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline, platform: &'a dyn Platform) -> Self {
+    /// `earlier_logs`: what earlier runs found in the logs, by container id.
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        platform: &'a dyn Platform,
+        earlier_logs: BTreeMap<String, LogResult>,
+    ) -> Self {
         let services = pipeline.services.iter();
         Self {
             pipeline,
@@ -71,6 +78,7 @@ impl<'a> ObservationCache<'a> {
             logs: services
                 .map(|s| (s.name.as_str(), OnceCell::new()))
                 .collect(),
+            earlier_logs,
             database: OnceCell::new(),
             rule_connections: Default::default(),
             database_identity: OnceCell::new(),
@@ -119,9 +127,24 @@ impl ObservationCache<'_> {
         };
         let observe = || async {
             let containers = self.containers_of(service).await;
-            logs::read_all(self.platform, self.pipeline, service, &containers).await
+            let earlier = &self.earlier_logs;
+            logs::read_all(self.platform, self.pipeline, service, &containers, earlier).await
         };
         cell.get_or_init(observe).await
+    }
+
+    /// What is known of the logs of the containers that exist, for the next run.
+    pub(crate) async fn log_results(&self) -> BTreeMap<String, LogResult> {
+        let containers = self.all_containers().await;
+        let exists = |id: &str| containers.iter().any(|c| c.id == id);
+        let mut results = self.earlier_logs.clone();
+        results.retain(|id, _| exists(id));
+        let read = self.logs.values().filter_map(OnceCell::get).flatten();
+        results.extend(
+            read.flatten()
+                .map(|log| (log.id.clone(), log.result.clone())),
+        );
+        results
     }
 }
 

@@ -24,11 +24,11 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     };
     let memory = async |context: &CheckContext<'_>| match context.observed.redis_memory().await {
         Ok(memory) => remedied(context, judge(memory)).await,
-        // A hosted Redis may refuse to tell, which is no failure of the pipeline.
-        Err(why) => Outcome::warn(format!("cannot be told: {why}")),
+        // A hosted Redis may refuse INFO, which is not a failure of the pipeline.
+        Err(why) => Outcome::warn(format!("unknown: {why}")),
     };
     let service = pipeline.redis.as_ref().and_then(|r| r.service.as_deref());
-    let expected = "room left, nothing evicted";
+    let expected = "memory left, no evictions";
     vec![
         Check::new(id.clone(), "answers PING", reachable)
             .explained_by(ids::deployed_of(pipeline, service))

@@ -101,7 +101,7 @@ fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
     }
     if in_flight > 0 {
         return Outcome::warn(format!(
-            "{in_flight} replayed, not yet passed by their groups"
+            "{in_flight} replayed, not yet consumed by their groups"
         ))
         .evidence(
             named(summary, Status::InFlight)
@@ -113,9 +113,9 @@ fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
     match (all.count(Status::Replayed), all.count(Status::Dismissed)) {
         (0, 0) => Outcome::pass("none"),
         (replayed, 0) => Outcome::pass(format!("none waiting ({replayed} replayed)")),
-        (0, tests) => Outcome::pass(format!("none waiting ({tests} of tests)")),
+        (0, tests) => Outcome::pass(format!("none waiting ({tests} from tests)")),
         (replayed, tests) => Outcome::pass(format!(
-            "none waiting ({replayed} replayed, {tests} of tests)"
+            "none waiting ({replayed} replayed, {tests} from tests)"
         )),
     }
 }
@@ -183,7 +183,9 @@ fn text(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
 /// Kafka refuses a dead letter that is too large, and its partition stalls.
 fn judge_room(context: &CheckContext<'_>, topic: &str, limits: &BTreeMap<String, i64>) -> Outcome {
     let Some(limit) = limits.get(topic) else {
-        return Outcome::fail(format!("the broker tells no max.message.bytes of {topic}"));
+        return Outcome::fail(format!(
+            "the broker does not report max.message.bytes of {topic}"
+        ));
     };
     let Some(lack) = lacking_room(context.pipeline, limits) else {
         return Outcome::pass(format!("{limit} bytes"));
@@ -223,10 +225,10 @@ mod tests {
     #[test]
     fn new_dead_letters_are_counted() {
         let now = Utc::now();
-        let told = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
-        assert_eq!(told(&[7_300, 20, 3]), "3, 2 of them in 10 m");
-        assert_eq!(told(&[20, 3]), "2 in 10 m");
-        assert_eq!(told(&[90_000, 7_300]), "2, the newest 2 h ago");
+        let shown = |ages: &[i64]| with_new(&of_ages(now, ages), ages.len() as u64, now);
+        assert_eq!(shown(&[7_300, 20, 3]), "3, 2 of them in 10 m");
+        assert_eq!(shown(&[20, 3]), "2 in 10 m");
+        assert_eq!(shown(&[90_000, 7_300]), "2, the newest 2 h ago");
         let summary = of_ages(now, &[90_000, 70]);
         let texts: Vec<_> = named(&summary, Status::Waiting)
             .map(|l| text(l, now))

@@ -18,7 +18,7 @@ pub(super) fn check(service: &Service, deployed: CheckId) -> Check<'_> {
     let as_declared = async move |context: &CheckContext<'_>| {
         let outcome = match context.observed.drift(&service.name).await {
             None => Outcome::fail("not deployed"),
-            Some(Err(e)) => Outcome::fail(format!("cannot be told: {e}")),
+            Some(Err(e)) => Outcome::fail(format!("unknown: {e}")),
             Some(Ok(drifted)) => {
                 judge(drifted, context.observed.containers_of(service).await.len())
             }

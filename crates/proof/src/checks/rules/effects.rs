@@ -28,9 +28,9 @@ pub(super) fn check<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Option<
     .await
     {
         Ok(effects) => judge(context, &tables, &effects),
-        Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+        Err(why) => Outcome::fail(format!("unknown: {why}")),
     };
-    let check = Check::new(id, "rows for what is committed", have_rows)
+    let check = Check::new(id, "rows for committed events", have_rows)
         .needs(ids::kafka(pipeline))
         .needs(ids::database(pipeline))
         .needs(ids::group(service, ids::GROUP))
@@ -57,10 +57,10 @@ fn judge(context: &CheckContext<'_>, tables: &EffectTables<'_>, effects: &Effect
 fn without_rows(tables: &str, effects: &Effects) -> Outcome {
     let without = &effects.without;
     let seen = match (without.len(), effects.found) {
-        (0, true) => return Outcome::pass("those of the last event are there"),
-        (0, false) => return Outcome::pass("no event of the last 24 h tells"),
-        (1, true) => return Outcome::pass("there, but for the last event's"),
-        (n, true) => return Outcome::pass(format!("there, but for the last {n} events'")),
+        (0, true) => return Outcome::pass("rows of the last event exist"),
+        (0, false) => return Outcome::pass("no conclusive event in the last 24 h"),
+        (1, true) => return Outcome::pass("rows exist, except for the last event"),
+        (n, true) => return Outcome::pass(format!("rows exist, except for the last {n} events")),
         (1, false) => "none for the only event of the last 24 h".to_owned(),
         (n, false) => format!("none for the last {n} events"),
     };

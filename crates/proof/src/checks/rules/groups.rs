@@ -49,7 +49,7 @@ fn of_service<'a>(
     let has_committed = async move |context: &CheckContext<'_>| {
         let outcome = match progress::commits(&context.observed, service).await {
             Ok(commits) => committed(&commits),
-            Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+            Err(why) => Outcome::fail(format!("unknown: {why}")),
         };
         context.remedied(outcome, &service.name).await
     };
@@ -63,7 +63,7 @@ fn of_service<'a>(
             .explained_by(dependencies.clone()),
         Check::new(
             own(ids::ASSIGNED),
-            "every partition held by a running container",
+            "every partition assigned to a running container",
             is_assigned,
         )
         .needs(ids::kafka(pipeline))
@@ -72,7 +72,7 @@ fn of_service<'a>(
         .explained_by(ids::started(service))
         .explained_by([own(ids::STABLE)])
         .explained_by(dependencies.clone()),
-        Check::new(own(ids::LAG), "worked off", keeps_up)
+        Check::new(own(ids::LAG), "lag 0", keeps_up)
             .needs(ids::kafka(pipeline))
             .needs(topics.clone())
             .explained_by([deployed.clone(), own(ids::ASSIGNED)])
@@ -165,10 +165,10 @@ fn describe(worker: &Worker<'_>, unheld: &Unheld<'_>) -> String {
     let (topic, number) = unheld.partition;
     match unheld.holder {
         Some(member) => format!(
-            "{topic}/{number}: held by {} at {}, no running container of {}",
+            "{topic}/{number}: assigned to {} at {}, no running container of {}",
             member.client_id, member.host, worker.service.name
         ),
-        None => format!("{topic}/{number}: held by nobody"),
+        None => format!("{topic}/{number}: not assigned"),
     }
 }
 

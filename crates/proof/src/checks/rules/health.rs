@@ -12,14 +12,24 @@ use platform::{Container, Health};
 const INTERVAL: Duration = Duration::from_secs(30);
 const RETRIES: i64 = 3;
 
+/// The health of one container.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Healthy,
+    /// Not healthy yet, as expected for this reason.
+    Expected(String),
+    /// Not healthy, for this reason.
+    Failed(String),
+}
+
 /// The worst of the running containers' health.
 pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<Utc>) -> Outcome {
     let mut seen = "healthy".to_owned();
     for container in up {
         match of(container, healthcheck, now) {
-            Ok(None) => {}
-            Ok(Some(aside)) => seen = aside,
-            Err(why) => {
+            Verdict::Healthy => {}
+            Verdict::Expected(why) => seen = why,
+            Verdict::Failed(why) => {
                 let output = container
                     .health
                     .as_ref()
@@ -31,28 +41,36 @@ pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<
     Outcome::pass(seen)
 }
 
-/// None: healthy. A text: not yet healthy, but as expected. The error says why it is not.
-fn of(
-    container: &Container,
-    healthcheck: &Healthcheck,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, String> {
+fn of(container: &Container, healthcheck: &Healthcheck, now: DateTime<Utc>) -> Verdict {
     let Some(health) = &container.health else {
-        return Err("has no health check in Docker".to_owned());
+        return Verdict::Failed("has no health check in Docker".to_owned());
     };
     let age = container
         .started_at
         .map_or(0, |at| (now - at).num_seconds());
     match (health.status.as_str(), health.failing_streak) {
-        ("healthy", _) => Ok(None),
+        ("healthy", _) => Verdict::Healthy,
         ("starting", _) if age <= patience(healthcheck) => {
-            Ok(Some(format!("starting for {age} s")))
+            Verdict::Expected(format!("starting for {age} s"))
         }
-        ("starting", _) => Err(format!("still starting after {age} s")),
+        ("starting", _) => Verdict::Failed(format!("still starting after {age} s")),
         // So Docker reports a container that was paused after a successful probe.
-        ("unhealthy", 0) => Ok(Some("no probe failed; none since it was paused".to_owned())),
-        (word, streak) => Err(format!("{word}: {streak} probes failed in a row")),
+        ("unhealthy", 0) => {
+            Verdict::Expected("no probe failed; none since it was paused".to_owned())
+        }
+        (word, streak) => Verdict::Failed(format!("{word}: {streak} probes failed in a row")),
     }
+}
+
+/// For how many seconds a container has been `starting`; None: it is not, or for longer than it may.
+pub(super) fn starting_for(
+    container: &Container,
+    healthcheck: &Healthcheck,
+    now: DateTime<Utc>,
+) -> Option<i64> {
+    let health = container.health.as_ref()?;
+    let age = (now - container.started_at?).num_seconds();
+    (health.status == "starting" && age <= patience(healthcheck)).then_some(age)
 }
 
 /// For how many seconds a container may be `starting`.
@@ -76,7 +94,7 @@ mod tests {
     use platform::testing;
 
     /// The verdict on `status` and a failing streak, of a container that started `age` seconds ago.
-    fn verdict(status: &str, failing_streak: i64, age: i64) -> Result<Option<String>, String> {
+    fn verdict(status: &str, failing_streak: i64, age: i64) -> Verdict {
         let healthcheck = Healthcheck {
             test: vec!["CMD".to_owned(), "true".to_owned()],
             interval: Some(Duration::from_secs(10)),
@@ -100,16 +118,21 @@ mod tests {
     fn starting_passes_for_as_long_as_docker_allows_it() {
         assert_eq!(
             verdict("starting", 0, 60),
-            Ok(Some("starting for 60 s".to_owned()))
+            Verdict::Expected("starting for 60 s".to_owned())
         );
-        assert!(verdict("starting", 0, 61).is_err());
+        assert!(matches!(verdict("starting", 0, 61), Verdict::Failed(_)));
     }
 
     #[test]
     fn unhealthy_counts_once_a_probe_has_failed() {
-        assert_eq!(verdict("healthy", 0, 9), Ok(None));
-        assert!(verdict("unhealthy", 0, 900).is_ok_and(|seen| seen.is_some()));
-        assert!(verdict("unhealthy", 3, 900).is_err_and(|why| why.contains('3')));
+        assert_eq!(verdict("healthy", 0, 9), Verdict::Healthy);
+        let paused = verdict("unhealthy", 0, 900);
+        assert!(matches!(paused, Verdict::Expected(_)), "{paused:?}");
+        let failed = verdict("unhealthy", 3, 900);
+        assert!(
+            matches!(&failed, Verdict::Failed(why) if why.contains('3')),
+            "{failed:?}"
+        );
     }
 
     #[test]
@@ -122,6 +145,7 @@ mod tests {
             start_interval: None,
             retries: None,
         };
-        assert!(of(&testing::container("web", 1), &declared, Utc::now()).is_err());
+        let verdict = of(&testing::container("web", 1), &declared, Utc::now());
+        assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?}");
     }
 }

@@ -187,8 +187,8 @@ fn sift<'a>(
 
 fn judge(rule: &Invariant, broken: &[&Counterexample], traces: &[Trace], look: &Look) -> Outcome {
     let seen = match broken.len() {
-        1 => "1 counterexample".to_owned(),
-        n => format!("{n} counterexamples"),
+        1 => "1 row violates the rule".to_owned(),
+        n => format!("{n} rows violate the rule"),
     };
     let shown = broken.iter().take(SHOWN).map(|c| {
         let age = (look.at - c.since).num_seconds();
@@ -208,7 +208,7 @@ fn judge(rule: &Invariant, broken: &[&Counterexample], traces: &[Trace], look: &
 fn describe(trace: &Trace) -> String {
     match &trace.record {
         Ok(record) => format!("{}: its event is {record}", trace.id),
-        Err(why) => format!("{}: its event is not known: {why}", trace.id),
+        Err(why) => format!("{}: its event is unknown: {why}", trace.id),
     }
 }
 

@@ -21,7 +21,7 @@ enum Trend {
 pub(super) async fn check(context: &CheckContext<'_>, service: &Service) -> Outcome {
     let outcome = match observe_lag(&context.observed, service).await {
         Ok(lag) => judge(&lag),
-        Err(why) => Outcome::fail(format!("cannot be told: {why}")),
+        Err(why) => Outcome::fail(format!("unknown: {why}")),
     };
     context.remedied(outcome, &service.name).await
 }
@@ -34,7 +34,7 @@ fn judge(lag: &Lag) -> Outcome {
             Outcome::pass(format!("0: the last {offsets} offsets hold no message"))
         }
         Lag::NoContainer { lag } => {
-            Outcome::warn(format!("{lag}, and no running container to work it off"))
+            Outcome::warn(format!("{lag}, and no running container to consume it"))
         }
         Lag::Sampled { first, last } => sampled(first, last),
     }
@@ -101,6 +101,6 @@ mod tests {
         );
         let outcome = judge(&Lag::NoContainer { lag: 3 });
         assert_eq!(outcome.status, Status::Warn);
-        assert_eq!(outcome.seen, "3, and no running container to work it off");
+        assert_eq!(outcome.seen, "3, and no running container to consume it");
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         Ok(broker) => judge_undeclared(context.pipeline, &broker.topics),
     };
     let id = ids::UNDECLARED_TOPICS.id();
-    let undeclared = Check::new(id, "none but those declared", undeclared);
+    let undeclared = Check::new(id, "no undeclared topics", undeclared);
     declared
         .chain([undeclared.warning().needs(ids::kafka(pipeline))])
         .collect()
@@ -74,14 +74,14 @@ fn replicated(topic: &Topic) -> Check<'_> {
         async move |context: &CheckContext<'_>| match state(&context.observed, topic).await {
             Err(why) => Outcome::fail(why),
             Ok(None) => Outcome::fail("missing"),
-            Ok(Some(state)) => judge_copies(topic, state).hint(match state.behind.is_empty() {
+            Ok(Some(state)) => judge_replicas(topic, state).hint(match state.behind.is_empty() {
                 false => context.command("status"),
                 true => format!("declare replication: {}, or reassign it", state.replicas),
             }),
         };
     let expected = match topic.replication {
-        None => "every copy in sync".to_owned(),
-        Some(n) => format!("{}, in sync", copies(n)),
+        None => "every replica in sync".to_owned(),
+        Some(n) => format!("{}, in sync", replicas(n)),
     };
     Check::new(ids::REPLICATED.of(&topic.name), expected, replicated)
 }
@@ -124,7 +124,7 @@ async fn settings(
     let settings = observed.topic_settings().await?;
     let of_topic = settings.get(&topic.name).copied();
     of_topic.ok_or_else(|| {
-        ObservationError::Incomplete("the broker tells nothing of its settings".to_owned())
+        ObservationError::Incomplete("the broker does not report its settings".to_owned())
     })
 }
 
@@ -134,27 +134,27 @@ fn judge_min_insync(declared: i32, is: Option<i64>) -> Outcome {
         Some(n) => {
             Outcome::fail(n.to_string()).hint(format!("declare min-insync: {n}, or alter it"))
         }
-        None => Outcome::fail("the broker does not tell"),
+        None => Outcome::fail("the broker does not report it"),
     }
 }
 
-fn judge_copies(topic: &Topic, state: &TopicState) -> Outcome {
+fn judge_replicas(topic: &Topic, state: &TopicState) -> Outcome {
     if !state.behind.is_empty() {
         let behind: Vec<_> = state.behind.iter().map(i32::to_string).collect();
-        let seen = format!("a copy is not in sync: partition {}", behind.join(", "));
+        let seen = format!("a replica is not in sync: partition {}", behind.join(", "));
         return Outcome::fail(seen);
     }
-    let seen = copies(state.replicas);
+    let seen = replicas(state.replicas);
     match topic.replication {
         Some(n) if n != state.replicas => Outcome::fail(seen),
         Some(_) | None => Outcome::pass(seen),
     }
 }
 
-fn copies(n: i32) -> String {
+fn replicas(n: i32) -> String {
     match n {
-        1 => "1 copy".to_owned(),
-        n => format!("{n} copies"),
+        1 => "1 replica".to_owned(),
+        n => format!("{n} replicas"),
     }
 }
 
@@ -201,7 +201,7 @@ fn judge_partitions(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
         std::cmp::Ordering::Equal => Outcome::pass(seen),
         std::cmp::Ordering::Less => Outcome::fail(seen).hint(hint),
         std::cmp::Ordering::Greater => Outcome::warn(seen)
-            .evidence(["Kafka cannot take partitions away".to_owned()])
+            .evidence(["Kafka cannot remove partitions".to_owned()])
             .hint(format!("declare {}:{}", topic.name, state.partitions)),
     }
 }
@@ -238,7 +238,7 @@ mod tests {
             replicas,
             behind: behind.to_vec(),
         };
-        judge_copies(&topic(replication), &state).status
+        judge_replicas(&topic(replication), &state).status
     }
 
     #[test]

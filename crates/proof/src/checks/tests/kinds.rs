@@ -53,7 +53,7 @@ fn planned() -> BTreeSet<String> {
 }
 
 /// The kinds of the table in `checks`, with when each fails.
-fn told() -> Vec<(String, &'static str)> {
+fn documented() -> Vec<(String, &'static str)> {
     let table = include_str!("../mod.rs").lines();
     let rows = table.filter_map(|line| line.strip_prefix("//! | `"));
     let rows = rows.filter_map(|row| row.strip_suffix(" |")?.split_once("` | "));
@@ -65,14 +65,14 @@ fn page() -> String {
     fs::read_to_string(path).expect("the page")
 }
 
-/// A check that was red of a fault.
+/// A check that a fault failed.
 struct Seen<'a> {
     fault: &'a str,
     said: &'a str,
     hint: Option<&'a str>,
 }
 
-/// By kind, the first fault that turned one red: sooner one that it is the root of.
+/// By kind, the first fault that failed a check of it: preferably as its root cause.
 fn seen(page: &str) -> BTreeMap<String, Seen<'_>> {
     let sections = page.split("<!-- faults: ").skip(1);
     let sections = sections.filter_map(|s| Some(s.split_once("<!-- end -->")?.0));
@@ -84,10 +84,10 @@ fn seen(page: &str) -> BTreeMap<String, Seen<'_>> {
     for column in [1, 2] {
         for row in &rows {
             let entries = row.get(column).into_iter().flat_map(|c| c.split("<br>"));
-            for (id, told) in entries.filter_map(|entry| entry.trim().split_once("`: ")) {
-                let (said, hint) = match told.rsplit_once(" → `") {
+            for (id, text) in entries.filter_map(|entry| entry.trim().split_once("`: ")) {
+                let (said, hint) = match text.rsplit_once(" → `") {
                     Some((said, hint)) => (said, hint.strip_suffix('`')),
-                    None => (told, None),
+                    None => (text, None),
                 };
                 let fault = row[0].trim();
                 let id = id.trim_start_matches('`');
@@ -100,32 +100,32 @@ fn seen(page: &str) -> BTreeMap<String, Seen<'_>> {
 
 #[test]
 fn the_table_in_checks_has_every_kind() {
-    let told: BTreeSet<_> = told().into_iter().map(|(kind, _)| kind).collect();
+    let documented_kinds: BTreeSet<_> = documented().into_iter().map(|(kind, _)| kind).collect();
     let mut planned = planned();
     planned.insert("declaration.checks".to_owned());
-    assert_eq!(told, planned);
+    assert_eq!(documented_kinds, planned);
 }
 
 #[test]
-fn some_fault_has_turned_each_kind_red() {
+fn some_fault_fails_each_kind() {
     let page = page();
     let seen = seen(&page);
-    let never: Vec<_> = told().into_iter().map(|(kind, _)| kind).collect();
+    let never: Vec<_> = documented().into_iter().map(|(kind, _)| kind).collect();
     let never: Vec<_> = never.iter().filter(|k| !seen.contains_key(*k)).collect();
     assert!(
         never.is_empty(),
-        "no fault of docs/faults.md turns these red: {never:#?}\nthey need one, in \
+        "no fault of docs/faults.md fails these: {never:#?}\nadd one in \
          tests/program/faults.rs or tests/program/foreign/faults.rs"
     );
 }
 
-/// What the program's tests saw, by finding.
+/// The findings of the program's tests, by kind.
 #[test]
 fn the_page_lists_every_kind_with_a_fault() {
     const MARK: &str = "<!-- kinds -->\n";
     let page = page();
     let seen = seen(&page);
-    let rows = told().into_iter().map(|(kind, fails)| {
+    let rows = documented().into_iter().map(|(kind, fails)| {
         let (instance, next) = match seen.get(&kind) {
             Some(Seen { fault, said, hint }) => (
                 format!("{fault}: {said}"),

@@ -1,4 +1,4 @@
-//! Queries about many payments at once: a declared `find` joined with a list of ids.
+//! Queries about many messages of the flow at once: a declared `find` joined with a list of ids.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::{
-    Postgres, StoreResult, bounded, options,
+    Postgres, StoreResult, bounded,
+    ids::{IDS, of_list},
+    options,
     ownership::{Stamp, WRITTEN_SINCE},
     quote,
 };
@@ -14,10 +16,7 @@ use super::{
 /// Time limit of a statement about one batch; deletions are the slowest.
 pub(super) const ANSWER: Duration = Duration::from_secs(120);
 
-/// The list of ids within a statement.
-pub(super) const IDS: &str = "caravan_payments";
-
-/// The rows of one payment in a table.
+/// The rows of one message in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rows {
     /// How many rows match.
@@ -150,63 +149,5 @@ impl Postgres {
             Ok(deleted)
         };
         bounded(&self.url, ANSWER, work).await
-    }
-}
-
-/// Finds the rows first and deletes them by `tableoid` and `ctid`. As a condition of the `DELETE`
-/// itself, a predicate that joins other tables would be evaluated for every pair of row and id. A
-/// `ctid` is unique only within a table's partition.
-pub(super) fn deletion(table: &str, predicate: &str) -> String {
-    let (table, predicate) = (quote(table), of_list(predicate));
-    format!(
-        "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
-         CROSS JOIN LATERAL (SELECT tableoid AS part, ctid AS place FROM {table} \
-         WHERE {predicate}) AS found \
-         WHERE t.ctid = found.place AND t.tableoid = found.part"
-    )
-}
-
-/// Rewrites a predicate on `$1` to one on the ids of the list. Quoted text is not changed.
-pub(super) fn of_list(find: &str) -> String {
-    let mut text = String::with_capacity(find.len() + 32);
-    let mut quoted = None;
-    let mut rest = find;
-    while let Some(c) = rest.chars().next() {
-        let parameter = rest.strip_prefix("$1").filter(|_| quoted.is_none());
-        if let Some(after) =
-            parameter.filter(|after| !after.starts_with(|c: char| c.is_ascii_digit()))
-        {
-            text.push_str(&format!("{IDS}.id"));
-            rest = after;
-            continue;
-        }
-        match (quoted, c) {
-            (None, '\'' | '"') => quoted = Some(c),
-            (Some(open), c) if open == c => quoted = None,
-            (None | Some(_), _) => {}
-        }
-        text.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parameter_becomes_the_lists_id() {
-        assert_eq!(of_list("id = $1::uuid"), "id = caravan_payments.id::uuid");
-        assert_eq!(
-            of_list("a = $1 OR (b = $1 AND c = '$1' AND \"$1\" = 'it''s $1') OR d = $11"),
-            "a = caravan_payments.id OR (b = caravan_payments.id AND c = '$1' AND \"$1\" = \
-             'it''s $1') OR d = $11"
-        );
-        assert_eq!(
-            of_list("name = 'ä' || $1"),
-            "name = 'ä' || caravan_payments.id"
-        );
-        assert_eq!(of_list(""), "");
     }
 }

@@ -1,4 +1,4 @@
-//! Looks up the rows of a payment that may not exist.
+//! Looks up the rows of a message that may not exist.
 
 use sqlx::{AssertSqlSafe, Row};
 

@@ -16,9 +16,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use diagnostics::Cause;
 
 use super::{
-    ANSWER, Postgres, StoreError, StoreResult,
-    batches::{IDS, deletion, of_list},
-    bounded, options, quote,
+    ANSWER, Postgres, StoreError, StoreResult, bounded,
+    ids::{IDS, of_list},
+    options, quote,
 };
 
 /// Whether the row at hand was inserted or updated since the snapshot `$2`. `xmin` has the lower 32
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Stamp(pub(super) String);
 
-/// The rows that a table has of one payment.
+/// The rows that a table has of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// How many rows match.
@@ -46,7 +46,7 @@ pub struct Written {
     pub since: Option<i64>,
 }
 
-/// A table from which a payment's rows are deleted.
+/// A table from which the rows of messages are deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
     /// Table name as declared.
@@ -62,9 +62,9 @@ pub struct Deletion {
 pub enum Proof {
     /// Its column `synthetic` is true.
     Marked,
-    /// It did not exist before the test, and each payment has at most `rows` of them.
+    /// It did not exist before the test, and each message has at most `rows` of them.
     New {
-        /// Maximum number of rows of one payment.
+        /// Maximum number of rows of one message.
         rows: i64,
     },
 }
@@ -89,8 +89,8 @@ pub struct UndeletedRows {
     pub why: &'static str,
 }
 
-const THERE_BEFORE: &str = "there before the test began";
-const NO_KEY: &str = "it has no unique key that tells new rows from old ones";
+const THERE_BEFORE: &str = "it existed before the test began";
+const NO_KEY: &str = "it has no unique key by which new rows differ from old ones";
 
 impl UndeletedRows {
     /// Rows without a mark, not looked up.
@@ -132,8 +132,8 @@ pub struct Before(Postgres);
 
 /// A row that was found.
 struct Found {
-    /// Index of the payment.
-    payment: i64,
+    /// Index of the message.
+    message: i64,
     place: (i64, String),
     /// JSON of its unique keys' columns.
     key: String,
@@ -270,19 +270,17 @@ impl Postgres {
             }
             delete(&mut connection, deletions, ids, before).await
         };
-        let deleted = bounded(&self.url, limit, work).await?;
-        // This code rolled the transaction back, not the database.
-        deleted.map_err(|why| StoreError::new(Cause::Client, why))
+        bounded(&self.url, limit, work).await?
     }
 }
 
-/// One transaction. The inner error is why it was rolled back, in words.
+/// One transaction. The inner error is why this code rolled it back; the outer one is the database's.
 async fn delete(
     connection: &mut PgConnection,
     deletions: &[Deletion],
     ids: &[&str],
     before: Option<&Before>,
-) -> Result<Result<Deleted, String>, sqlx::Error> {
+) -> Result<StoreResult<Deleted>, sqlx::Error> {
     // Rolled back where it is dropped.
     let mut transaction = connection.begin().await?;
     // The snapshot keeps VACUUM from freeing rows that were read, so no other row reuses their
@@ -307,14 +305,14 @@ async fn delete(
                 split(found, &had)
             }
         };
-        if let Some(payment) = surplus(&new, rows) {
-            let id = usize::try_from(payment - 1).ok().and_then(|n| ids.get(n));
-            return Ok(Err(format!(
+        if let Some(message) = surplus(&new, rows) {
+            let id = usize::try_from(message - 1).ok().and_then(|n| ids.get(n));
+            return Ok(Err(not_own(format!(
                 "{}: more rows have appeared than the {rows} that {} is declared to leave; \
                  nothing is deleted",
                 wanted.table,
-                id.unwrap_or(&"a payment")
-            )));
+                id.unwrap_or(&"one message")
+            ))));
         }
         if !left.is_empty() {
             deleted.left.push(UndeletedRows {
@@ -338,10 +336,10 @@ async fn delete(
                 let expected = places.len() as u64;
                 let rows = delete_at(&mut transaction, &wanted.table, places).await?;
                 if rows != expected {
-                    return Ok(Err(format!(
+                    return Ok(Err(not_own(format!(
                         "{}: {rows} of {expected} rows could be deleted; nothing is deleted",
                         wanted.table
-                    )));
+                    ))));
                 }
                 rows
             }
@@ -350,6 +348,24 @@ async fn delete(
     }
     transaction.commit().await?;
     Ok(Ok(deleted))
+}
+
+/// Finds the rows first and deletes them by `tableoid` and `ctid`. As a condition of the `DELETE`
+/// itself, a predicate that joins other tables would be evaluated for every pair of row and id. A
+/// `ctid` is unique only within a table's partition.
+fn deletion(table: &str, predicate: &str) -> String {
+    let (table, predicate) = (quote(table), of_list(predicate));
+    format!(
+        "DELETE FROM {table} AS t USING unnest($1::text[]) AS {IDS} (id) \
+         CROSS JOIN LATERAL (SELECT tableoid AS part, ctid AS place FROM {table} \
+         WHERE {predicate}) AS found \
+         WHERE t.ctid = found.place AND t.tableoid = found.part"
+    )
+}
+
+/// The rows are not proven to be the test's own.
+fn not_own(why: String) -> StoreError {
+    StoreError::new(Cause::Client, why)
 }
 
 /// The unique keys that are plain columns.
@@ -405,7 +421,7 @@ async fn find(
     let rows = query.fetch_all(connection).await?;
     let found = rows.iter().map(|row| {
         Ok(Found {
-            payment: row.try_get(0)?,
+            message: row.try_get(0)?,
             place: (row.try_get(1)?, row.try_get(2)?),
             key: row.try_get(3)?,
         })
@@ -441,14 +457,14 @@ fn split(found: Vec<Found>, had: &BTreeSet<usize>) -> (Vec<Found>, Vec<Found>) {
     (new, left)
 }
 
-/// The first payment of which more than `rows` are new.
+/// The first message of which more than `rows` are new.
 fn surplus(new: &[Found], rows: i64) -> Option<i64> {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
     for found in new {
-        *counts.entry(found.payment).or_default() += 1;
+        *counts.entry(found.message).or_default() += 1;
     }
     let mut counts = counts.into_iter();
-    counts.find_map(|(payment, count)| (count > rows).then_some(payment))
+    counts.find_map(|(message, count)| (count > rows).then_some(message))
 }
 
 /// A column's name as an SQL identifier; a dot is part of it.

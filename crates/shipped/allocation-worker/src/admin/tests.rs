@@ -182,7 +182,7 @@ async fn more_purchases_than_the_maximum_are_sent_in_several_calls() {
             .count(),
         1001
     );
-    assert_eq!(requests.len(), 2, "it is not asked on");
+    assert_eq!(requests.len(), 2, "no further request is sent");
 }
 
 #[tokio::test]

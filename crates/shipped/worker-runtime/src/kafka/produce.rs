@@ -12,7 +12,7 @@ use rdkafka::{
 
 use super::{PRODUCER_MAX_BYTES, Producer, producer::Native};
 use crate::{
-    Failure, Trace,
+    ProduceError, Trace,
     kill::{self, Point},
 };
 
@@ -60,25 +60,24 @@ impl Record {
 /// error some may have been written: send all of them again (receivers drop duplicates).
 ///
 /// # Errors
-/// Always [`Failure::Infrastructure`]: no broker is available, the topic does not exist, or it does
-/// not accept a message of this size.
-pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), Failure> {
+/// That of the first record that was not acknowledged.
+pub async fn send_all(producer: &Producer, records: Vec<Record>) -> Result<(), ProduceError> {
     send_each(producer, records).await.into_iter().collect()
 }
 
 /// As [`send_all`], but returns the result of each record, in order: some may be refused.
-pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), Failure>> {
+pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<(), ProduceError>> {
     let producer = producer.current();
     let mut enqueued = Vec::with_capacity(records.len());
-    let mut refused: Option<Failure> = None;
+    let mut refused: Option<ProduceError> = None;
     for record in records {
         enqueued.push(match &refused {
             // After one timeout on a full queue, the rest is not enqueued: this keeps the order.
-            Some(failure) => Err(failure.clone()),
+            Some(error) => Err(error.clone()),
             None => enqueue(&producer, record).await,
         });
-        if let (None, Some(Err(failure))) = (&refused, enqueued.last()) {
-            refused = Some(failure.clone());
+        if let (None, Some(Err(error))) = (&refused, enqueued.last()) {
+            refused = Some(error.clone());
         }
     }
     // In reverse order: once the last one is acknowledged nearly all are, which saves wake-ups.
@@ -86,7 +85,7 @@ pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<
     for delivery in enqueued.into_iter().rev() {
         results.push(match delivery {
             Ok(delivery) => acknowledged(delivery).await,
-            Err(failure) => Err(failure),
+            Err(error) => Err(error),
         });
         if results.len() == 1 {
             kill::reached(Point::AfterSomeAcks);
@@ -96,7 +95,7 @@ pub async fn send_each(producer: &Producer, records: Vec<Record>) -> Vec<Result<
     results
 }
 
-async fn enqueue(producer: &Native, record: Record) -> Result<DeliveryFuture, Failure> {
+async fn enqueue(producer: &Native, record: Record) -> Result<DeliveryFuture, ProduceError> {
     let mut message = FutureRecord {
         topic: &record.topic,
         partition: None,
@@ -116,24 +115,21 @@ async fn enqueue(producer: &Native, record: Record) -> Result<DeliveryFuture, Fa
                 message = back;
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }
-            Err((error, back)) => return Err(failure(back.topic, bytes(&back), &error)),
+            Err((error, back)) => return Err(not_written(back.topic, bytes(&back), error)),
         }
     }
 }
 
-async fn acknowledged(delivery: DeliveryFuture) -> Result<(), Failure> {
+async fn acknowledged(delivery: DeliveryFuture) -> Result<(), ProduceError> {
     match delivery.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err((error, message))) => {
             let headers = message.headers().map_or(0, header_bytes);
             let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
             let bytes = length(message.key()) + length(message.payload()) + headers;
-            Err(failure(message.topic(), bytes, &error))
+            Err(not_written(message.topic(), bytes, error))
         }
-        Err(_) => {
-            let why = "the producer was closed".to_owned();
-            Err(Failure::Infrastructure(why))
-        }
+        Err(_) => Err(ProduceError::Closed),
     }
 }
 
@@ -150,17 +146,19 @@ fn header_bytes(headers: &impl Headers) -> usize {
 }
 
 /// `bytes` is the message's size without the overhead of Kafka's format.
-fn failure(topic: &str, bytes: usize, error: &KafkaError) -> Failure {
-    let mut text = format!("cannot write to topic {topic}: {error}");
-    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+fn not_written(topic: &str, bytes: usize, source: KafkaError) -> ProduceError {
+    let topic = topic.to_owned();
+    if source.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
         let needed = bytes + BYTES_AROUND_A_MESSAGE;
-        text = if needed > PRODUCER_MAX_BYTES {
-            format!("{text}: {needed} bytes are more than the {PRODUCER_MAX_BYTES} that are sent")
-        } else {
-            format!("{text}: set its max.message.bytes to {needed} or more")
-        };
+        ProduceError::TooLarge {
+            topic,
+            needed,
+            sent_at_most: PRODUCER_MAX_BYTES,
+            source,
+        }
+    } else {
+        ProduceError::Refused { topic, source }
     }
-    Failure::Infrastructure(text)
 }
 
 /// Headers of an event: its correlation id, its trace if it has one, the mark of test traffic.

@@ -73,10 +73,10 @@ impl Producer {
         if current.brokers.are_lost() {
             match create(&self.config) {
                 Ok(another) => {
-                    tracing::warn!("the Kafka client has lost all brokers: it is made anew");
+                    tracing::warn!("the Kafka client has lost all brokers: it is recreated");
                     *current = another;
                 }
-                Err(error) => tracing::warn!(%error, "the Kafka client cannot be made anew"),
+                Err(error) => tracing::warn!(%error, "the Kafka client cannot be recreated"),
             }
         }
         current.client.clone()

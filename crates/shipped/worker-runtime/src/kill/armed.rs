@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_point_its_turn_and_the_signal() {
-        assert!(parse(None, None).expect("nothing asked for").is_none());
+        assert!(parse(None, None).expect("nothing requested").is_none());
         let armed = parse(Some("after-commit"), None).expect("known");
         let armed = armed.expect("armed");
         assert_eq!(

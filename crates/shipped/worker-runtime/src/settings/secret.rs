@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use super::{SettingsError, optional};
+use super::{SecretFileError, SettingsError, optional};
 
 /// Maximum size of a secret's file, in bytes.
 const MAX_SIZE: u64 = 64 << 10;
@@ -54,29 +54,29 @@ fn choose(
         (value, None) => Ok(value),
         (None, Some(path)) => match read(Path::new(&path)) {
             Ok(secret) => Ok(Some(secret)),
-            Err(reason) => Err(SettingsError::File {
+            Err(source) => Err(SettingsError::File {
                 name: by_file(name),
                 path,
-                reason,
+                source,
             }),
         },
     }
 }
 
 /// The file's text without the line end that editors and `echo` leave.
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> Result<String, SecretFileError> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("which cannot be read: {error}"))?;
+    File::open(path)?
+        .take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_SIZE {
-        return Err(format!("which is larger than {MAX_SIZE} bytes"));
+        return Err(SecretFileError::TooLarge(MAX_SIZE));
     }
-    let text = String::from_utf8(bytes).map_err(|_| "which is not UTF-8 text".to_owned())?;
+    let text = String::from_utf8(bytes).map_err(|_| SecretFileError::NotText)?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
-        return Err("which is empty".to_owned());
+        return Err(SecretFileError::Empty);
     }
     Ok(secret.to_owned())
 }
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_value_or_a_file_without_its_line_end() {
-        assert_eq!(choose("TOKEN", None, None), Ok(None));
-        let value = choose("TOKEN", Some("abc".to_owned()), None);
-        assert_eq!(value, Ok(Some("abc".to_owned())));
+        assert_eq!(choose("TOKEN", None, None).expect("unset"), None);
+        let value = choose("TOKEN", Some("abc".to_owned()), None).expect("a value");
+        assert_eq!(value.as_deref(), Some("abc"));
         for (content, secret) in [
             ("abc", "abc"),
             ("abc\n", "abc"),
@@ -125,7 +125,8 @@ mod tests {
             (" a b ", " a b "),
         ] {
             let file = Scratch::holding("line-end", content.as_bytes());
-            assert_eq!(file.read(), Ok(Some(secret.to_owned())), "{content:?}");
+            let read = file.read().expect(content);
+            assert_eq!(read.as_deref(), Some(secret), "{content:?}");
         }
     }
 

@@ -123,7 +123,7 @@ impl Reader {
     /// redelivery. None if the new client could not be created.
     fn rejoin(self) -> Option<Self> {
         if !self.fenced {
-            tracing::warn!("the Kafka client has lost all brokers: it is made anew");
+            tracing::warn!("the Kafka client has lost all brokers: it is recreated");
         }
         self.queues.close(&self.queues.all());
         let context = self.consumer.context().successor();
@@ -175,7 +175,7 @@ impl Reader {
             let since = self.rejoined_at.map(|at| at.elapsed());
             let again = since.is_some_and(|since| since < REJOIN_INTERVAL);
             if code == RDKafkaErrorCode::FencedInstanceId && !again {
-                let why = "the group has given this member up: it joins anew";
+                let why = "the group removed this member: it joins again";
                 self.health.not_ready(GROUP_PART, why);
                 tracing::warn!(reason, "{why}");
                 self.fenced = true;

@@ -2,7 +2,7 @@
 
 use caravan_events::Payload;
 
-use crate::Reason;
+use crate::{InfrastructureError, Reason};
 
 use super::Received;
 
@@ -15,12 +15,12 @@ pub trait Processor: Send + Sync + 'static {
     /// order.
     ///
     /// # Errors
-    /// The reason of an infrastructure failure, such as an unavailable database or broker. The
-    /// whole batch is retried until it succeeds.
+    /// The database, the broker or another service is not available. The whole batch is retried until
+    /// it succeeds.
     fn process(
         &self,
         batch: &[&Received<Self::Input>],
-    ) -> impl Future<Output = Result<Vec<Outcome>, String>> + Send;
+    ) -> impl Future<Output = Result<Vec<Outcome>, InfrastructureError>> + Send;
 }
 
 /// The result of processing one event.

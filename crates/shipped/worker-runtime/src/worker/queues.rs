@@ -131,7 +131,7 @@ impl PartitionQueues {
                 partition = message.partition,
                 offset = message.offset,
                 before = queue.delivered,
-                "offsets begin anew: the topic was made again"
+                "offsets start over: the topic was recreated"
             );
             let fresh = self.start(message.partition);
             std::mem::replace(queue, fresh).task.abort();
@@ -174,7 +174,7 @@ impl PartitionQueues {
         self.runtime.block_on(async {
             for (partition, queue) in &mut closing {
                 if timeout_at(deadline, &mut queue.task).await.is_err() {
-                    tracing::warn!(partition, "abandoned unfinished work, to be done again");
+                    tracing::warn!(partition, "abandoned unfinished work, which is done again");
                     queue.task.abort();
                 }
             }

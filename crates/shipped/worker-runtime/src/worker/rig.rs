@@ -23,7 +23,7 @@ use super::{
     progress::PartitionProgress, work::Shared,
 };
 use crate::{
-    Health, Metrics, kafka,
+    Health, InfrastructureError, Metrics, kafka,
     watchdog::{Limits, Watchdog},
 };
 
@@ -32,7 +32,8 @@ pub(super) const TOPIC: &str = PurchaseCreated::TOPIC;
 pub(super) const NO_BROKER: &str = "127.0.0.1:1";
 pub(super) const PROCESSED: Outcome = Outcome::Processed { duplicate: false };
 
-type Answer = dyn Fn(&Received<PurchaseCreated>) -> Result<Outcome, String> + Send + Sync;
+type Answer =
+    dyn Fn(&Received<PurchaseCreated>) -> Result<Outcome, InfrastructureError> + Send + Sync;
 
 /// A processor that returns scripted outcomes and records its batches.
 pub(super) struct Fake {
@@ -45,7 +46,10 @@ pub(super) struct Fake {
 
 impl Fake {
     pub(super) fn new(
-        answer: impl Fn(&Received<PurchaseCreated>) -> Result<Outcome, String> + Send + Sync + 'static,
+        answer: impl Fn(&Received<PurchaseCreated>) -> Result<Outcome, InfrastructureError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self {
             answer: Box::new(answer),
@@ -74,7 +78,10 @@ impl Fake {
 impl Processor for Fake {
     type Input = PurchaseCreated;
 
-    async fn process(&self, batch: &[&Received<PurchaseCreated>]) -> Result<Vec<Outcome>, String> {
+    async fn process(
+        &self,
+        batch: &[&Received<PurchaseCreated>],
+    ) -> Result<Vec<Outcome>, InfrastructureError> {
         let offsets = batch.iter().map(|received| received.offset).collect();
         self.batches.lock().expect("no panic").push(offsets);
         self.turns.acquire().await.expect("open").forget();

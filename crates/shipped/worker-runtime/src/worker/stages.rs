@@ -2,8 +2,17 @@
 //! (`stages` in compose.yaml).
 
 use caravan_events::Payload;
+use uuid::Uuid;
 
-use super::{Received, transactional::EmittedRef};
+use super::Received;
+
+/// Topic, type and id of an emitted event, for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EmittedRef {
+    pub(super) topic: &'static str,
+    pub(super) event_type: &'static str,
+    pub(super) event_id: Uuid,
+}
 
 pub(crate) fn received<P: Payload>(received: &Received<P>) {
     log("message received", received, false);

@@ -19,9 +19,13 @@ use caravan_events::{Event, Payload};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Outcome, Processor, Received, bisection::Bisection, stages};
+use super::{
+    Outcome, Processor, Received,
+    bisection::Bisection,
+    stages::{self, EmittedRef},
+};
 use crate::{
-    Failure, Trace, database,
+    Failure, InfrastructureError, ProduceError, Trace, database,
     kafka::{self, Producer, Record},
     kill::{self, Point},
     metrics::{Stage, WorkerMetrics},
@@ -83,14 +87,6 @@ pub struct Emitted {
     value: String,
 }
 
-/// Topic, type and id of an emitted event, for logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EmittedRef {
-    topic: &'static str,
-    pub(crate) event_type: &'static str,
-    pub(crate) event_id: Uuid,
-}
-
 impl<P: Payload> From<Event<P>> for Emitted {
     fn from(event: Event<P>) -> Self {
         Self {
@@ -146,7 +142,7 @@ impl<H: Handler> Transactional<H> {
         batch: &[&Received<H::Input>],
         indices: &[usize],
         outcomes: &mut [Option<Outcome>],
-    ) -> Result<Vec<Committed>, String> {
+    ) -> Result<Vec<Committed>, InfrastructureError> {
         let mut committed = Vec::with_capacity(indices.len());
         let mut bisection = Bisection::of(indices.len());
         while let Some(part) = bisection.next() {
@@ -258,7 +254,7 @@ impl<H: Handler> Transactional<H> {
         &self,
         batch: &[&Received<H::Input>],
         committed: &mut [Committed],
-    ) -> Result<(), String> {
+    ) -> Result<(), ProduceError> {
         let mut emitted = Vec::with_capacity(committed.len());
         let mut records: Vec<Record> = Vec::with_capacity(committed.len());
         for c in committed {
@@ -273,7 +269,7 @@ impl<H: Handler> Transactional<H> {
             let began = Instant::now();
             let sent = kafka::send_all(&self.producer, records).await;
             self.metrics.stage(Stage::Produce, began.elapsed());
-            sent.map_err(|failure| failure.to_string())?;
+            sent?;
         }
         kill::reached(Point::AfterProduce);
         self.count_emitted(emitted.iter().map(|(_, emitted_ref)| emitted_ref.topic));
@@ -287,7 +283,10 @@ impl<H: Handler> Transactional<H> {
 impl<H: Handler> Processor for Transactional<H> {
     type Input = H::Input;
 
-    async fn process(&self, batch: &[&Received<Self::Input>]) -> Result<Vec<Outcome>, String> {
+    async fn process(
+        &self,
+        batch: &[&Received<Self::Input>],
+    ) -> Result<Vec<Outcome>, InfrastructureError> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut prepared = Vec::with_capacity(batch.len());
         let began = Instant::now();
@@ -331,9 +330,9 @@ impl Emitted {
 }
 
 /// The outcome of an event that failed. An infrastructure failure is an error of the whole batch.
-fn item_outcome(failure: Failure) -> Result<Outcome, String> {
+fn item_outcome(failure: Failure) -> Result<Outcome, InfrastructureError> {
     match failure {
-        Failure::Infrastructure(why) => Err(why),
+        Failure::Infrastructure(error) => Err(error),
         Failure::Transient(reason) => Ok(Outcome::Transient(reason)),
         Failure::Permanent(reason) => Ok(Outcome::Permanent(reason)),
     }

@@ -18,7 +18,7 @@ use super::{
     stages,
 };
 use crate::{
-    Health,
+    Health, InfrastructureError,
     backoff::Backoff,
     kafka::{self, Producer},
     kill::{self, Point},
@@ -135,9 +135,9 @@ impl<P: Processor> Work<P> {
                     self.report_recovered(&backoff);
                     return Ok(outcomes);
                 }
-                Err(reason) => {
+                Err(error) => {
                     paused.get_or_insert_with(|| self.shared.metrics.paused(INFRASTRUCTURE));
-                    self.wait_before_retry(&reason, &mut backoff).await?;
+                    self.wait_before_retry(&error, &mut backoff).await?;
                 }
             }
         }
@@ -179,7 +179,7 @@ impl<P: Processor> Work<P> {
                 offset = item.message.offset,
                 kind,
                 why,
-                "to be tried again"
+                "to be retried"
             );
         }
         self.parked.park(item, Instant::now());
@@ -202,18 +202,17 @@ impl<P: Processor> Work<P> {
             for (dead, result) in rejected.into_iter().zip(results) {
                 match result {
                     Ok(()) => self.dead_letter_written(&dead),
-                    Err(failure) => {
-                        refused = Some(failure);
+                    Err(error) => {
+                        refused = Some(error);
                         left.push(dead);
                     }
                 }
             }
             rejected = left;
-            if let Some(failure) = refused {
+            if let Some(error) = refused {
                 paused.get_or_insert_with(|| self.shared.metrics.paused(INFRASTRUCTURE));
                 self.update_progress();
-                self.wait_before_retry(&failure.to_string(), &mut backoff)
-                    .await?;
+                self.wait_before_retry(&error.into(), &mut backoff).await?;
             }
         }
         self.report_recovered(&backoff);
@@ -230,7 +229,11 @@ impl<P: Processor> Work<P> {
 
     /// Waits before a retry: the backoff's delay, or less if some part becomes ready again. Logs
     /// the first wait only; `/ready` has the current reason.
-    async fn wait_before_retry(&self, reason: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
+    async fn wait_before_retry(
+        &self,
+        error: &InfrastructureError,
+        backoff: &mut Backoff,
+    ) -> Result<(), Stopped> {
         if let Err(fatal) = self.shared.producer.check_fatal() {
             self.shared.ending.fatal(fatal);
             return Err(Stopped);
@@ -238,9 +241,9 @@ impl<P: Processor> Work<P> {
         // Waiting for a reason that `/ready` shows is not a stall.
         self.pulse.beat();
         self.shared.metrics.retried(RetryKind::Infrastructure, 1);
-        let why = format!("paused: {reason}");
+        let why = format!("paused: {error}");
         if self.shared.health.not_ready(&self.name, why) {
-            tracing::warn!(partition = self.name, why = reason, "paused");
+            tracing::warn!(partition = self.name, why = %error, "paused");
         }
         tokio::select! {
             () = self.stop.cancelled() => Err(Stopped),
@@ -265,15 +268,12 @@ impl<P: Processor> Work<P> {
         }
         let health = &self.shared.health;
         if self.parked.is_full() {
-            let why = format!("{waiting} events wait to be tried again, no more are read");
+            let why = format!("{waiting} events wait to be retried, no more are read");
             if health.not_ready(&self.name, &why) {
                 tracing::warn!(partition = self.name, waiting, "too many events wait");
             }
         } else if waiting > 0 {
-            health.degraded(
-                &self.name,
-                format!("{waiting} events wait to be tried again"),
-            );
+            health.degraded(&self.name, format!("{waiting} events wait to be retried"));
         } else {
             health.ready(&self.name);
         }

@@ -21,7 +21,7 @@ use super::{
     MAX_EVENTS,
 };
 use crate::{
-    Health, Reason,
+    Health, InfrastructureError, Reason,
     worker::{Outcome, batch::MAX_BYTES},
 };
 
@@ -129,7 +129,7 @@ async fn after_the_stop_the_current_batch_is_finished_and_no_other_begins() {
     rig.send(vec![good(2)]);
     rig.stop.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!rig.task.is_finished(), "work was given up");
+    assert!(!rig.task.is_finished(), "work was abandoned");
     rig.shared.processor.let_through(2);
     rig.task.await.expect("no panic");
     assert_eq!(rig.progress.done(), Some(2));
@@ -159,6 +159,9 @@ impl io::Write for Lines {
     }
 }
 
+const NO_DATABASE: InfrastructureError =
+    InfrastructureError::DatabaseTimeout(Duration::from_secs(30));
+
 #[tokio::test(start_paused = true)]
 async fn an_infrastructure_failure_is_retried_without_limit_and_logged_once() {
     let lines = Lines::default();
@@ -170,7 +173,7 @@ async fn an_infrastructure_failure_is_retried_without_limit_and_logged_once() {
     let tries = Arc::new(AtomicUsize::new(0));
     let tried = Arc::clone(&tries);
     let fake = Fake::new(move |_| match tried.fetch_add(1, Ordering::Relaxed) {
-        0..40 => Err("no database".to_owned()),
+        0..40 => Err(NO_DATABASE),
         _ => Ok(PROCESSED),
     });
     let rig = Rig::new(fake, NO_BROKER);
@@ -179,7 +182,10 @@ async fn an_infrastructure_failure_is_retried_without_limit_and_logged_once() {
     while tries.load(Ordering::Relaxed) < 20 {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(why(&rig.shared.health), "paused: no database");
+    assert_eq!(
+        why(&rig.shared.health),
+        "paused: database: no answer within 30s"
+    );
     assert_eq!(rig.progress.done(), None);
     while rig.progress.done() != Some(1) {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -199,7 +205,7 @@ async fn processing_continues_as_soon_as_a_part_is_ready_again() {
     let fake = Fake::new(move |_| {
         let gone = gone.load(Ordering::Relaxed);
         if gone {
-            Err("no database".to_owned())
+            Err(NO_DATABASE)
         } else {
             Ok(PROCESSED)
         }
