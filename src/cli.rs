@@ -85,6 +85,7 @@ impl Command {
             addresses,
             asks: matches!(self, Self::Dlq(_)),
             reports_missing: matches!(self, Self::Verify(_)),
+            results: matches!(self, Self::Verify(_)),
         })
     }
 

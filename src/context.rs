@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     flags::Global,
     output::Console,
-    remote::{Handover, INSIDE, LocalAnswers},
+    remote::{self, Handover, INSIDE, LocalAnswers},
+    state,
 };
 use declaration::{DeployedPorts, OtherOrigin, Pipeline, Source};
 use diagnostics::{Error, Invocation, Kind, Result};
 use docker::Engine;
 use platform::{Deployment, Platform};
+use proof::checks::StoredResults;
 
 /// The context of a command, which `main` creates.
 pub(crate) struct Context {
@@ -52,6 +54,7 @@ struct Inside {
     host: String,
     /// The engine's address in this container.
     endpoint: String,
+    results: StoredResults,
 }
 
 /// A question before an action that cannot be undone.
@@ -131,6 +134,7 @@ impl Context {
                 who: handover.who,
                 host: handover.engine,
                 endpoint,
+                results: handover.results,
             }
         });
         Self {
@@ -272,6 +276,36 @@ impl Context {
             self.console.warn(warning);
         }
         pipeline
+    }
+
+    /// What earlier runs of `verify` found of the rules over the database.
+    ///
+    /// # Errors
+    /// There is no declaration.
+    pub(crate) fn stored_results(&self) -> Result<StoredResults> {
+        if let Some(inside) = &self.inside {
+            return Ok(inside.results.clone());
+        }
+        let (results, warning) = state::read_results(self.source()?);
+        if let Some(warning) = warning {
+            self.console.warn(&warning);
+        }
+        Ok(results)
+    }
+
+    /// Stores what `verify` found, which began as `began`; in a container, the process on the host does so.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn store_results(
+        &self,
+        began: &StoredResults,
+        results: &StoredResults,
+    ) -> Result<()> {
+        match &self.inside {
+            Some(_) => remote::hand_back(results),
+            None => state::store_results(self.source()?, began, results.clone()),
+        }
     }
 
     /// Whether this process runs in a container on the pipeline's network.

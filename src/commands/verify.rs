@@ -20,7 +20,7 @@ use declaration::{NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
 use proof::checks::{
-    self, Check, CheckId, Selection,
+    self, AuditProgress, Check, CheckId, Selection, StoredResults,
     finding::{Finding, Status},
 };
 
@@ -59,10 +59,13 @@ pub(crate) struct Args {
     /// List the checks that would run, and run none
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) list: bool,
-    /// How far back the rules over the database look: a duration (`30d`), a time, as in `logs`, or `all`,
-    /// instead of their declared `within`; each rule may then take minutes
+    /// Read all rows since then for the rules over the database, instead of as many as each rule's budget of
+    /// time allows: a duration (`30d`), a time, as in `logs`, or `all`; that may take minutes
     #[arg(long, value_name = "WHEN", value_parser = span)]
     since: Option<Duration>,
+    /// Dismiss a row that violates a rule over the database and will not be repaired; then verify
+    #[arg(long, num_args = 2, value_names = ["RULE", "ID"], action = clap::ArgAction::Append)]
+    dismiss: Vec<String>,
     /// Warnings count as failures
     #[arg(long, env = "CARAVAN_STRICT")]
     strict: bool,
@@ -72,8 +75,6 @@ pub(crate) struct Args {
 
 /// Interval between two runs of the checks, with `--wait` and `--watch`.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Timeout of a rule with `--since`, which reads more than its declaration says.
-const FURTHER: Duration = Duration::from_secs(300);
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 /// At most this many changes are shown below the screen of `--watch`.
 const CHANGES: usize = 3;
@@ -87,6 +88,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         look_back(&mut pipeline, since);
     }
     let selection = select(context, args, &checks::plan(&pipeline))?;
+    let mut results = Results::read(context)?;
+    for pair in args.dismiss.chunks_exact(2) {
+        results.dismiss(&pipeline, &pair[0], &pair[1])?;
+    }
     let platform = context.platform().await?;
     let origin = up::origin(&pipeline);
     let verify = Verify {
@@ -96,6 +101,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         origin: &origin,
         platform: platform.as_ref(),
         selection,
+        results,
     };
     if args.watch {
         return verify.watch().await;
@@ -158,12 +164,74 @@ fn span(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Sets the span and the timeout of all rules for `--since`.
+/// Sets the span of all rules for `--since`, and removes their budgets.
 fn look_back(pipeline: &mut Pipeline, since: Duration) {
-    let bounded = pipeline.invariants.iter_mut();
-    for rule in bounded.filter(|rule| rule.within.is_some()) {
-        rule.within = Some(since);
-        rule.timeout = FURTHER;
+    for rule in &mut pipeline.invariants {
+        rule.within = rule.within.map(|_| since);
+        rule.budget = None;
+    }
+}
+
+/// What earlier runs found of the rules over the database.
+struct Results<'a> {
+    context: &'a Context,
+    /// As they are stored.
+    began: StoredResults,
+    now: StoredResults,
+    /// A failure to store them has been reported.
+    is_lost: bool,
+}
+
+impl<'a> Results<'a> {
+    fn read(context: &'a Context) -> Result<Self> {
+        let began = context.stored_results()?;
+        Ok(Self {
+            context,
+            now: began.clone(),
+            began,
+            is_lost: false,
+        })
+    }
+
+    /// `rule`: a rule's name or the id of its check.
+    fn dismiss(&mut self, pipeline: &Pipeline, rule: &str, id: &str) -> Result<()> {
+        let of_check = rule.strip_prefix("database.");
+        let of_check = of_check.and_then(|rule| rule.strip_suffix(".holds"));
+        let name = of_check.unwrap_or(rule);
+        if !pipeline.invariants.iter().any(|rule| rule.name == name) {
+            let names = pipeline.invariants.iter().map(|rule| rule.name.as_str());
+            let names: Vec<_> = names.collect();
+            let error = Error::new(
+                Kind::Usage,
+                format!("no rule over the database is named {name}"),
+            );
+            return Err(error.because(format!("rules: {}", names.join(", "))));
+        }
+        if let Err(known) = self.now.dismiss(name, id) {
+            let what = format!("no row {id} that violates {name} is known");
+            let known = match known.as_slice() {
+                [] => "none of that rule is".to_owned(),
+                known => format!("known: {}", known.join(", ")),
+            };
+            return Err(Error::new(Kind::Usage, what).because(known));
+        }
+        self.context.store_results(&self.began, &self.now)?;
+        self.began.clone_from(&self.now);
+        Ok(())
+    }
+
+    /// Stores what is new. If that fails, this run's findings are right all the same.
+    fn store(&mut self) {
+        if self.is_lost || self.now == self.began {
+            return;
+        }
+        match self.context.store_results(&self.began, &self.now) {
+            Ok(()) => self.began.clone_from(&self.now),
+            Err(error) => {
+                self.is_lost = true;
+                self.context.console.warn(&error.to_string());
+            }
+        }
     }
 }
 
@@ -175,6 +243,7 @@ struct Verify<'a> {
     origin: &'a str,
     platform: &'a dyn Platform,
     selection: Selection,
+    results: Results<'a>,
 }
 
 /// The last status of each check.
@@ -183,9 +252,10 @@ type Known = BTreeMap<CheckId, (Status, String)>;
 impl Verify<'_> {
     /// Makes the checks once; tells of those that end otherwise than is known.
     async fn look(
-        &self,
+        &mut self,
         known: &mut Known,
         mut tell: impl FnMut(&Finding),
+        progress: &dyn Fn(AuditProgress),
     ) -> Result<Vec<Finding>> {
         let (pipeline, invocation) = (self.pipeline, &self.context.invocation);
         let tell_changes = |finding: &Finding| {
@@ -199,9 +269,13 @@ impl Verify<'_> {
             self.platform,
             invocation,
             &self.selection,
+            &mut self.results.now,
             tell_changes,
+            progress,
         );
-        Box::pin(run).await
+        let findings = Box::pin(run).await;
+        self.results.store();
+        findings
     }
 
     fn report<'a>(&'a self, findings: &'a [Finding], took: Duration) -> Report<'a> {
@@ -216,15 +290,17 @@ impl Verify<'_> {
     }
 
     /// Once, or until all is right.
-    async fn until_right(&self) -> Result<Verdict> {
-        let (console, format) = (&self.context.console, self.args.output.output);
+    async fn until_right(mut self) -> Result<Verdict> {
+        let (context, format) = (self.context, self.args.output.output);
+        let console = &context.console;
         let began = Instant::now();
         let deadline = self.args.wait.map(|wait| began + wait);
         let spinner = console.spinner("verify");
         let mut known = Known::new();
         let (findings, right) = loop {
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let findings = self.look(&mut known, tell).await?;
+            let progress = |progress| report::progress(console, &spinner, &progress);
+            let findings = self.look(&mut known, tell, &progress).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
@@ -245,8 +321,9 @@ impl Verify<'_> {
     }
 
     /// Until stdout takes no more: one screen that is redrawn on a terminal, else a line for each change.
-    async fn watch(&self) -> Result<Verdict> {
-        let (console, format) = (&self.context.console, self.args.output.output);
+    async fn watch(mut self) -> Result<Verdict> {
+        let (context, format) = (self.context, self.args.output.output);
+        let console = &context.console;
         if matches!(format, ReportFormat::Json | ReportFormat::Junit) {
             let what = "--watch does not end, and this format is a single document";
             let error = Error::new(Kind::Usage, what);
@@ -258,7 +335,7 @@ impl Verify<'_> {
         for look in 0.. {
             let began = Instant::now();
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let findings = self.look(&mut known, tell).await?;
+            let findings = self.look(&mut known, tell, &|_| {}).await?;
             let report = self.report(&findings, began.elapsed());
             let new = changed(&mut statuses, &findings);
             let mut lines: Vec<_> = new.map(|f| report::change(console, f)).collect();

@@ -5,17 +5,23 @@ use std::{io, os::fd::AsFd, os::unix::process::ExitStatusExt, process::Stdio, ti
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf},
-    net::{UnixListener, unix::pipe},
+    io::{
+        AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf,
+        WriteHalf,
+    },
+    net::{UnixListener, UnixStream, unix::pipe},
     process::{Child, ChildStdin, Command},
 };
 
 use super::{
-    INSIDE, link,
+    INSIDE,
+    handover::RESULTS,
+    link,
     link::{Opener, Stream},
     wire::{Channel, Order, ToAgent, ToHost},
 };
 use diagnostics::{Error, Kind, Result};
+use proof::checks::StoredResults;
 
 /// Docker's socket for the command, in the container's own file system.
 const SOCKET: &str = "/run/docker.sock";
@@ -49,7 +55,7 @@ async fn serve(opener: Opener) -> io::Result<()> {
         return Err(io::Error::other("the host did not say what to run"));
     };
     let last = match start(*order, &opener).await {
-        Ok(command) => match command.serve(&mut messages).await? {
+        Ok(command) => match command.serve(&mut messages, &mut control).await? {
             Some(ended) => ended,
             // The host closed the connection: nobody receives the result.
             None => return Ok(()),
@@ -91,10 +97,12 @@ struct Running {
     stdin: ChildStdin,
     out: tokio::task::JoinHandle<()>,
     err: tokio::task::JoinHandle<()>,
+    results: UnixListener,
 }
 
 async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
     let listener = UnixListener::bind(SOCKET)?;
+    let results = UnixListener::bind(RESULTS)?;
     tokio::spawn(relay_engine(listener, opener.clone()));
     let (out, err) = (
         opener.open(Channel::Out).await?,
@@ -125,6 +133,7 @@ async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
         stdin,
         out,
         err,
+        results,
     })
 }
 
@@ -134,9 +143,17 @@ impl Running {
     async fn serve(
         mut self,
         messages: &mut Lines<BufReader<ReadHalf<Stream>>>,
+        control: &mut WriteHalf<Stream>,
     ) -> io::Result<Option<ToHost>> {
         let status = loop {
             tokio::select! {
+                // Results that were handed over before the command ended come first.
+                biased;
+                Ok((handed, _)) = self.results.accept() => {
+                    if let Some(results) = results(handed).await {
+                        send(control, &ToHost::Results(results)).await?;
+                    }
+                }
                 status = self.child.wait() => break status?,
                 message = next(messages) => match message {
                     // The command may have ended, or its question: then the line is dropped.
@@ -163,6 +180,13 @@ impl Running {
             let _gone = kill_process(pid, Signal::INT);
         }
     }
+}
+
+/// Reads the results that the command hands over; None: its connection broke.
+async fn results(mut connection: UnixStream) -> Option<StoredResults> {
+    let mut text = Vec::new();
+    connection.read_to_end(&mut text).await.ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// Relays a stream of output.

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead},
+    io::{self, BufRead, Write},
+    os::unix::net::UnixStream,
 };
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::Terminal;
 use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
+use proof::checks::StoredResults;
 
 /// Environment variable of a command in a container on the pipeline's network: the engine's address there.
 /// If it is set, stdin begins with a [`Handover`], a line of JSON.
@@ -25,6 +27,25 @@ pub(crate) struct Handover {
     pub(crate) who: String,
     /// The engine's address on the host, for messages.
     pub(crate) engine: String,
+    /// What earlier runs of `verify` found: the host stores it.
+    pub(crate) results: StoredResults,
+}
+
+/// Socket in the container through which the command hands its results to the host.
+pub(super) const RESULTS: &str = "/run/results.sock";
+
+/// Hands what `verify` found to the process on the host, which stores it.
+///
+/// # Errors
+/// The host does not accept them.
+pub(crate) fn hand_back(results: &StoredResults) -> Result<()> {
+    let handed = serde_json::to_vec(results)
+        .map_err(io::Error::from)
+        .and_then(|text| UnixStream::connect(RESULTS)?.write_all(&text));
+    handed.map_err(|error| {
+        let what = "the results of this run are not stored: the host does not accept them";
+        Error::new(Kind::Unreachable, what).because(error.to_string())
+    })
 }
 
 impl Handover {

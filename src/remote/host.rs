@@ -1,7 +1,7 @@
 //! The host's side: decides whether the command runs here, starts the container, serves it, and returns its
 //! exit code.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf},
@@ -25,7 +25,7 @@ use crate::{
 use declaration::{Needs, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::{Inside, Platform};
-use proof::dead_letters::this_process;
+use proof::{checks::StoredResults, dead_letters::this_process};
 
 /// Timeout from the container's start to its first message, which usually takes a second.
 const FIRST_MESSAGE: Duration = Duration::from_secs(30);
@@ -41,6 +41,8 @@ pub(crate) struct NetworkNeeds {
     pub(crate) asks: bool,
     /// Whether it reports a missing network itself.
     pub(crate) reports_missing: bool,
+    /// Whether it reads and stores the results of `verify`.
+    pub(crate) results: bool,
 }
 
 /// Runs the command in a container on the pipeline's network if addresses that it needs resolve only there.
@@ -65,8 +67,14 @@ pub(crate) async fn run_in_network(
     if existing.is_empty() && !needs.reports_missing {
         return Err(no_network(context, &networks));
     }
+    let results = if needs.results {
+        context.stored_results()?
+    } else {
+        StoredResults::default()
+    };
     let session = RemoteSession {
         context,
+        results: RefCell::new(results),
         platform: &platform,
         pipeline: &pipeline,
         asks: needs.asks,
@@ -91,6 +99,8 @@ struct RemoteSession<'a> {
     pipeline: &'a Pipeline,
     /// Whether the command may ask on a terminal.
     asks: bool,
+    /// What `verify` found, as it is stored.
+    results: RefCell<StoredResults>,
 }
 
 impl RemoteSession<'_> {
@@ -132,6 +142,14 @@ impl RemoteSession<'_> {
         }
     }
 
+    /// Stores what the command found. If that fails, its findings are right all the same.
+    fn store(&self, results: StoredResults) {
+        let began = self.results.replace(results.clone());
+        if let Err(error) = self.context.store_results(&began, &results) {
+            self.context.console.warn(&error.to_string());
+        }
+    }
+
     fn order(&self) -> Order {
         let env = self.context.environment();
         // What decides on colours and marks.
@@ -150,6 +168,7 @@ impl RemoteSession<'_> {
                 terminal: self.context.console.terminal,
                 who: this_process(),
                 engine: self.platform.address().to_owned(),
+                results: self.results.borrow().clone(),
             },
         }
     }
@@ -248,7 +267,10 @@ impl Session {
                     None => return Err(broken()),
                 },
                 line = self.messages.next_line() => match line {
-                    Ok(Some(line)) => break line,
+                    Ok(Some(line)) => match serde_json::from_str(&line) {
+                        Ok(ToHost::Results(results)) => remote.store(results),
+                        _ => break line,
+                    },
                     Ok(None) | Err(_) => return Err(broken()),
                 },
                 Some(line) = typed.recv() => self.send(&ToAgent::Input(line)).await?,
@@ -341,6 +363,8 @@ fn verdict(last: &str) -> Result<Verdict> {
                 .because(signal)
                 .because("it exceeded its memory limit, or someone killed it"))
         }
+        // It is never the last.
+        Ok(ToHost::Results(_)) => Err(broken()),
         Ok(ToHost::Failed(why)) => {
             let what = "the command could not be started inside the pipeline's network";
             Err(Error::new(Kind::Unreachable, what).because(why))

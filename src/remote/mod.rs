@@ -5,7 +5,8 @@
 //! first process: it starts the same command line as a process of its own. Both share one connection, the
 //! container's attached stdin and stdout. `link` multiplexes it into streams, which `wire` defines: the
 //! command's output, and its connections to Docker, which the host makes on its behalf. `handover` is the
-//! input of the command, on its stdin. `answer` answers questions of `up` from there.
+//! input of the command, on its stdin, and the results that it hands back. `answer` answers questions of `up`
+//! from there.
 
 pub(crate) mod agent;
 pub(crate) mod answer;
@@ -15,5 +16,5 @@ mod link;
 mod wire;
 
 pub(crate) use answer::LocalAnswers;
-pub(crate) use handover::{Handover, INSIDE};
+pub(crate) use handover::{Handover, INSIDE, hand_back};
 pub(crate) use host::{NetworkNeeds, run_in_network};

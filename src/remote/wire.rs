@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Handover;
+use proof::checks::StoredResults;
 
 /// The purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(super) struct Order {
 /// Messages of the container's side.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToHost {
+    /// Results of `verify` for the host to store; the command goes on.
+    Results(StoredResults),
     /// The command ended; all its output was sent.
     Ended {
         /// The exit code; None: `signal` ended it.

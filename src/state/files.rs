@@ -26,9 +26,7 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
         .flat_map(|s| &s.secrets_and_configs);
     let files = mounts.filter_map(|m| Some((m.path.as_path(), m.generated.as_ref()?)));
     for (path, file) in files {
-        let own = source.files_dir();
-        make_own_directory(&own)?;
-        write_one(&own.join(GITIGNORE), "*\n", READABLE)?;
+        make_files_directory(source)?;
         if let Some(directory) = path.parent() {
             make_own_directory(directory)?;
         }
@@ -40,6 +38,13 @@ pub(crate) fn write(source: &Source, pipeline: &Pipeline) -> Result<()> {
         write_one(path, &file.content, mode)?;
     }
     Ok(())
+}
+
+/// Creates the directory of a project's files.
+pub(super) fn make_files_directory(source: &Source) -> Result<()> {
+    let own = source.files_dir();
+    make_own_directory(&own)?;
+    write_one(&own.join(GITIGNORE), "*\n", READABLE)
 }
 
 fn write_one(path: &Path, content: &str, mode: u32) -> Result<()> {

@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use super::{ensure_secrets, lock, remove_files, write_files};
+use super::{ensure_secrets, lock, read_results, remove_files, store_results, write_files};
 use declaration::{Pipeline, testing::TestDirectory};
 use diagnostics::Kind;
 
@@ -196,4 +196,67 @@ fn a_declared_secret_file_is_written_from_its_variable_and_removed_with_the_volu
     assert!(token.exists() && !place.path(".caravan-shop/secrets").exists());
     remove_files(&source, false).expect("removed");
     assert!(!source.files_dir().exists());
+}
+
+/// The results of one rule, with a counterexample `id`.
+fn results(id: &str) -> proof::checks::StoredResults {
+    let counterexample = serde_json::json!({"id": id, "since": "2026-01-01T00:00:00Z"});
+    let rule = serde_json::json!({
+        "basis": null, "read": [], "sampled": null, "dismissed": [],
+        "violated": [{"window": null, "found": [counterexample]}],
+    });
+    serde_json::from_value(serde_json::json!({ "rules": { "paid": rule } })).expect("results")
+}
+
+#[test]
+fn results_are_kept_for_their_owner_alone_until_the_data_is_removed() {
+    let place = declared();
+    let source = place.source();
+    let none = proof::checks::StoredResults::default();
+    assert_eq!(read_results(&source), (none.clone(), None));
+    store_results(&source, &none, results("first")).expect("written");
+    assert_eq!(read_results(&source), (results("first"), None));
+    let file = source.files_dir().join("verify.json");
+    assert_eq!(mode(&file), 0o600);
+    remove_files(&source, true).expect("removed");
+    assert!(file.exists());
+    remove_files(&source, false).expect("removed");
+    assert!(!source.files_dir().exists());
+}
+
+#[test]
+fn results_of_another_process_are_not_overwritten() {
+    let place = declared();
+    let source = place.source();
+    let none = proof::checks::StoredResults::default();
+    store_results(&source, &none, results("theirs")).expect("written");
+    store_results(&source, &none, none.clone()).expect("written");
+    let mut stored = read_results(&source).0;
+    assert_eq!(stored.dismiss("paid", "theirs"), Ok(()));
+    store_results(&source, &results("theirs"), none).expect("written");
+    assert_eq!(
+        read_results(&source).0.dismiss("paid", "theirs"),
+        Err(Vec::new())
+    );
+}
+
+#[test]
+fn a_broken_file_of_results_counts_as_none_and_says_so() {
+    let place = declared();
+    let source = place.source();
+    let none = proof::checks::StoredResults::default();
+    store_results(&source, &none, results("lost")).expect("written");
+    let file = source.files_dir().join("verify.json");
+    for broken in [
+        "{\"version\":1,\"rules\":{\"paid\":",
+        "{\"version\":2,\"rules\":{}}",
+    ] {
+        fs::write(&file, broken).expect("written");
+        let (read, why) = read_results(&source);
+        assert_eq!(read, none);
+        let why = why.expect("a reason");
+        assert!(why.contains("verify.json is ignored"), "{why}");
+        store_results(&source, &none, results("next")).expect("written");
+        assert_eq!(read_results(&source), (results("next"), None));
+    }
 }

@@ -213,6 +213,14 @@ fn a_startup_line_that_log_rotation_deleted_is_no_failure() {
     });
     let again = kept.0.caravan(&["up", "rotated", "--timeout", "20s"]);
     expect_all(&again.expect(0).stdout, &["unchanged"]);
+    // Nothing else says whether it has started, and a restart would not help.
+    eventually("it is not starting", Duration::from_secs(20), || {
+        let id = "logs.rotated.started";
+        let ran = kept.0.caravan(&["verify", "--only", id, "-o", "json"]);
+        let finding = Pipeline::finding(&ran, id);
+        assert_ne!(finding["status"], "fail", "{finding}");
+        (finding["status"] == "warn").then(|| assert!(finding["hint"].is_null(), "{finding}"))
+    });
 }
 
 #[test]

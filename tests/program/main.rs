@@ -45,6 +45,7 @@ mod outputs;
 mod ownership;
 mod projects;
 mod proofs;
+mod rules;
 mod shapes;
 mod signals;
 mod stack;

@@ -153,22 +153,31 @@ pub struct Invariant {
     pub grace: Duration,
     /// Returns counterexamples as (`id text`, `since timestamptz`).
     pub sql: String,
-    /// How far back the query looks; requires [`RULE_SINCE`] in it. None: it reads all rows.
+    /// How far back the query looks at most; requires [`RULE_SINCE`] in it. None: it reads all rows.
     pub within: Option<Duration>,
-    /// Maximum duration of the query.
-    pub timeout: Duration,
+    /// How long its queries may take in one `verify`. None: as long as they need, as for `--since`.
+    pub budget: Option<Duration>,
     /// The event whose replay repairs a counterexample.
     pub replay: Option<Replay>,
 }
 
+impl Invariant {
+    /// Whether its query can read the rows of a time window, not only those since a time.
+    pub fn reads_windows(&self) -> bool {
+        self.sql.contains(RULE_UNTIL)
+    }
+}
+
 /// Parameter of a rule's query: the time (timestamptz) from which it reads rows.
 pub const RULE_SINCE: &str = "$1";
+/// Parameter of a rule's query: the time (timestamptz) before which it reads rows.
+pub const RULE_UNTIL: &str = "$2";
 /// A time span without a limit: all rows.
 pub const NO_LIMIT: Duration = Duration::MAX;
-/// Maximum duration of a rule's query with a declared time span.
-pub const RULE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum duration of a rule's query that reads all rows.
-pub const RULE_TIMEOUT_ALL_ROWS: Duration = Duration::from_secs(5);
+/// [`Invariant::budget`] of a query that can read a part of the rows, unless declared.
+pub const RULE_BUDGET: Duration = Duration::from_millis(200);
+/// [`Invariant::budget`] of a query that reads all rows, unless declared.
+pub const RULE_BUDGET_ALL_ROWS: Duration = Duration::from_secs(5);
 
 /// See [`Invariant::replay`].
 #[derive(Debug, Clone, Serialize, Deserialize)]

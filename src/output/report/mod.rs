@@ -14,10 +14,13 @@ mod table;
 
 use std::time::Duration;
 
-use super::{Console, Paint, control::without_colours, json, listing};
+use super::{Console, Paint, Spinner, control::without_colours, json, listing};
 use crate::flags::ReportFormat;
 use diagnostics::Error;
-use proof::checks::finding::{Finding, Status};
+use proof::checks::{
+    AuditProgress,
+    finding::{Finding, Status},
+};
 
 /// The number of findings by status.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,13 @@ pub(crate) fn show_finding(console: &Console, finding: &Finding, format: ReportF
 /// A line of NDJSON, masked.
 fn ndjson_line(console: &Console, finding: &Finding) -> String {
     document::line(&masked(console, finding))
+}
+
+/// Shows on a terminal how far back `verify --since` has read for a rule.
+pub(crate) fn progress(console: &Console, spinner: &Spinner, progress: &AuditProgress) {
+    let back_to = progress.back_to.format("%Y-%m-%d %H:%M:%SZ");
+    let text = format!("{}: rows are read back to {back_to}", progress.rule);
+    spinner.set_message(&console.masked(&text));
 }
 
 /// Writes the report of all findings.

@@ -1,8 +1,8 @@
 //! Rules over the database: migrations, tables, invariants.
 
 use crate::{
-    Column, Invalid, Invariant, Migrations, RULE_SINCE, RULE_TIMEOUT, RULE_TIMEOUT_ALL_ROWS,
-    Removal, Replay, Table, problem::Problem, yaml::View,
+    Column, Invalid, Invariant, Migrations, RULE_BUDGET, RULE_BUDGET_ALL_ROWS, RULE_SINCE,
+    RULE_UNTIL, Removal, Replay, Table, problem::Problem, yaml::View,
 };
 
 pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
@@ -110,16 +110,21 @@ pub(super) fn invariants(view: &View<'_>) -> Result<Vec<Invariant>, Problem> {
                 );
             }
         }
+        if sql.contains(RULE_UNTIL) && within.is_none() {
+            return Err(fields.problem("a query with `$$2` (until) needs `$$1` (since), too"));
+        }
+        let default_budget = match within {
+            Some(_) => RULE_BUDGET,
+            None => RULE_BUDGET_ALL_ROWS,
+        };
+        let budget = fields.read("budget", View::duration)?;
         let invariant = Invariant {
             name: key.name.clone(),
             says: fields.require("says")?.filled()?,
             grace: fields.require("grace")?.duration()?,
             sql,
             within,
-            timeout: match within {
-                Some(_) => RULE_TIMEOUT,
-                None => RULE_TIMEOUT_ALL_ROWS,
-            },
+            budget: Some(budget.unwrap_or(default_budget)),
             replay: match (
                 fields.read("topic", View::filled)?,
                 fields.read("key", View::filled)?,

@@ -260,6 +260,7 @@ const RIGHT_IN_SHAPE: &[&str] = &[
     "flow-poison-not-consumed",
     "flow-without-http",
     "inactive-dependency",
+    "invariant-until",
     "misspelt-extension",
     "mount-mode",
     "mount-twice",

@@ -1,8 +1,11 @@
 //! What a check gets when it runs, and the command that it proposes when a service does not work.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::{
     finding::{Outcome, Status},
-    observe::ObservationCache,
+    observe::{ObservationCache, invariants::AuditProgress},
+    results::{RuleResult, StoredResults},
 };
 use declaration::{Endpoint, Pipeline};
 use diagnostics::Invocation;
@@ -13,6 +16,8 @@ pub(super) struct CheckContext<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) observed: ObservationCache<'a>,
     invocation: &'a Invocation,
+    results: Mutex<StoredResults>,
+    progress: &'a dyn Fn(AuditProgress),
 }
 
 impl<'a> CheckContext<'a> {
@@ -20,12 +25,37 @@ impl<'a> CheckContext<'a> {
         pipeline: &'a Pipeline,
         platform: &'a dyn Platform,
         invocation: &'a Invocation,
+        results: StoredResults,
+        progress: &'a dyn Fn(AuditProgress),
     ) -> Self {
         Self {
             pipeline,
-            observed: ObservationCache::new(pipeline, platform),
+            observed: ObservationCache::new(pipeline, platform, results.logs.clone()),
             invocation,
+            results: Mutex::new(results),
+            progress,
         }
+    }
+
+    /// Reports how far `--since` has come.
+    pub(super) fn progress(&self, progress: AuditProgress) {
+        (self.progress)(progress);
+    }
+
+    /// What earlier runs found of a rule.
+    pub(super) fn result_of(&self, rule: &str) -> RuleResult {
+        self.results().rule(rule)
+    }
+
+    /// Stores what this run found of a rule.
+    pub(super) fn store(&self, rule: &str, result: RuleResult) {
+        self.results().set(rule, result);
+    }
+
+    /// All results, for the next run.
+    pub(super) fn results(&self) -> MutexGuard<'_, StoredResults> {
+        // Whoever panicked with it has not left it half changed: each change is one assignment.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A `caravan` command line for this pipeline.

@@ -40,7 +40,7 @@
 //! | `database.TABLE.exists` | the table does not exist |
 //! | `database.TABLE.columns` | a declared column is missing, or has another type; skipped unless the table exists |
 //! | `database.TABLE.indexes` | a declared index is missing; skipped unless the table exists |
-//! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule |
+//! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its budget does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |
 //! | `cache.memory` | full, and it refuses writes (warns when nearly full, and of evicted keys) |
 //! | `dead-letters.empty` | (warns of dead letters that are waiting, or whose replay is in flight) |
@@ -58,12 +58,15 @@ mod effect_tables;
 pub mod finding;
 mod ids;
 mod observe;
+mod results;
 mod rules;
 mod run;
 mod selection;
 
 pub use check::Check;
 pub use ids::CheckId;
+pub use observe::invariants::AuditProgress;
+pub use results::StoredResults;
 pub use selection::Selection;
 
 use std::collections::HashSet;
@@ -117,7 +120,8 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
 
 /// Runs the selected checks of a pipeline, and those that they refer to. Passes each finding to `report`
 /// as soon as its check ends, in any order; a finding that is not selected only if it failed or is the
-/// cause of a selected one. Returns the same findings in the order of the plan.
+/// cause of a selected one. Returns the same findings in the order of the plan. `results` are those of
+/// earlier runs; those of this run are added to them.
 ///
 /// # Errors
 /// The platform does not answer, so that nothing can be observed.
@@ -126,9 +130,11 @@ pub async fn run(
     platform: &dyn Platform,
     invocation: &Invocation,
     selection: &Selection,
+    results: &mut StoredResults,
     mut report: impl FnMut(&Finding),
+    progress: &dyn Fn(AuditProgress),
 ) -> Result<Vec<Finding>> {
-    let context = CheckContext::new(pipeline, platform, invocation);
+    let context = CheckContext::new(pipeline, platform, invocation, results.clone(), progress);
     let plan = selection.of(plan(pipeline));
     let order: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());
@@ -141,6 +147,8 @@ pub async fn run(
         }
     });
     let ((), containers) = tokio::join!(running, context.observed.containers());
+    results.clone_from(&context.results());
+    results.logs = context.observed.log_results().await;
     if let Err(e) = containers {
         return Err(e.clone());
     }

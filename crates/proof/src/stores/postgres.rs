@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use super::{StoreError, StoreResult, TIMEOUT};
 use diagnostics::{Cause, instrument_call};
+pub use rules::{Counterexample, Snapshot, Window};
 
 pub mod batches;
 mod ids;
 pub mod lookup;
 pub mod ownership;
+mod rules;
 pub mod table_schema;
 
 /// Time limit of a statement.
@@ -34,22 +35,17 @@ pub struct Postgres {
     url: String,
 }
 
-/// A row that breaks an invariant.
-#[derive(Debug, Clone)]
-pub struct Counterexample {
-    /// The row's id, as the invariant's query returns it.
-    pub id: String,
-    /// When the row was written, as the invariant's query returns it.
-    pub since: DateTime<Utc>,
-}
-
 impl Postgres {
     /// Connects; the session can only read.
     ///
     /// # Errors
     /// The connection failed; the text does not contain the password.
     pub async fn connect(url: &str) -> StoreResult<Self> {
-        let read_only = [("default_transaction_read_only", "on")];
+        let read_only = [
+            ("default_transaction_read_only", "on"),
+            // The cores are the pipeline's.
+            ("max_parallel_workers_per_gather", "0"),
+        ];
         Self::with_options(url, &options(url)?.options(read_only)).await
     }
 
@@ -96,51 +92,6 @@ impl Postgres {
         let mut connection = self.connection.lock().await;
         let missing = bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await?;
         Ok(missing.into_iter().collect())
-    }
-
-    /// Runs an invariant's query, with `since` as its `$1` if it has one. None: the query ran
-    /// longer than `patience`.
-    ///
-    /// # Errors
-    /// The query failed, or its columns are not `(id text, since timestamptz)`.
-    pub async fn counterexamples(
-        &self,
-        sql: &str,
-        since: Option<DateTime<Utc>>,
-        patience: Duration,
-    ) -> StoreResult<Option<Vec<Counterexample>>> {
-        let bound = format!("SET statement_timeout = {}", patience.as_millis());
-        let bound = sqlx::query(AssertSqlSafe(bound));
-        let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        if let Some(since) = since {
-            query = query.bind(since);
-        }
-        let mut connection = self.connection.lock().await;
-        let answer = patience + Duration::from_secs(1);
-        let rows = async {
-            bound.execute(&mut *connection).await?;
-            let rows = match query.fetch_all(&mut *connection).await {
-                Err(e) if is_canceled(&e) => Ok(None),
-                rows => rows.map(Some),
-            };
-            // Other callers share this connection.
-            let unbound = sqlx::query("RESET statement_timeout");
-            let unbound = unbound.execute(&mut *connection).await;
-            rows.and_then(|rows| unbound.map(|_| rows))
-        };
-        let Some(rows) = bounded(&self.url, answer, rows).await? else {
-            return Ok(None);
-        };
-        rows.iter()
-            .map(|row| {
-                Ok(Counterexample {
-                    id: row.try_get(0)?,
-                    since: row.try_get(1)?,
-                })
-            })
-            .collect::<Result<_, sqlx::Error>>()
-            .map(Some)
-            .map_err(|e| failed(e, &self.url))
     }
 
     /// Runs a query with one text parameter that answers one text, or nothing.

@@ -21,10 +21,13 @@ use kafka::{
     record::{BorrowedMessage, Message, is_synthetic},
 };
 
-/// How many of the last committed offsets of each partition are read.
-const LAST: i64 = 5;
+/// How many committed offsets of each partition are read, from the newest that is old enough backwards. If
+/// they do not suffice, for instance because they belong to test traffic, the next number of earlier ones.
+const PORTIONS: [i64; 3] = [5, 100, 1000];
 /// The time limit for reading them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many records are looked up in the database at most.
+const LOOKED_UP: usize = 60;
 /// After so many records without a row no more are looked up.
 pub(crate) const ENOUGH: usize = 3;
 /// Younger records are ignored: some workers commit before they write.
@@ -59,42 +62,79 @@ pub(crate) async fn observe(
     let groups = observed.groups().await?;
     let (earliest, _) = groups.ends()?;
     let committed = groups.observed_committed(service)?;
+    let at = Utc::now();
     let flow = observed.pipeline.flow.as_ref();
     let correlation = flow
         .map(|flow| flow.correlation.clone())
         .unwrap_or_default();
-    let mut records = Vec::new();
+    let mut unread = Vec::new();
     for topic in &service.consumes {
-        let span = last_committed(topic, earliest, committed);
-        records.extend(read(broker, span, &correlation).await?);
+        let partitions: Vec<_> = earliest
+            .keys()
+            .filter(|(t, _)| t == topic)
+            .cloned()
+            .collect();
+        let young = (at - GRACE).timestamp_millis();
+        let young = broker.kafka.offsets_at(&partitions, young).await?;
+        unread.push(committed_before(topic, earliest, committed, &young));
     }
-    let at = Utc::now();
-    let postgres = observed.database(1).await?;
-    let (mut without, mut found) = (Vec::new(), false);
-    for record in relevant(records, at) {
-        // The later tables first: if the rows of a message are deleted meanwhile, the message is unknown
-        // rather than without effect.
-        found = any_row(postgres, &tables.own, &record).await?;
-        if found {
+    let deadline = Instant::now() + PATIENCE;
+    let postgres = observed.database().await?;
+    let mut effects = Effects {
+        without: Vec::new(),
+        found: false,
+        at,
+    };
+    let mut looked_up: Vec<Vec<String>> = Vec::new();
+    for size in PORTIONS {
+        let mut records = Vec::new();
+        for span in &mut unread {
+            records.extend(read(broker, take_last(span, size), &correlation, deadline).await?);
+        }
+        for record in relevant(records, at) {
+            if looked_up.contains(&record.ids) {
+                continue;
+            }
+            looked_up.push(record.ids.clone());
+            // The later tables first: if the rows of a message are deleted meanwhile, the message is unknown
+            // rather than without effect.
+            effects.found = any_row(postgres, &tables.own, &record).await?;
+            if effects.found {
+                return Ok(effects);
+            }
+            let is_known = any_row(postgres, &tables.earlier, &record).await?;
+            if is_known && !is_dead_letter(observed, service, &record).await {
+                effects.without.push(record);
+            }
+            if effects.without.len() == ENOUGH || looked_up.len() == LOOKED_UP {
+                return Ok(effects);
+            }
+        }
+        if unread.iter().all(|span| span.messages() == 0) {
             break;
         }
-        let is_known = any_row(postgres, &tables.earlier, &record).await?;
-        if is_known && !is_dead_letter(observed, service, &record).await {
-            without.push(record);
-        }
-        if without.len() == ENOUGH {
-            break;
-        }
     }
-    Ok(Effects { without, found, at })
+    Ok(effects)
 }
 
-/// The last committed offsets of a topic's partitions.
-fn last_committed(topic: &str, earliest: &Offsets, committed: &Offsets) -> Span {
+/// The committed offsets of a topic's partitions, without those from `young` on.
+fn committed_before(topic: &str, earliest: &Offsets, committed: &Offsets, young: &Offsets) -> Span {
     let own = earliest.iter().filter(|((t, _), _)| t == topic);
     let from: Offsets = own.map(|(p, first)| (p.clone(), *first)).collect();
-    let to = next(committed, &from, &from);
-    Span { from, to }.last(LAST)
+    let mut to = next(committed, &from, &from);
+    for (partition, end) in &mut to {
+        if let Some(young) = young.get(partition) {
+            *end = (*end).min(*young).max(from[partition]);
+        }
+    }
+    Span { from, to }
+}
+
+/// Takes the last `size` offsets of each partition away from `span`.
+fn take_last(span: &mut Span, size: i64) -> Span {
+    let last = span.last(size);
+    span.to.clone_from(&last.from);
+    last
 }
 
 /// The records of a span that have a correlation id and are not synthetic.
@@ -102,6 +142,7 @@ async fn read(
     broker: &Broker,
     span: Span,
     correlation: &Correlation,
+    deadline: Instant,
 ) -> Result<Vec<Committed>, ObservationError> {
     let correlation = correlation.clone();
     let each = move |records: &mut Vec<Committed>, message: &BorrowedMessage<'_>| {
@@ -110,7 +151,6 @@ async fn read(
         }
         ControlFlow::Continue(())
     };
-    let deadline = Instant::now() + PATIENCE;
     let (records, _) = broker.kafka.read(span, deadline, Vec::new(), each).await?;
     Ok(records)
 }
@@ -233,11 +273,28 @@ mod tests {
             |of: [(i32, i64); 3]| -> Offsets { of.map(|(p, at)| (("t".to_owned(), p), at)).into() };
         let mut committed = offsets([(0, 100), (1, 12), (2, 0)]);
         committed.remove(&("t".to_owned(), 2));
-        let span = last_committed("t", &offsets([(0, 0), (1, 10), (2, 7)]), &committed);
+        let earliest = offsets([(0, 0), (1, 10), (2, 7)]);
+        let mut rest = committed_before("t", &earliest, &committed, &Offsets::new());
+        let span = take_last(&mut rest, 5);
         assert_eq!(span.from, offsets([(0, 95), (1, 10), (2, 7)]));
         assert_eq!(span.to, offsets([(0, 100), (1, 12), (2, 7)]));
-        let other = last_committed("u", &offsets([(0, 0), (1, 10), (2, 7)]), &committed);
+        let earlier = take_last(&mut rest, 50);
+        assert_eq!(earlier.from, offsets([(0, 45), (1, 10), (2, 7)]));
+        assert_eq!(earlier.to, span.from);
+        let other = committed_before("u", &earliest, &committed, &Offsets::new());
         assert_eq!(other, Span::default());
+    }
+
+    #[test]
+    fn under_traffic_the_last_offsets_are_those_before_the_young_ones() {
+        let offsets =
+            |of: [(i32, i64); 2]| -> Offsets { of.map(|(p, at)| (("t".to_owned(), p), at)).into() };
+        let (earliest, committed) = (offsets([(0, 50), (1, 50)]), offsets([(0, 100), (1, 100)]));
+        let young = offsets([(0, 90), (1, 40)]);
+        let mut rest = committed_before("t", &earliest, &committed, &young);
+        let span = take_last(&mut rest, 5);
+        assert_eq!(span.from, offsets([(0, 85), (1, 50)]));
+        assert_eq!(span.to, offsets([(0, 90), (1, 50)]));
     }
 
     #[test]

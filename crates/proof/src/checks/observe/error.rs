@@ -13,8 +13,6 @@ pub(crate) enum ObservationError {
     Client(StoreError),
     /// Dead letters could not be read.
     DeadLetters(diagnostics::Error),
-    /// A query took longer than it may.
-    SlowQuery(std::time::Duration),
     /// The answer does not contain what is needed.
     Incomplete(String),
 }
@@ -24,10 +22,6 @@ impl fmt::Display for ObservationError {
         match self {
             Self::NoAddress(what) => write!(f, "the declaration has no address of {what}"),
             Self::DeadLetters(error) => write!(f, "{error}"),
-            Self::SlowQuery(limit) => {
-                let limit = declaration::units::exact(*limit);
-                write!(f, "its query takes more than {limit}")
-            }
             Self::Client(error) => write!(f, "{error}"),
             Self::Incomplete(text) => f.write_str(text),
         }
@@ -39,7 +33,7 @@ impl std::error::Error for ObservationError {
         match self {
             Self::DeadLetters(error) => Some(error),
             Self::Client(error) => Some(error),
-            Self::NoAddress(_) | Self::SlowQuery(_) | Self::Incomplete(_) => None,
+            Self::NoAddress(_) | Self::Incomplete(_) => None,
         }
     }
 }

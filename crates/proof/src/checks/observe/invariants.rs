@@ -1,52 +1,439 @@
 //! Counterexamples of an invariant, and the records that belong to them.
+//!
+//! A rule keeps to its budget of time: it reads the newest rows, then further back (`windows`), and does
+//! not read again what earlier runs have read, but for a sample. Counterexamples that earlier runs found
+//! are looked at again, however old they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 
-use super::{ObservationCache, ObservationError};
-use crate::stores::{StoreError, postgres::Counterexample};
-use declaration::{Invariant, RULE_TIMEOUT, Replay};
+use super::{ObservationCache, ObservationError, windows::Windows};
+use crate::{
+    checks::results::{RuleResult, Span, Violated},
+    stores::{
+        StoreError,
+        postgres::{Counterexample, Postgres, Window},
+    },
+};
+use declaration::{Invariant, Replay};
 use kafka::scan::Found;
 
-/// What the query of an invariant returned.
-pub(crate) struct Counterexamples {
+/// What is known of an invariant.
+pub(crate) struct Look {
+    /// Counterexamples of this run, and those of earlier runs that were not repaired or dismissed since.
     pub(crate) found: Vec<Counterexample>,
-    /// The span that the query covered; None: the declaration does not limit it.
-    pub(crate) within: Option<Duration>,
+    /// How many of these are as an earlier run found them: there was no time to look again.
+    pub(crate) not_looked_at_again: usize,
+    pub(crate) reach: Reach,
+    /// The database's time.
     pub(crate) at: DateTime<Utc>,
+    /// For the next run.
+    pub(crate) result: RuleResult,
 }
 
-/// Queries the counterexamples of `rule`, on the connection of `turn`.
-///
-/// If the query takes too long, for instance after an unusually busy day, a shorter span is queried
-/// than is declared. A span that the grace of the rule covers would tell nothing.
-pub(crate) async fn counterexamples(
+/// Which rows were read, by this run and earlier ones, without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All rows, or as far back as is declared.
+    Complete,
+    /// The rows of this span before now.
+    Back(Duration),
+    /// Not one that is older than the grace.
+    Nothing,
+}
+
+/// How far `--since` has come with a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditProgress {
+    /// The rule's name.
+    pub rule: String,
+    /// Rows are read from now back to this time so far.
+    pub back_to: DateTime<Utc>,
+}
+
+/// A query of `--since` may take so long.
+const AUDIT_QUERY: Duration = Duration::from_secs(300);
+/// And is planned to take so long, where it can be divided.
+const AUDIT_WINDOW: Duration = Duration::from_secs(1);
+/// The first window is short, and without it nothing is known: it may take so many budgets.
+const FIRST_WINDOW: u32 = 3;
+/// A transaction may become visible so long after the time that its rows have.
+const LATE: TimeDelta = TimeDelta::seconds(10);
+/// Without so much time left no query is begun.
+const LEAST: Duration = Duration::from_millis(2);
+
+/// Looks at `rule` on a connection of its own, or one that it shares with every n-th rule (`turn`).
+pub(crate) async fn look(
     observed: &ObservationCache<'_>,
     rule: &Invariant,
     turn: usize,
-) -> Result<Counterexamples, ObservationError> {
-    let postgres = observed.database(turn).await?;
-    let at = Utc::now();
-    let mut within = rule.within;
-    loop {
-        let since = within.map(|within| start(at, within));
-        let found = postgres.counterexamples(&rule.sql, since, rule.timeout);
-        if let Some(found) = found.await? {
-            return Ok(Counterexamples { found, within, at });
+    stored: RuleResult,
+    progress: &dyn Fn(AuditProgress),
+) -> Result<Look, ObservationError> {
+    let postgres = observed.rule_connection(turn).await?;
+    let basis = observed.database_identity().await;
+    let basis = basis.map(|identity| basis_of(rule, identity));
+    let mut stored = stored;
+    if basis.is_none() || stored.basis != basis {
+        stored.basis = basis;
+        stored.read.clear();
+        stored.sampled = None;
+    }
+    let read = match rule.budget {
+        Some(budget) => read_within(postgres, rule, budget, &stored).await?,
+        None => audit(postgres, rule, progress).await?,
+    };
+    let limit = rule.budget.unwrap_or(AUDIT_QUERY);
+    let violated = look_again(postgres, rule, limit, &stored).await?;
+    Ok(conclude(rule, stored, read, violated))
+}
+
+fn basis_of(rule: &Invariant, identity: &str) -> String {
+    let mut digest = Sha256::new();
+    digest.update(identity);
+    digest.update([0]);
+    digest.update(&rule.sql);
+    let hex = digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    hex[..32].to_owned()
+}
+
+/// What one run has read.
+struct Read {
+    at: DateTime<Utc>,
+    /// Windows with counterexamples.
+    violated: Vec<Violated>,
+    /// Counterexamples among rows that may be in flight.
+    in_flight: Vec<Counterexample>,
+    reach: Reach,
+    /// All rows from there to `at` less the grace are read, unless nothing was.
+    reached: Option<DateTime<Utc>>,
+    sampled: Option<DateTime<Utc>>,
+}
+
+impl Read {
+    fn new(at: DateTime<Utc>) -> Self {
+        Self {
+            at,
+            violated: Vec::new(),
+            in_flight: Vec::new(),
+            reach: Reach::Nothing,
+            reached: None,
+            sampled: None,
         }
-        let shorter = within.map(|within| within / 8);
-        let tells = |shorter: &Duration| *shorter > 2 * rule.grace;
-        match shorter.filter(tells) {
-            Some(shorter) if rule.timeout <= RULE_TIMEOUT => within = Some(shorter),
-            _ => {
-                return Err(ObservationError::SlowQuery(rule.timeout));
+    }
+
+    /// Counterexamples that are not known yet.
+    fn add(&mut self, window: Option<Window>, mut found: Vec<Counterexample>) {
+        found.retain(|c| {
+            !self
+                .violated
+                .iter()
+                .any(|known| contains(&known.found, &c.id))
+        });
+        if !found.is_empty() {
+            self.violated.push(Violated { window, found });
+        }
+    }
+
+    fn finish(&mut self, windows: &Windows, limit: DateTime<Utc>) {
+        let reached = windows.reached();
+        self.reached = Some(reached);
+        self.sampled = windows.next_sample();
+        self.reach = match reached <= limit {
+            true => Reach::Complete,
+            false => Reach::Back((self.at - reached).to_std().unwrap_or_default()),
+        };
+    }
+}
+
+fn contains(found: &[Counterexample], id: &str) -> bool {
+    found.iter().any(|c| c.id == id)
+}
+
+/// The rows that may be in flight begin here.
+fn newest(rule: &Invariant, at: DateTime<Utc>) -> DateTime<Utc> {
+    start(at, rule.grace)
+}
+
+/// Reads as far as the budget goes, in one snapshot.
+async fn read_within(
+    postgres: &Postgres,
+    rule: &Invariant,
+    budget: Duration,
+    stored: &RuleResult,
+) -> Result<Read, ObservationError> {
+    let mut snapshot = postgres.snapshot().await?;
+    let at = snapshot.at;
+    let mut read = Read::new(at);
+    let began = Instant::now();
+    let newest = newest(rule, at);
+    let limit = rule.within.map(|within| start(at, within));
+    let Some(limit) = limit.filter(|limit| *limit < newest) else {
+        // One query reads all that there is to read.
+        let window = limit.map(|from| Window { from, until: None });
+        if let Some(found) = snapshot.counterexamples(&rule.sql, window, budget).await? {
+            read.add(window, found);
+            read.reach = Reach::Complete;
+        }
+        snapshot.end().await?;
+        return Ok(read);
+    };
+    let have_ends = rule.reads_windows();
+    let mut windows = Windows::new(have_ends, newest, limit, &stored.read, stored.sampled);
+    let mut is_cancelled = false;
+    let mut read_window = async |read: &mut Read, window, left| {
+        let asked = Instant::now();
+        match snapshot
+            .counterexamples(&rule.sql, Some(window), left)
+            .await?
+        {
+            Some(found) => read.add(Some(window), found),
+            None => return Ok::<_, ObservationError>(None),
+        }
+        Ok(Some(asked.elapsed()))
+    };
+    // Rows that are new since the last run are worth the whole budget, older ones a part of it, in each run.
+    let part = budget / 4;
+    let last = stored.read.first().map(|span| span.until);
+    while let Some(window) = windows.unread() {
+        let is_new = last.is_none_or(|last| windows.reached() > last);
+        let (planned, limit_of_query) = match (read.reach, is_new) {
+            (Reach::Nothing, _) => (budget, budget * FIRST_WINDOW),
+            (_, true) => (budget, budget),
+            (_, false) => (part, budget),
+        };
+        if read.reach != Reach::Nothing && began.elapsed() + LEAST > planned {
+            break;
+        }
+        let left = limit_of_query.saturating_sub(began.elapsed());
+        let Some(took) = read_window(&mut read, window, left).await? else {
+            is_cancelled = true;
+            break;
+        };
+        let left = planned.saturating_sub(began.elapsed());
+        windows.has_read(window, took, left / 3);
+        read.finish(&windows, limit);
+    }
+    // Some of it is always for a sample. Queries are planned to fit, and not cancelled before the budget is
+    // used up: the server logs each cancelled one as an error.
+    let sampling = part.max(began.elapsed() + part / 4).min(budget);
+    while let Some(window) = windows.sample().filter(|_| !is_cancelled) {
+        if began.elapsed() + LEAST > sampling {
+            break;
+        }
+        let left = budget.saturating_sub(began.elapsed());
+        let Some(took) = read_window(&mut read, window, left).await? else {
+            is_cancelled = true;
+            break;
+        };
+        let left = sampling.saturating_sub(began.elapsed());
+        windows.has_sampled(window, took, left / 3);
+        read.finish(&windows, limit);
+    }
+    let left = budget.saturating_sub(began.elapsed());
+    if have_ends && !is_cancelled && began.elapsed() + LEAST <= sampling {
+        let window = Window {
+            from: newest,
+            until: None,
+        };
+        let found = snapshot
+            .counterexamples(&rule.sql, Some(window), left)
+            .await?;
+        read.in_flight = found.unwrap_or_default();
+    }
+    snapshot.end().await?;
+    Ok(read)
+}
+
+/// Reads all rows that `rule` is about, however long that takes; each window in its own snapshot, since one
+/// for all would keep dead rows from being vacuumed.
+async fn audit(
+    postgres: &Postgres,
+    rule: &Invariant,
+    progress: &dyn Fn(AuditProgress),
+) -> Result<Read, ObservationError> {
+    let snapshot = postgres.snapshot().await?;
+    let at = snapshot.at;
+    snapshot.end().await?;
+    let mut read = Read::new(at);
+    let limit = rule
+        .within
+        .map_or(DateTime::UNIX_EPOCH, |within| start(at, within));
+    // Rows that may be in flight are read as well.
+    let end = at + TimeDelta::seconds(1);
+    let have_ends = rule.within.is_some() && rule.reads_windows();
+    let mut windows = Windows::new(have_ends, end, limit, &[], None);
+    if !have_ends {
+        windows = windows.whole();
+    }
+    while let Some(window) = windows.unread() {
+        let asked = Instant::now();
+        let mut snapshot = postgres.snapshot().await?;
+        let bound = rule.within.map(|_| window);
+        let found = snapshot
+            .counterexamples(&rule.sql, bound, AUDIT_QUERY)
+            .await?;
+        snapshot.end().await?;
+        let Some(found) = found else {
+            match windows.shrink() {
+                true => continue,
+                false => break,
             }
+        };
+        read.add(bound, found);
+        windows.has_read(window, asked.elapsed(), AUDIT_WINDOW);
+        read.finish(&windows, limit);
+        progress(AuditProgress {
+            rule: rule.name.clone(),
+            back_to: windows.reached(),
+        });
+    }
+    Ok(read)
+}
+
+/// A window in which an earlier run found counterexamples, and those that it has now. None: there was no
+/// time.
+type LookedAgain = (Violated, Option<Vec<Counterexample>>);
+
+/// All rows.
+const ALL: Window = Window {
+    from: DateTime::UNIX_EPOCH,
+    until: None,
+};
+
+/// Looks again at windows in which earlier runs have found counterexamples.
+async fn look_again(
+    postgres: &Postgres,
+    rule: &Invariant,
+    limit: Duration,
+    stored: &RuleResult,
+) -> Result<Vec<LookedAgain>, ObservationError> {
+    let mut looked = Vec::new();
+    let mut missing = Vec::new();
+    let began = Instant::now();
+    for violated in &stored.violated {
+        let left = limit.saturating_sub(began.elapsed());
+        let mut found = None;
+        // A query without parameters reads all rows in each run.
+        if rule.within.is_some() && left >= LEAST {
+            // The query had no parameters when they were found.
+            let window = violated.window.unwrap_or(ALL);
+            found = query(postgres, rule, window, left).await?;
         }
+        if let Some(found) = &found {
+            let gone = violated.found.iter().filter(|c| !contains(found, &c.id));
+            missing.extend(gone.map(|c| c.id.as_str()));
+        }
+        looked.push((violated.clone(), found));
+    }
+    missing.retain(|id| !stored.dismissed.contains(*id));
+    if missing.is_empty() {
+        return Ok(looked);
+    }
+    // Repaired, unless somebody changed the time of the row. Where all rows are too many to look for that,
+    // it is taken as repaired.
+    let mut moved = query(postgres, rule, ALL, limit).await?.unwrap_or_default();
+    moved.retain(|c| missing.contains(&c.id.as_str()));
+    if let Some(window) = around(&moved) {
+        let found = query(postgres, rule, window, limit).await?;
+        let is_there = |found: &Vec<_>| moved.iter().all(|c| contains(found, &c.id));
+        let window = found.filter(is_there).map_or(ALL, |_| window);
+        let violated = Violated {
+            window: Some(window),
+            found: moved.clone(),
+        };
+        looked.push((violated, Some(moved)));
+    }
+    Ok(looked)
+}
+
+/// One query in a snapshot of its own.
+async fn query(
+    postgres: &Postgres,
+    rule: &Invariant,
+    window: Window,
+    limit: Duration,
+) -> Result<Option<Vec<Counterexample>>, ObservationError> {
+    let mut snapshot = postgres.snapshot().await?;
+    let found = snapshot
+        .counterexamples(&rule.sql, Some(window), limit)
+        .await?;
+    snapshot.end().await?;
+    Ok(found)
+}
+
+/// The window of rows that were written when these were.
+fn around(found: &[Counterexample]) -> Option<Window> {
+    let since = || found.iter().map(|c| c.since);
+    Some(Window {
+        from: since().min()?,
+        until: Some(since().max()? + TimeDelta::seconds(1)),
+    })
+}
+
+/// Joins what this run read with what earlier runs found.
+fn conclude(rule: &Invariant, stored: RuleResult, read: Read, again: Vec<LookedAgain>) -> Look {
+    let mut result = RuleResult {
+        violated: Vec::new(),
+        ..stored
+    };
+    let mut not_looked_at_again = 0;
+    for (violated, found) in again {
+        // A query without parameters has just read all rows.
+        let found = match found {
+            _ if rule.within.is_none() && read.reach == Reach::Complete => Vec::new(),
+            Some(found) => found,
+            None => {
+                not_looked_at_again += violated.found.len();
+                violated.found
+            }
+        };
+        if !found.is_empty() {
+            let window = violated.window;
+            result.violated.push(Violated { window, found });
+        }
+    }
+    for mut violated in read.violated {
+        let known = |c: &Counterexample| result.violated.iter().any(|v| contains(&v.found, &c.id));
+        violated.found.retain(|c| !known(c));
+        if !violated.found.is_empty() {
+            result.violated.push(violated);
+        }
+    }
+    let all = result.violated.iter().flat_map(|v| &v.found);
+    let mut found: Vec<Counterexample> = Vec::new();
+    for c in all.chain(&read.in_flight) {
+        if !result.dismissed.contains(&c.id) && !contains(&found, &c.id) {
+            found.push(c.clone());
+        }
+    }
+    found.sort_by_key(|c| c.since);
+    // What is dismissed does not have to be looked at again.
+    let dismissed = &result.dismissed;
+    result
+        .violated
+        .retain(|v| v.found.iter().any(|c| !dismissed.contains(&c.id)));
+    if let (Some(from), Some(_), Some(_)) = (read.reached, &result.basis, rule.within) {
+        let until = newest(rule, read.at) - LATE;
+        result.read.push(Span { from, until });
+        result.sampled = read.sampled;
+    }
+    Look {
+        found,
+        not_looked_at_again,
+        reach: read.reach,
+        at: read.at,
+        result,
     }
 }
 
@@ -70,13 +457,12 @@ pub(crate) struct Trace {
 pub(crate) async fn traces(
     observed: &ObservationCache<'_>,
     rule: &Invariant,
-    turn: usize,
     counterexamples: &[&Counterexample],
 ) -> Result<Vec<Trace>, ObservationError> {
     let Some(replay) = &rule.replay else {
         return Ok(Vec::new());
     };
-    let postgres = observed.database(turn).await?;
+    let postgres = observed.database().await?;
     let ids = counterexamples.iter().map(|c| c.id.as_str());
     let keys = ids.clone().map(|id| postgres.text(&replay.key_sql, id));
     let keys = join_all(keys).await;
@@ -126,6 +512,48 @@ mod tests {
     use super::*;
     use declaration::NO_LIMIT;
 
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).expect("a time")
+    }
+
+    fn window(from: i64, until: i64) -> Option<Window> {
+        Some(Window {
+            from: at(from),
+            until: Some(at(until)),
+        })
+    }
+
+    fn counterexamples(ids: &[&str]) -> Vec<Counterexample> {
+        let of = |id: &&str| Counterexample {
+            id: (*id).to_owned(),
+            since: at(5),
+        };
+        ids.iter().map(of).collect()
+    }
+
+    fn violated(from: i64, ids: &[&str]) -> Violated {
+        Violated {
+            window: window(from, from + 10),
+            found: counterexamples(ids),
+        }
+    }
+
+    fn rule() -> Invariant {
+        Invariant {
+            name: "r".to_owned(),
+            says: String::new(),
+            grace: Duration::from_secs(60),
+            sql: "$1 $2".to_owned(),
+            within: Some(Duration::from_secs(3600)),
+            budget: Some(Duration::from_millis(200)),
+            replay: None,
+        }
+    }
+
+    fn ids(found: &[Counterexample]) -> Vec<&str> {
+        found.iter().map(|c| c.id.as_str()).collect()
+    }
+
     #[test]
     fn a_span_starts_at_the_unix_epoch_at_the_earliest() {
         let now = Utc::now();
@@ -134,5 +562,79 @@ mod tests {
             start(now, Duration::from_secs(60)),
             now - TimeDelta::seconds(60)
         );
+    }
+
+    #[test]
+    fn a_counterexample_stays_until_its_window_has_none() {
+        let stored = RuleResult {
+            basis: Some("b".to_owned()),
+            ..RuleResult::default()
+        };
+        let mut read = Read::new(at(10_000));
+        read.add(window(9_000, 9_010), counterexamples(&["new", "old"]));
+        read.reached = Some(at(9_000));
+        let again = vec![
+            (violated(0, &["old"]), Some(counterexamples(&["old"]))),
+            (violated(20, &["repaired"]), Some(Vec::new())),
+            (violated(40, &["no time"]), None),
+        ];
+        let look = conclude(&rule(), stored, read, again);
+        assert_eq!(ids(&look.found), ["old", "no time", "new"]);
+        assert_eq!(look.not_looked_at_again, 1);
+        let windows: Vec<_> = look.result.violated.iter().map(|v| v.window).collect();
+        assert_eq!(
+            windows,
+            [window(0, 10), window(40, 50), window(9_000, 9_010)]
+        );
+        let span = Span {
+            from: at(9_000),
+            until: at(9_930),
+        };
+        assert_eq!(
+            look.result.read,
+            [span],
+            "not those that may still become visible"
+        );
+    }
+
+    #[test]
+    fn a_dismissed_counterexample_is_neither_reported_nor_looked_at_again() {
+        let stored = RuleResult {
+            dismissed: BTreeSet::from(["a".to_owned()]),
+            ..RuleResult::default()
+        };
+        let mut read = Read::new(at(10_000));
+        read.add(window(9_000, 9_010), counterexamples(&["a"]));
+        let again = vec![(violated(0, &["a", "b"]), Some(counterexamples(&["a", "b"])))];
+        let look = conclude(&rule(), stored, read, again);
+        assert_eq!(ids(&look.found), ["b"]);
+        assert_eq!(look.result.violated.len(), 1);
+        assert!(look.result.read.is_empty(), "nothing tells the database");
+    }
+
+    #[test]
+    fn a_query_over_all_rows_repeats_or_repairs_what_earlier_runs_found() {
+        let rule = Invariant {
+            within: None,
+            ..rule()
+        };
+        let before = Violated {
+            window: None,
+            found: counterexamples(&["a", "b"]),
+        };
+        let mut read = Read::new(at(10_000));
+        read.add(None, counterexamples(&["b"]));
+        read.reach = Reach::Complete;
+        let look = conclude(
+            &rule,
+            RuleResult::default(),
+            read,
+            vec![(before.clone(), None)],
+        );
+        assert_eq!(ids(&look.found), ["b"]);
+        // Cancelled, it says nothing of them.
+        let read = Read::new(at(10_000));
+        let look = conclude(&rule, RuleResult::default(), read, vec![(before, None)]);
+        assert_eq!(ids(&look.found), ["a", "b"]);
     }
 }

@@ -13,12 +13,14 @@ mod log_level;
 pub(crate) mod logs;
 pub(crate) mod progress;
 pub(crate) mod services;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::OnceCell;
 
 use crate::{
+    checks::results::LogResult,
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
@@ -35,6 +37,9 @@ use kafka::admin::TopicSettings;
 use logs::ContainerLog;
 use platform::{Container, Drifted, Platform};
 
+/// How many rules are looked at concurrently.
+const RULE_CONNECTIONS: usize = 6;
+
 /// Each shared observation, made when the first check asks for it.
 pub(crate) struct ObservationCache<'a> {
     pub(crate) pipeline: &'a Pipeline,
@@ -45,14 +50,22 @@ pub(crate) struct ObservationCache<'a> {
     groups: OnceCell<Result<Groups, ObservationError>>,
     topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, ObservationError>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
-    connections: OnceCell<Result<Vec<Postgres>, ObservationError>>,
+    earlier_logs: BTreeMap<String, LogResult>,
+    database: OnceCell<Result<Postgres, ObservationError>>,
+    rule_connections: [OnceCell<Result<Postgres, ObservationError>>; RULE_CONNECTIONS],
+    database_identity: OnceCell<Option<String>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
     redis: OnceCell<Result<Redis, ObservationError>>,
     dead_letters: OnceCell<Result<Summary, ObservationError>>,
 }
 
 impl<'a> ObservationCache<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline, platform: &'a dyn Platform) -> Self {
+    /// `earlier_logs`: what earlier runs found in the logs, by container id.
+    pub(crate) fn new(
+        pipeline: &'a Pipeline,
+        platform: &'a dyn Platform,
+        earlier_logs: BTreeMap<String, LogResult>,
+    ) -> Self {
         let services = pipeline.services.iter();
         Self {
             pipeline,
@@ -65,7 +78,10 @@ impl<'a> ObservationCache<'a> {
             logs: services
                 .map(|s| (s.name.as_str(), OnceCell::new()))
                 .collect(),
-            connections: OnceCell::new(),
+            earlier_logs,
+            database: OnceCell::new(),
+            rule_connections: Default::default(),
+            database_identity: OnceCell::new(),
             missing_tables: OnceCell::new(),
             redis: OnceCell::new(),
             dead_letters: OnceCell::new(),
@@ -111,9 +127,24 @@ impl ObservationCache<'_> {
         };
         let observe = || async {
             let containers = self.containers_of(service).await;
-            logs::read_all(self.platform, self.pipeline, service, &containers).await
+            let earlier = &self.earlier_logs;
+            logs::read_all(self.platform, self.pipeline, service, &containers, earlier).await
         };
         cell.get_or_init(observe).await
+    }
+
+    /// What is known of the logs of the containers that exist, for the next run.
+    pub(crate) async fn log_results(&self) -> BTreeMap<String, LogResult> {
+        let containers = self.all_containers().await;
+        let exists = |id: &str| containers.iter().any(|c| c.id == id);
+        let mut results = self.earlier_logs.clone();
+        results.retain(|id, _| exists(id));
+        let read = self.logs.values().filter_map(OnceCell::get).flatten();
+        results.extend(
+            read.flatten()
+                .map(|log| (log.id.clone(), log.result.clone())),
+        );
+        results
     }
 }
 
@@ -156,25 +187,35 @@ impl ObservationCache<'_> {
 
 /// Postgres and Redis.
 impl ObservationCache<'_> {
-    /// Connections to Postgres: two, so that queries over large tables run concurrently, or one if
-    /// Postgres refuses the second.
-    pub(crate) async fn connections(&self) -> Result<&Vec<Postgres>, ObservationError> {
-        let connect = || async {
-            let Some(endpoint) = &self.pipeline.postgres else {
-                return Err(ObservationError::NoAddress("Postgres"));
-            };
-            let url = &endpoint.address;
-            let (first, second) = tokio::join!(Postgres::connect(url), Postgres::connect(url));
-            Ok([first?].into_iter().chain(second).collect())
-        };
-        shared(self.connections.get_or_init(connect).await)
+    /// A connection to Postgres, for all but the rules.
+    pub(crate) async fn database(&self) -> Result<&Postgres, ObservationError> {
+        let connect = || self.connect();
+        shared(self.database.get_or_init(connect).await)
     }
 
-    /// One of the connections; consecutive values of `turn` alternate between them.
-    pub(crate) async fn database(&self, turn: usize) -> Result<&Postgres, ObservationError> {
-        let connections = self.connections().await?;
-        let chosen = connections.get(turn % connections.len().max(1));
-        chosen.ok_or_else(|| ObservationError::Incomplete("no connection".to_owned()))
+    /// A connection to Postgres for rules: they run concurrently. Consecutive values of `turn` alternate
+    /// between several. If Postgres refuses one more, it is the connection of all others.
+    pub(crate) async fn rule_connection(&self, turn: usize) -> Result<&Postgres, ObservationError> {
+        let connect = || self.connect();
+        let connection = self.rule_connections[turn % RULE_CONNECTIONS].get_or_init(connect);
+        match connection.await {
+            Ok(connection) => Ok(connection),
+            Err(_) => self.database().await,
+        }
+    }
+
+    async fn connect(&self) -> Result<Postgres, ObservationError> {
+        let Some(endpoint) = &self.pipeline.postgres else {
+            return Err(ObservationError::NoAddress("Postgres"));
+        };
+        Ok(Postgres::connect(&endpoint.address).await?)
+    }
+
+    /// What rows of this database can be told by; None: that cannot be told.
+    pub(crate) async fn database_identity(&self) -> Option<&str> {
+        let observe = || async { self.database().await.ok()?.identity().await.ok() };
+        let identity = self.database_identity.get_or_init(observe).await;
+        identity.as_deref()
     }
 
     /// The version of the last migration that was applied.
@@ -182,7 +223,7 @@ impl ObservationCache<'_> {
         &self,
         declared: &Migrations,
     ) -> Result<Option<i64>, ObservationError> {
-        let postgres = self.database(0).await?;
+        let postgres = self.database().await?;
         Ok(postgres.applied_migration(&declared.table).await?)
     }
 
@@ -191,7 +232,7 @@ impl ObservationCache<'_> {
         let observe = || async {
             let tables = self.pipeline.tables.iter();
             let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
-            Ok(self.database(0).await?.missing_tables(&names).await?)
+            Ok(self.database().await?.missing_tables(&names).await?)
         };
         shared(self.missing_tables.get_or_init(observe).await)
     }
@@ -201,7 +242,7 @@ impl ObservationCache<'_> {
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.database(0).await?;
+        let postgres = self.database().await?;
         Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
     }
 
@@ -210,7 +251,7 @@ impl ObservationCache<'_> {
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.database(0).await?;
+        let postgres = self.database().await?;
         Ok(postgres
             .missing_indexes(&table.name, &table.indexes)
             .await?)

@@ -13,16 +13,15 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         return Vec::new();
     };
     let endpoint = pipeline.postgres.as_ref();
-    let reachable = async move |context: &CheckContext<'_>| match (
-        context.observed.connections().await,
-        endpoint,
-    ) {
-        (Ok(_), _) => Outcome::pass("connected"),
-        (Err(why), Some(postgres)) => {
-            Outcome::fail(why).hint(context.remedy_of("postgres", postgres).await)
-        }
-        (Err(why), None) => Outcome::fail(why),
-    };
+    let reachable =
+        async move |context: &CheckContext<'_>| match (context.observed.database().await, endpoint)
+        {
+            (Ok(_), _) => Outcome::pass("connected"),
+            (Err(why), Some(postgres)) => {
+                Outcome::fail(why).hint(context.remedy_of("postgres", postgres).await)
+            }
+            (Err(why), None) => Outcome::fail(why),
+        };
     let service = endpoint.and_then(|postgres| postgres.service.as_deref());
     let reachable = Check::new(id, "accepts a connection", reachable)
         .explained_by(ids::deployed_of(pipeline, service))

@@ -62,6 +62,17 @@ fn of(container: &Container, healthcheck: &Healthcheck, now: DateTime<Utc>) -> V
     }
 }
 
+/// For how many seconds a container has been `starting`; None: it is not, or for longer than it may.
+pub(super) fn starting_for(
+    container: &Container,
+    healthcheck: &Healthcheck,
+    now: DateTime<Utc>,
+) -> Option<i64> {
+    let health = container.health.as_ref()?;
+    let age = (now - container.started_at?).num_seconds();
+    (health.status == "starting" && age <= patience(healthcheck)).then_some(age)
+}
+
 /// For how many seconds a container may be `starting`.
 fn patience(healthcheck: &Healthcheck) -> i64 {
     let retries = u32::try_from(healthcheck.retries.unwrap_or(RETRIES)).unwrap_or(1);

@@ -1,5 +1,6 @@
 //! Invariants of the database: no counterexample is older than the grace of its rule. A finding names the
-//! records whose replay would repair them.
+//! records whose replay would repair them. A rule is never violated because its tables are large: what its
+//! budget of time does not suffice for is not judged, and the finding says so.
 
 use std::time::Duration;
 
@@ -13,18 +14,22 @@ use crate::{
         ids::{self, CheckId},
         observe::{
             ObservationError,
-            invariants::{self as observe, Trace},
+            invariants::{self as observe, Look, Reach, Trace},
         },
     },
     stores::postgres::Counterexample,
 };
 use declaration::{Invariant, NO_LIMIT, Pipeline};
+use diagnostics::quote;
 
 /// How many counterexamples are shown.
 const SHOWN: usize = 10;
 
 /// The time limit for connecting and for finding records of counterexamples.
 const BESIDES: Duration = Duration::from_secs(10);
+
+/// The time limit where the rule has no budget: it is read to the end.
+const AUDIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Of how many counterexamples the record is looked for.
 const TRACED: usize = 3;
@@ -36,8 +41,10 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
             let outcome = holds(context, rule, turn).await;
             outcome.unwrap_or_else(|why| Outcome::fail(format!("unknown: {why}")))
         };
+        // Counterexamples of earlier runs are looked at again after the others.
+        let deadline = rule.budget.map_or(AUDIT, |budget| 2 * budget + BESIDES);
         Check::new(ids::INVARIANT.of(&rule.name), rule.says.clone(), holds)
-            .within(rule.timeout + BESIDES)
+            .within(deadline)
             .needs(ids::database(pipeline))
             .explained_by(explained_by(pipeline, rule))
     });
@@ -73,18 +80,32 @@ async fn holds(
     rule: &Invariant,
     turn: usize,
 ) -> Result<Outcome, ObservationError> {
-    let observed = observe::counterexamples(&context.observed, rule, turn).await?;
-    let (broken, in_flight) = sift(&observed.found, rule, observed.at);
+    let stored = context.result_of(&rule.name);
+    let progress = |progress| context.progress(progress);
+    let look = observe::look(&context.observed, rule, turn, stored, &progress).await?;
+    context.store(&rule.name, look.result.clone());
+    let (broken, in_flight) = sift(&look.found, rule, look.at);
     if broken.is_empty() {
-        let of = looked_at(rule, observed.within);
-        return Ok(Outcome::pass(match in_flight {
-            0 => format!("holds{of}"),
-            n => format!("holds{of}; {n} in flight"),
-        }));
+        let outcome = judge_reach(rule, look.reach, in_flight);
+        let id = ids::INVARIANT.of(&rule.name);
+        return Ok(outcome.hint(context.command(&format!("verify --only {id} --since all"))));
     }
     let first = &broken[..broken.len().min(TRACED)];
-    let traces = observe::traces(&context.observed, rule, turn, first).await?;
-    let outcome = judge(rule, &broken, &traces, observed.at);
+    let traces = observe::traces(&context.observed, rule, first).await?;
+    let outcome = judge(rule, &broken, &traces, &look);
+    let forgotten = |c: &&Counterexample| {
+        let within = rule
+            .within
+            .and_then(|within| TimeDelta::from_std(within).ok());
+        within.is_some_and(|within| look.at - c.since > within)
+    };
+    // Nothing else would take a counterexample away that cannot be repaired any more.
+    let dismiss = broken.iter().copied().find(forgotten).map(|c| {
+        let id = quote(&c.id);
+        let command = context.command(&format!("verify --dismiss {} {id}", rule.name));
+        format!("one that will not be repaired is dismissed by its id: {command}")
+    });
+    let outcome = outcome.evidence(dismiss);
     let records = traces.iter().filter_map(|trace| trace.record.as_ref().ok());
     let records: Vec<&str> = records.map(String::as_str).collect();
     Ok(outcome.hint(match records.as_slice() {
@@ -96,22 +117,56 @@ async fn holds(
     }))
 }
 
-/// The span that was queried, unless it is all of time.
-fn looked_at(rule: &Invariant, within: Option<Duration>) -> String {
-    match (within, rule.within) {
-        (None | Some(NO_LIMIT), _) | (_, None) => String::new(),
-        (Some(within), Some(declared)) if within < declared => format!(
-            " for the last {} ({} take too long)",
-            span(within),
-            span(declared)
+/// Without a counterexample that is older than the grace.
+fn judge_reach(rule: &Invariant, reach: Reach, in_flight: usize) -> Outcome {
+    let mut seen = match (reach, rule.budget) {
+        (Reach::Nothing, budget) => {
+            let limit = budget.map_or_else(
+                || "its query was cancelled".to_owned(),
+                |budget| format!("its budget of {} was used up", milliseconds(budget)),
+            );
+            return Outcome::warn(format!("unknown: {limit} before its newest rows were read"));
+        }
+        (Reach::Complete, _) => match rule.within {
+            None | Some(NO_LIMIT) => "holds".to_owned(),
+            Some(within) => format!("holds for the last {}", span(within)),
+        },
+        (Reach::Back(back), Some(budget)) => format!(
+            "holds for the last {} (budget {}; --since all reads everything)",
+            coarse(back),
+            milliseconds(budget)
         ),
-        (Some(within), Some(_)) => format!(" for the last {}", span(within)),
+        (Reach::Back(back), None) => {
+            let seen = "unknown further back: the query was cancelled";
+            return Outcome::warn(format!("holds for the last {}; {seen}", span(back)));
+        }
+    };
+    if in_flight > 0 {
+        seen.push_str(&format!("; {in_flight} in flight"));
     }
+    Outcome::pass(seen)
+}
+
+/// `200ms`.
+fn milliseconds(budget: Duration) -> String {
+    format!("{}ms", budget.as_millis())
+}
+
+/// Rounded down to what stays the same from one run to the next: it is no news.
+fn coarse(back: Duration) -> String {
+    let step = match back.as_secs() {
+        ..60 => 10,
+        60..600 => 60,
+        600..7200 => 600,
+        _ => 3600,
+    };
+    span(Duration::from_secs((back.as_secs() / step * step).max(1)))
 }
 
 /// More than ten minutes are rounded down to minutes.
 fn span(span: Duration) -> String {
     match span.as_secs() {
+        s if s > 86_400 && s.is_multiple_of(86_400) => format!("{}d", s / 86_400),
         s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
         s if s.is_multiple_of(60) || s > 600 => format!("{}m", s / 60),
         s => format!("{s}s"),
@@ -130,24 +185,23 @@ fn sift<'a>(
     (broken, in_flight)
 }
 
-fn judge(
-    rule: &Invariant,
-    broken: &[&Counterexample],
-    traces: &[Trace],
-    now: DateTime<Utc>,
-) -> Outcome {
+fn judge(rule: &Invariant, broken: &[&Counterexample], traces: &[Trace], look: &Look) -> Outcome {
     let seen = match broken.len() {
         1 => "1 row violates the rule".to_owned(),
         n => format!("{n} rows violate the rule"),
     };
     let shown = broken.iter().take(SHOWN).map(|c| {
-        let age = (now - c.since).num_seconds();
+        let age = (look.at - c.since).num_seconds();
         format!("{} for {age}s (grace {}s)", c.id, rule.grace.as_secs())
     });
     let more = broken.len().saturating_sub(SHOWN);
     Outcome::fail(seen)
         .evidence(shown)
         .evidence((more > 0).then(|| format!("and {more} more")))
+        .evidence((look.not_looked_at_again > 0).then(|| {
+            let n = look.not_looked_at_again;
+            format!("{n} of them as an earlier run found them: no time was left to look again")
+        }))
         .evidence(traces.iter().map(describe))
 }
 
@@ -169,7 +223,7 @@ mod tests {
             grace: Duration::from_secs(60),
             sql: String::new(),
             within: None,
-            timeout: Duration::ZERO,
+            budget: Some(Duration::from_millis(200)),
             replay: None,
         }
     }
@@ -188,18 +242,43 @@ mod tests {
     }
 
     #[test]
-    fn the_queried_span_is_shown() {
+    fn a_finding_says_how_far_back_its_rule_holds() {
+        let day = Duration::from_secs(86_400);
         let rule = |within| Invariant { within, ..rule() };
-        let day = Some(Duration::from_secs(86_400));
-        let hours = Some(Duration::from_secs(10_800));
-        assert_eq!(looked_at(&rule(day), day), " for the last 24h");
+        let seen = |within, reach| judge_reach(&rule(within), reach, 0);
+        let pass = Outcome::pass;
         assert_eq!(
-            looked_at(&rule(day), hours),
-            " for the last 3h (24h take too long)"
+            seen(Some(day), Reach::Complete),
+            pass("holds for the last 24h")
         );
-        assert_eq!(looked_at(&rule(None), None), "");
-        assert_eq!(looked_at(&rule(Some(NO_LIMIT)), Some(NO_LIMIT)), "");
-        let spans = [5_400, 1_350, 90].map(|s| span(Duration::from_secs(s)));
-        assert_eq!(spans, ["90m", "22m", "90s"]);
+        assert_eq!(seen(None, Reach::Complete), pass("holds"));
+        assert_eq!(seen(Some(NO_LIMIT), Reach::Complete), pass("holds"));
+        let back = Reach::Back(Duration::from_secs(5000));
+        let expected = "holds for the last 80m (budget 200ms; --since all reads everything)";
+        assert_eq!(seen(Some(day), back), pass(expected));
+        let in_flight = judge_reach(&rule(None), Reach::Complete, 3);
+        assert_eq!(in_flight, pass("holds; 3 in flight"));
+    }
+
+    #[test]
+    fn rows_that_could_not_be_read_are_neither_right_nor_wrong() {
+        let nothing = judge_reach(&rule(), Reach::Nothing, 0);
+        let expected = "unknown: its budget of 200ms was used up before its newest rows were read";
+        assert_eq!(nothing, Outcome::warn(expected));
+        let audit = Invariant {
+            budget: None,
+            ..rule()
+        };
+        let back = Reach::Back(Duration::from_secs(90));
+        let expected = "holds for the last 90s; unknown further back: the query was cancelled";
+        assert_eq!(judge_reach(&audit, back, 0), Outcome::warn(expected));
+    }
+
+    #[test]
+    fn spans_are_shown_in_their_unit() {
+        let spans = [2_592_000, 86_400, 5_400, 1_350, 90].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(spans, ["30d", "24h", "90m", "22m", "90s"]);
+        let coarse = [5, 75, 1_350, 90_000].map(|s| coarse(Duration::from_secs(s)));
+        assert_eq!(coarse, ["1s", "1m", "20m", "25h"]);
     }
 }

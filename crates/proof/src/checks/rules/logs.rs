@@ -3,11 +3,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::health;
 use crate::{
     checks::{
         check::Check,
         context::CheckContext,
-        finding::Outcome,
+        finding::{Outcome, Status},
         ids,
         observe::{
             ObservationError,
@@ -19,6 +20,7 @@ use crate::{
 };
 use declaration::{Http, Pipeline, Service};
 use diagnostics::Result;
+use platform::Container;
 
 /// An outage is over if no line at level error came for so long. What retries does so more often, and
 /// what works again may print nothing.
@@ -27,6 +29,8 @@ const OVER: TimeDelta = TimeDelta::seconds(30);
 const LIMIT: f64 = 10.0;
 /// Fewer errors are ignored, unless the declared share is 0.
 const LEAST: usize = 3;
+/// Without a health check, a container may take so many seconds to print its startup line.
+const STARTING: i64 = 5;
 /// How many errors are shown.
 const SHOWN: usize = 5;
 
@@ -40,11 +44,17 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     let mut checks = Vec::new();
     if let (Some(id), Some(line)) = (ids::started(service), &service.startup) {
         let has_started = async move |context: &CheckContext<'_>| {
-            let outcome = match started(context.observed.logs(service).await) {
-                Some(outcome) => outcome,
-                None => rotated(service).await,
+            let containers = context.observed.containers_of(service).await;
+            let logs = context.observed.logs(service).await;
+            let outcome = match started(service, logs, &containers, Utc::now()) {
+                Startup::Judged(outcome) => outcome,
+                Startup::Lost(containers) => rotated(service, &containers).await,
             };
-            context.remedied(outcome, &service.name).await
+            // A restart would only write the line again.
+            match outcome.status {
+                Status::Fail => context.remedied(outcome, &service.name).await,
+                _ => outcome,
+            }
         };
         let expected = format!("{line} since this start");
         checks.push(Check::new(id, expected, has_started).needs(deployed()));
@@ -83,30 +93,69 @@ fn processes_messages(pipeline: &Pipeline, service: &Service) -> bool {
     works && service.ready.is_none()
 }
 
-/// Each running container printed the startup line. None: log rotation removed it, or it never came.
-fn started(logs: &[Result<ContainerLog>]) -> Option<Outcome> {
-    let mut lost = false;
-    let running = |log: &&Result<ContainerLog>| log.as_ref().map_or(true, |log| log.runs);
-    for log in logs.iter().filter(running) {
-        match log {
-            Err(e) => return Some(Outcome::fail(format!("unknown: {e}"))),
-            Ok(log) if log.started => {}
-            Ok(log) if log.start_lost => lost = true,
-            Ok(log) => {
-                let seen = format!("{}: not among its {} lines", log.container, log.lines);
-                return Some(Outcome::fail(seen));
-            }
-        }
-    }
-    (!lost).then(|| Outcome::pass("printed"))
+/// Whether each running container printed the startup line.
+enum Startup<'a> {
+    Judged(Outcome),
+    /// Log rotation removed the line of these, or it never came; the others printed it.
+    Lost(Vec<&'a Container>),
 }
 
-/// The start of the log was rotated away: the service's readiness counts instead. Busy services reach
-/// this every day.
-async fn rotated(service: &Service) -> Outcome {
+fn started<'a>(
+    service: &Service,
+    logs: &[Result<ContainerLog>],
+    containers: &[&'a Container],
+    now: DateTime<Utc>,
+) -> Startup<'a> {
+    let mut lost = Vec::new();
+    let mut seen = "printed".to_owned();
+    let running = |log: &&Result<ContainerLog>| log.as_ref().map_or(true, |log| log.runs);
+    for log in logs.iter().filter(running) {
+        let log = match log {
+            Err(e) => return Startup::Judged(Outcome::fail(format!("unknown: {e}"))),
+            Ok(log) if log.started => continue,
+            Ok(log) => log,
+        };
+        let container = containers.iter().copied().find(|c| c.id == log.id);
+        if let Some(age) = container.and_then(|c| starting_for(service, c, now)) {
+            seen = format!("starting for {age} s");
+        } else if let Some(container) = container.filter(|_| log.start_lost) {
+            lost.push(container);
+        } else {
+            let seen = format!("{}: not among its {} lines", log.container, log.lines);
+            return Startup::Judged(Outcome::fail(seen));
+        }
+    }
+    match lost.is_empty() {
+        true => Startup::Judged(Outcome::pass(seen)),
+        false => Startup::Lost(lost),
+    }
+}
+
+/// For how many seconds a container has been starting: as long as Docker's health check says so, or, without
+/// one, for a few seconds. One that its restart policy started has failed before.
+fn starting_for(service: &Service, container: &Container, now: DateTime<Utc>) -> Option<i64> {
+    if container.restart_count > 0 {
+        return None;
+    }
+    match &service.healthcheck {
+        Some(healthcheck) => health::starting_for(container, healthcheck, now),
+        None => {
+            let age = (now - container.started_at?).num_seconds();
+            (age < STARTING).then_some(age)
+        }
+    }
+}
+
+/// The start of the log was rotated away: the service's readiness counts instead, or its health check. Busy
+/// services reach this every day.
+async fn rotated(service: &Service, containers: &[&Container]) -> Outcome {
+    let healthy = |c: &&Container| c.health.as_ref().is_some_and(|h| h.status == "healthy");
     match &service.http {
         Some(http) => ready_instead(http, services::ready_of_busy(http).await),
-        None => Outcome::warn(ROTATED),
+        None if containers.iter().all(healthy) => {
+            Outcome::pass(format!("{ROTATED}; its health check passes"))
+        }
+        None => Outcome::warn(format!("unknown: {ROTATED}")),
     }
 }
 
@@ -129,7 +178,7 @@ fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
         return Outcome::fail("not deployed");
     }
     let mut forbidden = Vec::new();
-    let (mut lines, mut partial) = (0, false);
+    let (mut lines, mut partial, mut continued) = (0, false, true);
     for log in logs {
         match log {
             Err(e) => return Outcome::fail(format!("unknown: {e}")),
@@ -137,6 +186,7 @@ fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
                 forbidden.extend(log.forbidden.iter().cloned());
                 lines += log.lines;
                 partial |= log.partial;
+                continued &= log.continued;
             }
         }
     }
@@ -146,7 +196,9 @@ fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
             .evidence([format!("around them: {more}")]);
     }
     Outcome::pass(match partial {
+        false if continued => format!("{lines} new lines"),
         false => format!("{lines} lines"),
+        true if continued => format!("the last {lines} lines"),
         true => format!("the first {FIRST} and last {LAST} lines"),
     })
 }
@@ -202,7 +254,6 @@ fn few_errors(recent: &[&Recent], limit: Option<f64>, now: DateTime<Utc>) -> Out
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::finding::Status;
     use platform::LogLine;
 
     /// Lines so many seconds ago.
@@ -241,6 +292,31 @@ mod tests {
         assert_eq!(judged(&many, Some(5.0)), Status::Fail);
         assert_eq!(judged(&[(1, FINE)], Some(0.0)), Status::Pass);
         assert_eq!(judged(&[], None), Status::Pass);
+    }
+
+    #[test]
+    fn a_startup_line_is_awaited_while_a_container_starts() {
+        let service = platform::testing::depending("web", &[]);
+        let now = Utc::now();
+        let judged = |age, restart_count, start_lost| {
+            let mut container = platform::testing::container("web", 1);
+            container.started_at = Some(now - TimeDelta::seconds(age));
+            container.restart_count = restart_count;
+            let log = ContainerLog {
+                id: container.id.clone(),
+                runs: true,
+                start_lost,
+                ..ContainerLog::default()
+            };
+            match started(&service, &[Ok(log)], &[&container], now) {
+                Startup::Judged(outcome) => Some(outcome.status),
+                Startup::Lost(_) => None,
+            }
+        };
+        assert_eq!(judged(2, 0, false), Some(Status::Pass));
+        assert_eq!(judged(2, 1, false), Some(Status::Fail), "it failed before");
+        assert_eq!(judged(9, 0, false), Some(Status::Fail));
+        assert_eq!(judged(9, 0, true), None, "log rotation removed its line");
     }
 
     #[test]
