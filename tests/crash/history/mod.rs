@@ -13,7 +13,6 @@ mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::DateTime;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
@@ -99,10 +98,10 @@ impl History {
             self.totals.insert(table.clone(), (all, expected));
         }
         for rule in declared.invariants.values() {
-            let sql = format!("SELECT id FROM ({}) counterexamples", rule.sql());
             // However far back it looks every day, here it looks at everything.
+            let sql = rule.sql("'-infinity'::timestamptz");
+            let sql = format!("SELECT id FROM ({sql}) counterexamples");
             let ids = sqlx::query_scalar(AssertSqlSafe(sql))
-                .bind(DateTime::UNIX_EPOCH)
                 .fetch_all(&mut *database)
                 .await
                 .unwrap();

@@ -13,6 +13,7 @@ pub mod batches;
 mod ids;
 pub mod lookup;
 pub mod ownership;
+pub mod session;
 pub mod table_schema;
 
 /// Time limit of a statement.

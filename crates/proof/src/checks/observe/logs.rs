@@ -32,7 +32,8 @@ pub(crate) struct ContainerLog {
     pub(crate) runs: bool,
     /// The declared startup line is there.
     pub(crate) started: bool,
-    pub(crate) forbidden: Vec<String>,
+    /// The last forbidden lines, with their times.
+    pub(crate) forbidden: Vec<(DateTime<Utc>, String)>,
     pub(crate) lines: usize,
     pub(crate) recent: Recent,
     /// The lines between the first and the last ones were not read.
@@ -108,12 +109,16 @@ impl ContainerLog {
         self.started |= patterns.startup.is_some_and(|p| p.matches(&line.text));
         let allowed = has(patterns.allowed);
         self.recent.read(line, now, allowed);
-        if self.forbidden.len() < FORBIDDEN && !allowed && has(patterns.forbidden) {
+        if !allowed && has(patterns.forbidden) {
             let text: String = line.text.chars().take(WIDTH).collect();
             let text = format!("{}: {text}", self.container);
             // A line at the end of the log may have been read at its beginning.
-            if !self.forbidden.contains(&text) {
-                self.forbidden.push(text);
+            let forbidden = (line.at, text);
+            if !self.forbidden.contains(&forbidden) {
+                self.forbidden.push(forbidden);
+            }
+            if self.forbidden.len() > FORBIDDEN {
+                self.forbidden.remove(0);
             }
         }
     }

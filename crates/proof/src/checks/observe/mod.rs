@@ -22,7 +22,7 @@ use crate::{
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
-        postgres::Postgres,
+        postgres::{Postgres, session::SessionState},
         redis::{Memory, Redis},
     },
 };
@@ -46,6 +46,8 @@ pub(crate) struct ObservationCache<'a> {
     topic_settings: OnceCell<Result<BTreeMap<String, TopicSettings>, ObservationError>>,
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
     connections: OnceCell<Result<Vec<Postgres>, ObservationError>>,
+    session: OnceCell<Result<Postgres, ObservationError>>,
+    session_state: OnceCell<Result<SessionState, ObservationError>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
     redis: OnceCell<Result<Redis, ObservationError>>,
     dead_letters: OnceCell<Result<Summary, ObservationError>>,
@@ -66,6 +68,8 @@ impl<'a> ObservationCache<'a> {
                 .map(|s| (s.name.as_str(), OnceCell::new()))
                 .collect(),
             connections: OnceCell::new(),
+            session: OnceCell::new(),
+            session_state: OnceCell::new(),
             missing_tables: OnceCell::new(),
             redis: OnceCell::new(),
             dead_letters: OnceCell::new(),
@@ -177,6 +181,24 @@ impl ObservationCache<'_> {
         chosen.ok_or_else(|| ObservationError::Incomplete("no connection".to_owned()))
     }
 
+    /// A session as a service gets one, which may write: for what it may do, and for what must not wait
+    /// for the queries of the others. Nothing is written in it.
+    pub(crate) async fn session(&self) -> Result<&Postgres, ObservationError> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.postgres else {
+                return Err(ObservationError::NoAddress("Postgres"));
+            };
+            Ok(Postgres::connect_writable(&endpoint.address).await?)
+        };
+        shared(self.session.get_or_init(connect).await)
+    }
+
+    /// What [`Self::session`] may do.
+    pub(crate) async fn session_state(&self) -> Result<&SessionState, ObservationError> {
+        let observe = || async { Ok(self.session().await?.session_state().await?) };
+        shared(self.session_state.get_or_init(observe).await)
+    }
+
     /// The version of the last migration that was applied.
     pub(crate) async fn applied_migration(
         &self,
@@ -216,9 +238,25 @@ impl ObservationCache<'_> {
             .await?)
     }
 
+    /// The declared constraints of a table that do not exist or are not validated.
+    pub(crate) async fn missing_constraints(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
+        let postgres = self.session().await?;
+        Ok(postgres
+            .missing_constraints(&table.name, &table.constraints)
+            .await?)
+    }
+
     /// Whether Redis answers `PING`.
     pub(crate) async fn ping_redis(&self) -> Result<(), ObservationError> {
         Ok(self.redis().await?.ping().await?)
+    }
+
+    /// Why Redis refuses a command that writes; None: it accepts it.
+    pub(crate) async fn redis_refuses(&self) -> Result<Option<String>, ObservationError> {
+        Ok(self.redis().await?.refuses_writes().await?)
     }
 
     /// How much memory Redis uses, and its limit.
