@@ -186,6 +186,8 @@ async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<V
         Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),
-        Command::Health(_) => commands::health::run().await.map(|()| Verdict::Right),
+        Command::Health(_) => commands::health::run(&context.console)
+            .await
+            .map(|()| Verdict::Right),
     }
 }

@@ -131,6 +131,8 @@ pub struct Topic {
     pub replication: Option<i32>,
     /// `min.insync.replicas`
     pub min_insync: Option<i32>,
+    /// Other settings, by Kafka's name.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// How applied migrations are verified.
@@ -375,6 +377,8 @@ pub struct Service {
     pub http: Option<Http>,
     /// Consumer group.
     pub group: Option<Group>,
+    /// The longest time between two commits of its group while records wait. None: not declared.
+    pub commit_interval: Option<Duration>,
     /// Names of the topics that it consumes.
     pub consumes: Vec<String>,
     /// Names of the topics that it produces to.

@@ -256,6 +256,10 @@ impl Check<'_> {
                 Some(format!("add `group: {name}`")),
             );
         }
+        if service.commit_interval.is_some() && service.group.is_none() {
+            let message = "`commit-interval` needs `group`".to_owned();
+            self.fault(&at("commit-interval"), message, None);
+        }
         if service.group.is_some() && service.consumes.is_empty() {
             let message = "a group needs `consumes`".to_owned();
             self.fault(&at("group"), message, None);

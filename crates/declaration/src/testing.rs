@@ -242,6 +242,7 @@ pub fn depending(name: &str, on: &[&str]) -> Service {
         effect: None,
         http: None,
         group: None,
+        commit_interval: None,
         consumes: Vec::new(),
         emits: Vec::new(),
         writes: Vec::new(),

@@ -1,7 +1,7 @@
 //! `NAME:PARTITIONS:RETENTION`, the short form of a topic in `x-caravan.topics` and on the command line
 //! of `caravan run kafka-init`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Invalid, Topic};
 
@@ -28,6 +28,7 @@ pub fn parse(spec: &str) -> Result<Topic, Invalid> {
         retention: Some(parse_retention(retention).map_err(wrong)?),
         replication: None,
         min_insync: None,
+        settings: BTreeMap::new(),
     })
 }
 
@@ -89,6 +90,7 @@ mod tests {
                 retention: Some(Duration::from_secs(30 * 24 * 60 * 60)),
                 replication: None,
                 min_insync: None,
+                settings: BTreeMap::new(),
             }
         );
         let compound = parse("a.b_C-9:1:1d 12h").expect("humantime's compound durations");

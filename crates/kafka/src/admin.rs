@@ -1,12 +1,16 @@
 //! Admin requests: topic settings, creating a topic, deleting records.
 
-use std::{collections::BTreeMap, ops::Deref, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    time::Duration,
+};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{
-        AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-        TopicReplication,
+        AdminClient, AdminOptions, ConfigEntry, ConfigResource, ConfigSource, NewTopic,
+        OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
     },
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
@@ -19,11 +23,16 @@ use diagnostics::instrument_call;
 const CHANGE: Duration = Duration::from_secs(10);
 
 const RETENTION: &str = "retention.ms";
+/// `retention.bytes`: the size of a partition from which its oldest records are deleted.
+pub const RETENTION_BYTES: &str = "retention.bytes";
+/// `cleanup.policy`: `delete`, `compact` or both.
+pub const CLEANUP_POLICY: &str = "cleanup.policy";
 const MIN_INSYNC: &str = "min.insync.replicas";
-const MESSAGE_BYTES: &str = "max.message.bytes";
+/// `max.message.bytes`: the largest record batch that the topic accepts.
+pub const MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Settings of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicSettings {
     /// `retention.ms`; None keeps records for ever.
     pub retention: Option<Duration>,
@@ -31,6 +40,10 @@ pub struct TopicSettings {
     pub min_insync: Option<i64>,
     /// `max.message.bytes`, in bytes; None if the broker reports no number.
     pub message_bytes: Option<i64>,
+    /// The value of each setting, by Kafka's name.
+    pub all: BTreeMap<String, String>,
+    /// Names of those that were set for this topic; the others are the broker's.
+    pub own: BTreeSet<String>,
 }
 
 /// An admin client. Dropping it joins its polling thread, so it is dropped on a thread of its own.
@@ -91,17 +104,22 @@ impl Kafka {
         &self,
         topics: &[String],
     ) -> Result<BTreeMap<String, TopicSettings>> {
-        let settings = self
-            .described(topics, &[RETENTION, MIN_INSYNC, MESSAGE_BYTES])
-            .await?;
-        let settings = settings.into_iter().map(|(topic, settings)| {
-            let retention = settings
-                .get(RETENTION)
-                .and_then(|ms| u64::try_from(*ms).ok());
+        let described = self.described(topics).await?;
+        let settings = described.into_iter().map(|(topic, entries)| {
+            let own = entries.iter().filter(|entry| is_own(entry));
+            let own = own.map(|entry| entry.name.clone()).collect();
+            let values = entries
+                .into_iter()
+                .filter_map(|entry| Some((entry.name, entry.value?)));
+            let all: BTreeMap<String, String> = values.collect();
+            let number = |name: &str| all.get(name)?.parse::<i64>().ok();
+            let retention = number(RETENTION).and_then(|ms| u64::try_from(ms).ok());
             let settings = TopicSettings {
                 retention: retention.map(Duration::from_millis),
-                min_insync: settings.get(MIN_INSYNC).copied(),
-                message_bytes: settings.get(MESSAGE_BYTES).copied(),
+                min_insync: number(MIN_INSYNC),
+                message_bytes: number(MESSAGE_BYTES),
+                all,
+                own,
             };
             (topic, settings)
         });
@@ -122,19 +140,16 @@ impl Kafka {
         topics: &[String],
         setting: &'static str,
     ) -> Result<BTreeMap<String, i64>> {
-        let settings = self.described(topics, &[setting]).await?;
-        let number = |(topic, settings): (String, BTreeMap<_, _>)| {
-            Some((topic, settings.get(setting).copied()?))
+        let described = self.described(topics).await?;
+        let number = |(topic, entries): (String, Vec<ConfigEntry>)| {
+            let entry = entries.into_iter().find(|entry| entry.name == setting)?;
+            Some((topic, entry.value?.parse().ok()?))
         };
-        Ok(settings.into_iter().filter_map(number).collect())
+        Ok(described.into_iter().filter_map(number).collect())
     }
 
-    /// Settings that are numbers, of each of `topics` that exists, in one request.
-    async fn described(
-        &self,
-        topics: &[String],
-        settings: &[&'static str],
-    ) -> Result<BTreeMap<String, BTreeMap<&'static str, i64>>> {
+    /// All settings of each of `topics` that exists, in one request.
+    async fn described(&self, topics: &[String]) -> Result<BTreeMap<String, Vec<ConfigEntry>>> {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -146,18 +161,11 @@ impl Kafka {
         let described = instrument_call("kafka", call, described)
             .await
             .map_err(|e| self.failed(call, e))?;
-        let mut topics = BTreeMap::new();
-        for resource in described.into_iter().flatten() {
-            let number = |setting: &&'static str| {
-                let number = resource.get(setting)?.value.as_ref()?.parse().ok()?;
-                Some((*setting, number))
-            };
-            let numbers = settings.iter().filter_map(number).collect();
-            if let OwnedResourceSpecifier::Topic(name) = resource.specifier {
-                topics.insert(name, numbers);
-            }
-        }
-        Ok(topics)
+        let named = |resource: ConfigResource| match resource.specifier {
+            OwnedResourceSpecifier::Topic(name) => Some((name, resource.entries)),
+            _ => None,
+        };
+        Ok(described.into_iter().flatten().filter_map(named).collect())
     }
 
     /// Creates a topic with one partition; an existing topic is not changed.
@@ -211,6 +219,11 @@ impl Kafka {
     fn failed(&self, call: &str, error: impl Into<Error>) -> Error {
         error.into().at(&self.bootstrap).of_call(call)
     }
+}
+
+/// Whether a setting was set for the topic itself.
+fn is_own(entry: &ConfigEntry) -> bool {
+    matches!(entry.source, ConfigSource::DynamicTopic)
 }
 
 fn change() -> AdminOptions {

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use rdkafka::{Message, TopicPartitionList, consumer::Consumer, error::KafkaError};
 
 use super::{
-    Kafka, Result, ask,
+    Kafka, Partition, Result, ask,
     client::{Client, PartitionEof},
     offsets::Offsets,
 };
@@ -23,13 +23,33 @@ const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for one message.
 const STEP: Duration = Duration::from_millis(100);
 
+/// What waits in partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The ends, lowered to the beginning of each partition that holds no message.
+    pub ends: Offsets,
+    /// The timestamp of the first message of each partition that holds one, in milliseconds since the epoch.
+    pub first: BTreeMap<Partition, i64>,
+}
+
 impl Kafka {
     /// `to`, lowered to `from` in each partition that holds no message from `from` to before `to`.
     ///
     /// # Errors
     /// Why there was no answer.
     pub async fn ends_of_messages(&self, from: &Offsets, to: &Offsets) -> Result<Offsets> {
-        let mut ends = to.clone();
+        Ok(self.backlog(from, to).await?.ends)
+    }
+
+    /// What each partition holds from `from` to before `to`.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn backlog(&self, from: &Offsets, to: &Offsets) -> Result<Backlog> {
+        let mut backlog = Backlog {
+            ends: to.clone(),
+            first: BTreeMap::new(),
+        };
         // `PartitionEOF` carries a partition number and no topic: one consumer for each topic.
         let mut topics: BTreeMap<&str, Offsets> = BTreeMap::new();
         for (partition, end) in to {
@@ -40,22 +60,24 @@ impl Kafka {
         }
         let searches = topics
             .into_values()
-            .map(|from| self.without_messages(from, to));
-        for empty in try_join_all(searches).await? {
-            ends.extend(empty);
+            .map(|from| self.backlog_of_topic(from, to));
+        for Backlog { ends, first } in try_join_all(searches).await? {
+            backlog.ends.extend(ends);
+            backlog.first.extend(first);
         }
-        Ok(ends)
+        Ok(backlog)
     }
 
-    /// The partitions of one topic that hold no message from `from` to before `to`.
-    async fn without_messages(&self, mut from: Offsets, to: &Offsets) -> Result<Offsets> {
+    /// The partitions of one topic that hold no message from `from` to before `to`, and the first
+    /// messages of the others.
+    async fn backlog_of_topic(&self, mut from: Offsets, to: &Offsets) -> Result<Backlog> {
         let to: Offsets = to.clone();
         let bootstrap = self.bootstrap.clone();
         ask(&self.bootstrap, "messages up to the end", move || {
             let client = Client::assigned(&bootstrap, &from, PartitionEof::Reported)?;
             let consumer = client.consumer();
             let deadline = Instant::now() + SEARCH_TIMEOUT;
-            let mut empty = Offsets::new();
+            let (mut empty, mut first) = (Offsets::new(), BTreeMap::new());
             while !from.is_empty() && Instant::now() < deadline {
                 match consumer.poll(STEP) {
                     None => {}
@@ -65,10 +87,13 @@ impl Kafka {
                         settled.add_partition(&at.0, at.1);
                         // One message decides; the rest of the partition need not be fetched.
                         consumer.pause(&settled)?;
-                        if let Some(start) = from.remove(&at)
-                            && to.get(&at).is_none_or(|end| message.offset() >= *end)
-                        {
+                        let Some(start) = from.remove(&at) else {
+                            continue;
+                        };
+                        if to.get(&at).is_none_or(|end| message.offset() >= *end) {
                             empty.insert(at, start);
+                        } else if let Some(millis) = message.timestamp().to_millis() {
+                            first.insert(at, millis);
                         }
                     }
                     Some(Err(KafkaError::PartitionEOF(number))) => {
@@ -80,7 +105,7 @@ impl Kafka {
                     Some(Err(e)) => return Err(e.into()),
                 }
             }
-            Ok(empty)
+            Ok(Backlog { ends: empty, first })
         })
         .await
     }

@@ -75,6 +75,7 @@ mod tests {
             protocol: Protocol::Classic,
             state,
             members: members.iter().map(member).collect(),
+            simple: false,
         }
     }
 

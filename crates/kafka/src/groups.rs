@@ -1,9 +1,20 @@
 //! Consumer groups and their members, of both group protocols (classic and consumer).
 
-use crate::native::{Protocol, State};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{Error, Kafka, Partition, Result, TIMEOUT, client::Client};
+use crate::native::{Described, Protocol, State};
+
+use super::{
+    Error, Kafka, Partition, Result, TIMEOUT, client::Client, offsets::is_coordinator_loading,
+};
 use declaration::Group;
+
+/// Between two requests while a group has no coordinator.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A consumer group as its coordinator describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +27,17 @@ pub struct GroupState {
     pub state: State,
     /// Its members, in the coordinator's order.
     pub members: Vec<Member>,
+    /// No member ever joined it: its consumers assign partitions themselves (`assign()`) and only commit.
+    pub simple: bool,
+}
+
+/// Groups as their coordinators describe them. A coordinator that does not answer concerns only its groups.
+#[derive(Debug, Clone, Default)]
+pub struct Groups {
+    /// Those that exist.
+    pub described: Vec<GroupState>,
+    /// Why a group is unknown, by name.
+    pub unknown: BTreeMap<String, Error>,
 }
 
 /// A member of a group. A static member stays listed until its session times out, running or not.
@@ -37,7 +59,7 @@ impl Kafka {
     /// # Errors
     /// Why there was no answer.
     pub async fn groups(&self) -> Result<Vec<GroupState>> {
-        let all = |client: &Client| described(client, &listed(client)?);
+        let all = |client: &Client| described(client, listed(client)?)?.all();
         self.ask("all groups", all).await
     }
 
@@ -46,6 +68,14 @@ impl Kafka {
     /// # Errors
     /// Why there was no answer.
     pub async fn groups_of(&self, declared: &[&Group]) -> Result<Vec<GroupState>> {
+        self.groups_of_each(declared).await?.all()
+    }
+
+    /// As [`Self::groups_of`]; a group that could not be described is no error of the others.
+    ///
+    /// # Errors
+    /// Why there was no answer for any group.
+    pub async fn groups_of_each(&self, declared: &[&Group]) -> Result<Groups> {
         let declared: Vec<Group> = declared.iter().map(|group| (*group).clone()).collect();
         self.ask("groups", move |client| {
             let named = declared.iter().map(|group| group.name().map(str::to_owned));
@@ -60,7 +90,7 @@ impl Kafka {
             };
             names.sort();
             names.dedup();
-            described(client, &names)
+            described(client, names)
         })
         .await
     }
@@ -70,13 +100,39 @@ fn listed(client: &Client) -> Result<Vec<String>> {
     Ok(crate::native::list(client, TIMEOUT)?)
 }
 
-fn described(client: &Client, names: &[String]) -> Result<Vec<GroupState>> {
-    let groups = crate::native::describe(client, names, TIMEOUT)?;
-    let groups = names.iter().zip(groups).filter_map(|(name, group)| {
-        let group = group.map_err(|e| Error::from(e).about(format!("group {name}")));
-        Some(group.transpose()?.map(GroupState::from))
-    });
-    groups.collect()
+fn described(client: &Client, names: Vec<String>) -> Result<Groups> {
+    let describe = |names: &[String]| Ok(crate::native::describe(client, names, TIMEOUT)?);
+    describe_with_retry(describe, names, TIMEOUT)
+}
+
+/// Asks again for those groups whose coordinator is being elected or loads its offsets, as after a
+/// broker's start, until `patience` is over.
+fn describe_with_retry(
+    describe: impl Fn(&[String]) -> Result<Vec<Described>>,
+    mut names: Vec<String>,
+    patience: Duration,
+) -> Result<Groups> {
+    let deadline = Instant::now() + patience;
+    let mut groups = Groups::default();
+    while !names.is_empty() {
+        let retry = Instant::now() < deadline;
+        let mut again = Vec::new();
+        for (name, answer) in names.iter().zip(describe(&names)?) {
+            match answer {
+                Ok(group) => groups.described.extend(group.map(GroupState::from)),
+                Err(e) if retry && is_coordinator_loading(&e) => again.push(name.clone()),
+                Err(e) => {
+                    let error = Error::from(e).about(format!("group {name}"));
+                    groups.unknown.insert(name.clone(), error);
+                }
+            }
+        }
+        names = again;
+        if !names.is_empty() {
+            thread::sleep(PAUSE);
+        }
+    }
+    Ok(groups)
 }
 
 /// Kafka's name of a state.
@@ -95,6 +151,30 @@ pub fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Classic => "classic",
         Protocol::Consumer => "consumer",
+    }
+}
+
+impl Groups {
+    /// All groups.
+    ///
+    /// # Errors
+    /// Why one of them is unknown.
+    pub fn all(self) -> Result<Vec<GroupState>> {
+        match self.unknown.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(self.described),
+        }
+    }
+
+    /// The groups that match the declared `group`, combined ([`as_one`]). None: no group matches.
+    ///
+    /// # Errors
+    /// Why one of the matching groups is unknown.
+    pub fn as_one(&self, group: &Group) -> Result<Option<GroupState>> {
+        match self.unknown.iter().find(|(name, _)| group.is(name)) {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(as_one(group, &self.described)),
+        }
     }
 }
 
@@ -126,6 +206,7 @@ pub fn as_one(group: &Group, groups: &[GroupState]) -> Option<GroupState> {
         protocol: shown.protocol,
         state: shown.state,
         members: matching.iter().flat_map(|g| g.members.clone()).collect(),
+        simple: matching.iter().all(|g| g.simple),
     })
 }
 
@@ -136,6 +217,7 @@ impl From<crate::native::Group> for GroupState {
             protocol: group.protocol,
             state: group.state,
             members: group.members.into_iter().map(Member::from).collect(),
+            simple: group.simple,
         }
     }
 }
@@ -159,6 +241,8 @@ impl From<crate::native::Member> for Member {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
     use super::*;
 
     fn state(name: &str, state: State, clients: &[&str]) -> GroupState {
@@ -173,7 +257,49 @@ mod tests {
             protocol: Protocol::Classic,
             state,
             members: clients.iter().map(member).collect(),
+            simple: false,
         }
+    }
+
+    fn native(name: &str) -> crate::native::Group {
+        crate::native::Group {
+            name: name.to_owned(),
+            protocol: Protocol::Classic,
+            state: State::Stable,
+            members: Vec::new(),
+            simple: false,
+        }
+    }
+
+    #[test]
+    fn a_group_without_a_coordinator_is_asked_for_again_and_unknown_alone() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let describe = |names: &[String]| {
+            asked.borrow_mut().push(names.to_vec());
+            let lost = |code| Err(KafkaError::GroupListFetch(code));
+            let answer = |name: &String| match (name.as_str(), asked.borrow().len()) {
+                ("moved", 1) => lost(RDKafkaErrorCode::NotCoordinator),
+                ("lost", _) => lost(RDKafkaErrorCode::CoordinatorNotAvailable),
+                ("refused", _) => lost(RDKafkaErrorCode::GroupAuthorizationFailed),
+                ("none", _) => Ok(None),
+                (name, _) => Ok(Some(native(name))),
+            };
+            Ok(names.iter().map(answer).collect())
+        };
+        let names = ["fine", "lost", "moved", "none", "refused"].map(str::to_owned);
+        let patience = PAUSE * 3;
+        let groups = describe_with_retry(describe, names.to_vec(), patience).expect("answers");
+        let of = |name: &str| groups.as_one(&Group::Named(name.to_owned()));
+        assert!(of("fine").expect("is described").is_some());
+        assert!(of("moved").expect("is described in the end").is_some());
+        assert!(of("none").expect("does not exist").is_none());
+        let error = of("lost").expect_err("no coordinator").to_string();
+        assert!(error.contains("group lost"), "{error}");
+        assert!(of("refused").is_err());
+        let asked = asked.into_inner();
+        assert_eq!(asked[1], ["lost", "moved"], "only what may pass");
+        assert_eq!(asked[2], ["lost"]);
+        assert!(groups.all().is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - [`groups`]: consumer groups, their members and assigned partitions; [`departed`]: waiting for a
 //!   group to drop removed members;
 //! - [`offsets`]: ends of partitions, committed offsets, lag;
-//! - `backlog`: whether a lag holds any messages;
+//! - [`backlog`]: whether a lag holds any messages, and how old the first one is;
 //! - [`partitioner`]: the partition that Java's, librdkafka's and KafkaJS' producers choose for a key;
 //! - [`tail`]: records produced from now on;
 //! - [`read`]: the records of partitions at one moment; [`scan`]: events found by key;
@@ -17,7 +17,7 @@
 use std::{sync::Arc, time::Duration};
 
 pub mod admin;
-mod backlog;
+pub mod backlog;
 mod client;
 pub mod departed;
 mod error;

@@ -1,6 +1,7 @@
 //! The ends of partitions, a group's committed offsets, and lag.
 
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +27,24 @@ pub enum End {
     Latest,
 }
 
+/// One end of several partitions.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// The end of each partition that has one.
+    pub offsets: Offsets,
+    /// Why the end of a partition is unknown.
+    pub unknown: BTreeMap<Partition, Error>,
+}
+
+impl Ends {
+    fn all(self) -> Result<Offsets> {
+        match self.unknown.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(self.offsets),
+        }
+    }
+}
+
 impl Kafka {
     /// One end of each partition, in one round trip per broker.
     ///
@@ -37,6 +56,19 @@ impl Kafka {
         }
         let partitions = partitions.to_vec();
         let ends = move |client: &Client| ends(client, &partitions, end);
+        self.ask("ends of partitions", ends).await
+    }
+
+    /// As [`Self::ends`]; a partition without an answer is no error of the others.
+    ///
+    /// # Errors
+    /// Why there was no answer for any partition.
+    pub async fn ends_of_each(&self, partitions: &[Partition], end: End) -> Result<Ends> {
+        if partitions.is_empty() {
+            return Ok(Ends::default());
+        }
+        let partitions = partitions.to_vec();
+        let ends = move |client: &Client| ends_of_each(client, &partitions, end);
         self.ask("ends of partitions", ends).await
     }
 
@@ -153,7 +185,7 @@ fn retry_until<T>(request: impl Fn() -> T, is_final: impl Fn(&T) -> bool) -> T {
 }
 
 /// Whether the group's coordinator is being elected or loads its offsets.
-fn is_coordinator_loading(error: &KafkaError) -> bool {
+pub(super) fn is_coordinator_loading(error: &KafkaError) -> bool {
     let transient = [
         RDKafkaErrorCode::CoordinatorLoadInProgress,
         RDKafkaErrorCode::CoordinatorNotAvailable,
@@ -191,6 +223,10 @@ pub fn next(committed: &Offsets, earliest: &Offsets, latest: &Offsets) -> Offset
 
 /// See [`Kafka::ends`].
 pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Result<Offsets> {
+    ends_of_each(client, partitions, end)?.all()
+}
+
+fn ends_of_each(client: &Client, partitions: &[Partition], end: End) -> Result<Ends> {
     // `ListOffsets` takes the timestamps -1 and -2 for the ends, and librdkafka passes them on: one
     // request for all partitions, where watermarks take two for each.
     let timestamps = list(
@@ -207,7 +243,7 @@ pub(super) fn ends(client: &Client, partitions: &[Partition], end: End) -> Resul
     };
     let is_final = |answer: &Result<_, _>| !answer.as_ref().is_ok_and(has_no_leader);
     let answer = retry_until(request, is_final);
-    absolute(&answer?)
+    Ok(each(&answer?))
 }
 
 /// Whether a partition has no leader yet, as for some moments after a broker's start.
@@ -235,17 +271,26 @@ pub(super) fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPart
 
 /// The partitions of `list` that have an offset; fails with the first error of a partition.
 pub(super) fn absolute(list: &TopicPartitionList) -> Result<Offsets> {
-    let mut offsets = Offsets::new();
+    each(list).all()
+}
+
+fn each(list: &TopicPartitionList) -> Ends {
+    let mut ends = Ends::default();
     for element in list.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        element
-            .error()
-            .map_err(|e| Error::from(e).about(format!("{topic}/{partition}")))?;
-        if let Offset::Offset(offset) = element.offset() {
-            offsets.insert((topic.to_owned(), partition), offset);
+        let key = (topic.to_owned(), partition);
+        match (element.error(), element.offset()) {
+            (Err(e), _) => {
+                let error = Error::from(e).about(format!("{topic}/{partition}"));
+                ends.unknown.insert(key, error);
+            }
+            (Ok(()), Offset::Offset(offset)) => {
+                ends.offsets.insert(key, offset);
+            }
+            (Ok(()), _) => {}
         }
     }
-    Ok(offsets)
+    ends
 }
 
 #[cfg(test)]

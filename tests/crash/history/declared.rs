@@ -34,8 +34,10 @@ struct Part {
 }
 
 /// A table, and what one payment leaves in it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Table {
+    /// Empty: no payment leaves anything in it.
     find: String,
     pub(crate) rows: i64,
 }
@@ -62,9 +64,11 @@ impl Declared {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose/compose.yaml");
         let file: File = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let parts = file.services.into_values().map(|service| service.caravan);
+        let mut tables = file.caravan.tables;
+        tables.retain(|_, table| !table.find.is_empty());
         Self {
             dead_letters: file.caravan.dead_letters,
-            tables: file.caravan.tables,
+            tables,
             invariants: file.caravan.invariants,
             parts: parts.collect(),
         }
@@ -93,8 +97,9 @@ impl Table {
 }
 
 impl Rule {
-    pub(crate) fn sql(&self) -> String {
-        unescaped(&self.sql)
+    /// The query with `since`, an SQL expression, in place of its parameter.
+    pub(crate) fn sql(&self, since: &str) -> String {
+        unescaped(&self.sql).replace("$1", since)
     }
 }
 

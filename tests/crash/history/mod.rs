@@ -13,7 +13,6 @@ mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::DateTime;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 

@@ -78,7 +78,7 @@ async fn several_that_do_not_touch_one_another() {
 }
 
 /// A command of Redis', as its administrator gives it.
-fn redis(pipeline: &Pipeline, command: &str) {
+pub(super) fn redis(pipeline: &Pipeline, command: &str) {
     let line = format!("REDISCLI_AUTH=$(cat /run/secrets/redis-password) redis-cli -e {command}");
     pipeline.docker(&["exec", &pipeline.container("redis"), "sh", "-c", &line]);
 }

@@ -193,6 +193,7 @@ fn redis_that_is_down() {
                 ("containers.cache.restarts", "containers.cache.running"),
                 ("cache.reachable", "containers.cache.running"),
                 ("cache.memory", "containers.cache.running"),
+                ("cache.writable", "containers.cache.running"),
                 // Of the requests that `verify` makes.
                 ("logs.shop-api.errors", "containers.cache.running"),
                 ("services.shop-api.answers", "containers.cache.running"),
@@ -402,7 +403,10 @@ fn stores_that_are_not_where_they_are_declared_to_be() {
                 name: "Redis is not at its declared address",
                 declared: &[("redis://cache:6379/0", "redis://cache:16379/0")],
                 roots: &["cache.reachable"],
-                follow: &[("cache.memory", "cache.reachable")],
+                follow: &[
+                    ("cache.memory", "cache.reachable"),
+                    ("cache.writable", "cache.reachable"),
+                ],
                 ..NONE
             },
         ],

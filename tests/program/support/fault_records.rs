@@ -17,9 +17,10 @@ pub(crate) struct Red {
 }
 
 /// Checks that say how many there are at the moment: of seconds, lines, messages, bytes.
-const COUNTS: [&str; 6] = [
+const COUNTS: [&str; 7] = [
     "cache.memory",
     "containers.health",
+    "database.unblocked",
     "groups.lag",
     "groups.stable",
     "logs.errors",

@@ -107,6 +107,7 @@ pub(super) fn read(
         effect: extension.effect,
         http: extension.http,
         group: extension.group,
+        commit_interval: extension.commit_interval,
         consumes: extension.consumes,
         emits: extension.emits,
         writes: extension.writes,

@@ -38,6 +38,8 @@ pub(super) fn tables(view: &View<'_>) -> Result<Vec<Table>, Problem> {
             cleanup: fields.read_or_default("cleanup", |v| v.word(&REMOVALS))?,
             columns: fields.read_or_default("columns", columns)?,
             indexes: fields.read_or_default("indexes", View::names)?,
+            constraints: fields.read_or_default("constraints", View::names)?,
+            triggers: fields.read("triggers", View::names)?,
         };
         fields.finish()?;
         Ok(table)

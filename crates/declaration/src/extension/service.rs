@@ -1,5 +1,7 @@
 //! `x-caravan` of a service: how its readiness is verified, and its part in the flow.
 
+use std::time::Duration;
+
 use crate::{
     Effect, Group, Http, ImageFrom, Pattern, Ready, TEMPLATES, problem::Problem, yaml::View,
 };
@@ -15,6 +17,7 @@ pub(crate) struct ServiceExtension {
     pub effect: Option<Effect>,
     pub http: Option<Http>,
     pub group: Option<Group>,
+    pub commit_interval: Option<Duration>,
     pub consumes: Vec<String>,
     pub emits: Vec<String>,
     pub writes: Vec<String>,
@@ -45,6 +48,7 @@ impl ServiceExtension {
             effect: fields.read("effect", |v| v.word(&EFFECTS))?,
             http: fields.read("http", http)?,
             group: fields.read("group", group)?,
+            commit_interval: fields.read("commit-interval", View::duration)?,
             consumes: fields.read_or_default("consumes", View::names)?,
             emits: fields.read_or_default("emits", View::names)?,
             writes: fields.read_or_default("writes", View::names)?,

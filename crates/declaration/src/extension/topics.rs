@@ -1,5 +1,6 @@
 //! `topics`: `NAME:PARTITIONS:RETENTION`, or the long form.
 
+use super::texts;
 use crate::{Topic, problem::Problem, topic_spec, yaml::View};
 
 pub(super) fn topics(view: &View<'_>) -> Result<Vec<Topic>, Problem> {
@@ -31,6 +32,7 @@ fn topic(view: &View<'_>) -> Result<Topic, Problem> {
         })?,
         replication: fields.read("replication", copies)?,
         min_insync: fields.read("min-insync", copies)?,
+        settings: fields.read_or_default("settings", texts)?,
     };
     let too_many = |copies: i32| topic.min_insync.is_some_and(|least| least > copies);
     if topic.replication.is_some_and(too_many) {

@@ -18,6 +18,10 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Names of indexes that must exist.
     pub indexes: Vec<String>,
+    /// Names of constraints that must exist and be validated.
+    pub constraints: Vec<String>,
+    /// Names of triggers that must be enabled; others are worth a warning. None: not declared.
+    pub triggers: Option<Vec<String>>,
 }
 
 /// Which rows of a test message `test-flow` deletes.

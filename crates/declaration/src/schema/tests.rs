@@ -245,6 +245,7 @@ const RIGHT_IN_SHAPE: &[&str] = &[
     "build-remote",
     "build-secret-undefined",
     "build-two-ways",
+    "commit-interval",
     "config-twice",
     "config-two-sources",
     "container-name-twice",

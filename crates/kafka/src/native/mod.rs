@@ -63,6 +63,8 @@ pub struct Group {
     pub state: State,
     /// In the coordinator's order.
     pub members: Vec<Member>,
+    /// It has no protocol type: no member ever joined it, consumers only commit offsets.
+    pub simple: bool,
 }
 
 /// A group's description; None: there is no such group.
@@ -285,6 +287,7 @@ unsafe fn described_as(group: *const ffi::rd_kafka_ConsumerGroupDescription_t) -
                 .filter(|member| !member.is_null())
                 .map(|member| described_member(member))
                 .collect(),
+            simple: ffi::rd_kafka_ConsumerGroupDescription_is_simple_consumer_group(group) != 0,
         }))
     }
 }

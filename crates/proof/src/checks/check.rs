@@ -65,6 +65,12 @@ impl<'a> Check<'a> {
         self
     }
 
+    /// Extends the time limit.
+    pub(super) fn longer_by(mut self, time: Duration) -> Self {
+        self.deadline += time;
+        self
+    }
+
     /// See [`Check::needs`].
     pub(super) fn needs(mut self, ids: impl IntoIterator<Item = CheckId>) -> Self {
         self.needs.extend(ids);

@@ -109,12 +109,14 @@ pub(super) const PARTITIONS: Kind = Kind::new("topics", "partitions");
 pub(super) const REPLICATED: Kind = Kind::new("topics", "replicated");
 pub(super) const RETENTION: Kind = Kind::new("topics", "retention");
 pub(super) const MIN_INSYNC: Kind = Kind::new("topics", "min-insync");
+pub(super) const SETTINGS: Kind = Kind::new("topics", "settings");
 pub(super) const UNDECLARED_TOPICS: Kind = Kind::new("topics", "undeclared");
 
 pub(super) const GROUP: Kind = Kind::new("groups", "exists");
 pub(super) const STABLE: Kind = Kind::new("groups", "stable");
 pub(super) const ASSIGNED: Kind = Kind::new("groups", "assigned");
 pub(super) const COMMITTED: Kind = Kind::new("groups", "committed");
+pub(super) const LOST: Kind = Kind::new("groups", "lost");
 pub(super) const LAG: Kind = Kind::new("groups", "lag");
 const EFFECTS: Kind = Kind::new("groups", "effects");
 
@@ -123,13 +125,18 @@ pub(super) const CLEAN: Kind = Kind::new("logs", "clean");
 pub(super) const ERRORS: Kind = Kind::new("logs", "errors");
 
 const DATABASE: Kind = Kind::new("database", "reachable");
+const WRITABLE: Kind = Kind::new("database", "writable");
+const UNBLOCKED: Kind = Kind::new("database", "unblocked");
 const MIGRATIONS: Kind = Kind::new("database", "migrations");
 const TABLE: Kind = Kind::new("database", "exists");
 pub(super) const COLUMNS: Kind = Kind::new("database", "columns");
 pub(super) const INDEXES: Kind = Kind::new("database", "indexes");
+pub(super) const CONSTRAINTS: Kind = Kind::new("database", "constraints");
+pub(super) const TRIGGERS: Kind = Kind::new("database", "triggers");
 pub(super) const INVARIANT: Kind = Kind::new("database", "holds");
 
 const CACHE: Kind = Kind::new("cache", "reachable");
+const CACHE_WRITABLE: Kind = Kind::new("cache", "writable");
 pub(super) const MEMORY: Kind = Kind::new("cache", "memory");
 
 pub(super) const NO_DEAD_LETTERS: Kind = Kind::new("dead-letters", "empty");
@@ -206,6 +213,19 @@ pub(super) fn database(pipeline: &Pipeline) -> Option<CheckId> {
     needed.then(|| DATABASE.id())
 }
 
+/// New sessions of Postgres can write; None: nothing that is declared needs Postgres.
+pub(super) fn writable(pipeline: &Pipeline) -> Option<CheckId> {
+    database(pipeline).map(|_| WRITABLE.id())
+}
+
+/// No transaction keeps others from the declared tables; None: none are declared.
+pub(super) fn unblocked(pipeline: &Pipeline) -> Option<CheckId> {
+    let declared = !pipeline.tables.is_empty();
+    database(pipeline)
+        .filter(|_| declared)
+        .map(|_| UNBLOCKED.id())
+}
+
 /// The declared migration is applied; None: none is declared.
 pub(super) fn migrations(pipeline: &Pipeline) -> Option<CheckId> {
     pipeline.migrations.is_some().then(|| MIGRATIONS.id())
@@ -223,6 +243,11 @@ pub(super) fn cache(pipeline: &Pipeline) -> Option<CheckId> {
         .as_ref()
         .is_some_and(|f| f.invalidated_keys.is_some());
     (pipeline.redis.is_some() || has_keys).then(|| CACHE.id())
+}
+
+/// Redis accepts commands that write; None: nothing that is declared needs Redis.
+pub(super) fn cache_writable(pipeline: &Pipeline) -> Option<CheckId> {
+    cache(pipeline).map(|_| CACHE_WRITABLE.id())
 }
 
 /// An HTTP service is ready; None: it serves no HTTP.
@@ -257,6 +282,8 @@ pub(super) fn dependencies(pipeline: &Pipeline, service: &Service) -> Vec<CheckI
     }
     if !service.writes.is_empty() {
         ids.extend(database(pipeline));
+        ids.extend(writable(pipeline));
+        ids.extend(unblocked(pipeline));
     }
     let tables = service.writes.iter();
     ids.extend(tables.filter_map(|name| table(pipeline, name)));
@@ -268,6 +295,7 @@ pub(super) fn dependencies(pipeline: &Pipeline, service: &Service) -> Vec<CheckI
         .and_then(|f| f.invalidated_keys.as_ref());
     if invalidated_keys.is_some_and(|keys| keys.service == service.name) {
         ids.extend(cache(pipeline));
+        ids.extend(cache_writable(pipeline));
     }
     ids
 }

@@ -16,7 +16,7 @@
 //! | `declaration.checks` | the declaration has nothing to check; otherwise this check does not exist |
 //! | `containers.SERVICE.running` | a replica is missing, stopped, paused or restarting |
 //! | `containers.SERVICE.as-declared` | (warns when a container differs from the declaration or from its image) |
-//! | `containers.SERVICE.health` | unhealthy, or `starting` for longer than it may; skipped unless running |
+//! | `containers.SERVICE.health` | unhealthy, or `starting` for longer than it may; skipped unless running (warns when the last probe printed `degraded: WHY`) |
 //! | `containers.SERVICE.restarts` | (warns when Docker restarted it since it was last started) |
 //! | `containers.SERVICE.completed` | a one-shot has not exited with 0 |
 //! | `kafka.reachable` | no metadata; all of the next three layers are skipped |
@@ -25,23 +25,30 @@
 //! | `topics.TOPIC.replicated` | a replica is not in sync, or the number of replicas is not as declared |
 //! | `topics.TOPIC.retention` | the retention is shorter than declared (longer: warns) |
 //! | `topics.TOPIC.min-insync` | `min.insync.replicas` is not as declared |
+//! | `topics.TOPIC.settings` | a declared setting differs; or an undeclared one deletes events by size, compacts them or refuses larger ones; or `min.insync.replicas` is more than there are replicas |
 //! | `topics.undeclared` | (warns of topics that are not declared) |
 //! | `groups.SERVICE.exists` | the group does not exist |
-//! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is stable |
-//! | `groups.SERVICE.assigned` | a partition is not assigned to a running container of the service |
+//! | `groups.SERVICE.stable` | it still rebalances after some seconds; an empty group is stable (warns in the first minute after a container's start) |
+//! | `groups.SERVICE.assigned` | a partition is not assigned to a running container of the service (warns in the first minute after a container's start if a former member has it, and of a consumer that assigns partitions itself) |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
-//! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s (passes with the number; warns when no running container consumes it) |
+//! | `groups.SERVICE.lost` | events were deleted before it consumed them |
+//! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s, or for its `commit-interval`; or one partition is left behind by the others (passes with the number; warns when no running container consumes it, or when the oldest waits for a minute and the lag does not become smaller) |
 //! | `groups.SERVICE.effects` | the last three committed events have no row in its tables, although earlier tables have rows of them (warns of fewer if there are no more events) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
-//! | `logs.SERVICE.clean` | a forbidden line since this start |
+//! | `logs.SERVICE.clean` | a forbidden line in the last five minutes (warns of one in the last day since this start) |
 //! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |
 //! | `database.reachable` | no connection; the other checks of the layer are skipped |
+//! | `database.writable` | new sessions cannot write: a standby, read-only, no synchronous standby, no session left; or a service's login may not insert into what it writes |
+//! | `database.unblocked` | an idle transaction has locked a declared table against writers, or keeps others waiting, for 10 s (warns of one that works) |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | the table does not exist |
 //! | `database.TABLE.columns` | a declared column is missing, or has another type; skipped unless the table exists |
 //! | `database.TABLE.indexes` | a declared index is missing; skipped unless the table exists |
+//! | `database.TABLE.constraints` | a declared constraint is missing or not validated; skipped unless the table exists |
+//! | `database.TABLE.triggers` | a declared trigger is missing or disabled; skipped unless the table exists (warns of others, and of rewrite rules) |
 //! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its budget does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |
+//! | `cache.writable` | it refuses a command that writes (warns when that is not known) |
 //! | `cache.memory` | full, and it refuses writes (warns when nearly full, and of evicted keys) |
 //! | `dead-letters.empty` | (warns of dead letters that are waiting, or whose replay is in flight) |
 //! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |

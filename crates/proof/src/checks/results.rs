@@ -33,8 +33,8 @@ pub(crate) struct LogResult {
     pub(crate) basis: String,
     /// The startup line was there.
     pub(crate) started: bool,
-    /// Forbidden lines.
-    pub(crate) forbidden: Vec<String>,
+    /// The last forbidden lines, with their times.
+    pub(crate) forbidden: Vec<(DateTime<Utc>, String)>,
     /// The time of the last line that was read.
     pub(crate) until: Option<DateTime<Utc>>,
 }

@@ -57,6 +57,7 @@ fn drift_is_a_possible_cause_of_every_failure_of_a_service() {
         "groups.allocation-worker.exists",
         "groups.allocation-worker.stable",
         "groups.allocation-worker.assigned",
+        "groups.allocation-worker.lost",
         "groups.allocation-worker.lag",
         "groups.allocation-worker.committed",
         "groups.allocation-worker.effects",

@@ -14,6 +14,7 @@ mod ids;
 pub mod lookup;
 pub mod ownership;
 mod rules;
+pub mod session;
 pub mod table_schema;
 
 /// Time limit of a statement.

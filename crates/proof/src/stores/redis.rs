@@ -68,6 +68,24 @@ impl Redis {
         answer.map(drop).map_err(|e| failed(e, &self.url))
     }
 
+    /// Why a command that writes is refused; None: it is accepted. The command deletes a key that does
+    /// not exist, so nothing is changed or replicated.
+    ///
+    /// # Errors
+    /// There was no answer, or it says nothing about other writes: this login may not, or this is not the
+    /// key's node of a cluster.
+    pub async fn refuses_writes(&self) -> StoreResult<Option<String>> {
+        let mut connection = self.connection.clone();
+        let key = format!("caravan:no-such-key:{}", uuid::Uuid::new_v4());
+        let deletion: Result<u64, RedisError> =
+            instrument_call("redis", "DEL (no such key)", connection.del(key)).await;
+        match deletion {
+            Ok(_) => Ok(None),
+            Err(e) if refuses_any_write(&e) => Ok(Some(e.to_string())),
+            Err(e) => Err(failed(e, &self.url)),
+        }
+    }
+
     /// Its memory and what it evicted (`INFO`).
     ///
     /// # Errors
@@ -143,6 +161,14 @@ impl Redis {
 /// See [`super::ready`].
 pub(super) async fn ready(url: &str, timeout: Duration) -> StoreResult<()> {
     Redis::connect(url, timeout).await?.ping().await
+}
+
+/// A replica, a primary without enough replicas, or one that cannot save what it has.
+fn refuses_any_write(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "NOREPLICAS" | "MISCONF" | "OOM" | "MASTERDOWN")
+    )
 }
 
 fn failed(error: RedisError, url: &str) -> StoreError {

@@ -74,6 +74,15 @@ impl Cache {
         })
     }
 
+    /// Whether deletions are accepted: deletes a key that does not exist.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub(crate) async fn probe(self) -> Result<(), DeleteError> {
+        self.delete(vec![format!("caravan:no-such-key:{}", Uuid::new_v4())])
+            .await
+    }
+
     /// Deletes keys, present or not, in one command.
     ///
     /// # Errors

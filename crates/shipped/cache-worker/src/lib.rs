@@ -22,6 +22,11 @@ pub async fn run() -> Result<(), RunError> {
     let _log = telemetry::init("CacheWorker")?;
     let cache = cache::Cache::new(cache::address()?, TIMEOUT)?;
     let worker = Worker::start(NAME).await?;
+    let (health, shutdown) = (
+        worker.service.health.clone(),
+        worker.service.shutdown.clone(),
+    );
+    tokio::spawn(processor::watch(cache.clone(), health, shutdown));
     let processor = processor::Invalidation::new(cache, worker.service.health.clone());
     worker.run(processor).await
 }

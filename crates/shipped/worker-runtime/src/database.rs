@@ -39,6 +39,10 @@ const SESSION: [(&str, &str); 7] = [
     ("max_parallel_workers_per_gather", "0"),
 ];
 
+/// Whether the server is a standby, and whether the session is read-only.
+const WRITABLE: &str =
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
+
 /// A pool of at most `max_connections`, none of them opened yet.
 #[must_use]
 pub fn pool(address: PgConnectOptions, max_connections: u32) -> PgPool {
@@ -60,7 +64,7 @@ pub fn pool(address: PgConnectOptions, max_connections: u32) -> PgPool {
         .connect_lazy_with(address.options(SESSION))
 }
 
-/// Waits until the database answers. Until then the reason is in `/ready`, and in the log once.
+/// Waits until the database accepts writes. Until then the reason is in `/ready`, and in the log once.
 /// Returns false if `shutdown` is cancelled first.
 pub async fn wait(pool: &PgPool, health: &Health, shutdown: &CancellationToken) -> bool {
     let mut backoff = Backoff::infrastructure();
@@ -137,8 +141,12 @@ pub async fn watch(pool: PgPool, health: Health, shutdown: CancellationToken) {
 
 async fn ask(pool: &PgPool) -> Result<(), InfrastructureError> {
     within(ACQUIRE_TIMEOUT * 2, async {
-        sqlx::query("SELECT 1").execute(pool).await?;
-        Ok(())
+        let (recovers, read_only): (bool, bool) = sqlx::query_as(WRITABLE).fetch_one(pool).await?;
+        match (recovers, read_only) {
+            (true, _) => Err(InfrastructureError::ReadOnly("it is a standby")),
+            (false, true) => Err(InfrastructureError::ReadOnly("its sessions are read-only")),
+            (false, false) => Ok(()),
+        }
     })
     .await
 }

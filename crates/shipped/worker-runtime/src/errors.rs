@@ -50,6 +50,9 @@ pub enum InfrastructureError {
     /// The database did not answer within the limit: it is frozen, so its own timeouts do not apply.
     #[error("database: no answer within {0:?}")]
     DatabaseTimeout(Duration),
+    /// The database refuses writes.
+    #[error("database: {0}, and refuses writes")]
+    ReadOnly(&'static str),
     /// A message was not written to its topic.
     #[error(transparent)]
     Produce(#[from] ProduceError),

@@ -232,11 +232,11 @@ pub enum ProbeError {
 }
 
 /// Asks the process on this machine (in this container) whether it is ready: `caravan health`. A
-/// process that is not live is not ready either.
+/// process that is not live is not ready either. Returns why parts are degraded, `PART: WHY` each.
 ///
 /// # Errors
 /// The process is not ready, or does not answer.
-pub async fn probe() -> Result<(), ProbeError> {
+pub async fn probe() -> Result<Vec<String>, ProbeError> {
     let port = settings::port("HTTP_PORT", 8080)?;
     let answer = timeout(PROBE_TIMEOUT, get_ready(port))
         .await
@@ -259,21 +259,42 @@ async fn get_ready(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn judge(answer: &str) -> Result<(), ProbeError> {
+fn judge(answer: &str) -> Result<Vec<String>, ProbeError> {
     let status = answer.split_whitespace().nth(1).unwrap_or_default();
-    if status == "200" {
-        return Ok(());
-    }
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    if status == "200" {
+        return Ok(degraded_parts(body));
+    }
     Err(ProbeError::NotReady {
         status: status.to_owned(),
         body: body.to_owned(),
     })
 }
 
+fn degraded_parts(body: &str) -> Vec<String> {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let parts = body["parts"].as_object().into_iter().flatten();
+    let degraded = parts.filter(|(_, part)| part["state"] == "degraded");
+    degraded
+        .map(|(name, part)| format!("{name}: {}", part["why"].as_str().unwrap_or_default()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_returns_which_parts_are_degraded() {
+        let health = Health::default();
+        health.ready("kafka");
+        let answer = |health: &Health| format!("HTTP/1.0 200 OK\r\n\r\n{}", health.report().1);
+        let degraded = judge(&answer(&health)).expect("it is ready");
+        assert_eq!(degraded, Vec::<String>::new());
+        health.degraded("redis", "pages stay");
+        let degraded = judge(&answer(&health)).expect("it is ready");
+        assert_eq!(degraded, ["redis: pages stay"]);
+    }
 
     #[test]
     fn ready_once_every_part_is() {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::{ObservationError, broker::Broker};
@@ -13,8 +14,8 @@ use declaration::{Group, Pipeline, Service};
 use diagnostics::Result;
 use kafka::{
     Partition,
-    groups::{GroupState, Member, as_one},
-    offsets::{End, Offsets},
+    groups::{self, GroupState, Member},
+    offsets::{End, Ends, Offsets},
 };
 use platform::{Container, State};
 
@@ -26,9 +27,9 @@ const PAUSE: Duration = Duration::from_millis(150);
 
 /// The declared groups in Kafka, once they have settled.
 pub(crate) struct Groups {
-    states: Result<Vec<GroupState>, ObservationError>,
-    earliest: Result<Offsets, ObservationError>,
-    latest: Result<Offsets, ObservationError>,
+    states: Result<groups::Groups, ObservationError>,
+    earliest: Result<Ends, ObservationError>,
+    latest: Result<Ends, ObservationError>,
     /// What each group has committed, by service.
     committed: BTreeMap<String, Result<Offsets, ObservationError>>,
     /// When `latest` and `committed` were requested.
@@ -50,15 +51,15 @@ impl Groups {
         let declared: Vec<_> = services.iter().filter_map(|s| s.group.as_ref()).collect();
         let at = Instant::now();
         let (states, containers, committed, earliest, latest) = tokio::join!(
-            broker.kafka.groups_of(&declared),
+            broker.kafka.groups_of_each(&declared),
             containers,
             join_all(
                 services
                     .iter()
                     .map(|service| broker.fetch_committed(service))
             ),
-            broker.kafka.ends(&partitions, End::Earliest),
-            broker.kafka.ends(&partitions, End::Latest),
+            broker.kafka.ends_of_each(&partitions, End::Earliest),
+            broker.kafka.ends_of_each(&partitions, End::Latest),
         );
         let workers: Vec<_> = services
             .iter()
@@ -81,7 +82,7 @@ impl Groups {
     /// The state of a group; None: it does not exist.
     pub(crate) fn state(&self, group: &Group) -> Result<Option<GroupState>, ObservationError> {
         let states = self.states.as_ref().map_err(Clone::clone)?;
-        Ok(as_one(group, states))
+        Ok(states.as_one(group)?)
     }
 
     /// What the group of a service had committed.
@@ -97,23 +98,45 @@ impl Groups {
         }
     }
 
-    /// The first and the last offsets of all consumed partitions.
+    /// The first and the last offsets of all consumed partitions that have a leader.
     pub(crate) fn ends(&self) -> Result<(&Offsets, &Offsets), ObservationError> {
         let earliest = self.earliest.as_ref().map_err(Clone::clone)?;
         let latest = self.latest.as_ref().map_err(Clone::clone)?;
-        Ok((earliest, latest))
+        Ok((&earliest.offsets, &latest.offsets))
+    }
+
+    /// As [`Self::ends`]; an error if one that `service` consumes is unknown.
+    pub(crate) fn ends_of(
+        &self,
+        broker: &Broker,
+        service: &Service,
+    ) -> Result<(&Offsets, &Offsets), ObservationError> {
+        let consumed = broker.consumed(service);
+        for ends in [&self.earliest, &self.latest] {
+            let unknown = &ends.as_ref().map_err(Clone::clone)?.unknown;
+            if let Some(why) = consumed.iter().find_map(|p| unknown.get(p)) {
+                return Err(why.clone().into());
+            }
+        }
+        self.ends()
     }
 }
 
 async fn settled(
     broker: &Broker,
-    mut groups: Vec<GroupState>,
+    mut groups: groups::Groups,
     workers: &[Worker<'_>],
-) -> Result<Vec<GroupState>, ObservationError> {
+) -> Result<groups::Groups, ObservationError> {
     let deadline = Instant::now() + SETTLES;
-    let settles = |groups: &[GroupState]| {
+    let settles = |groups: &groups::Groups| {
         workers.iter().any(|worker| {
-            let group = as_one(worker.group, groups);
+            // An unknown group is reported, and no other waits for it.
+            let group = match groups.as_one(worker.group) {
+                Err(_) => return false,
+                // Its members are not known to Kafka.
+                Ok(Some(group)) if group.simple => return false,
+                Ok(group) => group,
+            };
             let group = group.as_ref();
             let rebalances = group.is_some_and(|g| !g.is_at_rest());
             let unspread = !worker.unheld(group).is_empty() || worker.lacks_holders(group);
@@ -123,7 +146,7 @@ async fn settled(
     while settles(&groups) && Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
         let declared: Vec<_> = workers.iter().map(|worker| worker.group).collect();
-        groups = broker.kafka.groups_of(&declared).await?;
+        groups = broker.kafka.groups_of_each(&declared).await?;
     }
     Ok(groups)
 }
@@ -138,6 +161,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) replicas: usize,
     /// Addresses of its running containers.
     pub(crate) running: BTreeSet<IpAddr>,
+    /// The last start of a running container is so long ago; None: none runs.
+    pub(crate) since_start: Option<TimeDelta>,
     /// `group.instance.id` of its running containers. Kafka keeps the address with which a static
     /// member first joined, and a restarted container may have another one.
     pub(crate) instances: BTreeSet<String>,
@@ -170,6 +195,10 @@ impl<'a> Worker<'a> {
             partitions: broker.consumed(service),
             replicas: running().count(),
             running: running().flat_map(|c| c.addresses.clone()).collect(),
+            since_start: running()
+                .filter_map(|c| c.started_at)
+                .max()
+                .map(|at| Utc::now() - at),
             instances: group.name().map_or_else(BTreeSet::new, |name| {
                 numbered.map(|c| format!("{name}-{}", c.replica)).collect()
             }),

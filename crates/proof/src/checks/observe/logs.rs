@@ -40,7 +40,8 @@ pub(crate) struct ContainerLog {
     pub(crate) runs: bool,
     /// The declared startup line is there.
     pub(crate) started: bool,
-    pub(crate) forbidden: Vec<String>,
+    /// The last forbidden lines, with their times.
+    pub(crate) forbidden: Vec<(DateTime<Utc>, String)>,
     /// How many lines were read, without those that an earlier `verify` has read.
     pub(crate) lines: usize,
     pub(crate) recent: Recent,
@@ -99,10 +100,8 @@ async fn read(
     } else {
         log.read_ends(platform, container, patterns, now).await?;
         // Found by an earlier run between the first and the last lines.
-        for text in earlier.into_iter().flat_map(|earlier| &earlier.forbidden) {
-            if log.forbidden.len() < FORBIDDEN && !log.forbidden.contains(text) {
-                log.forbidden.push(text.clone());
-            }
+        for line in earlier.into_iter().flat_map(|earlier| &earlier.forbidden) {
+            log.forbid(line.clone());
         }
     }
     log.result.basis = basis;
@@ -245,13 +244,21 @@ impl ContainerLog {
         self.started |= patterns.startup.is_some_and(|p| p.matches(&line.text));
         let allowed = patterns.allows(&line.text);
         self.recent.read(line, now, allowed);
-        if self.forbidden.len() < FORBIDDEN && !allowed && has(patterns.forbidden) {
+        if !allowed && has(patterns.forbidden) {
             let text: String = line.text.chars().take(WIDTH).collect();
             let text = format!("{}: {text}", self.container);
             // A line at the end of the log may have been read at its beginning.
-            if !self.forbidden.contains(&text) {
-                self.forbidden.push(text);
-            }
+            self.forbid((line.at, text));
+        }
+    }
+
+    /// Keeps a forbidden line, unless it is known or older than [`FORBIDDEN`] others.
+    fn forbid(&mut self, line: (DateTime<Utc>, String)) {
+        if let Err(place) = self.forbidden.binary_search(&line) {
+            self.forbidden.insert(place, line);
+        }
+        if self.forbidden.len() > FORBIDDEN {
+            self.forbidden.remove(0);
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
-        postgres::Postgres,
+        postgres::{Postgres, session::SessionState},
         redis::{Memory, Redis},
     },
 };
@@ -54,6 +54,8 @@ pub(crate) struct ObservationCache<'a> {
     database: OnceCell<Result<Postgres, ObservationError>>,
     rule_connections: [OnceCell<Result<Postgres, ObservationError>>; RULE_CONNECTIONS],
     database_identity: OnceCell<Option<String>>,
+    session: OnceCell<Result<Postgres, ObservationError>>,
+    session_state: OnceCell<Result<SessionState, ObservationError>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
     redis: OnceCell<Result<Redis, ObservationError>>,
     dead_letters: OnceCell<Result<Summary, ObservationError>>,
@@ -82,6 +84,8 @@ impl<'a> ObservationCache<'a> {
             database: OnceCell::new(),
             rule_connections: Default::default(),
             database_identity: OnceCell::new(),
+            session: OnceCell::new(),
+            session_state: OnceCell::new(),
             missing_tables: OnceCell::new(),
             redis: OnceCell::new(),
             dead_letters: OnceCell::new(),
@@ -218,6 +222,24 @@ impl ObservationCache<'_> {
         identity.as_deref()
     }
 
+    /// A session as a service gets one, which may write: for what it may do, and for what must not wait
+    /// for the queries of the others. Nothing is written in it.
+    pub(crate) async fn session(&self) -> Result<&Postgres, ObservationError> {
+        let connect = || async {
+            let Some(endpoint) = &self.pipeline.postgres else {
+                return Err(ObservationError::NoAddress("Postgres"));
+            };
+            Ok(Postgres::connect_writable(&endpoint.address).await?)
+        };
+        shared(self.session.get_or_init(connect).await)
+    }
+
+    /// What [`Self::session`] may do.
+    pub(crate) async fn session_state(&self) -> Result<&SessionState, ObservationError> {
+        let observe = || async { Ok(self.session().await?.session_state().await?) };
+        shared(self.session_state.get_or_init(observe).await)
+    }
+
     /// The version of the last migration that was applied.
     pub(crate) async fn applied_migration(
         &self,
@@ -257,9 +279,25 @@ impl ObservationCache<'_> {
             .await?)
     }
 
+    /// The declared constraints of a table that do not exist or are not validated.
+    pub(crate) async fn missing_constraints(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
+        let postgres = self.session().await?;
+        Ok(postgres
+            .missing_constraints(&table.name, &table.constraints)
+            .await?)
+    }
+
     /// Whether Redis answers `PING`.
     pub(crate) async fn ping_redis(&self) -> Result<(), ObservationError> {
         Ok(self.redis().await?.ping().await?)
+    }
+
+    /// Why Redis refuses a command that writes; None: it accepts it.
+    pub(crate) async fn redis_refuses(&self) -> Result<Option<String>, ObservationError> {
+        Ok(self.redis().await?.refuses_writes().await?)
     }
 
     /// How much memory Redis uses, and its limit.

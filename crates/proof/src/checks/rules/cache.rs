@@ -1,4 +1,4 @@
-//! Redis answers and has free memory.
+//! Redis answers, accepts writes and has free memory.
 
 use crate::{
     checks::{
@@ -27,14 +27,34 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         // A hosted Redis may refuse INFO, which is not a failure of the pipeline.
         Err(why) => Outcome::warn(format!("unknown: {why}")),
     };
+    let writable = async |context: &CheckContext<'_>| {
+        let outcome = match context.observed.redis_refuses().await {
+            Ok(None) => Outcome::pass("accepts writes"),
+            Ok(Some(why)) => Outcome::fail(format!("refuses writes: {why}")),
+            // This login may not write, or the key belongs to another node.
+            Err(why) => Outcome::warn(format!("unknown: {why}")),
+        };
+        // A restart would lose what is only in memory.
+        let redis = context.pipeline.redis.as_ref();
+        match redis.and_then(|redis| redis.service.as_deref()) {
+            Some(service) => outcome.hint(context.command(&format!("logs {service}"))),
+            None => outcome,
+        }
+    };
     let service = pipeline.redis.as_ref().and_then(|r| r.service.as_deref());
     let expected = "memory left, no evictions";
     vec![
         Check::new(id.clone(), "answers PING", reachable)
             .explained_by(ids::deployed_of(pipeline, service))
             .possible_causes(ids::as_declared_of(pipeline, service)),
-        Check::new(ids::MEMORY.id(), expected, memory).needs([id]),
+        Check::new(ids::MEMORY.id(), expected, memory).needs([id.clone()]),
     ]
+    .into_iter()
+    .chain(
+        ids::cache_writable(pipeline)
+            .map(|writes| Check::new(writes, "accepts writes", writable).needs([id])),
+    )
+    .collect()
 }
 
 /// Adds the remedy for Redis, unless the check passed.

@@ -56,7 +56,13 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
             let own = context.observed.containers_of(service).await;
             let up: Vec<_> = own.into_iter().filter(is_running).collect();
             let outcome = health::judge(declared, &up, Utc::now());
-            context.remedied(outcome, &service.name).await
+            match outcome.status {
+                // What it needs is impaired, mostly: a restart helps nobody.
+                Status::Warn => outcome.hint(context.command(&format!("logs {}", service.name))),
+                Status::Pass | Status::Fail | Status::Skip => {
+                    context.remedied(outcome, &service.name).await
+                }
+            }
         };
         let health = Check::new(ids::HEALTH.of(&service.name), "healthy", health);
         let health = health.needs([deployed.clone()]);

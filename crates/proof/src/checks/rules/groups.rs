@@ -1,16 +1,18 @@
 //! Consumer groups: each exists, is stable, has its partitions assigned to running containers, commits
-//! offsets, keeps up, and leaves rows.
+//! offsets, keeps up, loses nothing, and leaves rows.
+
+use chrono::TimeDelta;
 
 use super::{effects, lag};
 use crate::checks::{
     check::Check,
     context::CheckContext,
-    finding::Outcome,
+    finding::{Outcome, Status},
     ids,
     observe::{
         ObservationError,
         groups::{SETTLES, Unheld, Worker},
-        progress::{self, Commits},
+        progress::{self, Commits, LONGEST_WATCH, Lost},
     },
 };
 use declaration::{Group, Pipeline, Service};
@@ -37,14 +39,32 @@ fn of_service<'a>(
     let is_there =
         async move |context: &CheckContext<'_>| judged(context, service, group, exists).await;
     let is_stable = async move |context: &CheckContext<'_>| {
-        judged(context, service, group, |_, state| match state {
-            Some(state) => stable(state),
+        judged(context, service, group, |worker, state| match state {
+            Some(state) => stable(worker, state),
             None => Outcome::fail("the group does not exist"),
         })
         .await
     };
-    let is_assigned =
-        async move |context: &CheckContext<'_>| judged(context, service, group, assigned).await;
+    let is_assigned = async move |context: &CheckContext<'_>| {
+        let groups = context.observed.groups().await;
+        let commits = groups.is_ok_and(|groups| {
+            let committed = groups.observed_committed(service);
+            committed.is_ok_and(|offsets| !offsets.is_empty())
+        });
+        judged(context, service, group, |worker, state| {
+            assigned(worker, state, commits)
+        })
+        .await
+    };
+    let loses_nothing =
+        async move |context: &CheckContext<'_>| match progress::lost(&context.observed, service)
+            .await
+        {
+            Ok(gone) => lost(&gone),
+            Err(why) => Outcome::fail(format!("unknown: {why}")),
+        };
+    let interval = service.commit_interval.unwrap_or_default();
+    let watched = interval.min(LONGEST_WATCH);
     let keeps_up = async move |context: &CheckContext<'_>| lag::check(context, service).await;
     let has_committed = async move |context: &CheckContext<'_>| {
         let outcome = match progress::commits(&context.observed, service).await {
@@ -72,7 +92,11 @@ fn of_service<'a>(
         .explained_by(ids::started(service))
         .explained_by([own(ids::STABLE)])
         .explained_by(dependencies.clone()),
+        Check::new(own(ids::LOST), "no unread event was deleted", loses_nothing)
+            .needs(ids::kafka(pipeline))
+            .needs(topics.clone()),
         Check::new(own(ids::LAG), "lag 0", keeps_up)
+            .longer_by(watched)
             .needs(ids::kafka(pipeline))
             .needs(topics.clone())
             .explained_by([deployed.clone(), own(ids::ASSIGNED)])
@@ -112,7 +136,13 @@ async fn judged(
     let containers = context.observed.all_containers().await;
     let worker = Worker::new(broker, service, group, containers);
     let outcome = judge(&worker, state.as_ref());
-    context.remedied(outcome, &service.name).await
+    match outcome.status {
+        // A restart would make a group rebalance once more.
+        Status::Warn => outcome.hint(context.command("groups")),
+        Status::Pass | Status::Fail | Status::Skip => {
+            context.remedied(outcome, &service.name).await
+        }
+    }
 }
 
 /// Kafka knows the group.
@@ -123,8 +153,27 @@ fn exists(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
     }
 }
 
+/// A member that ended without leaving its group stays a member until its session times out: after 45 s
+/// with the defaults of librdkafka and the Java client.
+const SESSION: TimeDelta = TimeDelta::seconds(60);
+
+/// A failure is only a warning while a former member may still be waited for.
+fn after_start(worker: &Worker<'_>, failure: Outcome) -> Outcome {
+    let Some(age) = worker.since_start.filter(|age| *age < SESSION) else {
+        return failure;
+    };
+    let seen = failure.seen;
+    let waits = "a member that ended without leaving is waited for until its session times out";
+    Outcome::warn(format!(
+        "{seen}; a container was started {} s ago",
+        age.num_seconds()
+    ))
+    .evidence(failure.evidence)
+    .evidence([waits.to_owned()])
+}
+
 /// The group does not rebalance. An empty group is stable.
-fn stable(group: &GroupState) -> Outcome {
+fn stable(worker: &Worker<'_>, group: &GroupState) -> Outcome {
     if group.is_at_rest() {
         return Outcome::pass(match group.members.len() {
             0 => "no members".to_owned(),
@@ -134,17 +183,31 @@ fn stable(group: &GroupState) -> Outcome {
     }
     let members = group.members.iter();
     let state = groups::word(group.state);
-    Outcome::fail(format!("{state} for {}s", SETTLES.as_secs()))
-        .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)))
+    let failure = Outcome::fail(format!("{state} for {}s", SETTLES.as_secs()))
+        .evidence(members.map(|m| format!("{} at {}", m.client_id, m.host)));
+    after_start(worker, failure)
 }
 
 /// All partitions are held: by all replicas, or by as many replicas as there are partitions.
-fn assigned(worker: &Worker<'_>, group: Option<&GroupState>) -> Outcome {
+///
+/// A consumer that assigns partitions itself joins no group: only its commits tell that it is there.
+fn assigned(worker: &Worker<'_>, group: Option<&GroupState>, commits: bool) -> Outcome {
     let (total, replicas) = (worker.partitions.len(), worker.replicas);
+    if commits && replicas > 0 && group.is_some_and(|g| g.simple && g.members.is_empty()) {
+        return Outcome::warn(
+            "unknown: it commits without members, so it assigns partitions itself",
+        );
+    }
     let unheld = worker.unheld(group);
     if !unheld.is_empty() {
-        return Outcome::fail(format!("{} of {total}", total - unheld.len()))
+        let failure = Outcome::fail(format!("{} of {total}", total - unheld.len()))
             .evidence(unheld.iter().map(|unheld| describe(worker, unheld)));
+        let rebalances = group.is_some_and(|g| !g.is_at_rest());
+        let former_member = unheld.iter().any(|unheld| unheld.holder.is_some());
+        return match rebalances || former_member {
+            true => after_start(worker, failure),
+            false => failure,
+        };
     }
     let all = format!("{total} of {total}");
     if worker.lacks_holders(group) {
@@ -172,6 +235,30 @@ fn describe(worker: &Worker<'_>, unheld: &Unheld<'_>) -> String {
     }
 }
 
+/// Offsets below the first one of a partition were deleted before the group consumed them.
+fn lost(gone: &[Lost]) -> Outcome {
+    let count: i64 = gone.iter().map(|lost| lost.earliest - lost.committed).sum();
+    if gone.is_empty() {
+        return Outcome::pass("none");
+    }
+    let lines = gone.iter().map(|lost| {
+        let Lost {
+            partition: (topic, number),
+            committed,
+            earliest,
+        } = lost;
+        format!(
+            "{topic}/{number}: offsets {committed} to {} are gone",
+            earliest - 1
+        )
+    });
+    let seen = match count {
+        1 => "1 event was deleted before it was consumed".to_owned(),
+        n => format!("{n} events were deleted before they were consumed"),
+    };
+    Outcome::fail(seen).evidence(lines)
+}
+
 /// The group has committed an offset in a partition that has records. Without any, a consumer starts
 /// again at an end of the topic each time. A single partition without an offset is only behind.
 fn committed(commits: &Commits) -> Outcome {
@@ -197,7 +284,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::checks::finding::Status;
     use declaration::testing::shipped;
 
     const TOPIC: &str = "purchase-created";
@@ -221,12 +307,22 @@ mod tests {
             protocol: Protocol::Classic,
             state,
             members,
+            simple: false,
         }
     }
 
     /// Statuses of `exists`, `stable` (where there is a group) and `assigned` for a worker with two
     /// partitions, whose container runs at 172.18.0.9 or not at all.
     fn statuses(group: Option<&GroupState>, runs: bool) -> Vec<Status> {
+        statuses_after(None, group, runs)
+    }
+
+    /// As [`statuses`], so long after the start of the container.
+    fn statuses_after(
+        since_start: Option<TimeDelta>,
+        group: Option<&GroupState>,
+        runs: bool,
+    ) -> Vec<Status> {
         let pipeline = shipped();
         let service = pipeline.service("allocation-worker").expect("is declared");
         let worker = Worker {
@@ -239,11 +335,12 @@ mod tests {
                 .then(|| "allocation-worker-1".to_owned())
                 .into_iter()
                 .collect(),
+            since_start,
         };
         let outcomes = [
             Some(exists(&worker, group)),
-            group.map(stable),
-            Some(assigned(&worker, group)),
+            group.map(|group| stable(&worker, group)),
+            Some(assigned(&worker, group, false)),
         ];
         outcomes.into_iter().flatten().map(|o| o.status).collect()
     }
@@ -276,9 +373,10 @@ mod tests {
                 replicas,
                 running: hosts.iter().filter_map(|host| host.parse().ok()).collect(),
                 instances: BTreeSet::new(),
+                since_start: None,
             };
             let group = group(State::Stable, members);
-            let outcome = assigned(&worker, Some(&group));
+            let outcome = assigned(&worker, Some(&group), false);
             (outcome.status, outcome.seen)
         };
         let spread = || vec![member(hosts[0], &[0]), member(hosts[1], &[1])];
@@ -317,6 +415,72 @@ mod tests {
         let expected = [Status::Pass, Status::Pass, Status::Fail];
         assert_eq!(statuses(Some(&partly), true), expected);
         assert_eq!(statuses(Some(&stranger), true), expected);
+    }
+
+    #[test]
+    fn a_former_member_is_waited_for_until_its_session_times_out() {
+        let former = group(State::Stable, vec![member("172.18.0.77", &[0, 1])]);
+        let joins = group(State::PreparingRebalance, vec![member("172.18.0.77", &[])]);
+        let after = |seconds, group| {
+            let since_start = Some(TimeDelta::seconds(seconds));
+            statuses_after(since_start, Some(group), true)
+        };
+        let (pass, warn, fail) = (Status::Pass, Status::Warn, Status::Fail);
+        assert_eq!(after(20, &former), [pass, pass, warn]);
+        assert_eq!(after(90, &former), [pass, pass, fail]);
+        assert_eq!(after(20, &joins), [pass, warn, warn]);
+        assert_eq!(after(90, &joins), [pass, fail, fail]);
+        let nobody = group(State::Stable, Vec::new());
+        assert_eq!(
+            after(20, &nobody),
+            [pass, pass, fail],
+            "nothing to wait for"
+        );
+    }
+
+    #[test]
+    fn a_consumer_that_assigns_partitions_itself_is_judged_by_its_commits() {
+        let pipeline = shipped();
+        let service = pipeline.service("allocation-worker").expect("is declared");
+        let worker = |replicas| Worker {
+            service,
+            group: service.group.as_ref().expect("has one"),
+            partitions: vec![partition(0)],
+            replicas,
+            running: BTreeSet::new(),
+            instances: BTreeSet::new(),
+            since_start: None,
+        };
+        let simple = GroupState {
+            simple: true,
+            ..group(State::Empty, Vec::new())
+        };
+        let judged = |replicas, commits| assigned(&worker(replicas), Some(&simple), commits).status;
+        assert_eq!(judged(1, true), Status::Warn);
+        assert_eq!(judged(1, false), Status::Fail);
+        assert_eq!(judged(0, true), Status::Fail, "no container runs");
+        let left = group(State::Empty, Vec::new());
+        let left = assigned(&worker(1), Some(&left), true);
+        assert_eq!(left.status, Status::Fail, "it had members");
+    }
+
+    #[test]
+    fn deleted_events_are_counted_by_number() {
+        let gone = Lost {
+            partition: partition(1),
+            committed: 7,
+            earliest: 22,
+        };
+        let outcome = lost(&[gone]);
+        assert_eq!(
+            outcome.seen,
+            "15 events were deleted before they were consumed"
+        );
+        assert_eq!(
+            outcome.evidence,
+            ["purchase-created/1: offsets 7 to 21 are gone"]
+        );
+        assert_eq!(lost(&[]).status, Status::Pass);
     }
 
     #[test]

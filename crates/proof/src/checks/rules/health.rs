@@ -25,9 +25,10 @@ enum Verdict {
 /// The worst of the running containers' health.
 pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<Utc>) -> Outcome {
     let mut seen = "healthy".to_owned();
+    let mut degraded = Vec::new();
     for container in up {
         match of(container, healthcheck, now) {
-            Verdict::Healthy => {}
+            Verdict::Healthy => degraded.extend(says_degraded(container)),
             Verdict::Expected(why) => seen = why,
             Verdict::Failed(why) => {
                 let output = container
@@ -38,7 +39,18 @@ pub(super) fn judge(healthcheck: &Healthcheck, up: &[&Container], now: DateTime<
             }
         }
     }
-    Outcome::pass(seen)
+    match degraded.as_slice() {
+        [] => Outcome::pass(seen),
+        [one, ..] => Outcome::warn(format!("healthy, but {one}")).evidence(degraded),
+    }
+}
+
+/// What the last probe of a healthy container begins with if a part of its work is impaired.
+const DEGRADED: &str = "degraded: ";
+
+fn says_degraded(container: &Container) -> Option<String> {
+    let output = container.health.as_ref()?.outputs.last()?;
+    output.starts_with(DEGRADED).then(|| output.clone())
 }
 
 fn of(container: &Container, healthcheck: &Healthcheck, now: DateTime<Utc>) -> Verdict {

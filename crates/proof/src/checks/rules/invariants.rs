@@ -58,9 +58,11 @@ fn explained_by(pipeline: &Pipeline, rule: &Invariant) -> Vec<CheckId> {
         words.any(|word| word == name)
     };
     let tables = pipeline.tables.iter().map(|t| t.name.as_str());
+    let blocked = ids::unblocked(pipeline);
     let mut explained: Vec<_> = tables
         .filter(|name| reads(name))
         .filter_map(|name| ids::table(pipeline, name))
+        .chain(blocked)
         .collect();
     let Some(replay) = &rule.replay else {
         return explained;
@@ -191,6 +193,9 @@ fn judge(rule: &Invariant, broken: &[&Counterexample], traces: &[Trace], look: &
         n => format!("{n} rows violate the rule"),
     };
     let shown = broken.iter().take(SHOWN).map(|c| {
+        if c.since == DateTime::UNIX_EPOCH {
+            return c.id.clone();
+        }
         let age = (look.at - c.since).num_seconds();
         format!("{} for {age}s (grace {}s)", c.id, rule.grace.as_secs())
     });

@@ -1,32 +1,40 @@
-//! The lag of a consumer group: none, or it becomes smaller, or records are consumed meanwhile.
+//! The lag of a consumer group: none, or it becomes smaller, or records are consumed meanwhile, in each
+//! partition.
+
+use std::time::Duration;
 
 use crate::checks::{
     context::CheckContext,
     finding::Outcome,
-    observe::progress::{Lag, Sample, observe_lag},
+    observe::progress::{Lag, Sample, Stuck, observe_lag},
 };
-use declaration::Service;
+use declaration::{Service, units};
+
+/// A group whose oldest record waits for longer, and whose lag does not become smaller, is worth a warning.
+const LATE: Duration = Duration::from_secs(60);
+/// How many stuck partitions are shown.
+const SHOWN: usize = 5;
 
 /// What became of a lag between two samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trend {
     /// It became smaller.
     Draining,
-    /// Records are consumed, and as many or more are produced.
+    /// Records are consumed, and as many are produced.
     Steady,
-    /// Nothing is committed though records wait.
-    Stuck,
+    /// Records are consumed, and more are produced.
+    Growing,
 }
 
 pub(super) async fn check(context: &CheckContext<'_>, service: &Service) -> Outcome {
     let outcome = match observe_lag(&context.observed, service).await {
-        Ok(lag) => judge(&lag),
+        Ok(lag) => judge(&lag, service.commit_interval),
         Err(why) => Outcome::fail(format!("unknown: {why}")),
     };
     context.remedied(outcome, &service.name).await
 }
 
-fn judge(lag: &Lag) -> Outcome {
+fn judge(lag: &Lag, interval: Option<Duration>) -> Outcome {
     match lag {
         Lag::None => Outcome::pass("0"),
         Lag::NoRecords { offsets: 1 } => Outcome::pass("0: the last offset holds no message"),
@@ -36,32 +44,91 @@ fn judge(lag: &Lag) -> Outcome {
         Lag::NoContainer { lag } => {
             Outcome::warn(format!("{lag}, and no running container to consume it"))
         }
-        Lag::Sampled { first, last } => sampled(first, last),
+        Lag::Waits { lag, age, interval } => Outcome::pass(format!(
+            "{lag}, the oldest for {}: it commits every {}",
+            units::coarse(*age),
+            units::coarse(*interval)
+        )),
+        Lag::Sampled {
+            first,
+            last,
+            stuck,
+            oldest,
+        } if stuck.is_empty() => moving(first, last, *oldest),
+        Lag::Sampled {
+            first, last, stuck, ..
+        } => standing(first, last, stuck, interval),
     }
 }
 
-fn sampled(first: &Sample, last: &Sample) -> Outcome {
-    let (was, is) = (first.lag, last.lag);
-    let seconds = (last.at - first.at).as_secs_f64();
-    match trend(first, last) {
-        Trend::Draining if is == 0 => Outcome::pass(format!("0, was {was}")),
+/// Records are consumed in each partition.
+fn moving(first: &Sample, last: &Sample, oldest: Option<Duration>) -> Outcome {
+    let (was, is) = (first.lag(), last.lag());
+    let trend = trend(was, is);
+    let mut seen = match trend {
+        Trend::Draining if is == 0 => format!("0, was {was}"),
         Trend::Draining => {
+            let seconds = (last.at - first.at).as_secs_f64();
             #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
             let rate = (was - is) as f64 / seconds;
-            Outcome::pass(format!("{is}, draining by {rate:.0}/s"))
+            format!("{is}, draining by {rate:.0}/s")
         }
-        Trend::Steady => Outcome::pass(format!("{is}, steady: was {was}")),
-        Trend::Stuck => Outcome::fail(format!("{is}, stuck: nothing committed in {seconds:.1}s")),
+        Trend::Steady => format!("{is}, steady: was {was}"),
+        Trend::Growing => format!("{is}, growing: was {was}"),
+    };
+    let late = oldest.filter(|age| is > 0 && *age > LATE);
+    if let Some(age) = late {
+        seen = format!("{seen}; the oldest waits for {}", units::coarse(age));
+    }
+    match (late, trend) {
+        (None, _) | (_, Trend::Draining) => Outcome::pass(seen),
+        (Some(_), Trend::Steady | Trend::Growing) => Outcome::warn(seen),
     }
 }
 
-fn trend(first: &Sample, last: &Sample) -> Trend {
-    if last.committed <= first.committed {
-        Trend::Stuck
-    } else if last.lag < first.lag {
-        Trend::Draining
-    } else {
-        Trend::Steady
+/// Nothing is committed in some partition.
+fn standing(first: &Sample, last: &Sample, stuck: &[Stuck], interval: Option<Duration>) -> Outcome {
+    let seconds = (last.at - first.at).as_secs_f64();
+    let waits: i64 = stuck.iter().map(|stuck| stuck.lag).sum();
+    let is = last.lag();
+    let all = stuck.len() == last.ends.keys().filter(|p| last.lag_of(p) > 0).count()
+        && first.next.iter().all(|(p, was)| last.next_of(p) == *was);
+    let seen = match stuck {
+        _ if all => format!("{waits}, stuck: nothing committed in {seconds:.1} s"),
+        [Stuck { partition, .. }] => {
+            let (topic, number) = partition;
+            format!("{is}, stuck in {topic}/{number}: nothing committed there in {seconds:.1} s")
+        }
+        several => {
+            let n = several.len();
+            format!("{is}, stuck in {n} partitions: nothing committed there in {seconds:.1} s")
+        }
+    };
+    let lines = stuck.iter().take(SHOWN).map(describe);
+    let rare = "a worker that commits more rarely by design declares `commit-interval`";
+    Outcome::fail(seen)
+        .evidence(lines)
+        .evidence(interval.is_none().then(|| rare.to_owned()))
+}
+
+fn describe(stuck: &Stuck) -> String {
+    let Stuck {
+        partition: (topic, number),
+        offset,
+        lag,
+        age,
+    } = stuck;
+    let age = age.map_or_else(String::new, |age| {
+        format!(", the next one for {}", units::coarse(age))
+    });
+    format!("{topic}/{number}: {lag} wait from offset {offset} on{age}")
+}
+
+fn trend(was: i64, is: i64) -> Trend {
+    match is.cmp(&was) {
+        std::cmp::Ordering::Less => Trend::Draining,
+        std::cmp::Ordering::Equal => Trend::Steady,
+        std::cmp::Ordering::Greater => Trend::Growing,
     }
 }
 
@@ -71,35 +138,100 @@ mod tests {
 
     use super::*;
     use crate::checks::{finding::Status, observe::progress::INTERVAL};
+    use kafka::Partition;
 
-    fn verdict(lags: [i64; 2], committed: [i64; 2]) -> (Status, Trend) {
+    fn partition(number: i32) -> Partition {
+        ("orders".to_owned(), number)
+    }
+
+    /// Two samples of partitions, each with its next offset and its end.
+    fn samples(partitions: &[[(i64, i64); 2]]) -> (Sample, Sample) {
         let began = Instant::now();
-        let sample = |n: usize| Sample {
-            lag: lags[n],
-            committed: committed[n],
-            at: began + INTERVAL * u32::try_from(n).unwrap_or_default(),
+        let sample = |n: usize| {
+            let each = || (0..).map(partition).zip(partitions);
+            Sample {
+                next: each().map(|(p, of)| (p, of[n].0)).collect(),
+                ends: each().map(|(p, of)| (p, of[n].1)).collect(),
+                at: began + INTERVAL * u32::try_from(n).unwrap_or_default(),
+            }
         };
-        let (first, second) = (sample(0), sample(1));
-        (sampled(&first, &second).status, trend(&first, &second))
+        (sample(0), sample(1))
+    }
+
+    fn judged(partitions: &[[(i64, i64); 2]], stuck: &[i32], oldest: u64) -> Outcome {
+        let (first, last) = samples(partitions);
+        let stuck = stuck.iter().map(|number| Stuck {
+            offset: last.next_of(&partition(*number)),
+            lag: last.lag_of(&partition(*number)),
+            age: Some(Duration::from_secs(40)),
+            partition: partition(*number),
+        });
+        let lag = Lag::Sampled {
+            stuck: stuck.collect(),
+            oldest: Some(Duration::from_secs(oldest)),
+            first,
+            last,
+        };
+        judge(&lag, None)
     }
 
     #[test]
     fn a_lag_is_judged_by_its_trend() {
-        assert_eq!(verdict([9, 4], [0, 5]), (Status::Pass, Trend::Draining));
-        assert_eq!(verdict([9, 9], [0, 5]), (Status::Pass, Trend::Steady));
-        assert_eq!(verdict([9, 30], [0, 5]), (Status::Pass, Trend::Steady));
-        assert_eq!(verdict([9, 9], [5, 5]), (Status::Fail, Trend::Stuck));
-        assert_eq!(verdict([9, 20], [5, 5]), (Status::Fail, Trend::Stuck));
+        let seen = |partitions, oldest| {
+            let outcome = judged(partitions, &[], oldest);
+            (outcome.status, outcome.seen)
+        };
+        let (pass, warn) = (Status::Pass, Status::Warn);
+        let draining = &[[(0, 9), (5, 9)]];
+        assert_eq!(seen(draining, 5), (pass, "4, draining by 4/s".into()));
+        let text = "4, draining by 4/s; the oldest waits for 2 m";
+        assert_eq!(seen(draining, 120), (pass, text.into()));
+        let steady = &[[(0, 9), (5, 14)]];
+        assert_eq!(seen(steady, 5), (pass, "9, steady: was 9".into()));
+        let growing = &[[(0, 9), (5, 35)]];
+        assert_eq!(seen(growing, 5), (pass, "30, growing: was 9".into()));
+        let text = "30, growing: was 9; the oldest waits for 2 m";
+        assert_eq!(seen(growing, 120), (warn, text.into()));
+    }
+
+    #[test]
+    fn one_partition_that_stands_still_is_named_with_its_offset() {
+        let busy = [[(10, 20), (40, 44)], [(5, 10), (5, 48)]];
+        let outcome = judged(&busy, &[1], 40);
+        assert_eq!(outcome.status, Status::Fail);
+        assert_eq!(
+            outcome.seen,
+            "47, stuck in orders/1: nothing committed there in 1.2 s"
+        );
+        assert_eq!(
+            outcome.evidence[0],
+            "orders/1: 43 wait from offset 5 on, the next one for 40 s"
+        );
+        let none_moves = [[(10, 20), (10, 20)], [(5, 10), (5, 10)]];
+        let outcome = judged(&none_moves, &[0, 1], 40);
+        assert_eq!(outcome.seen, "15, stuck: nothing committed in 1.2 s");
+    }
+
+    #[test]
+    fn a_worker_that_writes_in_batches_may_wait_for_its_interval() {
+        let waits = Lag::Waits {
+            lag: 3,
+            age: Duration::from_secs(12),
+            interval: Duration::from_secs(20),
+        };
+        let outcome = judge(&waits, Some(Duration::from_secs(20)));
+        let seen = "3, the oldest for 12 s: it commits every 20 s";
+        assert_eq!(outcome, Outcome::pass(seen));
     }
 
     #[test]
     fn offsets_without_a_record_are_no_lag_and_a_lag_without_a_container_is_a_warning() {
-        let outcome = judge(&Lag::NoRecords { offsets: 1 });
+        let outcome = judge(&Lag::NoRecords { offsets: 1 }, None);
         assert_eq!(
             outcome,
             Outcome::pass("0: the last offset holds no message")
         );
-        let outcome = judge(&Lag::NoContainer { lag: 3 });
+        let outcome = judge(&Lag::NoContainer { lag: 3 }, None);
         assert_eq!(outcome.status, Status::Warn);
         assert_eq!(outcome.seen, "3, and no running container to consume it");
     }

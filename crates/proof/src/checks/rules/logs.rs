@@ -18,13 +18,17 @@ use crate::{
     },
     stores::http::Answer,
 };
-use declaration::{Http, Pipeline, Service};
+use declaration::{Http, Pipeline, Service, units};
 use diagnostics::Result;
 use platform::Container;
 
 /// An outage is over if no line at level error came for so long. What retries does so more often, and
 /// what works again may print nothing.
 const OVER: TimeDelta = TimeDelta::seconds(30);
+/// A forbidden line is a failure for so long, and then a warning if the service goes on.
+const HANDLED: TimeDelta = TimeDelta::minutes(5);
+/// After so long it is no more than mentioned.
+const FORGOTTEN: TimeDelta = TimeDelta::hours(24);
 /// The share of lines at level error, in percent, that is allowed if none is declared.
 const LIMIT: f64 = 10.0;
 /// Fewer errors are ignored, unless the declared share is 0.
@@ -63,8 +67,14 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     if works && !pipeline.forbidden_logs.is_empty() {
         let is_clean = async move |context: &CheckContext<'_>| {
             let logs = context.command(&format!("logs {}", service.name));
-            let outcome = clean(context.observed.logs(service).await, &logs);
-            context.remedied(outcome, &service.name).await
+            let outcome = clean(context.observed.logs(service).await, &logs, Utc::now());
+            match outcome.status {
+                // It is over: a restart would only remove the evidence.
+                Status::Warn => outcome.hint(logs),
+                Status::Pass | Status::Fail | Status::Skip => {
+                    context.remedied(outcome, &service.name).await
+                }
+            }
         };
         let id = ids::CLEAN.of(&service.name);
         let check = Check::new(id, "no forbidden line since this start", is_clean);
@@ -173,7 +183,9 @@ fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outco
 }
 
 /// No container printed a forbidden line. `more` is the command that shows the lines around it.
-fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
+///
+/// One of a while ago is a warning: the service has gone on since.
+fn clean(logs: &[Result<ContainerLog>], more: &str, now: DateTime<Utc>) -> Outcome {
     if logs.is_empty() {
         return Outcome::fail("not deployed");
     }
@@ -190,17 +202,25 @@ fn clean(logs: &[Result<ContainerLog>], more: &str) -> Outcome {
             }
         }
     }
-    if !forbidden.is_empty() {
-        return Outcome::fail(format!("{} forbidden", forbidden.len()))
-            .evidence(forbidden)
-            .evidence([format!("around them: {more}")]);
-    }
-    Outcome::pass(match partial {
+    let read = match partial {
         false if continued => format!("{lines} new lines"),
         false => format!("{lines} lines"),
         true if continued => format!("the last {lines} lines"),
         true => format!("the first {FIRST} and last {LAST} lines"),
-    })
+    };
+    let Some(last) = forbidden.iter().map(|(at, _)| *at).max() else {
+        return Outcome::pass(read);
+    };
+    let ago = (now - last).to_std().unwrap_or_default();
+    let count = format!("{} forbidden", forbidden.len());
+    let seen = format!("{count}, the last {} ago", units::coarse(ago));
+    let lines = forbidden.into_iter().map(|(_, text)| text);
+    let around = [format!("around them: {more}")];
+    match now - last {
+        age if age <= HANDLED => Outcome::fail(count).evidence(lines).evidence(around),
+        age if age <= FORGOTTEN => Outcome::warn(seen).evidence(lines).evidence(around),
+        _ => Outcome::pass(format!("{read}; {seen}")),
+    }
 }
 
 async fn errors(context: &CheckContext<'_>, service: &Service) -> Outcome {
@@ -279,6 +299,30 @@ mod tests {
 
     const FAILED: &str = "ERROR order 17 of 3f2504e0-4f89 failed";
     const FINE: &str = "INFO billed";
+
+    #[test]
+    fn a_forbidden_line_ages_while_the_service_goes_on() {
+        let now = Utc::now();
+        let judged = |ago: &[i64]| {
+            let forbidden = ago.iter().map(|ago| {
+                let at = now - TimeDelta::minutes(*ago);
+                (at, format!("api: Traceback of {ago} m ago"))
+            });
+            let log = ContainerLog {
+                forbidden: forbidden.collect(),
+                lines: 40,
+                ..ContainerLog::default()
+            };
+            let outcome = clean(&[Ok(log)], "caravan logs api", now);
+            (outcome.status, outcome.seen)
+        };
+        assert_eq!(judged(&[]), (Status::Pass, "40 lines".to_owned()));
+        assert_eq!(judged(&[90, 2]), (Status::Fail, "2 forbidden".to_owned()));
+        let aged = "1 forbidden, the last 2 h ago".to_owned();
+        assert_eq!(judged(&[130]), (Status::Warn, aged));
+        let old = "40 lines; 1 forbidden, the last 25 h ago".to_owned();
+        assert_eq!(judged(&[25 * 60]), (Status::Pass, old));
+    }
 
     #[test]
     fn errors_count_from_a_share_on() {

@@ -13,7 +13,10 @@ use crate::{
     dead_letters::journal_of,
 };
 use declaration::{Effect, Pipeline, Topic};
-use kafka::{admin::TopicSettings, topics::TopicState};
+use kafka::{
+    admin::{CLEANUP_POLICY, MESSAGE_BYTES, RETENTION_BYTES, TopicSettings},
+    topics::TopicState,
+};
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     if pipeline.topics.is_empty() {
@@ -47,7 +50,8 @@ fn of_topic<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Vec<Check<'a>> {
     let others = [partitions(topic), replicated(topic)]
         .into_iter()
         .chain(retention(topic))
-        .chain(min_insync(topic));
+        .chain(min_insync(topic))
+        .chain([other_settings(pipeline, topic)]);
     let others = others.map(|check| check.needs(id.clone()));
     exists.into_iter().chain(others).collect()
 }
@@ -110,6 +114,93 @@ fn min_insync(topic: &Topic) -> Option<Check<'_>> {
     Some(Check::new(id, expected, min_insync))
 }
 
+/// The other declared settings, and what the topic's own settings do to its events.
+fn other_settings<'a>(pipeline: &'a Pipeline, topic: &'a Topic) -> Check<'a> {
+    let other_settings = async move |context: &CheckContext<'_>| {
+        let observed = async {
+            let settings = settings(&context.observed, topic).await?;
+            let replicas = state(&context.observed, topic).await?.map(|s| s.replicas);
+            Ok::<_, ObservationError>((settings, replicas))
+        };
+        match observed.await {
+            Err(why) => Outcome::fail(why),
+            Ok((settings, replicas)) => {
+                let is_dead_letters = pipeline.dead_letters.as_ref() == Some(&topic.name);
+                judge_settings(topic, &settings, replicas, is_dead_letters)
+            }
+        }
+    };
+    let expected = "no setting loses or refuses events";
+    Check::new(ids::SETTINGS.of(&topic.name), expected, other_settings)
+}
+
+/// Kafka's default of `max.message.bytes`.
+const DEFAULT_MESSAGE_BYTES: i64 = 1_048_588;
+
+/// A declared setting is as declared. An undeclared one may lose events, or have the broker refuse them.
+fn judge_settings(
+    topic: &Topic,
+    is: &TopicSettings,
+    replicas: Option<i32>,
+    is_dead_letters: bool,
+) -> Outcome {
+    let text = |name: &str| is.all.get(name).map_or("", String::as_str);
+    let mut wrong = Vec::new();
+    for (name, declared) in &topic.settings {
+        match text(name) {
+            "" => wrong.push(format!("{name} is not known to the broker")),
+            is if is == declared => {}
+            is => wrong.push(format!("{name} is {is}, declared is {declared}")),
+        }
+    }
+    let is_own = |name: &str| is.own.contains(name) && !topic.settings.contains_key(name);
+    let number = |name: &str| text(name).parse::<i64>().ok();
+    if is_own(RETENTION_BYTES) && number(RETENTION_BYTES).is_some_and(|bytes| bytes >= 0) {
+        let bytes = text(RETENTION_BYTES);
+        wrong.push(format!(
+            "retention.bytes is {bytes}: events are deleted, consumed or not, once a partition is larger"
+        ));
+    }
+    let compacts = text(CLEANUP_POLICY).contains("compact");
+    if compacts && is_dead_letters {
+        wrong.push(
+            "cleanup.policy is compact: a dead letter without a key is refused, and its partition stops"
+                .to_owned(),
+        );
+    } else if compacts && is_own(CLEANUP_POLICY) {
+        wrong.push(
+            "cleanup.policy is compact: an event without a key is refused, one with a key is deleted \
+             after the next one"
+                .to_owned(),
+        );
+    }
+    let small = |bytes: i64| bytes < DEFAULT_MESSAGE_BYTES;
+    if is_own(MESSAGE_BYTES) && is.message_bytes.is_some_and(small) {
+        let bytes = text(MESSAGE_BYTES);
+        wrong.push(format!(
+            "max.message.bytes is {bytes}: larger events are refused"
+        ));
+    }
+    let least = is.min_insync.unwrap_or(1);
+    if let Some(replicas) = replicas.filter(|n| least > i64::from(*n)) {
+        wrong.push(format!(
+            "min.insync.replicas is {least}, of {}: every event is refused",
+            self::replicas(replicas)
+        ));
+    }
+    let hint = "declare it in the topic's settings if that is intended, or alter it";
+    match wrong.as_slice() {
+        [] => Outcome::pass(match topic.settings.len() {
+            0 => "none".to_owned(),
+            n => format!("none; {n} as declared"),
+        }),
+        [one] => Outcome::fail(one).hint(hint),
+        more => Outcome::fail(format!("{} settings", more.len()))
+            .evidence(wrong)
+            .hint(hint),
+    }
+}
+
 async fn state<'a>(
     observed: &'a ObservationCache<'_>,
     topic: &Topic,
@@ -122,7 +213,7 @@ async fn settings(
     topic: &Topic,
 ) -> Result<TopicSettings, ObservationError> {
     let settings = observed.topic_settings().await?;
-    let of_topic = settings.get(&topic.name).copied();
+    let of_topic = settings.get(&topic.name).cloned();
     of_topic.ok_or_else(|| {
         ObservationError::Incomplete("the broker does not report its settings".to_owned())
     })
@@ -227,7 +318,54 @@ mod tests {
             retention: None,
             replication,
             min_insync: None,
+            settings: BTreeMap::new(),
         }
+    }
+
+    fn set(own: &[(&str, &str)]) -> TopicSettings {
+        let all = own.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let all: BTreeMap<String, String> = all.collect();
+        let number = |name: &str| all.get(name)?.parse().ok();
+        TopicSettings {
+            min_insync: number("min.insync.replicas"),
+            message_bytes: number(MESSAGE_BYTES),
+            own: all.keys().cloned().collect(),
+            all,
+            ..TopicSettings::default()
+        }
+    }
+
+    #[test]
+    fn a_setting_that_loses_or_refuses_events_fails_unless_it_is_declared() {
+        let judged = |own: &[(&str, &str)], declared: &[(&str, &str)], is_dead_letters| {
+            let settings = declared.iter();
+            let settings = settings.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            let topic = Topic {
+                settings: settings.collect(),
+                ..topic(None)
+            };
+            judge_settings(&topic, &set(own), Some(1), is_dead_letters).status
+        };
+        let (pass, fail) = (Status::Pass, Status::Fail);
+        for (own, expected) in [
+            (("retention.bytes", "1"), fail),
+            (("retention.bytes", "-1"), pass),
+            (("cleanup.policy", "compact"), fail),
+            (("cleanup.policy", "compact,delete"), fail),
+            (("cleanup.policy", "delete"), pass),
+            (("max.message.bytes", "100"), fail),
+            (("max.message.bytes", "2000000"), pass),
+            (("segment.bytes", "1000000"), pass),
+        ] {
+            assert_eq!(judged(&[own], &[], false), expected, "{own:?}");
+            assert_eq!(judged(&[own], &[own], false), pass, "{own:?} is declared");
+        }
+        let compact = ("cleanup.policy", "compact");
+        assert_eq!(judged(&[compact], &[compact], true), fail, "dead letters");
+        let too_many = ("min.insync.replicas", "2");
+        assert_eq!(judged(&[too_many], &[too_many], false), fail);
+        let other = ("cleanup.policy", "delete");
+        assert_eq!(judged(&[other], &[compact], false), fail, "not as declared");
     }
 
     fn copied(replication: Option<i32>, replicas: i32, behind: &[i32]) -> Status {

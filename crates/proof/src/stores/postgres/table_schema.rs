@@ -105,6 +105,51 @@ impl Postgres {
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
+
+    /// Those of `constraints` that `table` does not have, or that were not validated for its rows.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn missing_constraints(
+        &self,
+        table: &str,
+        constraints: &[String],
+    ) -> StoreResult<Vec<String>> {
+        let sql = "\
+            SELECT d.name FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
+            WHERE NOT EXISTS (SELECT 1 FROM pg_constraint c \
+            WHERE c.conrelid = to_regclass($1) AND c.conname = d.name AND c.convalidated) \
+            ORDER BY d.n";
+        let query = sqlx::query_scalar(sql).bind(quote(table)).bind(constraints);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+
+    /// The triggers of `table`, but for those of its foreign keys, and its rewrite rules, by name.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn triggers(&self, table: &str) -> StoreResult<Vec<Trigger>> {
+        let sql = "\
+            SELECT tgname::text AS name, tgenabled IN ('O', 'A') AS enabled, false AS is_rule \
+            FROM pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal \
+            UNION ALL SELECT rulename::text, ev_enabled IN ('O', 'A'), true \
+            FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' ORDER BY 3, 1";
+        let query = sqlx::query_as(sql).bind(quote(table));
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+}
+
+/// A trigger, or a rule that replaces or extends a statement (`CREATE RULE`).
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Trigger {
+    /// Its name.
+    pub name: String,
+    /// It fires for ordinary sessions.
+    pub enabled: bool,
+    /// It is a rule.
+    pub is_rule: bool,
 }
 
 fn unlike((name, declared, is): (String, Option<String>, Option<String>)) -> String {

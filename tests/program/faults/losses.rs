@@ -1,0 +1,505 @@
+//! Faults with which everything runs and answers: the database, the cache or a topic refuses or loses what
+//! is written, rows are not what they should be, or one partition stands still.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+};
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use super::{deployed, record};
+use crate::support::{
+    Ran, eventually, eventually_async,
+    kafka::{Message, lag, read_all, send},
+    payments::{self, count},
+    pipeline::Pipeline,
+};
+
+/// Waits until each of `ids` has this status, whatever else follows from the fault.
+#[track_caller]
+fn expect(pipeline: &Pipeline, status: &str, ids: &[&str]) -> Ran {
+    let began = Instant::now();
+    let mut last = Vec::new();
+    while began.elapsed() < Duration::from_secs(60) {
+        let (ran, not_passing) = pipeline.not_passing();
+        let has = |id: &&str| Pipeline::finding(&ran, id)["status"] == status;
+        if ids.iter().all(has) {
+            return ran;
+        }
+        last = not_passing;
+    }
+    panic!("expected: {status} of {ids:#?}\nbut these do not pass: {last:#?}");
+}
+
+#[track_caller]
+fn expect_cause(ran: &Ran, id: &str, cause: &str) {
+    let finding = Pipeline::finding(ran, id);
+    assert_eq!(finding["cause"], cause, "{finding:#}");
+}
+
+async fn sql(database: &PgPool, statements: &str) {
+    let ran = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
+    ran.execute(database).await.unwrap();
+}
+
+/// Ends all other sessions, so that each service opens new ones.
+async fn end_sessions(database: &PgPool) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    sql(database, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_new_sessions_are_read_only() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    sql(
+        database,
+        "ALTER DATABASE kodingcaravan SET default_transaction_read_only = on",
+    )
+    .await;
+    end_sessions(database).await;
+    let ready = "services.payment-service.ready";
+    let ran = expect(pipeline, "fail", &["database.writable", ready]);
+    expect_cause(&ran, ready, "database.writable");
+    let finding = Pipeline::finding(&ran, "database.writable");
+    assert_eq!(finding["seen"], "new sessions are read-only");
+    assert!(
+        finding["evidence"].to_string().contains("set by: database"),
+        "{finding}"
+    );
+    record(
+        pipeline,
+        "new sessions of the database are read-only",
+        &ran,
+        &["database.writable"],
+    );
+    sql(
+        database,
+        "SET TRANSACTION READ WRITE; ALTER DATABASE kodingcaravan RESET default_transaction_read_only",
+    )
+    .await;
+    end_sessions(database).await;
+    pipeline.expect_green();
+}
+
+/// The services' role, as it is: of a superuser nothing can be revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_may_not_insert() {
+    let pipeline = &deployed().await;
+    let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = pipeline.inspect("purchase-worker", template);
+    let role: String = sqlx::query_scalar(
+        "SELECT usename::text FROM pg_stat_activity WHERE client_addr = $1::text::inet LIMIT 1",
+    )
+    .bind(address)
+    .fetch_one(&pipeline.database().await)
+    .await
+    .unwrap();
+    let owner = &pipeline.database().await;
+    sql(
+        owner,
+        "CREATE ROLE rescue SUPERUSER LOGIN PASSWORD 'rescue'",
+    )
+    .await;
+    let own = pipeline.database_url();
+    let place = own.split_once('@').unwrap().1;
+    let url = format!("postgres://rescue:rescue@{place}");
+    let rescue = &PgPool::connect(&url).await.unwrap();
+    let is_superuser: bool = sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = $1")
+        .bind(&role)
+        .fetch_one(rescue)
+        .await
+        .unwrap();
+    if is_superuser {
+        sql(rescue, &format!("ALTER ROLE {role} NOSUPERUSER")).await;
+    }
+    sql(
+        rescue,
+        &format!("REVOKE INSERT ON student_course_purchases FROM {role}"),
+    )
+    .await;
+    let ran = expect(pipeline, "fail", &["database.writable"]);
+    let finding = Pipeline::finding(&ran, "database.writable");
+    let expected = format!(
+        "{role}, the login of purchase-worker, may not insert into student_course_purchases"
+    );
+    assert_eq!(finding["seen"], expected.as_str());
+    let undo = match is_superuser {
+        true => format!("ALTER ROLE {role} SUPERUSER;"),
+        false => String::new(),
+    };
+    sql(
+        rescue,
+        &format!("{undo} GRANT INSERT ON student_course_purchases TO {role}"),
+    )
+    .await;
+    rescue.close().await;
+    sql(owner, "DROP ROLE rescue").await;
+    pipeline.expect_green();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_transaction_that_locks_a_table() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let mut transaction = database.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE tutoring_sessions IN EXCLUSIVE MODE")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let ran = expect(pipeline, "fail", &["database.unblocked"]);
+    let finding = Pipeline::finding(&ran, "database.unblocked");
+    let evidence = finding["evidence"].to_string();
+    for part in [
+        "idle in transaction",
+        "locks tutoring_sessions (ExclusiveLock)",
+        "pg_terminate_backend",
+    ] {
+        assert!(evidence.contains(part), "{part} in {finding:#}");
+    }
+    record(
+        pipeline,
+        "an idle transaction locks a table",
+        &ran,
+        &["database.unblocked"],
+    );
+    transaction.rollback().await.unwrap();
+    pipeline.expect_green();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_without_what_the_services_rely_on() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    sql(
+        database,
+        "ALTER TABLE student_course_purchases DROP CONSTRAINT student_course_purchases_payment_id_key;
+         DROP INDEX outbox_correlation_id;
+         ALTER TABLE payments RENAME COLUMN status TO state;
+         ALTER TABLE trainer_allocations DISABLE TRIGGER count_changed;
+         CREATE RULE swallow AS ON DELETE TO courses DO INSTEAD NOTHING",
+    )
+    .await;
+    let red = [
+        "database.outbox.indexes",
+        "database.payments.columns",
+        "database.student_course_purchases.constraints",
+        "database.trainer_allocations.triggers",
+    ];
+    let ran = expect(pipeline, "fail", &red);
+    let evidence = |id: &str| Pipeline::finding(&ran, id)["evidence"].to_string();
+    assert!(evidence(red[2]).contains("payment_id_key is missing"));
+    assert!(evidence(red[3]).contains("count_changed is disabled"));
+    let others = Pipeline::finding(&ran, "database.courses.triggers");
+    assert_eq!(others["status"], "warn", "{others:#}");
+    record(pipeline, "a table lacks a UNIQUE", &ran, &[red[2]]);
+    record(pipeline, "a trigger is disabled", &ran, &[red[3]]);
+    sql(
+        database,
+        "ALTER TABLE student_course_purchases
+             ADD CONSTRAINT student_course_purchases_payment_id_key UNIQUE (payment_id);
+         CREATE INDEX outbox_correlation_id ON outbox (correlation_id);
+         ALTER TABLE payments RENAME COLUMN state TO status;
+         ALTER TABLE trainer_allocations ENABLE TRIGGER count_changed;
+         DROP RULE swallow ON courses",
+    )
+    .await;
+    pipeline.expect_green();
+}
+
+/// Everything is there, once, and wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_not_what_they_should_be() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    payments::post_many(pipeline, &Uuid::new_v4().to_string(), 4).await;
+    let allocated = "SELECT count(*) FROM payments p WHERE NOT EXISTS (
+        SELECT 1 FROM student_course_purchases s JOIN trainer_allocations a ON a.purchase_id = s.id
+        JOIN tutoring_sessions l ON l.allocation_id = a.id WHERE s.payment_id = p.id)";
+    eventually_async("all have lessons", Duration::from_secs(30), async || {
+        (count(database, allocated).await == 0).then_some(())
+    })
+    .await;
+    let wrong = [
+        (
+            "purchase-equals-payment",
+            "UPDATE student_course_purchases SET amount_cents = amount_cents + 1 WHERE id =
+             (SELECT id FROM student_course_purchases ORDER BY created_at DESC LIMIT 1)",
+            "UPDATE student_course_purchases s SET amount_cents = p.amount_cents
+             FROM payments p WHERE p.id = s.payment_id",
+        ),
+        (
+            "allocation-equals-purchase",
+            "UPDATE trainer_allocations SET student_id = gen_random_uuid() WHERE id =
+             (SELECT id FROM trainer_allocations ORDER BY created_at DESC LIMIT 1)",
+            "UPDATE trainer_allocations a SET student_id = s.student_id
+             FROM student_course_purchases s WHERE s.id = a.purchase_id",
+        ),
+        (
+            "session-in-window",
+            "UPDATE tutoring_sessions SET starts_at = starts_at + interval '70 years' WHERE id =
+             (SELECT id FROM tutoring_sessions ORDER BY created_at DESC, seq DESC LIMIT 1)",
+            "UPDATE tutoring_sessions SET starts_at = starts_at - interval '70 years'
+             WHERE starts_at > now() + interval '60 years'",
+        ),
+        (
+            "sessions-at-most-seven",
+            "INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at) SELECT gen_random_uuid(),
+             allocation_id, 1000, max(starts_at) FROM tutoring_sessions
+             WHERE starts_at < now() + interval '1 year' AND created_at > now() - interval '1 hour'
+             GROUP BY allocation_id LIMIT 1",
+            "DELETE FROM tutoring_sessions WHERE seq = 1000",
+        ),
+        (
+            "course-has-trainer",
+            "CREATE TABLE were AS SELECT id, active FROM trainers; UPDATE trainers SET active = false",
+            "UPDATE trainers t SET active = w.active FROM were w WHERE w.id = t.id; DROP TABLE were",
+        ),
+        (
+            "purchase-has-payment",
+            "INSERT INTO student_course_purchases (id, payment_id, student_id, course_id, amount_cents,
+             currency, created_at) SELECT '00000000-0000-4000-8000-0000000000ff', gen_random_uuid(),
+             student_id, course_id, 1, 'EUR', now() - interval '2 minutes' FROM payments LIMIT 1",
+            "DELETE FROM student_course_purchases WHERE id = '00000000-0000-4000-8000-0000000000ff'",
+        ),
+        (
+            "outbox-is-sent",
+            // A copy that the relay does not reach: it takes the oldest first, and skips no lock.
+            "INSERT INTO outbox (event_id, correlation_id, topic, event, created_at)
+             SELECT gen_random_uuid(), gen_random_uuid(), 'no-such-topic', event,
+             now() - interval '2 minutes' FROM outbox LIMIT 1",
+            "DELETE FROM outbox WHERE topic = 'no-such-topic'",
+        ),
+    ];
+    for (_, break_it, _) in wrong {
+        sql(database, break_it).await;
+    }
+    let ids = wrong.map(|(rule, _, _)| format!("database.{rule}.holds"));
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    expect(pipeline, "fail", &ids);
+    for (_, _, heal) in wrong {
+        sql(database, heal).await;
+    }
+    pipeline.expect_green();
+}
+
+async fn set_topic(pipeline: &Pipeline, topic: &str, settings: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", pipeline.brokers())
+        .create()
+        .unwrap();
+    let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let alter = settings
+        .iter()
+        .fold(alter, |a, (name, value)| a.set(name, value));
+    let altered = admin.alter_configs([&alter], &AdminOptions::new()).await;
+    assert!(altered.unwrap().iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_lose_or_refuse_events() {
+    let pipeline = &deployed().await;
+    let week = ("retention.ms", "604800000");
+    let month = ("retention.ms", "2592000000");
+    set_topic(
+        pipeline,
+        "purchase-created",
+        &[week, ("retention.bytes", "1000000")],
+    )
+    .await;
+    set_topic(
+        pipeline,
+        "trainer-allocated",
+        &[week, ("max.message.bytes", "100")],
+    )
+    .await;
+    let ran = expect(
+        pipeline,
+        "fail",
+        &[
+            "topics.purchase-created.settings",
+            "topics.trainer-allocated.settings",
+        ],
+    );
+    let seen = |topic: &str| {
+        let id = format!("topics.{topic}.settings");
+        Pipeline::finding(&ran, &id)["seen"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(seen("purchase-created").starts_with("retention.bytes is 1000000: "));
+    assert_eq!(
+        seen("trainer-allocated"),
+        "max.message.bytes is 100: larger events are refused"
+    );
+    let root = ["topics.purchase-created.settings"];
+    record(pipeline, "a topic deletes events by size", &ran, &root);
+    set_topic(pipeline, "purchase-created", &[week]).await;
+    set_topic(pipeline, "trainer-allocated", &[week]).await;
+    set_topic(
+        pipeline,
+        "dead-letter-queue",
+        &[month, ("cleanup.policy", "compact")],
+    )
+    .await;
+    let ran = expect(pipeline, "fail", &["topics.dead-letter-queue.settings"]);
+    let finding = Pipeline::finding(&ran, "topics.dead-letter-queue.settings");
+    let seen = finding["seen"].as_str().unwrap();
+    assert!(
+        seen.contains("a dead letter without a key is refused"),
+        "{seen}"
+    );
+    set_topic(pipeline, "dead-letter-queue", &[month]).await;
+    pipeline.caravan(&["up", "kafka-init"]).expect(0);
+    pipeline.expect_green();
+}
+
+/// Deleted before anybody read them, as retention does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_were_deleted_before_they_were_consumed() {
+    let pipeline = &deployed().await;
+    let topic = "trainer-allocated";
+    let drained = || (lag(pipeline, "session-worker", topic) == 0).then_some(());
+    eventually("all is consumed", Duration::from_secs(10), drained);
+    pipeline.docker(&["stop", &pipeline.container("session-worker")]);
+    let last = read_all(pipeline, topic)
+        .into_iter()
+        .max_by_key(|e| e.offset);
+    let last = last.expect("payments have been made");
+    let copies: Vec<Message> = (0..3)
+        .map(|_| {
+            Message::to(topic, last.partition).value(last.value.as_deref().unwrap_or_default())
+        })
+        .collect();
+    send(pipeline, &copies).await;
+    let before = last_committed(pipeline, topic, last.partition);
+    delete_before(pipeline, topic, last.partition, before + 3).await;
+    pipeline.caravan(&["up", "session-worker"]).expect(0);
+    let ran = expect(pipeline, "fail", &["groups.session-worker.lost"]);
+    let finding = Pipeline::finding(&ran, "groups.session-worker.lost");
+    assert_eq!(
+        finding["seen"],
+        "3 events were deleted before they were consumed"
+    );
+    record(
+        pipeline,
+        "unread events are deleted",
+        &ran,
+        &["groups.session-worker.lost"],
+    );
+    // The next event of the partition, of which the worker has done everything already.
+    let value = last.value.as_deref().unwrap_or_default();
+    let mut again = Message::to(topic, last.partition).value(value);
+    if let Some(key) = &last.key {
+        again = again.key(key);
+    }
+    send(pipeline, &[again]).await;
+    pipeline.expect_green();
+}
+
+/// The group's next offset, of a partition that is consumed: its end before the copies.
+fn last_committed(pipeline: &Pipeline, topic: &str, partition: i32) -> i64 {
+    let own = read_all(pipeline, topic).into_iter();
+    let own = own.filter(|event| event.partition == partition);
+    own.map(|event| event.offset).max().expect("has events") + 1 - 3
+}
+
+async fn delete_before(pipeline: &Pipeline, topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", pipeline.brokers())
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .unwrap();
+    admin
+        .delete_records(&list, &AdminOptions::new())
+        .await
+        .unwrap();
+}
+
+/// A cache that answers every PING and deletes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_refuses_writes() {
+    let pipeline = &deployed().await;
+    super::around::redis(pipeline, "config set min-replicas-to-write 1");
+    let ran = expect(pipeline, "fail", &["cache.writable"]);
+    let finding = Pipeline::finding(&ran, "cache.writable");
+    let seen = finding["seen"].as_str().unwrap();
+    assert!(seen.starts_with("refuses writes: "), "{seen}");
+    assert!(seen.contains("NOREPLICAS"), "{seen}");
+    record(pipeline, "Redis refuses writes", &ran, &["cache.writable"]);
+    // The worker notices although there is no event, and its health check says so.
+    let health = "containers.cache-worker.health";
+    let ran = expect(pipeline, "warn", &[health]);
+    let finding = Pipeline::finding(&ran, health);
+    let seen = finding["seen"].as_str().unwrap();
+    let begins = "healthy, but degraded: redis: cached pages stay until they expire";
+    assert!(seen.starts_with(begins), "{seen}");
+    super::around::redis(pipeline, "config set min-replicas-to-write 0");
+    pipeline.expect_green();
+}
+
+/// One event cannot be stored, while those of the other partitions flow.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partition_that_stands_still_among_busy_ones() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let topic = "purchase-confirmed";
+    let stored = read_all(pipeline, topic);
+    let held = stored.first().expect("payments have been made");
+    let event_id: Uuid = held.json()["eventId"].as_str().unwrap().parse().unwrap();
+    // Nobody else can insert this event's inbox row before the transaction ends.
+    sqlx::query(
+        "DELETE FROM processed_events WHERE consumer = 'purchase-worker' AND event_id = $1",
+    )
+    .bind(event_id)
+    .execute(database)
+    .await
+    .unwrap();
+    let mut transaction = database.begin().await.unwrap();
+    sqlx::query("INSERT INTO processed_events (consumer, event_id) VALUES ('purchase-worker', $1)")
+        .bind(event_id)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let again = Message::to(topic, held.partition).value(held.value.as_deref().unwrap_or_default());
+    send(pipeline, &[again]).await;
+    let id = "groups.purchase-worker.lag";
+    let began = Instant::now();
+    let finding = loop {
+        let prefix = Uuid::new_v4().to_string();
+        let traffic = async {
+            for n in 0..12 {
+                payments::post_many(pipeline, &format!("{prefix}-{n}"), 3).await;
+                tokio::time::sleep(Duration::from_millis(800)).await;
+            }
+        };
+        let verify = async {
+            let mut command = tokio::process::Command::from(
+                pipeline.command(&["verify", "--only", id, "-o", "json"]),
+            );
+            Ran::of(command.output().await.unwrap())
+        };
+        let ((), ran) = tokio::join!(traffic, verify);
+        let finding = Pipeline::finding(&ran, id);
+        if finding["status"] == "fail" {
+            break finding;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "{finding:#}");
+    };
+    let place = format!("{topic}/{}", held.partition);
+    let seen = finding["seen"].as_str().unwrap();
+    assert!(seen.contains(&format!("stuck in {place}: ")), "{finding:#}");
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains(&format!("{place}: ")), "{evidence}");
+    assert!(evidence.contains("wait from offset"), "{evidence}");
+    transaction.commit().await.unwrap();
+    pipeline.expect_green();
+}
