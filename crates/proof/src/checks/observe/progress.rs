@@ -145,18 +145,17 @@ pub(crate) async fn observe_lag(
             false => patience.max(PATIENCE_IN_ONE),
         };
         if open.is_empty() || last.at >= first.at + patience {
-            let waiting = sampler.waiting(&last).await;
-            if waiting.lag() == 0 && last.lag() > 0 {
+            let still = sampler.waiting(&last).await;
+            if still.lag() == 0 && last.lag() > 0 {
                 let offsets = last.lag();
                 return Ok(Lag::NoRecords { offsets });
             }
-            let oldest = waiting.oldest();
-            let stuck = waiting.stuck(&last, &moved, open);
             return Ok(Lag::Sampled {
-                first,
-                last,
-                stuck,
-                oldest,
+                oldest: still.oldest(),
+                stuck: still.stuck(&last, &moved, open),
+                // Up to the last record of each partition.
+                first: waiting.sample,
+                last: still.sample,
             });
         }
         look_at += INTERVAL;
