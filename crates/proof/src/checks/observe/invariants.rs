@@ -18,7 +18,7 @@ use crate::{
     checks::results::{RuleResult, Span, Violated},
     stores::{
         StoreError,
-        postgres::{Counterexample, Postgres, Window},
+        postgres::{Counterexample, Plans, Postgres, Window},
     },
 };
 use declaration::{Invariant, Replay};
@@ -172,7 +172,11 @@ async fn read_within(
     budget: Duration,
     stored: &RuleResult,
 ) -> Result<Read, ObservationError> {
-    let mut snapshot = postgres.snapshot().await?;
+    let plans = match rule.reads_windows() {
+        true => Plans::ByIndex,
+        false => Plans::Any,
+    };
+    let mut snapshot = postgres.snapshot(plans).await?;
     let at = snapshot.at;
     let mut read = Read::new(at);
     let began = Instant::now();
@@ -262,7 +266,7 @@ async fn audit(
     rule: &Invariant,
     progress: &dyn Fn(AuditProgress),
 ) -> Result<Read, ObservationError> {
-    let snapshot = postgres.snapshot().await?;
+    let snapshot = postgres.snapshot(Plans::Any).await?;
     let at = snapshot.at;
     snapshot.end().await?;
     let mut read = Read::new(at);
@@ -278,7 +282,7 @@ async fn audit(
     }
     while let Some(window) = windows.unread() {
         let asked = Instant::now();
-        let mut snapshot = postgres.snapshot().await?;
+        let mut snapshot = postgres.snapshot(Plans::Any).await?;
         let bound = rule.within.map(|_| window);
         let found = snapshot
             .counterexamples(&rule.sql, bound, AUDIT_QUERY)
@@ -364,7 +368,7 @@ async fn query(
     window: Window,
     limit: Duration,
 ) -> Result<Option<Vec<Counterexample>>, ObservationError> {
-    let mut snapshot = postgres.snapshot().await?;
+    let mut snapshot = postgres.snapshot(Plans::Any).await?;
     let found = snapshot
         .counterexamples(&rule.sql, Some(window), limit)
         .await?;

@@ -41,14 +41,30 @@ pub struct Snapshot<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// How the queries of a snapshot are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plans {
+    /// As Postgres finds best.
+    Any,
+    /// Without sequential scans of tables that have an index for it: the time that a window takes then
+    /// depends on its own rows. A join that scans the whole other table would use up the budget.
+    ByIndex,
+}
+
 impl Postgres {
     /// Begins a snapshot.
     ///
     /// # Errors
     /// Postgres refuses it, or does not answer.
-    pub async fn snapshot(&self) -> StoreResult<Snapshot<'_>> {
+    pub async fn snapshot(&self, plans: Plans) -> StoreResult<Snapshot<'_>> {
         let mut connection = self.connection.lock().await;
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT now()";
+        let begin = match plans {
+            Plans::Any => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT now()",
+            Plans::ByIndex => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+                 SET LOCAL enable_seqscan = off; SELECT now()"
+            }
+        };
         let begin = async {
             let row = sqlx::raw_sql(begin).fetch_one(connection.deref_mut());
             row.await?.try_get(0)
