@@ -109,7 +109,7 @@ fn changed_by_hand(pipeline: &Pipeline) {
     pipeline.docker(&update);
     let finding = drift(pipeline);
     let evidence = finding["evidence"].to_string();
-    for cause in ["cpus: 500000000 -> nothing", "restart: always -> nothing"] {
+    for cause in ["cpus: 0.5 -> nothing", "restart: always -> nothing"] {
         assert!(evidence.contains(cause), "{evidence}");
     }
     heal(pipeline, &finding);

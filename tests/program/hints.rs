@@ -37,6 +37,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "no proposal: names a call to the engine, on the project's container",
     ),
     (
+        "rename {id:.12} to {name}",
+        "no proposal: names a call to the engine, on the container that is replaced",
+    ),
+    (
         "sed -i '/^{variable}=/d' {} && {up}",
         "the project's own file, a line of which `up` wrote itself",
     ),

@@ -311,7 +311,7 @@ impl Apply<'_> {
             self.see_through(service, &id, &name, Outcome::Recreated)
                 .await
         };
-        let recreated = recreated.await;
+        let recreated = Box::pin(recreated).await;
         if recreated.is_err() {
             *failed = Some(service.name.clone());
         }

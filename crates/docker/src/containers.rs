@@ -12,14 +12,23 @@ use bollard::{
 
 use crate::{
     connect::{Engine, status},
+    labels,
     spec::Spec,
 };
 use diagnostics::Result;
+use platform::State;
 
 /// Timeout of a creation or start: an engine is slow when many run at once.
 const WORK: Duration = Duration::from_secs(120);
 /// Timeout of a stop, above any usual grace period: for daemons that hang.
 const STOP: Duration = Duration::from_secs(300);
+/// Labels that two containers share if they were created for the same replica from the same configuration.
+const IDENTITY: [&str; 4] = [
+    labels::PROJECT,
+    labels::SERVICE,
+    labels::NUMBER,
+    labels::HASH,
+];
 /// Between the name of a container and its id while it is replaced.
 pub(super) const REPLACED: &str = "-replaced-";
 /// The oldest API that creates a container on several networks.
@@ -40,9 +49,16 @@ impl Engine {
         if let Some(platform) = &spec.platform {
             options = options.platform(platform);
         }
-        let create = self
-            .docker
-            .create_container(Some(options.build()), spec.body);
+        let options = options.build();
+        let create = async {
+            let create = |body| self.docker.create_container(Some(options.clone()), body);
+            match create(spec.body.clone()).await {
+                Err(e) if status(&e) == Some(409) && self.remove_twin(&spec).await => {
+                    create(spec.body.clone()).await
+                }
+                created => created,
+            }
+        };
         let created = self
             .call_within(WORK, &format!("create {}", spec.name), create)
             .await?;
@@ -56,6 +72,20 @@ impl Engine {
                 .await?;
         }
         Ok(created.id)
+    }
+
+    /// Removes a container that has the name of `spec`, was created from the same configuration, and never ran:
+    /// the engine created it for a command that was killed, after this command listed the containers. False: there
+    /// is no such container.
+    async fn remove_twin(&self, spec: &Spec) -> bool {
+        let Ok(Some(found)) = self.inspect(&spec.name).await else {
+            return false;
+        };
+        let own = spec.body.labels.iter().flatten();
+        let mut own = own.filter(|(name, _)| IDENTITY.contains(&name.as_str()));
+        let is_twin = own.all(|(name, value)| found.labels.get(name) == Some(value));
+        let never_ran = found.state == State::Created && found.started_at.is_none();
+        is_twin && never_ran && self.remove(&found.id, &spec.name, false).await.is_ok()
     }
 
     pub(super) async fn start(&self, id: &str, name: &str) -> Result<()> {

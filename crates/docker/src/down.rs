@@ -14,20 +14,29 @@ use crate::{
 use diagnostics::{Error, Result};
 use platform::{Action, Container, Event, Events, Outcome, Planned, State};
 
+/// How often a project is listed. The engine still executes the last request of a command that was killed, so
+/// that a container may appear after the first list.
+const ROUNDS: usize = 4;
+
 impl Engine {
     /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
     ///
     /// # Errors
     /// Docker refuses. What was removed before stays removed.
     pub(crate) async fn down(&self, project: &str, volumes: bool, events: &Events) -> Result<()> {
-        let containers = self.containers(project).await?;
-        let containers: Vec<_> = containers.iter().collect();
-        self.take_all_down(&containers, volumes, events).await?;
-        self.remove_network_containers(project).await?;
-        let networks = self.networks_by_id(project).await?;
-        let removed = networks.iter();
-        let removed = removed.map(|(name, id)| self.take_network_down(name, id, events));
-        try_join_all(removed).await?;
+        for _ in 0..ROUNDS {
+            let containers = self.containers(project).await?;
+            let containers: Vec<_> = containers.iter().collect();
+            self.take_all_down(&containers, volumes, events).await?;
+            self.remove_network_containers(project).await?;
+            let networks = self.networks_by_id(project).await?;
+            let removed = networks.iter();
+            let removed = removed.map(|(name, id)| self.take_network_down(name, id, events));
+            try_join_all(removed).await?;
+            if containers.is_empty() && networks.is_empty() {
+                break;
+            }
+        }
         if volumes {
             let volumes = self.volumes(project).await?;
             try_join_all(volumes.iter().map(|name| self.remove_volume(name, events))).await?;

@@ -44,7 +44,10 @@ pub(super) fn put(settings: &mut Settings, host: &HostConfig) {
             .iter()
             .filter(|(name, _)| !APART.contains(&name.as_str()));
         for (name, value) in plain {
-            put_value(settings, word(name), plain_text(value));
+            // Billionths of a core.
+            let cores = (name == "NanoCpus").then(|| value.as_f64().unwrap_or_default() / 1e9);
+            let value = cores.map_or_else(|| value.clone(), Value::from);
+            put_value(settings, word(name), plain_text(&value));
         }
     }
     put_ports(settings, host.port_bindings.as_ref());

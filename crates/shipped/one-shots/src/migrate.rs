@@ -54,7 +54,7 @@ pub async fn run(address: PgConnectOptions, roles: Option<&Path>) -> Result<()> 
     }
     if let Some(directory) = roles {
         let passwords = passwords(directory)?;
-        let names: Vec<_> = passwords.iter().map(|(role, _)| role.as_str()).collect();
+        let names: Vec<_> = passwords.keys().map(String::as_str).collect();
         let set = set_passwords(&mut connection, &passwords).await;
         set.map_err(|error| {
             let what = "the passwords of the services' roles could not be set";
