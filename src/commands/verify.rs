@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::{Verdict, up};
@@ -182,9 +183,17 @@ impl Verify<'_> {
         &self,
         known: &mut Known,
         mut tell: impl FnMut(&Finding),
+        spinner: &ProgressBar,
     ) -> Result<Vec<Finding>> {
         let (pipeline, invocation) = (self.pipeline, &self.context.invocation);
+        let plan = checks::plan(pipeline);
+        let planned = plan.iter().map(|check| &check.id);
+        let mut pending: Vec<_> = planned.filter(|id| self.selection.selects(id)).collect();
         let tell_changes = |finding: &Finding| {
+            pending.retain(|id| **id != finding.id);
+            if let [first, others @ ..] = pending.as_slice() {
+                spinner.set_message(format!("{first} and {} more", others.len()));
+            }
             let now = (finding.status, finding.seen.clone());
             if known.insert(finding.id.clone(), now.clone()) != Some(now) {
                 tell(finding);
@@ -220,7 +229,7 @@ impl Verify<'_> {
         let mut known = Known::new();
         let (findings, right) = loop {
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let findings = self.look(&mut known, tell).await?;
+            let findings = self.look(&mut known, tell, &spinner).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
@@ -251,10 +260,11 @@ impl Verify<'_> {
         let redraws = format == ReportFormat::Table && console.redraws();
         let (mut known, mut statuses) = (Known::new(), BTreeMap::new());
         let mut changes = Vec::new();
+        let spinner = ProgressBar::hidden();
         for look in 0.. {
             let began = Instant::now();
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let findings = self.look(&mut known, tell).await?;
+            let findings = self.look(&mut known, tell, &spinner).await?;
             let report = self.report(&findings, began.elapsed());
             let new = changed(&mut statuses, &findings);
             let mut lines: Vec<_> = new.map(|f| report::change(console, f)).collect();

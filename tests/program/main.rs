@@ -44,6 +44,7 @@ mod outputs;
 mod ownership;
 mod projects;
 mod proofs;
+mod screens;
 mod shapes;
 mod signals;
 mod stack;

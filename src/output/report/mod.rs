@@ -144,19 +144,26 @@ pub(crate) fn change(console: &Console, finding: &Finding) -> String {
 
 /// The verdict of a look of `--watch`, with the time.
 pub(crate) fn verdict(console: &Console, report: Report<'_>) -> String {
+    let report = Report {
+        all: true,
+        ..report
+    };
     format!("{} {}", now(), table::verdict(console, report))
 }
 
-/// The screen of `--watch`: the report, and below it the latest `changes`.
+/// The screen of `--watch`: the report, and below it the latest `changes`, as far as there is room.
 pub(crate) fn screen(console: &Console, report: Report<'_>, changes: &[String]) -> String {
-    let rows = table::SCREEN.saturating_sub(changes.len() + 1);
-    let report = masked_report(console, report, |report| {
-        table::text(console, &header(console, report), report, rows)
+    let wanted = table::SCREEN.saturating_sub(changes.len() + 1);
+    let mut screen = masked_report(console, report, |report| {
+        table::text(console, &header(console, report), report, wanted)
     });
-    match changes {
-        [] => report,
-        changes => format!("{report}\n\n{}", changes.join("\n")),
+    let room = table::SCREEN.saturating_sub(screen.lines().count() + 2);
+    let hidden = changes.len().saturating_sub(room);
+    for (n, change) in changes.iter().skip(hidden).enumerate() {
+        screen.push_str(if n == 0 { "\n\n" } else { "\n" });
+        screen.push_str(&listing::fitted(console, change, 0));
     }
+    screen
 }
 
 /// A JUnit report that consists of an error.
