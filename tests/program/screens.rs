@@ -26,6 +26,16 @@ fn json(pipeline: &Pipeline, args: &[&str]) -> Value {
         .json()
 }
 
+/// Lets a paused container go on, until Docker calls it healthy: others use the deployment after this test.
+#[track_caller]
+fn resume(pipeline: &Pipeline, service: &str) {
+    pipeline.docker(&["unpause", &pipeline.container(service)]);
+    eventually("it is healthy", Duration::from_secs(60), || {
+        let health = pipeline.inspect(service, "{{.State.Health.Status}}");
+        (health.trim() == "healthy").then_some(())
+    });
+}
+
 #[test]
 fn a_group_and_a_topic_are_shown_by_partition() {
     let pipeline = &brought_up();
@@ -56,7 +66,7 @@ fn a_group_and_a_topic_are_shown_by_partition() {
         partitions.find(|p| p["lag"] == 1).cloned()
     });
     let lag = json(pipeline, &["status", "session-worker"]);
-    pipeline.docker(&["unpause", &container]);
+    resume(pipeline, "session-worker");
     assert_ne!(stopped.code, 0, "{}", stopped.stdout);
     assert!(unread["oldestUnreadMs"].as_f64() > Some(0.0), "{unread}");
     assert_eq!(lag["services"][0]["state"], "paused", "{lag}");
@@ -130,7 +140,7 @@ fn watching_in_a_pipe_writes_a_line_a_change_and_ends_with_ctrl_c() {
     let redis = pipeline.container("redis");
     pipeline.docker(&["pause", &redis]);
     let paused = next();
-    pipeline.docker(&["unpause", &redis]);
+    resume(pipeline, "redis");
     assert!(
         paused.ends_with("containers.redis.running: paused"),
         "{paused}"
@@ -152,7 +162,7 @@ fn a_problem_fits_on_a_terminal_and_its_command_is_alone_on_its_line() {
     pipeline.docker(&["pause", &redis]);
     let mut session = Session::start(&pipeline.command(&["verify", "--no-progress"]));
     let code = session.ended();
-    pipeline.docker(&["unpause", &redis]);
+    resume(pipeline, "redis");
     assert_eq!(code, 1, "{}", session.screen());
     session.expect("each: --all");
     let screen = session.screen();
