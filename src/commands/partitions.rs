@@ -94,9 +94,9 @@ pub(super) const COLUMNS: [Column<'static>; 6] = [
     Column::number("END").optional(2),
     Column::number("COMMITTED").optional(3),
     Column::number("LAG"),
-    Column::number("OLDEST UNREAD"),
-    Column::name("MEMBER").optional(1),
-    Column::names("CONTAINER"),
+    Column::number("OLDEST"),
+    Column::name("MEMBER").optional(4),
+    Column::names("HELD BY"),
 ];
 
 pub(super) fn cells(held: &Held) -> Vec<Cell> {
@@ -110,8 +110,9 @@ pub(super) fn cells(held: &Held) -> Vec<Cell> {
         (_, None) => "?".to_owned(),
     };
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let member = match &held.member {
-        Some(member) => member.as_str().into(),
+    // A member that runs in no container of the project is named itself.
+    let holder = match held.container.as_ref().or(held.member.as_ref()) {
+        Some(holder) => holder.as_str().into(),
         None => Cell::painted(Paint::Doubtful, "not held"),
     };
     vec![
@@ -119,8 +120,8 @@ pub(super) fn cells(held: &Held) -> Vec<Cell> {
         or_none(&held.committed.map(|offset| offset.to_string())).into(),
         lag,
         oldest.into(),
-        member,
-        or_none(&held.container).into(),
+        or_none(&held.member).into(),
+        holder,
     ]
 }
 

@@ -9,7 +9,7 @@ use super::{Verdict, groups, up};
 use crate::{
     context::Context,
     flags::{Format, StatusFormat},
-    output::Paint,
+    output::{Paint, listing},
 };
 use declaration::{Pipeline, find_service};
 use diagnostics::Result;
@@ -84,6 +84,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let verdict = services::verdict(&pipeline, &lines);
     let parts = [project, up::origin(&pipeline), verdict];
     let header = parts.join(&console.marks(" · "));
+    let header = listing::paragraph(console, "", 2, &header);
     console.composed(&format!("{header}\n\n{table}"));
     if let Some(next) = services::next(&context.invocation, &lines) {
         console.next(&next);

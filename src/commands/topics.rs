@@ -107,7 +107,7 @@ async fn one(
         Format::Table => {
             let mut columns = vec![
                 Column::number("PARTITION"),
-                Column::number("BEGIN").optional(4),
+                Column::number("BEGIN").optional(5),
                 Column::name("GROUP"),
             ];
             columns.extend(partitions::COLUMNS);
@@ -139,8 +139,9 @@ async fn one(
             }
             let table = listing::table(&context.console, &columns, rows);
             let partitions = listing::count(partitions.len(), "partition");
-            let messages = span.messages();
-            let summary = format!("{topic}: {partitions}, {messages} messages");
+            let messages = usize::try_from(span.messages()).unwrap_or_default();
+            let messages = listing::count(messages, "message");
+            let summary = format!("{topic}: {partitions}, {messages}");
             context.console.composed(&format!("{table}\n\n{summary}"));
         }
         Format::Json => {

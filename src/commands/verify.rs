@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     flags::{ReportArgs, ReportFormat},
     output::{
+        Spinner,
         listing::{self, Column},
         report::{self, Report},
     },
@@ -255,15 +256,24 @@ impl Verify<'_> {
         &mut self,
         known: &mut Known,
         mut tell: impl FnMut(&Finding),
-        progress: &dyn Fn(AuditProgress),
+        spinner: &Spinner,
     ) -> Result<Vec<Finding>> {
         let (pipeline, invocation) = (self.pipeline, &self.context.invocation);
+        let plan = checks::plan(pipeline);
+        let planned = plan.iter().map(|check| &check.id);
+        let mut pending: Vec<_> = planned.filter(|id| self.selection.selects(id)).collect();
         let tell_changes = |finding: &Finding| {
+            pending.retain(|id| **id != finding.id);
+            if let [first, others @ ..] = pending.as_slice() {
+                spinner.set_message(&format!("{first} and {} more", others.len()));
+            }
             let now = (finding.status, finding.seen.clone());
             if known.insert(finding.id.clone(), now.clone()) != Some(now) {
                 tell(finding);
             }
         };
+        let console = &self.context.console;
+        let progress = |progress: AuditProgress| report::progress(console, spinner, &progress);
         let run = checks::run(
             pipeline,
             self.platform,
@@ -271,7 +281,7 @@ impl Verify<'_> {
             &self.selection,
             &mut self.results.now,
             tell_changes,
-            progress,
+            &progress,
         );
         let findings = Box::pin(run).await;
         self.results.store();
@@ -299,8 +309,7 @@ impl Verify<'_> {
         let mut known = Known::new();
         let (findings, right) = loop {
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let progress = |progress| report::progress(console, &spinner, &progress);
-            let findings = self.look(&mut known, tell, &progress).await?;
+            let findings = self.look(&mut known, tell, &spinner).await?;
             let right = self.report(&findings, began.elapsed()).is_right();
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
@@ -332,10 +341,11 @@ impl Verify<'_> {
         let redraws = format == ReportFormat::Table && console.redraws();
         let (mut known, mut statuses) = (Known::new(), BTreeMap::new());
         let mut changes = Vec::new();
+        let spinner = Spinner::hidden();
         for look in 0.. {
             let began = Instant::now();
             let tell = |finding: &Finding| report::show_finding(console, finding, format);
-            let findings = self.look(&mut known, tell, &|_| {}).await?;
+            let findings = self.look(&mut known, tell, &spinner).await?;
             let report = self.report(&findings, began.elapsed());
             let new = changed(&mut statuses, &findings);
             let mut lines: Vec<_> = new.map(|f| report::change(console, f)).collect();

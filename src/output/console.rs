@@ -271,7 +271,9 @@ impl Console {
         let lines = lines.iter().take(1).chain(lines.iter().skip(1 + hidden));
         let begin = if is_first { "\x1b[2J" } else { "" };
         // Each line replaces the one that was there; then what was below is erased.
-        let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
+        let lines: String = lines
+            .map(|line| format!("{}\x1b[K\n", control::shown(line)))
+            .collect();
         self.to_stdout(|stdout| write!(stdout, "{begin}\x1b[H{lines}\x1b[J"));
     }
 
@@ -318,10 +320,7 @@ impl Console {
     /// A spinner on stderr for a wait; hidden if progress is not live.
     pub(crate) fn spinner(&self, prefix: &str) -> Spinner {
         if !self.live {
-            return Spinner {
-                bar: ProgressBar::hidden(),
-                limit: Arc::default(),
-            };
+            return Spinner::hidden();
         }
         let bar = ProgressBar::with_draw_target(None, self.terminal.draw_target());
         Spinner::of(bar, prefix)
@@ -337,6 +336,14 @@ pub(crate) struct Spinner {
 }
 
 impl Spinner {
+    /// One that shows nothing.
+    pub(crate) fn hidden() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+            limit: Arc::default(),
+        }
+    }
+
     pub(super) fn of(bar: ProgressBar, prefix: &str) -> Self {
         let limit = Arc::new(Mutex::new(None::<Duration>));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {since}") {

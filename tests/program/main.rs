@@ -46,6 +46,7 @@ mod ownership;
 mod projects;
 mod proofs;
 mod rules;
+mod screens;
 mod shapes;
 mod signals;
 mod stack;

@@ -20,7 +20,6 @@ pub(crate) async fn run(context: &Context, _args: &Args) -> Result<Verdict> {
     let needed = engine.needed_images(&pipeline).await?;
     let console = &context.console;
     console.composed(&images::text(console, &needed));
-    let next = context.invocation.command("up");
-    console.note(&format!("\nNext: {next}"));
+    console.next(&context.invocation.command("up"));
     Ok(Verdict::Right)
 }

@@ -35,8 +35,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     console.composed(&images::text(console, &needed));
     let missing: Vec<_> = needed.iter().filter(|n| n.needs_network()).collect();
     if missing.is_empty() {
-        let next = context.invocation.command("up");
-        console.note(&format!("\nNothing is missing. Next: {next}"));
+        console.note("\nNothing is missing.");
+        console.next(&context.invocation.command("up"));
         return Ok(Verdict::Right);
     }
     let names: Vec<_> = missing.iter().map(|n| n.reference.as_str()).collect();

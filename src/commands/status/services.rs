@@ -153,10 +153,15 @@ pub(super) fn verdict(pipeline: &Pipeline, lines: &[Line<'_>]) -> String {
         all => parts.push(format!("{done} of {} done", listing::count(all, "job"))),
     }
     let mut others: Vec<(&str, usize)> = Vec::new();
+    let is_shared = |state: &str| state.chars().all(|c| c.is_alphabetic() || c == ' ');
     for line in lines
         .iter()
         .filter(|line| line.meaning <= Meaning::Doubtful)
     {
+        if !is_shared(&line.state) {
+            parts.push(format!("{} {}", line.service, line.state));
+            continue;
+        }
         match others.iter_mut().find(|(state, _)| *state == line.state) {
             Some((_, n)) => *n += 1,
             None => others.push((&line.state, 1)),

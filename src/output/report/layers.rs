@@ -94,7 +94,7 @@ impl Layer<'_> {
         let of_gravest = self.findings.iter().filter(|f| f.status == gravest);
         let mut names: Vec<&str> = Vec::new();
         for finding in of_gravest {
-            let name = finding.id.subject().unwrap_or(finding.id.aspect());
+            let name = finding.id.subject().unwrap_or_else(|| finding.id.aspect());
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -155,24 +155,31 @@ fn masked(console: &Console, finding: &Finding) -> Finding {
 /// A line for a finding that changed under `--watch`, with the time, masked.
 pub(crate) fn change(console: &Console, finding: &Finding) -> String {
     let change = table::change(console, &masked(console, finding));
-    format!("{} {change}", now())
+    format!("{} {change}", now(console))
 }
 
 /// The verdict of a look of `--watch`, with the time.
 pub(crate) fn verdict(console: &Console, report: Report<'_>) -> String {
-    format!("{} {}", now(), table::verdict(console, report))
+    let report = Report {
+        all: true,
+        ..report
+    };
+    format!("{} {}", now(console), table::verdict(console, report))
 }
 
-/// The screen of `--watch`: the report, and below it the latest `changes`.
+/// The screen of `--watch`: the report, and below it the latest `changes`, as far as there is room.
 pub(crate) fn screen(console: &Console, report: Report<'_>, changes: &[String]) -> String {
-    let rows = table::SCREEN.saturating_sub(changes.len() + 1);
-    let report = masked_report(console, report, |report| {
-        table::text(console, &header(console, report), report, rows)
+    let wanted = table::SCREEN.saturating_sub(changes.len() + 1);
+    let mut screen = masked_report(console, report, |report| {
+        table::text(console, &header(console, report), report, wanted)
     });
-    match changes {
-        [] => report,
-        changes => format!("{report}\n\n{}", changes.join("\n")),
+    let room = table::SCREEN.saturating_sub(screen.lines().count() + 2);
+    let hidden = changes.len().saturating_sub(room);
+    for (n, change) in changes.iter().skip(hidden).enumerate() {
+        screen.push_str(if n == 0 { "\n\n" } else { "\n" });
+        screen.push_str(&listing::fitted(console, change, 0));
     }
+    screen
 }
 
 /// A JUnit report that consists of an error.
@@ -183,18 +190,13 @@ pub(super) fn junit_failure(error: &Error) -> String {
 /// `shop · shipped pipeline · 2026-11-28 10:16 UTC`
 fn header(console: &Console, report: Report<'_>) -> String {
     let project = console.out(Paint::Strong, report.project);
-    let parts = [project, console.masked(report.origin), now()];
+    let parts = [project, console.masked(report.origin), now(console)];
     parts.join(&console.marks(" · "))
 }
 
-/// `2026-11-28 10:16:05 UTC`, local time.
-fn now() -> String {
-    let now = chrono::Local::now();
-    let zone = match now.offset().local_minus_utc() {
-        0 => "UTC".to_owned(),
-        _ => now.format("%:z").to_string(),
-    };
-    format!("{} {zone}", now.format("%Y-%m-%d %H:%M:%S"))
+/// `2026-11-28 10:16:05 UTC`
+fn now(console: &Console) -> String {
+    console.clock.zoned(chrono::Utc::now())
 }
 
 /// The mark of a status, and its colour.

@@ -247,7 +247,9 @@ fn of_two_containers_of_a_replica_the_replaced_one_is_removed() {
     let steps = |observed: &[Container]| {
         let steps = steps(&pipeline, &pipeline.services[0], &wanted(1), observed);
         let steps = steps.into_iter();
-        let steps: Vec<_> = steps.map(|s| (s.container.unwrap_or_default(), s.action)).collect();
+        let steps: Vec<_> = steps
+            .map(|s| (s.container.unwrap_or_default(), s.action))
+            .collect();
         steps
     };
     assert_eq!(

@@ -9,6 +9,9 @@ use super::{
 };
 use diagnostics::{Error, Kind, Result};
 
+/// The layer whose subjects are the services.
+const CONTAINERS: &str = "containers";
+
 /// Which checks run: all, unless the options say otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -110,14 +113,23 @@ fn matched<'a>(ids: &[&'a CheckId], pattern: &str) -> Result<Vec<&'a CheckId>> {
     };
     let found: Vec<_> = ids.iter().copied().filter(contains).collect();
     let subjects: BTreeSet<_> = found.iter().filter_map(|id| id.subject()).collect();
-    match subjects.len() {
+    // A service rather than a table or a rule.
+    let is_service = |name: &&str| {
+        let named = |id: &&CheckId| id.layer() == CONTAINERS && id.subject() == Some(*name);
+        ids.iter().any(named)
+    };
+    let services: Vec<_> = subjects.iter().copied().filter(is_service).collect();
+    let all: Vec<_> = subjects.into_iter().collect();
+    match (&all[..], &services[..]) {
         _ if part.is_empty() => Err(unknown(ids, pattern)),
-        0 => Err(unknown(ids, pattern)),
-        1 => Ok(found),
-        _ => {
-            let subjects: Vec<_> = subjects.into_iter().collect();
+        ([], _) => Err(unknown(ids, pattern)),
+        ([one], _) | (_, [one]) => {
+            let of_one = found.into_iter().filter(|id| id.subject() == Some(*one));
+            Ok(of_one.collect())
+        }
+        (several, []) | (_, several) => {
             let what = format!("`{pattern}` is more than one subject of checks");
-            let could = format!("it could be {}", subjects.join(", "));
+            let could = format!("it could be {}", several.join(", "));
             Err(Error::new(Kind::Usage, what).because(could))
         }
     }
@@ -217,6 +229,8 @@ mod tests {
             "{whole:?}"
         );
         assert_eq!(of("Session-W"), whole);
+        // A rule has this part, too.
+        assert_eq!(of("session"), whole);
         assert_eq!(of("groups.session"), of("groups.session-worker"));
         // A layer, and a service with the same name.
         let kafka = of("kafka");

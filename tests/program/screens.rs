@@ -1,0 +1,177 @@
+//! What people see of a pipeline that runs, on a terminal and in a pipe.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    eventually,
+    pipeline::Pipeline,
+    shared::{Lease, lease},
+    terminal::Session,
+};
+
+fn brought_up() -> Lease<Pipeline> {
+    lease("bring-up", |name| Pipeline::up(name, &[]))
+}
+
+fn json(pipeline: &Pipeline, args: &[&str]) -> Value {
+    pipeline
+        .caravan(&[args, &["-o", "json"]].concat())
+        .expect(0)
+        .json()
+}
+
+/// Lets a paused container go on, until Docker calls it healthy: others use the deployment after this test.
+#[track_caller]
+fn resume(pipeline: &Pipeline, service: &str) {
+    pipeline.docker(&["unpause", &pipeline.container(service)]);
+    eventually("it is healthy", Duration::from_secs(60), || {
+        let health = pipeline.inspect(service, "{{.State.Health.Status}}");
+        (health.trim() == "healthy").then_some(())
+    });
+}
+
+#[test]
+fn a_group_and_a_topic_are_shown_by_partition() {
+    let pipeline = &brought_up();
+    let container = pipeline.container("session-worker");
+    let group = json(pipeline, &["groups", "session"]);
+    assert_eq!(group["group"], "session-worker", "{group}");
+    let partitions = group["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 3, "{group}");
+    for partition in partitions {
+        assert_eq!(partition["container"], container.as_str(), "{group}");
+    }
+    let topic = json(pipeline, &["topics", "trainer-alloc"]);
+    assert_eq!(topic["topic"], "trainer-allocated", "{topic}");
+    let groups = topic["groups"].as_array().unwrap();
+    assert!(
+        groups.iter().any(|g| g["group"] == "session-worker"),
+        "{topic}"
+    );
+    let unknown = pipeline.caravan(&["groups", "nobody"]).expect(2);
+    assert!(unknown.stderr.contains("groups\n"), "{}", unknown.stderr);
+
+    // An event that nobody reads has an age.
+    pipeline.docker(&["pause", &container]);
+    let stopped = pipeline.caravan(&["test-flow", "--timeout", "3s", "-o", "json"]);
+    let unread = eventually("an unread event", Duration::from_secs(10), || {
+        let group = json(pipeline, &["groups", "session-worker"]);
+        let mut partitions = group["partitions"].as_array().unwrap().iter();
+        partitions.find(|p| p["lag"] == 1).cloned()
+    });
+    let lag = json(pipeline, &["status", "session-worker"]);
+    resume(pipeline, "session-worker");
+    assert_ne!(stopped.code, 0, "{}", stopped.stdout);
+    assert!(unread["oldestUnreadMs"].as_f64() > Some(0.0), "{unread}");
+    assert_eq!(lag["services"][0]["state"], "paused", "{lag}");
+    eventually("its lag is 0", Duration::from_secs(30), || {
+        let group = json(pipeline, &["groups", "session-worker"]);
+        (group["lag"] == 0).then_some(())
+    });
+    pipeline.caravan(&["test-flow", "--collect=0s"]).expect(0);
+}
+
+#[test]
+fn status_is_a_line_a_service_or_a_container() {
+    let pipeline = &brought_up();
+    let shown = pipeline
+        .caravan(&["status", "cache", "session"])
+        .expect(0)
+        .stdout;
+    let lines: Vec<_> = shown.lines().collect();
+    // The verdict, an empty line, the header, two services.
+    assert_eq!(lines.len(), 5, "{shown}");
+    assert!(lines[0].contains("2 of 2 running"), "{shown}");
+    assert!(!shown.contains("Next:"), "{shown}");
+    let wide = pipeline.caravan(&["status", "-o", "wide"]).expect(0).stdout;
+    assert!(wide.contains(&pipeline.container("cache-worker")), "{wide}");
+    pipeline.caravan(&["status", "worker"]).expect(2);
+}
+
+#[test]
+fn verify_takes_a_layer_a_service_or_what_checks_are_about() {
+    let pipeline = &brought_up();
+    let listed = pipeline
+        .caravan(&["verify", "--list", "-o", "plain"])
+        .expect(0)
+        .stdout;
+    let all = json(pipeline, &["verify"]);
+    let ids = |report: &Value| -> Vec<String> {
+        let findings = report["findings"].as_array().unwrap().iter();
+        findings
+            .map(|f| f["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ids(&all));
+    let of_service = ids(&json(pipeline, &["verify", "session"]));
+    assert!(of_service.len() > 5, "{of_service:?}");
+    for id in &of_service {
+        assert!(id.contains(".session-worker."), "{of_service:?}");
+    }
+    let lags = ids(&json(
+        pipeline,
+        &["verify", "lag", "--skip", "cache-worker"],
+    ));
+    assert_eq!(lags.len(), 3, "{lags:?}");
+    let error = pipeline.caravan(&["verify", "grups"]).expect(2).stderr;
+    assert!(error.contains("the nearest is groups"), "{error}");
+    assert!(error.contains("verify --list"), "{error}");
+}
+
+#[test]
+fn watching_in_a_pipe_writes_a_line_a_change_and_ends_with_ctrl_c() {
+    let pipeline = &brought_up();
+    let mut watching = pipeline
+        .command(&["verify", "redis", "cache", "--watch"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let first = next();
+    assert!(first.contains("checks passed in"), "{first}");
+    let redis = pipeline.container("redis");
+    pipeline.docker(&["pause", &redis]);
+    let paused = next();
+    resume(pipeline, "redis");
+    assert!(
+        paused.ends_with("containers.redis.running: paused"),
+        "{paused}"
+    );
+    let again = std::iter::from_fn(|| Some(next())).find(|line| line.contains("checks passed"));
+    assert!(again.is_some());
+    let pid = watching.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let ended = watching.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
+fn a_problem_fits_on_a_terminal_and_its_command_is_alone_on_its_line() {
+    let pipeline = &brought_up();
+    let redis = pipeline.container("redis");
+    pipeline.docker(&["pause", &redis]);
+    let mut session = Session::start(&pipeline.command(&["verify", "--no-progress"]));
+    let code = session.ended();
+    resume(pipeline, "redis");
+    assert_eq!(code, 1, "{}", session.screen());
+    session.expect("each: --all");
+    let screen = session.screen();
+    let lines: Vec<_> = screen.lines().collect();
+    assert!(lines.len() < 24, "{screen}");
+    let command = format!("  → docker unpause {redis}");
+    assert!(lines.contains(&command.as_str()), "{screen}");
+    assert!(
+        lines.last().unwrap().starts_with("✗ 1 problem: "),
+        "{screen}"
+    );
+}
