@@ -83,11 +83,12 @@ impl<'a> Service<'a> {
     fn seen(&self, came: Option<Duration>) -> Option<(Duration, Duration)> {
         let times = || self.hops.iter().filter_map(|hop| after(hop));
         let (first, last) = (times().min()?, times().max()?);
-        let first = came.unwrap_or(match self.hops.first().map(|hop| &hop.step.place) {
-            // The request was sent at 0.
-            Some(HopPlace::Entry { .. }) => Duration::ZERO,
-            Some(_) | None => first,
-        });
+        // The request was sent at 0.
+        let entry = self.hops.first().map(|hop| &hop.step.place);
+        let entry = entry.filter(|place| matches!(place, HopPlace::Entry { .. }));
+        let first = came
+            .or_else(|| entry.map(|_| Duration::ZERO))
+            .unwrap_or(first);
         Some((first.min(last), last))
     }
 
