@@ -266,7 +266,7 @@ fn row(topic: &Listed) -> Vec<String> {
         number(topic.partitions, "missing"),
         number(topic.declared, "-"),
         topic.messages.to_string(),
-        retention.map_or_else(|| "-".to_owned(), |r| r.to_string()),
+        retention.unwrap_or_else(|| "-".to_owned()),
     ]
 }
 

@@ -54,7 +54,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let live = tokio::spawn(async move {
         let spinner = console.spinner("trace");
         while let Some(step) = steps.recv().await {
-            spinner.set_message(&output::trace::line(&step));
+            spinner.set_message(output::trace::line(&step));
         }
         spinner.finish_and_clear();
     });
@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     // The task ends with its channel; the panic hook reports a panic.
     drop(live.await);
     let trace = match looked? {
-        Traced::Found(trace) => trace,
+        Traced::Found(trace) => *trace,
         Traced::Ambiguous(beginnings) => {
             return Err(ambiguous(context, &pipeline.noun(), id, &beginnings));
         }
@@ -128,7 +128,7 @@ fn ambiguous(context: &Context, noun: &Noun, id: &str, beginnings: &Beginnings) 
     let count = beginnings.ids.len();
     let word = match count {
         1 => noun.one().to_owned(),
-        _ => noun.many().to_string(),
+        _ => noun.many(),
     };
     let what = match beginnings.incomplete {
         true => format!("at least {count} {word} begin with {id}"),

@@ -314,7 +314,7 @@ impl Verify<'_> {
             if right || deadline.is_none_or(|deadline| Instant::now() + PAUSE > deadline) {
                 break (findings, right);
             }
-            spinner.set_message(&waits_for(&findings));
+            spinner.set_message(waits_for(&findings));
             tokio::time::sleep(PAUSE).await;
         };
         spinner.finish_and_clear();

@@ -124,6 +124,30 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
     document["correlationId"].as_str().unwrap().to_owned()
 }
 
+/// Each command that a red `test-flow` shows stands alone on its line, and helps when it is typed to the letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_a_red_test_flow_help() {
+    let pipeline = &deployed().await;
+    pipeline.docker(&["rm", "-f", &pipeline.container("allocation-worker")]);
+    let flow = pipeline.caravan(&["test-flow", "--timeout", "2s"]);
+    let text = flow.expect(1).stdout;
+    assert!(
+        text.contains("stopped at allocation-worker: not deployed"),
+        "{text}"
+    );
+    assert!(text.lines().count() <= 24, "{text}");
+    let mut lines = text.lines();
+    let collect = lines
+        .find(|line| line.ends_with("--collect=0s"))
+        .expect("how to clean up");
+    let next = text.lines().find_map(|line| line.strip_prefix("→ "));
+    pipeline.shell(next.expect("a next command")).expect(0);
+    assert!(pipeline.runs("allocation-worker"));
+    let collected = pipeline.shell(collect.trim()).expect(0).stdout;
+    assert!(collected.contains("tutoring_sessions 7"), "{collected}");
+    pipeline.expect_green();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_container() {
     let pipeline = &deployed().await;

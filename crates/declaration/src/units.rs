@@ -148,7 +148,7 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     match tenths {
-        1..100 if tenths % 10 > 0 || unit > 0 => {
+        1..100 if !tenths.is_multiple_of(10) || unit > 0 => {
             format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
         }
         _ => format!("{} {}", tenths / 10, UNITS[unit]),

@@ -53,7 +53,8 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             console.document(&document);
         }
         Format::Table => {
-            console.composed(&output::summary(console, dead_letters.topic(), &summary));
+            let text = output::summary(console, dead_letters.topic(), &summary, &selection);
+            console.composed(&text);
             if let Some(place) = &summary.all.example {
                 let next = context.invocation.command(&format!("dlq show {place}"));
                 console.note(&format!("Next: {next}"));

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use declaration::units;
 use serde_json::{Value, json};
 
 use super::text::{masked_word, state, time, word};
@@ -7,7 +10,7 @@ use crate::output::{
     listing::{self, Column},
 };
 use proof::dead_letters::{
-    DeadLetter,
+    DeadLetter, Selection,
     journal::Status,
     summary::{Age, Kind, MAX_LISTED, Summary, Tally},
 };
@@ -16,9 +19,17 @@ use proof::dead_letters::{
 const MAX_ERROR: usize = 80;
 
 /// `dlq list` as text.
-pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> String {
+pub(crate) fn summary(
+    console: &Console,
+    topic: &str,
+    summary: &Summary,
+    selection: &Selection,
+) -> String {
     if summary.total == 0 {
         return format!("no dead letters on {topic}");
+    }
+    if summary.all.dead_letters == 0 && !summary.incomplete {
+        return none_selected(topic, summary, selection);
     }
     let mut text = String::new();
     if !summary.kinds.is_empty() {
@@ -30,6 +41,7 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
             Column::number("WAITING"),
             Column::number("IN FLIGHT").optional(4),
             Column::number("REPLAYED").optional(3),
+            Column::number("TESTS").optional(5),
             Column::names("EXAMPLE"),
         ];
         let rows = summary
@@ -58,6 +70,25 @@ pub(crate) fn summary(console: &Console, topic: &str, summary: &Summary) -> Stri
     }
     text.push_str(&totals(topic, summary));
     text
+}
+
+/// `none of 2 dead letters on dead is older than 1h`.
+fn none_selected(topic: &str, summary: &Summary, selection: &Selection) -> String {
+    let total = usize::try_from(summary.total).unwrap_or_default();
+    let total = listing::count(total, "dead letter");
+    let age = |word: &str, age: Duration| format!("{word} than {}", units::exact(age));
+    let ages = [
+        ("older", selection.older_than),
+        ("newer", selection.newer_than),
+    ];
+    let ages = ages
+        .into_iter()
+        .filter_map(|(word, limit)| Some(age(word, limit?)));
+    let ages: Vec<_> = ages.collect();
+    match ages.is_empty() {
+        true => format!("none of {total} on {topic} is selected"),
+        false => format!("none of {total} on {topic} is {}", ages.join(" and ")),
+    }
 }
 
 fn totals(topic: &str, summary: &Summary) -> String {
@@ -101,6 +132,7 @@ fn kind_row(console: &Console, kind: &Kind, tally: &Tally) -> Vec<String> {
         tally.count(Status::Waiting).to_string(),
         in_flight(tally).to_string(),
         tally.count(Status::Replayed).to_string(),
+        tally.count(Status::Dismissed).to_string(),
         tally
             .example
             .as_ref()
@@ -115,7 +147,10 @@ fn dead_letter_row(console: &Console, dead_letter: &DeadLetter, status: Status) 
         dead_letter.id().to_string(),
         word(dead_letter.group.as_deref()),
         masked_word(console, dead_letter.reason.as_deref()),
-        state(status).to_owned(),
+        match status {
+            Status::Dismissed => "of a test".to_owned(),
+            status => state(status).to_owned(),
+        },
         dead_letter
             .at
             .map_or_else(|| "-".to_owned(), |at| console.clock.seconds(at)),

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::output::Console;
     use proof::dead_letters::{
-        DeadLetter, RecordId,
+        DeadLetter, RecordId, Selection,
         find::Found,
         journal::Status,
         replay::{FailedAgain, Outcome},
@@ -112,7 +112,7 @@ mod tests {
             total: 1,
             ..Summary::default()
         };
-        let text = summary(&console(), "waiting", &listed);
+        let text = summary(&console(), "waiting", &listed, &Selection::default());
         expect(
             &text,
             &[

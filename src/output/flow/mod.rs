@@ -163,13 +163,16 @@ fn wrong(console: &Console, noun: &Noun, completion: &Completion) -> String {
     text
 }
 
-/// What became of the rows, in indented lines, `more` at the end of the first; masked.
+/// What became of the rows, and how more is shown, in indented lines; masked.
 fn ending(console: &Console, completion: &Completion, view: View<'_>) -> String {
     let mut text = cleanup(console, &completion.cleanup, view);
     let more = view.more();
-    if !more.is_empty() {
-        let end = text.find('\n').unwrap_or(text.len());
-        text.insert_str(end, &format!("        {more}"));
+    let is_short = matches!(completion.cleanup, Cleanup::Nothing | Cleanup::Deleted(_));
+    let end = text.find('\n').filter(|_| is_short).unwrap_or(text.len());
+    match more {
+        "" => {}
+        more if is_short => text.insert_str(end, &format!("        {more}")),
+        more => text.push_str(&format!("\n  {more}")),
     }
     let kept_or_excluded = [
         ("kept", &completion.kept),

@@ -49,7 +49,7 @@ pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String
                 false => &lines[lines.len().saturating_sub(LINES)..],
             };
             let hop = &report.hops[missing.hop];
-            text.push_str(&stopped(console, missing, hop, &seen, lines));
+            text.push_str(&stopped(console, &services, missing, hop, (&seen, lines)));
         }
     }
     text.push_str(&format!("\n{}", ending(console, &report.completion, view)));

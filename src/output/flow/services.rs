@@ -58,6 +58,24 @@ impl<'a> Service<'a> {
                 .filter(|_| service.count() == 0)
                 .map(|hop| hop.step.service.as_str());
         }
+        // A called service does nothing without its caller.
+        let idle: Vec<&str> = services
+            .iter()
+            .filter(|service| service.count() == 0)
+            .map(|service| service.name)
+            .collect();
+        for service in &mut services {
+            let declared = pipeline.services.iter().find(|s| s.name == service.name);
+            let is_called = declared.is_some_and(|s| s.consumes.is_empty());
+            let mut callers = pipeline.services.iter().filter(|caller| {
+                let calls = caller.calls.iter().any(|called| called == service.name);
+                calls && caller.name != service.name
+            });
+            let idle = callers.find_map(|caller| idle.iter().find(|name| **name == caller.name));
+            if service.count() == 0 && is_called && service.waits_for.is_none() {
+                service.waits_for = idle.copied();
+            }
+        }
         services
     }
 
@@ -65,11 +83,12 @@ impl<'a> Service<'a> {
     fn seen(&self, came: Option<Duration>) -> Option<(Duration, Duration)> {
         let times = || self.hops.iter().filter_map(|hop| after(hop));
         let (first, last) = (times().min()?, times().max()?);
-        let first = came.unwrap_or(match self.hops.first().map(|hop| &hop.step.place) {
-            // The request was sent at 0.
-            Some(HopPlace::Entry { .. }) => Duration::ZERO,
-            Some(_) | None => first,
-        });
+        // The request was sent at 0.
+        let entry = self.hops.first().map(|hop| &hop.step.place);
+        let entry = entry.filter(|place| matches!(place, HopPlace::Entry { .. }));
+        let first = came
+            .or_else(|| entry.map(|_| Duration::ZERO))
+            .unwrap_or(first);
         Some((first.min(last), last))
     }
 
@@ -102,8 +121,7 @@ impl<'a> Service<'a> {
             return format!("waits for {service}");
         }
         if let Some(hop) = self.hops.iter().find(|hop| hop.is_missing()) {
-            let state = missing.filter(|missing| missing.service == self.name);
-            return state
+            return missing
                 .and_then(|missing| reason(missing, self.name))
                 .unwrap_or_else(|| lacks(hop));
         }
@@ -266,13 +284,19 @@ pub(super) fn reason(missing: &Missing, service: &str) -> Option<String> {
 /// `✗ stopped at billing: not deployed (15 of 27 steps, 5s)`, and the evidence below it; masked.
 pub(super) fn stopped(
     console: &Console,
+    services: &[Service<'_>],
     missing: &Missing,
     hop: &Hop,
-    seen: &str,
-    lines: &[String],
+    (seen, lines): (&str, &[String]),
 ) -> String {
-    let service = &missing.service;
-    let state = reason(missing, service);
+    // A service that calls the one with the missing step may be the one that is stopped.
+    let names = services.iter().map(|service| service.name);
+    let mut names = std::iter::once(missing.service.as_str()).chain(names);
+    let stopped = names.find_map(|name| Some((name, reason(missing, name)?)));
+    let service = stopped
+        .as_ref()
+        .map_or(missing.service.as_str(), |(name, _)| name);
+    let state = stopped.as_ref().map(|(_, state)| state.clone());
     let what = console.masked(&state.clone().unwrap_or_else(|| lacks(hop)));
     let lead = format!("{} ", console.out(Paint::Bad, "✗"));
     let text = format!("stopped at {service}: {what} ({seen})");

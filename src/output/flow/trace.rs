@@ -64,7 +64,7 @@ pub(crate) fn text(console: &Console, trace: &Report, view: View<'_>) -> String 
             let hop = &trace.hops[missing.hop];
             text.push_str(&format!(
                 "\n{}",
-                stopped(console, missing, hop, &counts, &[])
+                stopped(console, &services, missing, hop, (&counts, &[]))
             ));
             if !more.is_empty() {
                 text.push_str(&format!("\n  {}", view.more()));

@@ -277,3 +277,32 @@ fn secrets_are_masked_in_every_format_and_ids_stay() {
     assert_eq!(line["id"], "containers.r.running");
     assert_eq!(line["status"], "fail");
 }
+
+/// A terminal would clear its screen and overwrite the clipboard; XML has no place for the characters.
+#[test]
+fn control_characters_of_evidence_are_shown_in_every_format() {
+    let hostile = "a\u{1b}[2J\u{1b}]52;c;Zg==\u{7}\u{9b}z";
+    let findings = [Finding {
+        seen: hostile.to_owned(),
+        evidence: vec![hostile.to_owned()],
+        ..finding("groups.billing.assigned", Status::Fail)
+    }];
+    let report = Report {
+        project: "shop",
+        findings: &findings,
+        took: Duration::from_millis(180),
+        strict: false,
+    };
+    let console = Console::plain();
+    let junit = text(&console, report, ReportFormat::Junit);
+    assert!(
+        junit.contains(r"a\u{1b}[2J\u{1b}]52;c;Zg==\u{7}\u{9b}z"),
+        "{junit}"
+    );
+    for format in [ReportFormat::Table, ReportFormat::Plain] {
+        let shown = text(&console, report, format);
+        let shown = crate::output::control::shown(&shown);
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown}");
+        assert!(shown.contains(r"\u{1b}]52;c;Zg==\u{7}"), "{shown}");
+    }
+}

@@ -87,11 +87,7 @@ fn judge(context: &CheckContext<'_>, summary: &Summary) -> Outcome {
                     .map(|l| text(l, now)),
             )
             .evidence((in_flight > 0).then(|| format!("{in_flight} replayed, and in flight")))
-            .hint(format!(
-                "{}, then {}",
-                command(&next),
-                command("dlq replay --all --dry-run")
-            ));
+            .hint(command(&next));
     }
     if interrupted > 0 {
         let dead_letters = named(summary, Status::Interrupted).take(SHOWN);

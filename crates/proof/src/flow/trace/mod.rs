@@ -109,7 +109,7 @@ pub struct Report {
 #[derive(Debug)]
 pub enum Traced {
     /// What was found of the message. If its id was shortened, the report has the whole id.
-    Found(Report),
+    Found(Box<Report>),
     /// Several messages have an id that begins so.
     Ambiguous(Beginnings),
 }
@@ -186,16 +186,16 @@ pub async fn look(
     };
     let traced = search(wanted, engine.clone()).await;
     if traced.is_certain() {
-        return Ok(Traced::Found(traced.report));
+        return Ok(Traced::Found(Box::new(traced.report)));
     }
     let Some(beginnings) = topics::beginnings(wanted).await else {
-        return Ok(Traced::Found(traced.report));
+        return Ok(Traced::Found(Box::new(traced.report)));
     };
     match (beginnings.ids.as_slice(), beginnings.incomplete) {
-        ([], _) => Ok(Traced::Found(traced.report)),
+        ([], _) => Ok(Traced::Found(Box::new(traced.report))),
         ([only], false) => {
             let whole = Wanted { id: only, ..wanted };
-            Ok(Traced::Found(search(whole, engine).await.report))
+            Ok(Traced::Found(Box::new(search(whole, engine).await.report)))
         }
         _ => Ok(Traced::Ambiguous(beginnings)),
     }
