@@ -20,10 +20,10 @@ fn pages() -> Vec<(PathBuf, String)> {
     ];
     let mut pages = Vec::new();
     for folder in folders {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
             if path.extension().is_some_and(|extension| extension == "md") {
-                let text = fs::read_to_string(&path).unwrap();
+                let text = fs::read_to_string(&path).expect("readable");
                 pages.push((path, text));
             }
         }
@@ -59,12 +59,12 @@ fn broken(page: &Path, target: &str) -> bool {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = match file {
         "" => page.to_owned(),
-        file => page.parent().unwrap().join(file),
+        file => page.parent().expect("readable").join(file),
     };
     if !path.exists() {
         return true;
     }
-    !anchor.is_empty() && !anchors(&fs::read_to_string(path).unwrap()).contains(anchor)
+    !anchor.is_empty() && !anchors(&fs::read_to_string(path).expect("readable")).contains(anchor)
 }
 
 #[test]
@@ -87,11 +87,12 @@ fn links_lead_somewhere() {
 fn command(line: &str) -> Option<Vec<&str>> {
     let code = line
         .strip_prefix("    ")
-        .or(line.strip_prefix("- run: "))
+        .or_else(|| line.strip_prefix("- run: "))
         .unwrap_or(line)
         .trim_start();
     let code = code.strip_prefix("$ ").unwrap_or(code);
-    if !code.starts_with("caravan ") {
+    // The first line of a screen begins with the project, which has this name, too.
+    if !code.starts_with("caravan ") || code.starts_with("caravan · ") {
         return None;
     }
     let words = code.split_whitespace();
@@ -106,7 +107,10 @@ fn commands(text: &str) -> Vec<Vec<&str>> {
     for line in text.lines() {
         if let Some(language) = line.trim_start().strip_prefix("```") {
             fence = fence.is_none().then_some(language);
-        } else if fence.map_or(line.starts_with("    "), |language| language != "mermaid") {
+        } else if fence.map_or_else(
+            || line.starts_with("    "),
+            |language| language != "mermaid",
+        ) {
             found.extend(command(line));
         }
     }

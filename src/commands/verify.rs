@@ -265,7 +265,7 @@ impl Verify<'_> {
         let tell_changes = |finding: &Finding| {
             pending.retain(|id| **id != finding.id);
             if let [first, others @ ..] = pending.as_slice() {
-                spinner.set_message(&format!("{first} and {} more", others.len()));
+                spinner.set_message(format!("{first} and {} more", others.len()));
             }
             let now = (finding.status, finding.seen.clone());
             if known.insert(finding.id.clone(), now.clone()) != Some(now) {

@@ -95,7 +95,7 @@ fn ndjson_line(console: &Console, finding: &Finding) -> String {
 pub(crate) fn progress(console: &Console, spinner: &Spinner, progress: &AuditProgress) {
     let back_to = progress.back_to.format("%Y-%m-%d %H:%M:%SZ");
     let text = format!("{}: rows are read back to {back_to}", progress.rule);
-    spinner.set_message(&console.masked(&text));
+    spinner.set_message(console.masked(&text));
 }
 
 /// Writes the report of all findings.

@@ -287,12 +287,7 @@ fn control_characters_of_evidence_are_shown_in_every_format() {
         evidence: vec![hostile.to_owned()],
         ..finding("groups.billing.assigned", Status::Fail)
     }];
-    let report = Report {
-        project: "shop",
-        findings: &findings,
-        took: Duration::from_millis(180),
-        strict: false,
-    };
+    let report = report(&findings, false);
     let console = Console::plain();
     let junit = text(&console, report, ReportFormat::Junit);
     assert!(

@@ -97,9 +97,11 @@ impl Table {
 }
 
 impl Rule {
-    /// The query with `since`, an SQL expression, in place of its parameter.
-    pub(crate) fn sql(&self, since: &str) -> String {
-        unescaped(&self.sql).replace("$1", since)
+    /// The query over all rows, however far back it looks every day.
+    pub(crate) fn sql(&self) -> String {
+        unescaped(&self.sql)
+            .replace("$1", "'-infinity'::timestamptz")
+            .replace("$2", "'infinity'::timestamptz")
     }
 }
 

@@ -193,7 +193,7 @@ fn describe_blocker(blocker: &Blocker) -> String {
         (tables, 0) => format!("locks {}", tables.join(", ")),
         (tables, n) => format!("locks {}, {n} waiting", tables.join(", ")),
     };
-    format!("{who} {what} for {age} s")
+    format!("{who} {what} for {age}s")
 }
 
 fn migrations(pipeline: &Pipeline) -> Option<Check<'_>> {
@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(idle.status, Status::Fail);
         assert_eq!(
             idle.seen,
-            "psql (pid 7, idle in transaction) locks orders (AccessExclusiveLock), 2 waiting for 30 s"
+            "psql (pid 7, idle in transaction) locks orders (AccessExclusiveLock), 2 waiting for 30s"
         );
     }
 

@@ -165,7 +165,7 @@ fn after_start(worker: &Worker<'_>, failure: Outcome) -> Outcome {
     let seen = failure.seen;
     let waits = "a member that ended without leaving is waited for until its session times out";
     Outcome::warn(format!(
-        "{seen}; a container was started {} s ago",
+        "{seen}; a container was started {}s ago",
         age.num_seconds()
     ))
     .evidence(failure.evidence)

@@ -94,14 +94,14 @@ fn standing(first: &Sample, last: &Sample, stuck: &[Stuck], interval: Option<Dur
     let all = stuck.len() == last.ends.keys().filter(|p| last.lag_of(p) > 0).count()
         && first.next.iter().all(|(p, was)| last.next_of(p) == *was);
     let seen = match stuck {
-        _ if all => format!("{waits}, stuck: nothing committed in {seconds:.1} s"),
+        _ if all => format!("{waits}, stuck: nothing committed in {seconds:.1}s"),
         [Stuck { partition, .. }] => {
             let (topic, number) = partition;
-            format!("{is}, stuck in {topic}/{number}: nothing committed there in {seconds:.1} s")
+            format!("{is}, stuck in {topic}/{number}: nothing committed there in {seconds:.1}s")
         }
         several => {
             let n = several.len();
-            format!("{is}, stuck in {n} partitions: nothing committed there in {seconds:.1} s")
+            format!("{is}, stuck in {n} partitions: nothing committed there in {seconds:.1}s")
         }
     };
     let lines = stuck.iter().take(SHOWN).map(describe);
@@ -184,13 +184,13 @@ mod tests {
         let (pass, warn) = (Status::Pass, Status::Warn);
         let draining = &[[(0, 9), (5, 9)]];
         assert_eq!(seen(draining, 5), (pass, "4, draining by 4/s".into()));
-        let text = "4, draining by 4/s; the oldest waits for 2 m";
+        let text = "4, draining by 4/s; the oldest waits for 2m";
         assert_eq!(seen(draining, 120), (pass, text.into()));
         let steady = &[[(0, 9), (5, 14)]];
         assert_eq!(seen(steady, 5), (pass, "9, steady: was 9".into()));
         let growing = &[[(0, 9), (5, 35)]];
         assert_eq!(seen(growing, 5), (pass, "30, growing: was 9".into()));
-        let text = "30, growing: was 9; the oldest waits for 2 m";
+        let text = "30, growing: was 9; the oldest waits for 2m";
         assert_eq!(seen(growing, 120), (warn, text.into()));
     }
 
@@ -201,15 +201,15 @@ mod tests {
         assert_eq!(outcome.status, Status::Fail);
         assert_eq!(
             outcome.seen,
-            "47, stuck in orders/1: nothing committed there in 1.2 s"
+            "47, stuck in orders/1: nothing committed there in 1.2s"
         );
         assert_eq!(
             outcome.evidence[0],
-            "orders/1: 43 wait from offset 5 on, the next one for 40 s"
+            "orders/1: 43 wait from offset 5 on, the next one for 40s"
         );
         let none_moves = [[(10, 20), (10, 20)], [(5, 10), (5, 10)]];
         let outcome = judged(&none_moves, &[0, 1], 40);
-        assert_eq!(outcome.seen, "15, stuck: nothing committed in 1.2 s");
+        assert_eq!(outcome.seen, "15, stuck: nothing committed in 1.2s");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
             interval: Duration::from_secs(20),
         };
         let outcome = judge(&waits, Some(Duration::from_secs(20)));
-        let seen = "3, the oldest for 12 s: it commits every 20 s";
+        let seen = "3, the oldest for 12s: it commits every 20s";
         assert_eq!(outcome, Outcome::pass(seen));
     }
 

@@ -127,7 +127,7 @@ fn started<'a>(
         };
         let container = containers.iter().copied().find(|c| c.id == log.id);
         if let Some(age) = container.and_then(|c| starting_for(service, c, now)) {
-            seen = format!("starting for {age} s");
+            seen = format!("starting for {age}s");
         } else if let Some(container) = container.filter(|_| log.start_lost) {
             lost.push(container);
         } else {
@@ -318,9 +318,9 @@ mod tests {
         };
         assert_eq!(judged(&[]), (Status::Pass, "40 lines".to_owned()));
         assert_eq!(judged(&[90, 2]), (Status::Fail, "2 forbidden".to_owned()));
-        let aged = "1 forbidden, the last 2 h ago".to_owned();
+        let aged = "1 forbidden, the last 2h ago".to_owned();
         assert_eq!(judged(&[130]), (Status::Warn, aged));
-        let old = "40 lines; 1 forbidden, the last 25 h ago".to_owned();
+        let old = "40 lines; 1 forbidden, the last 25h ago".to_owned();
         assert_eq!(judged(&[25 * 60]), (Status::Pass, old));
     }
 
