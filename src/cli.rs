@@ -20,9 +20,6 @@ use declaration::Needs;
     propagate_version = true,
     max_term_width = 100
 )]
-#[command(after_help = "\
-Exit codes: 0 ok · 1 the pipeline is not ok · 2 wrong usage or declaration
-            3 no Docker, Kafka or database · 4 deadline passed · 70 defect · 130 interrupted")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -35,9 +32,11 @@ pub(crate) enum Command {
     Up(up::Args),
     Down(down::Args),
     Restart(restart::Args),
+    #[command(visible_alias = "ps")]
     Status(status::Args),
     Scale(scale::Args),
     Logs(logs::Args),
+    #[command(visible_alias = "check")]
     Verify(verify::Args),
     TestFlow(test_flow::Args),
     Trace(trace::Args),
@@ -48,6 +47,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Images(images::Args),
     Schema(schema::Args),
+    #[command(alias = "completion")]
     Completions(completions::Args),
     #[command(hide = true)]
     Run(run::Args),
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_command_tree_is_consistent() {
-        Cli::command().debug_assert();
+        crate::help::command().debug_assert();
     }
 
     /// docs/reference.md has the `--help` text of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` updates it.
@@ -203,7 +203,8 @@ mod tests {
     fn the_reference_is_what_help_says() {
         fn describe(command: &clap::Command, path: &str, text: &mut String) {
             for command in command.get_subcommands() {
-                if command.is_hide_set() || command.get_name() == "help" {
+                let is_hidden = command.is_hide_set() && command.get_name() != "options";
+                if is_hidden || command.get_name() == "help" {
                     continue;
                 }
                 let path = format!("{path} {}", command.get_name());
@@ -221,12 +222,14 @@ mod tests {
                 describe(command, &path, text);
             }
         }
-        let mut cli = Cli::command().term_width(100);
+        let mut cli = crate::help::command().term_width(100);
         cli.build();
         let mut text =
             "# Reference\n\nThe output of `--help` of all commands. docs/cli.md describes what \
              they have in common.\n"
                 .to_owned();
+        let overview = cli.render_long_help();
+        text.push_str(&format!("\n## `caravan`\n\n```text\n{overview}\n```\n"));
         describe(&cli, "caravan", &mut text);
         declaration::testing::expect_generated("reference.md", &text);
     }

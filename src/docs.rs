@@ -6,10 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Parser;
 use declaration::testing::repository;
 
-use crate::cli::Cli;
+use crate::help;
 
 fn pages() -> Vec<(PathBuf, String)> {
     let root = repository();
@@ -132,7 +131,7 @@ fn commands_are_ones_that_exist() {
                 .iter()
                 .map(|word| word.replace("TOPIC/PARTITION/OFFSET", "topic/0/0"));
             let words: Vec<_> = words.collect();
-            if let Err(error) = Cli::try_parse_from(&words) {
+            if let Err(error) = help::parse(&words) {
                 let why = error.to_string();
                 let why = why.lines().next().unwrap_or_default();
                 refused.push(format!("{}: {}: {why}", page.display(), words.join(" ")));

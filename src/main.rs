@@ -10,6 +10,7 @@ mod context;
 mod docs;
 mod doctor;
 mod flags;
+mod help;
 mod home;
 mod output;
 mod percent_encoding;
@@ -22,7 +23,7 @@ mod when;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::{
     cli::{Cli, Command},
@@ -35,7 +36,7 @@ use crate::{
 use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(message) => return print_clap_message(&message),
     };

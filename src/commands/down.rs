@@ -50,9 +50,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     drop(lock);
     outcome?;
+    let volumes = platform.volumes(&project).await?;
     if steps.is_empty() {
-        let volumes = platform.volumes(&project).await?;
         context.console.note(&nothing_to_remove(&project, &volumes));
+    } else if !volumes.is_empty() {
+        let stay = volumes.join(", ");
+        context
+            .console
+            .note(&format!("the data in {stay} stays; --volumes removes it"));
     }
     Ok(Verdict::Right)
 }

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// Remove this project's containers that no service declares
     #[arg(long)]
     remove_orphans: bool,
+    /// For the habits of `docker compose`: `up` always waits, and returns when all is ready
+    #[arg(short, long, alias = "wait", hide = true)]
+    #[expect(dead_code, reason = "it changes nothing")]
+    detach: bool,
     #[command(flatten)]
     lock: LockArgs,
     #[command(flatten)]

@@ -117,7 +117,7 @@ fn both_are_listed(one: &Pipeline, two: &Pipeline, port: u16) {
 /// The calls of a kind that `-v` shows, and how often each was made.
 fn calls<'a>(ran: &'a Ran, of: &str) -> BTreeMap<&'a str, usize> {
     let mut calls = BTreeMap::new();
-    let kind = format!(" ms  {of:<9} ");
+    let kind = format!("s  {of:<9} ");
     for (_, call) in ran.stderr.lines().filter_map(|l| l.split_once(&kind)) {
         *calls.entry(call).or_default() += 1;
     }

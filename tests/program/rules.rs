@@ -46,7 +46,7 @@ async fn volume_violates_no_rule_and_a_finding_says_how_far_it_came() {
     ] {
         let (status, seen) = seen(&first, rule);
         assert_eq!(status, "pass", "{seen}");
-        let expected = "(budget 200 ms; --since all reads everything)";
+        let expected = "(budget 200ms; --since all reads everything)";
         assert!(
             seen.starts_with("holds for the last ") && seen.ends_with(expected),
             "{seen}"
@@ -236,7 +236,7 @@ fn a_rule_that_reads_nothing_in_its_budget_is_unknown() {
     let ran = shop.0.caravan(&slow).expect(0);
     let (status, seen) = seen(&ran, "slow");
     assert_eq!(status, "warn");
-    let expected = "unknown: its budget of 50 ms was used up before its newest rows were read";
+    let expected = "unknown: its budget of 50ms was used up before its newest rows were read";
     assert_eq!(seen, expected);
     let hint = Pipeline::finding(&ran, "database.slow.holds")["hint"].clone();
     let audited = shop.0.shell(hint.as_str().unwrap()).expect(0);

@@ -26,6 +26,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    #[command(visible_alias = "ls")]
     List(list::Args),
     Show(show::Args),
     Replay(replay::Args),

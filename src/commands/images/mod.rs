@@ -19,6 +19,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    #[command(visible_alias = "ls")]
     List(list::Args),
     Build(build::Args),
     Save(save::Args),
