@@ -189,10 +189,6 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::Cli;
-
     #[test]
     fn the_command_tree_is_consistent() {
         crate::help::command().debug_assert();

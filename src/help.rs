@@ -241,12 +241,11 @@ mod tests {
     fn the_options_of_all_commands_are_shown_once() {
         let shown = |line: &[&str]| parse(line).expect_err("help").to_string();
         let options = shown(&["caravan", "help", "options"]);
-        for long in ["--file", "--project", "--color", "--utc", "--verbose"] {
-            assert!(options.contains(long), "{long} in {options}");
-            assert!(
-                !shown(&["caravan", "status", "--help"]).contains(long),
-                "{long}"
-            );
+        let status = shown(&["caravan", "status", "--help"]);
+        for of in ["FILE", "PROJECT", "COLOR", "UTC", "VERBOSE"] {
+            let variable = format!("[env: CARAVAN_{of}=");
+            assert!(options.contains(&variable), "{of} in {options}");
+            assert!(!status.contains(&variable), "{of} in {status}");
         }
         assert_eq!(
             shown(&["caravan", "options"]),

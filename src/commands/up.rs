@@ -33,7 +33,6 @@ pub(crate) struct Args {
     remove_orphans: bool,
     /// For the habits of `docker compose`: `up` always waits, and returns when all is ready
     #[arg(short, long, alias = "wait", hide = true)]
-    #[expect(dead_code, reason = "it changes nothing")]
     detach: bool,
     #[command(flatten)]
     lock: LockArgs,
