@@ -159,7 +159,7 @@ async fn at_a_rate(pipeline: &Pipeline, database: &PgPool) {
 /// The database swallows a session of one allocation and doubles one of another.
 const MISCHIEF: [&str; 3] = [
     "CREATE TABLE mischief (kind text PRIMARY KEY, allocation_id uuid NOT NULL UNIQUE)",
-    "CREATE FUNCTION mischief() RETURNS trigger LANGUAGE plpgsql AS $$
+    "CREATE FUNCTION mischief() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
      DECLARE chosen text;
      BEGIN
          IF NEW.seq <> 7 THEN RETURN NEW; END IF;

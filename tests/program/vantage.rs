@@ -83,9 +83,15 @@ fn findings(ran: &Ran) -> Vec<(String, String, String)> {
 fn shape(text: &str) -> Vec<String> {
     let same = |word: &&str| {
         let word = word.trim_start_matches('"');
+        // A bar, a record, or the service that happened to be slowest.
+        if word.starts_with('█') || word.contains("/1/") || word.ends_with("-worker") {
+            return false;
+        }
         !word.starts_with(|c: char| c.is_ascii_digit()) && !matches!(word, "s" | "ms" | "m")
     };
     let line = |line: &str| {
+        // How far back a rule came within its budget.
+        let line = line.split(" for the last ").next().unwrap_or(line);
         line.split_whitespace()
             .filter(same)
             .collect::<Vec<_>>()
@@ -315,15 +321,18 @@ fn inside_is_as_on_the_host(pipeline: &mut Pipeline) {
     let here = run(pipeline);
     use_files(pipeline, "published.yaml:inside.yaml");
     let there = run(pipeline);
-    let named = |ran: &Ran| {
-        ran.stderr
-            .replace(":inside.yaml", "")
+    let second = pipeline.directory().join("inside.yaml");
+    let second = format!(", {}", second.display());
+    let named = |text: &str| {
+        text.replace(":inside.yaml", "")
             .replace(" -f inside.yaml", "")
+            .replace(&second, "")
     };
     for ((args, here), there) in commands.iter().zip(&here).zip(&there) {
         assert_eq!(here.code, there.code, "{args:?}\n{}", there.stderr);
-        assert_eq!(shape(&here.stdout), shape(&there.stdout), "{args:?}");
-        assert_eq!(shape(&named(here)), shape(&named(there)), "{args:?}");
+        for (here, there) in [(&here.stdout, &there.stdout), (&here.stderr, &there.stderr)] {
+            assert_eq!(shape(&named(here)), shape(&named(there)), "{args:?}");
+        }
     }
     assert_eq!(findings(&here[0]), findings(&there[0]));
     let secret = "one-two-three";

@@ -67,8 +67,8 @@ async fn the_window_rolls(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .await
             .unwrap();
     sqlx::query(
-        "UPDATE tutoring_sessions SET starts_at = now() - make_interval(days => 4 - seq)
-         WHERE allocation_id = $1 AND seq <= 3",
+        "UPDATE tutoring_sessions SET starts_at = now() + make_interval(days => seq - 4, mins => 30)
+         WHERE allocation_id = $1",
     )
     .bind(allocation)
     .execute(database)

@@ -21,10 +21,10 @@ use crate::support::{
 
 /// Waits until each of `ids` has this status, whatever else follows from the fault.
 #[track_caller]
-fn expect(pipeline: &Pipeline, status: &str, ids: &[&str]) -> Ran {
+pub(super) fn expect(pipeline: &Pipeline, status: &str, ids: &[&str]) -> Ran {
     let began = Instant::now();
     let mut last = Vec::new();
-    while began.elapsed() < Duration::from_secs(60) {
+    while began.elapsed() < Duration::from_secs(90) {
         let (ran, not_passing) = pipeline.not_passing();
         let has = |id: &&str| Pipeline::finding(&ran, id)["status"] == status;
         if ids.iter().all(has) {
@@ -63,9 +63,14 @@ async fn a_database_whose_new_sessions_are_read_only() {
     )
     .await;
     end_sessions(database).await;
-    let ready = "services.payment-service.ready";
-    let ran = expect(pipeline, "fail", &["database.writable", ready]);
-    expect_cause(&ran, ready, "database.writable");
+    let ready = [
+        "services.payment-service.ready",
+        "services.admin-service.ready",
+    ];
+    let ran = expect(pipeline, "fail", &["database.writable", ready[0], ready[1]]);
+    for ready in ready {
+        expect_cause(&ran, ready, "database.writable");
+    }
     let finding = Pipeline::finding(&ran, "database.writable");
     assert_eq!(finding["seen"], "new sessions are read-only");
     assert!(

@@ -59,7 +59,7 @@ impl Red {
         // While a group rebalances, who still holds what is a matter of the moment.
         let rebalances = self.cause.as_ref().is_some_and(|c| c.ends_with(".stable"));
         let text = |text: &str, is_of_moment: bool| {
-            let text = without_options(&text.replace(project, "PROJECT"));
+            let text = without_ports(&without_options(&text.replace(project, "PROJECT")));
             match text.split_once(UNRESOLVED) {
                 Some((before, _)) => format!("{before}{UNRESOLVED}"),
                 None if is_of_moment => without_numbers(&text),
@@ -108,6 +108,18 @@ fn without_options(text: &str) -> String {
         }
     }
     kept.join(" ")
+}
+
+/// Each run has host ports of its own.
+fn without_ports(text: &str) -> String {
+    const HOST: &str = "127.0.0.1:";
+    let mut pieces = text.split(HOST);
+    let mut made = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let port = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+        made.push_str(&format!("{HOST}…{port}"));
+    }
+    made
 }
 
 /// Numbers and what has digits in it, such as ids: an ellipsis each.
