@@ -84,7 +84,13 @@ fn shape(text: &str) -> Vec<String> {
     let same = |word: &&str| {
         let word = word.trim_start_matches('"');
         // A bar, a record, or the service that happened to be slowest.
-        if word.starts_with('█') || word.contains("/1/") || word.ends_with("-worker") {
+        let offset = word
+            .trim_end_matches(',')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let is_record = word.contains('/') && offset.parse::<u64>().is_ok();
+        if word.starts_with('█') || is_record || word.ends_with("-worker") {
             return false;
         }
         !word.starts_with(|c: char| c.is_ascii_digit()) && !matches!(word, "s" | "ms" | "m")
