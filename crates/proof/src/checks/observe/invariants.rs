@@ -18,7 +18,7 @@ use crate::{
     checks::results::{RuleResult, Span, Violated},
     stores::{
         StoreError,
-        postgres::{Counterexample, Plans, Postgres, Window},
+        postgres::{Counterexample, Plans, Postgres, Snapshot, Window},
     },
 };
 use declaration::{Invariant, Replay};
@@ -65,6 +65,8 @@ const AUDIT_WINDOW: Duration = Duration::from_secs(1);
 const FIRST_WINDOW: u32 = 3;
 /// A transaction may become visible so long after the time that its rows have.
 const LATE: TimeDelta = TimeDelta::seconds(10);
+/// What Postgres expects to cost less (some 20,000 rows) is read by one query. Many windows of few rows take longer.
+const CHEAP: f64 = 2_000.0;
 /// Without so much time left no query is begun.
 const LEAST: Duration = Duration::from_millis(2);
 
@@ -172,16 +174,10 @@ async fn read_within(
     budget: Duration,
     stored: &RuleResult,
 ) -> Result<Read, ObservationError> {
-    let plans = match rule.reads_windows() {
-        true => Plans::ByIndex,
-        false => Plans::Any,
-    };
-    let mut snapshot = postgres.snapshot(plans).await?;
-    let at = snapshot.at;
-    let mut read = Read::new(at);
-    let began = Instant::now();
-    let newest = newest(rule, at);
-    let limit = rule.within.map(|within| start(at, within));
+    let mut snapshot = postgres.snapshot(Plans::Any).await?;
+    let mut read = Read::new(snapshot.at);
+    let newest = newest(rule, read.at);
+    let limit = rule.within.map(|within| start(read.at, within));
     let Some(limit) = limit.filter(|limit| *limit < newest) else {
         // One query reads all that there is to read.
         let window = limit.map(|from| Window { from, until: None });
@@ -192,6 +188,27 @@ async fn read_within(
         snapshot.end().await?;
         return Ok(read);
     };
+    if rule.reads_windows() {
+        let whole = Window {
+            from: limit,
+            until: Some(newest),
+        };
+        if snapshot.cost(&rule.sql, whole).await? <= CHEAP
+            && let Some(found) = snapshot
+                .counterexamples(&rule.sql, Some(whole), budget)
+                .await?
+        {
+            read.add(Some(whole), found);
+            read.reached = Some(limit);
+            read.reach = Reach::Complete;
+            read.in_flight = in_flight(&mut snapshot, rule, newest, budget).await?;
+            snapshot.end().await?;
+            return Ok(read);
+        }
+        snapshot.end().await?;
+        snapshot = postgres.snapshot(Plans::ByIndex).await?;
+    }
+    let began = Instant::now();
     let have_ends = rule.reads_windows();
     let mut windows = Windows::new(have_ends, newest, limit, &stored.read, stored.sampled);
     let mut is_cancelled = false;
@@ -246,17 +263,25 @@ async fn read_within(
     }
     let left = budget.saturating_sub(began.elapsed());
     if have_ends && !is_cancelled && began.elapsed() + LEAST <= sampling {
-        let window = Window {
-            from: newest,
-            until: None,
-        };
-        let found = snapshot
-            .counterexamples(&rule.sql, Some(window), left)
-            .await?;
-        read.in_flight = found.unwrap_or_default();
+        read.in_flight = in_flight(&mut snapshot, rule, newest, left).await?;
     }
     snapshot.end().await?;
     Ok(read)
+}
+
+/// Counterexamples among the newest rows, as far as there is time to look.
+async fn in_flight(
+    snapshot: &mut Snapshot<'_>,
+    rule: &Invariant,
+    newest: DateTime<Utc>,
+    limit: Duration,
+) -> Result<Vec<Counterexample>, ObservationError> {
+    let window = Window {
+        from: newest,
+        until: None,
+    };
+    let found = snapshot.counterexamples(&rule.sql, Some(window), limit);
+    Ok(found.await?.unwrap_or_default())
 }
 
 /// Reads all rows that `rule` is about, however long that takes; each window in its own snapshot, since one

@@ -38,7 +38,7 @@ use logs::ContainerLog;
 use platform::{Container, Drifted, Platform};
 
 /// How many rules are looked at concurrently.
-const RULE_CONNECTIONS: usize = 6;
+const RULE_CONNECTIONS: usize = 3;
 
 /// Each shared observation, made when the first check asks for it.
 pub(crate) struct ObservationCache<'a> {

@@ -112,15 +112,7 @@ impl Snapshot<'_> {
         let limit_ms = limit.as_millis().max(1);
         let bound = format!("SET LOCAL statement_timeout = {limit_ms}");
         let bound = sqlx::raw_sql(AssertSqlSafe(bound));
-        // Planned for its window: what is right for a minute is wrong for a day.
-        let mut query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);
-        if let Some(Window { from, until }) = window.filter(|_| sql.contains(RULE_SINCE)) {
-            query = query.bind(from);
-            if sql.contains(RULE_UNTIL) {
-                let never = DateTime::from_timestamp(NEVER, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-                query = query.bind(until.unwrap_or(never));
-            }
-        }
+        let query = over(sql, sql.to_owned(), window);
         let connection = self.connection.deref_mut();
         let rows = async {
             bound.execute(&mut *connection).await?;
@@ -145,6 +137,19 @@ impl Snapshot<'_> {
             .map_err(|e| failed(e, self.url))
     }
 
+    /// What Postgres expects an invariant's query over the rows of `window` to cost, in its own unit: about one
+    /// for each page that is read. It knows the sizes of tables, also right after a bulk insert.
+    ///
+    /// # Errors
+    /// The query is wrong, or Postgres does not answer.
+    pub async fn cost(&mut self, sql: &str, window: Window) -> StoreResult<f64> {
+        let query = over(sql, format!("EXPLAIN {sql}"), Some(window));
+        let first = query.fetch_one(self.connection.deref_mut());
+        let row = bounded(self.url, ANSWER, first).await?;
+        let line: String = row.try_get(0).map_err(|e| failed(e, self.url))?;
+        Ok(total_cost(&line).unwrap_or(f64::INFINITY))
+    }
+
     /// Ends the transaction.
     ///
     /// # Errors
@@ -152,5 +157,41 @@ impl Snapshot<'_> {
     pub async fn end(mut self) -> StoreResult<()> {
         let end = sqlx::raw_sql("ROLLBACK").execute(self.connection.deref_mut());
         bounded(self.url, ANSWER, end).await.map(drop)
+    }
+}
+
+/// `statement`, which contains `sql`, with the window that `sql` has parameters for. It is planned for this
+/// window: what is right for a minute is wrong for a day.
+fn over(
+    sql: &str,
+    statement: String,
+    window: Option<Window>,
+) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
+    if let Some(Window { from, until }) = window.filter(|_| sql.contains(RULE_SINCE)) {
+        query = query.bind(from);
+        if sql.contains(RULE_UNTIL) {
+            let never = DateTime::from_timestamp(NEVER, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            query = query.bind(until.unwrap_or(never));
+        }
+    }
+    query
+}
+
+/// 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`, the first line of a plan.
+fn total_cost(line: &str) -> Option<f64> {
+    let (_, rest) = line.split_once("..")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_of_a_plan_is_read() {
+        let line = "Limit  (cost=0.00..35.50 rows=10 width=40)";
+        assert_eq!(total_cost(line), Some(35.5));
+        assert_eq!(total_cost("Result"), None);
     }
 }
