@@ -66,8 +66,16 @@ impl Postgres {
             }
         };
         let begin = async {
-            let row = sqlx::raw_sql(begin).fetch_one(connection.deref_mut());
-            row.await?.try_get(0)
+            let connection = connection.deref_mut();
+            let row = match sqlx::raw_sql(begin).fetch_one(&mut *connection).await {
+                // The snapshot before this one was left without its end, because a query failed.
+                Err(e) if is_in_transaction(&e) => {
+                    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+                    sqlx::raw_sql(begin).fetch_one(&mut *connection).await?
+                }
+                row => row?,
+            };
+            row.try_get(0)
         };
         let at = bounded(&self.url, ANSWER, begin).await?;
         Ok(Snapshot {
@@ -138,16 +146,27 @@ impl Snapshot<'_> {
     }
 
     /// What Postgres expects an invariant's query over the rows of `window` to cost, in its own unit: about one
-    /// for each page that is read. It knows the sizes of tables, also right after a bulk insert.
+    /// for each page that is read. It knows the sizes of tables, also right after a bulk insert. Infinite if even
+    /// planning takes too long.
     ///
     /// # Errors
     /// The query is wrong, or Postgres does not answer.
     pub async fn cost(&mut self, sql: &str, window: Window) -> StoreResult<f64> {
         let query = over(sql, format!("EXPLAIN {sql}"), Some(window));
-        let first = query.fetch_one(self.connection.deref_mut());
-        let row = bounded(self.url, ANSWER, first).await?;
-        let line: String = row.try_get(0).map_err(|e| failed(e, self.url))?;
-        Ok(total_cost(&line).unwrap_or(f64::INFINITY))
+        let connection = self.connection.deref_mut();
+        let plan = async {
+            match query.fetch_all(connection).await {
+                Err(e) if is_canceled(&e) => Ok(Vec::new()),
+                plan => plan,
+            }
+        };
+        let plan = bounded(self.url, ANSWER, plan).await?;
+        let line = plan.first().map(|row| row.try_get::<String, _>(0));
+        let line = line.transpose().map_err(|e| failed(e, self.url))?;
+        Ok(line
+            .as_deref()
+            .and_then(total_cost)
+            .unwrap_or(f64::INFINITY))
     }
 
     /// Ends the transaction.
@@ -176,6 +195,12 @@ fn over(
         }
     }
     query
+}
+
+/// in_failed_sql_transaction, or active_sql_transaction.
+fn is_in_transaction(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| code == "25P02" || code == "25001")
 }
 
 /// 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`, the first line of a plan.
