@@ -5,10 +5,13 @@
 //! optional ones are left out by their rank; if they still do not fit, the last ones are cut with `…`.
 //! Without a terminal nothing is wrapped, left out or cut.
 
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 use console::measure_text_width;
 
 use super::{Console, Paint, control};
 
+/// Ends all colours.
+const RESET: &str = "\x1b[0m";
 /// Spaces between two columns.
 const GAP: usize = 2;
 /// A word of up to this many characters has room in each column.
@@ -148,12 +151,45 @@ struct Table<'a> {
 impl Table<'_> {
     fn text(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);
+        let shown: Vec<_> = (0..widths.len()).filter(|n| widths[*n] > 0).collect();
         let header = self.columns.iter();
         let header = header.map(|column| Cell::painted(Paint::Faint, column.header));
         let header: Vec<Cell> = header.collect();
-        let rows = std::iter::once(&header).chain(&self.rows);
-        let lines: Vec<_> = rows.flat_map(|row| self.lines(row, &widths)).collect();
+        let mut grid = comfy_table::Table::new();
+        grid.load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
+        for row in std::iter::once(&header).chain(&self.rows) {
+            let cells = shown.iter().map(|n| self.cell(row.get(*n), *n, widths[*n]));
+            grid.add_row(cells);
+        }
+        for (n, column) in shown.iter().zip(grid.column_iter_mut()) {
+            let gap = if shown.last() == Some(n) { 0 } else { GAP };
+            column.set_padding((0, u16::try_from(gap).unwrap_or_default()));
+            if let Ok(width) = u16::try_from(widths[*n] + gap) {
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+            }
+            column.set_cell_alignment(match self.columns[*n].is_right {
+                true => CellAlignment::Right,
+                false => CellAlignment::Left,
+            });
+        }
+        // The library ends colours once more, with a code of its own. Cells have no others: theirs are escaped.
+        let lines = grid.lines().map(|line| line.replace(RESET, ""));
+        let lines: Vec<_> = lines.map(|line| line.trim_end().to_owned()).collect();
         lines.join("\n")
+    }
+
+    /// A cell of column `n`, broken into lines that fit and painted.
+    fn cell(&self, cell: Option<&Cell>, n: usize, width: usize) -> String {
+        let Some(Cell { text, paint }) = cell else {
+            return String::new();
+        };
+        let lines = self.broken(text, &self.columns[n], width).into_iter();
+        let painted = lines.map(|line| match paint {
+            Some(paint) if !line.is_empty() => self.console.out(*paint, &line),
+            _ => line,
+        });
+        painted.collect::<Vec<_>>().join("\n")
     }
 
     /// The width of each column; 0: the column is left out.
@@ -203,50 +239,6 @@ impl Table<'_> {
             let Some(n) = optional.pop() else { return };
             widths[n] = 0;
         }
-    }
-
-    /// The lines of a row: as many as its longest wrapped cell has.
-    fn lines(&self, row: &[Cell], widths: &[usize]) -> Vec<String> {
-        let columns = self.columns.iter().enumerate();
-        let columns = columns.filter(|(n, _)| widths[*n] > 0);
-        let shown: Vec<_> = columns
-            .map(|(n, column)| {
-                let cell = row.get(n);
-                let text = cell.map_or("", |cell| cell.text.as_str());
-                (
-                    column,
-                    widths[n],
-                    cell.and_then(|cell| cell.paint),
-                    self.broken(text, column, widths[n]),
-                )
-            })
-            .collect();
-        let height = shown.iter().map(|(.., lines)| lines.len()).max();
-        let line = |n: usize| {
-            let mut text = String::new();
-            let mut pending = 0;
-            for (column, width, paint, lines) in &shown {
-                let fragment = lines.get(n).map_or("", String::as_str);
-                let space = width.saturating_sub(measure_text_width(fragment));
-                let (before, after) = match column.is_right {
-                    true => (space, 0),
-                    false => (0, space),
-                };
-                if !fragment.is_empty() {
-                    text.push_str(&" ".repeat(pending + before));
-                    text.push_str(&match paint {
-                        Some(paint) => self.console.out(*paint, fragment),
-                        None => fragment.to_owned(),
-                    });
-                    pending = 0;
-                } else {
-                    pending += before;
-                }
-                pending += after + GAP;
-            }
-            text
-        };
-        (0..height.unwrap_or(1)).map(line).collect()
     }
 
     /// The lines of a cell in a column of this width.
