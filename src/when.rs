@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
-/// Unix times below this, about 1973, are refused: whoever types `10` means a duration.
+/// Unix times below this, about 1973, are refused: `10` alone is meant as a duration.
 const EARLIEST: f64 = 1e8;
 
 /// A duration ago (`5m`, `1h30m`), a local time (`2026-11-28`, `2026-11-28T09:50:00`, `09:50`), a time with its

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::file::{self, make_directory};
-use declaration::Source;
+use declaration::{Source, units};
 use diagnostics::{Error, Kind, Result};
 
 /// Holds the lock until it is dropped. The lock file is not deleted: a process that has just opened it
@@ -85,7 +85,7 @@ fn already_locked(source: &Source, mut file: File, wait: Option<Duration>) -> Er
         format!("another `caravan` is changing the project {project}"),
     );
     if let Some(wait) = wait {
-        let wait = humantime::format_duration(wait);
+        let wait = units::exact(wait);
         error = error.because(format!("it did not end within {wait} (--wait-lock)"));
     }
     match holder.trim() {

@@ -54,7 +54,7 @@ impl<'a> CheckContext<'a> {
 
     /// All results, for the next run.
     pub(super) fn results(&self) -> MutexGuard<'_, StoredResults> {
-        // Whoever panicked with it has not left it half changed: each change is one assignment.
+        // A panic cannot leave it half changed: each change is one assignment.
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     stores::postgres::Counterexample,
 };
-use declaration::{Invariant, NO_LIMIT, Pipeline};
+use declaration::{Invariant, NO_LIMIT, Pipeline, units};
 use diagnostics::quote;
 
 /// How many counterexamples are shown.
@@ -125,7 +125,7 @@ fn judge_reach(rule: &Invariant, reach: Reach, in_flight: usize) -> Outcome {
         (Reach::Nothing, budget) => {
             let limit = budget.map_or_else(
                 || "its query was cancelled".to_owned(),
-                |budget| format!("its budget of {} was used up", milliseconds(budget)),
+                |budget| format!("its budget of {} was used up", units::exact(budget)),
             );
             return Outcome::warn(format!("unknown: {limit} before its newest rows were read"));
         }
@@ -136,7 +136,7 @@ fn judge_reach(rule: &Invariant, reach: Reach, in_flight: usize) -> Outcome {
         (Reach::Back(back), Some(budget)) => format!(
             "holds for the last {} (budget {}; --since all reads everything)",
             coarse(back),
-            milliseconds(budget)
+            units::exact(budget)
         ),
         (Reach::Back(back), None) => {
             let seen = "unknown further back: the query was cancelled";
@@ -147,11 +147,6 @@ fn judge_reach(rule: &Invariant, reach: Reach, in_flight: usize) -> Outcome {
         seen.push_str(&format!("; {in_flight} in flight"));
     }
     Outcome::pass(seen)
-}
-
-/// `200ms`.
-fn milliseconds(budget: Duration) -> String {
-    format!("{}ms", budget.as_millis())
 }
 
 /// Rounded down to what stays the same from one run to the next: it is no news.
