@@ -1,6 +1,6 @@
 //! Purchases get their trainers: many at once, from several replicas of the admin-service.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Admin {
     /// so busy that no connection opens in time) sends the very same batch again.
     async fn batch(&self, items: &[Value]) -> Vec<Value> {
         let body = json!({ "allocations": items });
-        let answered = eventually_async("an answer", Duration::from_secs(60), async || {
+        let answered = eventually_async("an answer", async || {
             let (status, answer) = self.post("/allocations:batch", &body).await;
             assert!(matches!(status, 200 | 503), "{answer}");
             (status == 200).then_some(answer)
@@ -98,14 +98,10 @@ async fn trainers_are_allocated_in_batches() {
 
 async fn wait_for(admin: &Admin) {
     let ready = format!("{}/ready", admin.url);
-    eventually_async(
-        "the second replica is ready",
-        Duration::from_secs(30),
-        async || {
-            let answer = admin.client.get(&ready).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        },
-    )
+    eventually_async("the second replica is ready", async || {
+        let answer = admin.client.get(&ready).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    })
     .await;
 }
 

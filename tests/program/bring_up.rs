@@ -6,7 +6,6 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -342,15 +341,11 @@ async fn logs_find_a_payment() {
     let (status, answer) = payments::post(pipeline, "logs", payments::COURSE).await;
     assert_eq!(status, 201, "{answer}");
     let id = answer["paymentId"].as_str().unwrap();
-    let lines = eventually(
-        "the allocation's last stage",
-        Duration::from_secs(20),
-        || {
-            let ran = pipeline.caravan(&["logs", "allocation", "--correlation-id", id]);
-            let done = ran.stdout.contains("message processed successfully");
-            done.then_some(ran.stdout)
-        },
-    );
+    let lines = eventually("the allocation's last stage", || {
+        let ran = pipeline.caravan(&["logs", "allocation", "--correlation-id", id]);
+        let done = ran.stdout.contains("message processed successfully");
+        done.then_some(ran.stdout)
+    });
     let stages: Vec<_> = lines
         .lines()
         .map(|l| l.split(" eventType=").next().unwrap())
@@ -402,7 +397,7 @@ async fn logs_find_a_payment() {
     // Nothing of it is under way when another scenario counts rows.
     let database = pipeline.database().await;
     let payments = count(&database, "SELECT count(*) FROM payments").await;
-    expect_lessons(&database, payments, Duration::from_secs(30)).await;
+    expect_lessons(&database, payments).await;
 }
 
 #[test]
@@ -421,9 +416,7 @@ fn following_ends_with_ctrl_c() {
     let pid = following.id().to_string();
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(sent.success());
-    let ended = eventually("it ends", Duration::from_secs(5), || {
-        following.try_wait().unwrap()
-    });
+    let ended = eventually("it ends", || following.try_wait().unwrap());
     assert_eq!(ended.code(), Some(130));
 }
 
@@ -443,7 +436,7 @@ fn listings_show_what_is_there() {
         .find(|t| t["name"] == "purchase-created");
     assert_eq!(created.unwrap()["partitions"], 3);
     // An offset is committed a little after what was told of its event.
-    eventually("its lag is 0", Duration::from_secs(10), || {
+    eventually("its lag is 0", || {
         let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
         let groups = groups["groups"].as_array().unwrap();
         let group = groups.iter().find(|g| g["group"] == "session-worker");
@@ -550,7 +543,7 @@ async fn down_keeps_the_data() {
     assert_eq!(status, 201);
     let all = "SELECT count(*) FROM payments";
     let before = count(&database, all).await;
-    expect_lessons(&database, before, Duration::from_secs(30)).await;
+    expect_lessons(&database, before).await;
     database.close().await;
 
     let refused = pipeline.caravan(&["down", "--volumes"]).expect(2);
@@ -586,6 +579,6 @@ async fn down_keeps_the_data() {
     assert_eq!(status, 201);
     let payments = count(&database, all).await;
     assert_eq!(payments, before + 1, "the data of before is there");
-    expect_lessons(&database, payments, Duration::from_secs(30)).await;
+    expect_lessons(&database, payments).await;
     pipeline.expect_green();
 }

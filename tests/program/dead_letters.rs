@@ -90,7 +90,7 @@ fn dead_letters(pipeline: &Pipeline) -> Vec<crate::support::kafka::Stored> {
 
 /// Waits for dead letters that were given up from now on.
 fn wait_for_letters(pipeline: &Pipeline, count: usize) {
-    eventually("the dead letters", Duration::from_secs(30), || {
+    eventually("the dead letters", || {
         (dead_letters(pipeline).len() >= count).then_some(())
     });
 }
@@ -390,7 +390,7 @@ async fn what_is_mended_goes_through_once(pipeline: &Pipeline) {
                 .unwrap(),
         );
     }
-    eventually("fifteen dead letters", Duration::from_secs(120), || {
+    eventually("fifteen dead letters", || {
         (dead_letters(pipeline).len() == 15).then_some(())
     });
     hire(pipeline).await;
@@ -439,7 +439,7 @@ async fn what_is_mended_goes_through_once(pipeline: &Pipeline) {
     let database = pipeline.database().await;
     for payment in payments {
         let allocation = ids::allocation_id(ids::purchase_id(payment));
-        eventually("its sessions", Duration::from_secs(20), || {
+        eventually("its sessions", || {
             tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(async {
                     let sql = "SELECT count(*) FROM tutoring_sessions WHERE allocation_id = $1";
@@ -578,7 +578,7 @@ async fn a_killed_replay_sends_each_once(pipeline: &Pipeline) {
     send(pipeline, &letters).await;
     let before = replays(pipeline).len();
     let replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes"]);
-    eventually("a part is sent", Duration::from_secs(60), || {
+    eventually("a part is sent", || {
         (replays(pipeline).len() > before + 100).then_some(())
     });
     // SIGKILL.
@@ -636,7 +636,7 @@ async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
     // With nobody in the group at all nothing is sent.
     send(pipeline, &[good_letter(&valid, 200_001)]).await;
     pipeline.docker(&["stop", &worker]);
-    eventually("the group is empty", Duration::from_secs(40), || {
+    eventually("the group is empty", || {
         let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
         let groups = groups["groups"].as_array().unwrap().clone();
         let group = groups
@@ -665,7 +665,7 @@ async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
 
 /// A payment, under one key till it is taken: on a busy machine the database may be slow to answer.
 async fn pay(pipeline: &Pipeline, key: &str, course: &str) -> Value {
-    eventually_async("the payment", Duration::from_secs(60), async || {
+    eventually_async("the payment", async || {
         let (status, answer) = payments::post(pipeline, key, course).await;
         (status < 300).then_some(answer)
     })
@@ -676,7 +676,7 @@ async fn pay(pipeline: &Pipeline, key: &str, course: &str) -> Value {
 async fn valid_event(pipeline: &Pipeline) -> KeyAndValue {
     let answer = pay(pipeline, "valid", COURSE).await;
     let id = answer["paymentId"].as_str().unwrap().as_bytes().to_vec();
-    let event = eventually("its event", Duration::from_secs(10), || {
+    let event = eventually("its event", || {
         let events = read_all(pipeline, SOURCE);
         events.into_iter().find(|e| e.key.as_ref() == Some(&id))
     });

@@ -49,7 +49,7 @@ fn an_up_that_was_cut_off_is_gone_on_with_by_the_next() {
     let pipeline = declared("cut-up", &[]);
     let proxy = proxy(&pipeline);
     let child = begin(&pipeline, &proxy, &["up", "in-time", "--timeout", "120s"]);
-    eventually("it runs", SOON, || pipeline.runs("in-time").then_some(()));
+    eventually("it runs", || pipeline.runs("in-time").then_some(()));
     let ran = cut(child, &proxy);
     insta::assert_snapshot!("up", said(&pipeline, &ran));
     // What was begun stays as it is, and is not begun again.
@@ -88,7 +88,7 @@ fn a_verify_that_waits_ends_with_docker_also_in_json() {
     // It looks again and again: most of what is declared is not there.
     let waiting = ["verify", "--wait", "120s", "-o", "json"];
     let child = begin(&pipeline, &proxy, &waiting);
-    eventually("it looks again", SOON, || (proxy.said() > 40).then_some(()));
+    eventually("it looks again", || (proxy.said() > 40).then_some(()));
     let document = cut(child, &proxy).json();
     assert_eq!(document["error"]["kind"], "unreachable", "{document}");
     let hint = document["error"]["hint"].as_str().unwrap();

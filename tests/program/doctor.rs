@@ -1,6 +1,6 @@
 //! `doctor` on a real host, with faults of the test's own making, and without.
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{net::TcpListener, process::Command};
 
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ fn a_port_for_which_up_would_choose_another_passes() {
     let listener = TcpListener::bind(("127.0.0.1", default)).unwrap();
     let id = format!("ports.store.{default}");
     // It is what `up` does; other tests may take a port between the two.
-    eventually("both choose one port", Duration::from_secs(30), || {
+    eventually("both choose one port", || {
         let doctor = pipeline.caravan(&["doctor", "-o", "json"]);
         let taken = finding(&doctor, &id);
         assert_eq!(taken["status"], "pass", "{taken:#}");
@@ -137,7 +137,7 @@ fn a_port_of_another_container_is_reported_with_that_container() {
     let server = ["--entrypoint", "redis-server", "caravan.local/redis:7"];
     let options = ["--port", &port, "--bind", "127.0.0.1"];
     pipeline.docker(&[&run[..], &server, &options].concat());
-    eventually("it listens", Duration::from_secs(20), || {
+    eventually("it listens", || {
         std::net::TcpStream::connect(("127.0.0.1", literal)).ok()
     });
     let doctor = pipeline.caravan(&["doctor", "-o", "json"]);

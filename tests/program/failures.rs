@@ -58,9 +58,7 @@ fn ctrl_c_has_an_exit_code_of_its_own() {
         .spawn()
         .unwrap();
     let pid = child.id().to_string();
-    eventually("up waits", std::time::Duration::from_secs(60), || {
-        pipeline.runs("never-ready").then_some(())
-    });
+    eventually("up waits", || pipeline.runs("never-ready").then_some(()));
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(sent.success());
     let Ran { stderr, .. } = Ran::of(child.wait_with_output().unwrap()).expect(130);

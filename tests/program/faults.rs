@@ -29,7 +29,7 @@ async fn deployed() -> Lease<Pipeline> {
     let database = pipeline.database().await;
     if count(&database, "SELECT count(*) FROM payments").await == 0 {
         payments::post_many(&pipeline, "before", 5).await;
-        expect_lessons(&database, 5, Duration::from_secs(30)).await;
+        expect_lessons(&database, 5).await;
     }
     pipeline.expect_green();
     pipeline
@@ -99,7 +99,7 @@ async fn a_stopped_worker() {
     pipeline.shell(&hint).expect(0);
     pipeline.expect_green();
     let logs = ["logs", "session", "--correlation-id", &payment];
-    eventually("its payment goes through", Duration::from_secs(30), || {
+    eventually("its payment goes through", || {
         let lines = pipeline.caravan(&logs).stdout;
         lines
             .contains("message processed successfully")
@@ -156,11 +156,7 @@ async fn a_paused_container() {
     let pipeline = &deployed().await;
     // What it has done it commits a little later; frozen in between it would lag, too.
     let committed = || (lag(pipeline, "session-worker", "trainer-allocated") == 0).then_some(());
-    eventually(
-        "its offsets are committed",
-        Duration::from_secs(10),
-        committed,
-    );
+    eventually("its offsets are committed", committed);
     pipeline.docker(&["pause", &pipeline.container("session-worker")]);
     let ran = expect_red(
         pipeline,
@@ -188,7 +184,7 @@ fn write_to_log(pipeline: &Pipeline, service: &str, line: &str) {
     pipeline
         .shell(&format!("({write}) 2>/dev/null || sudo sh -c '{write}'"))
         .expect(0);
-    eventually("the log has it", Duration::from_secs(10), || {
+    eventually("the log has it", || {
         let log = pipeline.docker(&["logs", "--tail", "5", &container]);
         log.contains(line).then_some(())
     });

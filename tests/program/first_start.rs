@@ -1,7 +1,7 @@
 //! The stand-in for Postgres on an empty volume: what its variables say is what there is, whether the
 //! cluster is copied or made.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use crate::support::{eventually, pipeline::Pipeline};
 
@@ -44,7 +44,7 @@ const PASSWORD: &str = "pa\"s's wörd$";
 fn wait(pipeline: &Pipeline, service: &str) {
     let container = pipeline.container(service);
     let ready = format!("docker exec {container} pg_isready -h 127.0.0.1");
-    eventually("it answers", Duration::from_secs(20), || {
+    eventually("it answers", || {
         (pipeline.shell(&ready).code == 0).then_some(())
     });
 }

@@ -3,11 +3,11 @@
 
 mod harbor;
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ran, eventually_async};
+use crate::support::{Ran, SETTLED, eventually_async};
 use harbor::{Harbor, Worker};
 
 const RELAY_UNKNOWN: (&str, &str) = ("emits: [shipments], writes", "writes");
@@ -68,7 +68,7 @@ async fn a_row_that_was_there_before_is_neither_proof_nor_deleted() {
     )];
     harbor.sql("UPDATE behaviour SET doubled = true").await;
     let flow = harbor
-        .test_flow(&["--timeout", "3s"], &loose)
+        .test_flow(&["--timeout", SETTLED], &loose)
         .expect(1)
         .json();
     assert_eq!(flow["cleanup"]["outcome"], "failed", "{flow:#}");
@@ -91,9 +91,12 @@ async fn a_row_that_was_there_before_is_neither_proof_nor_deleted() {
 
     // Stats that write nothing: the row is there, and no proof.
     harbor.sql("UPDATE behaviour SET stats_write = false").await;
-    let flow = harbor.test_flow(&["--timeout", "3s"], &[]).expect(1).json();
+    let flow = harbor
+        .test_flow(&["--timeout", SETTLED], &[])
+        .expect(1)
+        .json();
     assert_eq!(unseen(&flow), ["customer_stats"], "{flow:#}");
-    let many = harbor.test_flow(&["--count", "3", "--timeout", "5s"], &[]);
+    let many = harbor.test_flow(&["--count", "3", "--timeout", SETTLED], &[]);
     let many = many.expect(1).json();
     assert_eq!(many["missing"]["total"], 3, "{many:#}");
     assert_eq!(many["missing"]["first"][0]["unchanged"], 1, "{many:#}");
@@ -140,7 +143,7 @@ async fn a_key_that_exists_is_neither_overwritten_nor_deleted() {
     let harbor = Harbor::up("flow-keys").await;
     let gone = "  gone-keys: {service: stats, keys: ['harbor:{{customer}}', 'harbor:{{no}}']}\n    values:";
     harbor.redis(&["SET", "harbor:ACME", "a real one"]);
-    let args = ["--timeout", "2s"];
+    let args = ["--timeout", SETTLED];
     let flow = harbor.test_flow(&args, &[("  values:", gone)]);
     let flow = flow.expect(1).json();
     assert_eq!(unseen(&flow), ["stats"], "{flow:#}");
@@ -151,10 +154,7 @@ async fn a_key_that_exists_is_neither_overwritten_nor_deleted() {
 /// What `test-flow ARGS` wrote when a signal ended it, once `hop` was there.
 async fn interrupted(harbor: &Harbor, args: &[&str], signal: &str, hop: &'static str) -> Ran {
     let flow = harbor.start_test_flow(&[args, &["--timeout", "60s"]].concat());
-    eventually_async(hop, Duration::from_secs(30), async || {
-        (harbor.number(hop).await > 0).then_some(())
-    })
-    .await;
+    eventually_async(hop, async || (harbor.number(hop).await > 0).then_some(())).await;
     let pid = flow.id().to_string();
     let kill = Command::new("kill").args([signal, &pid]).status();
     assert!(kill.unwrap().success());
@@ -204,7 +204,10 @@ async fn rows_that_a_signal_leaves_are_named() {
 async fn what_nothing_marks_is_not_collected() {
     let harbor = Harbor::up("flow-collect").await;
     harbor.stop(Worker::Stats);
-    let flow = harbor.test_flow(&["--timeout", "2s"], &[]).expect(1).json();
+    let flow = harbor
+        .test_flow(&["--timeout", SETTLED], &[])
+        .expect(1)
+        .json();
     let why = flow["cleanup"]["why"].as_str().unwrap();
     assert!(why.contains("stats has not consumed"), "{why}");
     assert!(!why.contains("--collect"), "{why}");

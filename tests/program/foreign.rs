@@ -115,7 +115,7 @@ fn a_group_of_the_new_protocol_is_judged() {
     // Kafka's container is not what `up` would make of that declaration.
     let drift = "containers.kafka.as-declared";
     let patience = Duration::from_secs(60);
-    eventually("it holds all, and has committed", patience, || {
+    eventually("it holds all, and has committed", || {
         (red(shop) == [drift]).then_some(())
     });
     let groups = shop.caravan(&["groups", "-o", "json"]).expect(0).json();
@@ -127,7 +127,7 @@ fn a_group_of_the_new_protocol_is_judged() {
     assert_eq!(group("next-generation")["state"], "Stable");
     assert_eq!(group("lantern.stock")["protocol"], "classic");
     shop.docker(&["exec", &kafka, "sh", "-c", "kill $(cat /tmp/consumer)"]);
-    eventually("nobody holds anything", patience, || {
+    eventually("nobody holds anything", || {
         (red(shop) == [drift, "groups.kafka.assigned"]).then_some(())
     });
 }

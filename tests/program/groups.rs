@@ -18,7 +18,7 @@ pub(crate) fn both_protocols_are_described(pipeline: &Pipeline) {
     for (word, instance) in [("classic", Some("some-instance")), ("consumer", None)] {
         let name = &format!("some-{word}");
         let consumer = member(pipeline, name, TOPIC, word, instance);
-        let group = eventually("its member has all partitions", TIMEOUT, || {
+        let group = eventually("its member has all partitions", || {
             // What it has been given it takes when it is polled.
             drop(consumer.poll(std::time::Duration::from_millis(100)));
             let group = listed(pipeline, name)?;
@@ -37,7 +37,7 @@ pub(crate) fn both_protocols_are_described(pipeline: &Pipeline) {
         );
         // So a static member leaves, too.
         consumer.unsubscribe();
-        let group = eventually("its member has left", TIMEOUT, || {
+        let group = eventually("its member has left", || {
             drop(consumer.poll(std::time::Duration::from_millis(100)));
             listed(pipeline, name).filter(|group| group["members"] == Value::Array(vec![]))
         });

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Child, Stdio},
-    time::Duration,
 };
 
 use crate::support::{Ran, eventually, pipeline::Pipeline};
@@ -82,7 +81,7 @@ impl Kept {
 
     #[track_caller]
     fn until(&self, service: &str, template: &str, is: impl Fn(&str) -> bool) {
-        eventually(template, Duration::from_secs(30), || {
+        eventually(template, || {
             is(&self.0.inspect(service, template)).then_some(())
         });
     }
@@ -207,14 +206,14 @@ fn a_health_check_that_has_not_decided_yet_is_no_failure() {
 fn a_startup_line_that_log_rotation_deleted_is_no_failure() {
     let kept = Kept::up("kept-rotated", &["rotated"]);
     let logged = ["logs", &kept.0.container("rotated")];
-    eventually("a log that was rotated", Duration::from_secs(20), || {
+    eventually("a log that was rotated", || {
         let log = kept.0.docker(&logged);
         (log.contains("2000") && !log.contains("has started")).then_some(())
     });
     let again = kept.0.caravan(&["up", "rotated", "--timeout", "20s"]);
     expect_all(&again.expect(0).stdout, &["unchanged"]);
     // Nothing else says whether it has started, and a restart would not help.
-    eventually("it is not starting", Duration::from_secs(20), || {
+    eventually("it is not starting", || {
         let id = "logs.rotated.started";
         let ran = kept.0.caravan(&["verify", "--only", id, "-o", "json"]);
         let finding = Pipeline::finding(&ran, id);

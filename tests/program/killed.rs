@@ -123,7 +123,7 @@ fn up_repairs(pipeline: &Pipeline) {
 /// `down` removes what is left, except the data. The engine may still execute the last request of the killed
 /// command; `down` then has to be repeated.
 fn down_repairs(pipeline: &Pipeline) {
-    crate::support::eventually("nothing is left", Duration::from_secs(20), || {
+    crate::support::eventually("nothing is left", || {
         pipeline.caravan(&["down"]).expect(0);
         let containers = objects(pipeline, &["ps", "-aq"]);
         let networks = objects(pipeline, &["network", "ls", "-q"]);
@@ -207,10 +207,7 @@ async fn a_test_flow_that_is_killed_is_collected() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually_async("payments", Duration::from_secs(30), async || {
-        (rows().await > 20).then_some(())
-    })
-    .await;
+    crate::support::eventually_async("payments", async || (rows().await > 20).then_some(())).await;
     flow.kill().unwrap();
     flow.wait().unwrap();
     assert!(rows().await > 20);

@@ -1,14 +1,13 @@
 //! `test-flow` with many payments: sent on schedule, timed, every row accounted for, cleaned up.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Ran, eventually_async, kafka::read_all, payments::count, pipeline::Pipeline};
+use crate::support::{
+    Ran, SETTLED, eventually_async, kafka::read_all, payments::count, pipeline::Pipeline,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_payments_are_sent_timed_and_accounted_for() {
@@ -207,14 +206,10 @@ async fn ctrl_c_leaves_nothing_behind(pipeline: &Pipeline, database: &PgPool) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually_async(
-        "payments are under way",
-        Duration::from_secs(30),
-        async || {
-            let rows = count(database, "SELECT count(*) FROM student_course_purchases").await;
-            (rows > 20).then_some(())
-        },
-    )
+    eventually_async("payments are under way", async || {
+        let rows = count(database, "SELECT count(*) FROM student_course_purchases").await;
+        (rows > 20).then_some(())
+    })
     .await;
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
@@ -233,7 +228,7 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
     pipeline.docker(&["stop", &pipeline.container("session-worker")]);
     let report = test_flow(
         pipeline,
-        &["--direct", "--count", "20", "--timeout", "3s"],
+        &["--direct", "--count", "20", "--timeout", SETTLED],
         1,
     );
     let pending = "session-worker has not consumed 20 of its events on trainer-allocated";
@@ -257,7 +252,7 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
         late.stderr
     );
     pipeline.docker(&["start", &pipeline.container("session-worker")]);
-    eventually_async("they go through", Duration::from_secs(60), async || {
+    eventually_async("they go through", async || {
         let rows = count(database, "SELECT count(*) FROM tutoring_sessions").await;
         (rows == 140).then_some(())
     })

@@ -49,7 +49,7 @@ impl Following {
     #[track_caller]
     fn expect(&self, what: &str, is: impl Fn(&[&str]) -> bool) {
         let deadline = Duration::from_secs(150);
-        eventually(what, deadline, || {
+        eventually(what, || {
             let text = std::fs::read_to_string(&self.path).unwrap();
             is(&text.lines().collect::<Vec<_>>()).then_some(())
         });
@@ -127,9 +127,7 @@ fn a_reader_that_stalls_does_not_keep_ctrl_c_away(pipeline: &Pipeline) {
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(sent.success());
-    let ended = eventually("it ends", Duration::from_secs(5), || {
-        child.try_wait().unwrap()
-    });
+    let ended = eventually("it ends", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(130));
 }
 

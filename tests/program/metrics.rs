@@ -1,7 +1,7 @@
 //! What the processes of the shipped pipeline tell of themselves, and what becomes of one that
 //! stands still.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ async fn processes_report_their_state() {
     let pipeline = Pipeline::up("metrics", &[]);
     post_many(&pipeline, "counted", PAYMENTS).await;
     let database = pipeline.database().await;
-    expect_lessons(&database, 12, Duration::from_secs(30)).await;
+    expect_lessons(&database, 12).await;
 
     every_process_answers(&pipeline).await;
     counters_agree_with_what_was_sent(&pipeline).await;
@@ -117,7 +117,7 @@ async fn every_process_answers(pipeline: &Pipeline) {
         );
         // The lag is known once the broker was asked, every 5 s.
         let what = format!("all of {service}'s metrics");
-        let samples = eventually_async(&what, Duration::from_secs(30), async || {
+        let samples = eventually_async(&what, async || {
             let samples = scrape(pipeline, service).await;
             let mut names = names.iter().copied().flatten();
             names
@@ -135,7 +135,6 @@ async fn every_process_answers(pipeline: &Pipeline) {
 async fn through(pipeline: &Pipeline, worker: &str, events: f64) -> Samples {
     eventually_async(
         &format!("{worker} through with {events} events"),
-        Duration::from_secs(30),
         async || {
             let samples = scrape(pipeline, worker).await;
             let done = value(&samples, "caravan_events_total") >= events;
@@ -197,7 +196,7 @@ async fn counters_agree_with_what_was_sent(pipeline: &Pipeline) {
     assert_eq!(accepted, sent);
     assert_eq!(value(&samples, "caravan_events_emitted_total"), sent);
     // Looked up every 10 s.
-    eventually_async("an empty outbox", Duration::from_secs(20), async || {
+    eventually_async("an empty outbox", async || {
         let samples = scrape(pipeline, "payment-service").await;
         (value(&samples, "caravan_outbox_unsent_events") == 0.0).then_some(())
     })
@@ -239,7 +238,7 @@ async fn a_trace_reaches_the_last_topic(pipeline: &Pipeline) {
         "purchase-created",
         "trainer-allocated",
     ] {
-        let message = eventually("the payment's event", Duration::from_secs(30), || {
+        let message = eventually("the payment's event", || {
             let stored = read_all(pipeline, topic);
             stored
                 .into_iter()
@@ -263,7 +262,7 @@ async fn a_trace_reaches_the_last_topic(pipeline: &Pipeline) {
         .iter()
         .filter(|m| m.headers.contains_key("traceparent"));
     assert_eq!(traced.count(), PAYMENTS + 1);
-    eventually("all of it processed", Duration::from_secs(20), || {
+    eventually("all of it processed", || {
         (lag(pipeline, "session-worker", "trainer-allocated") == 0).then_some(())
     });
 }

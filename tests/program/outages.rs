@@ -117,7 +117,7 @@ impl Outage {
             // was on its way when it went: the worker is restarted (docs/decisions/0016).
             for ((worker, _), before) in WORKERS.iter().zip(revoked) {
                 let what = format!("{name}: {worker}'s session ends");
-                eventually(&what, DONE_WITHIN, || {
+                eventually(&what, || {
                     (revocations(pipeline, worker) > before).then_some(())
                 });
             }
@@ -131,7 +131,7 @@ impl Outage {
         pipeline.docker(&[self.end, &container]);
         let ended = Instant::now();
         if self.service == "kafka" {
-            eventually("Kafka answers", DONE_WITHIN, || {
+            eventually("Kafka answers", || {
                 (pipeline.caravan(&["topics"]).code == 0).then_some(())
             });
             pay(pipeline, DURING).await;
@@ -140,13 +140,11 @@ impl Outage {
         all_is_done(pipeline, database, sent, &name).await;
         let done = ended.elapsed();
         for (worker, topic) in WORKERS {
-            eventually(
-                &format!("{name}: {worker} has caught up"),
-                DONE_WITHIN,
-                || (lag(pipeline, worker, topic) == 0).then_some(()),
-            );
+            eventually(&format!("{name}: {worker} has caught up"), || {
+                (lag(pipeline, worker, topic) == 0).then_some(())
+            });
             let what = format!("{name}: {worker} is ready again");
-            eventually_async(&what, DONE_WITHIN, async || {
+            eventually_async(&what, async || {
                 (status(pipeline, worker, "/ready").await == 200).then_some(())
             })
             .await;
@@ -161,7 +159,7 @@ impl Outage {
             .map(|(worker, _)| {
                 // It is ready a moment before Docker has the line that says so.
                 let what = format!("{name}: {worker} says that it is over");
-                eventually(&what, DONE_WITHIN, || told_once(pipeline, worker, &name))
+                eventually(&what, || told_once(pipeline, worker, &name))
             })
             .collect();
         eprintln!(
@@ -174,7 +172,7 @@ impl Outage {
     /// Not ready, with the reason; still live.
     async fn is_shown(&self, pipeline: &Pipeline) {
         let what = format!("{} shows that {} is away", self.shown_by, self.service);
-        eventually_async(&what, Duration::from_secs(45), async || {
+        eventually_async(&what, async || {
             let ready = pipeline.get(self.shown_by, "/ready").await;
             let status = ready.status();
             let text = ready.text().await.unwrap();
@@ -222,7 +220,7 @@ async fn all_is_done(pipeline: &Pipeline, database: &PgPool, payments: usize, na
     let complete = "SELECT count(*) FROM student_course_purchases p
         JOIN trainer_allocations a ON a.purchase_id = p.id
         WHERE (SELECT count(*) FROM tutoring_sessions t WHERE t.allocation_id = a.id) = 7";
-    let done = eventually_async("it is known how it went", 2 * DONE_WITHIN, async || {
+    let done = eventually_async("it is known how it went", async || {
         // The database itself may just be coming back.
         let done: Result<i64, _> = sqlx::query_scalar(complete).fetch_one(database).await;
         let is_late = began.elapsed() > DONE_WITHIN;
@@ -311,7 +309,7 @@ async fn a_full_dead_letter_topic_is_told_of_with_its_remedy(pipeline: &Pipeline
     let part = format!("{topic}/{}", place.0);
     let remedy = "set its max.message.bytes to ";
     let what = "the partition is paused, with the remedy";
-    let why = eventually_async(what, Duration::from_secs(30), async || {
+    let why = eventually_async(what, async || {
         let ready = pipeline.get(worker, "/ready").await;
         let report: Value = ready.json().await.unwrap();
         let why = report["parts"][&part]["why"].as_str()?.to_owned();
@@ -330,7 +328,7 @@ async fn a_full_dead_letter_topic_is_told_of_with_its_remedy(pipeline: &Pipeline
     let (_, bytes) = why.split_once(remedy).unwrap();
     let digits: String = bytes.chars().take_while(char::is_ascii_digit).collect();
     set_message_limit(pipeline, DEAD_LETTERS, digits.parse().unwrap()).await;
-    eventually("it goes on", Duration::from_secs(60), || {
+    eventually("it goes on", || {
         (lag(pipeline, worker, topic) == 0).then_some(())
     });
     let letters = read_all(pipeline, DEAD_LETTERS);

@@ -158,15 +158,11 @@ fn follows_no_stranger(pipeline: &Pipeline, strangers: &Strangers<'_>) {
     follow.stdout(fs::File::create(&path).unwrap());
     let mut follow = follow.spawn().unwrap();
     let said = || fs::read_to_string(&path).unwrap();
-    eventually(
-        "a line of the project's container",
-        std::time::Duration::from_secs(60),
-        || {
-            pipeline.docker(&["restart", "-t", "0", &strangers.names[1]]);
-            pipeline.docker(&["restart", "-t", "0", &pipeline.container("app")]);
-            said().contains("of the project").then_some(())
-        },
-    );
+    eventually("a line of the project's container", || {
+        pipeline.docker(&["restart", "-t", "0", &strangers.names[1]]);
+        pipeline.docker(&["restart", "-t", "0", &pipeline.container("app")]);
+        said().contains("of the project").then_some(())
+    });
     follow.kill().unwrap();
     let ended = follow.wait_with_output().unwrap();
     assert!(!ended.status.success());

@@ -72,7 +72,7 @@ fn others(traced: &Value) -> Vec<String> {
 
 async fn a_payment_that_went_through_is_seen_everywhere(pipeline: &Pipeline, database: &PgPool) {
     let id = pay(pipeline, "through").await;
-    expect_lessons(database, 1, Duration::from_secs(60)).await;
+    expect_lessons(database, 1).await;
     // What was logged before a restart is still told.
     pipeline.docker(&["restart", &pipeline.container("purchase-worker")]);
     let traced = json(pipeline, &["trace", &id], 0);
@@ -142,10 +142,10 @@ async fn every_replica_is_searched(pipeline: &Pipeline) {
     pipeline.caravan(&["scale", "purchase-worker=2"]).expect(0);
     let mut made = 0;
     let mut logged = BTreeSet::new();
-    eventually_async("both replicas", Duration::from_secs(60), async || {
+    eventually_async("both replicas", async || {
         made += 1;
         let id = pay(pipeline, &format!("replica-{made}")).await;
-        let traced = eventually_async("it is complete", Duration::from_secs(30), async || {
+        let traced = eventually_async("it is complete", async || {
             let ran = pipeline.caravan(&["trace", &id, "-o", "json"]);
             (ran.code == 0).then(|| ran.json())
         })
@@ -163,10 +163,10 @@ async fn every_replica_is_searched(pipeline: &Pipeline) {
 async fn a_worker_that_does_not_run_is_named_with_its_lag(pipeline: &Pipeline) {
     pipeline.docker(&["stop", &pipeline.container("session-worker")]);
     let id = pay(pipeline, "stopped").await;
-    eventually("the last event is there", Duration::from_secs(30), || {
+    eventually("the last event is there", || {
         (lag(pipeline, "session-worker", "trainer-allocated") == 1).then_some(())
     });
-    eventually("the others are done", Duration::from_secs(30), || {
+    eventually("the others are done", || {
         (lag(pipeline, "cache-worker", "purchase-created") == 0).then_some(())
     });
     let traced = json(pipeline, &["trace", &id], 1);
@@ -183,7 +183,7 @@ async fn a_worker_that_does_not_run_is_named_with_its_lag(pipeline: &Pipeline) {
     let next = missing["next"].as_str().unwrap();
     assert!(next.ends_with("up session-worker"), "{next}");
     pipeline.shell(next).expect(0);
-    eventually("it is complete", Duration::from_secs(60), || {
+    eventually("it is complete", || {
         (pipeline.caravan(&["trace", &id]).code == 0).then_some(())
     });
 }
@@ -194,7 +194,7 @@ async fn a_dead_letter_is_the_reason(pipeline: &Pipeline) {
         .key(id.as_bytes())
         .value(br#"{"eventType":"NONE"}"#);
     send(pipeline, &[event]).await;
-    eventually("it is given up", Duration::from_secs(30), || {
+    eventually("it is given up", || {
         (read_all(pipeline, "dead-letter-queue").len() == 1).then_some(())
     });
     let traced = json(pipeline, &["trace", &id], 1);
@@ -349,7 +349,7 @@ async fn all_at_once(pipeline: &Arc<Pipeline>, database: &PgPool) {
     for n in 0..20 {
         early.push(pay(pipeline, &format!("early-{n}")).await);
     }
-    expect_lessons(database, 20, Duration::from_secs(60)).await;
+    expect_lessons(database, 20).await;
     let before = real_rows(database, &early).await;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -391,7 +391,7 @@ async fn all_at_once(pipeline: &Arc<Pipeline>, database: &PgPool) {
     let made: i64 = traffic.await.unwrap();
     assert!(made > 20, "{made} real payments flowed meanwhile");
     let synthetic = "SELECT count(*) FROM payments WHERE synthetic";
-    eventually_async("no test is left", Duration::from_secs(10), async || {
+    eventually_async("no test is left", async || {
         let left: i64 = sqlx::query_scalar(synthetic)
             .fetch_one(database)
             .await
@@ -399,7 +399,7 @@ async fn all_at_once(pipeline: &Arc<Pipeline>, database: &PgPool) {
         (left == 0).then_some(())
     })
     .await;
-    expect_lessons(database, 20 + made, Duration::from_secs(60)).await;
+    expect_lessons(database, 20 + made).await;
     assert_eq!(
         real_rows(database, &early).await,
         before,

@@ -1,7 +1,7 @@
 //! Rules over the database: within their budget of time, whatever the tables hold, and a counterexample
 //! that was found once stays until it is repaired or dismissed.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::support::{Ran, eventually, pipeline::Pipeline};
 
@@ -60,15 +60,11 @@ async fn volume_violates_no_rule_and_a_finding_says_how_far_it_came() {
         ("pass".to_owned(), "holds".to_owned())
     );
     // What it has read is not read again: what came since then is soon read, on a busy machine as well.
-    eventually(
-        "the rule holds for its span",
-        Duration::from_secs(60),
-        || {
-            let (status, seen) = seen(&pipeline.caravan(&verify), payments);
-            assert_eq!(status, "pass", "{seen}");
-            (seen == "holds for the last 24h").then_some(())
-        },
-    );
+    eventually("the rule holds for its span", || {
+        let (status, seen) = seen(&pipeline.caravan(&verify), payments);
+        assert_eq!(status, "pass", "{seen}");
+        (seen == "holds for the last 24h").then_some(())
+    });
 }
 
 /// A shop whose database is all that there is of it; `ADDRESS` is where it is reached.

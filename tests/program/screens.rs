@@ -3,13 +3,12 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::support::{
-    eventually,
+    SETTLED, eventually,
     pipeline::Pipeline,
     shared::{Lease, lease},
     terminal::Session,
@@ -30,7 +29,7 @@ fn json(pipeline: &Pipeline, args: &[&str]) -> Value {
 #[track_caller]
 fn resume(pipeline: &Pipeline, service: &str) {
     pipeline.docker(&["unpause", &pipeline.container(service)]);
-    eventually("it is healthy", Duration::from_secs(60), || {
+    eventually("it is healthy", || {
         let health = pipeline.inspect(service, "{{.State.Health.Status}}");
         (health.trim() == "healthy").then_some(())
     });
@@ -59,8 +58,8 @@ fn a_group_and_a_topic_are_shown_by_partition() {
 
     // An event that nobody reads has an age.
     pipeline.docker(&["pause", &container]);
-    let stopped = pipeline.caravan(&["test-flow", "--timeout", "3s", "-o", "json"]);
-    let unread = eventually("an unread event", Duration::from_secs(10), || {
+    let stopped = pipeline.caravan(&["test-flow", "--timeout", SETTLED, "-o", "json"]);
+    let unread = eventually("an unread event", || {
         let group = json(pipeline, &["groups", "session-worker"]);
         let mut partitions = group["partitions"].as_array().unwrap().iter();
         partitions.find(|p| p["lag"] == 1).cloned()
@@ -70,7 +69,7 @@ fn a_group_and_a_topic_are_shown_by_partition() {
     assert_ne!(stopped.code, 0, "{}", stopped.stdout);
     assert!(unread["oldestUnreadMs"].as_f64() > Some(0.0), "{unread}");
     assert_eq!(lag["services"][0]["state"], "paused", "{lag}");
-    eventually("its lag is 0", Duration::from_secs(30), || {
+    eventually("its lag is 0", || {
         let group = json(pipeline, &["groups", "session-worker"]);
         (group["lag"] == 0).then_some(())
     });

@@ -1,15 +1,13 @@
 //! Messages of any shape, thousands of them among good ones, through the whole chain: each has its
 //! effect or its dead letter, and nobody stumbles.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use caravan_events::{
     DecodeError, Event, Payload, PurchaseConfirmed, PurchaseCreated, TrainerAllocated, decode, ids,
 };
 use chrono::{DateTime, Utc};
 use proptest::{collection, strategy::Strategy, strategy::ValueTree, test_runner::TestRunner};
 use sqlx::PgPool;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::support::{
@@ -248,9 +246,7 @@ async fn send_mutated<P: Payload>(pipeline: &Pipeline, event: fn(Uuid) -> Event<
 fn wait_for_no_lag(pipeline: &Pipeline) {
     for (group, topic) in WORKERS {
         let what = format!("{group} has caught up");
-        eventually(&what, Duration::from_secs(120), || {
-            (lag(pipeline, group, topic) == 0).then_some(())
-        });
+        eventually(&what, || (lag(pipeline, group, topic) == 0).then_some(()));
     }
 }
 

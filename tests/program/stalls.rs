@@ -25,11 +25,11 @@ pub(crate) async fn a_stuck_handler_is_seen_and_ended(pipeline: &Pipeline) {
         let status = answer.status().as_u16();
         Some((status, answer.text().await.ok()?))
     };
-    eventually_async("a live worker", Duration::from_secs(20), async || {
+    eventually_async("a live worker", async || {
         ask("/live").await.filter(|(status, _)| *status == 200)
     })
     .await;
-    let why = eventually_async("a red /live", Duration::from_secs(30), async || {
+    let why = eventually_async("a red /live", async || {
         let (status, body) = ask("/live").await?;
         (status == 503).then_some(body)
     })
@@ -42,9 +42,7 @@ pub(crate) async fn a_stuck_handler_is_seen_and_ended(pipeline: &Pipeline) {
     assert_eq!(status, 503, "{ready}");
     let (_, metrics) = ask("/metrics").await.unwrap();
     assert!(metrics.contains("\ncaravan_live 0\n"), "{metrics}");
-    let code = eventually("the end of the worker", Duration::from_secs(30), || {
-        worker.0.try_wait().unwrap()
-    });
+    let code = eventually("the end of the worker", || worker.0.try_wait().unwrap());
     assert_eq!(code.code(), Some(STALLED_EXIT_CODE));
 }
 

@@ -1,10 +1,7 @@
 //! Transactional producers: the ends of transactions, and what was aborted, take offsets that no
 //! consumer is ever handed. That is no lag.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use uuid::Uuid;
@@ -65,7 +62,7 @@ fn with_payments(pipeline: &Pipeline) {
 /// The group has taken all, and stands `behind` offsets before the ends.
 #[track_caller]
 fn expect_nothing_to_take(pipeline: &Pipeline, behind: i64, seen: &str) {
-    eventually("all is taken", Duration::from_secs(20), || {
+    eventually("all is taken", || {
         (lag(pipeline, WORKER, TOPIC) == behind).then_some(())
     });
     with_payments(pipeline);
@@ -81,7 +78,7 @@ fn expect_nothing_to_take(pipeline: &Pipeline, behind: i64, seen: &str) {
 
 fn the_end_of_a_transaction_is_no_lag(pipeline: &Pipeline, transactions: &Transactions) {
     transactions.committed(TOPIC, 0, &[event()]);
-    eventually("its event is emitted", Duration::from_secs(20), || {
+    eventually("its event is emitted", || {
         (read_all(pipeline, "purchase-created").len() == 1).then_some(())
     });
     expect_nothing_to_take(pipeline, 1, "0: the last offset holds no message");

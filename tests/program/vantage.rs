@@ -3,7 +3,6 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -63,7 +62,7 @@ fn visitors(pipeline: &Pipeline) -> String {
 
 #[track_caller]
 fn nobody_is_left(pipeline: &Pipeline) {
-    eventually("nothing is left", Duration::from_secs(10), || {
+    eventually("nothing is left", || {
         visitors(pipeline).is_empty().then_some(())
     });
 }
@@ -246,7 +245,7 @@ fn under_way(pipeline: &Pipeline) -> Child {
     ];
     let before = pipeline.docker(&psql);
     let flow = start(pipeline, &["test-flow", "--timeout", "60s"]);
-    eventually("the payment is made", Duration::from_secs(20), || {
+    eventually("the payment is made", || {
         (pipeline.docker(&psql) != before).then_some(())
     });
     flow
@@ -309,7 +308,7 @@ fn inside_is_as_on_the_host(pipeline: &mut Pipeline) {
     use_files(pipeline, "published.yaml");
     pipeline.caravan(&["up"]).expect(0);
     pipeline.expect_green();
-    eventually("Docker calls all healthy", Duration::from_secs(60), || {
+    eventually("Docker calls all healthy", || {
         let status = pipeline.caravan(&["status"]).expect(0).stdout;
         (!status.contains("starting")).then_some(())
     });

@@ -1,10 +1,7 @@
 //! The workers' promises on real infrastructure: read back before marking, the rolling window,
 //! dead letters, a cache that may be dead.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use caravan_events::{Event, PurchaseCreated, ids};
@@ -25,7 +22,7 @@ async fn workers_keep_their_promises() {
     let pipeline = Pipeline::up("workers", &[("TOP_UP_INTERVAL", "1s")]);
     post_many(&pipeline, "first", 10).await;
     let database = pipeline.database().await;
-    expect_lessons(&database, 10, Duration::from_secs(30)).await;
+    expect_lessons(&database, 10).await;
 
     payments_are_idempotent(&pipeline).await;
     the_window_rolls(&pipeline, &database).await;
@@ -83,11 +80,9 @@ async fn the_window_rolls(pipeline: &Pipeline, database: &sqlx::PgPool) {
             .await
             .unwrap()
     };
-    eventually_async(
-        "seven upcoming again",
-        Duration::from_secs(20),
-        async || (window().await.len() >= 7).then_some(()),
-    )
+    eventually_async("seven upcoming again", async || {
+        (window().await.len() >= 7).then_some(())
+    })
     .await;
     assert_eq!(window().await, [4, 5, 6, 7, 8, 9, 10]);
     drop(second);
@@ -119,7 +114,7 @@ async fn poison_is_dead_lettered(pipeline: &Pipeline) {
     let places = produce(pipeline, "purchase-confirmed", &poison).await;
     let (status, _) = payments::post(pipeline, "behind-poison", payments::COURSE).await;
     assert_eq!(status, 201);
-    let letters = eventually("all poison dead-lettered", Duration::from_secs(30), || {
+    let letters = eventually("all poison dead-lettered", || {
         let letters = read_all(pipeline, "dead-letter-queue");
         (letters.len() >= poison.len()).then_some(letters)
     });
@@ -151,20 +146,14 @@ async fn poison_is_dead_lettered(pipeline: &Pipeline) {
         assert_eq!(letter.headers["dlq-attempts"], "1");
         chrono::DateTime::parse_from_rfc3339(&letter.headers["dlq-failed-at"]).unwrap();
     }
-    eventually(
-        "the messages behind are processed",
-        Duration::from_secs(20),
-        || (lag(pipeline, "purchase-worker", "purchase-confirmed") == 0).then_some(()),
-    );
+    eventually("the messages behind are processed", || {
+        (lag(pipeline, "purchase-worker", "purchase-confirmed") == 0).then_some(())
+    });
     // The other workers may still be joining their groups.
-    let ran = eventually(
-        "only dead letters are left",
-        Duration::from_secs(20),
-        || {
-            let (ran, ids) = pipeline.not_passing();
-            (ran.code == 0 && ids == ["dead-letters.empty"]).then_some(ran)
-        },
-    );
+    let ran = eventually("only dead letters are left", || {
+        let (ran, ids) = pipeline.not_passing();
+        (ran.code == 0 && ids == ["dead-letters.empty"]).then_some(ran)
+    });
     let finding = Pipeline::finding(&ran, "dead-letters.empty");
     assert_eq!(finding["status"], "warn");
     assert!(finding.to_string().contains("not-json"), "{finding}");
@@ -175,7 +164,7 @@ async fn a_course_without_trainer_is_dead_lettered(pipeline: &Pipeline) {
     let (status, payment) = payments::post(pipeline, key, payments::COURSE_WITHOUT_TRAINER).await;
     assert_eq!(status, 201, "{payment}");
     let id = payment["paymentId"].as_str().unwrap().as_bytes().to_vec();
-    let letter = eventually("its letter", Duration::from_secs(60), || {
+    let letter = eventually("its letter", || {
         let letters = read_all(pipeline, "dead-letter-queue");
         letters.into_iter().find(|l| l.key.as_ref() == Some(&id))
     });
@@ -218,11 +207,9 @@ async fn an_allocation_without_its_row_is_not_believed(
         JOIN trainer_allocations a ON a.purchase_id = s.id
         WHERE p.idempotency_key LIKE 'neighbour-%'
         AND (SELECT count(*) FROM tutoring_sessions t WHERE t.allocation_id = a.id) = 7";
-    eventually_async(
-        "its neighbours finish",
-        Duration::from_secs(60),
-        async || (count(database, neighbours).await == 30).then_some(()),
-    )
+    eventually_async("its neighbours finish", async || {
+        (count(database, neighbours).await == 30).then_some(())
+    })
     .await;
     let event = ids::event_id("PURCHASE_CREATED", ids::purchase_id(refused));
     let marked = async || -> i64 {
@@ -239,16 +226,12 @@ async fn an_allocation_without_its_row_is_not_believed(
     assert!(lag(pipeline, "allocation-worker", "purchase-created") > 0);
 
     *stub.refused.lock().unwrap() = None;
-    eventually_async(
-        "it is marked once the row is there",
-        Duration::from_secs(60),
-        async || (marked().await == 1).then_some(()),
-    )
+    eventually_async("it is marked once the row is there", async || {
+        (marked().await == 1).then_some(())
+    })
     .await;
-    eventually("and announced", Duration::from_secs(20), || {
-        (emitted(refused) == 1).then_some(())
-    });
-    eventually("nothing is left", Duration::from_secs(20), || {
+    eventually("and announced", || (emitted(refused) == 1).then_some(()));
+    eventually("nothing is left", || {
         (lag(pipeline, "allocation-worker", "purchase-created") == 0).then_some(())
     });
     drop(worker);
@@ -259,7 +242,7 @@ async fn a_dead_redis_blocks_nothing(pipeline: &Pipeline) {
     pipeline.docker(&["stop", "-t", "1", &pipeline.container("redis")]);
     let letters = read_all(pipeline, "dead-letter-queue").len();
     post_many(pipeline, "no-redis", 20).await;
-    eventually("the cache-worker goes on", Duration::from_secs(30), || {
+    eventually("the cache-worker goes on", || {
         (lag(pipeline, "cache-worker", "purchase-created") == 0).then_some(())
     });
     assert_eq!(read_all(pipeline, "dead-letter-queue").len(), letters);

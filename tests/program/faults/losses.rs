@@ -226,7 +226,7 @@ async fn rows_that_are_not_what_they_should_be() {
     let allocated = "SELECT count(*) FROM payments p WHERE NOT EXISTS (
         SELECT 1 FROM student_course_purchases s JOIN trainer_allocations a ON a.purchase_id = s.id
         JOIN tutoring_sessions l ON l.allocation_id = a.id WHERE s.payment_id = p.id)";
-    eventually_async("all have lessons", Duration::from_secs(30), async || {
+    eventually_async("all have lessons", async || {
         (count(database, allocated).await == 0).then_some(())
     })
     .await;
@@ -371,7 +371,7 @@ async fn events_that_were_deleted_before_they_were_consumed() {
     let pipeline = &deployed().await;
     let topic = "trainer-allocated";
     let drained = || (lag(pipeline, "session-worker", topic) == 0).then_some(());
-    eventually("all is consumed", Duration::from_secs(10), drained);
+    eventually("all is consumed", drained);
     pipeline.docker(&["stop", &pipeline.container("session-worker")]);
     let last = read_all(pipeline, topic)
         .into_iter()

@@ -157,7 +157,7 @@ impl Shop {
     #[track_caller]
     pub(super) fn expect_mailed(&self, order: &str) {
         let sql = format!("SELECT count(*) FROM mails WHERE order_id = '{order}'");
-        eventually("an order goes through", Duration::from_secs(20), || {
+        eventually("an order goes through", || {
             (self.sql(&sql) == "1").then_some(())
         });
     }

@@ -18,7 +18,7 @@ use rdkafka::{
 
 use super::{eventually, pipeline::Pipeline};
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn config(pipeline: &Pipeline) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -215,7 +215,7 @@ impl Hanging {
         let observer = consumer(pipeline, "caravan-test-observer");
         let mut members = vec![member()];
         let (mut last, mut since) = (String::new(), Instant::now());
-        eventually("the group rebalances", 3 * TIMEOUT, || {
+        eventually("the group rebalances", || {
             let list = observer.fetch_group_list(Some(group), TIMEOUT).unwrap();
             let state = list.groups().first()?.state();
             if state != last {

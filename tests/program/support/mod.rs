@@ -73,28 +73,32 @@ impl Ran {
     }
 }
 
-/// Waits until `condition` gives a value; fails the test at the deadline.
+/// When a wait of a test fails: long, since it says nothing about speed, and a busy machine is no
+/// fault. Only what a test asserts about a time of its own is shorter.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// The `--timeout` of a `test-flow` that is to fail for one reason: by then all else is done, on a
+/// busy machine too.
+pub(crate) const SETTLED: &str = "15s";
+
+/// Waits until `condition` gives a value; fails the test at [`DEADLINE`].
 #[track_caller]
-pub(crate) fn eventually<T>(
-    what: &str,
-    deadline: Duration,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(
-            began.elapsed() < deadline,
-            "not within {deadline:?}: {what}"
+            began.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
         );
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
 /// As [`eventually`], asynchronously.
-pub(crate) async fn eventually_async<T, F>(what: &str, deadline: Duration, mut condition: F) -> T
+pub(crate) async fn eventually_async<T, F>(what: &str, mut condition: F) -> T
 where
     F: AsyncFnMut() -> Option<T>,
 {
@@ -104,8 +108,8 @@ where
             return value;
         }
         assert!(
-            began.elapsed() < deadline,
-            "not within {deadline:?}: {what}"
+            began.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -68,14 +68,12 @@ pub(crate) async fn count(database: &PgPool, sql: &'static str) -> i64 {
 
 /// Waits until `payments` payments have become their lessons, then asserts that nothing is there
 /// twice, half or without its cause.
-pub(crate) async fn expect_lessons(database: &PgPool, payments: i64, deadline: Duration) {
+pub(crate) async fn expect_lessons(database: &PgPool, payments: i64) {
     let done = "SELECT count(*) FROM (SELECT allocation_id FROM tutoring_sessions
         GROUP BY 1 HAVING count(*) >= 7) a";
-    eventually_async(
-        "a window of sessions for each payment",
-        deadline,
-        async || (count(database, done).await >= payments).then_some(()),
-    )
+    eventually_async("a window of sessions for each payment", async || {
+        (count(database, done).await >= payments).then_some(())
+    })
     .await;
     let exact = "SELECT count(*) FROM payments p
         JOIN student_course_purchases s ON s.payment_id = p.id

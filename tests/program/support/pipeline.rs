@@ -219,7 +219,7 @@ impl Pipeline {
     /// Waits until `verify` is all green.
     #[track_caller]
     pub(crate) fn expect_green(&self) {
-        eventually("a green verify", Duration::from_secs(60), || {
+        eventually("a green verify", || {
             let (ran, ids) = self.not_passing();
             (ran.code == 0 && ids.is_empty()).then_some(())
         });

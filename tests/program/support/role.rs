@@ -24,9 +24,7 @@ impl Drop for Role {
     fn drop(&mut self) {
         let pid = self.0.id().to_string();
         drop(Command::new("kill").args(["-TERM", &pid]).status());
-        let ended = eventually("the role ends on SIGTERM", Duration::from_secs(12), || {
-            self.0.try_wait().unwrap()
-        });
+        let ended = eventually("the role ends on SIGTERM", || self.0.try_wait().unwrap());
         assert!(ended.success() || std::thread::panicking(), "{ended}");
     }
 }

@@ -61,9 +61,7 @@ impl Session {
     /// Waits until `text` is on the screen.
     #[track_caller]
     pub(crate) fn expect(&self, text: &str) {
-        eventually(text, Duration::from_secs(30), || {
-            self.screen().contains(text).then_some(())
-        });
+        eventually(text, || self.screen().contains(text).then_some(()));
     }
 
     pub(crate) fn press(&mut self, keys: &str) {
@@ -86,9 +84,7 @@ impl Session {
     /// Its exit code; it has to end by itself now.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> i32 {
-        let status = eventually("it ends", Duration::from_secs(10), || {
-            self.child.try_wait().unwrap()
-        });
+        let status = eventually("it ends", || self.child.try_wait().unwrap());
         status.code().unwrap_or(-1)
     }
 }
