@@ -23,7 +23,7 @@ mod when;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, error::ContextKind};
 
 use crate::{
     cli::{Cli, Command},
@@ -82,7 +82,11 @@ fn main() -> ExitCode {
 fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString>) -> ExitCode {
     let code = u8::try_from(message.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
     if message.use_stderr() {
-        if let Some(format) = help::machine_format(line) {
+        let argument = message.get(ContextKind::InvalidArg);
+        // A format that the command does not know is no format for the error.
+        let is_of_format = argument.is_some_and(|arg| arg.to_string().starts_with("--output"));
+        let format = help::machine_format(line).filter(|_| !is_of_format);
+        if let Some(format) = format {
             let written = output::usage_failure(&message.to_string(), format);
             return match output::check_stdout(written) {
                 true => ExitCode::from(code),
