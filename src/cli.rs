@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions, dlq, doctor, down, groups, health, images, init, logs, restart, run, scale,
-        schema, status, test_flow, topics, trace, up, verify,
+        completions, dlq, doctor, down, groups, health, images, init, logs, man, restart, run,
+        scale, schema, status, test_flow, topics, trace, up, verify,
     },
     flags::{Global, ReportFormat},
     remote::NetworkNeeds,
@@ -32,11 +32,12 @@ pub(crate) enum Command {
     Up(up::Args),
     Down(down::Args),
     Restart(restart::Args),
-    #[command(visible_alias = "ps")]
+    // Completions offer one of a command's visible names, the first by the alphabet.
+    #[command(alias = "ps")]
     Status(status::Args),
     Scale(scale::Args),
     Logs(logs::Args),
-    #[command(visible_alias = "check")]
+    #[command(alias = "check")]
     Verify(verify::Args),
     TestFlow(test_flow::Args),
     Trace(trace::Args),
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Schema(schema::Args),
     #[command(alias = "completion")]
     Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -78,6 +80,7 @@ impl Command {
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -111,6 +114,7 @@ impl Command {
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -181,6 +185,7 @@ impl Command {
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => ReportFormat::Table,
         }

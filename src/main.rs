@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod completion;
 mod context;
 #[cfg(test)]
 mod docs;
@@ -23,8 +24,6 @@ mod when;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::CommandFactory;
-
 use crate::{
     cli::{Cli, Command},
     context::Context,
@@ -36,6 +35,9 @@ use crate::{
 use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
+    if completion::answers() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match help::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(message) => return print_clap_message(&message),
@@ -183,7 +185,8 @@ async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<V
         Command::Images(args) => commands::images::run(context, args).await,
         Command::Init(args) => commands::init::run(context, args).await,
         Command::Schema(_) => commands::schema::run(context),
-        Command::Completions(args) => Ok(commands::completions::run(context, args, Cli::command())),
+        Command::Completions(args) => commands::completions::run(context, args),
+        Command::Man(args) => commands::man::run(context, args),
         Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),
