@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions, dlq, doctor, down, groups, health, images, init, logs, restart, run, scale,
-        schema, status, test_flow, topics, trace, up, verify, version,
+        completions, dlq, doctor, down, groups, health, images, init, logs, man, restart, run,
+        scale, schema, status, test_flow, topics, trace, up, verify, version,
     },
     context::DeploymentNeeds,
     flags::{Global, ReportFormat},
@@ -33,11 +33,12 @@ pub(crate) enum Command {
     Up(up::Args),
     Down(down::Args),
     Restart(restart::Args),
-    #[command(visible_alias = "ps")]
+    // Completions offer one of a command's visible names, the first by the alphabet.
+    #[command(alias = "ps")]
     Status(status::Args),
     Scale(scale::Args),
     Logs(logs::Args),
-    #[command(visible_alias = "check")]
+    #[command(alias = "check")]
     Verify(verify::Args),
     TestFlow(test_flow::Args),
     Trace(trace::Args),
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     #[command(alias = "completion")]
     Completions(completions::Args),
     Version(version::Args),
+    Man(man::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -81,6 +83,7 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -112,6 +115,7 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => None,
         }
@@ -140,6 +144,7 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -211,6 +216,7 @@ impl Command {
             Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Run(_)
             | Self::Health(_) => ReportFormat::Table,
         }
@@ -237,6 +243,7 @@ impl Command {
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Version(_) => "version",
+            Self::Man(_) => "man",
             Self::Run(_) => "run",
             Self::Health(_) => "health",
         }

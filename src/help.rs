@@ -29,7 +29,7 @@ Prove    verify       Run all checks (alias check)
          trace        How far an earlier message got
 Repair   dlq          List, show, replay and purge dead letters
          doctor       Can this machine run the pipeline?
-Set up   init, images, schema, completions, version
+Set up   init, images, schema, completions, man, version
 
 Options of all commands: caravan help options
 Exit codes: 0 ok, 1 not ok, 2 usage or declaration, 3 unreachable, 4 timeout
@@ -138,7 +138,41 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "caravan images load images.tar",
         ],
     ),
+    (
+        "completions",
+        &["caravan completions --install", "caravan completions bash"],
+    ),
+    (
+        "man",
+        &[
+            "caravan man ~/.local/share/man",
+            "caravan man /usr/local/share/man",
+        ],
+    ),
 ];
+
+/// The exit codes of all commands, as docs/cli.md has them.
+pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "Success; all checks pass (warnings allowed)."),
+    (
+        "1",
+        "A check failed, a step is missing, or a service did not start.",
+    ),
+    ("2", "Wrong usage, or the declaration is wrong."),
+    (
+        "3",
+        "No Docker, no Kafka or no database; a file or stdout cannot be written.",
+    ),
+    ("4", "A deadline passed while waiting."),
+    ("70", "A defect in Caravan."),
+    ("130", "Interrupted."),
+];
+
+/// What people type most of a command.
+pub(crate) fn examples(command: &str) -> &'static [&'static str] {
+    let examples = EXAMPLES.iter().find(|(name, _)| *name == command);
+    examples.map_or(&[], |(_, lines)| lines)
+}
 
 /// The command tree with its help.
 pub(crate) fn command() -> Command {
@@ -158,11 +192,8 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .args(shared);
     let documented = |command: Command| {
-        let examples = EXAMPLES
-            .iter()
-            .find(|(name, _)| *name == command.get_name());
-        let lines = examples.map_or(&[][..], |(_, lines)| lines);
-        let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+        let lines = examples(command.get_name()).iter();
+        let lines: String = lines.map(|line| format!("  {line}\n")).collect();
         let examples = match lines.is_empty() {
             true => String::new(),
             false => format!("Examples:\n{lines}\n"),
@@ -280,7 +311,7 @@ mod tests {
             .filter(without)
             .map(Command::get_name)
             .collect();
-        assert_eq!(without, ["schema", "completions", "version"]);
+        assert_eq!(without, ["schema", "version"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod completion;
 mod context;
 #[cfg(test)]
 mod docs;
@@ -23,7 +24,7 @@ mod when;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{CommandFactory, error::ContextKind};
+use clap::error::ContextKind;
 
 use crate::{
     cli::{Cli, Command},
@@ -36,6 +37,9 @@ use crate::{
 use diagnostics::{Error, Kind};
 
 fn main() -> ExitCode {
+    if completion::answers() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match help::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(message) => return print_clap_message(&message, std::env::args_os()),
@@ -207,7 +211,8 @@ async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<V
         Command::Init(args) => commands::init::run(context, args).await,
         Command::Schema(_) => commands::schema::run(context),
         Command::Version(args) => Ok(commands::version::run(context, args)),
-        Command::Completions(args) => Ok(commands::completions::run(context, args, Cli::command())),
+        Command::Completions(args) => commands::completions::run(context, args),
+        Command::Man(args) => commands::man::run(context, args),
         Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
             .await
             .map(|()| Verdict::Right),

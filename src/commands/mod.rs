@@ -11,6 +11,7 @@ pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod init;
 pub(crate) mod logs;
+pub(crate) mod man;
 mod partitions;
 pub(crate) mod restart;
 pub(crate) mod run;

@@ -22,7 +22,7 @@ use services::Lags;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these services, in full or any unambiguous part of their names
-    #[arg(conflicts_with = "all")]
+    #[arg(value_name = "SERVICE", conflicts_with = "all")]
     pub(crate) services: Vec<String>,
     /// Show every project of the engine instead; needs no declaration
     #[arg(short, long)]

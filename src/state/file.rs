@@ -99,7 +99,7 @@ fn try_append(path: &Path, header: &str, lines: &str) -> io::Result<()> {
 
 /// Writes a temporary file in the same directory, then renames it over `path`: after a crash `path` has
 /// either its old or its new content.
-pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let mut file = tempfile::Builder::new()
         .prefix(name)

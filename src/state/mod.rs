@@ -13,6 +13,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use file::replace as replace_file;
 pub(crate) use files::{remove as remove_files, write as write_files};
 pub(crate) use lock::{lock, lock_holder};
 pub(crate) use ports::{Chosen, Claims, PortPlan, choose_ports, plan_ports, preview_ports};

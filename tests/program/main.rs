@@ -48,6 +48,7 @@ mod proofs;
 mod rules;
 mod screens;
 mod shapes;
+mod shells;
 mod signals;
 mod stack;
 mod stalls;
