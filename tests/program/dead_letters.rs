@@ -235,14 +235,18 @@ fn bad_selections_are_told(pipeline: &Pipeline) {
         (vec!["list", "--older-than", "soon"], "soon"),
     ] {
         let args: Vec<_> = ["dlq"].into_iter().chain(args).collect();
-        let ran = pipeline.caravan(&args).expect(2);
+        // What the command line alone decides is wrong usage; the rest does not exist.
+        let is_missing = said.starts_with("no dead letter of") || said.starts_with("there are");
+        let ran = pipeline
+            .caravan(&args)
+            .expect(if is_missing { 1 } else { 2 });
         assert!(ran.stderr.contains(said), "{args:?}: {}", ran.stderr);
         assert_eq!(ran.stdout, "", "{args:?}");
     }
     let json = pipeline
         .caravan(&["dlq", "replay", "--reason", "x", "-o", "json"])
-        .expect(2);
-    assert_eq!(json.json()["error"]["kind"], "usage");
+        .expect(1);
+    assert_eq!(json.json()["error"]["kind"], "not-right");
     // A selection that is right and matches nothing is no error.
     let none = ["dlq", "replay", "--older-than", "1h", "--yes"];
     assert_eq!(
@@ -351,7 +355,7 @@ async fn a_purge_asks_and_cuts_fronts(pipeline: &Pipeline) {
     let place = format!("{DEAD_LETTERS}/{}/{}", behind.partition, behind.offset);
     let refused = pipeline
         .caravan(&["dlq", "purge", &place, "--yes"])
-        .expect(2);
+        .expect(1);
     assert!(
         refused.stderr.contains("deletes only the oldest records"),
         "{}",
