@@ -5,8 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         completions, dlq, doctor, down, groups, health, images, init, logs, restart, run, scale,
-        schema, status, test_flow, topics, trace, up, verify,
+        schema, status, test_flow, topics, trace, up, verify, version,
     },
+    context::DeploymentNeeds,
     flags::{Global, ReportFormat},
     remote::NetworkNeeds,
 };
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Schema(schema::Args),
     #[command(alias = "completion")]
     Completions(completions::Args),
+    Version(version::Args),
     #[command(hide = true)]
     Run(run::Args),
     #[command(hide = true)]
@@ -78,6 +80,7 @@ impl Command {
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Version(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -87,6 +90,31 @@ impl Command {
             reports_missing: matches!(self, Self::Verify(_)),
             results: matches!(self, Self::Verify(_)),
         })
+    }
+
+    /// What it needs of a deployed project: without it, the command fails.
+    pub(crate) fn deployment_needs(&self) -> Option<DeploymentNeeds> {
+        match self {
+            Self::Verify(args) if args.list => None,
+            Self::Verify(_) => Some(DeploymentNeeds::Secrets),
+            Self::Restart(_) | Self::Scale(_) | Self::Logs(_) => Some(DeploymentNeeds::Containers),
+            Self::TestFlow(_)
+            | Self::Trace(_)
+            | Self::Topics(_)
+            | Self::Groups(_)
+            | Self::Dlq(_) => Some(DeploymentNeeds::Kafka),
+            Self::Up(_)
+            | Self::Down(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
+            | Self::Images(_)
+            | Self::Init(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Version(_)
+            | Self::Run(_)
+            | Self::Health(_) => None,
+        }
     }
 
     /// For a command about a deployed project: its command line, as a hint repeats it.
@@ -111,6 +139,7 @@ impl Command {
             | Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Version(_)
             | Self::Run(_)
             | Self::Health(_) => return None,
         };
@@ -175,14 +204,41 @@ impl Command {
             Self::Images(args) => args.format().into(),
             Self::Up(args) => args.output.output.into(),
             Self::Scale(args) => args.output.output.into(),
-            Self::Down(_)
-            | Self::Restart(_)
-            | Self::Logs(_)
-            | Self::Init(_)
+            Self::Down(args) => args.output.output.into(),
+            Self::Restart(args) => args.output.output.into(),
+            Self::Logs(args) => args.output.into(),
+            Self::Version(args) => args.output.output.into(),
+            Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Run(_)
             | Self::Health(_) => ReportFormat::Table,
+        }
+    }
+
+    /// The name of the command, as JSON documents have it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Down(_) => "down",
+            Self::Restart(_) => "restart",
+            Self::Status(_) => "status",
+            Self::Scale(_) => "scale",
+            Self::Logs(_) => "logs",
+            Self::Verify(_) => "verify",
+            Self::TestFlow(_) => "test-flow",
+            Self::Trace(_) => "trace",
+            Self::Topics(_) => "topics",
+            Self::Groups(_) => "groups",
+            Self::Dlq(args) => args.name(),
+            Self::Init(_) => "init",
+            Self::Doctor(_) => "doctor",
+            Self::Images(args) => args.name(),
+            Self::Schema(_) => "schema",
+            Self::Completions(_) => "completions",
+            Self::Version(_) => "version",
+            Self::Run(_) => "run",
+            Self::Health(_) => "health",
         }
     }
 }

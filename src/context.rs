@@ -40,6 +40,8 @@ pub(crate) struct Context {
     engine: OnceCell<Result<Engine>>,
     /// Host ports of the running containers, set by [`Self::find_deployment`].
     ports: Option<DeployedPorts>,
+    /// Whether the project has containers, set by [`Self::find_deployment`]; None: unknown.
+    exists: Option<bool>,
     other_origin: Option<OtherOrigin>,
     inside: Option<Inside>,
     handles_signals: AtomicBool,
@@ -55,6 +57,17 @@ struct Inside {
     /// The engine's address in this container.
     endpoint: String,
     results: StoredResults,
+}
+
+/// What a command needs of a deployed project.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DeploymentNeeds {
+    /// Its containers.
+    Containers,
+    /// Its Kafka.
+    Kafka,
+    /// Its secrets, which `up` generates; without containers, the command reports that they are missing.
+    Secrets,
 }
 
 /// A question before an action that cannot be undone.
@@ -128,6 +141,7 @@ impl Context {
         let known = OnceLock::new();
         let inside = handover.map(|handover| {
             console.mask(&handover.pipeline.secrets);
+            console.set_project(&handover.pipeline.project);
             // The cell was created above, so it is empty.
             drop(known.set(handover.pipeline));
             Inside {
@@ -147,6 +161,7 @@ impl Context {
             pipeline: known,
             engine: OnceCell::new(),
             ports: None,
+            exists: None,
             other_origin: None,
             inside,
             handles_signals: AtomicBool::new(false),
@@ -161,6 +176,9 @@ impl Context {
     pub(crate) fn source(&self) -> Result<&Source> {
         let located = || declaration::locate(&self.request);
         let source = self.source.get_or_init(located);
+        if let Ok(source) = source {
+            self.console.set_project(source.project());
+        }
         source.as_ref().map_err(Clone::clone)
     }
 
@@ -180,11 +198,17 @@ impl Context {
             return;
         };
         let deployment = platform.deployment(source.project(), &declared);
-        let Ok(Deployment { ports, recorded }) = deployment.await else {
+        let Ok(Deployment {
+            exists,
+            ports,
+            recorded,
+        }) = deployment.await
+        else {
             return;
         };
         let project = source.project().to_owned();
         let other = recorded.and_then(|recorded| source.compare(&recorded));
+        self.exists = Some(exists);
         self.ports = Some(ports);
         let Some(other) = other else {
             return;
@@ -206,6 +230,43 @@ impl Context {
             }
             self.other_origin = Some(other);
         }
+    }
+
+    /// Fails if the project is known to have no containers, for a command that needs some.
+    ///
+    /// # Errors
+    /// `NotRight`: the project is not up.
+    pub(crate) async fn expect_up(&self, needs: DeploymentNeeds) -> Result<()> {
+        if self.exists != Some(false) {
+            return Ok(());
+        }
+        let source = self.source()?;
+        let is_missed = match needs {
+            DeploymentNeeds::Containers => true,
+            // A broker that is no service of the pipeline answers without it.
+            DeploymentNeeds::Kafka => {
+                let pipeline = source.resolve_without_secrets()?;
+                let kafka = pipeline.kafka.as_ref();
+                kafka.is_none_or(|kafka| kafka.service.is_some())
+            }
+            DeploymentNeeds::Secrets => !source.missing_secrets().is_empty(),
+        };
+        if !is_missed {
+            return Ok(());
+        }
+        let project = source.project();
+        let mut error = Error::new(Kind::NotRight, format!("{project} is not up"))
+            .because("no container belongs to this project");
+        if !source.missing_secrets().is_empty() {
+            let path = source.env_path().display();
+            error = error.because(format!("{path} has no secrets yet: `up` generates them"));
+        }
+        let others = self.platform().await?.projects().await?;
+        let others: Vec<_> = others.into_keys().collect();
+        if !others.is_empty() {
+            error = error.because(format!("projects of this engine: {}", others.join(", ")));
+        }
+        Err(error.hint(self.invocation.command("up")))
     }
 
     /// The origin of the project, if its secrets differ from those of this directory.

@@ -121,6 +121,25 @@ pub(crate) enum StatusFormat {
     Json,
 }
 
+/// `-o` of `logs`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// The lines, each after its container's name
+    #[default]
+    Table,
+    /// A JSON line for each line, and a summary last
+    Ndjson,
+}
+
+impl From<LogFormat> for ReportFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Table => Self::Table,
+            LogFormat::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
 impl From<StatusFormat> for ReportFormat {
     fn from(format: StatusFormat) -> Self {
         match format {
@@ -146,9 +165,9 @@ pub(crate) enum ReportFormat {
     Table,
     /// One line per finding, without colours or columns
     Plain,
-    /// One JSON document (docs/schemas/report.json)
+    /// One JSON document (docs/schemas/verify.json)
     Json,
-    /// One JSON line as soon as each check ends (docs/schemas/report-line.json)
+    /// One JSON line as soon as each check ends (docs/schemas/verify-line.json)
     Ndjson,
     /// JUnit XML, for CI servers
     Junit,

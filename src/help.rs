@@ -1,9 +1,13 @@
 //! The help. The page of `caravan --help` fits a terminal of 24 rows; a command's page has its own options and
 //! examples; `caravan help options` has the options of all commands.
 
-use clap::{Arg, Command, CommandFactory, FromArgMatches, error::Result};
+use std::ffi::OsString;
 
-use crate::cli::Cli;
+use clap::{
+    Arg, Command, CommandFactory, FromArgMatches, ValueEnum, builder::Resettable, error::Result,
+};
+
+use crate::{cli::Cli, flags::ReportFormat};
 
 /// `caravan --help`.
 const OVERVIEW: &str = "\
@@ -25,7 +29,7 @@ Prove    verify       Run all checks (alias check)
          trace        How far an earlier message got
 Repair   dlq          List, show, replay and purge dead letters
          doctor       Can this machine run the pipeline?
-Set up   init, images, schema, completions
+Set up   init, images, schema, completions, version
 
 Options of all commands: caravan help options
 Exit codes: 0 ok, 1 not ok, 2 usage or declaration, 3 unreachable, 4 timeout
@@ -183,6 +187,48 @@ fn name(arg: &Arg) -> Option<String> {
     }
 }
 
+/// The variable that sets `-o`.
+const OUTPUT: &str = "CARAVAN_OUTPUT";
+
+/// Ignores a format in the environment that a command does not know: the variable is for all commands.
+fn known_output(command: Command) -> Command {
+    let format = std::env::var(OUTPUT).unwrap_or_default();
+    let is_unknown = |arg: &Arg| {
+        let known = arg.get_possible_values();
+        arg.get_env().is_some_and(|name| name == OUTPUT)
+            && !known.iter().any(|known| known.matches(&format, false))
+    };
+    let with_known = |arg: Arg| match is_unknown(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    };
+    command.mut_args(with_known).mut_subcommands(known_output)
+}
+
+/// The machine-readable format that a command line which is wrong asks for.
+pub(crate) fn machine_format(line: impl Iterator<Item = OsString>) -> Option<ReportFormat> {
+    let words: Vec<_> = line
+        .skip(1)
+        .filter_map(|word| word.into_string().ok())
+        .collect();
+    let options = words.iter().take_while(|word| *word != "--");
+    let given = options
+        .enumerate()
+        .filter_map(|(n, word)| match word.as_str() {
+            "-o" | "--output" => words.get(n + 1).map(String::as_str),
+            word => word.strip_prefix("--output=").or_else(|| {
+                let value = word.strip_prefix("-o")?;
+                Some(value.strip_prefix('=').unwrap_or(value))
+            }),
+        });
+    let variable = std::env::var(OUTPUT).ok();
+    let format = given.last().or(variable.as_deref())?;
+    match ReportFormat::from_str(format, false).ok()? {
+        ReportFormat::Table | ReportFormat::Plain => None,
+        format => Some(format),
+    }
+}
+
 /// Parses a command line.
 ///
 /// # Errors
@@ -190,9 +236,9 @@ fn name(arg: &Arg) -> Option<String> {
 pub(crate) fn parse<I, T>(line: I) -> Result<Cli>
 where
     I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
+    T: Into<OsString> + Clone,
 {
-    let mut command = command();
+    let mut command = known_output(command());
     let matches = command.try_get_matches_from_mut(line)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
@@ -234,7 +280,7 @@ mod tests {
             .filter(without)
             .map(Command::get_name)
             .collect();
-        assert_eq!(without, ["schema", "completions"]);
+        assert_eq!(without, ["schema", "completions", "version"]);
     }
 
     #[test]

@@ -21,9 +21,9 @@ mod state;
 mod verdict;
 mod when;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, error::ContextKind};
 
 use crate::{
     cli::{Cli, Command},
@@ -38,7 +38,7 @@ use diagnostics::{Error, Kind};
 fn main() -> ExitCode {
     let cli = match help::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(message) => return print_clap_message(&message),
+        Err(message) => return print_clap_message(&message, std::env::args_os()),
     };
     let (format, is_endless) = (cli.command.format(), cli.command.is_endless());
     let mut env: std::collections::BTreeMap<String, String> = std::env::vars_os()
@@ -50,7 +50,12 @@ fn main() -> ExitCode {
         Ok(Some(handover)) => handover.terminal,
         Ok(None) | Err(_) => Terminal::here(),
     };
-    let console = Arc::new(Console::new(&cli.global, &env, terminal));
+    let console = Arc::new(Console::new(
+        &cli.global,
+        &env,
+        terminal,
+        cli.command.name(),
+    ));
     let outcome = handover.and_then(|handover| execute(cli, Arc::clone(&console), env, handover));
     let code = match outcome {
         Ok(Verdict::Right) => 0,
@@ -72,10 +77,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a message of clap: the output of `--help` or `--version`, or an error in the command line.
-fn print_clap_message(message: &clap::Error) -> ExitCode {
+/// Prints a message of clap: the output of `--help` or `--version`, or an error in the command line, for which
+/// a machine gets a document.
+fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString>) -> ExitCode {
     let code = u8::try_from(message.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
     if message.use_stderr() {
+        let argument = message.get(ContextKind::InvalidArg);
+        // A format that the command does not know is no format for the error.
+        let is_of_format = argument.is_some_and(|arg| arg.to_string().starts_with("--output"));
+        let format = help::machine_format(line).filter(|_| !is_of_format);
+        if let Some(format) = format {
+            let written = output::usage_failure(&message.to_string(), format);
+            return match output::check_stdout(written) {
+                true => ExitCode::from(code),
+                false => ExitCode::from(Kind::Unreachable.exit_code()),
+            };
+        }
         // A failure to write to stderr cannot be reported anywhere.
         drop(message.print());
         return ExitCode::from(code);
@@ -126,8 +143,14 @@ fn execute(
             }
         }
         let context = &context;
+        let run = async {
+            if let Some(needs) = command.deployment_needs() {
+                context.expect_up(needs).await?;
+            }
+            dispatch(context, &command).await
+        };
         tokio::select! {
-            outcome = dispatch(context, &command) => outcome,
+            outcome = run => outcome,
             error = interrupted(context, &command, signals) => Err(error),
         }
     });
@@ -183,6 +206,7 @@ async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<V
         Command::Images(args) => commands::images::run(context, args).await,
         Command::Init(args) => commands::init::run(context, args).await,
         Command::Schema(_) => commands::schema::run(context),
+        Command::Version(args) => Ok(commands::version::run(context, args)),
         Command::Completions(args) => Ok(commands::completions::run(context, args, Cli::command())),
         Command::Run(args) => Box::pin(commands::run::run(&context.console, args))
             .await

@@ -1,8 +1,10 @@
+use std::time::Instant;
+
 use super::Verdict;
 use crate::{
     context::{Context, Question},
-    flags::LockArgs,
-    output::{Progress, plan},
+    flags::{Format, LockArgs, OutputArgs},
+    output::{Progress, change, plan},
     state,
 };
 use diagnostics::Result;
@@ -21,15 +23,18 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
+    let began = Instant::now();
     let source = context.source()?;
     let platform = context.platform().await?;
     let project = source.project().to_owned();
     if args.dry_run {
         let steps = platform.preview_down(&project, args.volumes).await?;
-        plan::show_steps(&context.console, steps);
+        plan::show_steps(&context.console, steps, args.output.output);
         return Ok(Verdict::Right);
     }
     let lock = state::lock(source, args.lock.wait_lock).await?;
@@ -37,6 +42,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if args.volumes && !args.yes {
         let volumes = platform.volumes(&project).await?;
         if !volumes.is_empty() && !confirm(context, &volumes).await? {
+            if args.output.output == Format::Json {
+                change::done(&context.console, &[], began.elapsed());
+            }
             return Ok(Verdict::Right);
         }
     }
@@ -50,6 +58,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     drop(lock);
     outcome?;
+    if args.output.output == Format::Json {
+        change::done(&context.console, &steps, began.elapsed());
+    }
     let volumes = platform.volumes(&project).await?;
     if steps.is_empty() {
         context.console.note(&nothing_to_remove(&project, &volumes));

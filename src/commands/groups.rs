@@ -1,7 +1,5 @@
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
 use super::{
     Verdict,
     partitions::{self, Held},
@@ -10,7 +8,10 @@ use super::{
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
-    output::listing::{self, Column},
+    output::{
+        listing::{self, Column},
+        topics::{self as output, Group, Member, MemberPartition},
+    },
 };
 use declaration::Pipeline;
 use diagnostics::Result;
@@ -65,9 +66,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             context.console.composed(&table);
         }
         Format::Json => {
-            let groups: Vec<_> = listed.iter().map(value).collect();
-            let document = json!({ "project": pipeline.project, "groups": groups });
-            context.console.document(&document);
+            let groups = listed.iter().map(Listed::entry).collect();
+            output::groups(&context.console, groups);
         }
     }
     Ok(Verdict::Right)
@@ -108,16 +108,17 @@ async fn one(
             context.console.composed(&format!("{table}\n\n{summary}"));
         }
         Format::Json => {
-            let partitions: Vec<_> = held.iter().map(partitions::value).collect();
-            let document = json!({
-                "project": pipeline.project,
-                "group": group,
-                "exists": state.is_some(),
-                "state": state.map(|g| groups::word(g.state)),
-                "lag": lag,
-                "partitions": partitions,
-            });
-            context.console.document(&document);
+            let listed = Listed {
+                name: group.clone(),
+                state: state.cloned(),
+                partitions: held.len(),
+                lag,
+            };
+            let group = Group {
+                offsets: Some(held.iter().map(partitions::entry).collect()),
+                ..listed.entry()
+            };
+            output::groups(&context.console, vec![group]);
         }
     }
     Ok(Verdict::Right)
@@ -213,30 +214,31 @@ fn row(group: &Listed) -> Vec<String> {
     ]
 }
 
-fn value(group: &Listed) -> serde_json::Value {
-    let members = group.state.iter().flat_map(|g| &g.members);
-    let members: Vec<_> = members
-        .map(|m| {
-            let partitions: Vec<_> = m
-                .partitions
-                .iter()
-                .map(|(t, p)| format!("{t}/{p}"))
-                .collect();
-            json!({
-                "clientId": m.client_id,
-                "instance": m.instance,
-                "host": m.host,
-                "partitions": partitions,
-            })
-        })
-        .collect();
-    json!({
-        "group": group.name,
-        "exists": group.state.is_some(),
-        "state": group.state.as_ref().map(|g| groups::word(g.state)),
-        "protocol": group.state.as_ref().map(|g| groups::protocol(g.protocol)),
-        "members": members,
-        "partitions": group.partitions,
-        "lag": group.lag,
-    })
+impl Listed {
+    fn entry(&self) -> Group<'_> {
+        let members = self.state.iter().flat_map(|g| &g.members);
+        let members = members.map(|member| Member {
+            client_id: &member.client_id,
+            instance: member.instance.as_deref(),
+            host: &member.host,
+            partitions: member.partitions.iter().map(held).collect(),
+        });
+        Group {
+            name: &self.name,
+            exists: self.state.is_some(),
+            state: self.state.as_ref().map(|g| groups::word(g.state)),
+            protocol: self.state.as_ref().map(|g| groups::protocol(g.protocol)),
+            members: members.collect(),
+            partitions: self.partitions,
+            lag: self.lag,
+            offsets: None,
+        }
+    }
+}
+
+fn held((topic, partition): &Partition) -> MemberPartition<'_> {
+    MemberPartition {
+        topic,
+        partition: *partition,
+    }
 }

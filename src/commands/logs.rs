@@ -7,7 +7,8 @@ use regex::Regex;
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    output::{Console, Paint, control::without_colours},
+    flags::LogFormat,
+    output::{Console, Paint, control::without_colours, logs as output},
     when,
 };
 use declaration::{Pipeline, correlation::Correlation};
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Print lines without the container's name
     #[arg(long)]
     no_log_prefix: bool,
+    /// Format of the lines
+    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    pub(crate) output: LogFormat,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -78,6 +82,9 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let Some(shown) = show(&mut logs, &mut printer).await? else {
         return Ok(Verdict::Right);
     };
+    if args.output == LogFormat::Ndjson {
+        output::end(&context.console, shown);
+    }
     if shown == 0 && options.filter.is_some() {
         context.console.note("no line matches");
     }
@@ -167,6 +174,7 @@ async fn deployed(
 /// Formats lines; with several containers, each line begins with its container's name.
 struct Printer<'a> {
     console: &'a Arc<Console>,
+    format: LogFormat,
     timestamps: bool,
     prefix: bool,
     /// The first container's name, while there is no other.
@@ -188,6 +196,7 @@ impl<'a> Printer<'a> {
         let paints = services.enumerate().map(|(n, name)| (name, Paint::Nth(n)));
         Self {
             console,
+            format: args.output,
             timestamps: args.timestamps,
             prefix: !args.no_log_prefix,
             alone: match containers {
@@ -201,6 +210,10 @@ impl<'a> Printer<'a> {
 
     /// Adds a line to `text`, masked; the name before it stays.
     fn add(&mut self, text: &mut String, line: &LogLine) {
+        if self.format == LogFormat::Ndjson {
+            text.push_str(&output::line(self.console, line));
+            return;
+        }
         self.alone = self.alone.filter(|name| *name == &*line.container);
         if self.prefix && self.alone.is_none() {
             self.width = self.width.max(line.container.len());

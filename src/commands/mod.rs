@@ -22,6 +22,7 @@ pub(crate) mod topics;
 pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod verify;
+pub(crate) mod version;
 
 pub(crate) use crate::verdict::Verdict;
 

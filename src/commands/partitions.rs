@@ -6,11 +6,12 @@ use std::{
 };
 
 use chrono::Utc;
-use serde_json::{Value, json};
 
 use crate::output::{
-    Paint, json,
+    Paint,
+    json::Millis,
     listing::{Cell, Column},
+    topics,
 };
 use declaration::units;
 use kafka::{
@@ -125,15 +126,15 @@ pub(super) fn cells(held: &Held) -> Vec<Cell> {
     ]
 }
 
-pub(super) fn value(held: &Held) -> Value {
-    json!({
-        "topic": held.partition.0,
-        "partition": held.partition.1,
-        "end": held.end,
-        "committed": held.committed,
-        "lag": held.lag,
-        "oldestUnreadMs": held.oldest.map(json::milliseconds),
-        "member": held.member,
-        "container": held.container,
-    })
+pub(super) fn entry(held: &Held) -> topics::Held<'_> {
+    topics::Held {
+        topic: &held.partition.0,
+        partition: held.partition.1,
+        end: held.end,
+        committed: held.committed,
+        lag: held.lag,
+        oldest_unread_ms: Millis::of(held.oldest),
+        member: held.member.as_deref(),
+        container: held.container.as_deref(),
+    }
 }

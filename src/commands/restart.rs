@@ -1,10 +1,10 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
-    flags::LockArgs,
-    output::{Progress, plan},
+    flags::{Format, LockArgs, OutputArgs},
+    output::{Progress, change, plan},
     state,
 };
 use diagnostics::Result;
@@ -20,6 +20,8 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     /// How long to wait until everything is ready
     #[arg(
         long,
@@ -35,12 +37,17 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.pipeline()?;
     let services = resolve_services(&pipeline, &args.services)?;
     let platform = context.platform().await?;
+    let preview = || platform.preview_restart(&pipeline, &services, &context.invocation);
     if args.dry_run {
-        let preview = platform.preview_restart(&pipeline, &services, &context.invocation);
-        plan::show_steps(&context.console, preview.await?);
+        plan::show_steps(&context.console, preview().await?, args.output.output);
         return Ok(Verdict::Right);
     }
+    let began = Instant::now();
     let lock = state::lock(context.source()?, args.lock.wait_lock).await?;
+    let steps = match args.output.output {
+        Format::Json => preview().await?,
+        Format::Table => Vec::new(),
+    };
     let progress = Progress::start(&context.console);
     let outcome = platform
         .restart(
@@ -55,5 +62,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     progress.finish().await;
     drop(lock);
     outcome?;
+    if args.output.output == Format::Json {
+        change::done(&context.console, &steps, began.elapsed());
+    }
     Ok(Verdict::Right)
 }

@@ -3,13 +3,11 @@ mod services;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{Verdict, groups, up};
 use crate::{
     context::Context,
     flags::{Format, StatusFormat},
-    output::{Paint, listing},
+    output::{Paint, listing, status as output},
 };
 use declaration::{Pipeline, find_service, units};
 use diagnostics::Result;
@@ -29,9 +27,21 @@ pub(crate) struct Args {
     /// Show every project of the engine instead; needs no declaration
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Exit with 1 if a service is not as it should be
+    #[arg(long, conflicts_with = "all")]
+    exit_code: bool,
     /// Format of the result
     #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
     pub(crate) output: StatusFormat,
+}
+
+impl Args {
+    fn verdict(&self, lines: &[services::Line<'_>]) -> Verdict {
+        match self.exit_code && services::summary(lines).wrong > 0 {
+            true => Verdict::NotRight,
+            false => Verdict::Right,
+        }
+    }
 }
 
 /// Kafka answers within this time, or the lag is unknown.
@@ -69,15 +79,15 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         StatusFormat::Table => services::table(console, &lines),
         StatusFormat::Wide => services::wide(console, &lines),
         StatusFormat::Json => {
-            let document = json!({
-                "project": pipeline.project,
-                "origin": up::origin(&pipeline),
-                "services": lines.iter().map(services::Line::value).collect::<Vec<_>>(),
-                "containers": containers.iter().map(value).collect::<Vec<_>>(),
-                "notDeployed": missing,
-            });
-            console.document(&document);
-            return Ok(Verdict::Right);
+            let status = output::Status {
+                origin: Some(up::origin(&pipeline)),
+                services: lines.iter().map(services::Line::entry).collect(),
+                containers: containers.iter().map(output::ContainerEntry::of).collect(),
+                not_deployed: missing,
+                projects: None,
+            };
+            output::report(console, services::summary(&lines), status);
+            return Ok(args.verdict(&lines));
         }
     };
     let project = console.out(Paint::Strong, &pipeline.project);
@@ -96,7 +106,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     if let Some(next) = services::next(&context.invocation, &lines) {
         console.next(&next);
     }
-    Ok(Verdict::Right)
+    Ok(args.verdict(&lines))
 }
 
 /// The lag of each service with a consumer group, and why it is unknown. Empty: the pipeline has no Kafka, or the
@@ -139,26 +149,4 @@ fn missing<'a>(pipeline: &'a Pipeline, containers: &[Container]) -> Vec<&'a str>
     let deployed = |name: &str| containers.iter().any(|c| c.service == name);
     let names = pipeline.services.iter().map(|s| s.name.as_str());
     names.filter(|name| !deployed(name)).collect()
-}
-
-fn health(container: &Container) -> Option<&str> {
-    container.health.as_ref().map(|h| h.status.as_str())
-}
-
-fn value(container: &Container) -> Value {
-    json!({
-        "service": container.service,
-        "container": container.name,
-        "id": container.id,
-        "replica": container.replica,
-        "state": container.state.name(),
-        "health": health(container),
-        "exitCode": container.exit_code,
-        "oomKilled": container.oom_killed,
-        "restarts": container.restart_count,
-        "startedAt": container.started_at,
-        "finishedAt": container.finished_at,
-        "imageId": container.image_id,
-        "ports": container.ports,
-    })
 }

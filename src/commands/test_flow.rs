@@ -112,11 +112,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let command =
             missing.map(|missing| next_command(context, &report.correlation_id, &missing.next));
         match json {
-            true => console.document(&output::one::value(
-                &pipeline.project,
-                &report,
-                command.as_deref(),
-            )),
+            true => {
+                let document = output::document::one(console, &report, command.as_deref());
+                console.document(&document);
+            }
             false => {
                 let next = (!report.is_right()).then_some(command.as_ref().unwrap_or(&verify));
                 let next = next.map(String::as_str);
@@ -129,7 +128,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         let sending = Box::pin(many::run(&pipeline, options, cancel, progress));
         let report = while_showing(context, &noun, args.timeout, steps, sending).await?;
         match json {
-            true => console.document(&output::many::value(&pipeline.project, &report)),
+            true => console.document(&output::document::many(console, &report)),
             false => {
                 let next = (!report.is_right()).then_some(verify.as_str());
                 let view = output::View { next, ..view };
@@ -194,10 +193,7 @@ async fn collect(context: &Context, args: &Args, age: Duration) -> Result<Verdic
         }
     })?;
     match args.output.output {
-        Format::Json => {
-            let document = output::collected_value(&pipeline.project, &collected);
-            console.document(&document);
-        }
+        Format::Json => console.document(&output::document::collected(console, &collected)),
         Format::Table => console.composed(&output::collected(console, &collected)),
     }
     Ok(Verdict::Right)

@@ -3,15 +3,14 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
-
 use super::{Verdict, groups, partitions};
 use crate::{
     context::Context,
     flags::{Format, OutputArgs},
     output::{
-        json,
+        json::Millis,
         listing::{self, Cell, Column},
+        topics::{self as output, Offsets, Reader, Topic},
     },
 };
 use declaration::Pipeline;
@@ -63,9 +62,8 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             context.console.composed(&table);
         }
         Format::Json => {
-            let topics: Vec<_> = listed.iter().map(value).collect();
-            let document = json!({ "project": pipeline.project, "topics": topics });
-            context.console.document(&document);
+            let topics = listed.iter().map(entry).collect();
+            output::topics(&context.console, topics);
         }
     }
     Ok(Verdict::Right)
@@ -145,24 +143,23 @@ async fn one(
             context.console.composed(&format!("{table}\n\n{summary}"));
         }
         Format::Json => {
-            let groups = read.iter().map(|(group, held)| {
-                let partitions: Vec<_> = held.iter().map(partitions::value).collect();
-                json!({ "group": group, "partitions": partitions })
+            let readers = read.iter().map(|(group, held)| Reader {
+                name: group,
+                offsets: held.iter().map(partitions::entry).collect(),
             });
-            let ends = partitions.iter().map(|partition| {
-                json!({
-                    "partition": partition.1,
-                    "begin": begin(partition),
-                    "end": span.to.get(partition),
-                })
+            let offsets = partitions.iter().map(|partition| Offsets {
+                partition: partition.1,
+                begin: begin(partition),
+                end: span.to.get(partition).copied().unwrap_or_default(),
             });
-            let document = json!({
-                "project": pipeline.project,
-                "topic": topic,
-                "partitions": ends.collect::<Vec<_>>(),
-                "groups": groups.collect::<Vec<_>>(),
+            let listed = list(pipeline, kafka).await.map_err(unavailable)?;
+            let named = listed.iter().filter(|listed| listed.name == topic);
+            let named = named.map(|listed| Topic {
+                offsets: Some(offsets.clone().collect()),
+                groups: Some(readers.clone().collect()),
+                ..entry(listed)
             });
-            context.console.document(&document);
+            output::topics(&context.console, named.collect());
         }
     }
     Ok(Verdict::Right)
@@ -171,7 +168,7 @@ async fn one(
 /// The only one of `names` that contains `given`.
 ///
 /// # Errors
-/// `Usage`: none does, or several do.
+/// `NotRight`: none does, or several do.
 pub(super) fn only_one_with(given: &str, noun: &str, names: &BTreeSet<&str>) -> Result<String> {
     let word = given.to_lowercase();
     let contains = |name: &&&str| !word.is_empty() && name.to_lowercase().contains(&word);
@@ -180,12 +177,12 @@ pub(super) fn only_one_with(given: &str, noun: &str, names: &BTreeSet<&str>) -> 
         [one] => Ok(one.to_owned()),
         [] => {
             let what = format!("no {noun} is called {given}");
-            Err(Error::new(Kind::Usage, what))
+            Err(Error::new(Kind::NotRight, what))
         }
         _ => {
             let what = format!("`{given}` is more than one {noun}");
             let could = format!("it could be {}", found.join(", "));
-            Err(Error::new(Kind::Usage, what).because(could))
+            Err(Error::new(Kind::NotRight, what).because(could))
         }
     }
 }
@@ -270,13 +267,15 @@ fn row(topic: &Listed) -> Vec<String> {
     ]
 }
 
-fn value(topic: &Listed) -> serde_json::Value {
-    json!({
-        "name": topic.name,
-        "exists": topic.partitions.is_some(),
-        "partitions": topic.partitions,
-        "declaredPartitions": topic.declared,
-        "messages": topic.messages,
-        "retentionMs": topic.retention.map(json::milliseconds),
-    })
+fn entry(topic: &Listed) -> Topic<'_> {
+    Topic {
+        name: &topic.name,
+        exists: topic.partitions.is_some(),
+        partitions: topic.partitions,
+        declared_partitions: topic.declared,
+        messages: topic.messages,
+        retention_ms: Millis::of(topic.retention),
+        offsets: None,
+        groups: None,
+    }
 }

@@ -90,7 +90,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document = output::trace::value(&pipeline.project, &trace, next.as_deref());
+            let document = output::document::trace(console, &trace, next.as_deref());
             console.document(&document);
         }
         Format::Table => {

@@ -2,14 +2,12 @@ pub(super) mod refuse;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::{Value, json};
-
 use super::{Verdict, resolve_services};
 use crate::{
     context::Context,
     flags::{Format, LockArgs, OutputArgs},
     output::{
-        Paint, Progress,
+        Paint, Progress, change,
         listing::{self, Column},
         plan,
     },
@@ -17,7 +15,7 @@ use crate::{
 };
 use declaration::{Origin, Pipeline, Source};
 use diagnostics::{Result, quote};
-use platform::{Goal, Platform, ServiceReport, UpReport, with_dependencies};
+use platform::{Goal, Platform, UpReport, with_dependencies};
 
 /// Start the pipeline, or the named services and their dependencies
 #[derive(Debug, clap::Args)]
@@ -215,7 +213,7 @@ pub(super) fn origin(pipeline: &Pipeline) -> String {
 pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
     let console = &context.console;
     if format == Format::Json {
-        console.document(&document(report));
+        change::up(console, report);
         return;
     }
     let rows: Vec<_> = report
@@ -251,19 +249,4 @@ pub(super) fn summarise(context: &Context, report: &UpReport, format: Format) {
         outcomes.join(", "),
     ));
     console.next(&context.invocation.command("verify"));
-}
-
-fn document(report: &UpReport) -> Value {
-    let service = |s: &ServiceReport| {
-        json!({
-            "service": s.name,
-            "outcome": crate::output::word(s.outcome),
-            "tookMs": s.took.as_millis(),
-            "addresses": s.addresses,
-        })
-    };
-    json!({
-        "services": report.services.iter().map(service).collect::<Vec<_>>(),
-        "tookMs": report.took.as_millis(),
-    })
 }

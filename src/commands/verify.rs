@@ -4,7 +4,6 @@ use std::{
 };
 
 use chrono::Utc;
-use serde_json::json;
 
 use super::{Verdict, up};
 use crate::{
@@ -135,17 +134,13 @@ fn list(context: &Context, args: &Args) -> Result<Verdict> {
             context.console.composed(&ids.join("\n"));
         }
         ReportFormat::Json => {
-            let checks = selected.map(|check| {
-                json!({
-                    "id": check.id.to_string(),
-                    "layer": check.id.layer(),
-                    "severity": check.severity,
-                    "expected": check.expected,
-                })
+            let checks = selected.map(|check| report::document::Planned {
+                id: check.id.to_string(),
+                layer: check.id.layer().to_owned(),
+                severity: check.severity,
+                expected: check.expected.clone(),
             });
-            let checks: Vec<_> = checks.collect();
-            let document = json!({ "project": pipeline.project, "checks": checks });
-            context.console.document(&document);
+            report::document::list(&context.console, checks.collect());
         }
         ReportFormat::Ndjson | ReportFormat::Junit => {
             let what = "--list has no results, which this format is for";
@@ -214,7 +209,7 @@ impl<'a> Results<'a> {
                 [] => "none of that rule is".to_owned(),
                 known => format!("known: {}", known.join(", ")),
             };
-            return Err(Error::new(Kind::Usage, what).because(known));
+            return Err(Error::new(Kind::NotRight, what).because(known));
         }
         self.context.store_results(&self.began, &self.now)?;
         self.began.clone_from(&self.now);

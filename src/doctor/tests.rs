@@ -84,6 +84,19 @@ fn an_unsuitable_engine() {
     let storage = judge(&no_d_type, (1, 41));
     text.push_str(&shown(&storage[2..3]));
     insta::assert_snapshot!(text);
+
+    // Docker's driver of this name is abandoned, Podman's is overlay2.
+    let overlay = |key: &str| EngineInfo {
+        storage_driver: "overlay".to_owned(),
+        storage: vec![(key.to_owned(), "true".to_owned())],
+        ..good_info()
+    };
+    for (key, status) in [
+        ("Supports d_type", Status::Warn),
+        ("Native Overlay Diff", Status::Pass),
+    ] {
+        assert_eq!(judge(&overlay(key), (1, 41))[2].status, status, "{key}");
+    }
 }
 
 #[test]

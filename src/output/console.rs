@@ -10,10 +10,10 @@ use std::{
 
 use declaration::units;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use serde_json::Value;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Clock, Terminal, control, json, secrets::Secrets};
+use super::{Clock, Terminal, control, json::Ordered, secrets::Secrets};
 use crate::flags::{ColorChoice, Global, ReportFormat};
 use diagnostics::{Error, Kind};
 
@@ -32,6 +32,9 @@ pub(crate) struct Console {
     /// Whose time tables and texts have.
     pub(crate) clock: Clock,
     secrets: Secrets,
+    /// The command, as documents name it.
+    command: String,
+    project: OnceLock<String>,
     /// The first error of a write to stdout: nothing is written to it afterwards.
     stdout_error: OnceLock<io::Error>,
 }
@@ -83,6 +86,7 @@ impl Console {
         global: &Global,
         environment: &BTreeMap<String, String>,
         terminal: Terminal,
+        command: &str,
     ) -> Self {
         let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
         let no_color = environment.get("NO_COLOR").is_some_and(|v| !v.is_empty());
@@ -109,6 +113,8 @@ impl Console {
                 false => Clock::Local,
             },
             secrets: Secrets::default(),
+            command: command.to_owned(),
+            project: OnceLock::new(),
             stdout_error: OnceLock::new(),
         }
     }
@@ -128,14 +134,25 @@ impl Console {
         self.secrets.masked_bytes(bytes)
     }
 
-    /// Writes an indented JSON document to stdout. Its texts are masked, its ids and names are not.
-    pub(crate) fn document(&self, document: &Value) {
-        self.json(&json::document(&self.secrets.masked_value(document)));
+    /// A document with its texts masked; its ids and names are not.
+    pub(super) fn masked_document(&self, document: &impl Serialize) -> Ordered {
+        self.secrets.masked_value(&Ordered::of(document))
     }
 
-    /// As [`Self::document`], on one line.
-    pub(crate) fn line(&self, document: &Value) {
-        self.json(&self.secrets.masked_value(document).to_string());
+    /// The command, as documents name it.
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// The project that the command is about, once it is known.
+    pub(super) fn project(&self) -> Option<&str> {
+        self.project.get().map(String::as_str)
+    }
+
+    /// From here on, documents name this project.
+    pub(crate) fn set_project(&self, project: &str) {
+        // A command is about one project: a second value is the same.
+        drop(self.project.set(project.to_owned()));
     }
 
     /// Writes JSON, in which the caller has masked what may contain secrets, to stdout.
@@ -476,6 +493,8 @@ impl Console {
             quiet: false,
             clock: Clock::Utc,
             secrets: Secrets::default(),
+            command: "test".to_owned(),
+            project: OnceLock::from("shop".to_owned()),
             stdout_error: OnceLock::new(),
         }
     }
@@ -510,7 +529,7 @@ mod tests {
         let environment =
             environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let terminal = Terminal::of_width(80);
-        Console::new(&cli.global, &environment.collect(), terminal)
+        Console::new(&cli.global, &environment.collect(), terminal, "status")
     }
 
     #[test]

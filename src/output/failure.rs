@@ -1,10 +1,35 @@
 //! Shows errors.
 
-use serde_json::{Value, json};
+use std::io::{self, Write};
 
-use super::{Console, Paint, control::without_colours, json, report};
+use super::{
+    Console, Paint,
+    control::{self, without_colours},
+    json, report,
+};
 use crate::flags::ReportFormat;
-use diagnostics::Error;
+use diagnostics::{Error, Kind};
+
+/// Writes the error of a command line that clap refuses, before there is a console.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub(crate) fn usage_failure(message: &str, format: ReportFormat) -> io::Result<()> {
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let what = lines.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let error = Error::new(Kind::Usage, what);
+    let error = lines.fold(error, |error, line| error.because(line.trim()));
+    let failed = json::failed(&error);
+    let text = match format {
+        ReportFormat::Json => json::document(&failed),
+        ReportFormat::Ndjson => json::line(&json::EndLine::<()>::Error(failed)),
+        ReportFormat::Junit => report::junit_failure(&error),
+        ReportFormat::Table | ReportFormat::Plain => message.to_owned(),
+    };
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", control::json(&text)).and_then(|()| stdout.flush())
+}
 
 impl Console {
     /// Shows an error with its evidence and hint: as text on stderr, or in a machine-readable format on stdout.
@@ -12,12 +37,10 @@ impl Console {
         let error = &self.masked_error(error);
         match format {
             ReportFormat::Table | ReportFormat::Plain => self.composed_alarm(&self.text(error)),
-            ReportFormat::Json => {
-                self.json(&json::document(&json!({ "error": value(error) })));
-            }
+            ReportFormat::Json => self.json(&json::document(&self.failed(error))),
             ReportFormat::Ndjson => {
-                let line = json!({ "type": "error", "error": value(error) });
-                self.json(&line.to_string());
+                let line: json::EndLine<()> = json::EndLine::Error(self.failed(error));
+                self.json(&json::line(&line));
             }
             ReportFormat::Junit => self.composed(&report::junit_failure(error)),
         }
@@ -47,19 +70,11 @@ impl Console {
     }
 }
 
-fn value(error: &Error) -> Value {
-    json!({
-        "kind": error.kind.name(),
-        "what": error.what,
-        "evidence": error.evidence,
-        "hint": error.hint,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use diagnostics::Kind;
 
     #[test]
     fn an_errors_texts_are_masked_before_they_are_escaped() {
@@ -68,9 +83,14 @@ mod tests {
         let error = Error::new(Kind::Usage, r#"not a"b\c"#)
             .because(r#"what: a"b\c"#)
             .hint("usage");
+        let document = console.failed(&console.masked_error(&error));
+        let document = serde_json::to_value(document).expect("JSON");
         assert_eq!(
-            value(&console.masked_error(&error)),
-            json!({ "kind": "usage", "what": "not ****", "evidence": ["****: ****"], "hint": "****" })
+            document["error"],
+            json!({
+                "kind": "usage", "exitCode": 2, "what": "not ****", "evidence": ["****: ****"],
+                "hint": "****",
+            })
         );
     }
 }

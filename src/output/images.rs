@@ -1,9 +1,12 @@
 //! Shows the images that a pipeline needs.
 
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
     Console, Paint,
+    json::{Outcome, Time},
     listing::{self, Cell, Column},
 };
 use declaration::units;
@@ -47,14 +50,17 @@ fn row(console: &Console, image: &Needed) -> Vec<Cell> {
 }
 
 fn columns(console: &Console, present: &Present) -> [String; 3] {
-    // A reproducible image has no creation time: it is 0.
-    let created = present.created.filter(|at| at.timestamp() > 0);
-    let created = created.map(|at| console.clock.minutes(at));
+    let created = created(present).map(|at| console.clock.minutes(at));
     [
         short(&present.id).to_owned(),
         units::size(present.size),
         created.unwrap_or_else(|| "-".to_owned()),
     ]
+}
+
+/// A reproducible image has no creation time: it is 0.
+fn created(present: &Present) -> Option<DateTime<Utc>> {
+    present.created.filter(|at| at.timestamp() > 0)
 }
 
 /// `sha256:0123456789abcdef…` -> `0123456789ab`, as in `docker images`.
@@ -74,39 +80,90 @@ fn from(from: Provenance) -> String {
     }
 }
 
-/// As JSON.
-pub(crate) fn value(project: &str, needed: &[Needed]) -> Value {
-    json!({
-        "project": project,
-        "images": needed.iter().map(image_value).collect::<Vec<_>>(),
-    })
+/// The number of images.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    total: usize,
+    present: usize,
+    /// Missing images that only a registry or packages can provide.
+    missing: usize,
+    /// The size of those that are present, in bytes; of `images save`, of the file.
+    size_bytes: u64,
 }
 
-fn image_value(image: &Needed) -> Value {
-    let (from, template) = match image.from {
-        Provenance::Caravan => ("self", None),
-        Provenance::Declared => ("build", None),
-        Provenance::Template(name) => ("template", Some(name)),
-        Provenance::RegistryOrTemplate(name) => ("registry", Some(name)),
-        Provenance::Registry => ("registry", None),
-        Provenance::Local => ("local", None),
+/// The images that the pipeline's services need.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Images<'a> {
+    images: Vec<Image<'a>>,
+}
+
+/// An image.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Image<'a> {
+    name: &'a str,
+    /// The services that run it.
+    services: &'a [String],
+    /// Where it comes from: `self` (this executable), `build`, `template`, `registry` or `local`.
+    from: &'static str,
+    /// The template that it is built from if no registry has it.
+    template: Option<&'static str>,
+    /// Whether the engine has it.
+    present: bool,
+    id: Option<&'a str>,
+    size_bytes: Option<u64>,
+    /// Null: it is missing, or its time of creation is not recorded.
+    created_at: Option<Time>,
+}
+
+/// Writes the images as JSON. `file`: the size of the file that they were saved to. With `must_have`, a missing
+/// image is a failure.
+pub(crate) fn report(console: &Console, needed: &[Needed], file: Option<u64>, must_have: bool) {
+    let present = needed.iter().filter_map(|image| image.present.as_ref());
+    let missing = needed.iter().filter(|n| n.needs_network()).count();
+    let summary = Summary {
+        total: needed.len(),
+        present: present.clone().count(),
+        missing,
+        size_bytes: file.unwrap_or_else(|| present.map(|p| p.size).sum()),
     };
-    let present = image.present.as_ref();
-    json!({
-        "reference": image.reference,
-        "services": image.services,
-        "from": from,
-        "template": template,
-        "present": present.is_some(),
-        "id": present.map(|p| &p.id),
-        "sizeBytes": present.map(|p| p.size),
-        "created": present.and_then(|p| p.created),
-    })
+    let status = match must_have {
+        true => Outcome::of(missing == 0),
+        false => Outcome::doubtful(missing > 0),
+    };
+    let images = needed.iter().map(Image::of).collect();
+    console.report(status, summary, Images { images });
+}
+
+impl<'a> Image<'a> {
+    fn of(image: &'a Needed) -> Self {
+        let (from, template) = match image.from {
+            Provenance::Caravan => ("self", None),
+            Provenance::Declared => ("build", None),
+            Provenance::Template(name) => ("template", Some(name)),
+            Provenance::RegistryOrTemplate(name) => ("registry", Some(name)),
+            Provenance::Registry => ("registry", None),
+            Provenance::Local => ("local", None),
+        };
+        let present = image.present.as_ref();
+        Self {
+            name: &image.reference,
+            services: &image.services,
+            from,
+            template,
+            present: present.is_some(),
+            id: present.map(|p| p.id.as_str()),
+            size_bytes: present.map(|p| p.size),
+            created_at: Time::of(present.and_then(created)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeZone, Utc};
+    use chrono::TimeZone;
 
     use super::*;
 

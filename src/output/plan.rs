@@ -1,8 +1,6 @@
 //! Shows what `up --dry-run` would do: one line per container, with the causes.
 
-use serde_json::{Value, json};
-
-use super::{Console, Paint};
+use super::{Console, Paint, change};
 use crate::{flags::Format, state::Chosen};
 use platform::{Action, MissingImage, Planned, PortConflict, Preview};
 
@@ -13,7 +11,10 @@ const BUILD: &str = "build";
 /// Shows a preview, and the ports that would be chosen in place of default ports in use.
 pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], format: Format) {
     match format {
-        Format::Json => console.document(&value(preview, chosen)),
+        Format::Json => {
+            let taken = unresolved(preview, chosen);
+            change::preview(console, preview, chosen, taken);
+        }
         Format::Table => {
             let mut lines: Vec<_> = lines(console, preview);
             lines.extend(ports(console, preview, chosen));
@@ -24,13 +25,13 @@ pub(crate) fn show(console: &Console, preview: &Preview, chosen: &[Chosen], form
 }
 
 /// Shows the steps of another command's dry run.
-pub(crate) fn show_steps(console: &Console, steps: Vec<Planned>) {
+pub(crate) fn show_steps(console: &Console, steps: Vec<Planned>, format: Format) {
     let preview = Preview {
         images: Vec::new(),
         steps,
         port_conflicts: Vec::new(),
     };
-    show(console, &preview, &[], Format::Table);
+    show(console, &preview, &[], format);
 }
 
 /// One line per missing image, then one per container, even if nothing would happen to it.
@@ -131,7 +132,7 @@ fn summary(preview: &Preview) -> String {
     }
 }
 
-fn word(action: &Action) -> &'static str {
+pub(super) fn word(action: &Action) -> &'static str {
     match action {
         Action::Keep => "keep",
         Action::Create => "create",
@@ -143,41 +144,12 @@ fn word(action: &Action) -> &'static str {
     }
 }
 
-fn causes(action: &Action) -> Vec<&str> {
+pub(super) fn causes(action: &Action) -> Vec<&str> {
     match action {
         Action::Recreate { causes } => causes.iter().map(String::as_str).collect(),
         Action::Start { cause } | Action::Restart { cause } => vec![cause],
         Action::Keep | Action::Create | Action::Unpause | Action::Remove => Vec::new(),
     }
-}
-
-fn value(preview: &Preview, chosen: &[Chosen]) -> Value {
-    let choice = |c: &Chosen| {
-        json!({
-            "service": c.service,
-            "variable": c.variable,
-            "port": c.number,
-            "insteadOf": c.instead_of,
-            "holder": c.holder,
-        })
-    };
-    let conflict =
-        |c: &PortConflict| json!({ "service": c.service, "port": c.port, "holder": c.holder });
-    let step = |step: &Planned| {
-        json!({
-            "service": step.service,
-            "container": step.container,
-            "action": word(&step.action),
-            "causes": causes(&step.action),
-        })
-    };
-    json!({
-        "dryRun": true,
-        "images": preview.images.iter().map(|image| &image.reference).collect::<Vec<_>>(),
-        "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
-        "ports": chosen.iter().map(choice).collect::<Vec<_>>(),
-        "taken": unresolved(preview, chosen).map(conflict).collect::<Vec<_>>(),
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::{ops::Range, sync::RwLock};
 
 use serde_json::Value;
 
+use super::json::Ordered;
+
 /// Replaces a secret.
 const MASK: &str = "****";
 /// In bytes: a shorter value occurs in most texts by chance, and masking it would make them unreadable.
@@ -15,9 +17,10 @@ const SHORTEST_LINE: usize = 8;
 /// Keys of JSON documents whose values are not masked: Caravan's own words, and names and ids that are in the
 /// declaration, too. The values of all other keys are masked: if a new report's id is missing here, it may be
 /// masked, but no secret leaks.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 44] = [
     "action",
     "cause",
+    "command",
     "container",
     "containers",
     "correlationId",
@@ -39,6 +42,7 @@ const NAMES: [&str; 41] = [
     "project",
     "projects",
     "protocol",
+    "record",
     "reference",
     "service",
     "services",
@@ -57,6 +61,7 @@ const NAMES: [&str; 41] = [
     "unit",
     "variable",
     "verdict",
+    "version",
 ];
 
 /// The secrets that are known so far.
@@ -106,21 +111,23 @@ impl Secrets {
     }
 
     /// A document with masked strings. Keys, numbers, booleans and the values of [`NAMES`] are unchanged.
-    pub(crate) fn masked_value(&self, value: &Value) -> Value {
+    pub(super) fn masked_value(&self, value: &Ordered) -> Ordered {
         match value {
-            Value::String(text) => Value::String(self.masked(text)),
-            Value::Array(items) => items.iter().map(|item| self.masked_value(item)).collect(),
-            Value::Object(entries) => {
-                let entry = |(key, value): (&String, &Value)| {
+            Ordered::String(text) => Ordered::String(self.masked(text)),
+            Ordered::Array(items) => {
+                Ordered::Array(items.iter().map(|item| self.masked_value(item)).collect())
+            }
+            Ordered::Object(entries) => {
+                let entry = |(key, value): &(String, Ordered)| {
                     let masked = match is_name(key) && is_plain(value) {
                         true => value.clone(),
                         false => self.masked_value(value),
                     };
                     (key.clone(), masked)
                 };
-                Value::Object(entries.iter().map(entry).collect())
+                Ordered::Object(entries.iter().map(entry).collect())
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+            Ordered::Scalar(_) => value.clone(),
         }
     }
 
@@ -156,11 +163,14 @@ fn is_name(key: &str) -> bool {
 }
 
 /// A string or an array of strings. Objects are masked by their own keys.
-fn is_plain(value: &Value) -> bool {
+fn is_plain(value: &Ordered) -> bool {
     match value {
-        Value::Array(items) => items.iter().all(Value::is_string),
-        Value::String(_) => true,
-        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Ordered::Array(items) => {
+            let is_string = |item: &Ordered| matches!(item, Ordered::String(_));
+            items.iter().all(is_string)
+        }
+        Ordered::String(_) => true,
+        Ordered::Object(_) | Ordered::Scalar(_) => false,
     }
 }
 
@@ -244,6 +254,9 @@ mod tests {
             "environment": { "status": ["true story"], "seen": 3 },
             "services": [{ "name": "running", "why": "no ****" }], "finishedAt": "true", "x": null,
         });
-        assert_eq!(secrets.masked_value(&document), expected);
+        assert_eq!(
+            secrets.masked_value(&Ordered::of(&document)),
+            Ordered::of(&expected)
+        );
     }
 }

@@ -87,7 +87,7 @@ fn no_network(context: &Context, networks: &[String]) -> Error {
         [network] => format!("the network {network} does not exist"),
         _ => format!("none of the networks {} exists", networks.join(", ")),
     };
-    Error::new(Kind::Unreachable, what)
+    Error::new(Kind::NotRight, what)
         .because("the pipeline's addresses resolve only inside its network")
         .hint(context.invocation.command("up"))
 }

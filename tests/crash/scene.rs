@@ -198,7 +198,7 @@ impl<'a> Scene<'a> {
             let listed = listed.expect(0).json();
             let groups = listed["groups"].as_array().unwrap();
             let is_as_waited_for = |role: &&&str| {
-                let group = groups.iter().find(|g| g["group"] == **role);
+                let group = groups.iter().find(|g| g["name"] == **role);
                 group.is_some_and(|g| {
                     g["state"] == "Stable" && g["members"].as_array().unwrap().len() == members
                 })

@@ -257,7 +257,9 @@ fn test_flow_watches_one_message_at_every_hop_whatever_the_flags() {
         let command = [&["test-flow", "-o", "json"], args].concat();
         let document = pipeline.caravan(&command).expect(0).json();
         let hops = document["hops"].as_array().unwrap();
-        let seen = hops.iter().filter(|hop| hop["seen"]["at"].is_string());
+        let seen = hops
+            .iter()
+            .filter(|hop| hop["sightings"][0]["at"].is_string());
         assert_eq!(seen.count(), hops.len(), "{document:#}");
         let of_kind = |kind| hops.iter().filter(|h| h["place"]["kind"] == kind).count();
         let counts = ["log", "cache", "topic", "table"].map(of_kind);
@@ -302,7 +304,7 @@ async fn test_flow_leaves_nothing_behind() {
     let hops = document["hops"].as_array().unwrap();
     // 1 entry, 3 topics, 5 + 5 + 4 + 3 stages, 5 tables, the keys.
     assert_eq!(hops.len(), 27, "{document:#}");
-    assert!(hops.iter().all(|h| h["seen"].is_object()), "{document:#}");
+    assert!(hops.iter().all(|h| h["status"] == "seen"), "{document:#}");
     assert_eq!(document["cleanup"]["rows"]["tutoring_sessions"], 7);
     for (table, rows) in tables.into_iter().zip(rows) {
         assert_eq!(count(&database, table).await, rows, "{table}");
@@ -439,7 +441,7 @@ fn listings_show_what_is_there() {
     eventually("its lag is 0", || {
         let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
         let groups = groups["groups"].as_array().unwrap();
-        let group = groups.iter().find(|g| g["group"] == "session-worker");
+        let group = groups.iter().find(|g| g["name"] == "session-worker");
         let group = group.unwrap();
         assert_eq!(group["state"], "Stable", "{group}");
         (group["lag"] == 0).then_some(())

@@ -54,10 +54,27 @@ fn a_wrong_declaration_names_file_line_and_column() {
 }
 
 #[test]
-fn a_missing_secret_names_the_command_that_makes_it() {
-    let ran = run(&["verify"]).expect(2);
-    assert!(ran.stderr.contains("POSTGRES_PASSWORD"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("caravan up"), "{}", ran.stderr);
+fn a_project_that_is_not_up_is_one_failure_for_all_commands() {
+    for command in [
+        &["verify"][..],
+        &["test-flow"],
+        &["trace", "x"],
+        &["topics"],
+        &["groups"],
+        &["dlq", "list"],
+        &["logs"],
+        &["restart"],
+        &["scale", "session=2"],
+    ] {
+        let ran = run(command).expect(1);
+        for expected in ["is not up", "has no secrets yet", "caravan up"] {
+            assert!(ran.stderr.contains(expected), "{command:?}: {}", ran.stderr);
+        }
+    }
+    run(&["status", "--exit-code"]).expect(1);
+    let json = run(&["status", "-o", "json"]).expect(0).json();
+    assert_eq!(json["status"], "fail", "{json:#}");
+    assert_eq!(json["summary"]["wrong"], json["summary"]["services"]);
 }
 
 /// As a service manager starts it. The home is in `/etc/passwd`.
@@ -67,7 +84,7 @@ fn a_command_without_home_finds_the_users_state() {
     let mut command = caravan();
     command.args(["-p", "caravan-test-no-home", "verify"]);
     command.current_dir(directory.path());
-    let ran = Ran::of(command.output().unwrap()).expect(2);
+    let ran = Ran::of(command.output().unwrap()).expect(1);
     let stored = ".local/state/caravan/caravan-test-no-home/.env";
     assert!(ran.stderr.contains(stored), "{}", ran.stderr);
 }
@@ -163,4 +180,53 @@ fn no_kill_points_are_shipped() {
     let name = b"CARAVAN_KILL_AT";
     let found = executable.windows(name.len()).any(|bytes| bytes == name);
     assert_eq!(found, cfg!(feature = "kill-points"));
+}
+
+/// One variable is for all commands, whatever formats each of them has.
+#[test]
+fn a_format_of_the_environment_that_a_command_does_not_know_is_its_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |args: &[&str], format: &str| {
+        let mut command = caravan();
+        command.args(args).current_dir(directory.path());
+        command.env("CARAVAN_OUTPUT", format);
+        Ran::of(command.output().unwrap())
+    };
+    for format in ["junit", "wide", "xml", ""] {
+        let version = run(&["version"], format).expect(0).stdout;
+        assert_eq!(version, run(&["--version"], format).stdout, "{format}");
+    }
+    let json = run(&["version"], "json").expect(0).json();
+    assert_eq!(json["command"], "version");
+    assert_eq!(json["status"], "pass");
+    let order: Vec<_> = ["schemaVersion", "command", "status", "version"]
+        .map(|key| format!("\"{key}\":"))
+        .into();
+    let text = run(&["version", "-o", "json"], "junit").expect(0).stdout;
+    let places: Vec<_> = order.iter().map(|key| text.find(key)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+
+    let unknown = run(&["status", "-o", "junit"], "json").expect(2);
+    for known in ["table", "wide", "json"] {
+        assert!(unknown.stderr.contains(known), "{}", unknown.stderr);
+    }
+}
+
+/// A machine gets a document, whatever is wrong with the command line.
+#[test]
+fn a_wrong_command_line_is_an_error_in_the_format_that_it_asks_for() {
+    for args in [
+        &["verify", "--frobnicate", "-o", "json"][..],
+        &["verify", "--frobnicate", "-ojson"],
+        &["--output=json", "frobnicate"],
+    ] {
+        let ran = run(args).expect(2);
+        let document = ran.json();
+        assert_eq!(document["status"], "error", "{document:#}");
+        assert_eq!(document["error"]["kind"], "usage");
+        assert_eq!(document["error"]["exitCode"], 2);
+        assert_eq!(ran.stderr, "");
+    }
+    let line = run(&["verify", "--frobnicate", "-o", "ndjson"]).expect(2);
+    assert_eq!(line.json()["type"], "error");
 }

@@ -166,7 +166,7 @@ fn it_is_shown(pipeline: &Pipeline) {
     let containers = status["containers"].as_array().unwrap();
     let seen: Vec<_> = containers
         .iter()
-        .map(|c| format!("{} {}", c["container"], c["state"]).replace('"', ""))
+        .map(|c| format!("{} {}", c["name"], c["state"]).replace('"', ""))
         .collect();
     let project = &pipeline.project;
     assert_eq!(

@@ -150,8 +150,8 @@ fn what_follows_and_which_ports_would_be_had_is_foreseen() {
 fn scaled_replicas_stay_until_they_are_scaled_again() {
     let project = Project::new("scale");
     project.declare(&[("worker", WAITS)]);
-    let early = project.0.caravan(&["scale", "worker=2"]).expect(2);
-    assert!(early.stderr.contains("PASSWORD"), "{}", early.stderr);
+    let early = project.0.caravan(&["scale", "worker=2"]).expect(1);
+    assert!(early.stderr.contains("is not up"), "{}", early.stderr);
     project.says(&["up"]);
     let names = || project.containers().into_keys().collect::<Vec<_>>();
     project.says(&["scale", "worker=3"]);

@@ -125,8 +125,9 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
         .expect(0);
     let mut document = json.json();
     document["project"] = "PROJECT".into();
-    for tally in ["/all", "/groups/0"] {
-        for time in ["oldest", "newest"] {
+    document["at"] = "TIME".into();
+    for tally in ["/summary", "/groups/0"] {
+        for time in ["oldestAt", "newestAt"] {
             document.pointer_mut(tally).unwrap()[time] = "TIME".into();
         }
     }
@@ -141,10 +142,10 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
         .caravan(&["dlq", "show", "-o", "json", &own])
         .expect(0)
         .json();
-    assert_eq!(shown["place"], "purchase-confirmed/1/0");
+    assert_eq!(shown["record"], "purchase-confirmed/1/0");
     assert_eq!(
         shown["payload"],
-        json!({ "bytes": 5, "hex": "ff1b5b324a", "truncated": false })
+        json!({ "bytes": 5, "text": null, "hex": "ff1b5b324a", "truncated": false })
     );
     assert_eq!(shown["key"]["hex"], "fe00");
     assert_eq!(shown["state"], "waiting");
@@ -296,25 +297,25 @@ fn poison_fails_again(pipeline: &Pipeline) {
         .caravan(&["dlq", "list", "-o", "json"])
         .expect(0)
         .json();
-    assert_eq!(list["all"]["count"], 5);
-    assert_eq!(list["all"]["waiting"], 4);
-    assert_eq!(list["all"]["replayed"], 1);
+    assert_eq!(list["summary"]["count"], 5);
+    assert_eq!(list["summary"]["waiting"], 4);
+    assert_eq!(list["summary"]["replayed"], 1);
     let again = ["dlq", "replay", "--all", "--yes", "-o", "json"];
     let document = pipeline.caravan(&again).json();
-    let left_out = document["leftOut"].as_array().unwrap();
+    let left_out = document["skipped"].as_array().unwrap();
     let hopeless: u64 = left_out
         .iter()
         .filter(|left| matches!(left["why"].as_str(), Some("unreadable" | "failedAgain")))
         .map(|left| left["count"].as_u64().unwrap())
         .sum();
-    let planned = document["planned"].as_u64().unwrap();
+    let planned = document["summary"]["planned"].as_u64().unwrap();
     assert!(hopeless > 0 && planned + hopeless == 4, "{document:#}");
     let ran = pipeline
         .caravan(&["dlq", "replay", "--all", "--yes", "--force", "-o", "json"])
         .expect(1);
     let document = ran.json();
-    assert_eq!(document["planned"], 4);
-    assert_eq!(document["leftOut"][0]["why"], "replayed");
+    assert_eq!(document["summary"]["planned"], 4);
+    assert_eq!(document["skipped"][0]["why"], "replayed");
     assert_eq!(document["failedAgain"].as_array().unwrap().len(), 1);
 }
 
@@ -370,7 +371,7 @@ async fn a_purge_asks_and_cuts_fronts(pipeline: &Pipeline) {
     let purged = pipeline
         .caravan(&["dlq", "purge", "--all", "--yes", "-o", "json"])
         .expect(0);
-    assert_eq!(purged.json()["count"], before.len() - 1);
+    assert_eq!(purged.json()["summary"]["count"], before.len() - 1);
     assert_eq!(dead_letters(pipeline), []);
     pipeline.expect_green();
     // What was deleted is forgotten.
@@ -640,7 +641,7 @@ async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
         .caravan(&["dlq", "list", "-o", "json"])
         .expect(0)
         .json();
-    assert_eq!(list["all"]["inFlight"], 1, "{list}");
+    assert_eq!(list["summary"]["inFlight"], 1, "{list}");
     let (ran, _) = pipeline.not_passing();
     let seen = Pipeline::finding(&ran, "dead-letters.empty")["seen"].clone();
     assert_eq!(seen, "1 replayed, not yet consumed by their groups");
@@ -664,7 +665,7 @@ async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {
         let groups = groups["groups"].as_array().unwrap().clone();
         let group = groups
             .iter()
-            .find(|g| g["group"] == "purchase-worker")
+            .find(|g| g["name"] == "purchase-worker")
             .unwrap()
             .clone();
         (group["members"].as_array().unwrap().is_empty()).then_some(())
@@ -797,7 +798,7 @@ async fn foreign_letters_are_listed_and_stay(pipeline: &Pipeline) {
     assert!(
         letters
             .iter()
-            .any(|l| l["place"] == place.as_str() && l["source"] == Value::Null)
+            .any(|l| l["record"] == place.as_str() && l["source"] == Value::Null)
     );
     let shown = pipeline.caravan(&["dlq", "show", &place]).expect(0);
     assert!(
@@ -809,7 +810,7 @@ async fn foreign_letters_are_listed_and_stay(pipeline: &Pipeline) {
         .caravan(&["dlq", "replay", "--all", "--yes", "-o", "json"])
         .expect(0)
         .json();
-    let why: Vec<_> = replay["leftOut"]
+    let why: Vec<_> = replay["skipped"]
         .as_array()
         .unwrap()
         .iter()

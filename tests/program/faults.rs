@@ -112,7 +112,7 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
     let flow = pipeline.caravan(&["test-flow", "--timeout", "2s", "-o", "json"]);
     let document = flow.expect(1).json();
     assert_eq!(document["status"], "fail");
-    let missing = &document["missing"];
+    let missing = &document["firstMissing"];
     assert_eq!(missing["service"], "purchase-worker", "{document:#}");
     let hop = usize::try_from(missing["hop"].as_u64().unwrap()).unwrap();
     let place = &document["hops"][hop]["place"];

@@ -120,7 +120,7 @@ fn a_group_of_the_new_protocol_is_judged() {
     let groups = shop.caravan(&["groups", "-o", "json"]).expect(0).json();
     let group = |name: &str| {
         let groups = groups["groups"].as_array().unwrap().iter();
-        groups.clone().find(|g| g["group"] == name).unwrap().clone()
+        groups.clone().find(|g| g["name"] == name).unwrap().clone()
     };
     assert_eq!(group("next-generation")["protocol"], "consumer");
     assert_eq!(group("next-generation")["state"], "Stable");

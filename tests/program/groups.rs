@@ -46,5 +46,5 @@ pub(crate) fn both_protocols_are_described(pipeline: &Pipeline) {
 fn listed(pipeline: &Pipeline, name: &str) -> Option<Value> {
     let document = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
     let groups = document["groups"].as_array().unwrap();
-    groups.iter().find(|g| g["group"] == name).cloned()
+    groups.iter().find(|g| g["name"] == name).cloned()
 }

@@ -189,7 +189,7 @@ async fn a_row_too_few_and_a_row_too_many_are_named(pipeline: &Pipeline, databas
     assert_eq!(report["status"], "fail");
     for (list, rows) in [("missing", 6), ("surplus", 8)] {
         let list = &report[list];
-        assert_eq!(list["total"], 1, "{report:#}");
+        assert_eq!(list["count"], 1, "{report:#}");
         assert_eq!(list["first"][0]["place"]["table"], "tutoring_sessions");
         assert_eq!(list["first"][0]["rows"], rows);
     }
@@ -233,7 +233,7 @@ async fn a_stopped_worker_is_named_and_its_payments_are_left(
     );
     let pending = "session-worker has not consumed 20 of its events on trainer-allocated";
     assert_eq!(report["pending"], pending);
-    assert_eq!(report["missing"]["total"], 20, "{report:#}");
+    assert_eq!(report["missing"]["count"], 20, "{report:#}");
     let named = report["missing"]["first"].as_array().unwrap();
     assert_eq!(named.len(), 20);
     for payment in named {

@@ -109,7 +109,7 @@ fn containers_that_inherit_the_projects_labels_are_left_alone() {
     pipeline.expect_green();
     let shown = pipeline.caravan(&["status", "-o", "json"]).expect(0).json();
     let containers = shown["containers"].as_array().unwrap();
-    let names: Vec<_> = containers.iter().map(|c| &c["container"]).collect();
+    let names: Vec<_> = containers.iter().map(|c| &c["name"]).collect();
     let own = ["app", "base"].map(|service| Value::from(pipeline.container(service)));
     assert_eq!(names, own.iter().collect::<Vec<_>>());
     let all = pipeline
@@ -117,7 +117,7 @@ fn containers_that_inherit_the_projects_labels_are_left_alone() {
         .expect(0);
     let all = all.json();
     let projects = all["projects"].as_array().unwrap().iter();
-    let running = projects.filter(|p| p["project"] == *pipeline.project);
+    let running = projects.filter(|p| p["name"] == *pipeline.project);
     let running: Vec<_> = running.map(|p| &p["running"]).collect();
     assert_eq!(running, [&Value::from(2)]);
     let logs = pipeline.caravan(&["logs"]).expect(0).stdout;

@@ -92,21 +92,22 @@ fn both_are_listed(one: &Pipeline, two: &Pipeline, port: u16) {
     let of = |pipeline: &Pipeline| {
         let mut projects = projects.iter();
         projects
-            .find(|p| p["project"] == pipeline.project.as_str())
+            .find(|p| p["name"] == pipeline.project.as_str())
             .unwrap()
     };
     let (first, second) = (of(one), of(two));
     let file = one.directory().join("compose.yaml");
     for project in [first, second] {
         assert_eq!(project["by"], "caravan");
-        assert_eq!(project["from"], file.to_str().unwrap());
+        assert_eq!(project["origin"], file.to_str().unwrap());
     }
     assert_eq!(
         (&first["services"], &first["running"]),
         (&3.into(), &3.into())
     );
     assert_eq!(second["services"], 1);
-    assert_eq!(second["ports"][0], format!("127.0.0.1:{port}->8080/tcp"));
+    assert_eq!(second["ports"][0]["hostPort"], port);
+    assert_eq!(second["ports"][0]["containerPort"], 8080);
     let table = two.caravan(&["status", "--all"]).expect(0).stdout;
     assert!(
         table.contains(&one.project) && table.contains(&two.project),

@@ -82,7 +82,7 @@ async fn a_payment_that_went_through_is_seen_everywhere(pipeline: &Pipeline, dat
     let hops = traced["hops"].as_array().unwrap();
     assert_eq!(hops.len(), 25);
     for hop in hops {
-        let seen = &hop["seen"][0];
+        let seen = &hop["sightings"][0];
         assert!(seen["at"].as_str().is_some(), "{hop:#}");
         assert!(seen["afterMs"].as_f64().unwrap() < 60_000.0, "{hop:#}");
     }
@@ -90,7 +90,7 @@ async fn a_payment_that_went_through_is_seen_everywhere(pipeline: &Pipeline, dat
     let place = format!("trainer-allocated/{}/{}", event.partition, event.offset);
     let of_topic = |hop: &&Value| hop["place"]["topic"] == "trainer-allocated";
     let hop = hops.iter().find(of_topic).unwrap();
-    assert_eq!(hop["seen"][0]["detail"], place);
+    assert_eq!(hop["sightings"][0]["detail"], place);
     let text = pipeline.caravan(&["trace", &id]).expect(0).stdout;
     assert!(text.contains("25 of 25 steps seen"), "{text}");
     // Nothing of it is that young, and nobody can tell what was before.
@@ -153,7 +153,7 @@ async fn every_replica_is_searched(pipeline: &Pipeline) {
         let hops = traced["hops"].as_array().unwrap().iter();
         let own =
             hops.filter(|hop| hop["service"] == "purchase-worker" && hop["place"]["kind"] == "log");
-        logged.extend(own.map(|hop| hop["seen"][0]["detail"].to_string()));
+        logged.extend(own.map(|hop| hop["sightings"][0]["detail"].to_string()));
         (logged.len() == 2).then_some(())
     })
     .await;
@@ -170,7 +170,7 @@ async fn a_worker_that_does_not_run_is_named_with_its_lag(pipeline: &Pipeline) {
         (lag(pipeline, "cache-worker", "purchase-created") == 0).then_some(())
     });
     let traced = json(pipeline, &["trace", &id], 1);
-    let missing = &traced["missing"];
+    let missing = &traced["firstMissing"];
     assert_eq!(missing["service"], "session-worker", "{traced:#}");
     let why = missing["why"].to_string();
     assert!(why.contains("session-worker: exited"), "{why}");
@@ -198,12 +198,12 @@ async fn a_dead_letter_is_the_reason(pipeline: &Pipeline) {
         (read_all(pipeline, "dead-letter-queue").len() == 1).then_some(())
     });
     let traced = json(pipeline, &["trace", &id], 1);
-    let why = traced["missing"]["why"].to_string();
+    let why = traced["firstMissing"]["why"].to_string();
     assert!(
         why.contains("purchase-worker dead-lettered its event purchase-confirmed/1/"),
         "{why}"
     );
-    let next = traced["missing"]["next"].as_str().unwrap();
+    let next = traced["firstMissing"]["next"].as_str().unwrap();
     assert!(next.contains("dlq show purchase-confirmed/1/"), "{next}");
     pipeline.shell(next).expect(0);
 }
@@ -257,11 +257,11 @@ fn an_invalid_event_becomes_a_dead_letter_and_its_neighbours_pass(pipeline: &Pip
     assert_eq!(poison["deadLetters"][0]["reason"], "not-json");
     assert_eq!(poison["dismissed"], true);
     assert_eq!(report["count"], 4);
-    assert_eq!(report["missing"]["total"], 0);
+    assert_eq!(report["missing"]["count"], 0);
     assert_eq!(report["cleanup"]["rows"]["tutoring_sessions"], 28);
     // It stood between them.
     let stored = read_all(pipeline, "purchase-confirmed");
-    let bad = poison["place"].as_str().unwrap();
+    let bad = poison["record"].as_str().unwrap();
     let at = |n: i64| {
         let mut parts = bad.rsplit('/').map(|part| part.parse::<i64>());
         let (offset, partition) = (

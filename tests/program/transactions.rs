@@ -73,7 +73,7 @@ fn expect_nothing_to_take(pipeline: &Pipeline, behind: i64, seen: &str) {
     // As Kafka's own tools count.
     let groups = pipeline.caravan(&["groups", "-o", "json"]).expect(0).json();
     let groups = groups["groups"].as_array().unwrap();
-    let group = groups.iter().find(|g| g["group"] == WORKER).unwrap();
+    let group = groups.iter().find(|g| g["name"] == WORKER).unwrap();
     assert_eq!(group["lag"], behind);
 }
 

@@ -36,6 +36,7 @@ impl Engine {
         let mut newest = None;
         for container in &all {
             let own = self.is_of(container, project).await?;
+            deployment.exists |= own;
             if own && newest.is_none_or(|at| container.created >= at) {
                 newest = Some(container.created);
                 deployment.recorded = recorded(|name| label(container, name));

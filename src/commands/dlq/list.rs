@@ -48,10 +48,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     }
     let console = &context.console;
     match args.output.output {
-        Format::Json => {
-            let document = output::summary_value(&pipeline.project, dead_letters.topic(), &summary);
-            console.document(&document);
-        }
+        Format::Json => output::document::list(console, dead_letters.topic(), &summary),
         Format::Table => {
             let text = output::summary(console, dead_letters.topic(), &summary, &selection);
             console.composed(&text);

@@ -43,6 +43,15 @@ impl Args {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.verb {
+            Verb::List(_) => "dlq list",
+            Verb::Show(_) => "dlq show",
+            Verb::Replay(_) => "dlq replay",
+            Verb::Purge(_) => "dlq purge",
+        }
+    }
+
     /// Whether the command stops cleanly: a replay ends between two rounds. The other commands change
     /// nothing, or everything in one request.
     pub(crate) fn stops_cleanly(&self) -> bool {
@@ -156,7 +165,7 @@ fn expect_known(context: &Context, choices: &Choices, selection: &Selection) -> 
     match choices.unknown(selection) {
         None => Ok(()),
         Some((what, there)) => {
-            let mut error = Error::new(Kind::Usage, what);
+            let mut error = Error::new(Kind::NotRight, what);
             if !there.is_empty() {
                 error = error.because(there);
             }

@@ -69,9 +69,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let console = &context.console;
     match args.output.output {
         Format::Json => {
-            let document =
-                output::purge_plan_value(&pipeline.project, dead_letters.topic(), &plan, deletes);
-            console.document(&document);
+            output::document::purge(console, dead_letters.topic(), &plan, deletes);
         }
         Format::Table => console.composed(&output::purge_plan(&plan, deletes)),
     }
@@ -87,7 +85,7 @@ fn refused(context: &Context, stuck: u64, before: &[&RecordId]) -> Error {
     let next = before
         .first()
         .map_or_else(|| "dlq list".to_owned(), |p| format!("dlq show {p}"));
-    Error::new(Kind::Usage, what)
+    Error::new(Kind::NotRight, what)
         .because("Kafka deletes only the oldest records of a partition")
         .because(format!(
             "older records that are not selected: {}",

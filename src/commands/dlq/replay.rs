@@ -74,10 +74,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let format = args.output.output;
     if args.dry_run || plan.is_empty() {
         match format {
-            Format::Json => {
-                let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
-                console.document(&document);
-            }
+            Format::Json => output::document::replay_planned(console, &plan, args.dry_run),
             Format::Table => {
                 console.composed(&output::plan(console, &plan));
                 if plan.hopeless() > 0 {
@@ -97,11 +94,11 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     console.composed_note(&output::plan(console, &plan));
     if !args.yes && !confirm(context, &plan, &flags).await? {
         if format == Format::Json {
-            console.document(&output::plan_value(&pipeline.project, &plan, true));
+            output::document::replay_planned(console, &plan, true);
         }
         return Ok(Verdict::Right);
     }
-    let skipped = output::skipped_value(&plan);
+    let planned = output::document::Replay::of(&plan, false);
     let (report, spinner) = progress_reporter(context, "dlq replay");
     let outcome = dead_letters
         .replay(plan, args.timeout, &context.cancel, report)
@@ -115,10 +112,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         }
     })?;
     match format {
-        Format::Json => {
-            let document = output::outcome_value(&pipeline.project, &outcome, skipped);
-            console.document(&document);
-        }
+        Format::Json => output::document::replayed(console, planned, &outcome),
         Format::Table => {
             console.composed(&output::outcome(console, &outcome));
             let next = match outcome.failed_again.first() {

@@ -6,7 +6,7 @@ use crate::{
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
-use diagnostics::Result;
+use diagnostics::{Kind, Result};
 use kafka::record::Message;
 use proof::dead_letters::{DeadLetters, RecordId, find::Found, journal::Status};
 
@@ -35,13 +35,13 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let (report, spinner) = progress_reporter(context, "dlq show");
     let found = dead_letters.find(&args.place, args.timeout, report).await;
     spinner.finish_and_clear();
-    let found = found.map_err(|error| remedied(context, error))?;
+    let found = found.map_err(|error| match error.kind {
+        Kind::NotRight => error.hint(context.invocation.command("dlq list")),
+        _ => remedied(context, error),
+    })?;
     let console = &context.console;
     match args.output.output {
-        Format::Json => {
-            let document = output::dead_letter_value(console, &pipeline.project, &found);
-            console.document(&document);
-        }
+        Format::Json => output::document::show(console, &found),
         Format::Table => {
             console.composed(&output::dead_letter(console, &found));
             if let Some(next) = next(&dead_letters, &found) {

@@ -21,10 +21,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let console = &context.console;
     match args.output.output {
         Format::Table => console.composed(&images::text(console, &needed)),
-        Format::Json => {
-            let document = images::value(&pipeline.project, &needed);
-            console.document(&document);
-        }
+        Format::Json => images::report(console, &needed, None, false),
     }
     Ok(Verdict::Right)
 }

@@ -9,6 +9,7 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
+    flags::{Format, OutputArgs},
     output::{Progress, images},
 };
 use diagnostics::{Error, Kind, Result};
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     /// The file; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -32,7 +35,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let needed = engine.needed_images(&pipeline).await?;
     let console = &context.console;
     console.note(&format!("  loaded {}\n", loaded.join(", ")));
-    console.composed(&images::text(console, &needed));
+    match args.output.output {
+        Format::Table => console.composed(&images::text(console, &needed)),
+        Format::Json => images::report(console, &needed, None, true),
+    }
     let missing: Vec<_> = needed.iter().filter(|n| n.needs_network()).collect();
     if missing.is_empty() {
         console.note("\nNothing is missing.");

@@ -30,7 +30,18 @@ impl Args {
     pub(crate) fn format(&self) -> Format {
         match &self.verb {
             Verb::List(args) => args.output.output,
-            Verb::Build(_) | Verb::Save(_) | Verb::Load(_) => Format::Table,
+            Verb::Build(args) => args.output.output,
+            Verb::Save(args) => args.output.output,
+            Verb::Load(args) => args.output.output,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.verb {
+            Verb::List(_) => "images list",
+            Verb::Build(_) => "images build",
+            Verb::Save(_) => "images save",
+            Verb::Load(_) => "images load",
         }
     }
 }

@@ -9,7 +9,8 @@ use super::pipeline;
 use crate::{
     commands::Verdict,
     context::Context,
-    output::{Progress, listing},
+    flags::{Format, OutputArgs},
+    output::{Progress, images, listing},
 };
 use declaration::{Pipeline, units};
 use diagnostics::{Error, Kind, Result, quote};
@@ -24,10 +25,17 @@ pub(crate) struct Args {
     /// The file; `-` is stdout
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = pipeline(context)?;
+    let json = args.output.output == Format::Json;
+    if json && args.file.as_os_str() == "-" {
+        let what = "stdout is for the images: -o json needs a file";
+        return Err(Error::new(Kind::Usage, what).hint("caravan images save images.tar -o json"));
+    }
     let engine = context.engine().await?;
     let progress = Progress::start(&context.console);
     let saved = if args.file.as_os_str() == "-" {
@@ -37,6 +45,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     };
     progress.finish().await;
     let (count, size) = saved?;
+    if json {
+        let needed = engine.needed_images(&pipeline).await?;
+        images::report(&context.console, &needed, Some(size), false);
+    }
     let load = format!("images load {}", quote(&args.file.to_string_lossy()));
     context.console.note(&format!(
         "\n{}, {}. Next, on the other host: {}",

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
-
 use crate::{
     commands::Verdict,
     context::Context,
     flags::Format,
-    output::listing::{self, Column},
+    output::{
+        listing::{self, Column},
+        status as output,
+    },
 };
 use diagnostics::Result;
 use platform::{Container, State};
@@ -50,9 +51,12 @@ pub(super) async fn run(context: &Context, format: Format) -> Result<Verdict> {
             context.console.composed(&table);
         }
         Format::Json => {
-            let projects: Vec<_> = projects.iter().map(value).collect();
-            let document = json!({ "projects": projects });
-            context.console.document(&document);
+            let summary = summary(&projects);
+            let status = output::Status {
+                projects: Some(projects.iter().map(entry).collect()),
+                ..output::Status::default()
+            };
+            output::report(&context.console, summary, status);
         }
     }
     Ok(Verdict::Right)
@@ -127,17 +131,31 @@ fn by(project: &Project) -> &'static str {
     }
 }
 
-fn value(project: &Project) -> Value {
-    json!({
-        "project": project.name,
-        "from": project.from,
-        "by": by(project),
-        "services": project.services,
-        "running": project.running,
-        "completed": project.completed,
-        "health": project.health,
-        "ports": project.ports,
-    })
+fn entry(project: &Project) -> output::Project<'_> {
+    output::Project {
+        name: &project.name,
+        origin: &project.from,
+        by: by(project),
+        services: project.services,
+        running: project.running,
+        completed: project.completed,
+        health: project.health.as_deref(),
+        ports: output::ports(&project.ports),
+    }
+}
+
+/// Of all projects. Without a declaration, whether a service should run is unknown.
+fn summary(projects: &[Project]) -> output::Summary {
+    let (services, running, completed) = projects.iter().fold((0, 0, 0), |sum, p| {
+        (sum.0 + p.services, sum.1 + p.running, sum.2 + p.completed)
+    });
+    output::Summary {
+        services,
+        running,
+        completed,
+        doubtful: services - running - completed,
+        wrong: 0,
+    }
 }
 
 #[cfg(test)]

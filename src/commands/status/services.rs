@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
-use serde_json::{Value, json};
 
 use crate::output::{
     Console, Paint,
+    json::Outcome,
     listing::{self, Cell, Column},
+    status::{Service, Summary},
 };
 use declaration::{Pipeline, units};
 use diagnostics::Invocation;
@@ -311,14 +312,30 @@ impl Line<'_> {
     }
 
     /// For a machine.
-    pub(super) fn value(&self) -> Value {
-        json!({
-            "service": self.service,
-            "state": self.state,
-            "ok": self.meaning > Meaning::Bad,
-            "containers": self.containers.len(),
-            "lag": self.lag.flatten(),
-        })
+    pub(super) fn entry(&self) -> Service<'_> {
+        Service {
+            name: self.service,
+            status: match self.meaning {
+                Meaning::Bad => Outcome::Fail,
+                Meaning::Doubtful => Outcome::Warn,
+                Meaning::Good | Meaning::Done => Outcome::Pass,
+            },
+            state: &self.state,
+            containers: self.containers.len(),
+            lag: self.lag.flatten(),
+        }
+    }
+}
+
+/// The number of services by what their state means.
+pub(super) fn summary(lines: &[Line<'_>]) -> Summary {
+    let count = |meaning| lines.iter().filter(|line| line.meaning == meaning).count();
+    Summary {
+        services: lines.len(),
+        running: count(Meaning::Good),
+        completed: count(Meaning::Done),
+        doubtful: count(Meaning::Doubtful),
+        wrong: count(Meaning::Bad),
     }
 }
 

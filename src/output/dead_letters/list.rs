@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use declaration::units;
-use serde_json::{Value, json};
 
-use super::text::{masked_word, state, time, word};
+use super::text::{masked_word, state, word};
 use crate::output::{
     Console,
     control::line,
@@ -162,7 +161,7 @@ fn in_flight(tally: &Tally) -> u64 {
     tally.count(Status::InFlight) + tally.count(Status::Interrupted)
 }
 
-fn age(age: Age) -> &'static str {
+pub(super) fn age(age: Age) -> &'static str {
     match age {
         Age::Hour => "under 1h",
         Age::Day => "1h to 1d",
@@ -170,58 +169,4 @@ fn age(age: Age) -> &'static str {
         Age::Older => "over 7d",
         Age::Unknown => "unknown",
     }
-}
-
-/// `dlq list` as JSON.
-pub(crate) fn summary_value(project: &str, topic: &str, summary: &Summary) -> Value {
-    let kinds = summary.kinds.iter().map(|(kind, tally)| {
-        let mut value = tally_value(tally);
-        value["topic"] = json!(kind.topic);
-        value["group"] = json!(kind.group);
-        value["reason"] = json!(kind.reason);
-        value["age"] = json!(age(kind.age));
-        value
-    });
-    let listed = summary
-        .listed
-        .iter()
-        .map(|(dead_letter, status)| brief_value(dead_letter, *status));
-    json!({
-        "project": project,
-        "topic": topic,
-        "complete": !summary.incomplete,
-        "stored": summary.total,
-        "all": tally_value(&summary.all),
-        "groups": kinds.collect::<Vec<_>>(),
-        "ungrouped": summary.unsorted,
-        "deadLetters": listed.collect::<Vec<_>>(),
-    })
-}
-
-fn tally_value(tally: &Tally) -> Value {
-    json!({
-        "count": tally.dead_letters,
-        "waiting": tally.count(Status::Waiting),
-        "inFlight": tally.count(Status::InFlight),
-        "interrupted": tally.count(Status::Interrupted),
-        "replayed": tally.count(Status::Replayed),
-        "dismissed": tally.count(Status::Dismissed),
-        "oldest": tally.oldest.map(time),
-        "newest": tally.newest.map(time),
-        "example": tally.example.as_ref().map(ToString::to_string),
-    })
-}
-
-pub(super) fn brief_value(dead_letter: &DeadLetter, status: Status) -> Value {
-    json!({
-        "place": dead_letter.id().to_string(),
-        "deadLetter": dead_letter.own.to_string(),
-        "source": dead_letter.source.as_ref().map(ToString::to_string),
-        "group": dead_letter.group,
-        "reason": dead_letter.reason,
-        "error": dead_letter.error,
-        "attempts": dead_letter.attempts,
-        "at": dead_letter.at.map(time),
-        "state": state(status),
-    })
 }

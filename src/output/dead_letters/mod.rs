@@ -1,6 +1,7 @@
-//! The output of `dlq list`, `show`, `replay` and `purge`, a file each, as text and as JSON; `text` escapes
-//! the content of dead letters.
+//! The output of `dlq list`, `show`, `replay` and `purge`, a file each; `document` is their
+//! JSON, `text` escapes the content of dead letters.
 
+pub(crate) mod document;
 mod list;
 mod purge;
 mod replay;
@@ -9,10 +10,10 @@ mod text;
 
 use proof::dead_letters::Progress;
 
-pub(crate) use list::{summary, summary_value};
-pub(crate) use purge::{lost, purge_plan, purge_plan_value};
-pub(crate) use replay::{outcome, outcome_value, plan, plan_value, skipped_value, what};
-pub(crate) use show::{dead_letter, dead_letter_value};
+pub(crate) use list::summary;
+pub(crate) use purge::{lost, purge_plan};
+pub(crate) use replay::{outcome, plan, what};
+pub(crate) use show::dead_letter;
 
 /// The progress of a long command.
 pub(crate) fn progress(progress: &Progress) -> String {

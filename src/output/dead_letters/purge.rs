@@ -1,5 +1,3 @@
-use serde_json::{Value, json};
-
 use crate::output::listing;
 use proof::dead_letters::{journal::Status, purge::PurgePlan};
 
@@ -34,31 +32,4 @@ pub(crate) fn purge_plan(plan: &PurgePlan, deleted: bool) -> String {
         (_, true) => format!("deleted {count}: {}", by_status(plan)),
         (_, false) => format!("would delete {count}: {}", by_status(plan)),
     }
-}
-
-/// What a purge deleted or would delete, as JSON.
-pub(crate) fn purge_plan_value(
-    project: &str,
-    topic: &str,
-    plan: &PurgePlan,
-    deleted: bool,
-) -> Value {
-    let partitions = plan.partitions.iter().map(|(partition, cut)| {
-        json!({
-            "partition": partition,
-            "deleteBefore": cut.before,
-            "count": cut.dead_letters.values().sum::<u64>(),
-        })
-    });
-    json!({
-        "project": project,
-        "topic": topic,
-        "deleted": deleted,
-        "count": plan.dead_letters(),
-        "replayed": plan.count(Status::Replayed),
-        "inFlight": plan.count(Status::InFlight),
-        "dismissed": plan.count(Status::Dismissed),
-        "neverProcessed": plan.count(Status::Waiting) + plan.count(Status::Interrupted),
-        "partitions": partitions.collect::<Vec<_>>(),
-    })
 }

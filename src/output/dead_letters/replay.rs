@@ -1,5 +1,3 @@
-use serde_json::{Value, json};
-
 use super::text::masked_word;
 use crate::output::{
     Console, Paint,
@@ -87,7 +85,7 @@ fn reason(why: SkipReason) -> &'static str {
     }
 }
 
-fn skip_reason_name(why: SkipReason) -> &'static str {
+pub(super) fn skip_reason_name(why: SkipReason) -> &'static str {
     match why {
         SkipReason::Replayed => "replayed",
         SkipReason::InFlight => "inFlight",
@@ -98,33 +96,6 @@ fn skip_reason_name(why: SkipReason) -> &'static str {
         SkipReason::Unreadable => "unreadable",
         SkipReason::FailedAgain => "failedAgain",
     }
-}
-
-/// The dead letters that a replay skips, by reason, as JSON.
-pub(crate) fn skipped_value(plan: &Plan) -> Value {
-    let left = plan.skipped.iter().map(|(why, left)| {
-        let named: Vec<_> = left.named.iter().map(ToString::to_string).collect();
-        json!({ "why": skip_reason_name(*why), "count": left.dead_letters, "examples": named })
-    });
-    left.collect()
-}
-
-/// The plan of a replay, as JSON.
-pub(crate) fn plan_value(project: &str, plan: &Plan, dry_run: bool) -> Value {
-    let kinds = plan.kinds().into_iter().map(|((topic, groups, reason), dead_letters)| {
-        json!({ "topic": topic, "groups": groups, "reason": reason, "count": dead_letters })
-    });
-    json!({
-        "project": project,
-        "dryRun": dry_run,
-        "planned": plan.send.len(),
-        "plan": kinds.collect::<Vec<_>>(),
-        "settled": plan.settled.len(),
-        "leftOut": skipped_value(plan),
-        "sent": 0,
-        "succeeded": 0,
-        "failedAgain": [],
-    })
 }
 
 /// The outcome of a replay, as text.
@@ -167,26 +138,4 @@ pub(crate) fn outcome(console: &Console, outcome: &Outcome) -> String {
         ));
     }
     text
-}
-
-/// The outcome of a replay, as JSON.
-pub(crate) fn outcome_value(project: &str, outcome: &Outcome, skipped: Value) -> Value {
-    let failed_again = outcome.failed_again.iter().map(|back| {
-        json!({
-            "was": back.was.to_string(),
-            "is": back.dead_letter.id().to_string(),
-            "reason": back.dead_letter.reason,
-            "error": back.dead_letter.error,
-        })
-    });
-    json!({
-        "project": project,
-        "dryRun": false,
-        "planned": outcome.planned,
-        "leftOut": skipped,
-        "sent": outcome.sent,
-        "succeeded": outcome.passed,
-        "gone": outcome.gone,
-        "failedAgain": failed_again.collect::<Vec<_>>(),
-    })
 }

@@ -1,19 +1,15 @@
 use kafka::record::{Headers, Message};
-use serde_json::{Value, json};
 
-use super::{
-    list::brief_value,
-    text::{bytes, masked_word, state, word},
-};
+use super::text::{bytes, masked_word, state, word};
 use crate::output::{Console, Paint, control::line, listing};
 use proof::dead_letters::find::Found;
 
 /// In bytes: a longer payload is cut.
-const MAX_VALUE: usize = 64 * 1024;
+pub(super) const MAX_VALUE: usize = 64 * 1024;
 /// In bytes: a longer key or header value is cut.
-const MAX_HEADER: usize = 4 * 1024;
+pub(super) const MAX_HEADER: usize = 4 * 1024;
 /// At most this many headers are shown.
-const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// `dlq show` as text.
 pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
@@ -87,53 +83,4 @@ pub(crate) fn dead_letter(console: &Console, found: &Found) -> String {
         text.push_str(&bytes(console, payload, MAX_VALUE, true));
     }
     text.trim_end().to_owned()
-}
-
-/// `dlq show` as JSON.
-pub(crate) fn dead_letter_value(console: &Console, project: &str, found: &Found) -> Value {
-    let message = &found.message;
-    let headers = message.headers().into_iter().flat_map(|h| h.iter());
-    let headers = headers.take(MAX_HEADERS).map(|header| {
-        json!({
-            "name": header.key,
-            "value": header.value.map(|value| bytes_value(console, value, MAX_HEADER)),
-        })
-    });
-    let mut value = brief_value(&found.dead_letter, found.status);
-    value["project"] = json!(project);
-    value["others"] = found
-        .others
-        .iter()
-        .map(|o| json!(o.own.to_string()))
-        .collect();
-    value["key"] = json!(
-        message
-            .key()
-            .map(|key| bytes_value(console, key, MAX_HEADER))
-    );
-    value["headers"] = headers.collect();
-    value["payload"] = json!(
-        message
-            .payload()
-            .map(|p| bytes_value(console, p, MAX_VALUE))
-    );
-    value
-}
-
-/// As text if the bytes are UTF-8, else as hexadecimal digits.
-fn bytes_value(console: &Console, all: &[u8], max: usize) -> Value {
-    let masked = console.masked_bytes(all);
-    let truncated = masked.len() > max;
-    let size = all.len();
-    match str::from_utf8(&masked) {
-        Ok(text) => {
-            let text = &text[..text.floor_char_boundary(max)];
-            json!({ "bytes": size, "text": text, "truncated": truncated })
-        }
-        Err(_) => {
-            let shown = masked.iter().take(max);
-            let hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
-            json!({ "bytes": size, "hex": hex, "truncated": truncated })
-        }
-    }
 }

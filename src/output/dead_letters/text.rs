@@ -1,7 +1,5 @@
 //! Cuts the content of dead letters, and escapes its control characters.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 use crate::output::{
     Console,
     control::{escaped, line},
@@ -16,10 +14,6 @@ pub(super) fn state(status: Status) -> &'static str {
         Status::Replayed => "replayed",
         Status::Dismissed => "dismissed",
     }
-}
-
-pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 pub(super) fn word(text: Option<&str>) -> String {

@@ -1,15 +1,13 @@
 //! Many messages' figures, as `test-flow --count` shows them, and the bad event of `--poison`.
 
 use declaration::Noun;
-use serde_json::{Value, json};
 
 use super::{
     super::{
         Console, Paint,
-        json::milliseconds,
         listing::{self, Cell, Column},
     },
-    View, counted, describe, ending, next, place_value, with_completion, wrong,
+    View, counted, describe, ending, next, wrong,
 };
 use proof::{
     dead_letters::DeadLetter,
@@ -314,46 +312,8 @@ fn dead_lettered(console: &Console, dead_letter: &DeadLetter) -> String {
     text
 }
 
-/// For a machine.
-pub(crate) fn value(project: &str, report: &Report) -> Value {
-    let sent = &report.sent;
-    let reasons = sent.reasons.iter();
-    let document = json!({
-        "project": project,
-        "status": if report.is_right() { "pass" } else { "fail" },
-        "count": report.count,
-        "direct": report.direct,
-        "sent": {
-            "accepted": sent.accepted,
-            "failed": sent.failed,
-            "reasons": reasons.map(|(why, n)| json!({ "why": why, "count": n })).collect::<Vec<_>>(),
-            "tookMs": milliseconds(sent.took),
-            "rate": report.rate,
-            "late": sent.lateness.map(|l| l.late),
-            "latestMs": sent.lateness.map(|l| milliseconds(l.worst)),
-        },
-        "throughput": report.throughput.map(|t| {
-            let (by, first, last) = match t.source {
-                Source::Commits { first, last } => ("commits", Some(first), Some(last)),
-                Source::Offsets => ("offsets", None, None),
-            };
-            json!({
-                "perSecond": (t.per_second * 10.0).round() / 10.0,
-                "tookMs": milliseconds(t.took),
-                "by": by, "firstEffectAt": first, "lastEffectAt": last,
-            })
-        }),
-        "hops": report.hops.iter().map(hop_value).collect::<Vec<_>>(),
-        "missing": deviations_value(&report.missing),
-        "surplus": deviations_value(&report.surplus),
-        "poison": report.poisoned.as_ref().map(poisoned_value),
-        "notWatched": not_watched(report, |place| place_value(place)["kind"].clone()),
-    });
-    with_completion(document, &report.completion)
-}
-
 /// The kinds of place that are not watched, each once.
-fn not_watched<T: PartialEq>(report: &Report, kind: impl Fn(&HopPlace) -> T) -> Vec<T> {
+pub(super) fn not_watched<T: PartialEq>(report: &Report, kind: impl Fn(&HopPlace) -> T) -> Vec<T> {
     let mut kinds = Vec::new();
     for kind in report.not_watched.iter().map(kind) {
         if !kinds.contains(&kind) {
@@ -363,71 +323,12 @@ fn not_watched<T: PartialEq>(report: &Report, kind: impl Fn(&HopPlace) -> T) -> 
     kinds
 }
 
-fn hop_value(hop: &Passed) -> Value {
-    json!({
-        "place": place_value(&hop.place),
-        "seen": hop.seen,
-        "copies": hop.copies,
-        "sinceDueMs": hop.since_due.map(spread_value),
-        "sinceInputMs": hop.since_input.map(spread_value),
-    })
-}
-
-fn spread_value(spread: Spread) -> Value {
-    let Spread {
-        p50,
-        p95,
-        p99,
-        max,
-        histogram,
-    } = spread;
-    let buckets = histogram.filled().map(
-        |(step, count)| json!({ "upTo": Histogram::bound(step).map(milliseconds), "count": count }),
-    );
-    json!({
-        "p50": milliseconds(p50), "p95": milliseconds(p95), "p99": milliseconds(p99),
-        "max": milliseconds(max), "buckets": buckets.collect::<Vec<_>>(),
-    })
-}
-
-fn deviations_value(amiss: &Deviations) -> Value {
-    let named = |named: &Deviation| {
-        json!({
-            "correlationId": named.correlation_id,
-            "place": place_value(&named.place),
-            "rows": named.rows,
-            "unchanged": named.unchanged,
-        })
-    };
-    json!({
-        "total": amiss.total,
-        "first": amiss.named.iter().map(named).collect::<Vec<_>>(),
-    })
-}
-
-fn poisoned_value(poisoned: &Poisoned) -> Value {
-    let dead_letters = poisoned.dead_letters.iter().map(|dead_letter| {
-        json!({
-            "place": dead_letter.own.to_string(), "group": dead_letter.group, "reason": dead_letter.reason,
-            "error": dead_letter.error,
-        })
-    });
-    json!({
-        "status": if poisoned.is_right() { "pass" } else { "fail" },
-        "place": poisoned.place.to_string(),
-        "expectedReason": poisoned.expected,
-        "deadLetters": dead_letters.collect::<Vec<_>>(),
-        "tookMs": milliseconds(poisoned.took),
-        "dismissed": !poisoned.dead_letters.is_empty() && poisoned.left.is_none(),
-        "left": poisoned.left,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::document, *};
+    use crate::output::schemas::published;
     use declaration::testing::shipped;
     use proof::{
         dead_letters::RecordId,
@@ -544,6 +445,7 @@ mod tests {
             &cli.global,
             &std::collections::BTreeMap::new(),
             crate::output::Terminal::default(),
+            "test-flow",
         );
         let pipeline = pipeline();
         let shown = |all| text(&console, &report(), view(&pipeline, all));
@@ -576,8 +478,11 @@ mod tests {
 
     #[test]
     fn a_machine_gets_all_of_it() {
-        let value = value("shop", &report());
+        let report = report();
+        let document = document::many(&Console::plain(), &report);
+        let value = published("test-flow", &document);
         assert_eq!(value["status"], "fail");
+        assert_eq!(value["project"], "shop");
         assert_eq!(value["sent"]["late"], 3);
         assert_eq!(value["throughput"]["by"], "offsets");
         let since_input = &value["hops"][1]["sinceInputMs"];
@@ -585,10 +490,10 @@ mod tests {
         let buckets = since_input["buckets"].as_array().expect("a list");
         let counts = buckets.iter().map(|bucket| bucket["count"].as_u64());
         assert_eq!(counts.sum::<Option<u64>>(), Some(100));
-        assert_eq!(buckets[0]["upTo"], 0.5);
+        assert_eq!(buckets[0]["upToMs"], 0.5);
         assert_eq!(value["throughput"]["perSecond"], 498.6);
-        assert_eq!(value["notWatched"], json!(["log"]));
-        assert_eq!(value["missing"]["total"], 3);
+        assert_eq!(value["notWatched"][0], "log");
+        assert_eq!(value["missing"]["count"], 3);
         assert_eq!(value["surplus"]["first"][0]["rows"], 8);
         assert_eq!(value["cleanup"]["rows"]["lessons"], 6979);
     }
@@ -622,8 +527,15 @@ mod tests {
             took: Duration::from_secs(30),
             ..good.clone()
         };
-        assert_eq!(poisoned_value(&good)["dismissed"], true);
-        assert_eq!(poisoned_value(&none)["status"], "fail");
+        let value = |poisoned: &Poisoned| {
+            let report = Report {
+                poisoned: Some(poisoned.clone()),
+                ..report()
+            };
+            published("test-flow", &document::many(&console, &report))["poison"].clone()
+        };
+        assert_eq!(value(&good)["dismissed"], true);
+        assert_eq!(value(&none)["status"], "fail");
         let texts = [good, other, none].map(|p| poisoned(&console, &p));
         insta::assert_snapshot!(texts.join("\n\n"));
     }

@@ -1,18 +1,18 @@
 //! What `test-flow` and `trace` found, for a person and for a machine. This file has what all of it
 //! shares: steps, places, and how a run ended; `services` has a row a service; `one`, `many` and `trace` have
-//! their reports, `redelivery` what changed when events were sent again.
+//! their reports for people, `document` for machines, `redelivery` what changed when events were sent again.
 
 use std::time::Duration;
 
 use declaration::{Noun, Pipeline};
-use serde_json::{Value, json};
 
-use super::{Console, Paint, json::milliseconds, listing};
+use super::{Console, Paint, listing};
 use proof::{
     flow::{Cleanup, Collected, Completion, Found, Hop, HopPlace, Progress, Sighting, Unfollowed},
     stores::postgres::ownership::{Deleted, UndeletedRows},
 };
 
+pub(crate) mod document;
 pub(crate) mod many;
 pub(crate) mod one;
 mod redelivery;
@@ -297,90 +297,4 @@ pub(crate) fn collected(console: &Console, collected: &Collected) -> String {
         Some((rows, left)) => format!("{rows} ({age})\n{left}"),
         None => format!("{rows} ({age})"),
     }
-}
-
-pub(crate) fn collected_value(project: &str, collected: &Collected) -> Value {
-    let cleanup = Cleanup::Deleted(collected.deleted.clone());
-    json!({
-        "project": project,
-        "olderThan": collected.older_than,
-        "cleanup": cleanup_value(&cleanup),
-    })
-}
-
-fn unfollowed_value(unfollowed: &Unfollowed) -> Option<Value> {
-    let value = || {
-        json!({
-            "topics": unfollowed.topics,
-            "services": unfollowed.services,
-            "tables": unfollowed.tables,
-            "hints": unfollowed.hints,
-        })
-    };
-    (!unfollowed.is_empty()).then(value)
-}
-
-fn cleanup_value(cleanup: &Cleanup) -> Value {
-    match cleanup {
-        Cleanup::Nothing => json!({ "outcome": "nothing" }),
-        Cleanup::Kept => json!({ "outcome": "kept" }),
-        Cleanup::Deleted(deleted) => json!({
-            "outcome": "deleted",
-            "rows": deleted.rows.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            "left": deleted.left.iter().map(|left| json!({
-                "table": left.table, "rows": left.count(), "why": left.why,
-            })).collect::<Vec<_>>(),
-        }),
-        Cleanup::Failed(why) => json!({ "outcome": "failed", "why": why }),
-        Cleanup::Left(left) => json!({ "outcome": "failed", "why": left.to_string() }),
-    }
-}
-
-fn place_value(place: &HopPlace) -> Value {
-    match place {
-        HopPlace::Entry { service } => json!({ "kind": "entry", "service": service }),
-        HopPlace::Topic { topic } => json!({ "kind": "topic", "topic": topic }),
-        HopPlace::Log { service, stage } => {
-            json!({ "kind": "log", "service": service, "stage": stage.to_string() })
-        }
-        HopPlace::Table { table, rows } => json!({ "kind": "table", "table": table, "rows": rows }),
-        HopPlace::Cache { service, keys } => {
-            json!({ "kind": "cache", "service": service, "keys": keys })
-        }
-    }
-}
-
-/// A run's keys that do not depend on the number of messages, added to those of `report`.
-fn with_completion(report: Value, completion: &Completion) -> Value {
-    let mut document = report;
-    document["pending"] = json!(completion.pending);
-    document["redelivery"] = json!(completion.redelivery.as_ref().map(redelivery::value));
-    document["cleanup"] = cleanup_value(&completion.cleanup);
-    document["kept"] = json!(completion.kept);
-    document["notFollowed"] = json!(unfollowed_value(&completion.unfollowed));
-    document["excluded"] = json!(completion.excluded);
-    document
-}
-
-/// A hop with all its sightings.
-fn hop_value(hop: &Hop) -> Value {
-    let (status, sightings, why) = match &hop.found {
-        Found::Seen(sightings) => ("seen", sightings.as_slice(), None),
-        Found::Missing(instead) => ("missing", &[][..], instead.as_ref()),
-        Found::Unknown(why) => ("unknown", &[][..], Some(why)),
-    };
-    let sightings = sightings.iter().map(|sighting| {
-        json!({
-            "at": sighting.at,
-            "afterMs": sighting.after.map(milliseconds),
-            "detail": sighting.detail,
-        })
-    });
-    json!({
-        "place": place_value(&hop.step.place),
-        "service": hop.step.service,
-        "status": status,
-        "seen": sightings.collect::<Vec<_>>(),
-        "why": why,
-    })
 }

@@ -1,17 +1,15 @@
 //! One message, as `test-flow` shows it.
 
 use declaration::Noun;
-use serde_json::{Value, json};
 
 use super::{
     super::{
         Console, Paint,
-        json::milliseconds,
         listing::{self, Column},
     },
-    HopRow, View, ending, hop_value, next,
+    HopRow, View, ending, next,
     services::{self, Service, stopped},
-    with_completion, wrong,
+    wrong,
 };
 use proof::flow::one::Report;
 
@@ -80,29 +78,4 @@ fn slowest(services: &[Service<'_>]) -> String {
     slowest.map_or_else(String::new, |(name, took)| {
         format!(", slowest {name} {}", listing::duration(took))
     })
-}
-
-/// For a machine. `next`: the next command, if a hop is missing.
-pub(crate) fn value(project: &str, report: &Report, next: Option<&str>) -> Value {
-    let hops = report.hops.iter().map(|hop| {
-        let mut value = hop_value(hop);
-        // Only the first sighting is recorded.
-        value["seen"] = value["seen"].get(0).cloned().unwrap_or_default();
-        value
-    });
-    let document = json!({
-        "project": project,
-        "status": if report.is_right() { "pass" } else { "fail" },
-        "count": 1,
-        "direct": report.direct,
-        "correlationId": report.correlation_id,
-        "beganAt": report.began,
-        "tookMs": milliseconds(report.took),
-        "hops": hops.collect::<Vec<_>>(),
-        "missing": report.missing.as_ref().map(|m| json!({
-            "hop": m.hop, "service": m.service, "why": m.why, "next": next,
-            "state": m.why.join("; "), "lastLogLines": report.last_log_lines,
-        })),
-    });
-    with_completion(document, &report.completion)
 }

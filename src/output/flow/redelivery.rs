@@ -2,7 +2,6 @@
 
 use declaration::Noun;
 use diagnostics::Result;
-use serde_json::{Value, json};
 
 use super::super::{Console, Paint, listing};
 use proof::flow::{Change, Redelivery, Renamed};
@@ -66,41 +65,6 @@ fn counts(counts: &[(String, usize)]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// For a machine.
-pub(super) fn value(outcome: &Result<Redelivery>) -> Value {
-    let redelivery = match outcome {
-        Ok(redelivery) => redelivery,
-        Err(why) => return json!({ "status": "fail", "why": why.to_string() }),
-    };
-    let map = |counts: &[(String, usize)]| -> Value {
-        let counts = counts
-            .iter()
-            .map(|(name, count)| (name.clone(), json!(count)));
-        Value::Object(counts.collect())
-    };
-    let (renamed, skipped) = match &redelivery.renamed {
-        Renamed::Sent(events) => (Some(events), None),
-        Renamed::Skipped(why) => (None, Some(why)),
-    };
-    json!({
-        "status": if redelivery.is_right() { "pass" } else { "fail" },
-        "sent": map(&redelivery.sent),
-        "underNewIds": renamed,
-        "newIdsSkipped": skipped,
-        "compared": map(&redelivery.compared),
-        "changed": redelivery.changes,
-        "first": redelivery.named.iter().map(|change| json!({
-            "correlationId": change.correlation_id,
-            "table": change.table,
-            "before": change.before,
-            "after": change.after,
-            "gone": change.rows.as_ref().map(|(gone, _)| gone),
-            "new": change.rows.as_ref().map(|(_, new)| new),
-        })).collect::<Vec<_>>(),
-        "pending": redelivery.pending,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,9 +104,6 @@ mod tests {
             ..sent_again()
         };
         assert!(sent_again().is_right() && !bad.is_right());
-        let value = value(&Ok(bad.clone()));
-        assert_eq!(value["first"][0]["new"][0], r#"{"seq":8}"#);
-        assert_eq!(value["sent"]["paid"], 2);
         let bad = text(&console, &noun, &Ok(bad));
         let unreachable = Error::new(Kind::Unreachable, "no broker answers");
         let not = text(&console, &noun, &Err(unreachable));

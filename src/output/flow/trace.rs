@@ -1,14 +1,13 @@
 //! An earlier message, as `trace` shows it.
 
 use declaration::Noun;
-use serde_json::{Value, json};
 
 use super::{
     super::{
         Console, Paint,
         listing::{self, Column},
     },
-    HopRow, View, hop_value, next,
+    HopRow, View, next,
     services::{self, Service, stopped},
 };
 use proof::flow::{
@@ -132,39 +131,6 @@ fn summary(trace: &Report) -> String {
     text
 }
 
-/// For a machine. `next`: the command that comes next, if something is missing.
-pub(crate) fn value(project: &str, trace: &Report, next: Option<&str>) -> Value {
-    let (_, missing, unknown) = trace.counts();
-    let status = match (
-        missing,
-        trace.unreachable.is_empty() && trace.unread.is_empty() && trace.failed.is_empty(),
-    ) {
-        (0, true) => "pass",
-        (0, false) => "unknown",
-        (_, _) => "fail",
-    };
-    json!({
-        "project": project,
-        "status": status,
-        "correlationId": trace.id,
-        "synthetic": trace.synthetic,
-        "beganAt": trace.began,
-        "hops": trace.hops.iter().map(hop_value).collect::<Vec<_>>(),
-        "missing": trace.missing.as_ref().map(|missing| json!({
-            "hop": missing.hop, "service": missing.service, "why": missing.why, "next": next,
-        })),
-        "unknown": unknown,
-        "deadLetters": trace.dead_letters.iter().map(|dead_letter| json!({
-            "place": dead_letter.id().to_string(), "group": dead_letter.group, "reason": dead_letter.reason,
-            "error": dead_letter.error, "at": dead_letter.at,
-        })).collect::<Vec<_>>(),
-        "looked": trace.looked,
-        "unread": trace.unread,
-        "unreachable": trace.unreachable,
-        "failed": trace.failed,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +139,8 @@ mod tests {
     use chrono::DateTime;
     use declaration::testing::shipped;
 
+    use super::super::document;
+    use crate::output::schemas::published;
     use proof::flow::{Hop, HopPlace, Missing, Next, Sighting, Step};
 
     fn trace() -> Report {
@@ -244,12 +212,14 @@ mod tests {
 
     #[test]
     fn a_machine_gets_all_of_it() {
-        let value = value("shop", &trace(), Some("caravan up lesson-worker"));
+        let trace = trace();
+        let next = Some("caravan up lesson-worker");
+        let value = published("trace", &document::trace(&Console::plain(), &trace, next));
         assert_eq!(value["status"], "fail");
-        assert_eq!(value["hops"][0]["seen"][1]["afterMs"], 90_000.0);
+        assert_eq!(value["hops"][0]["sightings"][1]["afterMs"], 90_000);
         assert_eq!(value["hops"][1]["status"], "unknown");
         assert_eq!(value["hops"][2]["why"], "3 of 7 rows");
-        assert_eq!(value["missing"]["next"], "caravan up lesson-worker");
-        assert_eq!(value["unknown"], 1);
+        assert_eq!(value["firstMissing"]["next"], "caravan up lesson-worker");
+        assert_eq!(value["summary"]["unknown"], 1);
     }
 }

@@ -3,62 +3,67 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Report;
-use crate::output::json::milliseconds;
+use crate::output::{
+    Console,
+    json::{EndLine, Envelope, Millis, NoData, Outcome},
+};
 use proof::checks::finding::{Finding, Severity, Status};
 
-/// What `caravan verify -o json` and `caravan doctor -o json` write.
+/// What `verify -o json` and `doctor -o json` write.
+pub(crate) type Document<'a> = Envelope<Counts, Findings<'a>>;
+
+/// The findings of `verify` or `doctor`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document<'a> {
-    /// The Compose project.
-    project: &'a str,
-    status: Verdict,
-    summary: Counts,
+pub(crate) struct Findings<'a> {
     /// In the order of the table: a check comes after those that it depends on.
     findings: Vec<Entry<'a>>,
+    /// The checks that would run: of `verify --list`, which runs none.
+    checks: Option<Vec<Planned>>,
+}
+
+/// A check that would run.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Planned {
+    pub(crate) id: String,
+    pub(crate) layer: String,
+    pub(crate) severity: Severity,
+    pub(crate) expected: String,
 }
 
 /// A line of `-o ndjson`.
 #[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", tag = "type")]
-pub(super) enum Line<'a> {
-    /// The result of a check. With `--watch` and `--wait`, another line follows when the result changes.
-    Finding(Entry<'a>),
-    /// The last line.
-    #[serde(rename_all = "camelCase")]
-    Summary {
-        project: &'a str,
-        status: Verdict,
-        summary: Counts,
-    },
+#[serde(untagged)]
+pub(crate) enum Line<'a> {
+    Finding(FindingLine<'a>),
+    End(EndLine<Counts>),
 }
 
-/// `pass`: no check failed, and with `--strict` none warned.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
-    Pass,
-    Fail,
+/// The result of a check. With `--watch` and `--wait`, another line follows when the result changes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub(crate) enum FindingLine<'a> {
+    Finding(Entry<'a>),
 }
 
 /// The number of checks by status.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     pass: usize,
     warn: usize,
     fail: usize,
     skip: usize,
-    took_ms: f64,
+    took_ms: Millis,
 }
 
 /// The result of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// `layer.subject.aspect`; stable from one version to the next.
     id: String,
     layer: &'a str,
@@ -74,7 +79,7 @@ pub(super) struct Entry<'a> {
     hint: Option<&'a str>,
     /// The id of the check that caused this result; null if there is none.
     cause: Option<String>,
-    took_ms: f64,
+    took_ms: Millis,
 }
 
 impl<'a> Entry<'a> {
@@ -89,15 +94,17 @@ impl<'a> Entry<'a> {
             evidence: &finding.evidence,
             hint: finding.hint.as_deref(),
             cause: finding.cause.as_ref().map(ToString::to_string),
-            took_ms: milliseconds(finding.took),
+            took_ms: Millis(finding.took),
         }
     }
 }
 
-fn verdict(report: Report<'_>) -> Verdict {
-    match report.is_right() {
-        true => Verdict::Pass,
-        false => Verdict::Fail,
+/// `Warn`: right, with warnings.
+fn status(report: Report<'_>) -> Outcome {
+    match (report.is_right(), report.tally().warn) {
+        (true, 0) => Outcome::Pass,
+        (true, _) => Outcome::Warn,
+        (false, _) => Outcome::Fail,
     }
 }
 
@@ -108,29 +115,32 @@ fn counts(report: Report<'_>) -> Counts {
         warn: tally.warn,
         fail: tally.fail,
         skip: tally.skip,
-        took_ms: milliseconds(report.took),
+        took_ms: Millis(report.took),
     }
 }
 
-pub(super) fn value(report: Report<'_>) -> Value {
-    let document = Document {
-        project: report.project,
-        status: verdict(report),
-        summary: counts(report),
+pub(super) fn document<'a>(console: &Console, report: Report<'a>) -> Document<'a> {
+    let data = Findings {
         findings: report.findings.iter().map(Entry::of).collect(),
+        checks: None,
     };
-    serde_json::to_value(document).unwrap_or_default()
+    console.envelope(status(report), counts(report), data)
 }
 
-pub(super) fn line(finding: &Finding) -> String {
-    serde_json::to_string(&Line::Finding(Entry::of(finding))).unwrap_or_default()
+pub(super) fn line(finding: &Finding) -> Line<'_> {
+    Line::Finding(FindingLine::Finding(Entry::of(finding)))
 }
 
-pub(super) fn last_line(report: Report<'_>) -> String {
-    let line = Line::Summary {
-        project: report.project,
-        status: verdict(report),
-        summary: counts(report),
+pub(super) fn last_line<'a>(console: &Console, report: Report<'_>) -> Line<'a> {
+    let summary = console.envelope(status(report), counts(report), NoData {});
+    Line::End(EndLine::Summary(summary))
+}
+
+/// Writes the checks that would run.
+pub(crate) fn list(console: &Console, checks: Vec<Planned>) {
+    let data = Findings {
+        findings: Vec::new(),
+        checks: Some(checks),
     };
-    serde_json::to_string(&line).unwrap_or_default()
+    console.report(Outcome::Pass, Counts::default(), data);
 }

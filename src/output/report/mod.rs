@@ -5,7 +5,7 @@
 //!   Schema;
 //! - `junit`: for CI servers.
 
-mod document;
+pub(crate) mod document;
 mod junit;
 mod layers;
 mod plain;
@@ -88,7 +88,7 @@ pub(crate) fn show_finding(console: &Console, finding: &Finding, format: ReportF
 
 /// A line of NDJSON, masked.
 fn ndjson_line(console: &Console, finding: &Finding) -> String {
-    document::line(&masked(console, finding))
+    json::line(&document::line(&masked(console, finding)))
 }
 
 /// Shows on a terminal how far back `verify --since` has read for a rule.
@@ -114,8 +114,8 @@ fn text(console: &Console, report: Report<'_>, format: ReportFormat) -> String {
             table::text(console, &header(console, report), report, table::SCREEN)
         }
         ReportFormat::Plain => plain::text(report),
-        ReportFormat::Json => json::document(&document::value(report)),
-        ReportFormat::Ndjson => document::last_line(report),
+        ReportFormat::Json => json::document(&document::document(console, report)),
+        ReportFormat::Ndjson => json::line(&document::last_line(console, report)),
         ReportFormat::Junit => junit::text(report),
     })
 }

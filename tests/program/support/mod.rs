@@ -21,6 +21,7 @@ pub(crate) mod payments;
 pub(crate) mod pipeline;
 pub(crate) mod proxy;
 pub(crate) mod role;
+mod schemas;
 pub(crate) mod shared;
 pub(crate) mod small;
 pub(crate) mod terminal;
@@ -47,11 +48,13 @@ pub(crate) struct Ran {
 
 impl Ran {
     pub(crate) fn of(output: Output) -> Self {
-        Self {
+        let ran = Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        };
+        schemas::check(&ran.stdout, ran.code);
+        ran
     }
 
     /// Fails the test, showing everything, unless the program ended with `code`.

@@ -75,7 +75,7 @@ impl DeadLetters {
             }
             (None, _) if !whole => Err(too_slow(&span, patience)),
             (None, _) => Err(Error::new(
-                Kind::Usage,
+                Kind::NotRight,
                 format!("no dead letter of {place} on {}", self.topic),
             )),
         }
