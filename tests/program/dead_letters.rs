@@ -260,7 +260,8 @@ fn poison_fails_again(pipeline: &Pipeline) {
     let dry = pipeline
         .caravan(&["dlq", "replay", "--all", "--dry-run"])
         .expect(0);
-    insta::assert_snapshot!("replay_dry_run", dry.stdout);
+    let left_out = "nothing to send\nleft out: 4 not JSON, so they cannot succeed (";
+    assert!(dry.stdout.starts_with(left_out), "{}", dry.stdout);
     // None of them can succeed, so it takes an explicit choice.
     let refused = pipeline
         .caravan(&["dlq", "replay", "--all", "--yes"])
