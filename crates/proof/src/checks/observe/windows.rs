@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{checks::results::Span, stores::postgres::Window};
 
-/// The first window of a run; the next ones grow as far as the time that the last one took allows.
-const FIRST: TimeDelta = TimeDelta::seconds(1);
+/// The first window of a run: few rows, whatever the traffic is. The next ones grow as far as the time that the
+/// last one took allows.
+const FIRST: TimeDelta = TimeDelta::milliseconds(100);
 /// A window is at most so many times as long as the one before it, or so many times shorter.
 const GROWTH: f64 = 4.0;
 /// An answer takes so long however few rows there are.
