@@ -114,7 +114,6 @@ fn a_group_of_the_new_protocol_is_judged() {
     };
     // Kafka's container is not what `up` would make of that declaration.
     let drift = "containers.kafka.as-declared";
-    let patience = Duration::from_secs(60);
     eventually("it holds all, and has committed", || {
         (red(shop) == [drift]).then_some(())
     });

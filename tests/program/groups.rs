@@ -3,11 +3,7 @@
 use rdkafka::consumer::Consumer;
 use serde_json::Value;
 
-use crate::support::{
-    eventually,
-    kafka::{TIMEOUT, member},
-    pipeline::Pipeline,
-};
+use crate::support::{eventually, kafka::member, pipeline::Pipeline};
 
 const TOPIC: &str = "purchase-created";
 

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::Read,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use crate::support::{eventually, pipeline::Pipeline};
@@ -48,7 +47,6 @@ impl Following {
 
     #[track_caller]
     fn expect(&self, what: &str, is: impl Fn(&[&str]) -> bool) {
-        let deadline = Duration::from_secs(150);
         eventually(what, || {
             let text = std::fs::read_to_string(&self.path).unwrap();
             is(&text.lines().collect::<Vec<_>>()).then_some(())
