@@ -180,13 +180,10 @@ impl Snapshot<'_> {
     pub async fn cost(&mut self, query: RuleQuery<'_>, window: Window) -> StoreResult<f64> {
         let plan = self.run(query, "EXPLAIN EXECUTE", &[window]).await?;
         let plan = plan.unwrap_or_default();
-        let line = plan.first().and_then(|plan| plan.first());
-        let line = line.map(|row| row.try_get::<String, _>(0));
-        let line = line.transpose().map_err(|e| failed(e, self.url))?;
-        Ok(line
-            .as_deref()
-            .and_then(total_cost)
-            .unwrap_or(f64::INFINITY))
+        let lines = plan.iter().flatten();
+        let lines = lines.map(|row| row.try_get::<String, _>(0));
+        let lines: Result<Vec<_>, _> = lines.collect();
+        Ok(total_cost(&lines.map_err(|e| failed(e, self.url))?))
     }
 
     /// Prepares the query and runs it over each window, by `verb`: all in one message, so that there is one answer
@@ -259,10 +256,15 @@ fn arguments(sql: &str, window: Window) -> String {
     }
 }
 
-/// 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`, the first line of a plan.
-fn total_cost(line: &str) -> Option<f64> {
-    let (_, rest) = line.split_once("..")?;
-    rest.split_whitespace().next()?.parse().ok()
+/// The highest cost of a plan's nodes, as 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`. Below a LIMIT it is that
+/// of all rows: they have to be read if the rule holds. Infinite if there is none.
+fn total_cost(plan: &[String]) -> f64 {
+    let cost = |line: &String| -> Option<f64> {
+        let (_, cost) = line.split_once("(cost=")?.1.split_once("..")?;
+        cost.split_whitespace().next()?.parse().ok()
+    };
+    let highest = plan.iter().filter_map(cost).reduce(f64::max);
+    highest.unwrap_or(f64::INFINITY)
 }
 
 #[cfg(test)]
@@ -270,9 +272,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_of_a_plan_is_read() {
-        let line = "Limit  (cost=0.00..35.50 rows=10 width=40)";
-        assert_eq!(total_cost(line), Some(35.5));
-        assert_eq!(total_cost("Result"), None);
+    fn the_cost_of_a_plan_is_that_of_all_rows() {
+        let plan = [
+            "Limit  (cost=0.00..35.50 rows=10 width=40)",
+            "  ->  Nested Loop  (cost=0.84..4411.25 rows=900 width=40)",
+            "        Index Cond: (created_at >= 'x..y'::text)",
+        ];
+        let cost = total_cost(&plan.map(str::to_owned));
+        assert!((cost - 4411.25).abs() < f64::EPSILON, "{cost}");
+        assert!(total_cost(&["Result".to_owned()]).is_infinite());
+    }
+
+    #[test]
+    fn a_query_gets_the_arguments_that_it_has_parameters_for() {
+        let at = |second| DateTime::from_timestamp(second, 0).expect("a time");
+        let window = Window {
+            from: at(0),
+            until: Some(at(1)),
+        };
+        let both = "('1970-01-01 00:00:00.000000+00', '1970-01-01 00:00:01.000000+00')";
+        assert_eq!(arguments("x >= $1 AND x < $2", window), both);
+        assert_eq!(
+            arguments("x >= $1", window),
+            "('1970-01-01 00:00:00.000000+00')"
+        );
+        assert_eq!(arguments("x", window), "");
     }
 }
