@@ -16,7 +16,7 @@ use crate::{
     },
     when,
 };
-use declaration::{NO_LIMIT, Pipeline};
+use declaration::{Budget, NO_LIMIT, Pipeline};
 use diagnostics::{Error, Kind, Result};
 use platform::Platform;
 use proof::checks::{
@@ -59,8 +59,8 @@ pub(crate) struct Args {
     /// List the checks that would run, and run none
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) list: bool,
-    /// Read all rows since then for the rules over the database, instead of as many as each rule's budget of
-    /// time allows: a duration (`30d`), a time, as in `logs`, or `all`; that may take minutes
+    /// Read all rows since then for the rules over the database, instead of as many as their budget of time
+    /// allows: a duration (`30d`), a time, as in `logs`, or `all`; that may take minutes
     #[arg(long, value_name = "WHEN", value_parser = span)]
     since: Option<Duration>,
     /// Dismiss a row that violates a rule over the database and will not be repaired; then verify
@@ -164,7 +164,7 @@ fn span(text: &str) -> std::result::Result<Duration, String> {
 fn look_back(pipeline: &mut Pipeline, since: Duration) {
     for rule in &mut pipeline.invariants {
         rule.within = rule.within.map(|_| since);
-        rule.budget = None;
+        rule.budget = Budget::Unlimited;
     }
 }
 

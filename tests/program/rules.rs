@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::support::{Ran, eventually, pipeline::Pipeline};
 
-/// Payments of the last hour, each with its purchase and its allocation: more than 200 ms suffice for.
+/// Payments of the last hour, each with its purchase and its allocation: more than their time suffices for.
 const VOLUME: [&str; 3] = [
     "INSERT INTO payments (id, idempotency_key, student_id, course_id, amount_cents, currency, created_at)
      SELECT lpad(to_hex(n), 32, '0')::uuid, 'k' || n, gen_random_uuid(),
@@ -46,7 +46,7 @@ async fn volume_violates_no_rule_and_a_finding_says_how_far_it_came() {
     ] {
         let (status, seen) = seen(&first, rule);
         assert_eq!(status, "pass", "{seen}");
-        let expected = "(budget 200ms; --since all reads everything)";
+        let expected = "(all rules share 100ms; --since all reads everything)";
         assert!(
             seen.starts_with("holds for the last ") && seen.ends_with(expected),
             "{seen}"
@@ -87,6 +87,18 @@ x-caravan:
       grace: 1s
       budget: 50ms
       sql: SELECT 'x', now() FROM generate_series(1, 1) WHERE pg_sleep(2) IS NULL
+    # It fails in the middle of a transaction of the connection that all rules share.
+    broken:
+      says: a rule whose query fails
+      grace: 1s
+      within: 1h
+      sql: >-
+        SELECT (1 / (id - id))::text, placed_at FROM orders WHERE placed_at >= $$1 AND placed_at < $$2
+    shares:
+      says: a rule that shares its time with the broken one
+      grace: 1s
+      within: 1h
+      sql: SELECT id::text, placed_at FROM orders WHERE placed_at >= $$1 AND placed_at < $$2 AND id < 0
 services:
   db:
     image: postgres:15
@@ -237,6 +249,21 @@ fn a_rule_that_reads_nothing_in_its_budget_is_unknown() {
     let hint = Pipeline::finding(&ran, "database.slow.holds")["hint"].clone();
     let audited = shop.0.shell(hint.as_str().unwrap()).expect(0);
     assert!(audited.stdout.contains("holds"), "{}", audited.stdout);
+}
+
+#[test]
+fn a_query_that_fails_fails_its_rule_alone() {
+    let shop = Shop::up("rules-broken", false);
+    shop.unpaid(&[1], "10 min");
+    shop.sql("UPDATE orders SET paid = true");
+    let ran = (shop.0).caravan(&["verify", "--only", "database.*.holds", "-o", "json"]);
+    let (status, said) = seen(&ran, "broken");
+    assert_eq!(status, "fail", "{said}");
+    assert!(said.contains("division by zero"), "{said}");
+    for rule in ["shares", PAID] {
+        let expected = ("pass".to_owned(), "holds for the last 1h".to_owned());
+        assert_eq!(seen(&ran, rule), expected);
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn shape(text: &str) -> Vec<String> {
         !word.starts_with(|c: char| c.is_ascii_digit()) && !matches!(word, "s" | "ms" | "m")
     };
     let line = |line: &str| {
-        // How far back a rule came within its budget.
+        // How far back a rule came within its time.
         let line = line.split(" for the last ").next().unwrap_or(line);
         line.split_whitespace()
             .filter(same)

@@ -157,10 +157,21 @@ pub struct Invariant {
     pub sql: String,
     /// How far back the query looks at most; requires [`RULE_SINCE`] in it. None: it reads all rows.
     pub within: Option<Duration>,
-    /// How long its queries may take in one `verify`. None: as long as they need, as for `--since`.
-    pub budget: Option<Duration>,
+    /// How long its queries may take in one `verify`.
+    pub budget: Budget,
     /// The event whose replay repairs a counterexample.
     pub replay: Option<Replay>,
+}
+
+/// How long the queries of a rule may take in one `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Budget {
+    /// A part of [`RULES_BUDGET`]: all rules without a budget of their own share it.
+    Shared,
+    /// Its own, apart from the others.
+    Own(Duration),
+    /// As long as they need, as for `--since`.
+    Unlimited,
 }
 
 impl Invariant {
@@ -176,9 +187,9 @@ pub const RULE_SINCE: &str = "$1";
 pub const RULE_UNTIL: &str = "$2";
 /// A time span without a limit: all rows.
 pub const NO_LIMIT: Duration = Duration::MAX;
-/// [`Invariant::budget`] of a query that can read a part of the rows, unless declared.
-pub const RULE_BUDGET: Duration = Duration::from_millis(200);
-/// [`Invariant::budget`] of a query that reads all rows, unless declared.
+/// See [`Budget::Shared`].
+pub const RULES_BUDGET: Duration = Duration::from_millis(100);
+/// [`Budget::Own`] of a query that reads all rows, unless declared.
 pub const RULE_BUDGET_ALL_ROWS: Duration = Duration::from_secs(5);
 
 /// See [`Invariant::replay`].

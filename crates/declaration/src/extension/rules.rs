@@ -1,8 +1,8 @@
 //! Rules over the database: migrations, tables, invariants.
 
 use crate::{
-    Column, Invalid, Invariant, Migrations, RULE_BUDGET, RULE_BUDGET_ALL_ROWS, RULE_SINCE,
-    RULE_UNTIL, Removal, Replay, Table, problem::Problem, yaml::View,
+    Budget, Column, Invalid, Invariant, Migrations, RULE_BUDGET_ALL_ROWS, RULE_SINCE, RULE_UNTIL,
+    Removal, Replay, Table, problem::Problem, yaml::View,
 };
 
 pub(super) fn migrations(view: &View<'_>) -> Result<Migrations, Problem> {
@@ -115,18 +115,20 @@ pub(super) fn invariants(view: &View<'_>) -> Result<Vec<Invariant>, Problem> {
         if sql.contains(RULE_UNTIL) && within.is_none() {
             return Err(fields.problem("a query with `$$2` (until) needs `$$1` (since), too"));
         }
-        let default_budget = match within {
-            Some(_) => RULE_BUDGET,
-            None => RULE_BUDGET_ALL_ROWS,
-        };
         let budget = fields.read("budget", View::duration)?;
+        let budget = match (budget, within) {
+            (Some(budget), _) => Budget::Own(budget),
+            (None, Some(_)) => Budget::Shared,
+            // It cannot read a part of them.
+            (None, None) => Budget::Own(RULE_BUDGET_ALL_ROWS),
+        };
         let invariant = Invariant {
             name: key.name.clone(),
             says: fields.require("says")?.filled()?,
             grace: fields.require("grace")?.duration()?,
             sql,
             within,
-            budget: Some(budget.unwrap_or(default_budget)),
+            budget,
             replay: match (
                 fields.read("topic", View::filled)?,
                 fields.read("key", View::filled)?,

@@ -46,7 +46,7 @@
 //! | `database.TABLE.indexes` | a declared index is missing or not valid; skipped unless the table exists |
 //! | `database.TABLE.constraints` | a declared constraint is missing, not validated or not enforced; skipped unless the table exists |
 //! | `database.TABLE.triggers` | a declared trigger is missing or disabled; skipped unless the table exists (warns of others, and of rewrite rules) |
-//! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its budget does not suffice for its newest rows) |
+//! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its time does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |
 //! | `cache.writable` | it refuses a command that writes, or lets it wait (warns when that is not known) |
 //! | `cache.memory` | full, and it refuses writes (warns when nearly full, and of evicted keys) |
@@ -150,9 +150,12 @@ pub async fn run(
     mut report: impl FnMut(&Finding),
     progress: &dyn Fn(AuditProgress),
 ) -> Result<Vec<Finding>> {
-    let context = CheckContext::new(pipeline, platform, invocation, results.clone(), progress);
+    let mut context = CheckContext::new(pipeline, platform, invocation, results.clone(), progress);
     let plan = selection.of(plan(pipeline));
-    let order = shown(plan.iter().map(|check| check.id.clone()).collect());
+    let ids: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
+    let is_planned = |id: &CheckId| ids.contains(id);
+    context.observed.share_time(&is_planned, results);
+    let order = shown(ids);
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());
     let running = run::run_all(plan, &context, |finding| {
         if selection.shows(&finding) {

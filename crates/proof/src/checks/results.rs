@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stores::postgres::{Counterexample, Window};
 
-/// How many spans of a rule are kept, the newest.
+/// How many spans of a rule are kept, the longest.
 const SPANS: usize = 8;
 /// How many windows with counterexamples are kept of a rule; the oldest beyond are joined.
 const WINDOWS: usize = 16;
@@ -131,7 +131,11 @@ impl RuleResult {
     /// Joins and drops what is more than is kept.
     fn bound(&mut self) {
         join(&mut self.read);
-        self.read.truncate(SPANS);
+        while self.read.len() > SPANS {
+            let lengths = self.read.iter().map(|span| span.until - span.from);
+            let shortest = lengths.enumerate().min_by_key(|(_, length)| *length);
+            self.read.remove(shortest.map_or(0, |(place, _)| place));
+        }
         let begins = |v: &Violated| v.window.map(|window| window.from);
         self.violated.sort_by_key(|v| std::cmp::Reverse(begins(v)));
         while self.violated.len() > WINDOWS {
@@ -230,6 +234,20 @@ mod tests {
         ];
         join(&mut spans);
         assert_eq!(spans, [span(30, 50), span(0, 20)]);
+    }
+
+    #[test]
+    fn under_traffic_that_is_never_read_the_longest_spans_stay_known() {
+        let mut results = StoredResults::default();
+        let mut result = RuleResult::default();
+        result.read.push(span(0, 1000));
+        for n in 0..20 {
+            result.read.push(span(2000 + 10 * n, 2001 + 10 * n));
+            results.set("r", result);
+            result = results.rule("r");
+        }
+        assert_eq!(result.read.len(), SPANS);
+        assert_eq!(result.read.last(), Some(&span(0, 1000)));
     }
 
     #[test]

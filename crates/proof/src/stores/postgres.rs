@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::{StoreError, StoreResult, TIMEOUT};
 use diagnostics::{Cause, instrument_call};
-pub use rules::{Counterexample, Plans, Snapshot, Window};
+pub use rules::{Counterexample, Plans, RuleQuery, Session, Snapshot, Window};
 
 pub mod batches;
 mod ids;

@@ -1,8 +1,8 @@
-//! Counterexamples of an invariant, and the records that belong to them.
+//! Counterexamples of the invariants, and the records that belong to them.
 //!
-//! A rule keeps to its budget of time: it reads the newest rows, then further back (`windows`), and does
-//! not read again what earlier runs have read, but for a sample. Counterexamples that earlier runs found
-//! are looked at again, however old they are.
+//! Rules keep to a budget of time, which those without one of their own share: they read the newest rows, then
+//! further back (`windows`), and do not read again what earlier runs have read, but for a sample.
+//! Counterexamples that earlier runs found are looked at again, however old they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +18,14 @@ use crate::{
     checks::results::{RuleResult, Span, Violated},
     stores::{
         StoreError,
-        postgres::{Counterexample, Plans, Postgres, Snapshot, Window},
+        postgres::{Counterexample, Plans, Postgres, RuleQuery, Session, Snapshot, Window},
     },
 };
-use declaration::{Invariant, Replay};
+use declaration::{Budget, Invariant, RULES_BUDGET, Replay};
 use kafka::scan::Found;
 
 /// What is known of an invariant.
+#[derive(Debug, Clone)]
 pub(crate) struct Look {
     /// Counterexamples of this run, and those of earlier runs that were not repaired or dismissed since.
     pub(crate) found: Vec<Counterexample>,
@@ -63,14 +64,22 @@ const AUDIT_QUERY: Duration = Duration::from_secs(300);
 const AUDIT_WINDOW: Duration = Duration::from_secs(1);
 /// The first window is short, and without it nothing is known: it may take so many budgets.
 const FIRST_WINDOW: u32 = 3;
+/// When all rules have taken so many budgets, those that remain are not read: each waits for a lock, for instance.
+pub(crate) const PATIENCE: u32 = 20;
 /// A transaction may become visible so long after the time that its rows have.
-const LATE: TimeDelta = TimeDelta::seconds(10);
+const LATE: Duration = Duration::from_secs(10);
 /// What Postgres expects to cost less (some 20,000 rows) is read by one query. Many windows of few rows take longer.
 const CHEAP: f64 = 2_000.0;
 /// Without so much time left no query is begun.
 const LEAST: Duration = Duration::from_millis(2);
 
-/// Looks at `rule` on a connection of its own, or one that it shares with every n-th rule (`turn`).
+/// A rule, and what earlier runs found of it.
+pub(crate) struct Known<'a> {
+    pub(crate) rule: &'a Invariant,
+    pub(crate) stored: RuleResult,
+}
+
+/// Looks at a rule that does not share its time with others.
 pub(crate) async fn look(
     observed: &ObservationCache<'_>,
     rule: &Invariant,
@@ -78,22 +87,54 @@ pub(crate) async fn look(
     stored: RuleResult,
     progress: &dyn Fn(AuditProgress),
 ) -> Result<Look, ObservationError> {
-    let postgres = observed.rule_connection(turn).await?;
     let basis = observed.database_identity().await;
-    let basis = basis.map(|identity| basis_of(rule, identity));
-    let mut stored = stored;
+    let stored = of_basis(rule, stored, basis);
+    if let Budget::Own(budget) = rule.budget {
+        let postgres = observed.database().await?;
+        let known = [Known { rule, stored }];
+        return look_of(&look_within(postgres, &known, budget, budget).await, rule);
+    }
+    let postgres = observed.audit_connection(turn).await?;
+    let mut session = postgres.exclusive().await;
+    let read = audit(&mut session, rule, progress).await?;
+    let again = look_again(&mut session, rule, AUDIT_QUERY, &stored).await?;
+    Ok(conclude(rule, stored, read, again))
+}
+
+/// Looks by the name of the rule.
+pub(super) type Looks = BTreeMap<String, Result<Look, ObservationError>>;
+
+pub(super) fn look_of(looks: &Looks, rule: &Invariant) -> Result<Look, ObservationError> {
+    let unread = || ObservationError::Incomplete("it was not read".to_owned());
+    let look = looks.get(&rule.name);
+    look.cloned().unwrap_or_else(|| Err(unread()))
+}
+
+/// Looks at the rules that share [`RULES_BUDGET`].
+pub(super) async fn look_at_all(
+    observed: &ObservationCache<'_>,
+    known: &[Known<'_>],
+) -> Result<Looks, ObservationError> {
+    let postgres = observed.database().await?;
+    let basis = observed.database_identity().await;
+    let known = known.iter().map(|Known { rule, stored }| Known {
+        rule,
+        stored: of_basis(rule, stored.clone(), basis),
+    });
+    let known: Vec<_> = known.collect();
+    let at_once = RULES_BUDGET * FIRST_WINDOW;
+    Ok(look_within(postgres, &known, RULES_BUDGET, at_once).await)
+}
+
+/// What was found of the rule, without what was read of another database or by another query.
+fn of_basis(rule: &Invariant, mut stored: RuleResult, identity: Option<&str>) -> RuleResult {
+    let basis = identity.map(|identity| basis_of(rule, identity));
     if basis.is_none() || stored.basis != basis {
         stored.basis = basis;
         stored.read.clear();
         stored.sampled = None;
     }
-    let read = match rule.budget {
-        Some(budget) => read_within(postgres, rule, budget, &stored).await?,
-        None => audit(postgres, rule, progress).await?,
-    };
-    let limit = rule.budget.unwrap_or(AUDIT_QUERY);
-    let violated = look_again(postgres, rule, limit, &stored).await?;
-    Ok(conclude(rule, stored, read, violated))
+    stored
 }
 
 fn basis_of(rule: &Invariant, identity: &str) -> String {
@@ -162,138 +203,210 @@ fn contains(found: &[Counterexample], id: &str) -> bool {
     found.iter().any(|c| c.id == id)
 }
 
-/// The rows that may be in flight begin here.
+/// The rows that may be in flight, or may still become visible, begin here.
 fn newest(rule: &Invariant, at: DateTime<Utc>) -> DateTime<Utc> {
-    start(at, rule.grace)
+    start(at, rule.grace.max(LATE))
 }
 
-/// Reads as far as the budget goes, in one snapshot.
-async fn read_within(
+/// A rule whose turn has come, and what was read of it so far.
+struct Turn<'k, 'a> {
+    known: &'k Known<'a>,
+    /// None: not begun.
+    read: Option<Result<Read, ObservationError>>,
+}
+
+/// Looks at each rule, all within `budget`: first at those that one query can read, then each of the others gets
+/// an equal share of what is left. `at_once`: the time limit of a query that reads all rows of a rule.
+async fn look_within(
     postgres: &Postgres,
-    rule: &Invariant,
+    known: &[Known<'_>],
     budget: Duration,
-    stored: &RuleResult,
-) -> Result<Read, ObservationError> {
-    let mut snapshot = postgres.snapshot(Plans::Any).await?;
+    at_once: Duration,
+) -> Looks {
+    let mut session = postgres.exclusive().await;
+    let began = Instant::now();
+    let mut turns: Vec<_> = known
+        .iter()
+        .map(|known| Turn { known, read: None })
+        .collect();
+    let read_at_once = async |snapshot: &mut Snapshot<'_>, known: &Known<'_>, _| {
+        read_at_once(snapshot, known.rule, at_once).await
+    };
+    let until = began + budget * PATIENCE;
+    each(&mut session, &mut turns, until, read_at_once).await;
+    let windows = async |snapshot: &mut Snapshot<'_>, known: &Known<'_>, others: u32| {
+        let share = budget.saturating_sub(began.elapsed()) / (others + 1);
+        read_windows(snapshot, known, share, budget).await.map(Some)
+    };
+    each(&mut session, &mut turns, until, windows).await;
+    let mut looks = Looks::new();
+    for Turn { known, read } in turns {
+        let Known { rule, stored } = known;
+        let look = match read {
+            Some(Ok(read)) => look_again(&mut session, rule, budget, stored)
+                .await
+                .map(|again| conclude(rule, stored.clone(), read, again)),
+            Some(Err(e)) => Err(e),
+            None => continue,
+        };
+        looks.insert(rule.name.clone(), look);
+    }
+    looks
+}
+
+/// Reads with `read` what is not read yet, all in one snapshot unless a query fails: then those that follow get
+/// another. `read` is also told how many others follow, and returns None for a rule that it leaves for later.
+async fn each(
+    session: &mut Session<'_>,
+    turns: &mut [Turn<'_, '_>],
+    until: Instant,
+    read: impl AsyncFn(&mut Snapshot<'_>, &Known<'_>, u32) -> Result<Option<Read>, StoreError>,
+) {
+    let mut remaining: Vec<_> = turns
+        .iter_mut()
+        .filter(|turn| turn.read.is_none())
+        .collect();
+    remaining.reverse();
+    while !remaining.is_empty() {
+        let mut snapshot = match session.snapshot().await {
+            Ok(snapshot) => snapshot,
+            Err(e) => {
+                remaining
+                    .into_iter()
+                    .for_each(|turn| turn.read = Some(Err(e.clone().into())));
+                return;
+            }
+        };
+        while !snapshot.is_over()
+            && let Some(turn) = remaining.pop()
+        {
+            let others = u32::try_from(remaining.len()).unwrap_or(u32::MAX - 1);
+            turn.read = match Instant::now() < until {
+                true => read(&mut snapshot, turn.known, others)
+                    .await
+                    .map_err(Into::into)
+                    .transpose(),
+                false => Some(Ok(Read::new(snapshot.at))),
+            };
+        }
+    }
+}
+
+/// Reads all rows that a rule is about by one query, with those that may be in flight. None: they are too many,
+/// or the query was cancelled.
+async fn read_at_once(
+    snapshot: &mut Snapshot<'_>,
+    rule: &Invariant,
+    limit: Duration,
+) -> Result<Option<Read>, StoreError> {
+    let query = RuleQuery {
+        sql: &rule.sql,
+        plans: Plans::Any,
+        limit,
+    };
     let mut read = Read::new(snapshot.at);
     let newest = newest(rule, read.at);
-    let limit = rule.within.map(|within| start(read.at, within));
-    let Some(limit) = limit.filter(|limit| *limit < newest) else {
-        // One query reads all that there is to read.
-        let window = limit.map(|from| Window { from, until: None });
-        if let Some(found) = snapshot.counterexamples(&rule.sql, window, budget).await? {
+    let oldest = rule.within.map(|within| start(read.at, within));
+    let Some(oldest) = oldest.filter(|oldest| *oldest < newest) else {
+        // Windows make no difference.
+        let window = oldest.map(|from| Window { from, until: None });
+        let all = [window.unwrap_or(Window::ALL)];
+        if let Some([found]) = snapshot.counterexamples(query, all).await? {
             read.add(window, found);
             read.reach = Reach::Complete;
         }
-        snapshot.end().await?;
-        return Ok(read);
+        return Ok(Some(read));
     };
-    if rule.reads_windows() {
-        let whole = Window {
-            from: limit,
-            until: Some(newest),
-        };
-        if snapshot.cost(&rule.sql, whole).await? <= CHEAP
-            && let Some(found) = snapshot
-                .counterexamples(&rule.sql, Some(whole), budget)
-                .await?
-        {
-            read.add(Some(whole), found);
-            read.reached = Some(limit);
-            read.reach = Reach::Complete;
-            read.in_flight = in_flight(&mut snapshot, rule, newest, budget).await?;
-            snapshot.end().await?;
-            return Ok(read);
-        }
-        snapshot.end().await?;
-        snapshot = postgres.snapshot(Plans::ByIndex).await?;
-    }
-    let began = Instant::now();
-    let have_ends = rule.reads_windows();
-    let mut windows = Windows::new(have_ends, newest, limit, &stored.read, stored.sampled);
-    let mut is_cancelled = false;
-    let mut read_window = async |read: &mut Read, window, left| {
-        let asked = Instant::now();
-        match snapshot
-            .counterexamples(&rule.sql, Some(window), left)
-            .await?
-        {
-            Some(found) => read.add(Some(window), found),
-            None => return Ok::<_, ObservationError>(None),
-        }
-        Ok(Some(asked.elapsed()))
-    };
-    // Rows that are new since the last run are worth the whole budget, older ones a part of it, in each run.
-    let part = budget / 4;
-    let last = stored.read.first().map(|span| span.until);
-    while let Some(window) = windows.unread() {
-        let is_new = last.is_none_or(|last| windows.reached() > last);
-        let (planned, limit_of_query) = match (read.reach, is_new) {
-            (Reach::Nothing, _) => (budget, budget * FIRST_WINDOW),
-            (_, true) => (budget, budget),
-            (_, false) => (part, budget),
-        };
-        if read.reach != Reach::Nothing && began.elapsed() + LEAST > planned {
-            break;
-        }
-        let left = limit_of_query.saturating_sub(began.elapsed());
-        let Some(took) = read_window(&mut read, window, left).await? else {
-            is_cancelled = true;
-            break;
-        };
-        let left = planned.saturating_sub(began.elapsed());
-        windows.has_read(window, took, left / 3);
-        read.finish(&windows, limit);
-    }
-    // Some of it is always for a sample. Queries are planned to fit, and not cancelled before the budget is
-    // used up: the server logs each cancelled one as an error.
-    let sampling = part.max(began.elapsed() + part / 4).min(budget);
-    while let Some(window) = windows.sample().filter(|_| !is_cancelled) {
-        if began.elapsed() + LEAST > sampling {
-            break;
-        }
-        let left = budget.saturating_sub(began.elapsed());
-        let Some(took) = read_window(&mut read, window, left).await? else {
-            is_cancelled = true;
-            break;
-        };
-        let left = sampling.saturating_sub(began.elapsed());
-        windows.has_sampled(window, took, left / 3);
-        read.finish(&windows, limit);
-    }
-    let left = budget.saturating_sub(began.elapsed());
-    if have_ends && !is_cancelled && began.elapsed() + LEAST <= sampling {
-        read.in_flight = in_flight(&mut snapshot, rule, newest, left).await?;
-    }
-    snapshot.end().await?;
-    Ok(read)
-}
-
-/// Counterexamples among the newest rows, as far as there is time to look.
-async fn in_flight(
-    snapshot: &mut Snapshot<'_>,
-    rule: &Invariant,
-    newest: DateTime<Utc>,
-    limit: Duration,
-) -> Result<Vec<Counterexample>, ObservationError> {
-    let window = Window {
-        from: newest,
+    let all = Window {
+        from: oldest,
         until: None,
     };
-    let found = snapshot.counterexamples(&rule.sql, Some(window), limit);
-    Ok(found.await?.unwrap_or_default())
+    if !rule.reads_windows() || snapshot.cost(query, all).await? > CHEAP {
+        return Ok(None);
+    }
+    let older = Window {
+        until: Some(newest),
+        ..all
+    };
+    let young = Window {
+        from: newest,
+        ..all
+    };
+    let found = snapshot.counterexamples(query, [older, young]).await?;
+    Ok(found.map(|[found, in_flight]| {
+        read.add(Some(older), found);
+        read.in_flight = in_flight;
+        read.reached = Some(oldest);
+        read.reach = Reach::Complete;
+        read
+    }))
+}
+
+/// Reads the newest rows, then further back, as far as `share` goes: a part of `budget`. A quarter of it is for a
+/// sample of what earlier runs have read.
+async fn read_windows(
+    snapshot: &mut Snapshot<'_>,
+    Known { rule, stored }: &Known<'_>,
+    share: Duration,
+    budget: Duration,
+) -> Result<Read, StoreError> {
+    let began = Instant::now();
+    let mut read = Read::new(snapshot.at);
+    let newest = newest(rule, read.at);
+    let oldest = rule
+        .within
+        .map_or(DateTime::UNIX_EPOCH, |within| start(read.at, within));
+    let have_ends = rule.reads_windows();
+    let mut windows = Windows::new(have_ends, newest, oldest, &stored.read, stored.sampled);
+    let mut read_window = async |read: &mut Read, window, limit| {
+        let began = Instant::now();
+        let query = RuleQuery {
+            sql: &rule.sql,
+            plans: Plans::ByIndex,
+            limit,
+        };
+        let found = snapshot.counterexamples(query, [window]).await?;
+        Ok::<_, StoreError>(found.map(|[found]| {
+            read.add(Some(window), found);
+            began.elapsed()
+        }))
+    };
+    // Queries are planned to fit, and cancelled much later: the server logs each cancelled one as an error.
+    let limit = |share: Duration| share.saturating_sub(began.elapsed()).max(budget / 2);
+    let part = share - windows.sample().map_or(Duration::ZERO, |_| share / 4);
+    while let Some(window) = windows.unread() {
+        let limit = match read.reach {
+            Reach::Nothing => budget * FIRST_WINDOW,
+            Reach::Complete | Reach::Back(_) if began.elapsed() + LEAST > part => break,
+            Reach::Complete | Reach::Back(_) => limit(part),
+        };
+        let Some(took) = read_window(&mut read, window, limit).await? else {
+            return Ok(read);
+        };
+        windows.has_read(window, took, part.saturating_sub(began.elapsed()) / 3);
+        read.finish(&windows, oldest);
+    }
+    let part = share.min(began.elapsed() + share / 4);
+    while let Some(window) = windows.sample()
+        && began.elapsed() + LEAST <= part
+    {
+        let Some(took) = read_window(&mut read, window, limit(part)).await? else {
+            return Ok(read);
+        };
+        windows.has_sampled(window, took, part.saturating_sub(began.elapsed()) / 3);
+        read.finish(&windows, oldest);
+    }
+    Ok(read)
 }
 
 /// Reads all rows that `rule` is about, however long that takes; each window in its own snapshot, since one
 /// for all would keep dead rows from being vacuumed.
 async fn audit(
-    postgres: &Postgres,
+    session: &mut Session<'_>,
     rule: &Invariant,
     progress: &dyn Fn(AuditProgress),
 ) -> Result<Read, ObservationError> {
-    let snapshot = postgres.snapshot(Plans::Any).await?;
-    let at = snapshot.at;
-    snapshot.end().await?;
+    let at = session.snapshot().await?.at;
     let mut read = Read::new(at);
     let limit = rule
         .within
@@ -307,12 +420,8 @@ async fn audit(
     }
     while let Some(window) = windows.unread() {
         let asked = Instant::now();
-        let mut snapshot = postgres.snapshot(Plans::Any).await?;
         let bound = rule.within.map(|_| window);
-        let found = snapshot
-            .counterexamples(&rule.sql, bound, AUDIT_QUERY)
-            .await?;
-        snapshot.end().await?;
+        let found = query(session, rule, window, AUDIT_QUERY).await?;
         let Some(found) = found else {
             match windows.shrink() {
                 true => continue,
@@ -334,15 +443,9 @@ async fn audit(
 /// time.
 type LookedAgain = (Violated, Option<Vec<Counterexample>>);
 
-/// All rows.
-const ALL: Window = Window {
-    from: DateTime::UNIX_EPOCH,
-    until: None,
-};
-
 /// Looks again at windows in which earlier runs have found counterexamples.
 async fn look_again(
-    postgres: &Postgres,
+    session: &mut Session<'_>,
     rule: &Invariant,
     limit: Duration,
     stored: &RuleResult,
@@ -356,8 +459,8 @@ async fn look_again(
         // A query without parameters reads all rows in each run.
         if rule.within.is_some() && left >= LEAST {
             // The query had no parameters when they were found.
-            let window = violated.window.unwrap_or(ALL);
-            found = query(postgres, rule, window, left).await?;
+            let window = violated.window.unwrap_or(Window::ALL);
+            found = query(session, rule, window, left).await?;
         }
         if let Some(found) = &found {
             let gone = violated.found.iter().filter(|c| !contains(found, &c.id));
@@ -371,12 +474,14 @@ async fn look_again(
     }
     // Repaired, unless somebody changed the time of the row. Where all rows are too many to look for that,
     // it is taken as repaired.
-    let mut moved = query(postgres, rule, ALL, limit).await?.unwrap_or_default();
+    let mut moved = query(session, rule, Window::ALL, limit)
+        .await?
+        .unwrap_or_default();
     moved.retain(|c| missing.contains(&c.id.as_str()));
     if let Some(window) = around(&moved) {
-        let found = query(postgres, rule, window, limit).await?;
+        let found = query(session, rule, window, limit).await?;
         let is_there = |found: &Vec<_>| moved.iter().all(|c| contains(found, &c.id));
-        let window = found.filter(is_there).map_or(ALL, |_| window);
+        let window = found.filter(is_there).map_or(Window::ALL, |_| window);
         let violated = Violated {
             window: Some(window),
             found: moved.clone(),
@@ -388,17 +493,19 @@ async fn look_again(
 
 /// One query in a snapshot of its own.
 async fn query(
-    postgres: &Postgres,
+    session: &mut Session<'_>,
     rule: &Invariant,
     window: Window,
     limit: Duration,
 ) -> Result<Option<Vec<Counterexample>>, ObservationError> {
-    let mut snapshot = postgres.snapshot(Plans::Any).await?;
-    let found = snapshot
-        .counterexamples(&rule.sql, Some(window), limit)
-        .await?;
-    snapshot.end().await?;
-    Ok(found)
+    let query = RuleQuery {
+        sql: &rule.sql,
+        plans: Plans::Any,
+        limit,
+    };
+    let mut snapshot = session.snapshot().await?;
+    let found = snapshot.counterexamples(query, [window]).await?;
+    Ok(found.map(|[found]| found))
 }
 
 /// The window of rows that were written when these were.
@@ -453,7 +560,7 @@ fn conclude(rule: &Invariant, stored: RuleResult, read: Read, again: Vec<LookedA
         .violated
         .retain(|v| v.found.iter().any(|c| !dismissed.contains(&c.id)));
     if let (Some(from), Some(_), Some(_)) = (read.reached, &result.basis, rule.within) {
-        let until = newest(rule, read.at) - LATE;
+        let until = newest(rule, read.at);
         result.read.push(Span { from, until });
         result.sampled = read.sampled;
     }
@@ -574,7 +681,7 @@ mod tests {
             grace: Duration::from_secs(60),
             sql: "$1 $2".to_owned(),
             within: Some(Duration::from_secs(3600)),
-            budget: Some(Duration::from_millis(200)),
+            budget: Budget::Shared,
             replay: None,
         }
     }
@@ -617,13 +724,9 @@ mod tests {
         );
         let span = Span {
             from: at(9_000),
-            until: at(9_930),
+            until: at(9_940),
         };
-        assert_eq!(
-            look.result.read,
-            [span],
-            "not those that may still become visible"
-        );
+        assert_eq!(look.result.read, [span], "not those within the grace");
     }
 
     #[test]

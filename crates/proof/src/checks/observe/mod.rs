@@ -20,7 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::OnceCell;
 
 use crate::{
-    checks::results::LogResult,
+    checks::{
+        ids::{self, CheckId},
+        results::{LogResult, StoredResults},
+    },
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
@@ -29,16 +32,17 @@ use crate::{
     },
 };
 use broker::Broker;
-use declaration::{Migrations, Pipeline, Service, Table};
+use declaration::{Budget, Invariant, Migrations, Pipeline, Service, Table};
 use diagnostics::Result;
 pub(crate) use error::ObservationError;
 use groups::Groups;
+use invariants::{Known, Look, Looks};
 use kafka::admin::TopicSettings;
 use logs::ContainerLog;
 use platform::{Container, Drifted, Platform};
 
-/// How many rules are looked at concurrently.
-const RULE_CONNECTIONS: usize = 3;
+/// How many rules `--since` reads concurrently.
+const AUDIT_CONNECTIONS: usize = 3;
 
 /// Each shared observation, made when the first check asks for it.
 pub(crate) struct ObservationCache<'a> {
@@ -52,7 +56,9 @@ pub(crate) struct ObservationCache<'a> {
     logs: BTreeMap<&'a str, OnceCell<Vec<Result<ContainerLog>>>>,
     earlier_logs: BTreeMap<String, LogResult>,
     database: OnceCell<Result<Postgres, ObservationError>>,
-    rule_connections: [OnceCell<Result<Postgres, ObservationError>>; RULE_CONNECTIONS],
+    audit_connections: [OnceCell<Result<Postgres, ObservationError>>; AUDIT_CONNECTIONS],
+    sharing_rules: Vec<Known<'a>>,
+    shared_looks: OnceCell<Result<Looks, ObservationError>>,
     database_identity: OnceCell<Option<String>>,
     session: OnceCell<Result<Postgres, ObservationError>>,
     session_state: OnceCell<Result<SessionState, ObservationError>>,
@@ -82,7 +88,9 @@ impl<'a> ObservationCache<'a> {
                 .collect(),
             earlier_logs,
             database: OnceCell::new(),
-            rule_connections: Default::default(),
+            audit_connections: Default::default(),
+            sharing_rules: Vec::new(),
+            shared_looks: OnceCell::new(),
             database_identity: OnceCell::new(),
             session: OnceCell::new(),
             session_state: OnceCell::new(),
@@ -191,21 +199,47 @@ impl ObservationCache<'_> {
 
 /// Postgres and Redis.
 impl ObservationCache<'_> {
-    /// A connection to Postgres, for all but the rules.
+    /// A connection to Postgres for the queries of the declaration; it can only read.
     pub(crate) async fn database(&self) -> Result<&Postgres, ObservationError> {
         let connect = || self.connect();
         shared(self.database.get_or_init(connect).await)
     }
 
-    /// A connection to Postgres for rules: they run concurrently. Consecutive values of `turn` alternate
+    /// A connection to Postgres for `--since`, which may take minutes. Consecutive values of `turn` alternate
     /// between several. If Postgres refuses one more, it is the connection of all others.
-    pub(crate) async fn rule_connection(&self, turn: usize) -> Result<&Postgres, ObservationError> {
+    pub(crate) async fn audit_connection(
+        &self,
+        turn: usize,
+    ) -> Result<&Postgres, ObservationError> {
         let connect = || self.connect();
-        let connection = self.rule_connections[turn % RULE_CONNECTIONS].get_or_init(connect);
+        let connection = self.audit_connections[turn % AUDIT_CONNECTIONS].get_or_init(connect);
         match connection.await {
             Ok(connection) => Ok(connection),
             Err(_) => self.database().await,
         }
+    }
+
+    /// Has the rules without a budget of their own share one, as far as their checks are planned. `earlier`: what
+    /// earlier runs found.
+    pub(crate) fn share_time(
+        &mut self,
+        is_planned: &dyn Fn(&CheckId) -> bool,
+        earlier: &StoredResults,
+    ) {
+        let rules = self.pipeline.invariants.iter();
+        let rules = rules.filter(|rule| rule.budget == Budget::Shared);
+        let rules = rules.filter(|rule| is_planned(&ids::INVARIANT.of(&rule.name)));
+        let known = rules.map(|rule| Known {
+            rule,
+            stored: earlier.rule(&rule.name),
+        });
+        self.sharing_rules = known.collect();
+    }
+
+    /// What is known of a rule that shares its time with others.
+    pub(crate) async fn shared_look(&self, rule: &Invariant) -> Result<Look, ObservationError> {
+        let look = || invariants::look_at_all(self, &self.sharing_rules);
+        invariants::look_of(shared(self.shared_looks.get_or_init(look).await)?, rule)
     }
 
     async fn connect(&self) -> Result<Postgres, ObservationError> {
@@ -217,13 +251,13 @@ impl ObservationCache<'_> {
 
     /// What rows of this database can be told by; None: that cannot be told.
     pub(crate) async fn database_identity(&self) -> Option<&str> {
-        let observe = || async { self.database().await.ok()?.identity().await.ok() };
+        let observe = || async { self.session().await.ok()?.identity().await.ok() };
         let identity = self.database_identity.get_or_init(observe).await;
         identity.as_deref()
     }
 
-    /// A session as a service gets one, which may write: for what it may do, and for what must not wait
-    /// for the queries of the others. Nothing is written in it.
+    /// A session as a service gets one, which may write: for what it may do, and for the schema, which do not
+    /// wait for the queries of the declaration. Nothing is written in it.
     pub(crate) async fn session(&self) -> Result<&Postgres, ObservationError> {
         let connect = || async {
             let Some(endpoint) = &self.pipeline.postgres else {
@@ -245,7 +279,7 @@ impl ObservationCache<'_> {
         &self,
         declared: &Migrations,
     ) -> Result<Option<i64>, ObservationError> {
-        let postgres = self.database().await?;
+        let postgres = self.session().await?;
         Ok(postgres.applied_migration(&declared.table).await?)
     }
 
@@ -254,7 +288,7 @@ impl ObservationCache<'_> {
         let observe = || async {
             let tables = self.pipeline.tables.iter();
             let names: Vec<String> = tables.map(|t| t.name.clone()).collect();
-            Ok(self.database().await?.missing_tables(&names).await?)
+            Ok(self.session().await?.missing_tables(&names).await?)
         };
         shared(self.missing_tables.get_or_init(observe).await)
     }
@@ -264,7 +298,7 @@ impl ObservationCache<'_> {
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.database().await?;
+        let postgres = self.session().await?;
         Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
     }
 
@@ -273,7 +307,7 @@ impl ObservationCache<'_> {
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.database().await?;
+        let postgres = self.session().await?;
         Ok(postgres.unlike_indexes(&table.name, &table.indexes).await?)
     }
 

@@ -20,7 +20,7 @@ use crate::{
     dead_letters::{DeadLetter, journal::Status},
     stores::postgres::Counterexample,
 };
-use declaration::{Invariant, NO_LIMIT, Pipeline, units};
+use declaration::{Budget, Invariant, NO_LIMIT, Pipeline, RULES_BUDGET, units};
 use diagnostics::quote;
 
 /// How many counterexamples are shown.
@@ -29,27 +29,37 @@ const SHOWN: usize = 10;
 /// The time limit for connecting and for finding records of counterexamples.
 const BESIDES: Duration = Duration::from_secs(10);
 
-/// The time limit where the rule has no budget: it is read to the end.
+/// The time limit where the rules have no budget: they are read to the end.
 const AUDIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Of how many counterexamples the record is looked for.
 const TRACED: usize = 3;
 
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let deadline = deadline(&pipeline.invariants);
     let rules = pipeline.invariants.iter().enumerate();
     let checks = rules.map(|(turn, rule)| {
         let holds = async move |context: &CheckContext<'_>| {
             let outcome = holds(context, rule, turn).await;
             outcome.unwrap_or_else(|why| Outcome::fail(format!("unknown: {why}")))
         };
-        // Counterexamples of earlier runs are looked at again after the others.
-        let deadline = rule.budget.map_or(AUDIT, |budget| 2 * budget + BESIDES);
         Check::new(ids::INVARIANT.of(&rule.name), rule.says.clone(), holds)
             .within(deadline)
             .needs(ids::database(pipeline))
             .explained_by(explained_by(pipeline, rule))
     });
     checks.collect()
+}
+
+/// Rules take turns on one connection: each may have to wait for all others.
+fn deadline(rules: &[Invariant]) -> Duration {
+    let own = rules.iter().map(|rule| match rule.budget {
+        // Counterexamples of earlier runs are looked at again after the others.
+        Budget::Own(budget) => 2 * budget,
+        Budget::Shared => RULES_BUDGET,
+        Budget::Unlimited => AUDIT,
+    });
+    RULES_BUDGET * observe::PATIENCE + BESIDES + own.sum::<Duration>()
 }
 
 /// The tables that the query reads, and the consumers of the topic that a replay would use.
@@ -83,9 +93,14 @@ async fn holds(
     rule: &Invariant,
     turn: usize,
 ) -> Result<Outcome, ObservationError> {
-    let stored = context.result_of(&rule.name);
-    let progress = |progress| context.progress(progress);
-    let look = observe::look(&context.observed, rule, turn, stored, &progress).await?;
+    let look = match rule.budget {
+        Budget::Shared => context.observed.shared_look(rule).await?,
+        Budget::Own(_) | Budget::Unlimited => {
+            let stored = context.result_of(&rule.name);
+            let progress = |progress| context.progress(progress);
+            observe::look(&context.observed, rule, turn, stored, &progress).await?
+        }
+    };
     context.store(&rule.name, look.result.clone());
     let (broken, in_flight) = sift(&look.found, rule, look.at);
     if broken.is_empty() {
@@ -160,22 +175,33 @@ async fn dead_lettered<'a>(context: &'a CheckContext<'_>, records: &[&str]) -> V
 fn judge_reach(rule: &Invariant, reach: Reach, in_flight: usize) -> Outcome {
     let mut seen = match (reach, rule.budget) {
         (Reach::Nothing, budget) => {
-            let limit = budget.map_or_else(
-                || "its query was cancelled".to_owned(),
-                |budget| format!("its budget of {} was used up", units::exact(budget)),
-            );
+            let limit = match budget {
+                Budget::Unlimited => "its query was cancelled".to_owned(),
+                Budget::Own(budget) => {
+                    format!("its budget of {} was used up", units::exact(budget))
+                }
+                Budget::Shared => {
+                    let all = units::exact(RULES_BUDGET);
+                    format!("its share of {all} for all rules was used up")
+                }
+            };
             return Outcome::warn(format!("unknown: {limit} before its newest rows were read"));
         }
         (Reach::Complete, _) => match rule.within {
             None | Some(NO_LIMIT) => "holds".to_owned(),
             Some(within) => format!("holds for the last {}", span(within)),
         },
-        (Reach::Back(back), Some(budget)) => format!(
+        (Reach::Back(back), Budget::Own(budget)) => format!(
             "holds for the last {} (budget {}; --since all reads everything)",
             coarse(back),
             units::exact(budget)
         ),
-        (Reach::Back(back), None) => {
+        (Reach::Back(back), Budget::Shared) => format!(
+            "holds for the last {} (all rules share {}; --since all reads everything)",
+            coarse(back),
+            units::exact(RULES_BUDGET)
+        ),
+        (Reach::Back(back), Budget::Unlimited) => {
             let seen = "unknown further back: the query was cancelled";
             return Outcome::warn(format!("holds for the last {}; {seen}", span(back)));
         }
@@ -260,7 +286,7 @@ mod tests {
             grace: Duration::from_secs(60),
             sql: String::new(),
             within: None,
-            budget: Some(Duration::from_millis(200)),
+            budget: Budget::Own(Duration::from_millis(200)),
             replay: None,
         }
     }
@@ -293,6 +319,13 @@ mod tests {
         let back = Reach::Back(Duration::from_secs(5000));
         let expected = "holds for the last 80m (budget 200ms; --since all reads everything)";
         assert_eq!(seen(Some(day), back), pass(expected));
+        let shared = Invariant {
+            budget: Budget::Shared,
+            ..rule(Some(day))
+        };
+        let expected =
+            "holds for the last 80m (all rules share 100ms; --since all reads everything)";
+        assert_eq!(judge_reach(&shared, back, 0), pass(expected));
         let in_flight = judge_reach(&rule(None), Reach::Complete, 3);
         assert_eq!(in_flight, pass("holds; 3 in flight"));
     }
@@ -302,8 +335,17 @@ mod tests {
         let nothing = judge_reach(&rule(), Reach::Nothing, 0);
         let expected = "unknown: its budget of 200ms was used up before its newest rows were read";
         assert_eq!(nothing, Outcome::warn(expected));
+        let shared = Invariant {
+            budget: Budget::Shared,
+            ..rule()
+        };
+        let expected = "unknown: its share of 100ms for all rules was used up before its newest rows were read";
+        assert_eq!(
+            judge_reach(&shared, Reach::Nothing, 0),
+            Outcome::warn(expected)
+        );
         let audit = Invariant {
-            budget: None,
+            budget: Budget::Unlimited,
             ..rule()
         };
         let back = Reach::Back(Duration::from_secs(90));

@@ -1,11 +1,16 @@
 //! Queries of the rules over the database: in one snapshot each, within a time limit.
 
-use std::{ops::DerefMut, time::Duration};
+use std::{
+    ops::DerefMut,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use declaration::{RULE_SINCE, RULE_UNTIL};
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Either, PgConnection, Row, Transaction, postgres::PgRow};
 use tokio::sync::MutexGuard;
 
 use super::{ANSWER, Postgres, bounded, failed, is_canceled};
@@ -30,18 +35,34 @@ pub struct Window {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl Window {
+    /// All rows.
+    pub const ALL: Self = Self {
+        from: DateTime::UNIX_EPOCH,
+        until: None,
+    };
+}
+
 /// A time after that of every row, for a window without an end.
 const NEVER: i64 = 253_370_764_800;
 
-/// A read-only transaction in which all queries see the same rows. It ends when a query is cancelled.
-pub struct Snapshot<'a> {
+/// Exclusive use of a connection.
+pub struct Session<'a> {
     connection: MutexGuard<'a, PgConnection>,
+    url: &'a str,
+}
+
+/// A read-only transaction in which all queries see the same rows. It is rolled back when it is dropped, also
+/// in the middle of a query: whoever uses the connection next is not in it.
+pub struct Snapshot<'a> {
+    transaction: Transaction<'a, sqlx::Postgres>,
     url: &'a str,
     /// The server's time.
     pub at: DateTime<Utc>,
+    is_over: bool,
 }
 
-/// How the queries of a snapshot are planned.
+/// How a query is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plans {
     /// As Postgres finds best.
@@ -51,38 +72,27 @@ pub enum Plans {
     ByIndex,
 }
 
+/// A query of a rule, and how it is run.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleQuery<'a> {
+    /// As declared.
+    pub sql: &'a str,
+    /// How it is planned.
+    pub plans: Plans,
+    /// It is cancelled if it runs longer.
+    pub limit: Duration,
+}
+
+/// Names of prepared statements differ: one whose execution failed stays prepared until its session ends.
+static PREPARED: AtomicU64 = AtomicU64::new(0);
+
 impl Postgres {
-    /// Begins a snapshot.
-    ///
-    /// # Errors
-    /// Postgres refuses it, or does not answer.
-    pub async fn snapshot(&self, plans: Plans) -> StoreResult<Snapshot<'_>> {
-        let mut connection = self.connection.lock().await;
-        let begin = match plans {
-            Plans::Any => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT now()",
-            Plans::ByIndex => {
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-                 SET LOCAL enable_seqscan = off; SELECT now()"
-            }
-        };
-        let begin = async {
-            let connection = connection.deref_mut();
-            let row = match sqlx::raw_sql(begin).fetch_one(&mut *connection).await {
-                // The snapshot before this one was left without its end, because a query failed.
-                Err(e) if is_in_transaction(&e) => {
-                    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-                    sqlx::raw_sql(begin).fetch_one(&mut *connection).await?
-                }
-                row => row?,
-            };
-            row.try_get(0)
-        };
-        let at = bounded(&self.url, ANSWER, begin).await?;
-        Ok(Snapshot {
-            connection,
+    /// Waits until nobody else uses the connection.
+    pub async fn exclusive(&self) -> Session<'_> {
+        Session {
+            connection: self.connection.lock().await,
             url: &self.url,
-            at,
-        })
+        }
     }
 
     /// What rows of this database can be told by: the cluster, the database, who reads it, and the storage
@@ -104,45 +114,61 @@ impl Postgres {
     }
 }
 
+impl Session<'_> {
+    /// Begins a snapshot.
+    ///
+    /// # Errors
+    /// Postgres refuses it, or does not answer.
+    pub async fn snapshot(&mut self) -> StoreResult<Snapshot<'_>> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let connection = self.connection.deref_mut();
+        let begin = async {
+            let mut transaction = connection.begin_with(begin).await?;
+            let now = sqlx::raw_sql("SELECT now()");
+            let at = now.fetch_one(&mut *transaction).await?.try_get(0)?;
+            Ok((transaction, at))
+        };
+        let (transaction, at) = bounded(self.url, ANSWER, begin).await?;
+        Ok(Snapshot {
+            transaction,
+            url: self.url,
+            at,
+            is_over: false,
+        })
+    }
+}
+
 impl Snapshot<'_> {
-    /// Runs an invariant's query over the rows of `window`, as far as it has parameters for that. None: it
-    /// ran longer than `limit` and was cancelled.
+    /// A query failed or was cancelled: the snapshot answers no other.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Runs an invariant's query over the rows of each window, as far as it has parameters for that. None: they
+    /// ran longer than their limit and were cancelled.
     ///
     /// # Errors
     /// The query failed, or its columns are not `(id text, since timestamptz)`.
-    pub async fn counterexamples(
+    pub async fn counterexamples<const N: usize>(
         &mut self,
-        sql: &str,
-        window: Option<Window>,
-        limit: Duration,
-    ) -> StoreResult<Option<Vec<Counterexample>>> {
-        // 0 would be no limit.
-        let limit_ms = limit.as_millis().max(1);
-        let bound = format!("SET LOCAL statement_timeout = {limit_ms}");
-        let bound = sqlx::raw_sql(AssertSqlSafe(bound));
-        let query = over(sql, sql.to_owned(), window);
-        let connection = self.connection.deref_mut();
-        let rows = async {
-            bound.execute(&mut *connection).await?;
-            match query.fetch_all(&mut *connection).await {
-                Err(e) if is_canceled(&e) => Ok(None),
-                rows => rows.map(Some),
-            }
-        };
-        let answer = limit + Duration::from_secs(1);
-        let Some(rows) = bounded(self.url, answer, rows).await? else {
+        query: RuleQuery<'_>,
+        windows: [Window; N],
+    ) -> StoreResult<Option<[Vec<Counterexample>; N]>> {
+        let Some(results) = self.run(query, "EXECUTE", &windows).await? else {
             return Ok(None);
         };
-        rows.iter()
-            .map(|row| {
-                Ok(Counterexample {
-                    id: row.try_get(0)?,
-                    since: row.try_get(1)?,
-                })
+        let counterexample = |row: &PgRow| {
+            Ok(Counterexample {
+                id: row.try_get(0)?,
+                since: row.try_get(1)?,
             })
-            .collect::<Result<_, sqlx::Error>>()
-            .map(Some)
-            .map_err(|e| failed(e, self.url))
+        };
+        let mut found = [const { Vec::new() }; N];
+        for (found, rows) in found.iter_mut().zip(results) {
+            let all: Result<_, sqlx::Error> = rows.iter().map(counterexample).collect();
+            *found = all.map_err(|e| failed(e, self.url))?;
+        }
+        Ok(Some(found))
     }
 
     /// What Postgres expects an invariant's query over the rows of `window` to cost, in its own unit: about one
@@ -151,62 +177,94 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// The query is wrong, or Postgres does not answer.
-    pub async fn cost(&mut self, sql: &str, window: Window) -> StoreResult<f64> {
-        let query = over(sql, format!("EXPLAIN {sql}"), Some(window));
-        let connection = self.connection.deref_mut();
-        let plan = async {
-            match query.fetch_all(connection).await {
-                Err(e) if is_canceled(&e) => Ok(Vec::new()),
-                plan => plan,
+    pub async fn cost(&mut self, query: RuleQuery<'_>, window: Window) -> StoreResult<f64> {
+        let plan = self.run(query, "EXPLAIN EXECUTE", &[window]).await?;
+        let plan = plan.unwrap_or_default();
+        let lines = plan.iter().flatten();
+        let lines = lines.map(|row| row.try_get::<String, _>(0));
+        let lines: Result<Vec<_>, _> = lines.collect();
+        Ok(total_cost(&lines.map_err(|e| failed(e, self.url))?))
+    }
+
+    /// Prepares the query and runs it over each window, by `verb`: all in one message, so that there is one answer
+    /// to wait for. Returns the rows of each. None: cancelled.
+    async fn run(
+        &mut self,
+        query: RuleQuery<'_>,
+        verb: &str,
+        windows: &[Window],
+    ) -> StoreResult<Option<Vec<Vec<PgRow>>>> {
+        let RuleQuery { sql, plans, limit } = query;
+        let name = format!("rule_{}", PREPARED.fetch_add(1, Ordering::Relaxed));
+        let seqscan = match plans {
+            Plans::Any => "on",
+            Plans::ByIndex => "off",
+        };
+        let before = [
+            format!("SET LOCAL statement_timeout = {}", limit.as_millis().max(1)),
+            format!("SET LOCAL enable_seqscan = {seqscan}"),
+            // A query may end with a comment.
+            format!("PREPARE {name}{} AS\n{sql}\n", types(sql)),
+        ];
+        let runs = windows.iter();
+        let runs = runs.map(|window| format!("{verb} {name}{}", arguments(sql, *window)));
+        let after = format!("DEALLOCATE {name}");
+        let all: Vec<_> = before.iter().cloned().chain(runs).chain([after]).collect();
+        let message = sqlx::raw_sql(AssertSqlSafe(all.join(";")));
+        let results = async {
+            let mut answers = message.fetch_many(&mut *self.transaction);
+            let (mut results, mut rows) = (Vec::new(), Vec::new());
+            while let Some(answer) = answers.try_next().await? {
+                match answer {
+                    Either::Left(_) => results.push(std::mem::take(&mut rows)),
+                    Either::Right(row) => rows.push(row),
+                }
+            }
+            Ok(results.split_off(before.len().min(results.len())))
+        };
+        let results = async {
+            match results.await {
+                Err(e) if is_canceled(&e) => Ok(None),
+                results => results.map(Some),
             }
         };
-        let plan = bounded(self.url, ANSWER, plan).await?;
-        let line = plan.first().map(|row| row.try_get::<String, _>(0));
-        let line = line.transpose().map_err(|e| failed(e, self.url))?;
-        Ok(line
-            .as_deref()
-            .and_then(total_cost)
-            .unwrap_or(f64::INFINITY))
-    }
-
-    /// Ends the transaction.
-    ///
-    /// # Errors
-    /// Postgres does not answer.
-    pub async fn end(mut self) -> StoreResult<()> {
-        let end = sqlx::raw_sql("ROLLBACK").execute(self.connection.deref_mut());
-        bounded(self.url, ANSWER, end).await.map(drop)
+        let results = bounded(self.url, limit + Duration::from_secs(1), results).await;
+        self.is_over = !matches!(results, Ok(Some(_)));
+        results
     }
 }
 
-/// `statement`, which contains `sql`, with the window that `sql` has parameters for. It is planned for this
-/// window: what is right for a minute is wrong for a day.
-fn over(
-    sql: &str,
-    statement: String,
-    window: Option<Window>,
-) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
-    let mut query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
-    if let Some(Window { from, until }) = window.filter(|_| sql.contains(RULE_SINCE)) {
-        query = query.bind(from);
-        if sql.contains(RULE_UNTIL) {
-            let never = DateTime::from_timestamp(NEVER, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-            query = query.bind(until.unwrap_or(never));
-        }
+/// The types of a query's parameters.
+fn types(sql: &str) -> &'static str {
+    match (sql.contains(RULE_SINCE), sql.contains(RULE_UNTIL)) {
+        (true, true) => "(timestamptz, timestamptz)",
+        (true, false) => "(timestamptz)",
+        (false, _) => "",
     }
-    query
 }
 
-/// in_failed_sql_transaction, or active_sql_transaction.
-fn is_in_transaction(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code());
-    code.is_some_and(|code| code == "25P02" || code == "25001")
+/// The window that `sql` has parameters for, as arguments. The query is planned for this window: what is right for
+/// a minute is wrong for a day.
+fn arguments(sql: &str, window: Window) -> String {
+    let time = |at: DateTime<Utc>| at.format("'%Y-%m-%d %H:%M:%S%.6f+00'").to_string();
+    let never = DateTime::from_timestamp(NEVER, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let (from, until) = (time(window.from), time(window.until.unwrap_or(never)));
+    match (sql.contains(RULE_SINCE), sql.contains(RULE_UNTIL)) {
+        (true, true) => format!("({from}, {until})"),
+        (true, false) => format!("({from})"),
+        (false, _) => String::new(),
+    }
 }
 
-/// 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`, the first line of a plan.
-fn total_cost(line: &str) -> Option<f64> {
-    let (_, rest) = line.split_once("..")?;
-    rest.split_whitespace().next()?.parse().ok()
+/// The highest cost of a plan's nodes, as 35.5 of `Limit  (cost=0.00..35.50 rows=10 width=40)`. Below a LIMIT it is that
+/// of all rows: they have to be read if the rule holds. Infinite if there is none.
+fn total_cost(plan: &[String]) -> f64 {
+    let cost = |line: &String| -> Option<f64> {
+        let (_, cost) = line.split_once("(cost=")?.1.split_once("..")?;
+        cost.split_whitespace().next()?.parse().ok()
+    };
+    let highest = plan.iter().filter_map(cost).reduce(f64::max);
+    highest.unwrap_or(f64::INFINITY)
 }
 
 #[cfg(test)]
@@ -214,9 +272,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_of_a_plan_is_read() {
-        let line = "Limit  (cost=0.00..35.50 rows=10 width=40)";
-        assert_eq!(total_cost(line), Some(35.5));
-        assert_eq!(total_cost("Result"), None);
+    fn the_cost_of_a_plan_is_that_of_all_rows() {
+        let plan = [
+            "Limit  (cost=0.00..35.50 rows=10 width=40)",
+            "  ->  Nested Loop  (cost=0.84..4411.25 rows=900 width=40)",
+            "        Index Cond: (created_at >= 'x..y'::text)",
+        ];
+        let cost = total_cost(&plan.map(str::to_owned));
+        assert!((cost - 4411.25).abs() < f64::EPSILON, "{cost}");
+        assert!(total_cost(&["Result".to_owned()]).is_infinite());
+    }
+
+    #[test]
+    fn a_query_gets_the_arguments_that_it_has_parameters_for() {
+        let at = |second| DateTime::from_timestamp(second, 0).expect("a time");
+        let window = Window {
+            from: at(0),
+            until: Some(at(1)),
+        };
+        let both = "('1970-01-01 00:00:00.000000+00', '1970-01-01 00:00:01.000000+00')";
+        assert_eq!(arguments("x >= $1 AND x < $2", window), both);
+        assert_eq!(
+            arguments("x >= $1", window),
+            "('1970-01-01 00:00:00.000000+00')"
+        );
+        assert_eq!(arguments("x", window), "");
     }
 }
