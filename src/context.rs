@@ -293,7 +293,8 @@ impl Context {
         Ok(results)
     }
 
-    /// Stores what `verify` found, which began as `began`; in a container, the process on the host does so.
+    /// Stores what `verify` found, which began as `began`, without secrets; in a container, the process on the
+    /// host does so.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -302,9 +303,10 @@ impl Context {
         began: &StoredResults,
         results: &StoredResults,
     ) -> Result<()> {
+        let results = results.clone().masked(|line| self.console.masked(line));
         match &self.inside {
-            Some(_) => remote::hand_back(results),
-            None => state::store_results(self.source()?, began, results.clone()),
+            Some(_) => remote::hand_back(&results),
+            None => state::store_results(self.source()?, began, results),
         }
     }
 

@@ -11,10 +11,10 @@ use crate::{
     flags::{Format, StatusFormat},
     output::{Paint, listing},
 };
-use declaration::{Pipeline, find_service};
+use declaration::{Pipeline, find_service, units};
 use diagnostics::Result;
 use kafka::Kafka;
-use platform::Container;
+use platform::{Container, State};
 use services::Lags;
 
 /// Show what runs: state, health, restarts, lag and addresses of each service
@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         .map(|name| find_service(&pipeline, name));
     let selected = selected.collect::<Result<Vec<_>>>()?;
     let platform = context.platform().await?;
-    let (containers, lags) = tokio::join!(
+    let (containers, (lags, unknown)) = tokio::join!(
         platform.containers(&pipeline.project),
         lags(&pipeline, args.output)
     );
@@ -86,41 +86,52 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let header = parts.join(&console.marks(" · "));
     let header = listing::paragraph(console, "", 2, &header);
     console.composed(&format!("{header}\n\n{table}"));
+    let runs = containers.iter().any(|c| c.state == State::Running);
+    if let Some(why) = unknown.filter(|_| runs) {
+        // Unlike `status`, it runs in the pipeline's network if Kafka's address resolves only there.
+        let groups = context.invocation.command("groups");
+        let note = format!("lag unknown: {why}; see {groups}");
+        console.composed(&format!("\n{}", listing::paragraph(console, "", 2, &note)));
+    }
     if let Some(next) = services::next(&context.invocation, &lines) {
         console.next(&next);
     }
     Ok(Verdict::Right)
 }
 
-/// The lag of each service with a consumer group; None: Kafka did not answer in time. Empty: the pipeline has
-/// no Kafka, or the format does not show the lag.
-async fn lags(pipeline: &Pipeline, format: StatusFormat) -> Lags {
+/// The lag of each service with a consumer group, and why it is unknown. Empty: the pipeline has no Kafka, or the
+/// format does not show the lag.
+async fn lags(pipeline: &Pipeline, format: StatusFormat) -> (Lags, Option<String>) {
     let Some(endpoint) = pipeline
         .kafka
         .as_ref()
         .filter(|_| format != StatusFormat::Wide)
     else {
-        return Lags::new();
+        return (Lags::new(), None);
     };
     let listed = async {
         let kafka = Kafka::connect(&endpoint.address).await?;
         groups::list(pipeline, &kafka).await
     };
+    let address = endpoint.address.as_str();
     let listed = match tokio::time::timeout(LAG_TIMEOUT, listed).await {
-        Ok(Ok(listed)) => Some(listed),
-        // Why it is unknown is a question for `verify`.
-        Ok(Err(_)) | Err(_) => None,
+        Ok(Ok(listed)) => Ok(listed),
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err(format!(
+            "no answer from {address} within {}",
+            units::exact(LAG_TIMEOUT)
+        )),
     };
     let services = pipeline.services.iter();
     let lags = services.filter_map(|service| {
         let group = service.group.as_ref()?;
-        let lag = listed.as_ref().map(|listed| {
+        let lag = listed.as_ref().ok().map(|listed| {
             let own = listed.iter().filter(|listed| group.is(&listed.name));
             own.map(|listed| listed.lag).sum()
         });
         Some((service.name.clone(), lag))
     });
-    lags.collect()
+    (lags.collect(), listed.err())
 }
 
 /// Declared services without any container.

@@ -68,7 +68,7 @@ impl Drop for Built {
             // Its containers first; what was never built is not there.
             drop(
                 Command::new("docker")
-                    .args(["rm", "-f", &self.0.container(service)])
+                    .args(["rm", "-fv", &self.0.container(service)])
                     .output(),
             );
             let image = format!("{}-{service}", self.0.project);

@@ -256,16 +256,28 @@ fn poison_fails_again(pipeline: &Pipeline) {
         .caravan(&["dlq", "replay", "--all", "--dry-run"])
         .expect(0);
     insta::assert_snapshot!("replay_dry_run", dry.stdout);
-    let unasked = pipeline.caravan(&["dlq", "replay", "--all"]).expect(2);
+    // None of them can succeed, so it takes an explicit choice.
+    let refused = pipeline
+        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .expect(1);
     assert!(
-        unasked.stderr.contains("dlq replay --all --yes"),
+        refused.stdout.contains("left out: 4 not JSON"),
+        "{}",
+        refused.stdout
+    );
+    assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
+    let unasked = pipeline
+        .caravan(&["dlq", "replay", "--all", "--force"])
+        .expect(2);
+    assert!(
+        unasked.stderr.contains("dlq replay --all --force --yes"),
         "{}",
         unasked.stderr
     );
     assert_eq!(read_all(pipeline, SOURCE).len(), before, "nothing was sent");
 
     let ran = pipeline
-        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .caravan(&["dlq", "replay", "--all", "--yes", "--force"])
         .expect(1);
     assert!(
         ran.stdout.contains("sent 1 of 4 dead letters: 0 succeeded"),
@@ -286,8 +298,18 @@ fn poison_fails_again(pipeline: &Pipeline) {
     assert_eq!(list["all"]["count"], 5);
     assert_eq!(list["all"]["waiting"], 4);
     assert_eq!(list["all"]["replayed"], 1);
+    let again = ["dlq", "replay", "--all", "--yes", "-o", "json"];
+    let document = pipeline.caravan(&again).json();
+    let left_out = document["leftOut"].as_array().unwrap();
+    let hopeless: u64 = left_out
+        .iter()
+        .filter(|left| matches!(left["why"].as_str(), Some("unreadable" | "failedAgain")))
+        .map(|left| left["count"].as_u64().unwrap())
+        .sum();
+    let planned = document["planned"].as_u64().unwrap();
+    assert!(hopeless > 0 && planned + hopeless == 4, "{document:#}");
     let ran = pipeline
-        .caravan(&["dlq", "replay", "--all", "--yes", "-o", "json"])
+        .caravan(&["dlq", "replay", "--all", "--yes", "--force", "-o", "json"])
         .expect(1);
     let document = ran.json();
     assert_eq!(document["planned"], 4);
@@ -693,7 +715,7 @@ async fn two_runs_do_not_meet(pipeline: &Pipeline) {
     let claim = Message::to(JOURNAL, 0).key(run.as_bytes()).value(claim);
     // One that is alive: it renews.
     send(pipeline, std::slice::from_ref(&claim)).await;
-    let mut replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes"]);
+    let mut replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes", "--force"]);
     let ended = loop {
         send(pipeline, std::slice::from_ref(&claim)).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -709,7 +731,7 @@ async fn two_runs_do_not_meet(pipeline: &Pipeline) {
     );
     // One that died: it is waited for.
     let ran = pipeline
-        .caravan(&["dlq", "replay", "--all", "--yes"])
+        .caravan(&["dlq", "replay", "--all", "--yes", "--force"])
         .expect(1);
     assert!(ran.stdout.contains("failed again"), "{}", ran.stdout);
 }

@@ -39,7 +39,7 @@ fn a_database_without_room_fails_at_once_and_names_its_volume() {
         assert!(stderr.contains(&expected), "{expected:?} in:\n{stderr}");
     }
     // As it says, for who has nothing to lose.
-    pipeline.docker(&["rm", "-f", &pipeline.container("postgres")]);
+    pipeline.docker(&["rm", "-fv", &pipeline.container("postgres")]);
     pipeline.docker(&["volume", "rm", &volume]);
     pipeline.caravan(&["up", "postgres"]).expect(0);
 }

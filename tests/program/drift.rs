@@ -135,7 +135,7 @@ fn one_replica_of_two(pipeline: &Pipeline) {
     let labels = pipeline.docker(&["inspect", "-f", format, &second]);
     let labels: std::collections::BTreeMap<String, String> = serde_json::from_str(&labels).unwrap();
     let image = pipeline.inspect("app", "{{.Image}}");
-    pipeline.docker(&["rm", "-f", &second]);
+    pipeline.docker(&["rm", "-fv", &second]);
     let network = format!("{}_default", pipeline.project);
     let mut run = Command::new("docker");
     run.args(["run", "-d", "--name", &second, "--network", &network]);

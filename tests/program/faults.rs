@@ -128,7 +128,7 @@ fn test_flow_names_the_missing_hop(pipeline: &Pipeline) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_a_red_test_flow_help() {
     let pipeline = &deployed().await;
-    pipeline.docker(&["rm", "-f", &pipeline.container("allocation-worker")]);
+    pipeline.docker(&["rm", "-fv", &pipeline.container("allocation-worker")]);
     let flow = pipeline.caravan(&["test-flow", "--timeout", "2s"]);
     let text = flow.expect(1).stdout;
     assert!(
@@ -243,7 +243,7 @@ async fn a_worker_that_never_starts() {
     let image = pipeline.inspect("session-worker", "{{.Config.Image}}");
     let network = format!("{}_default", pipeline.project);
     let project = format!("com.docker.compose.project={}", pipeline.project);
-    pipeline.docker(&["rm", "-f", &container]);
+    pipeline.docker(&["rm", "-fv", &container]);
     pipeline.docker(&[
         "run",
         "-d",
@@ -321,7 +321,7 @@ async fn a_worker_that_has_drifted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_never_deployed() {
     let pipeline = &deployed().await;
-    pipeline.docker(&["rm", "-f", &pipeline.container("allocation-worker")]);
+    pipeline.docker(&["rm", "-fv", &pipeline.container("allocation-worker")]);
     let ran = expect_red(
         pipeline,
         &[

@@ -172,7 +172,7 @@ services:
     pipeline.docker(&[&run[..], &["caravan.local/redis:7", "redis-server"]].concat());
     let down = pipeline.caravan(&["down"]);
     let running = pipeline.runs("other");
-    pipeline.docker(&["rm", "-f", &other]);
+    pipeline.docker(&["rm", "-fv", &other]);
     let refused = down.expect(1).stderr;
     assert!(running, "{refused}");
     assert!(refused.contains(&format!("in use by {other}")), "{refused}");

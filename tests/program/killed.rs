@@ -82,7 +82,7 @@ impl Drop for Neighbour<'_> {
     fn drop(&mut self) {
         let name = self.name();
         for remove in [
-            &["rm", "-f", &name][..],
+            &["rm", "-fv", &name][..],
             &["network", "rm", &name],
             &["volume", "rm", &name],
         ] {

@@ -84,7 +84,7 @@ impl<'a> Strangers<'a> {
 impl Drop for Strangers<'_> {
     fn drop(&mut self) {
         for name in &self.names {
-            let remove = ["rm", "-f", name];
+            let remove = ["rm", "-fv", name];
             drop(std::process::Command::new("docker").args(remove).output());
         }
         for image in &self.images {

@@ -37,6 +37,7 @@ fn what_transactions_leave_is_no_lag() {
     the_end_of_a_transaction_is_no_lag(&pipeline, &transactions);
     what_was_aborted_is_no_lag(&pipeline, &transactions);
     what_was_committed_is(&pipeline, &transactions);
+    one_that_stays_open_holds_events_back(&pipeline, &transactions);
     load_is_accounted_for_between_transactions(&pipeline, &transactions);
 }
 
@@ -105,6 +106,19 @@ fn what_was_committed_is(pipeline: &Pipeline, transactions: &Transactions) {
     let seen = finding["seen"].as_str().unwrap();
     assert!(seen.starts_with("2, stuck"), "{seen}");
     expect_nothing_to_take(pipeline, 104, "0: the last 104 offsets hold no message");
+}
+
+/// The worker has committed all that it can read, so its lag by the last stable offset is 0.
+fn one_that_stays_open_holds_events_back(pipeline: &Pipeline, transactions: &Transactions) {
+    let ago = std::time::Duration::from_secs(300);
+    transactions.open(TOPIC, 0, &[event(), event()], ago);
+    let ran = pipeline.caravan(&["verify", "--only", LAG, "-o", "json"]);
+    let finding = Pipeline::finding(&ran, LAG);
+    assert_eq!(finding["status"], "fail", "{finding}");
+    let seen = "2, behind a transaction that is open for 5m";
+    assert_eq!(finding["seen"], seen);
+    transactions.abort();
+    expect_nothing_to_take(pipeline, 107, "0: the last 107 offsets hold no message");
 }
 
 /// Ends of topics run away from what was sent, all the time.

@@ -75,7 +75,7 @@ impl Engine {
         let order = Stopping::new(containers);
         let down = containers.iter();
         let down = down.map(|c| self.take_down(c, &order, volumes, events));
-        try_join_all(down).await?;
+        self.stopping(&order, try_join_all(down)).await?;
         Ok(())
     }
 
@@ -94,12 +94,13 @@ impl Engine {
             0 | 1 => c.service.clone(),
             n => format!("{}-{n}", c.service),
         };
-        if !matches!(c.state, State::Exited | State::Created) {
+        if matches!(c.state, State::Exited | State::Created) {
+            order.stopped(&c.service);
+        } else {
             let what = "stopping".to_owned();
             drop(events.send(Event::Doing { part: part(), what }));
-            self.stop(&c.id, &c.name).await?;
+            order.stop(c, self.stop(&c.id, &c.name)).await?;
         }
-        order.stopped(&c.service);
         self.remove(&c.id, &c.name, volumes).await?;
         removed(events, part(), began);
         Ok(())

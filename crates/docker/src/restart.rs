@@ -165,16 +165,19 @@ impl Apply<'_> {
         let order = Stopping::new(&containers);
         let stop = containers.iter().map(|c| async {
             order.turn(&c.service).await;
-            if c.state != State::Exited {
+            if c.state == State::Exited {
+                order.stopped(&c.service);
+            } else {
                 let (part, what) = (c.service.clone(), "stopping".to_owned());
                 self.send(Event::Doing { part, what });
                 stopped.lock().await.push(c.id.clone());
-                self.engine.stop(&c.id, &c.name).await?;
+                let stop = self.engine.stop(&c.id, &c.name);
+                order.stop(c, stop).await?;
             }
-            order.stopped(&c.service);
             Ok(())
         });
-        try_join_all(stop).await.map(drop)
+        let stopped = self.engine.stopping(&order, try_join_all(stop));
+        stopped.await.map(drop)
     }
 
     async fn start_again(&self, service: &Service) -> Result<ServiceReport, Trouble> {

@@ -1,12 +1,23 @@
-//! The order in which containers are stopped: each as soon as all its dependants have stopped. Read from the
-//! containers' labels, so that it also works for services that the declaration no longer has.
+//! The order in which containers are stopped: each as soon as the processes of all its dependants have ended. Read
+//! from the containers' labels, so that it also works for services that the declaration no longer has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
+    future::pending,
+    pin::pin,
+};
 
-use tokio::sync::watch;
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures_util::StreamExt;
+use tokio::sync::{broadcast, watch};
 
-use crate::labels;
+use crate::{connect::Engine, labels};
+use diagnostics::Result;
 use platform::Container;
+
+/// How many ends of containers may be unread. A lost one costs time only.
+const UNREAD: usize = 256;
 
 /// Some containers that are being stopped.
 pub(super) struct Stopping<'a> {
@@ -14,6 +25,8 @@ pub(super) struct Stopping<'a> {
     dependants: BTreeMap<&'a str, Vec<&'a str>>,
     /// How many containers of a service have not stopped yet.
     left: BTreeMap<&'a str, watch::Sender<usize>>,
+    /// The ids of containers whose process has ended, by Docker's events.
+    ended: broadcast::Sender<String>,
 }
 
 impl<'a> Stopping<'a> {
@@ -31,6 +44,7 @@ impl<'a> Stopping<'a> {
         Self {
             dependants: dependants(&needs),
             left,
+            ended: broadcast::channel(UNREAD).0,
         }
     }
 
@@ -43,11 +57,78 @@ impl<'a> Stopping<'a> {
         }
     }
 
+    /// Runs `stop`, the request that stops a container. Its dependencies need not wait for the whole of it: once the
+    /// process has ended, Docker takes most of the time to release the container's network.
+    ///
+    /// # Errors
+    /// That of `stop`.
+    pub(super) async fn stop(
+        &self,
+        container: &Container,
+        stop: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        // Subscribed just before the request, so that an earlier crash does not count.
+        let ended = until_ended(self.ended.subscribe(), &container.id);
+        let mut stop = pin!(stop);
+        tokio::select! {
+            biased;
+            stopped = &mut stop => {
+                stopped?;
+                self.stopped(&container.service);
+                Ok(())
+            }
+            () = ended => {
+                self.stopped(&container.service);
+                stop.await
+            }
+        }
+    }
+
     /// Records that one more container of a service has stopped.
     pub(super) fn stopped(&self, service: &str) {
         if let Some(left) = self.left.get(service) {
             left.send_modify(|n| *n = n.saturating_sub(1));
         }
+    }
+}
+
+/// Never completes if the container's end is not reported.
+async fn until_ended(mut ended: broadcast::Receiver<String>, id: &str) {
+    loop {
+        match ended.recv().await {
+            Ok(one) if one == id => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => pending().await,
+        }
+    }
+}
+
+impl Engine {
+    /// Runs `work`, which stops containers in this order, and follows Docker's events meanwhile.
+    pub(super) async fn stopping<T>(
+        &self,
+        order: &Stopping<'_>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        tokio::select! {
+            biased;
+            never = self.report_ends(&order.ended) => match never {},
+            done = work => done,
+        }
+    }
+
+    /// Reports containers whose process ends. Without events, the answers to the stop requests remain.
+    async fn report_ends(&self, ended: &broadcast::Sender<String>) -> Infallible {
+        let filters = HashMap::from([("type", vec!["container"]), ("event", vec!["die"])]);
+        let options = EventsOptionsBuilder::new().filters(&filters).build();
+        let mut events = pin!(self.docker.events(Some(options)));
+        while let Some(Ok(event)) = events.next().await {
+            if let Some(id) = event.actor.and_then(|actor| actor.id) {
+                // An error: no container is being stopped at this moment.
+                drop(ended.send(id));
+            }
+        }
+        pending().await
     }
 }
 
@@ -88,8 +169,10 @@ fn depends_on(container: &Container) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
+    use tokio::sync::oneshot;
 
     use super::*;
+    use diagnostics::{Error, Kind};
     use platform::testing::container;
 
     fn depending(service: &str, replica: u32, label: &str) -> Container {
@@ -125,6 +208,42 @@ mod tests {
         stopping.stopped("topics");
         assert!(!may_stop(&stopping, "kafka").await, "the reader runs on");
         stopping.stopped("reader");
+        assert!(may_stop(&stopping, "kafka").await);
+    }
+
+    #[tokio::test]
+    async fn a_dependency_waits_for_the_process_not_for_the_answer_to_the_stop_request() {
+        let mut worker = depending("worker", 1, "kafka:service_healthy:false");
+        worker.id = "1".to_owned();
+        let kafka = depending("kafka", 1, "");
+        let stopping = Stopping::new(&[&worker, &kafka]);
+        drop(stopping.ended.send("1".to_owned()));
+        let (answer, answered) = oneshot::channel();
+        let request = async { answered.await.expect("answered") };
+        let mut stop = pin!(stopping.stop(&worker, request));
+        assert!(poll!(&mut stop).is_pending());
+        stopping.ended.send("2".to_owned()).expect("subscribed");
+        assert!(poll!(&mut stop).is_pending());
+        assert!(
+            !may_stop(&stopping, "kafka").await,
+            "neither a crash before the request nor another container's end counts"
+        );
+        stopping.ended.send("1".to_owned()).expect("subscribed");
+        assert!(poll!(&mut stop).is_pending(), "Docker has not answered");
+        assert!(may_stop(&stopping, "kafka").await);
+        answer.send(Ok(())).expect("awaited");
+        assert!(stop.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn without_events_the_answer_to_the_stop_request_counts() {
+        let worker = depending("worker", 1, "kafka:service_healthy:false");
+        let kafka = depending("kafka", 1, "");
+        let stopping = Stopping::new(&[&worker, &kafka]);
+        let failed = async { Err(Error::new(Kind::Unreachable, "no answer")) };
+        assert!(stopping.stop(&worker, failed).await.is_err());
+        assert!(!may_stop(&stopping, "kafka").await);
+        assert!(stopping.stop(&worker, async { Ok(()) }).await.is_ok());
         assert!(may_stop(&stopping, "kafka").await);
     }
 

@@ -41,6 +41,34 @@ impl Kafka {
         Ok(self.backlog(from, to).await?.ends)
     }
 
+    /// The timestamp of the first record from each offset of `from` on, of whatever transaction, in milliseconds
+    /// since the epoch; a partition whose record has none, or is not read in time, is left out.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn first_written(&self, from: &Offsets) -> Result<BTreeMap<Partition, i64>> {
+        let (bootstrap, from) = (self.bootstrap.clone(), from.clone());
+        ask(&self.bootstrap, "first records", move || {
+            let client = Client::assigned_uncommitted(&bootstrap, &from)?;
+            let deadline = Instant::now() + SEARCH_TIMEOUT;
+            let mut first: BTreeMap<Partition, Option<i64>> = BTreeMap::new();
+            while first.len() < from.len() && Instant::now() < deadline {
+                if let Some(message) = client.consumer().poll(STEP) {
+                    let message = message?;
+                    let at = (message.topic().to_owned(), message.partition());
+                    first
+                        .entry(at)
+                        .or_insert_with(|| message.timestamp().to_millis());
+                }
+            }
+            let known = first.into_iter();
+            Ok(known
+                .filter_map(|(at, millis)| Some((at, millis?)))
+                .collect())
+        })
+        .await
+    }
+
     /// What each partition holds from `from` to before `to`.
     ///
     /// # Errors

@@ -56,7 +56,10 @@ impl Client {
 
     /// A consumer that reads partitions from the offsets `from` on, outside any group.
     pub(super) fn assigned(bootstrap: &str, from: &Offsets, eof: PartitionEof) -> Result<Self> {
-        let mut config = config(bootstrap);
+        Self::reading(config(bootstrap), from, eof)
+    }
+
+    fn reading(mut config: ClientConfig, from: &Offsets, eof: PartitionEof) -> Result<Self> {
         // librdkafka requires a `group.id` to assign partitions; the broker never creates this group.
         config.set("group.id", format!("caravan-{}", Uuid::new_v4()));
         // If retention deletes an offset before it is read, reading goes on at the earliest offset.
@@ -73,6 +76,13 @@ impl Client {
         }
         client.consumer().assign(&assignment)?;
         Ok(client)
+    }
+
+    /// As [`Self::assigned`], for records of open and aborted transactions, too.
+    pub(super) fn assigned_uncommitted(bootstrap: &str, from: &Offsets) -> Result<Self> {
+        let mut config = config(bootstrap);
+        config.set("isolation.level", "read_uncommitted");
+        Self::reading(config, from, PartitionEof::Ignored)
     }
 
     fn with(config: &ClientConfig) -> Result<Self> {

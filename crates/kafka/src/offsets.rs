@@ -72,6 +72,22 @@ impl Kafka {
         self.ask("ends of partitions", ends).await
     }
 
+    /// As [`Self::ends`] of [`End::Latest`], with the records of transactions that are still open.
+    ///
+    /// # Errors
+    /// Why there was no answer, for one partition or for all.
+    pub async fn high_watermarks(&self, partitions: &[Partition]) -> Result<Offsets> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let list = list(partitions, Offset::End)?;
+        let ends = move |client: &Client| {
+            let ends = crate::native::list_high_watermarks(client, &list, TIMEOUT)?;
+            Ok(ends.into_iter().map(|(t, p, end)| ((t, p), end)).collect())
+        };
+        self.ask("ends with open transactions", ends).await
+    }
+
     /// The first offset of each partition that was written at `at` (milliseconds since the epoch)
     /// or later; a partition without one is left out.
     ///

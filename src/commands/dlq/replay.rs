@@ -6,14 +6,17 @@ use crate::{
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
+use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
-use proof::dead_letters::plan::Plan;
+use proof::dead_letters::plan::{Plan, Versions};
 
 /// Replay dead letters to the topics and partitions that they came from
 ///
 /// Caravan records what it sent, so a second run sends nothing twice. It sends rounds of growing
 /// size and waits after each one until the consumer group has consumed it. If replayed messages
-/// fail again, it sends nothing more. It changes no group's offsets.
+/// fail again, it sends nothing more. It changes no group's offsets. It leaves out what cannot succeed:
+/// messages that are not JSON though the flow's events are, and replays that failed again since their group's
+/// containers were created.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -21,6 +24,9 @@ pub(super) struct Args {
     /// All dead letters
     #[arg(long)]
     all: bool,
+    /// Send what cannot succeed, too
+    #[arg(long)]
+    force: bool,
     /// Show what would be sent, without sending it
     #[arg(long)]
     dry_run: bool,
@@ -42,12 +48,19 @@ pub(super) struct Args {
 
 pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let selection = args.selection.explicit(context, "replay", args.all)?;
-    let flags = selection.flags();
+    let mut flags = selection.flags();
+    if args.force {
+        flags.push_str(" --force");
+    }
     let pipeline = context.pipeline()?;
+    let versions = match args.force {
+        true => None,
+        false => Some(versions(context, &pipeline).await),
+    };
     let dead_letters = open(context, &pipeline).await?;
     let (report, spinner) = progress_reporter(context, "dlq replay");
     let planned = tokio::select! {
-        planned = dead_letters.plan(selection.clone(), args.timeout, report.clone()) => planned,
+        planned = dead_letters.plan(selection.clone(), versions, args.timeout, report.clone()) => planned,
         () = context.cancel.cancelled() => {
             Err(Error::new(Kind::Interrupted, "interrupted: nothing was sent"))
         }
@@ -65,9 +78,21 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
                 let document = output::plan_value(&pipeline.project, &plan, args.dry_run);
                 console.document(&document);
             }
-            Format::Table => console.composed(&output::plan(console, &plan)),
+            Format::Table => {
+                console.composed(&output::plan(console, &plan));
+                if plan.hopeless() > 0 {
+                    let purge = context.invocation.command(&format!("dlq purge {flags}"));
+                    console.note(&format!(
+                        "--force sends what cannot succeed; this deletes it: {purge}"
+                    ));
+                }
+            }
         }
-        return Ok(Verdict::Right);
+        let refused = !args.dry_run && plan.send.is_empty() && plan.hopeless() > 0;
+        return Ok(match refused {
+            true => Verdict::NotRight,
+            false => Verdict::Right,
+        });
     }
     console.composed_note(&output::plan(console, &plan));
     if !args.yes && !confirm(context, &plan, &flags).await? {
@@ -108,6 +133,27 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     } else {
         Verdict::NotRight
     })
+}
+
+/// When the newest container of each group was created. A group whose containers cannot be seen is left out, for
+/// instance because this process runs in a container on the pipeline's network.
+async fn versions(context: &Context, pipeline: &Pipeline) -> Versions {
+    if context.is_inside() {
+        return Versions::new();
+    }
+    let Ok(platform) = context.platform().await else {
+        return Versions::new();
+    };
+    let containers = platform.containers(&pipeline.project).await;
+    let containers = containers.unwrap_or_default();
+    let services = pipeline.services.iter();
+    let versions = services.filter_map(|service| {
+        let group = service.group.as_ref()?.name()?;
+        let own = containers.iter().filter(|c| c.service == service.name);
+        let created = own.filter_map(|container| container.created_at).max()?;
+        Some((group.to_owned(), created))
+    });
+    versions.collect()
 }
 
 async fn confirm(context: &Context, plan: &Plan, flags: &str) -> Result<bool> {

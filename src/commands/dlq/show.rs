@@ -6,10 +6,9 @@ use crate::{
     flags::{Format, OutputArgs},
     output::dead_letters as output,
 };
-use declaration::{Pipeline, correlation::EventPart};
 use diagnostics::Result;
 use kafka::record::Message;
-use proof::dead_letters::{RecordId, find::Found, journal::Status};
+use proof::dead_letters::{DeadLetters, RecordId, find::Found, journal::Status};
 
 /// Show one dead letter: why it failed, its headers and its payload
 #[derive(Debug, clap::Args)]
@@ -45,7 +44,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         }
         Format::Table => {
             console.composed(&output::dead_letter(console, &found));
-            if let Some(next) = next(&pipeline, &found) {
+            if let Some(next) = next(&dead_letters, &found) {
                 let next = context.invocation.command(&next);
                 console.note(&format!("Next: {next}"));
             }
@@ -55,17 +54,12 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 }
 
 /// What helps, as a dry run. Where events are JSON, one that is not fails again whenever it is replayed.
-fn next(pipeline: &Pipeline, found: &Found) -> Option<String> {
+fn next(dead_letters: &DeadLetters, found: &Found) -> Option<String> {
     if !matches!(found.status, Status::Waiting | Status::Interrupted) {
         return None;
     }
     let id = found.dead_letter.id();
-    let payload = found.message.payload().unwrap_or_default();
-    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok();
-    let is_body = |part: &EventPart| matches!(part, EventPart::Body(_));
-    let flow = pipeline.flow.as_ref();
-    let has_json = flow.is_some_and(|flow| flow.correlation.event.iter().any(is_body));
-    Some(match has_json && !is_json {
+    Some(match dead_letters.is_unreadable(found.message.payload()) {
         true => format!("dlq purge {id} --dry-run"),
         false => format!("dlq replay {id} --dry-run"),
     })

@@ -22,7 +22,7 @@ struct Project {
     /// Whether `caravan up` created any of the containers.
     caravan: bool,
     services: usize,
-    /// Services whose containers all run.
+    /// Services whose containers all run, and none is unhealthy.
     running: usize,
     /// Services whose containers all exited with 0.
     completed: usize,
@@ -77,13 +77,18 @@ impl Project {
             from: files.next().unwrap_or_default(),
             caravan: containers.iter().any(|c| c.by_caravan),
             services: by_service.len(),
-            running: all(&|c| c.state == State::Running),
+            running: all(&|c| c.state == State::Running && !is_unhealthy(c)),
             completed: all(&|c| c.state == State::Exited && c.exit_code == Some(0)),
             health: worst(&containers),
             ports: ports.into_iter().cloned().collect(),
             name,
         }
     }
+}
+
+fn is_unhealthy(container: &Container) -> bool {
+    let health = container.health.as_ref();
+    health.is_some_and(|health| health.status == "unhealthy")
 }
 
 fn worst(containers: &[Container]) -> Option<String> {
@@ -98,9 +103,12 @@ fn worst(containers: &[Container]) -> Option<String> {
 }
 
 fn row(project: &Project) -> Vec<String> {
-    let mut services = format!("{}/{} running", project.running, project.services);
+    // As `status` counts them: a one-shot that is done is no service that should run.
+    let servers = project.services - project.completed;
+    let mut services = format!("{} of {servers} running", project.running);
     if project.completed > 0 {
-        services.push_str(&format!(", {} completed", project.completed));
+        let jobs = listing::count(project.completed, "job");
+        services.push_str(&format!(", {jobs} done"));
     }
     vec![
         project.name.clone(),
@@ -161,7 +169,7 @@ mod tests {
         let project = Project::of(("shop".to_owned(), containers));
         let expected = [
             "shop",
-            "1/3 running, 1 completed",
+            "1 of 2 running, 1 job done",
             "healthy",
             "caravan",
             "127.0.0.1:15432->5432/tcp",

@@ -80,6 +80,10 @@ fn reason(why: SkipReason) -> &'static str {
         SkipReason::NoSource => "without headers that name the record it came from",
         SkipReason::Undeclared => "of an undeclared topic",
         SkipReason::NoPartition => "of a partition that does not exist",
+        SkipReason::Unreadable => "not JSON, so they cannot succeed",
+        SkipReason::FailedAgain => {
+            "replayed before and failed again, and the group's containers are the same since then"
+        }
     }
 }
 
@@ -91,6 +95,8 @@ fn skip_reason_name(why: SkipReason) -> &'static str {
         SkipReason::NoSource => "noSource",
         SkipReason::Undeclared => "undeclaredTopic",
         SkipReason::NoPartition => "noPartition",
+        SkipReason::Unreadable => "unreadable",
+        SkipReason::FailedAgain => "failedAgain",
     }
 }
 

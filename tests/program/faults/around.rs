@@ -19,6 +19,10 @@ async fn a_member_that_hangs() {
     let ran = losses::expect(pipeline, "fail", &["groups.cache-worker.assigned", stable]);
     let cause = &Pipeline::finding(&ran, "groups.cache-worker.assigned")["cause"];
     assert_eq!(cause, stable);
+    let health = Pipeline::finding(&ran, "containers.cache-worker.health");
+    if health["status"] == "fail" {
+        assert_eq!(health["cause"], stable, "one root");
+    }
     record(pipeline, "a member of a group hangs", &ran, &[stable]);
     drop(hanging);
     pipeline.expect_green();

@@ -7,6 +7,7 @@ use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer},
 };
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
@@ -148,6 +149,96 @@ async fn a_login_that_may_not_insert() {
     pipeline.expect_green();
 }
 
+/// While its worker has nothing to do, nothing else shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_gets_no_session_or_no_row_in() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let states = [
+        (
+            "ALTER ROLE purchase_worker NOLOGIN",
+            "ALTER ROLE purchase_worker LOGIN",
+            "may not log in",
+        ),
+        (
+            "ALTER ROLE purchase_worker CONNECTION LIMIT 0",
+            "ALTER ROLE purchase_worker CONNECTION LIMIT -1",
+            "may open 0 sessions",
+        ),
+        (
+            "ALTER ROLE purchase_worker VALID UNTIL '2001-01-01'",
+            "ALTER ROLE purchase_worker VALID UNTIL 'infinity'",
+            "has a password that is expired",
+        ),
+        (
+            "ALTER ROLE purchase_worker SET default_transaction_read_only = on",
+            "ALTER ROLE purchase_worker RESET default_transaction_read_only",
+            "gets sessions that are read-only",
+        ),
+        (
+            "ALTER TABLE student_course_purchases ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE student_course_purchases DISABLE ROW LEVEL SECURITY",
+            "has no policy to insert into student_course_purchases, which has row-level security",
+        ),
+    ];
+    for (state, healed, why) in states {
+        sql(database, state).await;
+        end_sessions(database).await;
+        let ran = expect(pipeline, "fail", &["database.writable"]);
+        let finding = Pipeline::finding(&ran, "database.writable");
+        let expected = format!("purchase_worker, the login of purchase-worker, {why}");
+        assert_eq!(finding["seen"], expected.as_str());
+        sql(database, healed).await;
+    }
+    sql(
+        database,
+        "ALTER TABLE student_course_purchases ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON student_course_purchases FOR INSERT TO purchase_worker WITH CHECK (true)",
+    )
+    .await;
+    expect(pipeline, "pass", &["database.writable"]);
+    sql(
+        database,
+        "DROP POLICY own ON student_course_purchases;
+         ALTER TABLE student_course_purchases DISABLE ROW LEVEL SECURITY",
+    )
+    .await;
+    end_sessions(database).await;
+    pipeline.expect_green();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_accepts_no_session() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    sql(database, "ALTER DATABASE kodingcaravan CONNECTION LIMIT 0").await;
+    end_sessions(database).await;
+    let ready = "services.payment-service.ready";
+    let ran = expect(pipeline, "fail", &["database.writable", ready]);
+    expect_cause(&ran, ready, "database.writable");
+    let finding = Pipeline::finding(&ran, "database.writable");
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains("the database accepts 0"), "{finding:#}");
+    sql(database, "ALTER DATABASE kodingcaravan CONNECTION LIMIT -1").await;
+    end_sessions(database).await;
+    pipeline.expect_green();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_at_its_end() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let last = count(database, "SELECT last_value FROM outbox_id_seq").await;
+    let set = |value: i64| format!("SELECT setval('outbox_id_seq', {value})");
+    sql(database, &set(i64::MAX)).await;
+    let ran = expect(pipeline, "fail", &["database.writable"]);
+    let finding = Pipeline::finding(&ran, "database.writable");
+    let seen = "outbox_id_seq is at its end: no row can be inserted into outbox";
+    assert_eq!(finding["seen"], seen);
+    sql(database, &set(last)).await;
+    pipeline.expect_green();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_transaction_that_locks_a_table() {
     let pipeline = &deployed().await;
@@ -202,6 +293,14 @@ async fn a_schema_without_what_the_services_rely_on() {
     assert!(evidence(red[3]).contains("count_changed is disabled"));
     let others = Pipeline::finding(&ran, "database.courses.triggers");
     assert_eq!(others["status"], "warn", "{others:#}");
+    // The migration is applied: to run it again changes nothing.
+    for id in red {
+        let hint = &Pipeline::finding(&ran, id)["hint"];
+        assert_eq!(
+            hint,
+            "no migration waits: repair it in the database, with SQL"
+        );
+    }
     record(pipeline, "a table lacks a UNIQUE", &ran, &[red[2]]);
     record(pipeline, "a trigger is disabled", &ran, &[red[3]]);
     sql(
@@ -214,6 +313,77 @@ async fn a_schema_without_what_the_services_rely_on() {
          DROP RULE swallow ON courses",
     )
     .await;
+    pipeline.expect_green();
+}
+
+/// They are there by name, and do not hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_that_are_not_enforced() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    // What a CREATE UNIQUE INDEX CONCURRENTLY that failed leaves.
+    let valid = |is: bool| {
+        format!(
+            "UPDATE pg_index SET indisvalid = {is}
+             WHERE indexrelid = 'student_course_purchases_payment_id_key'::regclass"
+        )
+    };
+    sql(database, &valid(false)).await;
+    sql(database, "ALTER TABLE trainer_courses DISABLE TRIGGER ALL").await;
+    let red = [
+        "database.student_course_purchases.constraints",
+        "database.trainer_courses.constraints",
+    ];
+    let ran = expect(pipeline, "fail", &red);
+    let evidence = |id: &str| Pipeline::finding(&ran, id)["evidence"].to_string();
+    assert!(evidence(red[0]).contains("payment_id_key has an index that is not valid"));
+    assert!(evidence(red[1]).contains("trainer_courses_trainer_id_fkey has disabled triggers"));
+    sql(database, &valid(true)).await;
+    sql(database, "ALTER TABLE trainer_courses ENABLE TRIGGER ALL").await;
+    pipeline.expect_green();
+}
+
+/// The rule is violated because of a dead letter, which says what helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_a_dead_letter_violates() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let payment = Uuid::new_v4();
+    sql(
+        database,
+        &format!(
+            "INSERT INTO payments SELECT (jsonb_populate_record(NULL::payments,
+             to_jsonb(p) || jsonb_build_object('id', '{payment}',
+             'idempotency_key', '{payment}', 'created_at', now() - interval '2 minutes'))).*
+             FROM payments p LIMIT 1"
+        ),
+    )
+    .await;
+    let topic = "purchase-confirmed";
+    let key = payment.to_string();
+    let event = Message::to(topic, 0).key(key.as_bytes()).value(b"not JSON");
+    send(pipeline, &[event]).await;
+    let rule = "database.payment-has-purchase.holds";
+    expect(pipeline, "warn", &["dead-letters.empty"]);
+    let ran = expect(pipeline, "fail", &[rule]);
+    let finding = Pipeline::finding(&ran, rule);
+    let hint = finding["hint"].as_str().unwrap();
+    assert!(
+        hint.contains(&format!("dlq show {topic}/0/")),
+        "{finding:#}"
+    );
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains("is a dead letter: "), "{finding:#}");
+    let shown = pipeline.shell(hint).expect(0).stdout;
+    assert!(shown.contains(&key), "{shown}");
+    sql(
+        database,
+        &format!("DELETE FROM payments WHERE id = '{payment}'"),
+    )
+    .await;
+    pipeline
+        .caravan(&["dlq", "purge", "--all", "--yes"])
+        .expect(0);
     pipeline.expect_green();
 }
 
@@ -449,6 +619,65 @@ async fn a_cache_that_refuses_writes() {
     assert!(seen.starts_with(begins), "{seen}");
     super::around::redis(pipeline, "config set min-replicas-to-write 0");
     pipeline.expect_green();
+}
+
+/// Redis answers, and commands that write wait: as before a failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_pauses_writes() {
+    let pipeline = &deployed().await;
+    super::around::redis(pipeline, "client pause 120000 write");
+    let ran = expect(pipeline, "fail", &["cache.writable"]);
+    let finding = Pipeline::finding(&ran, "cache.writable");
+    let seen = "refuses writes: no answer in time, though PING is answered";
+    assert_eq!(finding["seen"], seen);
+    super::around::redis(pipeline, "client unpause");
+    pipeline.expect_green();
+}
+
+/// As after a loss of the broker's volume: the group's offsets are those of records that are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_after_the_end_of_its_topic() {
+    let pipeline = &deployed().await;
+    let (group, topic) = ("cache-worker", "purchase-created");
+    let consumed = || (lag(pipeline, group, topic) == 0).then_some(());
+    eventually("all is consumed", consumed);
+    let end = || {
+        let of_first = read_all(pipeline, topic).into_iter();
+        let of_first = of_first.filter(|event| event.partition == 0);
+        of_first.map(|event| event.offset + 1).max().unwrap_or(0)
+    };
+    let end = end();
+    pipeline.docker(&["stop", &pipeline.container(group)]);
+    commit(pipeline, group, topic, end + 50);
+    let id = "groups.cache-worker.lag";
+    let ran = expect(pipeline, "fail", &[id]);
+    let finding = Pipeline::finding(&ran, id);
+    let seen = "unknown: an offset after the end is committed";
+    assert_eq!(finding["seen"], seen);
+    let evidence = finding["evidence"].to_string();
+    let expected = format!(
+        "{topic}/0: {} is committed, and the topic ends at {end}",
+        end + 50
+    );
+    assert!(evidence.contains(&expected), "{evidence}");
+    commit(pipeline, group, topic, end);
+    pipeline.caravan(&["up", group]).expect(0);
+    pipeline.expect_green();
+}
+
+/// Commits an offset of the first partition, of a group without members. A former member may still be one.
+fn commit(pipeline: &Pipeline, group: &str, topic: &str, offset: i64) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", pipeline.brokers())
+        .set("group.id", group)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(offset))
+        .unwrap();
+    eventually("the offset is committed", || {
+        consumer.commit(&list, CommitMode::Sync).ok()
+    });
 }
 
 /// One event cannot be stored, while those of the other partitions flow.

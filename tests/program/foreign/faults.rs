@@ -46,7 +46,7 @@ fn a_worker_that_is_not_deployed_and_an_unreadable_event() {
         &[
             Fault {
                 name: "a worker is not deployed",
-                seed: |shop| drop(shop.docker(&["rm", "-f", &shop.container("billing")])),
+                seed: |shop| drop(shop.docker(&["rm", "-fv", &shop.container("billing")])),
                 heal: up,
                 roots: &["containers.billing.running"],
                 follow: &[

@@ -320,6 +320,27 @@ impl Transactions {
         self.0.commit_transaction(TIMEOUT).unwrap();
     }
 
+    /// A transaction with these values that stays open, and began so long ago.
+    pub(crate) fn open(&self, topic: &str, partition: i32, values: &[Vec<u8>], ago: Duration) {
+        self.0.begin_transaction().unwrap();
+        let began = std::time::SystemTime::now() - ago;
+        let began = began.duration_since(std::time::UNIX_EPOCH).unwrap();
+        for value in values {
+            let record = BaseRecord::<(), _>::to(topic).partition(partition);
+            let record = record.timestamp(i64::try_from(began.as_millis()).unwrap());
+            self.0
+                .send(record.payload(value))
+                .map_err(|(e, _)| e)
+                .unwrap();
+        }
+        self.0.flush(TIMEOUT).unwrap();
+    }
+
+    /// Ends what [`Self::open`] began.
+    pub(crate) fn abort(&self) {
+        self.0.abort_transaction(TIMEOUT).unwrap();
+    }
+
     /// One transaction with these values, which stand there and are aborted.
     pub(crate) fn aborted(&self, topic: &str, partition: i32, values: &[Vec<u8>]) {
         self.begin(topic, partition, values);

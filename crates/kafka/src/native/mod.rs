@@ -1,5 +1,5 @@
 //! librdkafka's admin calls that list and describe consumer groups of both protocols (classic and KIP-848)
-//! and list their committed offsets. The crate `rdkafka` wraps none of these calls. Of the calls that it
+//! and list their committed offsets, and that list the ends of partitions with open transactions. The crate `rdkafka` wraps none of these calls. Of the calls that it
 //! wraps, one reports groups of the new protocol as dead, and the other needs a client for each group
 //! (docs/decisions/0036).
 //!
@@ -241,6 +241,44 @@ pub(crate) fn list_group_offsets<C: ClientContext>(
         });
         offsets.collect()
     }
+}
+
+/// The end of each partition, records of open transactions included: topic, partition and offset. Other requests
+/// for ends stop at the first of these records, as consumers of committed messages do.
+///
+/// # Errors
+/// librdkafka's, for all or for one partition.
+pub(crate) fn list_high_watermarks<C: ClientContext>(
+    client: &Client<C>,
+    partitions: &TopicPartitionList,
+    timeout: Duration,
+) -> Result<Vec<CommittedOffset>, KafkaError> {
+    use ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
+    let list = partitions.ptr();
+    // The default isolation level of this call is `read_uncommitted`.
+    let answer = call(
+        client,
+        RD_KAFKA_ADMIN_OP_LISTOFFSETS,
+        timeout,
+        |client, options, queue| {
+            // SAFETY: as in `list`; the partitions are borrowed, alive, and copied.
+            unsafe { ffi::rd_kafka_ListOffsets(client, list, options, queue) }
+        },
+    )?;
+    let result = ffi::rd_kafka_event_ListOffsets_result;
+    // SAFETY: librdkafka's, for this event.
+    let ends = unsafe { lent(&answer, result, ffi::rd_kafka_ListOffsets_result_infos)? };
+    // SAFETY: elements of the answer, which is alive, and so is what is borrowed from them.
+    let ends = ends.iter().filter_map(|end| unsafe {
+        let element = &*ffi::rd_kafka_ListOffsetsResultInfo_topic_partition(*end);
+        Some(match element.err {
+            ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                Ok((text(element.topic)?, element.partition, element.offset))
+            }
+            error => Err(failed(error.into())),
+        })
+    });
+    ends.collect()
 }
 
 /// Converts a group's description; None: the group does not exist.

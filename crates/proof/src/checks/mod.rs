@@ -32,23 +32,23 @@
 //! | `groups.SERVICE.assigned` | a partition is not assigned to a running container of the service (warns in the first minute after a container's start if a former member has it, and of a consumer that assigns partitions itself) |
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
 //! | `groups.SERVICE.lost` | events were deleted before it consumed them |
-//! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s, or for its `commit-interval`; or one partition is left behind by the others (passes with the number; warns when no running container consumes it, or when the oldest waits for a minute and the lag does not become smaller) |
+//! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s, or for its `commit-interval`; or one partition is left behind by the others; a transaction that is open for a minute keeps events from it; an offset after the end is committed (passes with the number; warns when no running container consumes it, or when the oldest waits for a minute and the lag does not become smaller) |
 //! | `groups.SERVICE.effects` | the last three committed events have no row in its tables, although earlier tables have rows of them (warns of fewer if there are no more events) |
 //! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
 //! | `logs.SERVICE.clean` | a forbidden line in the last five minutes (warns of one in the last day since this start) |
 //! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |
 //! | `database.reachable` | no connection; the other checks of the layer are skipped |
-//! | `database.writable` | new sessions cannot write: a standby, read-only, no synchronous standby, no session left; or a service's login may not insert into what it writes |
+//! | `database.writable` | new sessions cannot write: a standby, read-only, no synchronous standby, no session left; or a service's login may not log in, or not insert into what it writes; or a sequence is at its end |
 //! | `database.unblocked` | an idle transaction has locked a declared table against writers, or keeps others waiting, for 10 s (warns of one that works) |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | the table does not exist |
 //! | `database.TABLE.columns` | a declared column is missing, or has another type; skipped unless the table exists |
-//! | `database.TABLE.indexes` | a declared index is missing; skipped unless the table exists |
-//! | `database.TABLE.constraints` | a declared constraint is missing or not validated; skipped unless the table exists |
+//! | `database.TABLE.indexes` | a declared index is missing or not valid; skipped unless the table exists |
+//! | `database.TABLE.constraints` | a declared constraint is missing, not validated or not enforced; skipped unless the table exists |
 //! | `database.TABLE.triggers` | a declared trigger is missing or disabled; skipped unless the table exists (warns of others, and of rewrite rules) |
 //! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its time does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |
-//! | `cache.writable` | it refuses a command that writes (warns when that is not known) |
+//! | `cache.writable` | it refuses a command that writes, or lets it wait (warns when that is not known) |
 //! | `cache.memory` | full, and it refuses writes (warns when nearly full, and of evicted keys) |
 //! | `dead-letters.empty` | (warns of dead letters that are waiting, or whose replay is in flight) |
 //! | `dead-letters.room` | (warns when the largest message and 64 KiB of headers would not fit) |
@@ -125,6 +125,15 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
     dangling
 }
 
+/// The order in which checks are shown: each with its layer.
+fn shown(mut order: Vec<CheckId>) -> Vec<CheckId> {
+    let mut layers: Vec<&'static str> = order.iter().map(CheckId::layer).collect();
+    let mut seen = HashSet::new();
+    layers.retain(|layer| seen.insert(*layer));
+    order.sort_by_key(|id| layers.iter().position(|layer| *layer == id.layer()));
+    order
+}
+
 /// Runs the selected checks of a pipeline, and those that they refer to. Passes each finding to `report`
 /// as soon as its check ends, in any order; a finding that is not selected only if it failed or is the
 /// cause of a selected one. Returns the same findings in the order of the plan. `results` are those of
@@ -143,7 +152,7 @@ pub async fn run(
 ) -> Result<Vec<Finding>> {
     let mut context = CheckContext::new(pipeline, platform, invocation, results.clone(), progress);
     let plan = selection.of(plan(pipeline));
-    let order: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
+    let order = shown(plan.iter().map(|check| check.id.clone()).collect());
     let is_planned = |id: &CheckId| order.contains(id);
     context.observed.share_time(&is_planned, results);
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());

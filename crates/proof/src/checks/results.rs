@@ -108,6 +108,15 @@ impl StoredResults {
         self
     }
 
+    /// These results with each log line as `mask` returns it.
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        let lines = self.logs.values_mut().flat_map(|log| &mut log.forbidden);
+        for (_, line) in lines {
+            *line = mask(line);
+        }
+        self
+    }
+
     pub(crate) fn rule(&self, name: &str) -> RuleResult {
         self.rules.get(name).cloned().unwrap_or_default()
     }
@@ -261,6 +270,19 @@ mod tests {
         let ids: Vec<_> = merged.violated.iter().map(|v| &v.found[0].id).collect();
         assert_eq!(ids, ["ours", "theirs"]);
         assert!(merged.dismissed.contains("theirs"));
+    }
+
+    #[test]
+    fn log_lines_are_masked() {
+        let mut results = StoredResults::default();
+        let log = LogResult {
+            forbidden: vec![(at(1), "web: panicked at hunter2".to_owned())],
+            ..LogResult::default()
+        };
+        results.logs.insert("id".to_owned(), log);
+        let masked = results.masked(|line| line.replace("hunter2", "****"));
+        let (_, line) = &masked.logs["id"].forbidden[0];
+        assert_eq!(line, "web: panicked at ****");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     drop_dangling,
     finding::Outcome,
     ids::{self, CheckId},
-    plan, rules,
+    plan, rules, shown,
 };
 use declaration::{Pipeline, Service, testing::shipped};
 
@@ -50,7 +50,6 @@ fn drift_is_a_possible_cause_of_every_failure_of_a_service() {
         .map(|check| check.id.to_string())
         .collect();
     let expected = [
-        "containers.allocation-worker.health",
         "logs.allocation-worker.started",
         "logs.allocation-worker.clean",
         "logs.allocation-worker.errors",
@@ -61,8 +60,26 @@ fn drift_is_a_possible_cause_of_every_failure_of_a_service() {
         "groups.allocation-worker.lag",
         "groups.allocation-worker.committed",
         "groups.allocation-worker.effects",
+        "containers.allocation-worker.health",
     ];
     assert_eq!(explained, expected);
+}
+
+/// It is shown with the other checks of its layer all the same.
+#[test]
+fn a_worker_may_be_unhealthy_because_its_group_rebalances() {
+    let pipeline = shipped();
+    let plan = plan(&pipeline);
+    let health = "containers.allocation-worker.health";
+    let check = plan.iter().find(|check| check.id.to_string() == health);
+    let check = check.expect("is planned");
+    let stable = "groups.allocation-worker.stable";
+    let explains = |ids: &[CheckId]| ids.iter().any(|id| id.to_string() == stable);
+    assert!(explains(&check.explained_by) && explains(&check.possible_causes));
+    let order = shown(plan.iter().map(|check| check.id.clone()).collect());
+    let place = order.iter().position(|id| id.to_string() == health);
+    let next_layer = order.iter().position(|id| id.layer() == "kafka");
+    assert!(place < next_layer, "{order:?}");
 }
 
 /// A reference that resolves nowhere would be dropped in a release build, and a cause never named.

@@ -39,7 +39,7 @@ pub use lease::this_process;
 pub use record_id::{InvalidRecordId, RecordId};
 pub use selection::Selection;
 
-use declaration::{DeadLetterHeaders, Group, Pipeline};
+use declaration::{DeadLetterHeaders, Group, Pipeline, correlation::EventPart};
 use diagnostics::{Error, Kind, Result};
 pub use journal::journal_of;
 use journal::{History, Journal};
@@ -97,6 +97,8 @@ pub struct DeadLetters {
     topics: Arc<BTreeMap<String, TopicState>>,
     /// Topics that records may be replayed to, each with the consumer groups that read it.
     sources: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// Events of the flow are JSON: their correlation id is a part of their body.
+    expects_json: bool,
     /// The process that makes changes, as shown to users.
     who: Arc<str>,
 }
@@ -148,6 +150,8 @@ impl DeadLetters {
                 .flat_map(names)
                 .collect()
         };
+        let is_body = |part: &EventPart| matches!(part, EventPart::Body(_));
+        let flow = pipeline.flow.as_ref();
         let sources = pipeline.topics.iter().map(|t| &t.name);
         let sources = sources.filter(|name| *name != topic);
         Ok(Self {
@@ -156,6 +160,7 @@ impl DeadLetters {
             header_names: Arc::new(pipeline.dead_letter_headers.clone()),
             topics: Arc::new(topics),
             sources: Arc::new(sources.map(|t| (t.clone(), readers(t))).collect()),
+            expects_json: flow.is_some_and(|flow| flow.correlation.event.iter().any(is_body)),
             who: this_process().into(),
         })
     }
@@ -170,6 +175,12 @@ impl DeadLetters {
     /// Name of the dead-letter topic.
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// Whether a record with this payload fails whenever it is replayed: it is not JSON, and events are.
+    pub fn is_unreadable(&self, payload: Option<&[u8]>) -> bool {
+        let is_json = |text| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+        self.expects_json && !payload.is_some_and(is_json)
     }
 
     fn partitions(&self) -> Vec<Partition> {

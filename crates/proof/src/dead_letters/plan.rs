@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use kafka::record::{Headers, Message};
+use kafka::record::{BorrowedMessage, Headers, Message};
 
 use super::{
     CommittedOffsets, DeadLetter, DeadLetters, RecordId, ReportProgress, Selection,
@@ -50,7 +50,22 @@ pub enum SkipReason {
     Undeclared,
     /// Its source topic has no such partition.
     NoPartition,
+    /// It is not JSON, and events are: it fails whenever it is replayed.
+    Unreadable,
+    /// It is a replay that failed again, and the group's containers are the same since then.
+    FailedAgain,
 }
+
+impl SkipReason {
+    /// Whether a replay can be sent, but cannot succeed.
+    pub fn is_hopeless(self) -> bool {
+        matches!(self, Self::Unreadable | Self::FailedAgain)
+    }
+}
+
+/// When the newest container of each group's service was created: what failed before and has failed again since
+/// then was processed by the same version.
+pub type Versions = BTreeMap<String, DateTime<Utc>>;
 
 /// Dead letters that are skipped for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,6 +108,12 @@ impl Plan {
         self.send.is_empty() && self.settled.is_empty()
     }
 
+    /// How many are not sent because they cannot succeed.
+    pub fn hopeless(&self) -> usize {
+        let skipped = self.skipped.iter().filter(|(why, _)| why.is_hopeless());
+        skipped.map(|(_, skipped)| skipped.dead_letters).sum()
+    }
+
     /// Whether the topic has no dead letters.
     pub fn seen_nothing(&self) -> bool {
         self.choices == Choices::default() && self.skipped.is_empty() && self.is_empty()
@@ -112,13 +133,15 @@ impl Plan {
 }
 
 impl DeadLetters {
-    /// Reads all dead letters and plans a replay; changes nothing.
+    /// Reads all dead letters and plans a replay; changes nothing. `versions`: those that cannot succeed are
+    /// skipped; None: they are sent, too.
     ///
     /// # Errors
     /// Kafka does not answer, or not all dead letters could be read within `patience`.
     pub async fn plan(
         &self,
         selection: Selection,
+        versions: Option<Versions>,
         patience: Duration,
         report: ReportProgress,
     ) -> Result<Plan> {
@@ -129,6 +152,7 @@ impl DeadLetters {
             dead_letters: self.clone(),
             now: Utc::now(),
             selection,
+            versions,
             committed,
             items: HashMap::new(),
             interrupted: HashSet::new(),
@@ -140,9 +164,14 @@ impl DeadLetters {
                 ..Plan::default()
             },
         };
-        let planner = self
-            .all(span, patience, report, planner, Planner::note)
-            .await?;
+        let note = |planner: &mut Planner, dead_letter, message: &BorrowedMessage<'_>| {
+            planner.note(dead_letter, message);
+            ControlFlow::Continue(())
+        };
+        let read = self.each(span.clone(), patience, report, planner, note);
+        let (planner, true) = read.await? else {
+            return Err(too_slow(&span, patience));
+        };
         let Planner {
             mut items,
             interrupted,
@@ -210,6 +239,23 @@ impl DeadLetters {
     }
 }
 
+impl DeadLetters {
+    /// Why a replay of the dead letter cannot succeed, as far as that is known.
+    fn hopeless(
+        &self,
+        versions: &Versions,
+        dead_letter: &DeadLetter,
+        message: &impl Message,
+    ) -> Option<SkipReason> {
+        if self.is_unreadable(message.payload()) {
+            return Some(SkipReason::Unreadable);
+        }
+        let created = versions.get(dead_letter.group.as_ref()?)?;
+        let same = dead_letter.at.is_some_and(|failed| failed > *created);
+        (same && replay_of(message).is_some()).then_some(SkipReason::FailedAgain)
+    }
+}
+
 /// The source record in the replay header of a record.
 fn replay_of(message: &impl Message) -> Option<RecordId> {
     let headers = message.headers()?;
@@ -226,6 +272,7 @@ struct Planner {
     dead_letters: DeadLetters,
     now: DateTime<Utc>,
     selection: Selection,
+    versions: Option<Versions>,
     committed: CommittedOffsets,
     /// By source record: of several dead letters of one source record, one is sent.
     items: HashMap<RecordId, Item>,
@@ -250,7 +297,7 @@ fn intern(words: &mut HashSet<Arc<str>>, word: &str) -> Arc<str> {
 }
 
 impl Planner {
-    fn note(&mut self, dead_letter: DeadLetter) {
+    fn note(&mut self, dead_letter: DeadLetter, message: &impl Message) {
         self.plan.choices.note(&dead_letter, &self.selection);
         if !self.selection.chooses(&dead_letter, self.now) {
             return;
@@ -268,6 +315,11 @@ impl Planner {
             Status::InFlight => return self.plan.skip(SkipReason::InFlight, &dead_letter),
             Status::Replayed => return self.plan.skip(SkipReason::Replayed, &dead_letter),
             Status::Dismissed => return self.plan.skip(SkipReason::Dismissed, &dead_letter),
+        }
+        if let Some(versions) = &self.versions
+            && let Some(why) = self.dead_letters.hopeless(versions, &dead_letter, message)
+        {
+            return self.plan.skip(why, &dead_letter);
         }
         let item = Item {
             own: (dead_letter.own.partition, dead_letter.own.offset),

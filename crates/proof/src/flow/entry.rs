@@ -102,6 +102,15 @@ impl<'a> Sender<'a> {
         Ok(sender)
     }
 
+    /// Waits until the first message would be sent at once: what the producer does before it is no part of the
+    /// message's time.
+    pub(super) async fn ready(&self) {
+        match self {
+            Self::Requests { .. } => {}
+            Self::Events { event, producer } => producer.ready(&event.topic).await,
+        }
+    }
+
     /// The first hop.
     pub(super) fn start(&self) -> Start<'a> {
         match self {

@@ -77,9 +77,14 @@ impl<'a> Run<'a> {
         };
         let steps = steps::steps(pipeline, flow, sender.start()).into_iter();
         let (steps, not_watched): (Vec<_>, Vec<_>) = steps.partition(watched);
-        let (topics, tables) = tokio::try_join!(
+        let ready = async {
+            sender.ready().await;
+            Ok(())
+        };
+        let (topics, tables, ()) = tokio::try_join!(
             Topics::open(pipeline, flow, &steps),
             Tables::open(pipeline, &steps, options.keep),
+            ready,
         )?;
         Ok(Self {
             pipeline,

@@ -10,6 +10,9 @@ use redis::{
 use super::{StoreError, StoreResult, error::io_error, redact::place};
 use diagnostics::{Cause, instrument_call};
 
+/// How long a second connection may take to answer `PING`.
+const PING: Duration = Duration::from_millis(500);
+
 /// Memory use of a Redis server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
@@ -82,6 +85,10 @@ impl Redis {
         match deletion {
             Ok(_) => Ok(None),
             Err(e) if refuses_any_write(&e) => Ok(Some(e.to_string())),
+            // `CLIENT PAUSE … WRITE`, for instance before a failover: reads are answered meanwhile.
+            Err(e) if e.is_timeout() && ready(&self.url, PING).await.is_ok() => Ok(Some(
+                "no answer in time, though PING is answered".to_owned(),
+            )),
             Err(e) => Err(failed(e, &self.url)),
         }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Groups {
     states: Result<groups::Groups, ObservationError>,
     earliest: Result<Ends, ObservationError>,
     latest: Result<Ends, ObservationError>,
+    /// The ends with open transactions.
+    high: Result<Offsets, ObservationError>,
     /// What each group has committed, by service.
     committed: BTreeMap<String, Result<Offsets, ObservationError>>,
     /// When `latest` and `committed` were requested.
@@ -50,7 +52,7 @@ impl Groups {
         partitions.dedup();
         let declared: Vec<_> = services.iter().filter_map(|s| s.group.as_ref()).collect();
         let at = Instant::now();
-        let (states, containers, committed, earliest, latest) = tokio::join!(
+        let (states, containers, committed, earliest, latest, high) = tokio::join!(
             broker.kafka.groups_of_each(&declared),
             containers,
             join_all(
@@ -60,6 +62,7 @@ impl Groups {
             ),
             broker.kafka.ends_of_each(&partitions, End::Earliest),
             broker.kafka.ends_of_each(&partitions, End::Latest),
+            broker.kafka.high_watermarks(&partitions),
         );
         let workers: Vec<_> = services
             .iter()
@@ -74,6 +77,7 @@ impl Groups {
             states,
             earliest: earliest.map_err(ObservationError::from),
             latest: latest.map_err(ObservationError::from),
+            high: high.map_err(ObservationError::from),
             committed: names.zip(committed).collect(),
             at,
         }
@@ -103,6 +107,11 @@ impl Groups {
         let earliest = self.earliest.as_ref().map_err(Clone::clone)?;
         let latest = self.latest.as_ref().map_err(Clone::clone)?;
         Ok((&earliest.offsets, &latest.offsets))
+    }
+
+    /// The last offsets of all consumed partitions, records of open transactions included.
+    pub(crate) fn high_watermarks(&self) -> Result<&Offsets, ObservationError> {
+        self.high.as_ref().map_err(Clone::clone)
     }
 
     /// As [`Self::ends`]; an error if one that `service` consumes is unknown.

@@ -303,24 +303,22 @@ impl ObservationCache<'_> {
     }
 
     /// The declared indexes of a table that do not exist.
-    pub(crate) async fn missing_indexes(
+    pub(crate) async fn wrong_indexes(
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
         let postgres = self.session().await?;
-        Ok(postgres
-            .missing_indexes(&table.name, &table.indexes)
-            .await?)
+        Ok(postgres.unlike_indexes(&table.name, &table.indexes).await?)
     }
 
     /// The declared constraints of a table that do not exist or are not validated.
-    pub(crate) async fn missing_constraints(
+    pub(crate) async fn wrong_constraints(
         &self,
         table: &Table,
     ) -> Result<Vec<String>, ObservationError> {
         let postgres = self.session().await?;
         Ok(postgres
-            .missing_constraints(&table.name, &table.constraints)
+            .unlike_constraints(&table.name, &table.constraints)
             .await?)
     }
 

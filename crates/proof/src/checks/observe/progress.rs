@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// And how long in one partition, while it commits in others: a consumer may read one after another.
 const PATIENCE_IN_ONE: Duration = Duration::from_secs(9);
 
+/// How far the clock of a producer may be ahead of ours.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// `transaction.timeout.ms` of producers, by default: after it the broker aborts a transaction.
+const TRANSACTION: Duration = Duration::from_secs(60);
+
 /// With a declared `commit-interval` it is watched for that long, but at most for this.
 pub(crate) const LONGEST_WATCH: Duration = Duration::from_secs(60);
 
@@ -66,6 +72,26 @@ pub(crate) struct Stuck {
     pub(crate) age: Option<Duration>,
 }
 
+/// A partition whose end is before what a group has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beyond {
+    pub(crate) partition: Partition,
+    pub(crate) committed: i64,
+    pub(crate) end: i64,
+}
+
+/// A partition with an open transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldBack {
+    pub(crate) partition: Partition,
+    /// The first offset of the transaction.
+    pub(crate) from: i64,
+    /// How many offsets are not consumed before the transaction ends.
+    pub(crate) offsets: i64,
+    /// How old its first record is.
+    pub(crate) age: Duration,
+}
+
 /// How far a group is behind.
 #[derive(Debug, Clone)]
 pub(crate) enum Lag {
@@ -73,6 +99,11 @@ pub(crate) enum Lag {
     None,
     /// The last offsets, so many, hold no record, for instance but a transaction's end.
     NoRecords { offsets: i64 },
+    /// The group has committed offsets after the end of partitions: their records were written again, as
+    /// after a loss of the broker's data, and what it has not consumed counts as consumed.
+    Beyond(Vec<Beyond>),
+    /// Consumers of committed messages get nothing before the end of a transaction that is open for too long.
+    HeldBack(Vec<HeldBack>),
     /// Records wait, and no container of the service runs.
     NoContainer { lag: i64 },
     /// The oldest record that waits is not older than the declared interval between two commits.
@@ -109,6 +140,18 @@ pub(crate) async fn observe_lag(
     };
     let committed = groups.observed_committed(service)?;
     let first = sampler.sample(committed, latest, groups.at);
+    if !beyond(committed, &first.ends).is_empty() {
+        // Records may have been written and consumed between the requests for ends and for commits.
+        let again = sampler.look_again().await?;
+        let beyond = beyond(committed, &again.ends);
+        if !beyond.is_empty() {
+            return Ok(Lag::Beyond(beyond));
+        }
+    }
+    let held_back = sampler.held_back(&first, groups.high_watermarks()?).await;
+    if !held_back.is_empty() {
+        return Ok(Lag::HeldBack(held_back));
+    }
     if first.lag() == 0 {
         return Ok(Lag::None);
     }
@@ -230,6 +273,31 @@ impl Sampler<'_> {
         }
     }
 
+    /// The partitions in which a transaction is open for longer than producers may, or than the group's own
+    /// interval between two commits.
+    async fn held_back(&self, sample: &Sample, high: &Offsets) -> Vec<HeldBack> {
+        let open = sample.ends.iter();
+        let open = open.filter(|(partition, end)| high.get(*partition) > Some(*end));
+        let open: Offsets = open.map(|(p, end)| (p.clone(), *end)).collect();
+        if open.is_empty() {
+            return Vec::new();
+        }
+        let written = self.broker.kafka.first_written(&open).await;
+        let now = Utc::now().timestamp_millis();
+        let patience = TRANSACTION.max(self.service.commit_interval.unwrap_or_default());
+        let held_back = written.unwrap_or_default().into_iter();
+        let held_back = held_back.filter_map(|(partition, at)| {
+            let from = *open.get(&partition)?;
+            Some(HeldBack {
+                from,
+                offsets: high.get(&partition)? - from,
+                age: age(at, now).filter(|age| *age > patience)?,
+                partition,
+            })
+        });
+        held_back.collect()
+    }
+
     /// `sample` with ends after the last records, and the age of the next records; if they cannot be
     /// read, each offset counts as one.
     async fn waiting(&self, sample: &Sample) -> Waiting {
@@ -239,11 +307,7 @@ impl Sampler<'_> {
             first: BTreeMap::new(),
         });
         let now = Utc::now().timestamp_millis();
-        let age = |(partition, at): (Partition, i64)| {
-            // -1, and what is not a time of this epoch, are no times; a clock may be ahead.
-            let age = u64::try_from(now - at).unwrap_or_default();
-            (at > 0).then_some((partition, Duration::from_millis(age)))
-        };
+        let age = |(partition, at): (Partition, i64)| Some((partition, age(at, now)?));
         Waiting {
             sample: Sample {
                 ends,
@@ -252,6 +316,14 @@ impl Sampler<'_> {
             ages: first.into_iter().filter_map(age).collect(),
         }
     }
+}
+
+/// How old a record with the timestamp `at` is; None: that is no time at which it was written. -1 means none,
+/// and what is far in the future is the event's own time, or that of a wrong clock.
+fn age(at: i64, now: i64) -> Option<Duration> {
+    let ahead = u64::try_from(at - now).unwrap_or_default();
+    let age = u64::try_from(now - at).unwrap_or_default();
+    (at > 0 && Duration::from_millis(ahead) < AHEAD).then(|| Duration::from_millis(age))
 }
 
 /// What a group has committed.
@@ -293,6 +365,18 @@ pub(crate) async fn commits(
         partitions: all,
         without,
     })
+}
+
+fn beyond(committed: &Offsets, ends: &Offsets) -> Vec<Beyond> {
+    let beyond = committed.iter().filter_map(|(partition, &committed)| {
+        let end = *ends.get(partition)?;
+        (committed > end).then(|| Beyond {
+            partition: partition.clone(),
+            committed,
+            end,
+        })
+    });
+    beyond.collect()
 }
 
 /// Records that were deleted before a group consumed them.
@@ -391,6 +475,33 @@ mod tests {
         assert_eq!(stuck(&none_moves, &[], &[0, 1]), [0, 1]);
         let no_record = waiting([10, 5], [12, 5], [1, 0]);
         assert!(stuck(&no_record, &[0], &[1]).is_empty());
+    }
+
+    #[test]
+    fn a_timestamp_in_the_future_is_no_age() {
+        let hour = 3_600_000;
+        let seconds = |at| age(at, 10 * hour).map(|age| age.as_secs());
+        assert_eq!(seconds(9 * hour), Some(3600));
+        assert_eq!(seconds(10 * hour + 5_000), Some(0), "a clock may be ahead");
+        assert_eq!(seconds(11 * hour), None);
+        assert_eq!(seconds(-1), None);
+        let mut future = waiting([10, 5], [12, 6], [1, 0]);
+        future.ages.remove(&partition(1));
+        assert_eq!(
+            stuck(&future, &[0], &[1]),
+            [1],
+            "left behind, as far as known"
+        );
+    }
+
+    #[test]
+    fn an_offset_after_the_end_is_beyond_it() {
+        let found = beyond(&offsets([3, 99, 5]), &offsets([3, 7, 8]));
+        let found: Vec<_> = found
+            .iter()
+            .map(|b| (b.partition.1, b.committed, b.end))
+            .collect();
+        assert_eq!(found, [(1, 99, 7)]);
     }
 
     #[test]

@@ -49,32 +49,47 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     }
     let running = async move |context: &CheckContext<'_>| running(context, service).await;
     let running = Check::new(deployed.clone(), expected(service), running).explained_by(before);
-    let mut checks = vec![running, drift::check(service, deployed.clone())];
-    let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
-    if let Some(declared) = service.healthcheck.as_ref().filter(|h| probed(&h.test)) {
-        let health = async move |context: &CheckContext<'_>| {
-            let own = context.observed.containers_of(service).await;
-            let up: Vec<_> = own.into_iter().filter(is_running).collect();
-            let outcome = health::judge(declared, &up, Utc::now());
-            match outcome.status {
-                // What it needs is impaired, mostly: a restart helps nobody.
-                Status::Warn => outcome.hint(context.command(&format!("logs {}", service.name))),
-                Status::Pass | Status::Fail | Status::Skip => {
-                    context.remedied(outcome, &service.name).await
-                }
-            }
-        };
-        let health = Check::new(ids::HEALTH.of(&service.name), "healthy", health);
-        let health = health.needs([deployed.clone()]);
-        checks.push(health.possible_causes([ids::as_declared(service)]));
-    }
+    let drift = drift::check(service, deployed.clone());
     let restarts = async move |context: &CheckContext<'_>| {
         let logs = context.command(&format!("logs {}", service.name));
         judge_restarts(&context.observed.containers_of(service).await).hint(logs)
     };
     let restarts = Check::new(ids::RESTARTS.of(&service.name), "no restarts", restarts);
-    checks.push(restarts.warning().needs([deployed]));
-    checks
+    vec![running, drift, restarts.warning().needs([deployed])]
+}
+
+/// The health checks of containers. A worker may be unhealthy because its group rebalances, so they refer to
+/// checks of other layers.
+pub(super) fn health(pipeline: &Pipeline) -> Vec<Check<'_>> {
+    let services = dependencies_first(pipeline).into_iter();
+    let services = services.filter(|service| !service.is_one_shot(pipeline));
+    services
+        .filter_map(|service| health_of(pipeline, service))
+        .collect()
+}
+
+fn health_of<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Option<Check<'a>> {
+    let probed = |test: &Vec<String>| test.first().is_some_and(|word| word != "NONE");
+    let declared = service.healthcheck.as_ref().filter(|h| probed(&h.test))?;
+    let health = async move |context: &CheckContext<'_>| {
+        let own = context.observed.containers_of(service).await;
+        let up: Vec<_> = own.into_iter().filter(is_running).collect();
+        let outcome = health::judge(declared, &up, Utc::now());
+        match outcome.status {
+            // What it needs is impaired, mostly: a restart helps nobody.
+            Status::Warn => outcome.hint(context.command(&format!("logs {}", service.name))),
+            Status::Pass | Status::Fail | Status::Skip => {
+                context.remedied(outcome, &service.name).await
+            }
+        }
+    };
+    let stable = || ids::group(service, ids::STABLE);
+    let check = Check::new(ids::HEALTH.of(&service.name), "healthy", health)
+        .needs([ids::deployed(pipeline, service)])
+        .explained_by(stable())
+        .possible_causes(stable())
+        .possible_causes([ids::as_declared(service)]);
+    Some(check)
 }
 
 fn is_running(container: &&Container) -> bool {

@@ -5,17 +5,21 @@ use std::net::IpAddr;
 
 use crate::{
     checks::{
-        check::Check, context::CheckContext, finding::Outcome, ids, observe::ObservationError,
+        check::Check,
+        context::CheckContext,
+        finding::{Outcome, Status},
+        ids,
+        observe::ObservationError,
     },
     stores::{
         self,
         postgres::{
-            session::{Blocker, Refused, SessionState},
+            session::{Blocker, Exhausted, Refused, SessionState},
             table_schema::Trigger,
         },
     },
 };
-use declaration::{Effect, Migrations, Pipeline, Table};
+use declaration::{Effect, Migrations, Pipeline, Service, Table};
 
 /// A transaction that locks a table for so many seconds blocks the pipeline.
 const BLOCKS_AFTER: i32 = 10;
@@ -60,7 +64,8 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
                 let containers = context.observed.containers_of(service).await;
                 let addresses = containers.iter().flat_map(|c| c.addresses.clone());
                 let addresses: Vec<IpAddr> = addresses.collect();
-                let logins = session.logins(&addresses).await?;
+                let urls: Vec<&str> = service.environment.values().map(String::as_str).collect();
+                let logins = session.logins(&addresses, &urls).await?;
                 let tables: Vec<&str> = service.writes.iter().map(String::as_str).collect();
                 let refused = session.refused(&logins, &tables).await?;
                 services.push(Writer {
@@ -69,7 +74,9 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
                     refused,
                 });
             }
-            Ok::<_, ObservationError>(judge_writable(state, &services))
+            let tables: Vec<&str> = pipeline.tables.iter().map(|t| t.name.as_str()).collect();
+            let exhausted = session.exhausted(&tables).await?;
+            Ok::<_, ObservationError>(judge_writable(state, &services, &exhausted))
         };
         outcome.await.unwrap_or_else(Outcome::fail)
     };
@@ -80,12 +87,16 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
 /// A service that writes, and what its logins may not do.
 struct Writer<'a> {
     service: &'a str,
-    /// A session of one of its containers was seen.
+    /// Its environment names a login, or a session of one of its containers was seen.
     is_known: bool,
     refused: Vec<Refused>,
 }
 
-fn judge_writable(state: &SessionState, services: &[Writer<'_>]) -> Outcome {
+fn judge_writable(
+    state: &SessionState,
+    services: &[Writer<'_>],
+    exhausted: &[Exhausted],
+) -> Outcome {
     if state.recovery {
         let remedy = "it becomes a primary with SELECT pg_promote()";
         return Outcome::fail("a standby: it refuses writes").evidence([remedy.to_owned()]);
@@ -110,7 +121,10 @@ fn judge_writable(state: &SessionState, services: &[Writer<'_>]) -> Outcome {
         let refused = writer.refused.iter();
         refused.map(|refused| describe_refused(writer.service, refused))
     });
-    let refused: Vec<_> = refused.collect();
+    let exhausted = exhausted.iter().map(|Exhausted { sequence, table }| {
+        format!("{sequence} is at its end: no row can be inserted into {table}")
+    });
+    let refused: Vec<_> = refused.chain(exhausted).collect();
     match refused.as_slice() {
         [] => {}
         [one] => return Outcome::fail(one),
@@ -122,17 +136,14 @@ fn judge_writable(state: &SessionState, services: &[Writer<'_>]) -> Outcome {
     let known = services.iter().filter(|writer| writer.is_known).count();
     Outcome::pass(match (known, services.len()) {
         (_, 0) => "new sessions can write".to_owned(),
-        (0, _) => "new sessions can write; no session of a service is open".to_owned(),
+        (0, _) => "new sessions can write; no login of a service is known".to_owned(),
         (known, all) => format!("new sessions can write; logins of {known} of {all} services may"),
     })
 }
 
 fn describe_refused(service: &str, refused: &Refused) -> String {
-    let login = &refused.login;
-    match &refused.table {
-        Some(table) => format!("{login}, the login of {service}, may not insert into {table}"),
-        None => format!("new sessions of {login}, the login of {service}, are read-only"),
-    }
+    let Refused { login, why } = refused;
+    format!("{login}, the login of {service}, {why}")
 }
 
 fn unblocked(pipeline: &Pipeline) -> Option<Check<'_>> {
@@ -226,7 +237,7 @@ fn exists<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Option<Check<'a>> {
         async move |context: &CheckContext<'_>| match context.observed.missing_tables().await {
             Err(why) => Outcome::fail(why),
             Ok(missing) if missing.contains(&table.name) => {
-                Outcome::fail("missing").hint(migrate(context))
+                repaired(context, Outcome::fail("missing")).await
             }
             Ok(_) => Outcome::pass("there"),
         };
@@ -242,23 +253,23 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     if !table.columns.is_empty() {
         let columns = async move |context: &CheckContext<'_>| {
             let wrong = context.observed.wrong_columns(table).await;
-            judge_schema(table.columns.len(), wrong).hint(migrate(context))
+            repaired(context, judge_schema(table.columns.len(), wrong)).await
         };
         let id = ids::COLUMNS.of(&table.name);
         checks.push(Check::new(id, "the declared columns", columns));
     }
     if !table.indexes.is_empty() {
         let indexes = async move |context: &CheckContext<'_>| {
-            let missing = context.observed.missing_indexes(table).await;
-            judge_schema(table.indexes.len(), missing.map(are_missing)).hint(migrate(context))
+            let wrong = context.observed.wrong_indexes(table).await;
+            repaired(context, judge_schema(table.indexes.len(), wrong)).await
         };
         let id = ids::INDEXES.of(&table.name);
         checks.push(Check::new(id, "the declared indexes", indexes));
     }
     if !table.constraints.is_empty() {
         let constraints = async move |context: &CheckContext<'_>| {
-            let missing = context.observed.missing_constraints(table).await;
-            judge_schema(table.constraints.len(), missing.map(are_missing))
+            let wrong = context.observed.wrong_constraints(table).await;
+            repaired(context, judge_schema(table.constraints.len(), wrong)).await
         };
         let id = ids::CONSTRAINTS.of(&table.name);
         checks.push(Check::new(id, "the declared constraints", constraints));
@@ -272,9 +283,9 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
             };
             match observed.await {
                 Err(why) => Outcome::fail(why),
-                // A migration that is applied does not run again.
                 Ok((triggers, state)) => {
-                    judge_triggers(declared, &triggers, state.without_triggers)
+                    let outcome = judge_triggers(declared, &triggers, state.without_triggers);
+                    repaired(context, outcome).await
                 }
             }
         };
@@ -285,11 +296,6 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     checks
         .map(|check| check.needs(ids::table(pipeline, &table.name)))
         .collect()
-}
-
-fn are_missing(names: Vec<String>) -> Vec<String> {
-    let names = names.iter();
-    names.map(|name| format!("{name} is missing")).collect()
 }
 
 /// Others than the declared ones may keep rows from being written: a warning.
@@ -337,20 +343,46 @@ fn judge_schema(declared: usize, wrong: Result<Vec<String>, ObservationError>) -
     }
 }
 
+/// Adds what helps, unless the check passed: the command that applies the migrations if one of them is not
+/// applied. An applied one does not run again.
+async fn repaired(context: &CheckContext<'_>, outcome: Outcome) -> Outcome {
+    match outcome.status {
+        Status::Pass | Status::Skip | Status::Warn => outcome,
+        Status::Fail if migrations_wait(context).await => outcome.hint(migrate(context)),
+        Status::Fail => outcome.hint("no migration waits: repair it in the database, with SQL"),
+    }
+}
+
+/// Whether a migration is not applied; without a declared one, whether their one-shot has not completed.
+async fn migrations_wait(context: &CheckContext<'_>) -> bool {
+    let pipeline = context.pipeline;
+    if let Some(declared) = &pipeline.migrations {
+        let applied = context.observed.applied_migration(declared).await;
+        return applied.is_ok_and(|applied| stores::missing_migration(declared, applied).is_some());
+    }
+    let Some(service) = migrator(pipeline) else {
+        return false;
+    };
+    let own = context.observed.containers_of(service).await;
+    !own.iter().any(|container| container.exit_code == Some(0))
+}
+
 /// The command that applies the migrations.
 fn migrate(context: &CheckContext<'_>) -> String {
-    let migrates = |effect: Option<Effect>| effect == Some(Effect::Migrations);
-    let services = &context.pipeline.services;
-    context.command(&match services.iter().find(|s| migrates(s.effect)) {
+    context.command(&match migrator(context.pipeline) {
         Some(service) => format!("up {}", service.name),
         None => "up".to_owned(),
     })
 }
 
+fn migrator(pipeline: &Pipeline) -> Option<&Service> {
+    let mut services = pipeline.services.iter();
+    services.find(|service| service.effect == Some(Effect::Migrations))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::finding::Status;
 
     fn able() -> SessionState {
         SessionState {
@@ -362,7 +394,7 @@ mod tests {
 
     #[test]
     fn what_makes_writes_impossible_fails() {
-        assert_eq!(judge_writable(&able(), &[]).status, Status::Pass);
+        assert_eq!(judge_writable(&able(), &[], &[]).status, Status::Pass);
         let states = [
             SessionState {
                 recovery: true,
@@ -383,7 +415,7 @@ mod tests {
             },
         ];
         let seen = states.map(|state| {
-            let outcome = judge_writable(&state, &[]);
+            let outcome = judge_writable(&state, &[], &[]);
             assert_eq!(outcome.status, Status::Fail);
             outcome.seen
         });
@@ -406,24 +438,34 @@ mod tests {
             refused: (table.into_iter())
                 .map(|table| Refused {
                     login: "app".to_owned(),
-                    table: Some(table.to_owned()),
+                    why: format!("may not insert into {table}"),
                 })
                 .collect(),
         };
-        let refused = judge_writable(&able(), &[writer(true, Some("invoices"))]);
+        let refused = judge_writable(&able(), &[writer(true, Some("invoices"))], &[]);
         assert_eq!(refused.status, Status::Fail);
         assert_eq!(
             refused.seen,
             "app, the login of billing, may not insert into invoices"
         );
-        let seen = |is_known| judge_writable(&able(), &[writer(is_known, None)]).seen;
+        let seen = |is_known| judge_writable(&able(), &[writer(is_known, None)], &[]).seen;
         assert_eq!(
             seen(true),
             "new sessions can write; logins of 1 of 1 services may"
         );
         assert_eq!(
             seen(false),
-            "new sessions can write; no session of a service is open"
+            "new sessions can write; no login of a service is known"
+        );
+        let exhausted = Exhausted {
+            sequence: "invoices_id_seq".to_owned(),
+            table: "invoices".to_owned(),
+        };
+        let full = judge_writable(&able(), &[], &[exhausted]);
+        assert_eq!(full.status, Status::Fail);
+        assert_eq!(
+            full.seen,
+            "invoices_id_seq is at its end: no row can be inserted into invoices"
         );
     }
 

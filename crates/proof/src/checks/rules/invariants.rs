@@ -17,6 +17,7 @@ use crate::{
             invariants::{self as observe, Look, Reach, Trace},
         },
     },
+    dead_letters::{DeadLetter, journal::Status},
     stores::postgres::Counterexample,
 };
 use declaration::{Budget, Invariant, NO_LIMIT, Pipeline, RULES_BUDGET, units};
@@ -125,13 +126,49 @@ async fn holds(
     let outcome = outcome.evidence(dismiss);
     let records = traces.iter().filter_map(|trace| trace.record.as_ref().ok());
     let records: Vec<&str> = records.map(String::as_str).collect();
-    Ok(outcome.hint(match records.as_slice() {
-        [] => context.command("test-flow"),
-        records => format!(
-            "produce again, with the same key and value: {}",
-            records.join(", ")
-        ),
-    }))
+    let waiting = match records.is_empty() {
+        true => Vec::new(),
+        false => dead_lettered(context, &records).await,
+    };
+    let outcome = outcome.evidence(waiting.iter().map(|dead_letter| {
+        let reason = dead_letter.reason.as_deref().unwrap_or("unknown");
+        format!("{} is a dead letter: {reason}", dead_letter.id())
+    }));
+    Ok(
+        outcome.hint(match (waiting.as_slice(), records.as_slice()) {
+            ([one], _) => context.command(&format!("dlq show {}", one.id())),
+            ([_, ..], _) => context.command("dlq list"),
+            (_, []) => context.command("test-flow"),
+            (_, records) => format!(
+                "produce again, with the same key and value: {}",
+                records.join(", ")
+            ),
+        }),
+    )
+}
+
+/// The dead letters that wait for one of `records`, each as `TOPIC/PARTITION/OFFSET (key KEY)`: not the rule's
+/// fault, and `dlq` repairs it.
+async fn dead_lettered<'a>(context: &'a CheckContext<'_>, records: &[&str]) -> Vec<&'a DeadLetter> {
+    if context.pipeline.dead_letters.is_none() {
+        return Vec::new();
+    }
+    let Ok(summary) = context.observed.dead_letters().await else {
+        return Vec::new();
+    };
+    let listed = summary.listed.iter();
+    let waiting = listed.filter(|(_, status)| *status == Status::Waiting);
+    let is_named = |dead_letter: &&DeadLetter| {
+        let source = dead_letter
+            .source
+            .as_ref()
+            .map(|source| format!("{source} "));
+        source.is_some_and(|source| records.iter().any(|record| record.starts_with(&source)))
+    };
+    waiting
+        .map(|(dead_letter, _)| dead_letter)
+        .filter(is_named)
+        .collect()
 }
 
 /// Without a counterexample that is older than the grace.

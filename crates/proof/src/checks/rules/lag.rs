@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::checks::{
     context::CheckContext,
     finding::Outcome,
-    observe::progress::{Lag, Sample, Stuck, observe_lag},
+    observe::progress::{Beyond, HeldBack, Lag, Sample, Stuck, observe_lag},
 };
 use declaration::{Service, units};
 
@@ -41,6 +41,8 @@ fn judge(lag: &Lag, interval: Option<Duration>) -> Outcome {
         Lag::NoRecords { offsets } => {
             Outcome::pass(format!("0: the last {offsets} offsets hold no message"))
         }
+        Lag::Beyond(beyond) => after_the_end(beyond),
+        Lag::HeldBack(held_back) => behind_transaction(held_back),
         Lag::NoContainer { lag } => {
             Outcome::warn(format!("{lag}, and no running container to consume it"))
         }
@@ -109,6 +111,53 @@ fn standing(first: &Sample, last: &Sample, stuck: &[Stuck], interval: Option<Dur
     Outcome::fail(seen)
         .evidence(lines)
         .evidence(interval.is_none().then(|| rare.to_owned()))
+}
+
+/// The partition lost records, for instance with the broker's volume. What is written to it now has offsets that
+/// count as consumed.
+fn after_the_end(beyond: &[Beyond]) -> Outcome {
+    let lines = beyond.iter().take(SHOWN).map(|beyond| {
+        let Beyond {
+            partition: (topic, number),
+            committed,
+            end,
+        } = beyond;
+        format!("{topic}/{number}: {committed} is committed, and the topic ends at {end}")
+    });
+    let seen = match beyond {
+        [_] => "unknown: an offset after the end is committed".to_owned(),
+        several => format!(
+            "unknown: in {} partitions an offset after the end is committed",
+            several.len()
+        ),
+    };
+    Outcome::fail(seen).evidence(lines)
+}
+
+fn behind_transaction(held_back: &[HeldBack]) -> Outcome {
+    let offsets: i64 = held_back.iter().map(|held| held.offsets).sum();
+    let oldest = held_back
+        .iter()
+        .map(|held| held.age)
+        .max()
+        .unwrap_or_default();
+    let lines = held_back.iter().take(SHOWN).map(|held| {
+        let (topic, number) = &held.partition;
+        let HeldBack {
+            from, offsets, age, ..
+        } = held;
+        format!(
+            "{topic}/{number}: {offsets} from offset {from} on, for {}",
+            units::coarse(*age)
+        )
+    });
+    let ends = "kafka-transactions.sh find-hanging finds it, and abort ends it";
+    Outcome::fail(format!(
+        "{offsets}, behind a transaction that is open for {}",
+        units::coarse(oldest)
+    ))
+    .evidence(lines)
+    .evidence([ends.to_owned()])
 }
 
 fn describe(stuck: &Stuck) -> String {

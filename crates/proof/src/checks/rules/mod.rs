@@ -19,7 +19,7 @@ mod topics;
 use super::{check::Check, context::CheckContext, finding::Outcome, ids};
 use declaration::Pipeline;
 
-/// The checks of all layers, in the order in which they are shown.
+/// The checks of all layers. A check refers only to those that precede it.
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let layers = [
         containers::checks,
@@ -30,6 +30,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         services::checks,
         logs::checks,
         groups::checks,
+        containers::health,
         invariants::checks,
         dead_letters::checks,
     ];

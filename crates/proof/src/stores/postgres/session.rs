@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::FromRow;
+use sqlx::{FromRow, postgres::PgConnectOptions};
 
 use super::{ANSWER, Postgres, StoreResult, bounded, quote};
 
@@ -30,8 +30,17 @@ pub struct SessionState {
 pub struct Refused {
     /// The role.
     pub login: String,
-    /// The table into which it may not insert. None: its new sessions are read-only.
-    pub table: Option<String>,
+    /// What it may not do, or why: the rest of a sentence that begins with the login.
+    pub why: String,
+}
+
+/// A sequence that has no next value, and the table whose rows need one.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Exhausted {
+    /// The sequence.
+    pub sequence: String,
+    /// The table, as declared.
+    pub table: String,
 }
 
 /// A transaction that keeps others from declared tables.
@@ -76,42 +85,90 @@ impl Postgres {
         bounded(&self.url, ANSWER, query.fetch_one(&mut *connection)).await
     }
 
-    /// The roles of the sessions that clients at `addresses` have open.
+    /// The roles of the sessions that clients at `addresses` have open, and those with which `urls`, as far as
+    /// they are addresses of this database, log in.
     ///
     /// # Errors
     /// The query failed.
-    pub async fn logins(&self, addresses: &[IpAddr]) -> StoreResult<Vec<String>> {
+    pub async fn logins(&self, addresses: &[IpAddr], urls: &[&str]) -> StoreResult<Vec<String>> {
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-        let sql = "SELECT DISTINCT usename::text FROM pg_stat_activity \
+        let of_urls = urls.iter().filter_map(|url| login_of(url));
+        let (users, databases): (Vec<_>, Vec<_>) = of_urls.unzip();
+        let sql = "SELECT usename::text FROM pg_stat_activity \
                    WHERE datname = current_database() AND usename IS NOT NULL \
-                   AND client_addr = ANY($1::text[]::inet[]) ORDER BY 1";
+                   AND client_addr = ANY($1::text[]::inet[]) \
+                   UNION SELECT login FROM unnest($2::text[], $3::text[]) AS u (login, database) \
+                   WHERE database = current_database() ORDER BY 1";
         let query = sqlx::query_scalar(sql).bind(addresses);
+        let query = query.bind(users).bind(databases);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
 
-    /// What none of `logins` may do: insert into each of `tables`, and open a session that can write.
+    /// What none of `logins` may do: open a session, and one that can write; insert into each of `tables`.
     ///
     /// # Errors
     /// The query failed.
     pub async fn refused(&self, logins: &[String], tables: &[&str]) -> StoreResult<Vec<Refused>> {
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
-        // A table in which one of several logins may insert is that login's.
+        // A table in which one of several logins may insert is that login's. A limit of sessions that are the
+        // login's own keeps it from nothing.
         let sql = "\
-            WITH logins AS (SELECT oid, rolname FROM pg_roles WHERE rolname = ANY($1::text[])), \
-            tables AS (SELECT name, to_regclass(quoted) AS oid \
-            FROM unnest($2::text[], $3::text[]) AS t (name, quoted)) \
-            SELECT l.rolname::text AS login, t.name AS table FROM tables t, logins l \
-            WHERE t.oid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM logins o \
-            WHERE has_table_privilege(o.oid, t.oid, 'INSERT') \
-            OR has_any_column_privilege(o.oid, t.oid, 'INSERT')) \
-            UNION ALL SELECT l.rolname::text, NULL FROM logins l \
-            WHERE NOT EXISTS (SELECT 1 FROM logins o WHERE NOT EXISTS (\
-            SELECT 1 FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
-            WHERE s.setrole = o.oid AND s.setdatabase IN (0, \
-            (SELECT oid FROM pg_database WHERE datname = current_database())) \
-            AND setting ~* '^default_transaction_read_only=(on|true|yes|1)$')) ORDER BY 1, 2";
+            WITH database AS (SELECT oid, datconnlimit FROM pg_database \
+            WHERE datname = current_database()), \
+            tables AS (SELECT t.name, c.* FROM unnest($2::text[], $3::text[]) AS t (name, quoted) \
+            JOIN pg_class c ON c.oid = to_regclass(t.quoted)), \
+            logins AS (SELECT r.oid, r.rolname, r.rolbypassrls OR r.rolsuper AS without_policies, CASE \
+            WHEN NOT r.rolcanlogin THEN 'may not log in' \
+            WHEN r.rolvaliduntil < now() THEN 'has a password that is expired' \
+            WHEN NOT has_database_privilege(r.oid, d.oid, 'CONNECT') \
+            THEN 'may not connect to the database' \
+            WHEN r.rolconnlimit = 0 AND NOT r.rolsuper THEN 'may open 0 sessions' \
+            WHEN d.datconnlimit >= 0 AND NOT r.rolsuper AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a \
+            WHERE a.datid = d.oid AND a.usesysid = r.oid) AND d.datconnlimit <= \
+            (SELECT numbackends FROM pg_stat_database s WHERE s.datid = d.oid) \
+            THEN 'gets no session: the database accepts ' || d.datconnlimit \
+            WHEN EXISTS (SELECT 1 FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
+            WHERE s.setrole = r.oid AND s.setdatabase IN (0, d.oid) \
+            AND setting ~* '^default_transaction_read_only=(on|true|yes|1)$') \
+            THEN 'gets sessions that are read-only' END AS why \
+            FROM pg_roles r, database d WHERE r.rolname = ANY($1::text[])), \
+            refused AS (SELECT l.oid, t.name, CASE \
+            WHEN NOT has_table_privilege(l.oid, t.oid, 'INSERT') \
+            AND NOT has_any_column_privilege(l.oid, t.oid, 'INSERT') THEN 'may not insert into ' || t.name \
+            WHEN t.relrowsecurity AND NOT l.without_policies \
+            AND (t.relforcerowsecurity OR NOT pg_has_role(l.oid, t.relowner, 'USAGE')) \
+            AND NOT EXISTS (SELECT 1 FROM pg_policy p, unnest(p.polroles) AS role (oid) \
+            WHERE p.polrelid = t.oid AND p.polpermissive AND p.polcmd IN ('*', 'a') \
+            AND (role.oid = 0 OR pg_has_role(l.oid, role.oid, 'USAGE'))) \
+            THEN 'has no policy to insert into ' || t.name || ', which has row-level security' END AS why \
+            FROM tables t, logins l) \
+            SELECT l.rolname::text AS login, r.why FROM refused r JOIN logins l USING (oid) \
+            WHERE r.why IS NOT NULL AND NOT EXISTS (SELECT 1 FROM refused o \
+            WHERE o.name = r.name AND o.why IS NULL) \
+            UNION ALL SELECT l.rolname::text, l.why FROM logins l \
+            WHERE NOT EXISTS (SELECT 1 FROM logins o WHERE o.why IS NULL) ORDER BY 1, 2";
         let query = sqlx::query_as(sql).bind(logins).bind(tables).bind(quoted);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+
+    /// The sequences of columns of `tables` that have no next value: no row can be inserted.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn exhausted(&self, tables: &[&str]) -> StoreResult<Vec<Exhausted>> {
+        let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
+        let sql = "\
+            SELECT s.seqrelid::regclass::text AS sequence, t.name AS table \
+            FROM unnest($1::text[], $2::text[]) AS t (name, quoted) \
+            JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(t.quoted) \
+            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 \
+            JOIN pg_sequence s ON s.seqrelid = d.objid CROSS JOIN LATERAL (SELECT CASE \
+            WHEN has_sequence_privilege(s.seqrelid, 'USAGE') OR has_sequence_privilege(s.seqrelid, 'SELECT') \
+            THEN pg_sequence_last_value(s.seqrelid) END::numeric + s.seqincrement AS next) AS n \
+            WHERE NOT s.seqcycle AND (n.next > s.seqmax OR n.next < s.seqmin) ORDER BY 1, 2";
+        let query = sqlx::query_as(sql).bind(tables).bind(quoted);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
@@ -153,5 +210,37 @@ impl Postgres {
         let query = sqlx::query_as(sql).bind(tables).bind(quoted).bind(seconds);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+}
+
+/// The login of a `postgres://` URL, also one with a driver's name (`postgresql+asyncpg://`), and its database.
+fn login_of(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.split('+').next()?;
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return None;
+    }
+    let options: PgConnectOptions = format!("postgres://{rest}").parse().ok()?;
+    let database = options.get_database()?.to_owned();
+    let names_login = rest.split(['/', '?']).next()?.contains('@');
+    names_login.then(|| (options.get_username().to_owned(), database))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::login_of;
+
+    #[test]
+    fn a_url_names_a_login_and_its_database() {
+        let of = |url| login_of(url).map(|(login, database)| format!("{login} of {database}"));
+        let is = |login: &str| Some(login.to_owned());
+        assert_eq!(of("postgres://app@db:5432/shop"), is("app of shop"));
+        assert_eq!(
+            of("postgresql+asyncpg://app:p%40ss@db/shop?sslmode=disable"),
+            is("app of shop")
+        );
+        assert_eq!(of("postgres://db/shop"), None, "the client's user");
+        assert_eq!(of("mysql://app@db/shop"), None);
+        assert_eq!(of("not a url"), None);
     }
 }

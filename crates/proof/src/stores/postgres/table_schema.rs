@@ -87,39 +87,47 @@ impl Postgres {
         Ok(rows.into_iter().map(unlike).collect())
     }
 
-    /// Those of `indexes` that `table` does not have, or not in a usable state.
+    /// Messages about those of `indexes` that `table` does not have, or that cannot be used.
     ///
     /// # Errors
     /// The query failed.
-    pub async fn missing_indexes(
+    pub async fn unlike_indexes(
         &self,
         table: &str,
         indexes: &[String],
     ) -> StoreResult<Vec<String>> {
         let sql = "\
-            SELECT d.name FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
-            WHERE NOT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-            WHERE i.indrelid = to_regclass($1) AND c.relname = d.name AND i.indisvalid) \
-            ORDER BY d.n";
+            SELECT d.name || CASE WHEN c.oid IS NULL THEN ' is missing' ELSE ' is not valid' END \
+            FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
+            LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid) \
+            ON i.indrelid = to_regclass($1) AND c.relname = d.name \
+            WHERE c.oid IS NULL OR NOT (i.indisvalid AND i.indisready) ORDER BY d.n";
         let query = sqlx::query_scalar(sql).bind(quote(table)).bind(indexes);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
 
-    /// Those of `constraints` that `table` does not have, or that were not validated for its rows.
+    /// Messages about those of `constraints` that `table` does not have, or that do not hold for all rows: not
+    /// validated, with an index that is not valid, or with disabled triggers.
     ///
     /// # Errors
     /// The query failed.
-    pub async fn missing_constraints(
+    pub async fn unlike_constraints(
         &self,
         table: &str,
         constraints: &[String],
     ) -> StoreResult<Vec<String>> {
         let sql = "\
-            SELECT d.name FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
-            WHERE NOT EXISTS (SELECT 1 FROM pg_constraint c \
-            WHERE c.conrelid = to_regclass($1) AND c.conname = d.name AND c.convalidated) \
-            ORDER BY d.n";
+            SELECT d.name || CASE WHEN c.oid IS NULL THEN ' is missing' \
+            WHEN NOT c.convalidated THEN ' is not validated' \
+            WHEN NOT (i.indisvalid AND i.indisready) THEN ' has an index that is not valid' \
+            ELSE ' has disabled triggers' END \
+            FROM unnest($2::text[]) WITH ORDINALITY AS d (name, n) \
+            LEFT JOIN pg_constraint c ON c.conrelid = to_regclass($1) AND c.conname = d.name \
+            LEFT JOIN pg_index i ON i.indexrelid = c.conindid \
+            WHERE c.oid IS NULL OR NOT c.convalidated OR NOT (i.indisvalid AND i.indisready) \
+            OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgisinternal \
+            AND t.tgenabled NOT IN ('O', 'A')) ORDER BY d.n";
         let query = sqlx::query_scalar(sql).bind(quote(table)).bind(constraints);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
