@@ -173,7 +173,7 @@ struct Planned {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Skipped {
-    /// `replayed`, `inFlight`, `dismissed`, `noSource`, `undeclaredTopic` or `noPartition`.
+    /// `replayed`, `inFlight`, `dismissed`, `noSource`, `undeclaredTopic`, `noPartition`, `unreadable` or `failedAgain`.
     why: &'static str,
     count: usize,
     examples: Vec<String>,
