@@ -24,7 +24,7 @@ mod when;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::{
     cli::{Cli, Command},
@@ -88,7 +88,8 @@ fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString
     if message.use_stderr() {
         let argument = message.get(ContextKind::InvalidArg);
         // A format that the command does not know is no format for the error.
-        let is_of_format = argument.is_some_and(|arg| arg.to_string().starts_with("--output"));
+        let is_of_format = message.kind() == ErrorKind::InvalidValue
+            && argument.is_some_and(|arg| arg.to_string().starts_with("--output"));
         let format = help::machine_format(line).filter(|_| !is_of_format);
         if let Some(format) = format {
             let written = output::usage_failure(&message.to_string(), format);
