@@ -142,13 +142,13 @@ async fn poison_is_listed_and_shown(pipeline: &Pipeline) {
         .caravan(&["dlq", "show", "-o", "json", &own])
         .expect(0)
         .json();
-    assert_eq!(shown["record"], "purchase-confirmed/1/0");
+    assert_eq!(shown["letter"]["record"], "purchase-confirmed/1/0");
     assert_eq!(
         shown["payload"],
         json!({ "bytes": 5, "text": null, "hex": "ff1b5b324a", "truncated": false })
     );
     assert_eq!(shown["key"]["hex"], "fe00");
-    assert_eq!(shown["state"], "waiting");
+    assert_eq!(shown["letter"]["state"], "waiting");
     for args in [
         ["dlq", "show", "purchase-confirmed/2/1", "-otable"],
         ["dlq", "show", "purchase-confirmed/2/1", "-ojson"],

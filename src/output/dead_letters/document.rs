@@ -100,8 +100,7 @@ struct Entry<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown<'a> {
-    #[serde(flatten)]
-    entry: Entry<'a>,
+    letter: Entry<'a>,
     /// Dead letters of the same message.
     others: Vec<String>,
     key: Option<Bytes>,
@@ -315,7 +314,7 @@ pub(crate) fn show(console: &Console, found: &Found) {
             .map(|value| Bytes::of(console, value, MAX_HEADER)),
     });
     let shown = Shown {
-        entry: Entry::of(&found.dead_letter, found.status),
+        letter: Entry::of(&found.dead_letter, found.status),
         others: found.others.iter().map(|o| o.own.to_string()).collect(),
         key: message.key().map(|key| Bytes::of(console, key, MAX_HEADER)),
         headers: headers.collect(),
