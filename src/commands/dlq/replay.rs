@@ -78,10 +78,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
             Format::Table => {
                 console.composed(&output::plan(console, &plan));
                 if plan.hopeless() > 0 {
-                    let purge = context.invocation.command(&format!("dlq purge {flags}"));
-                    console.note(&format!(
-                        "--force sends what cannot succeed; this deletes it: {purge}"
-                    ));
+                    console.note("--force sends what cannot succeed; dlq purge deletes it");
                 }
             }
         }
