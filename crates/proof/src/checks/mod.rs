@@ -126,7 +126,7 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
 }
 
 /// The order in which checks are shown: each with its layer.
-fn shown(mut order: Vec<CheckId>) -> Vec<CheckId> {
+pub fn shown(mut order: Vec<CheckId>) -> Vec<CheckId> {
     let mut layers: Vec<&'static str> = order.iter().map(CheckId::layer).collect();
     let mut seen = HashSet::new();
     layers.retain(|layer| seen.insert(*layer));
