@@ -119,9 +119,7 @@ fn select(context: &Context, args: &Args, plan: &[Check<'_>]) -> Result<Selectio
 /// Shows the checks that would run. Needs neither Docker nor secrets.
 fn list(context: &Context, args: &Args) -> Result<Verdict> {
     let pipeline = context.resolve_without_secrets(context.source()?)?;
-    let mut plan = checks::plan(&pipeline);
-    let order = checks::shown(plan.iter().map(|check| check.id.clone()).collect());
-    plan.sort_by_key(|check| order.iter().position(|id| *id == check.id));
+    let plan = checks::shown(checks::plan(&pipeline), |check| &check.id);
     let selection = select(context, args, &plan)?;
     let selected = plan.iter().filter(|check| selection.selects(&check.id));
     match args.output.output {

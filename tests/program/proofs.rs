@@ -194,7 +194,7 @@ async fn a_dead_letter_is_the_reason(pipeline: &Pipeline) {
         .key(id.as_bytes())
         .value(br#"{"eventType":"NONE"}"#);
     send(pipeline, &[event]).await;
-    eventually("it is given up", || {
+    eventually("its dead letter is there", || {
         (read_all(pipeline, "dead-letter-queue").len() == 1).then_some(())
     });
     let traced = json(pipeline, &["trace", &id], 1);

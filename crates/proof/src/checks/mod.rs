@@ -125,13 +125,13 @@ fn drop_dangling(plan: &mut [Check<'_>]) -> Vec<String> {
     dangling
 }
 
-/// The order in which checks are shown: each with its layer.
-pub fn shown(mut order: Vec<CheckId>) -> Vec<CheckId> {
-    let mut layers: Vec<&'static str> = order.iter().map(CheckId::layer).collect();
+/// Checks, or what is of checks, in the order in which they are shown: each with its layer.
+pub fn shown<T>(mut items: Vec<T>, id: impl Fn(&T) -> &CheckId) -> Vec<T> {
+    let mut layers: Vec<&'static str> = items.iter().map(|item| id(item).layer()).collect();
     let mut seen = HashSet::new();
     layers.retain(|layer| seen.insert(*layer));
-    order.sort_by_key(|id| layers.iter().position(|layer| *layer == id.layer()));
-    order
+    items.sort_by_key(|item| layers.iter().position(|layer| *layer == id(item).layer()));
+    items
 }
 
 /// Runs the selected checks of a pipeline, and those that they refer to. Passes each finding to `report`
@@ -155,7 +155,7 @@ pub async fn run(
     let ids: Vec<_> = plan.iter().map(|check| check.id.clone()).collect();
     let is_planned = |id: &CheckId| ids.contains(id);
     context.observed.share_time(&is_planned, results);
-    let order = shown(ids);
+    let order = shown(ids, |id| id);
     let (mut findings, mut hidden) = (Vec::new(), Vec::new());
     let running = run::run_all(plan, &context, |finding| {
         if selection.shows(&finding) {

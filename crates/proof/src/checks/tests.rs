@@ -76,7 +76,7 @@ fn a_worker_may_be_unhealthy_because_its_group_rebalances() {
     let stable = "groups.allocation-worker.stable";
     let explains = |ids: &[CheckId]| ids.iter().any(|id| id.to_string() == stable);
     assert!(explains(&check.explained_by) && explains(&check.possible_causes));
-    let order = shown(plan.iter().map(|check| check.id.clone()).collect());
+    let order = shown(plan.iter().map(|check| check.id.clone()).collect(), |id| id);
     let place = order.iter().position(|id| id.to_string() == health);
     let next_layer = order.iter().position(|id| id.layer() == "kafka");
     assert!(place < next_layer, "{order:?}");

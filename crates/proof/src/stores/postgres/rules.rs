@@ -53,7 +53,7 @@ pub struct Session<'a> {
 }
 
 /// A read-only transaction in which all queries see the same rows. It is rolled back when it is dropped, also
-/// in the middle of a query: whoever uses the connection next is not in it.
+/// in the middle of a query: the next user of the connection is not in it.
 pub struct Snapshot<'a> {
     transaction: Transaction<'a, sqlx::Postgres>,
     url: &'a str,
