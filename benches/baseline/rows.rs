@@ -34,9 +34,9 @@ SELECT *, $5, $6, true FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])";
 const SESSIONS_SQL: &str = "
 WITH inbox AS (
     INSERT INTO processed_events (consumer, event_id)
-    SELECT 'session-worker', * FROM unnest($5::uuid[]))
-INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at, synthetic)
-SELECT *, true FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::timestamptz[])";
+    SELECT 'session-worker', * FROM unnest($4::uuid[]))
+INSERT INTO tutoring_sessions (allocation_id, seq, starts_at, synthetic)
+SELECT *, true FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[])";
 
 /// The rows of a batch of payments, column by column.
 pub(crate) struct Batch {
@@ -44,7 +44,6 @@ pub(crate) struct Batch {
     purchases: Vec<Uuid>,
     students: Vec<Uuid>,
     allocations: Vec<Uuid>,
-    sessions: Vec<Uuid>,
     allocation_of: Vec<Uuid>,
     seq: Vec<i32>,
     starts_at: Vec<DateTime<Utc>>,
@@ -79,9 +78,6 @@ impl Batch {
         let now = Utc::now();
         Self {
             students: derive(&payments, |_| ids::time_ordered()),
-            sessions: sessions()
-                .map(|(id, seq)| ids::session_id(id, seq))
-                .collect(),
             allocation_of: sessions().map(|(id, _)| id).collect(),
             seq: sessions().map(|(_, seq)| seq).collect(),
             starts_at: sessions()
@@ -115,7 +111,6 @@ impl Batch {
                 .bind(TRAINER)
                 .bind(COURSE),
             Insert::Sessions => sqlx::query(SESSIONS_SQL)
-                .bind(&self.sessions)
                 .bind(&self.allocation_of)
                 .bind(&self.seq)
                 .bind(&self.starts_at)

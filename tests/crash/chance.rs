@@ -60,7 +60,7 @@ impl Chance {
         let (seed, rounds) = (seed(), rounds());
         format!(
             "{SEED}={seed} {ROUNDS}={rounds} \
-             cargo test --release --locked --features kill-points --test crash -- --exact {}",
+             cargo test --locked --features kill-points --test crash -- --exact {}",
             self.scenario
         )
     }

@@ -167,8 +167,8 @@ const MISCHIEF: [&str; 3] = [
          SELECT kind INTO chosen FROM mischief WHERE allocation_id = NEW.allocation_id;
          IF chosen = 'swallow' THEN RETURN NULL; END IF;
          IF chosen = 'double' THEN
-             INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at, synthetic)
-             VALUES (gen_random_uuid(), NEW.allocation_id, 8, NEW.starts_at, NEW.synthetic);
+             INSERT INTO tutoring_sessions (allocation_id, seq, starts_at, synthetic)
+             VALUES (NEW.allocation_id, 8, NEW.starts_at, NEW.synthetic);
          END IF;
          RETURN NEW;
      END $$",

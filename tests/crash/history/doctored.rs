@@ -109,7 +109,7 @@ pub(crate) async fn wrong_rows_are_found(
     let doctored: [(&str, &str, &[&str]); 5] = [
         (
             "a session is missing",
-            "DELETE FROM tutoring_sessions WHERE id = (SELECT id FROM tutoring_sessions
+            "DELETE FROM tutoring_sessions WHERE ctid = (SELECT ctid FROM tutoring_sessions
              WHERE allocation_id = (SELECT max(a.id::text)::uuid FROM trainer_allocations a
              JOIN student_course_purchases p ON p.id = a.purchase_id WHERE p.payment_id = $1)
              LIMIT 1)",
@@ -121,8 +121,8 @@ pub(crate) async fn wrong_rows_are_found(
         ),
         (
             "one session too many",
-            "INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at)
-             SELECT gen_random_uuid(), a.id, 8, now() + interval '9 days'
+            "INSERT INTO tutoring_sessions (allocation_id, seq, starts_at)
+             SELECT a.id, 8, now() + interval '9 days'
              FROM trainer_allocations a JOIN student_course_purchases p ON p.id = a.purchase_id
              WHERE p.payment_id = $1",
             &[

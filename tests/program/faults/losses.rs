@@ -416,15 +416,15 @@ async fn rows_that_are_not_what_they_should_be() {
         ),
         (
             "session-in-window",
-            "UPDATE tutoring_sessions SET starts_at = starts_at + interval '70 years' WHERE id =
-             (SELECT id FROM tutoring_sessions ORDER BY created_at DESC, seq DESC LIMIT 1)",
+            "UPDATE tutoring_sessions SET starts_at = starts_at + interval '70 years' WHERE ctid =
+             (SELECT ctid FROM tutoring_sessions ORDER BY created_at DESC, seq DESC LIMIT 1)",
             "UPDATE tutoring_sessions SET starts_at = starts_at - interval '70 years'
              WHERE starts_at > now() + interval '60 years'",
         ),
         (
             "sessions-at-most-seven",
-            "INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at) SELECT gen_random_uuid(),
-             allocation_id, 1000, max(starts_at) FROM tutoring_sessions
+            "INSERT INTO tutoring_sessions (allocation_id, seq, starts_at) SELECT allocation_id, 1000,
+             max(starts_at) FROM tutoring_sessions
              WHERE starts_at < now() + interval '1 year' AND created_at > now() - interval '1 hour'
              GROUP BY allocation_id LIMIT 1",
             "DELETE FROM tutoring_sessions WHERE seq = 1000",

@@ -41,12 +41,6 @@ pub fn allocation_id(purchase_id: Uuid) -> Uuid {
     derive("allocation", purchase_id, &purchase_id.to_string())
 }
 
-/// The id of session `seq` (from 1) of an allocation.
-#[must_use]
-pub fn session_id(allocation_id: Uuid, seq: i32) -> Uuid {
-    derive("session", allocation_id, &format!("{allocation_id}/{seq}"))
-}
-
 /// The id of the one event of `event_type` about `natural_key` (payment, purchase or allocation).
 #[must_use]
 pub fn event_id(event_type: &str, natural_key: Uuid) -> Uuid {
@@ -75,7 +69,6 @@ mod tests {
         for (id, literal) in [
             (purchase_id(one), "9d38ac35-6345-5267-b5e5-9eb2d6526a45"),
             (allocation_id(one), "a92db8da-a5ea-509f-a40f-5f74904914fc"),
-            (session_id(one, 7), "e577dce2-de56-59d7-a769-562741091c38"),
             (
                 event_id("PURCHASE_CREATED", one),
                 "60786782-7424-526a-9c02-e418475beb2d",
@@ -91,10 +84,6 @@ mod tests {
                 "0193a2b4-c5d6-813b-bdf6-bc2065436453",
             ),
             (
-                session_id(ordered, 7),
-                "0193a2b4-c5d6-8dc2-98db-f0059fc858c2",
-            ),
-            (
                 event_id("PURCHASE_CREATED", ordered),
                 "0193a2b4-c5d6-8ad1-8694-2e316f4e3abd",
             ),
@@ -103,19 +92,13 @@ mod tests {
         }
     }
 
-    /// Ids derived from a later payment sort later, including its sessions.
+    /// Ids derived from a later payment sort later.
     #[test]
     fn an_id_derived_from_a_time_ordered_id_is_time_ordered() {
-        let sessions = |payment| {
-            let allocation = allocation_id(purchase_id(payment));
-            (1..=7).map(move |seq| session_id(allocation, seq))
-        };
+        let allocation = |payment| allocation_id(purchase_id(payment));
         let earlier: Uuid = "0193a2b4-c5d6-7e8f-9a0b-1c2d3e4f5a6b".parse().expect("v7");
         let later: Uuid = "0193a2b4-c5d7-7000-8000-000000000000".parse().expect("v7");
-        let last = sessions(earlier).max().expect("seven");
-        assert!(sessions(later).all(|id| id > last));
-        let all: std::collections::HashSet<Uuid> = sessions(later).collect();
-        assert_eq!(all.len(), 7);
+        assert!(allocation(later) > allocation(earlier));
     }
 
     #[test]
@@ -141,8 +124,6 @@ mod tests {
             purchase_id(one),
             purchase_id(Uuid::from_u128(2)),
             allocation_id(one),
-            session_id(one, 1),
-            session_id(one, 2),
             event_id("PURCHASE_CREATED", one),
             event_id("TRAINER_ALLOCATED", one),
         ];

@@ -34,7 +34,7 @@ impl Handler for Sessions {
             .collect();
         // Events are ordered by natural key, so those of one allocation are adjacent.
         wanted.dedup_by_key(|wanted| wanted.allocation_id);
-        store::fill(db, &wanted).await?;
+        store::create(db, &wanted).await?;
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
-//! Sessions in the database: one statement reads the existing ones, one inserts the missing ones.
+//! Sessions in the database. An event's allocation has none yet, as a rule: its window is inserted without looking
+//! for existing sessions, and filled like any other where some of it was there.
 
 use std::collections::HashMap;
 
-use caravan_events::ids;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -34,7 +34,12 @@ struct State {
     now: DateTime<Utc>,
 }
 
-/// The sessions of each allocation are found by UNIQUE (allocation_id, seq).
+/// The interval of each course, and the database's time.
+const COURSES: &str = "
+SELECT w.course_id, c.session_interval_days AS interval_days, now() AS now
+FROM unnest($1::uuid[]) AS w (course_id) LEFT JOIN courses c ON c.id = w.course_id";
+
+/// The sessions of each allocation are found by the primary key.
 const STATES: &str = "
 SELECT w.allocation_id, c.session_interval_days AS interval_days,
        s.last_seq, s.last_start, s.upcoming, now() AS now
@@ -45,6 +50,47 @@ CROSS JOIN LATERAL (
            (count(*) FILTER (WHERE starts_at > now()))::integer AS upcoming
     FROM tutoring_sessions WHERE allocation_id = w.allocation_id) s";
 
+/// Creates the windows of these distinct allocations.
+pub(crate) async fn create(db: &mut PgConnection, wanted: &[Wanted]) -> Result<(), sqlx::Error> {
+    let mut courses: Vec<Uuid> = wanted.iter().map(|w| w.course_id).collect();
+    courses.sort_unstable();
+    courses.dedup();
+    let courses: Vec<(Uuid, Option<i32>, DateTime<Utc>)> = sqlx::query_as(COURSES)
+        .bind(courses)
+        .fetch_all(&mut *db)
+        .await?;
+    let mut sessions = Vec::with_capacity(wanted.len() * window::UPCOMING as usize);
+    for wanted in wanted {
+        let course = courses.iter().find(|(id, ..)| *id == wanted.course_id);
+        let Some((_, interval_days, now)) = course else {
+            continue;
+        };
+        let allocation = wanted.allocation(*interval_days);
+        add_missing(&mut sessions, wanted, &allocation, Existing::NONE, *now);
+    }
+    if insert(db, &sessions).await? < sessions.len() as u64 {
+        fill(db, wanted).await?;
+    }
+    Ok(())
+}
+
+/// Adds the sessions that an allocation lacks to `sessions`.
+fn add_missing<'a>(
+    sessions: &mut Vec<(&'a Wanted, Session)>,
+    wanted: &'a Wanted,
+    allocation: &Allocation,
+    existing: Existing,
+    now: DateTime<Utc>,
+) {
+    match window::missing(allocation, existing, now) {
+        Some(missing) => sessions.extend(missing.into_iter().map(|s| (wanted, s))),
+        None => tracing::warn!(
+            allocationId = %wanted.allocation_id,
+            "its sessions would be beyond the calendar"
+        ),
+    }
+}
+
 /// Fills the windows of these distinct allocations. Returns the number of inserted sessions. Safe to
 /// run concurrently: a second run finds the rows of the first and inserts nothing.
 pub(crate) async fn fill(db: &mut PgConnection, wanted: &[Wanted]) -> Result<u64, sqlx::Error> {
@@ -54,13 +100,9 @@ pub(crate) async fn fill(db: &mut PgConnection, wanted: &[Wanted]) -> Result<u64
         let Some(state) = states.get(&wanted.allocation_id) else {
             continue;
         };
-        match window::missing(&state.allocation(wanted), state.existing(), state.now) {
-            Some(missing) => sessions.extend(missing.into_iter().map(|s| (wanted, s))),
-            None => tracing::warn!(
-                allocationId = %wanted.allocation_id,
-                "its sessions would be beyond the calendar"
-            ),
-        }
+        let allocation = wanted.allocation(state.interval_days);
+        let existing = state.existing();
+        add_missing(&mut sessions, wanted, &allocation, existing, state.now);
     }
     insert(db, &sessions).await
 }
@@ -78,14 +120,17 @@ async fn states(
     Ok(by_allocation.collect())
 }
 
-impl State {
-    fn allocation(&self, wanted: &Wanted) -> Allocation {
+impl Wanted {
+    /// `interval_days` is its course's; None if there is no such course.
+    fn allocation(&self, interval_days: Option<i32>) -> Allocation {
         Allocation {
-            day: wanted.day,
-            interval_days: self.interval_days.unwrap_or(DEFAULT_INTERVAL_DAYS),
+            day: self.day,
+            interval_days: interval_days.unwrap_or(DEFAULT_INTERVAL_DAYS),
         }
     }
+}
 
+impl State {
     fn existing(&self) -> Existing {
         Existing {
             last_seq: self.last_seq,
@@ -102,15 +147,11 @@ async fn insert(
     if sessions.is_empty() {
         return Ok(0);
     }
-    let id =
-        |(wanted, session): &(&Wanted, Session)| ids::session_id(wanted.allocation_id, session.seq);
     let result = sqlx::query(
-        "INSERT INTO tutoring_sessions (id, allocation_id, seq, starts_at, synthetic)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::timestamptz[],
-                              $5::boolean[])
+        "INSERT INTO tutoring_sessions (allocation_id, seq, starts_at, synthetic)
+         SELECT * FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::boolean[])
          ON CONFLICT DO NOTHING",
     )
-    .bind(sessions.iter().map(id).collect::<Vec<_>>())
     .bind(
         sessions
             .iter()

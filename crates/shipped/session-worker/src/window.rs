@@ -25,6 +25,15 @@ pub(crate) struct Existing {
     pub(crate) upcoming: i32,
 }
 
+impl Existing {
+    /// Of a new allocation.
+    pub(crate) const NONE: Self = Self {
+        last_seq: 0,
+        last_start: None,
+        upcoming: 0,
+    };
+}
+
 /// One session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -82,12 +91,6 @@ mod tests {
         }
     }
 
-    const NONE: Existing = Existing {
-        last_seq: 0,
-        last_start: None,
-        upcoming: 0,
-    };
-
     fn starts(sessions: &[Session]) -> Vec<(i32, String)> {
         sessions
             .iter()
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn a_new_allocation_gets_seven_from_the_day_after() {
         let now = at("2026-03-30T23:30:00Z");
-        let sessions = missing(&allocation("2026-03-30", 1), NONE, now).expect("dates");
+        let sessions = missing(&allocation("2026-03-30", 1), Existing::NONE, now).expect("dates");
         assert_eq!(sessions.len(), 7);
         let starts = starts(&sessions);
         assert_eq!(starts[0], (1, "03-31T09".to_owned()));
@@ -108,14 +111,14 @@ mod tests {
     #[test]
     fn the_course_may_say_otherwise() {
         let now = at("2026-03-30T12:00:00Z");
-        let sessions = missing(&allocation("2026-03-30", 7), NONE, now).expect("dates");
+        let sessions = missing(&allocation("2026-03-30", 7), Existing::NONE, now).expect("dates");
         assert_eq!(starts(&sessions)[1], (2, "04-13T09".to_owned()));
     }
 
     #[test]
     fn an_old_event_gets_seven_upcoming_on_the_same_grid() {
         let now = at("2026-03-30T12:00:00Z");
-        let sessions = missing(&allocation("2026-03-01", 7), NONE, now).expect("dates");
+        let sessions = missing(&allocation("2026-03-01", 7), Existing::NONE, now).expect("dates");
         let starts = starts(&sessions);
         assert_eq!(starts.len(), 7);
         assert_eq!(starts[0], (1, "04-05T09".to_owned()));
@@ -169,6 +172,6 @@ mod tests {
     fn a_date_beyond_the_calendar_is_refused() {
         let mut allocation = allocation("2026-03-30", 1);
         allocation.day = NaiveDate::MAX;
-        assert_eq!(missing(&allocation, NONE, at("2026-03-30T12:00:00Z")), None);
+        assert_eq!(missing(&allocation, Existing::NONE, at("2026-03-30T12:00:00Z")), None);
     }
 }
