@@ -4,8 +4,8 @@
 -- version before still writes it, so that the column stays for now, empty.
 ALTER TABLE tutoring_sessions DROP CONSTRAINT tutoring_sessions_pkey;
 ALTER TABLE tutoring_sessions ALTER COLUMN id DROP NOT NULL;
-ALTER TABLE tutoring_sessions
-    ADD CONSTRAINT tutoring_sessions_pkey PRIMARY KEY USING INDEX tutoring_sessions_allocation_id_seq_key;
+ALTER TABLE tutoring_sessions DROP CONSTRAINT tutoring_sessions_allocation_id_seq_key;
+ALTER TABLE tutoring_sessions ADD PRIMARY KEY (allocation_id, seq);
 COMMENT ON COLUMN tutoring_sessions.id IS 'no longer written; the key is (allocation_id, seq)';
 
 -- Rules find an allocation's sessions by the key, and sessions without an allocation by the first of each.
