@@ -46,7 +46,7 @@ async fn volume_violates_no_rule_and_a_finding_says_how_far_it_came() {
     ] {
         let (status, seen) = seen(&first, rule);
         assert_eq!(status, "pass", "{seen}");
-        let expected = "(all rules share 100ms; --since all reads everything)";
+        let expected = "(all rules share 75ms; --since all reads everything)";
         assert!(
             seen.starts_with("holds for the last ") && seen.ends_with(expected),
             "{seen}"

@@ -188,7 +188,7 @@ pub const RULE_UNTIL: &str = "$2";
 /// A time span without a limit: all rows.
 pub const NO_LIMIT: Duration = Duration::MAX;
 /// See [`Budget::Shared`].
-pub const RULES_BUDGET: Duration = Duration::from_millis(100);
+pub const RULES_BUDGET: Duration = Duration::from_millis(75);
 /// [`Budget::Own`] of a query that reads all rows, unless declared.
 pub const RULE_BUDGET_ALL_ROWS: Duration = Duration::from_secs(5);
 

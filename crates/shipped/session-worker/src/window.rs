@@ -172,6 +172,9 @@ mod tests {
     fn a_date_beyond_the_calendar_is_refused() {
         let mut allocation = allocation("2026-03-30", 1);
         allocation.day = NaiveDate::MAX;
-        assert_eq!(missing(&allocation, Existing::NONE, at("2026-03-30T12:00:00Z")), None);
+        assert_eq!(
+            missing(&allocation, Existing::NONE, at("2026-03-30T12:00:00Z")),
+            None
+        );
     }
 }

@@ -92,7 +92,7 @@ pub(crate) async fn look(
     if let Budget::Own(budget) = rule.budget {
         let postgres = observed.database().await?;
         let known = [Known { rule, stored }];
-        return look_of(&look_within(postgres, &known, budget, budget).await, rule);
+        return look_of(&look_within(postgres, &known, budget).await, rule);
     }
     let postgres = observed.audit_connection(turn).await?;
     let mut session = postgres.exclusive().await;
@@ -122,8 +122,7 @@ pub(super) async fn look_at_all(
         stored: of_basis(rule, stored.clone(), basis),
     });
     let known: Vec<_> = known.collect();
-    let at_once = RULES_BUDGET * FIRST_WINDOW;
-    Ok(look_within(postgres, &known, RULES_BUDGET, at_once).await)
+    Ok(look_within(postgres, &known, RULES_BUDGET).await)
 }
 
 /// What was found of the rule, without what was read of another database or by another query.
@@ -216,13 +215,9 @@ struct Turn<'k, 'a> {
 }
 
 /// Looks at each rule, all within `budget`: first at those that one query can read, then each of the others gets
-/// an equal share of what is left. `at_once`: the time limit of a query that reads all rows of a rule.
-async fn look_within(
-    postgres: &Postgres,
-    known: &[Known<'_>],
-    budget: Duration,
-    at_once: Duration,
-) -> Looks {
+/// an equal share of what is left. Right after much was written, Postgres may expect a query to be cheap that is
+/// not: it is cancelled when it has taken the whole budget, and the rule gets a share as well.
+async fn look_within(postgres: &Postgres, known: &[Known<'_>], budget: Duration) -> Looks {
     let mut session = postgres.exclusive().await;
     let began = Instant::now();
     let mut turns: Vec<_> = known
@@ -230,7 +225,7 @@ async fn look_within(
         .map(|known| Turn { known, read: None })
         .collect();
     let read_at_once = async |snapshot: &mut Snapshot<'_>, known: &Known<'_>, _| {
-        read_at_once(snapshot, known.rule, at_once).await
+        read_at_once(snapshot, known.rule, budget).await
     };
     let until = began + budget * PATIENCE;
     each(&mut session, &mut turns, until, read_at_once).await;

@@ -324,7 +324,7 @@ mod tests {
             ..rule(Some(day))
         };
         let expected =
-            "holds for the last 80m (all rules share 100ms; --since all reads everything)";
+            "holds for the last 80m (all rules share 75ms; --since all reads everything)";
         assert_eq!(judge_reach(&shared, back, 0), pass(expected));
         let in_flight = judge_reach(&rule(None), Reach::Complete, 3);
         assert_eq!(in_flight, pass("holds; 3 in flight"));
@@ -339,7 +339,8 @@ mod tests {
             budget: Budget::Shared,
             ..rule()
         };
-        let expected = "unknown: its share of 100ms for all rules was used up before its newest rows were read";
+        let expected =
+            "unknown: its share of 75ms for all rules was used up before its newest rows were read";
         assert_eq!(
             judge_reach(&shared, Reach::Nothing, 0),
             Outcome::warn(expected)
