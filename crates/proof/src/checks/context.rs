@@ -7,9 +7,12 @@ use super::{
     observe::{ObservationCache, invariants::AuditProgress},
     results::{RuleResult, StoredResults},
 };
-use declaration::{Endpoint, Pipeline};
+use declaration::{Endpoint, Pipeline, Service};
 use diagnostics::Invocation;
 use platform::{Platform, State, replicas};
+
+/// How many errors of a service explain a failure.
+const ERRORS: usize = 2;
 
 /// The declaration, the observations, and how `caravan` was invoked.
 pub(super) struct CheckContext<'a> {
@@ -107,6 +110,25 @@ impl<'a> CheckContext<'a> {
         } else {
             self.command(&format!("up {service}"))
         }
+    }
+
+    /// What a service complains of, for a check that did not pass: the output of a probe that failed, and the last
+    /// lines at level error. A service that swallows an error prints it and goes on.
+    pub(super) async fn errors_of(&self, service: &Service, outcome: &Outcome) -> Vec<String> {
+        if matches!(outcome.status, Status::Pass | Status::Skip) {
+            return Vec::new();
+        }
+        let containers = self.observed.containers_of(service).await;
+        let probes = containers.iter().filter_map(|container| {
+            let health = container.health.as_ref()?;
+            let output = health.outputs.last()?;
+            (health.failing_streak > 0).then(|| format!("{}: {output}", container.name))
+        });
+        let logs = self.observed.logs(service).await.iter().flatten();
+        let mut errors: Vec<_> = logs.flat_map(|log| log.recent.errors.values()).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.at));
+        let errors = errors.into_iter().map(|error| error.text.clone());
+        probes.chain(errors.take(ERRORS)).collect()
     }
 
     async fn has_drifted(&self, service: &str) -> bool {
