@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     groups::both_protocols_are_described,
     support::{
-        Ran, eventually,
+        DEADLINE, Ran, eventually, eventually_ok,
         fault_records::{self, Red},
         kafka::{delete_topic, lag, produce, read_all},
         payments::{self, count, expect_lessons},
@@ -56,17 +56,16 @@ fn record(pipeline: &Pipeline, fault: &str, ran: &Ran, roots: &[&str]) {
 /// Waits until exactly these ids are not `pass`, with exit code 1.
 #[track_caller]
 fn expect_red(pipeline: &Pipeline, ids: &[&str]) -> Ran {
-    let mut last = Vec::new();
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(90) {
+    eventually_ok(|| {
         let (ran, not_passing) = pipeline.not_passing();
         // For a minute after a start, what may be a former member's is only a warning.
         if not_passing == ids && ran.code == 1 {
-            return ran;
+            return Ok(ran);
         }
-        last = not_passing;
-    }
-    panic!("expected not to pass: {ids:#?}\nbut these: {last:#?}");
+        Err(format!(
+            "expected not to pass: {ids:#?}\nbut these: {not_passing:#?}"
+        ))
+    })
 }
 
 fn hint(ran: &Ran, id: &str) -> String {
@@ -380,7 +379,7 @@ async fn lost_effects_are_found_under_traffic() {
         if finding["status"] == "fail" {
             break finding;
         }
-        assert!(began.elapsed() < Duration::from_secs(120), "{finding}");
+        assert!(began.elapsed() < DEADLINE, "{finding}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     assert_eq!(finding["seen"], "none for the last 3 events");

@@ -5,10 +5,8 @@
 mod faults;
 mod shop;
 
-use std::time::Duration;
-
 use crate::support::{
-    eventually,
+    eventually, eventually_ok,
     fault_records::{self, Red},
     shared::{Lease, lease, lease_fresh},
 };
@@ -136,8 +134,7 @@ fn a_group_of_the_new_protocol_is_judged() {
 fn expect_red(shop: &Shop, scene: &[Fault]) -> Vec<Red> {
     let names: Vec<_> = scene.iter().map(|fault| fault.name).collect();
     let declared: Vec<_> = scene.iter().flat_map(|f| f.declared).copied().collect();
-    let began = std::time::Instant::now();
-    loop {
+    eventually_ok(|| {
         let ran = shop.verify(&declared);
         let document = ran.json();
         let red = Red::all(&document);
@@ -151,13 +148,12 @@ fn expect_red(shop: &Shop, scene: &[Fault]) -> Vec<Red> {
         if seen == expected {
             let is_failure = red.iter().any(|r| r.status == "fail");
             assert_eq!(ran.code, i32::from(is_failure), "{names:?}");
-            return red;
+            return Ok(red);
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
+        Err(format!(
             "{names:?}: expected {expected:#?}\nbut saw {red:#?}"
-        );
-    }
+        ))
+    })
 }
 
 /// Ids and causes of all that is to be no pass, of the `ids` that there are.

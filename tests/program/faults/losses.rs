@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{deployed, record};
 use crate::support::{
-    Ran, eventually, eventually_async,
+    DEADLINE, Ran, eventually, eventually_async, eventually_ok,
     kafka::{Message, lag, read_all, send},
     payments::{self, count},
     pipeline::Pipeline,
@@ -23,17 +23,16 @@ use crate::support::{
 /// Waits until each of `ids` has this status, whatever else follows from the fault.
 #[track_caller]
 pub(super) fn expect(pipeline: &Pipeline, status: &str, ids: &[&str]) -> Ran {
-    let began = Instant::now();
-    let mut last = Vec::new();
-    while began.elapsed() < Duration::from_secs(90) {
+    eventually_ok(|| {
         let (ran, not_passing) = pipeline.not_passing();
         let has = |id: &&str| Pipeline::finding(&ran, id)["status"] == status;
         if ids.iter().all(has) {
-            return ran;
+            return Ok(ran);
         }
-        last = not_passing;
-    }
-    panic!("expected: {status} of {ids:#?}\nbut these do not pass: {last:#?}");
+        Err(format!(
+            "expected: {status} of {ids:#?}\nbut these do not pass: {not_passing:#?}"
+        ))
+    })
 }
 
 #[track_caller]
@@ -892,7 +891,7 @@ async fn one_partition_that_stands_still_among_busy_ones() {
         if finding["status"] == "fail" {
             break finding;
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "{finding:#}");
+        assert!(began.elapsed() < DEADLINE, "{finding:#}");
     };
     let place = format!("{topic}/{}", held.partition);
     let seen = finding["seen"].as_str().unwrap();

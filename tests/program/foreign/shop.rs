@@ -5,11 +5,10 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
 };
 
 use crate::support::{
-    Ran, caravan, eventually,
+    Ran, caravan, eventually, eventually_ok,
     fault_records::Red,
     pipeline::IMAGES,
     shared::{Reaper, end_idle},
@@ -183,19 +182,13 @@ impl Shop {
     /// Waits until `verify` is all green.
     #[track_caller]
     pub(super) fn expect_green(&self) {
-        let began = Instant::now();
-        loop {
+        eventually_ok(|| {
             let ran = self.verify(&[]);
             let red = Red::all(&ran.json());
-            if ran.code == 0 && red.is_empty() {
-                return;
-            }
-            assert!(
-                began.elapsed() < Duration::from_secs(45),
-                "not green: {red:#?}\n{}",
-                ran.stderr
-            );
-        }
+            let is_green = ran.code == 0 && red.is_empty();
+            let not_green = || format!("not green: {red:#?}\n{}", ran.stderr);
+            is_green.then_some(()).ok_or_else(not_green)
+        });
     }
 }
 

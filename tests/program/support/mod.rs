@@ -78,7 +78,7 @@ impl Ran {
 
 /// When a wait of a test fails: long, since it says nothing about speed, and a busy machine is no
 /// fault. Only what a test asserts about a time of its own is shorter.
-const DEADLINE: Duration = Duration::from_secs(150);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 
 /// The `--timeout` of a `test-flow` that is to fail for one reason: by then all else is done, on a
 /// busy machine too.
@@ -97,6 +97,22 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
             "not within {DEADLINE:?}: {what}"
         );
         std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// As [`eventually`], of a condition that says what it saw in its place.
+#[track_caller]
+pub(crate) fn eventually_ok<T>(mut condition: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match condition() {
+            Ok(value) => return value,
+            Err(seen) => assert!(
+                began.elapsed() < DEADLINE,
+                "not within {DEADLINE:?}: {seen}"
+            ),
+        }
+        std::thread::park_timeout(Duration::from_millis(500));
     }
 }
 
