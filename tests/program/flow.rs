@@ -336,3 +336,15 @@ async fn a_record_with_a_wrong_time_is_named() {
     let text = harbor.text(&["--keep"], &[]).expect(0).stdout;
     assert!(text.contains("! clock: shipments: its record"), "{text}");
 }
+
+/// The entry service fails after it has stored the message: that is said, with what deletes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_a_failing_entry_may_have_stored_is_mentioned() {
+    let harbor = Harbor::up("flow-entry").await;
+    harbor.sql("UPDATE behaviour SET fails = true").await;
+    let ran = harbor.text(&[], &[]).expect(1);
+    let says = "it may have stored the message all the same";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    let stored = "SELECT count(*) FROM shipments";
+    assert_eq!(harbor.number(stored).await, 1);
+}

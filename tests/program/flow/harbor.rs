@@ -29,7 +29,7 @@ CREATE TABLE shipments (no text PRIMARY KEY, customer text NOT NULL, announced b
 CREATE TABLE quotes (shipment text PRIMARY KEY);
 CREATE TABLE customer_stats (customer text PRIMARY KEY, shipments bigint NOT NULL);
 CREATE TABLE behaviour (stats_write bool NOT NULL DEFAULT true, doubled bool NOT NULL DEFAULT false,
-    ahead interval NOT NULL DEFAULT '0');
+    ahead interval NOT NULL DEFAULT '0', fails bool NOT NULL DEFAULT false);
 INSERT INTO behaviour DEFAULT VALUES;
 ";
 
@@ -322,7 +322,11 @@ async fn accept(State(pool): State<PgPool>, Json(shipment): Json<Value>) -> Stat
         .execute(&pool)
         .await
         .unwrap();
-    StatusCode::ACCEPTED
+    let fails = sqlx::query_scalar("SELECT fails FROM behaviour");
+    match fails.fetch_one(&pool).await.unwrap() {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::ACCEPTED,
+    }
 }
 
 async fn send(producer: &FutureProducer, topic: &str, no: &str) {

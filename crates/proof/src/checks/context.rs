@@ -86,7 +86,8 @@ impl<'a> CheckContext<'a> {
     }
 
     /// The command that makes `service` work again: `docker unpause` for paused containers, `restart`
-    /// for running ones, and `up` if one is missing, has drifted or was not created by Caravan.
+    /// for running ones, and `up` if one is missing, has drifted or was not created by Caravan. Of a crash loop
+    /// `logs` shows why.
     pub(super) async fn remedy(&self, service: &str) -> String {
         let containers = self.observed.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
@@ -101,6 +102,11 @@ impl<'a> CheckContext<'a> {
         if !paused.is_empty() {
             self.invocation
                 .docker(&format!("unpause {}", paused.join(" ")))
+        } else if own.iter().any(|c| c.state == State::Restarting)
+            && !self.has_drifted(service).await
+        {
+            // It is started again and again already.
+            self.command(&format!("logs {service}"))
         } else if running > 0
             && running >= replicas as usize
             && own.iter().all(|c| c.by_caravan)
