@@ -9,6 +9,7 @@ use caravan_events::ids;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::killed::{Chance, kills};
 use crate::support::{
     Ran, eventually, eventually_async,
     kafka::{KeyAndValue, Message, lag, produce, read_all, send, set_message_limit},
@@ -600,31 +601,48 @@ fn replays(pipeline: &Pipeline) -> Vec<String> {
         .collect()
 }
 
+/// One of the commands that `killed` kills; here since it needs workers.
 async fn a_killed_replay_sends_each_once(pipeline: &Pipeline) {
     let valid = valid_event(pipeline).await;
-    let letters: Vec<_> = (100_000..105_000).map(|n| good_letter(&valid, n)).collect();
-    send(pipeline, &letters).await;
-    let before = replays(pipeline).len();
-    let replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes"]);
-    eventually("a part is sent", || {
-        (replays(pipeline).len() > before + 100).then_some(())
-    });
-    // SIGKILL.
-    drop(replay);
-    let left = pipeline
-        .caravan(&["dlq", "replay", "--all", "--yes"])
-        .expect(0);
-    assert!(
-        left.stderr.contains("waiting until that is certain"),
-        "{}",
-        left.stderr
-    );
-    let mut sent = replays(pipeline);
-    assert_eq!(sent.len(), before + 5_000);
-    sent.sort();
-    sent.dedup();
-    assert_eq!(sent.len(), before + 5_000, "each once");
-    pipeline.expect_green();
+    let mut chance = Chance::new();
+    for round in 0..(kills() / 8).max(1) {
+        // The moments of the first are the same in each run: something is sent, and not all.
+        let (at_least, later) = match round {
+            0 => (100, Duration::ZERO),
+            _ => (
+                usize::try_from(chance.below(3_000)).unwrap(),
+                Duration::from_millis(chance.below(300)),
+            ),
+        };
+        eprintln!("replay {round} is killed {later:?} after {at_least} are sent");
+        let first = 100_000 + 10_000 * usize::try_from(round).unwrap();
+        let letters: Vec<_> = (first..first + 5_000)
+            .map(|n| good_letter(&valid, n))
+            .collect();
+        send(pipeline, &letters).await;
+        let before = replays(pipeline).len();
+        let replay = Background::start(pipeline, &["dlq", "replay", "--all", "--yes"]);
+        eventually("a part is sent", || {
+            (at_least == 0 || replays(pipeline).len() > before + at_least).then_some(())
+        });
+        tokio::time::sleep(later).await;
+        // SIGKILL.
+        drop(replay);
+        let left = pipeline
+            .caravan(&["dlq", "replay", "--all", "--yes"])
+            .expect(0);
+        assert!(
+            round > 0 || left.stderr.contains("waiting until that is certain"),
+            "{}",
+            left.stderr
+        );
+        let mut sent = replays(pipeline);
+        assert_eq!(sent.len(), before + 5_000);
+        sent.sort();
+        sent.dedup();
+        assert_eq!(sent.len(), before + 5_000, "each once");
+        pipeline.expect_green();
+    }
 }
 
 async fn a_group_that_stands_still_is_waited_for(pipeline: &Pipeline) {

@@ -3,11 +3,11 @@
 
 mod harbor;
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{Ran, SETTLED, eventually_async};
+use crate::support::{Ran, SETTLED, eventually, eventually_async, pipeline::Pipeline};
 use harbor::{Harbor, Worker};
 
 const RELAY_UNKNOWN: (&str, &str) = ("emits: [shipments], writes", "writes");
@@ -280,4 +280,71 @@ async fn what_no_emits_leads_to_is_named_and_no_pass() {
     ];
     let flow = harbor.test_flow(&[], &excluded).expect(0).json();
     assert_eq!(flow["excluded"], json!(["quotes"]), "{flow:#}");
+}
+
+/// A row that earlier events left is no effect of the last ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_row_of_several_events_is_judged_by_when_it_was_written() {
+    let harbor = Harbor::up("flow-shared").await;
+    let effects = || {
+        let only = ["verify", "--only", "groups.stats.effects", "-o", "json"];
+        let ran = harbor.caravan(&only, &[]);
+        Pipeline::finding(&ran, "groups.stats.effects")
+    };
+    let minute = Duration::from_secs(60);
+    harbor.quoted("first", 3, minute).await;
+    let counted = "SELECT count(*) FROM customer_stats WHERE shipments >= 3";
+    eventually_async("all are counted", async || {
+        (harbor.number(counted).await == 1).then_some(())
+    })
+    .await;
+    // Whether the row was written since the events, Postgres does not know.
+    let inconclusive = "inconclusive: events share a row of customer_stats";
+    eventually("they are committed", || {
+        let finding = effects();
+        (finding["status"] == "pass" && finding["seen"] == inconclusive).then_some(())
+    });
+    harbor.keep_commit_times().await;
+    harbor.quoted("second", 3, minute).await;
+    eventually("they are judged", || {
+        let finding = effects();
+        let seen = "rows of the last event exist";
+        (finding["status"] == "pass" && finding["seen"] == seen).then_some(())
+    });
+    // A worker that reads, commits and writes nothing.
+    harbor.sql("UPDATE behaviour SET stats_write = false").await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    harbor.quoted("third", 3, Duration::ZERO).await;
+    let finding = eventually("the old row is no proof", || {
+        let finding = effects();
+        (finding["status"] == "warn").then_some(finding)
+    });
+    let seen = "the last 3 events share a row of customer_stats, which was written before them";
+    assert_eq!(finding["seen"], seen, "{finding:#}");
+}
+
+/// The relay's clock is two hours slow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_with_a_wrong_time_is_named() {
+    let harbor = Harbor::up("flow-clock").await;
+    let flow = harbor.test_flow(&[], &[]).expect(0).json();
+    assert_eq!(flow["misdated"], json!([]), "{flow:#}");
+    harbor.sql("UPDATE behaviour SET ahead = '-2 h'").await;
+    let flow = harbor.test_flow(&["--keep"], &[]).expect(0).json();
+    let misdated = json!(["shipments: its record is dated 2h early"]);
+    assert_eq!(flow["misdated"], misdated, "{flow:#}");
+    let text = harbor.text(&["--keep"], &[]).expect(0).stdout;
+    assert!(text.contains("! clock: shipments: its record"), "{text}");
+}
+
+/// The entry service fails after it has stored the message: that is said, with what deletes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_a_failing_entry_may_have_stored_is_mentioned() {
+    let harbor = Harbor::up("flow-entry").await;
+    harbor.sql("UPDATE behaviour SET fails = true").await;
+    let ran = harbor.text(&[], &[]).expect(1);
+    let says = "it may have stored the message all the same";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    let stored = "SELECT count(*) FROM shipments";
+    assert_eq!(harbor.number(stored).await, 1);
 }

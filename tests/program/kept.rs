@@ -52,6 +52,10 @@ services:
     <<: *shell
     entrypoint: [sh, -c, "while :; do echo retrying the connection to the database, which refuses it for now; sleep 0.02; done"]
     logging: {driver: json-file, options: {max-size: 10k, max-file: "2"}}
+  unread:
+    <<: *shell
+    entrypoint: [sh, -c, "echo it has started; exec sleep 600"]
+    logging: {driver: none}
   rotated:
     <<: *shell
     entrypoint: [sh, -c, "echo it has started; sleep 3; seq -w 1 2000; exec sleep 600"]
@@ -300,4 +304,42 @@ fn a_container_that_left_its_network_is_recreated() {
     // Who is in another network besides is as declared.
     let ran = kept.0.caravan(&["up", "probed"]).expect(0);
     expect_all(&ran.stdout, &["unchanged"]);
+}
+
+/// Docker keeps no log of it: that nothing can be told of its lines is no failure.
+#[test]
+fn a_log_that_cannot_be_read_is_no_failure() {
+    let kept = Kept::up("kept-unread", &["unread"]);
+    let verify = ["verify", "--only", "logs.unread", "-o", "json"];
+    let ran = kept.0.caravan(&verify).expect(0);
+    let finding = Pipeline::finding(&ran, "logs.unread.started");
+    assert_eq!(finding["status"], "warn", "{finding:#}");
+    let seen = finding["seen"].as_str().unwrap();
+    assert!(seen.contains("does not support reading"), "{finding:#}");
+    assert!(finding["hint"].is_null(), "{finding:#}");
+}
+
+/// The run that ended says why it ended; the current one may say nothing yet.
+#[test]
+fn the_last_words_of_a_crashed_run_are_shown() {
+    let kept = Kept::up("kept-words", &[]);
+    kept.0.with_images(&["images", "build"]);
+    kept.0.caravan(&["up", "--timeout", "5s", "dying-again"]);
+    eventually("a restart", || {
+        let restarts = kept.0.inspect("dying-again", "{{.RestartCount}}");
+        (restarts != "0").then_some(())
+    });
+    eventually("its last words", || {
+        let ran = kept
+            .0
+            .caravan(&["verify", "--only", "dying-again", "-o", "json"]);
+        let running = Pipeline::finding(&ran, "containers.dying-again.running");
+        let restarts = Pipeline::finding(&ran, "containers.dying-again.restarts");
+        let found = [running, restarts].into_iter();
+        let mut found = found.filter(|f| f["evidence"].to_string().contains("last words"));
+        // To bring it up would change nothing.
+        let hint = found.next()?["hint"].as_str()?.to_owned();
+        assert!(hint.ends_with(" logs dying-again"), "{hint}");
+        Some(())
+    });
 }

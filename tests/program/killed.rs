@@ -2,13 +2,14 @@
 //! with a failure. `CARAVAN_SEED` repeats a run, `CARAVAN_KILLS` sets how many commands are killed.
 
 use std::{
+    collections::BTreeSet,
     process::Stdio,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::support::{Ran, pipeline::Pipeline};
 
-/// As many as take half a minute.
+/// As many as take half a minute. `CARAVAN_KILLS=200` is the long run.
 const KILLS: u64 = 8;
 
 const DECLARATION: &str = "
@@ -25,20 +26,25 @@ volumes: {data: {}}
 ";
 
 /// Marsaglia's xorshift, which a seed repeats.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         Self(variable("CARAVAN_SEED").unwrap_or(now.as_micros() as u64) | 1)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+}
+
+/// How many commands are killed.
+pub(crate) fn kills() -> u64 {
+    variable("CARAVAN_KILLS").unwrap_or(KILLS)
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -91,6 +97,38 @@ impl Drop for Neighbour<'_> {
     }
 }
 
+/// The volumes without a name, which `down` leaves as Compose does: each container gets one of its own.
+struct Unnamed<'a> {
+    pipeline: &'a Pipeline,
+    seen: BTreeSet<String>,
+}
+
+impl Unnamed<'_> {
+    /// Adds those of the containers that exist.
+    fn look(&mut self) {
+        for container in objects(self.pipeline, &["ps", "-aq"]) {
+            let mounts = "{{range .Mounts}}{{println .Name}}{{end}}";
+            let inspect = ["inspect", "-f", mounts, &container];
+            // The engine may still be removing it.
+            let output = std::process::Command::new("docker").args(inspect).output();
+            let named = format!("{}_data", self.pipeline.project);
+            let names = String::from_utf8(output.unwrap().stdout).unwrap();
+            let names = names
+                .lines()
+                .filter(|name| !name.is_empty() && *name != named);
+            self.seen.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+impl Drop for Unnamed<'_> {
+    /// Those of containers that still exist are removed with them.
+    fn drop(&mut self) {
+        let mut remove = std::process::Command::new("docker");
+        drop(remove.args(["volume", "rm"]).args(&self.seen).output());
+    }
+}
+
 /// Runs a command and kills it after a time; its exit code, if it ended before.
 fn killed_after(pipeline: &Pipeline, args: &[&str], time: Duration) -> Option<i32> {
     let mut command = pipeline.command(args);
@@ -139,10 +177,15 @@ fn a_command_that_is_killed_is_repaired_by_the_next_one() {
     pipeline.write("compose.yaml", DECLARATION);
     pipeline.with_images(&["up"]);
     let neighbour = Neighbour::settle(&pipeline);
+    let mut unnamed = Unnamed {
+        pipeline: &pipeline,
+        seen: BTreeSet::new(),
+    };
     let before = neighbour.identity();
     let mut chance = Chance::new();
     let seed = chance.0;
-    for round in 0..variable("CARAVAN_KILLS").unwrap_or(KILLS) {
+    for round in 0..kills() {
+        unnamed.look();
         let replicas = format!("worker={}", 1 + chance.below(3));
         // Each with the milliseconds that it takes.
         let commands: [(&[&str], u64); 6] = [
@@ -168,6 +211,7 @@ fn a_command_that_is_killed_is_repaired_by_the_next_one() {
         let time = Duration::from_millis(chance.below(takes));
         eprintln!("seed {seed}, round {round}: {args:?} is killed after {time:?}");
         killed_after(&pipeline, args, time);
+        unnamed.look();
         match chance.below(3) {
             _ if recreates => {
                 up_repairs(&pipeline);

@@ -396,6 +396,8 @@ pub struct Service {
     pub emits: Vec<String>,
     /// Names of the tables that it writes.
     pub writes: Vec<String>,
+    /// Names of the tables that it reads.
+    pub reads: Vec<String>,
     /// Names of the services that it calls.
     pub calls: Vec<String>,
     /// Names of [`Pipeline::stages`], in order.

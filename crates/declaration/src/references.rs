@@ -235,10 +235,12 @@ impl Check<'_> {
                 self.topic(topic, &["services", name, "x-caravan", key, topic]);
             }
         }
-        for table in &service.writes {
-            let known = pipeline.tables.iter().map(|t| t.name.as_str());
-            let path = ["services", name, "x-caravan", "writes", table];
-            self.exists("table", table, &path, known);
+        for (key, tables) in [("writes", &service.writes), ("reads", &service.reads)] {
+            for table in tables {
+                let known = pipeline.tables.iter().map(|t| t.name.as_str());
+                let path = ["services", name, "x-caravan", key, table];
+                self.exists("table", table, &path, known);
+            }
         }
         for called in &service.calls {
             self.service(called, &["services", name, "x-caravan", "calls", called]);

@@ -246,6 +246,7 @@ pub fn depending(name: &str, on: &[&str]) -> Service {
         consumes: Vec::new(),
         emits: Vec::new(),
         writes: Vec::new(),
+        reads: Vec::new(),
         calls: Vec::new(),
         stages: Vec::new(),
     }

@@ -84,6 +84,8 @@ pub(crate) struct TestFlow<'a> {
     not_followed: Option<NotFollowed<'a>>,
     /// What the declaration excludes.
     excluded: Vec<&'a str>,
+    /// Topics whose records have a wrong time, of one message.
+    misdated: Vec<String>,
 }
 
 /// What is known of an earlier message.
@@ -355,6 +357,7 @@ pub(crate) fn one<'a>(
     flow.hops = report.hops.iter().map(HopEntry::of).collect();
     let missing = report.missing.as_ref();
     flow.first_missing = missing.map(|m| FirstMissing::of(m, next, &report.last_log_lines));
+    flow.misdated = report.misdated();
     flow.missing = Deviations::of_hops(&report.correlation_id, &report.hops);
     let summary = Steps::of(&flow.hops, Some(report.took));
     console.envelope(Outcome::of(report.is_right()), summary, flow)

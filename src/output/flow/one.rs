@@ -28,6 +28,17 @@ pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String
     let id = console.out(Paint::Strong, &report.correlation_id);
     let mut text = format!("{} {id}\n\n{table}\n\n", noun.one());
     text.push_str(&wrong(console, &noun, &report.completion));
+    for line in report.misdated() {
+        let doubt = console.out(Paint::Doubtful, "!");
+        let line = format!("{line}; retention, lag and --since count by that time");
+        text.push_str(&listing::paragraph(
+            console,
+            &format!("{doubt} clock: "),
+            4,
+            &line,
+        ));
+        text.push('\n');
+    }
     let seen = report.hops.iter().filter(|hop| hop.is_seen()).count();
     let of = listing::count(report.hops.len(), "step");
     let took = listing::duration(report.took);

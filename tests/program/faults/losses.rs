@@ -92,6 +92,32 @@ async fn a_database_whose_new_sessions_are_read_only() {
     pipeline.expect_green();
 }
 
+/// It answers, and takes no row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_a_standby() {
+    let pipeline = &deployed().await;
+    let postgres = pipeline.container("postgres");
+    let data = "/var/lib/postgresql/data";
+    pipeline.docker(&[
+        "exec",
+        &postgres,
+        "touch",
+        &format!("{data}/standby.signal"),
+    ]);
+    pipeline.docker(&["restart", &postgres]);
+    let ready = "services.payment-service.ready";
+    let ran = expect(pipeline, "fail", &["database.writable", ready]);
+    expect_cause(&ran, ready, "database.writable");
+    let finding = Pipeline::finding(&ran, "database.writable");
+    assert_eq!(finding["seen"], "a standby: it refuses writes");
+    // As the finding says.
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains("SELECT pg_promote()"), "{finding:#}");
+    sql(&pipeline.database().await, "SELECT pg_promote()").await;
+    pipeline.caravan(&["restart", "postgres"]).expect(0);
+    pipeline.expect_green();
+}
+
 /// The services' role, as it is: of a superuser nothing can be revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_may_not_insert() {
@@ -179,6 +205,16 @@ async fn a_login_that_gets_no_session_or_no_row_in() {
             "ALTER TABLE student_course_purchases DISABLE ROW LEVEL SECURITY",
             "has no policy to insert into student_course_purchases, which has row-level security",
         ),
+        (
+            "REVOKE SELECT ON student_course_purchases FROM purchase_worker",
+            "GRANT SELECT ON student_course_purchases TO purchase_worker",
+            "may not select from student_course_purchases",
+        ),
+        (
+            "REVOKE INSERT ON processed_events FROM purchase_worker",
+            "GRANT INSERT ON processed_events TO purchase_worker",
+            "may not insert into processed_events",
+        ),
     ];
     for (state, healed, why) in states {
         sql(database, state).await;
@@ -203,6 +239,131 @@ async fn a_login_that_gets_no_session_or_no_row_in() {
     )
     .await;
     end_sessions(database).await;
+    pipeline.expect_green();
+}
+
+/// What each login needs besides rights on its tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_that_may_not_use_what_their_tables_need() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    sql(database, "REVOKE USAGE ON SCHEMA public FROM PUBLIC").await;
+    let ran = expect(pipeline, "fail", &["database.writable"]);
+    let finding = Pipeline::finding(&ran, "database.writable");
+    let evidence = finding["evidence"].to_string();
+    for expected in [
+        "purchase_worker, the login of purchase-worker, may not use the schema of student_course_purchases",
+        "admin_service, the login of admin-service, may not use the schema of trainers",
+    ] {
+        assert!(evidence.contains(expected), "{expected} in {finding:#}");
+    }
+    sql(database, "GRANT USAGE ON SCHEMA public TO PUBLIC").await;
+    // A column that takes its value from a sequence, as SERIAL makes it.
+    sql(
+        database,
+        "CREATE SEQUENCE numbers; ALTER TABLE payments ADD COLUMN number bigint DEFAULT nextval('numbers')",
+    )
+    .await;
+    let ran = expect(pipeline, "fail", &["database.writable"]);
+    let finding = Pipeline::finding(&ran, "database.writable");
+    let seen = "payment_service, the login of payment-service, may not use numbers of payments";
+    assert_eq!(finding["seen"], seen);
+    sql(
+        database,
+        "ALTER TABLE payments DROP COLUMN number; DROP SEQUENCE numbers",
+    )
+    .await;
+    pipeline.expect_green();
+}
+
+/// Nobody declared them, no row violates them, and the next one is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_that_nobody_declared() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let states = [
+        (
+            "payments",
+            "ALTER TABLE payments ADD CONSTRAINT none CHECK (amount_cents < 0) NOT VALID",
+            "ALTER TABLE payments DROP CONSTRAINT none",
+            "none is not declared: CHECK ((amount_cents < 0)) NOT VALID",
+        ),
+        (
+            "student_course_purchases",
+            "CREATE UNIQUE INDEX one ON student_course_purchases (course_id, id)",
+            "DROP INDEX one",
+            "one is a unique index that is not declared",
+        ),
+        (
+            "trainer_allocations",
+            "ALTER TABLE trainer_allocations ADD COLUMN room integer NOT NULL DEFAULT 1;
+             ALTER TABLE trainer_allocations ALTER COLUMN room DROP DEFAULT",
+            "ALTER TABLE trainer_allocations DROP COLUMN room",
+            "room is not declared, NOT NULL and without a default",
+        ),
+    ];
+    for (_, state, ..) in states {
+        sql(database, state).await;
+    }
+    let ids = states.map(|(table, ..)| format!("database.{table}.constraints"));
+    let ran = expect(pipeline, "warn", &ids.each_ref().map(String::as_str));
+    for ((.., evidence), id) in states.iter().zip(&ids) {
+        let finding = Pipeline::finding(&ran, id);
+        assert_eq!(finding["evidence"][0], *evidence, "{finding:#}");
+    }
+    for (_, _, healed, _) in states {
+        sql(database, healed).await;
+    }
+    pipeline.expect_green();
+}
+
+/// The services take turns by advisory locks. Somebody else took one and sits on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_nobody_that_keeps_an_advisory_lock() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    let mut session = database.acquire().await.unwrap();
+    let taken = "SELECT pg_advisory_lock(hashtextextended('payment-service/outbox', 0))";
+    sqlx::query(taken).execute(&mut *session).await.unwrap();
+    let ran = expect(pipeline, "fail", &["database.unblocked"]);
+    let finding = Pipeline::finding(&ran, "database.unblocked");
+    let evidence = finding["evidence"].to_string();
+    for part in ["locks an advisory key, 1 waiting", "pg_terminate_backend"] {
+        assert!(evidence.contains(part), "{part} in {finding:#}");
+    }
+    session.close().await.unwrap();
+    pipeline.expect_green();
+}
+
+/// The worker waits, and what it says of that stands beside the lag.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lag_says_what_its_worker_complains_of() {
+    let pipeline = &deployed().await;
+    let database = &pipeline.database().await;
+    sql(
+        database,
+        "REVOKE UPDATE ON trainer_allocations FROM session_worker",
+    )
+    .await;
+    sql(
+        database,
+        "REVOKE UPDATE (synthetic) ON trainer_allocations FROM session_worker",
+    )
+    .await;
+    payments::post_many(pipeline, &Uuid::new_v4().to_string(), 1).await;
+    let lag = "groups.session-worker.lag";
+    eventually("the reason", || {
+        let ran = pipeline.caravan(&["verify", "--only", lag, "-o", "json"]);
+        let finding = Pipeline::finding(&ran, lag);
+        let says = finding["evidence"].to_string();
+        let says = says.contains("permission denied for table trainer_allocations");
+        (finding["status"] == "fail" && says).then_some(())
+    });
+    sql(
+        database,
+        "GRANT UPDATE (synthetic) ON trainer_allocations TO session_worker",
+    )
+    .await;
     pipeline.expect_green();
 }
 
@@ -243,7 +404,7 @@ async fn an_idle_transaction_that_locks_a_table() {
     let pipeline = &deployed().await;
     let database = &pipeline.database().await;
     let mut transaction = database.begin().await.unwrap();
-    sqlx::raw_sql("LOCK TABLE tutoring_sessions IN EXCLUSIVE MODE")
+    sqlx::raw_sql("LOCK TABLE tutoring_sessions IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *transaction)
         .await
         .unwrap();
@@ -252,11 +413,16 @@ async fn an_idle_transaction_that_locks_a_table() {
     let evidence = finding["evidence"].to_string();
     for part in [
         "idle in transaction",
-        "locks tutoring_sessions (ExclusiveLock)",
+        "locks tutoring_sessions (AccessExclusiveLock)",
         "pg_terminate_backend",
     ] {
         assert!(evidence.contains(part), "{part} in {finding:#}");
     }
+    let all = ran.json();
+    let others = all["findings"].as_array().unwrap().iter();
+    let others = others.filter(|f| f["status"] != "pass" && f["id"] != "database.unblocked");
+    let without_cause: Vec<_> = others.filter(|f| f["cause"].is_null()).collect();
+    assert!(without_cause.is_empty(), "{without_cause:#?}");
     record(
         pipeline,
         "an idle transaction locks a table",

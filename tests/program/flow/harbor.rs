@@ -22,13 +22,14 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Ran, caravan, free_port, pipeline::IMAGES};
+use crate::support::{Ran, caravan, eventually_async, free_port, pipeline::IMAGES};
 
 const TABLES: &str = "
 CREATE TABLE shipments (no text PRIMARY KEY, customer text NOT NULL, announced bool NOT NULL DEFAULT false);
 CREATE TABLE quotes (shipment text PRIMARY KEY);
 CREATE TABLE customer_stats (customer text PRIMARY KEY, shipments bigint NOT NULL);
-CREATE TABLE behaviour (stats_write bool NOT NULL DEFAULT true, doubled bool NOT NULL DEFAULT false);
+CREATE TABLE behaviour (stats_write bool NOT NULL DEFAULT true, doubled bool NOT NULL DEFAULT false,
+    ahead interval NOT NULL DEFAULT '0', fails bool NOT NULL DEFAULT false);
 INSERT INTO behaviour DEFAULT VALUES;
 ";
 
@@ -212,6 +213,36 @@ impl Harbor {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
+    /// `count` quoted shipments of ACME, whose events are as old as `age` says.
+    pub(super) async fn quoted(&self, name: &str, count: usize, age: Duration) {
+        let producer: FutureProducer = self.config().create().unwrap();
+        let at = std::time::SystemTime::now() - age;
+        let at = at.duration_since(std::time::UNIX_EPOCH).unwrap();
+        for n in 0..count {
+            let no = format!("{name}-{n}");
+            let stored = "WITH s AS (INSERT INTO shipments VALUES ($1, 'ACME', true)) INSERT INTO quotes VALUES ($1)";
+            let stored = sqlx::query(stored).bind(&no).execute(&self.pool).await;
+            stored.unwrap();
+            let record = FutureRecord::to("quotes").key(&no).payload(&no);
+            let record = record.timestamp(i64::try_from(at.as_millis()).unwrap());
+            let sent = producer.send(record, Duration::from_secs(10)).await;
+            sent.unwrap();
+        }
+    }
+
+    /// Postgres keeps when each transaction was committed, from now on.
+    pub(super) async fn keep_commit_times(&self) {
+        self.sql("ALTER SYSTEM SET track_commit_timestamp = on")
+            .await;
+        let mut docker = Command::new("docker");
+        docker.args(["restart", &format!("{}-db", self.project)]);
+        Ran::of(docker.output().unwrap()).expect(0);
+        eventually_async("Postgres answers", async || {
+            sqlx::query("SELECT 1").execute(&self.pool).await.ok()
+        })
+        .await;
+    }
+
     pub(super) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
@@ -247,7 +278,7 @@ impl Harbor {
         env.spawn().unwrap()
     }
 
-    fn caravan(&self, args: &[&str], otherwise: &[(&str, &str)]) -> Ran {
+    pub(super) fn caravan(&self, args: &[&str], otherwise: &[(&str, &str)]) -> Ran {
         Ran::of(self.command(args, otherwise).output().unwrap())
     }
 
@@ -291,7 +322,11 @@ async fn accept(State(pool): State<PgPool>, Json(shipment): Json<Value>) -> Stat
         .execute(&pool)
         .await
         .unwrap();
-    StatusCode::ACCEPTED
+    let fails = sqlx::query_scalar("SELECT fails FROM behaviour");
+    match fails.fetch_one(&pool).await.unwrap() {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::ACCEPTED,
+    }
 }
 
 async fn send(producer: &FutureProducer, topic: &str, no: &str) {
@@ -306,14 +341,20 @@ async fn send(producer: &FutureProducer, topic: &str, no: &str) {
 async fn relay(pool: PgPool, producer: FutureProducer) {
     loop {
         let waiting = "SELECT no FROM shipments WHERE NOT announced";
-        let waiting: Vec<String> = sqlx::query_scalar(waiting).fetch_all(&pool).await.unwrap();
+        let waiting = sqlx::query_scalar(waiting).fetch_all(&pool).await;
+        // Postgres may be restarting.
+        let waiting: Vec<String> = waiting.unwrap_or_default();
         for no in waiting {
             sqlx::query("UPDATE shipments SET announced = true WHERE no = $1")
                 .bind(&no)
                 .execute(&pool)
                 .await
                 .unwrap();
-            send(&producer, "shipments", &no).await;
+            let now = "SELECT (extract(epoch FROM clock_timestamp() + ahead) * 1000)::bigint FROM behaviour";
+            let now: i64 = sqlx::query_scalar(now).fetch_one(&pool).await.unwrap();
+            let record = FutureRecord::to("shipments").key(&no).payload(&no);
+            let sent = producer.send(record.timestamp(now), Duration::from_secs(10));
+            sent.await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -111,6 +111,7 @@ pub(super) fn read(
         consumes: extension.consumes,
         emits: extension.emits,
         writes: extension.writes,
+        reads: extension.reads,
         calls: extension.calls,
         stages: extension.stages,
     };

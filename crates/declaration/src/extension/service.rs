@@ -21,6 +21,7 @@ pub(crate) struct ServiceExtension {
     pub consumes: Vec<String>,
     pub emits: Vec<String>,
     pub writes: Vec<String>,
+    pub reads: Vec<String>,
     pub calls: Vec<String>,
     pub stages: Vec<String>,
 }
@@ -52,6 +53,7 @@ impl ServiceExtension {
             consumes: fields.read_or_default("consumes", View::names)?,
             emits: fields.read_or_default("emits", View::names)?,
             writes: fields.read_or_default("writes", View::names)?,
+            reads: fields.read_or_default("reads", View::names)?,
             calls: fields.read_or_default("calls", View::names)?,
             stages: fields.read_or_default("stages", View::names)?,
         };

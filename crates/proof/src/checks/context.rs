@@ -7,9 +7,12 @@ use super::{
     observe::{ObservationCache, invariants::AuditProgress},
     results::{RuleResult, StoredResults},
 };
-use declaration::{Endpoint, Pipeline};
+use declaration::{Endpoint, Pipeline, Service};
 use diagnostics::Invocation;
 use platform::{Platform, State, replicas};
+
+/// How many errors of a service explain a failure.
+const ERRORS: usize = 2;
 
 /// The declaration, the observations, and how `caravan` was invoked.
 pub(super) struct CheckContext<'a> {
@@ -83,7 +86,8 @@ impl<'a> CheckContext<'a> {
     }
 
     /// The command that makes `service` work again: `docker unpause` for paused containers, `restart`
-    /// for running ones, and `up` if one is missing, has drifted or was not created by Caravan.
+    /// for running ones, and `up` if one is missing, has drifted or was not created by Caravan. Of a crash loop
+    /// `logs` shows why.
     pub(super) async fn remedy(&self, service: &str) -> String {
         let containers = self.observed.all_containers().await;
         let own: Vec<_> = containers.iter().filter(|c| c.service == service).collect();
@@ -98,6 +102,11 @@ impl<'a> CheckContext<'a> {
         if !paused.is_empty() {
             self.invocation
                 .docker(&format!("unpause {}", paused.join(" ")))
+        } else if own.iter().any(|c| c.state == State::Restarting)
+            && !self.has_drifted(service).await
+        {
+            // It is started again and again already.
+            self.command(&format!("logs {service}"))
         } else if running > 0
             && running >= replicas as usize
             && own.iter().all(|c| c.by_caravan)
@@ -107,6 +116,25 @@ impl<'a> CheckContext<'a> {
         } else {
             self.command(&format!("up {service}"))
         }
+    }
+
+    /// What a service complains of, for a check that did not pass: the output of a probe that failed, and the last
+    /// lines at level error. A service that swallows an error prints it and goes on.
+    pub(super) async fn errors_of(&self, service: &Service, outcome: &Outcome) -> Vec<String> {
+        if matches!(outcome.status, Status::Pass | Status::Skip) {
+            return Vec::new();
+        }
+        let containers = self.observed.containers_of(service).await;
+        let probes = containers.iter().filter_map(|container| {
+            let health = container.health.as_ref()?;
+            let output = health.outputs.last()?;
+            (health.failing_streak > 0).then(|| format!("{}: {output}", container.name))
+        });
+        let logs = self.observed.logs(service).await.iter().flatten();
+        let mut errors: Vec<_> = logs.flat_map(|log| log.recent.errors.values()).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.at));
+        let errors = errors.into_iter().map(|error| error.text.clone());
+        probes.chain(errors.take(ERRORS)).collect()
     }
 
     async fn has_drifted(&self, service: &str) -> bool {

@@ -280,12 +280,13 @@ pub(super) fn dependencies(pipeline: &Pipeline, service: &Service) -> Vec<CheckI
     if topics().next().is_some() {
         ids.extend(kafka(pipeline));
     }
-    if !service.writes.is_empty() {
+    let tables = || service.writes.iter().chain(&service.reads);
+    if tables().next().is_some() {
         ids.extend(database(pipeline));
         ids.extend(writable(pipeline));
         ids.extend(unblocked(pipeline));
     }
-    let tables = service.writes.iter();
+    let tables = tables();
     ids.extend(tables.filter_map(|name| table(pipeline, name)));
     let required = service.depends_on.iter().filter(|d| d.required);
     ids.extend(deployed_of(pipeline, required.map(|d| d.service.as_str())));

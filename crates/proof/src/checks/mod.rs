@@ -33,18 +33,18 @@
 //! | `groups.SERVICE.committed` | there are messages, and the group has no offset in any partition |
 //! | `groups.SERVICE.lost` | events were deleted before it consumed them |
 //! | `groups.SERVICE.lag` | stuck: there is lag, and nothing is committed for 5 s, or for its `commit-interval`; or one partition is left behind by the others; a transaction that is open for a minute keeps events from it; an offset after the end is committed (passes with the number; warns when no running container consumes it, or when the oldest waits for a minute and the lag does not become smaller) |
-//! | `groups.SERVICE.effects` | the last three committed events have no row in its tables, although earlier tables have rows of them (warns of fewer if there are no more events) |
-//! | `logs.SERVICE.started` | no startup line since this start; skipped unless running |
+//! | `groups.SERVICE.effects` | the last three committed events have no row in its tables, although earlier tables have rows of them (warns of fewer if there are no more events, and of one row that they share and that is older than they) |
+//! | `logs.SERVICE.started` | no startup line since this start; skipped unless running (if its log cannot be read: not ready; warns if that is unknown) |
 //! | `logs.SERVICE.clean` | a forbidden line in the last five minutes (warns of one in the last day since this start) |
 //! | `logs.SERVICE.errors` | (warns when too many of its last lines are at level error) |
 //! | `database.reachable` | no connection; the other checks of the layer are skipped |
-//! | `database.writable` | new sessions cannot write: a standby, read-only, no synchronous standby, no session left; or a service's login may not log in, or not insert into what it writes; or a sequence is at its end |
-//! | `database.unblocked` | an idle transaction has locked a declared table against writers, or keeps others waiting, for 10 s (warns of one that works) |
+//! | `database.writable` | new sessions cannot write: a standby, read-only, no synchronous standby, no session left; no room on the disk; or a service's login may not log in, not insert into what it writes, or not select from what it reads; or a sequence is at its end |
+//! | `database.unblocked` | an idle transaction has locked a declared table against writers, or keeps others waiting, for 10 s; or a session of nobody in the pipeline keeps an advisory lock for which a service waits (warns of one that works) |
 //! | `database.migrations` | the declared migration is not applied |
 //! | `database.TABLE.exists` | the table does not exist |
 //! | `database.TABLE.columns` | a declared column is missing, or has another type; skipped unless the table exists |
 //! | `database.TABLE.indexes` | a declared index is missing or not valid; skipped unless the table exists |
-//! | `database.TABLE.constraints` | a declared constraint is missing, not validated or not enforced; skipped unless the table exists |
+//! | `database.TABLE.constraints` | a declared constraint is missing, not validated or not enforced; skipped unless the table exists (warns of others) |
 //! | `database.TABLE.triggers` | a declared trigger is missing or disabled; skipped unless the table exists (warns of others, and of rewrite rules) |
 //! | `database.INVARIANT.holds` | a row that is older than the rule's grace violates the rule, found now or by an earlier `verify` (warns when its time does not suffice for its newest rows) |
 //! | `cache.reachable` | no answer to `PING` |

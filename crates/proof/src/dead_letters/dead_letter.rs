@@ -34,18 +34,23 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Reads the headers of a record on the dead-letter topic.
     pub fn of(message: &impl Message, header_names: &DeadLetterHeaders) -> Self {
-        let text = |name: &str| {
+        let bytes = |name: &str| {
             let headers = message.headers()?;
             let header = headers.iter().filter(|h| h.key == name).last()?;
-            Some(String::from_utf8_lossy(header.value?).into_owned())
+            header.value.map(<[u8]>::to_vec)
         };
+        let text = |name: &str| {
+            let bytes = bytes(name)?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let number = |name: &str| number(&bytes(name)?);
         let word = |name: &str| text(name).map(|text| truncate(&text, MAX_WORD).to_owned());
         let parts = || {
             Some(format!(
                 "{}/{}/{}",
                 text(&header_names.topic)?,
-                text(&header_names.partition)?,
-                text(&header_names.offset)?
+                number(&header_names.partition)?,
+                number(&header_names.offset)?
             ))
         };
         let source = match &header_names.source {
@@ -63,7 +68,10 @@ impl DeadLetter {
             group: word(&header_names.group),
             reason: word(&header_names.reason),
             error: text(&header_names.error),
-            attempts: word(&header_names.attempts),
+            attempts: number(&header_names.attempts).map_or_else(
+                || word(&header_names.attempts),
+                |attempts| Some(attempts.to_string()),
+            ),
             at: failed_at.or_else(written_at),
         }
     }
@@ -77,6 +85,18 @@ impl DeadLetter {
     pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
         Some((now - self.at?).to_std().unwrap_or_default())
     }
+}
+
+/// A number, written as text or, as Spring does it, in 4 or 8 bytes, the most significant first.
+fn number(bytes: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(bytes).ok();
+    let text = text.filter(|text| !text.contains(char::is_control));
+    if let Some(text) = text {
+        return text.parse().ok();
+    }
+    let four = |bytes: &[u8]| bytes.try_into().ok().map(i32::from_be_bytes);
+    let eight = |bytes: &[u8]| bytes.try_into().ok().map(i64::from_be_bytes);
+    four(bytes).map(i64::from).or_else(|| eight(bytes))
 }
 
 /// At most `max` bytes of `text`.
@@ -156,6 +176,38 @@ pub(super) mod tests {
         assert_eq!(dead_letter.reason.as_deref(), Some("not-json"));
         let now = DateTime::from_timestamp(90, 0).expect("a time");
         assert_eq!(dead_letter.age(now), Some(Duration::from_secs(30)));
+    }
+
+    /// As Spring's `DeadLetterPublishingRecoverer` writes them.
+    #[test]
+    fn partition_and_offset_may_be_binary() {
+        let header_names = DeadLetterHeaders {
+            topic: "kafka_dlt-original-topic".to_owned(),
+            partition: "kafka_dlt-original-partition".to_owned(),
+            offset: "kafka_dlt-original-offset".to_owned(),
+            attempts: "kafka_deliveryAttempt".to_owned(),
+            ..DeadLetterHeaders::default()
+        };
+        let headers: [(&str, &[u8]); 4] = [
+            ("kafka_dlt-original-topic", b"orders"),
+            ("kafka_dlt-original-partition", &2_i32.to_be_bytes()),
+            ("kafka_dlt-original-offset", &1_700_i64.to_be_bytes()),
+            ("kafka_deliveryAttempt", &3_i32.to_be_bytes()),
+        ];
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| {
+                let value = Some(*value);
+                all.insert(Header { key, value })
+            });
+        let written = Timestamp::CreateTime(1_000);
+        let topic = "dead".to_owned();
+        let message = OwnedMessage::new(None, None, topic, written, 1, 5, Some(headers));
+        let dead_letter = DeadLetter::of(&message, &header_names);
+        assert_eq!(dead_letter.id(), &RecordId::new("orders", 2, 1_700));
+        assert_eq!(dead_letter.attempts.as_deref(), Some("3"));
+        let of_four_bytes = [number(b"1234"), number(b"many")];
+        assert_eq!(of_four_bytes, [Some(1_234), None], "text is text");
     }
 
     #[test]

@@ -74,16 +74,27 @@ impl Known<'_> {
     }
 
     /// The services that have to do a hop's work. Services that call the hop's service come first,
-    /// because they consume the event.
+    /// because they consume the event. Others that emit on the hop's topic come last: one of them may be the
+    /// relay of an outbox.
     fn workers(&self, hop: usize) -> Vec<&Service> {
-        let service = &self.steps[hop].service;
-        let services = self.pipeline.services.iter();
-        let callers = services.filter(|s| s.calls.contains(service));
+        let step = &self.steps[hop];
+        let service = &step.service;
+        let services = || self.pipeline.services.iter();
+        let callers = services().filter(|s| s.calls.contains(service));
         let own = self.pipeline.service(service);
-        match own {
+        let mut workers: Vec<_> = match own {
             Some(own) if !own.consumes.is_empty() => vec![own],
             own => callers.chain(own).collect(),
+        };
+        if let Some(topic) = step.topic() {
+            let relays = services().filter(|s| s.emits.iter().any(|t| t == topic));
+            for relay in relays {
+                if !workers.iter().any(|worker| worker.name == relay.name) {
+                    workers.push(relay);
+                }
+            }
         }
+        workers
     }
 
     async fn behind(
@@ -271,6 +282,39 @@ mod tests {
             kafka: None,
         };
         judge(&known, 0, &[worker], behind, true)
+    }
+
+    /// The entry service accepts, and a process of its own publishes what it has stored.
+    #[test]
+    fn a_relay_that_does_not_run_is_the_reason() {
+        let mut pipeline = shipped();
+        let topic = "purchase-confirmed".to_owned();
+        let relay = pipeline.services.iter_mut();
+        let mut relay = relay.filter(|s| s.name == "admin-service");
+        let relay = relay.next().expect("declared");
+        relay.emits = vec![topic.clone()];
+        let mut stopped = container("admin-service", 1);
+        stopped.state = State::Exited;
+        let known = Known {
+            pipeline: &pipeline,
+            steps: &[Step {
+                place: HopPlace::Topic { topic },
+                service: "payment-service".to_owned(),
+            }],
+            events: vec![None],
+            dead_letters: &[],
+            containers: Some(&[container("payment-service", 1), stopped]),
+            kafka: None,
+        };
+        let workers = known.workers(0);
+        let names: Vec<_> = workers.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["payment-service", "admin-service"]);
+        let missing = judge(&known, 0, &workers, None, false);
+        assert_eq!(missing.next, Next::Up("admin-service".to_owned()));
+        assert!(
+            missing.why[1].starts_with("admin-service: exited"),
+            "{missing:?}"
+        );
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use declaration::{Flow, Pattern, Pipeline, Service, Table};
+use declaration::{Flow, Pattern, Pipeline, Service, Table, units};
 
 /// An expected hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +142,36 @@ impl Hop {
     /// Whether it did not happen.
     pub fn is_missing(&self) -> bool {
         matches!(self.found, Found::Missing(_))
+    }
+}
+
+/// By how much a record's time may differ from the clocks of other sources.
+const CLOCKS: TimeDelta = TimeDelta::seconds(60);
+
+/// The topics among `hops` whose records are dated before or after `span`, in which they were written, a line
+/// each. Kafka deletes records, and lag and `--since` count, by the time that the producer gives them.
+pub(super) fn misdated(hops: &[Hop], span: (DateTime<Utc>, DateTime<Utc>)) -> Vec<String> {
+    let (from, to) = span;
+    let lines = hops.iter().filter_map(|hop| {
+        let topic = hop.step.topic()?;
+        let at = hop.found.first()?;
+        let (difference, word) = match at < from {
+            true => (from - at, "early"),
+            false => (at - to, "late"),
+        };
+        let by = units::coarse((difference > CLOCKS).then(|| difference.to_std().ok())??);
+        Some(format!("{topic}: its record is dated {by} {word}"))
+    });
+    lines.collect()
+}
+
+impl Found {
+    /// The time of the first sighting.
+    pub(super) fn first(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Seen(sightings) => sightings.iter().filter_map(|s| s.at).min(),
+            Self::Missing(_) | Self::Unknown(_) => None,
+        }
     }
 }
 

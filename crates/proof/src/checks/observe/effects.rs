@@ -32,6 +32,8 @@ const LOOKED_UP: usize = 60;
 pub(crate) const ENOUGH: usize = 3;
 /// Younger records are ignored: some workers commit before they write.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
+/// How much the clocks of a producer and of the database may differ.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 /// Older records are ignored: their rows may have been archived.
 const WITHIN: TimeDelta = TimeDelta::hours(24);
 
@@ -40,8 +42,22 @@ const WITHIN: TimeDelta = TimeDelta::hours(24);
 pub(crate) struct Committed {
     pub(crate) place: RecordId,
     pub(crate) at: DateTime<Utc>,
+    /// The time of the first record with these ids among those that were read: a record may have been repeated.
+    first_at: DateTime<Utc>,
     /// Possible correlation ids, the likeliest first.
     pub(crate) ids: Vec<String>,
+}
+
+impl Committed {
+    pub(crate) fn new(place: RecordId, at: DateTime<Utc>, ids: Vec<String>) -> Self {
+        let first_at = at;
+        Self {
+            place,
+            at,
+            first_at,
+            ids,
+        }
+    }
 }
 
 /// Which of the last committed records have left a row.
@@ -50,6 +66,9 @@ pub(crate) struct Effects {
     pub(crate) without: Vec<Committed>,
     /// Whether a record with a row was found.
     pub(crate) found: bool,
+    /// The table in which several records have the same row: it was written before those in `without`, or, if there
+    /// are none, at an unknown time.
+    pub(crate) shared: Option<String>,
     pub(crate) at: DateTime<Utc>,
 }
 
@@ -83,10 +102,12 @@ pub(crate) async fn observe(
     let mut effects = Effects {
         without: Vec::new(),
         found: false,
+        shared: None,
         at,
     };
+    let mut newest: Option<(Committed, Evidence<'_>)> = None;
     let mut looked_up: Vec<Vec<String>> = Vec::new();
-    for size in PORTIONS {
+    'read: for size in PORTIONS {
         let mut records = Vec::new();
         for span in &mut unread {
             records.extend(read(broker, take_last(span, size), &correlation, deadline).await?);
@@ -98,23 +119,98 @@ pub(crate) async fn observe(
             looked_up.push(record.ids.clone());
             // The later tables first: if the rows of a message are deleted meanwhile, the message is unknown
             // rather than without effect.
-            effects.found = any_row(postgres, &tables.own, &record).await?;
-            if effects.found {
-                return Ok(effects);
+            if let Some(evidence) = any_row(postgres, &tables.own, &record).await? {
+                let Some((first, of_first)) = &newest else {
+                    newest = Some((record, evidence));
+                    continue;
+                };
+                if !evidence.is_same_row(postgres, of_first).await? {
+                    effects.found = true;
+                    break 'read;
+                }
+                // Not a row for each event: one that changes with each, mostly.
+                let table = of_first.table.name.clone();
+                let Some(written) = of_first.written(postgres).await? else {
+                    effects.shared = Some(table);
+                    break 'read;
+                };
+                let is_older = |record: &Committed| written < record.first_at - CLOCKS;
+                if !is_older(first) {
+                    effects.found = true;
+                    break 'read;
+                }
+                if effects.shared.is_none() {
+                    effects.without.push(first.clone());
+                }
+                if !is_older(&record) {
+                    (effects.found, effects.shared) = (true, None);
+                    break 'read;
+                }
+                effects.shared = Some(table);
+                effects.without.push(record);
+                if effects.without.len() >= ENOUGH {
+                    break 'read;
+                }
+                continue;
             }
-            let is_known = any_row(postgres, &tables.earlier, &record).await?;
+            if newest.is_some() && effects.shared.is_none() {
+                // Its row may have been deleted; that of a newer one is there.
+                continue;
+            }
+            let is_known = any_row(postgres, &tables.earlier, &record).await?.is_some();
             if is_known && !is_dead_letter(observed, service, &record).await {
                 effects.without.push(record);
             }
-            if effects.without.len() == ENOUGH || looked_up.len() == LOOKED_UP {
-                return Ok(effects);
+            if effects.without.len() >= ENOUGH || looked_up.len() == LOOKED_UP {
+                break 'read;
             }
         }
         if unread.iter().all(|span| span.messages() == 0) {
             break;
         }
     }
+    effects.found |= newest.is_some() && effects.shared.is_none();
     Ok(effects)
+}
+
+/// A row of a record: where it was found.
+struct Evidence<'a> {
+    table: &'a Table,
+    id: String,
+}
+
+impl Evidence<'_> {
+    /// Whether `other`, of a different record, is the same row.
+    async fn is_same_row(
+        &self,
+        postgres: &Postgres,
+        other: &Self,
+    ) -> Result<bool, ObservationError> {
+        if self.table.name != other.table.name {
+            return Ok(false);
+        }
+        let contents = async |of: &Self| {
+            let find = &of.table.find;
+            postgres.row_contents(&of.table.name, find, &of.id).await
+        };
+        let own = contents(self).await?;
+        Ok(own.is_some() && own == contents(other).await?)
+    }
+
+    /// When it was written; None: the server does not keep that.
+    async fn written(
+        &self,
+        postgres: &Postgres,
+    ) -> Result<Option<DateTime<Utc>>, ObservationError> {
+        if !postgres.keeps_commit_times().await? {
+            return Ok(None);
+        }
+        let (name, find) = (&self.table.name, &self.table.find);
+        Ok(match postgres.look_up(name, find, &self.id, true).await? {
+            Lookup::Rows(rows) => rows.last,
+            Lookup::NotAnId | Lookup::Refused(_) => None,
+        })
+    }
 }
 
 /// The committed offsets of a topic's partitions, without those from `young` on.
@@ -165,39 +261,40 @@ fn record(correlation: &Correlation, message: &impl Message) -> Option<Committed
         None::<()>
     };
     let _all_are_collected = find_correlation(correlation, message, collect);
-    let millis = message.timestamp().to_millis()?;
-    (!ids.is_empty()).then_some(Committed {
-        place: RecordId::new(message.topic(), message.partition(), message.offset()),
-        at: DateTime::from_timestamp_millis(millis)?,
-        ids,
-    })
+    let at = DateTime::from_timestamp_millis(message.timestamp().to_millis()?)?;
+    let place = RecordId::new(message.topic(), message.partition(), message.offset());
+    (!ids.is_empty()).then(|| Committed::new(place, at, ids))
 }
 
 /// Those that are neither too young nor too old, each message once, the newest first.
 fn relevant(mut records: Vec<Committed>, now: DateTime<Utc>) -> Vec<Committed> {
     records.retain(|record| (GRACE..WITHIN).contains(&(now - record.at)));
     records.sort_by(|a, b| (b.at, &b.place).cmp(&(a.at, &a.place)));
-    let mut ids = Vec::new();
-    records.retain(|record| {
-        let is_new = !ids.contains(&record.ids);
-        ids.push(record.ids.clone());
-        is_new
-    });
-    records
+    let mut each: Vec<Committed> = Vec::new();
+    for record in records {
+        match each.iter_mut().find(|known| known.ids == record.ids) {
+            Some(known) => known.first_at = known.first_at.min(record.at),
+            None => each.push(record),
+        }
+    }
+    each
 }
 
-async fn any_row(
+async fn any_row<'a>(
     postgres: &Postgres,
-    tables: &[&Table],
+    tables: &[&'a Table],
     record: &Committed,
-) -> Result<bool, ObservationError> {
+) -> Result<Option<Evidence<'a>>, ObservationError> {
     for table in tables {
         for id in &record.ids {
             match postgres
                 .look_up(&table.name, &table.find, id, false)
                 .await?
             {
-                Lookup::Rows(rows) if rows.count > 0 => return Ok(true),
+                Lookup::Rows(rows) if rows.count > 0 => {
+                    let id = id.clone();
+                    return Ok(Some(Evidence { table, id }));
+                }
                 Lookup::Rows(_) | Lookup::NotAnId => {}
                 Lookup::Refused(why) => {
                     let why = format!("{}: {why}", table.name);
@@ -206,7 +303,7 @@ async fn any_row(
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether a record is a dead letter, so that it has no row. A dead letter that does not name its
@@ -245,11 +342,8 @@ mod tests {
     use super::*;
 
     fn committed(id: &str, offset: i64, age: i64, now: DateTime<Utc>) -> Committed {
-        Committed {
-            place: RecordId::new("t", 0, offset),
-            at: now - TimeDelta::seconds(age),
-            ids: vec![id.to_owned()],
-        }
+        let at = now - TimeDelta::seconds(age);
+        Committed::new(RecordId::new("t", 0, offset), at, vec![id.to_owned()])
     }
 
     #[test]
@@ -309,8 +403,9 @@ mod tests {
             ("d", 0, day),
         ];
         let events = events.map(|(id, offset, age)| committed(id, offset, age, now));
-        let relevant = relevant(events.into(), now).into_iter();
-        let offsets: Vec<_> = relevant.map(|event| event.place.offset).collect();
+        let relevant = relevant(events.into(), now);
+        let offsets: Vec<_> = relevant.iter().map(|event| event.place.offset).collect();
         assert_eq!(offsets, [3, 2], "one is too young, one too old");
+        assert_eq!(relevant[0].first_at, now - TimeDelta::seconds(90));
     }
 }

@@ -25,6 +25,10 @@ const FEW: usize = 500;
 const FORBIDDEN: usize = 10;
 const WIDTH: usize = 300;
 
+/// How many of the last lines of a run are shown, and how long before its end they may be written.
+const WORDS: usize = 3;
+const DYING: TimeDelta = TimeDelta::seconds(10);
+
 /// How far back lines count as recent, at most to the container's start.
 const SPAN: Duration = Duration::from_secs(300);
 /// How many keys of repeated lines are kept; further lines share one.
@@ -190,6 +194,28 @@ impl ContainerLog {
         }
         Ok(())
     }
+}
+
+/// The last lines before the end of the last run that ended.
+pub(crate) async fn last_words(
+    platform: &dyn Platform,
+    container: &Container,
+) -> Result<Vec<String>> {
+    let Some(ended) = container.finished_at else {
+        return Ok(Vec::new());
+    };
+    let options = LogOptions {
+        tail: Some(WORDS),
+        since: Some(ended - DYING),
+        // Docker may receive the last lines a moment after the end.
+        until: container.started_at.filter(|at| *at > ended),
+        ..LogOptions::default()
+    };
+    let containers = std::slice::from_ref(container);
+    let lines: Vec<LogLine> = platform.logs(containers, &options).try_collect().await?;
+    let texts = lines.into_iter().map(|line| line.text);
+    let texts = texts.map(|text| text.chars().take(WIDTH).collect::<String>());
+    Ok(texts.filter(|text| !text.trim().is_empty()).collect())
 }
 
 /// About how many lines the log has after `until`, of which `lines` are the last `size` at most.

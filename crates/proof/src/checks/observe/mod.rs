@@ -145,6 +145,11 @@ impl ObservationCache<'_> {
         cell.get_or_init(observe).await
     }
 
+    /// The last lines that a container wrote before its last run ended.
+    pub(crate) async fn last_words(&self, container: &Container) -> Result<Vec<String>> {
+        logs::last_words(self.platform, container).await
+    }
+
     /// What is known of the logs of the containers that exist, for the next run.
     pub(crate) async fn log_results(&self) -> BTreeMap<String, LogResult> {
         let containers = self.all_containers().await;
@@ -319,6 +324,21 @@ impl ObservationCache<'_> {
         let postgres = self.session().await?;
         Ok(postgres
             .unlike_constraints(&table.name, &table.constraints)
+            .await?)
+    }
+
+    /// What makes a table refuse rows besides its declared constraints. Its columns count if a service writes it.
+    pub(crate) async fn other_constraints(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<String>, ObservationError> {
+        let mut services = self.pipeline.services.iter();
+        let is_written = services.any(|s| s.writes.contains(&table.name));
+        let columns = if is_written { &table.columns[..] } else { &[] };
+        let declared: Vec<String> = [&table.constraints[..], &table.indexes].concat();
+        let postgres = self.session().await?;
+        Ok(postgres
+            .other_constraints(&table.name, &declared, columns)
             .await?)
     }
 

@@ -11,6 +11,10 @@ use crate::{
 };
 use declaration::Pipeline;
 
+/// A restart would make room by deleting what is only in memory, counters for instance, and only for a while.
+const MORE_MEMORY: &str =
+    "raise its maxmemory, or have less written to it: a restart loses its keys";
+
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let Some(id) = ids::cache(pipeline) else {
         return Vec::new();
@@ -23,7 +27,7 @@ pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
         remedied(context, outcome).await
     };
     let memory = async |context: &CheckContext<'_>| match context.observed.redis_memory().await {
-        Ok(memory) => remedied(context, judge(memory)).await,
+        Ok(memory) => judge(memory).hint(MORE_MEMORY),
         // A hosted Redis may refuse INFO, which is not a failure of the pipeline.
         Err(why) => Outcome::warn(format!("unknown: {why}")),
     };

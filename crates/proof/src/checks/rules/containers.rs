@@ -12,6 +12,9 @@ use crate::checks::{
 use declaration::{Pipeline, Service};
 use platform::{Container, State, replicas};
 
+/// Of how many crashed containers the last lines are shown.
+const MOURNED: usize = 2;
+
 pub(super) fn checks(pipeline: &Pipeline) -> Vec<Check<'_>> {
     let services = dependencies_first(pipeline).into_iter();
     services.flat_map(|s| of_service(pipeline, s)).collect()
@@ -52,7 +55,11 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     let drift = drift::check(service, deployed.clone());
     let restarts = async move |context: &CheckContext<'_>| {
         let logs = context.command(&format!("logs {}", service.name));
-        judge_restarts(&context.observed.containers_of(service).await).hint(logs)
+        let own = context.observed.containers_of(service).await;
+        let outcome = judge_restarts(&own);
+        let restarted = own.into_iter().filter(|c| c.restart_count > 0);
+        let words = last_words(context, restarted).await;
+        outcome.evidence(words).hint(logs)
     };
     let restarts = Check::new(ids::RESTARTS.of(&service.name), "no restarts", restarts);
     vec![running, drift, restarts.warning().needs([deployed])]
@@ -110,6 +117,12 @@ async fn running(context: &CheckContext<'_>, service: &Service) -> Outcome {
     let own = observed.containers_of(service).await;
     let mut outcome = judge_running(wanted, &own);
     if outcome.status != Status::Pass {
+        let crashed = own.iter().copied().filter(|c| {
+            let ended = matches!(c.state, State::Exited | State::Dead | State::Restarting);
+            ended && c.exit_code != Some(0)
+        });
+        let words = last_words(context, crashed).await;
+        outcome = outcome.evidence(words);
         // Drift may be the cause, and the check for it comes only after this one.
         outcome = outcome.evidence(drift::lines(observed.drift(&service.name).await));
     }
@@ -151,6 +164,21 @@ fn describe(container: &Container) -> String {
         Some(code) => format!("{state} ({code})"),
         None => state.to_owned(),
     }
+}
+
+/// The last lines that containers wrote before their last run ended: they say why.
+async fn last_words<'a>(
+    context: &CheckContext<'_>,
+    containers: impl Iterator<Item = &'a Container>,
+) -> Vec<String> {
+    let mut words = Vec::new();
+    for container in containers.take(MOURNED) {
+        // A log that cannot be read says nothing.
+        let lines = context.observed.last_words(container).await;
+        let lines = lines.unwrap_or_default().into_iter();
+        words.extend(lines.map(|line| format!("{}: {line}", container.name)));
+    }
+    words
 }
 
 fn docker_error(container: &Container) -> Option<String> {

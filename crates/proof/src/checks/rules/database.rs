@@ -60,15 +60,16 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
             let session = context.observed.session().await?;
             let state = context.observed.session_state().await?;
             let mut services = Vec::new();
-            for service in pipeline.services.iter().filter(|s| !s.writes.is_empty()) {
+            let uses = |s: &&Service| !(s.writes.is_empty() && s.reads.is_empty());
+            for service in pipeline.services.iter().filter(uses) {
                 let containers = context.observed.containers_of(service).await;
                 let addresses = containers.iter().flat_map(|c| c.addresses.clone());
                 let addresses: Vec<IpAddr> = addresses.collect();
                 let urls: Vec<&str> = service.environment.values().map(String::as_str).collect();
                 let logins = session.logins(&addresses, &urls).await?;
-                let tables: Vec<&str> = service.writes.iter().map(String::as_str).collect();
-                let refused = session.refused(&logins, &tables).await?;
-                services.push(Writer {
+                let refused = session.refused(&logins, &service.writes, &service.reads);
+                let refused = refused.await?;
+                services.push(Client {
                     service: &service.name,
                     is_known: !logins.is_empty(),
                     refused,
@@ -76,7 +77,11 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
             }
             let tables: Vec<&str> = pipeline.tables.iter().map(|t| t.name.as_str()).collect();
             let exhausted = session.exhausted(&tables).await?;
-            Ok::<_, ObservationError>(judge_writable(state, &services, &exhausted))
+            let judged = judge_writable(state, &services, &exhausted);
+            Ok::<_, ObservationError>(match session.disk_full().await? {
+                Some(why) if judged.status == Status::Pass => disk_full(context, &why).await,
+                Some(_) | None => judged,
+            })
         };
         outcome.await.unwrap_or_else(Outcome::fail)
     };
@@ -84,8 +89,19 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
     Some(check)
 }
 
-/// A service that writes, and what its logins may not do.
-struct Writer<'a> {
+/// Deleted rows make no room before VACUUM, and a restart needs some itself.
+async fn disk_full(context: &CheckContext<'_>, why: &str) -> Outcome {
+    let outcome =
+        Outcome::fail("its disk is full: no row can be stored").evidence([why.to_owned()]);
+    let postgres = context.pipeline.postgres.as_ref();
+    match postgres.and_then(|postgres| postgres.service.as_deref()) {
+        Some(service) => outcome.hint(format!("make room on the disk of {service}'s data")),
+        None => outcome.hint("make room on the disk of its data"),
+    }
+}
+
+/// A service with tables, and what its logins may not do.
+struct Client<'a> {
     service: &'a str,
     /// Its environment names a login, or a session of one of its containers was seen.
     is_known: bool,
@@ -94,7 +110,7 @@ struct Writer<'a> {
 
 fn judge_writable(
     state: &SessionState,
-    services: &[Writer<'_>],
+    services: &[Client<'_>],
     exhausted: &[Exhausted],
 ) -> Outcome {
     if state.recovery {
@@ -117,9 +133,9 @@ fn judge_writable(
         );
         return Outcome::fail(seen).evidence(["see pg_stat_activity".to_owned()]);
     }
-    let refused = services.iter().flat_map(|writer| {
-        let refused = writer.refused.iter();
-        refused.map(|refused| describe_refused(writer.service, refused))
+    let refused = services.iter().flat_map(|client| {
+        let refused = client.refused.iter();
+        refused.map(|refused| describe_refused(client.service, refused))
     });
     let exhausted = exhausted.iter().map(|Exhausted { sequence, table }| {
         format!("{sequence} is at its end: no row can be inserted into {table}")
@@ -129,11 +145,11 @@ fn judge_writable(
         [] => {}
         [one] => return Outcome::fail(one),
         more => {
-            let seen = format!("{} of what services write is refused", more.len());
+            let seen = format!("{} of what services do is refused", more.len());
             return Outcome::fail(seen).evidence(refused);
         }
     }
-    let known = services.iter().filter(|writer| writer.is_known).count();
+    let known = services.iter().filter(|client| client.is_known).count();
     Outcome::pass(match (known, services.len()) {
         (_, 0) => "new sessions can write".to_owned(),
         (0, _) => "new sessions can write; no login of a service is known".to_owned(),
@@ -152,7 +168,10 @@ fn unblocked(pipeline: &Pipeline) -> Option<Check<'_>> {
         let blockers = async {
             let tables: Vec<&str> = pipeline.tables.iter().map(|t| t.name.as_str()).collect();
             let session = context.observed.session().await?;
-            Ok::<_, ObservationError>(session.blockers(&tables, BLOCKS_AFTER).await?)
+            let containers = context.observed.all_containers().await.iter();
+            let own: Vec<IpAddr> = containers.flat_map(|c| c.addresses.clone()).collect();
+            let blockers = session.blockers(&tables, &own, BLOCKS_AFTER).await?;
+            Ok::<_, ObservationError>(blockers)
         };
         match blockers.await {
             Ok(blockers) => judge_blockers(&blockers),
@@ -269,7 +288,14 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     if !table.constraints.is_empty() {
         let constraints = async move |context: &CheckContext<'_>| {
             let wrong = context.observed.wrong_constraints(table).await;
-            repaired(context, judge_schema(table.constraints.len(), wrong)).await
+            let outcome = judge_schema(table.constraints.len(), wrong);
+            let outcome = match outcome.status {
+                Status::Pass => {
+                    judge_others(outcome, context.observed.other_constraints(table).await)
+                }
+                Status::Warn | Status::Fail | Status::Skip => outcome,
+            };
+            repaired(context, outcome).await
         };
         let id = ids::CONSTRAINTS.of(&table.name);
         checks.push(Check::new(id, "the declared constraints", constraints));
@@ -296,6 +322,15 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     checks
         .map(|check| check.needs(ids::table(pipeline, &table.name)))
         .collect()
+}
+
+/// Rows may be refused by constraints that nobody declared.
+fn judge_others(declared: Outcome, others: Result<Vec<String>, ObservationError>) -> Outcome {
+    match others {
+        Err(why) => Outcome::fail(why),
+        Ok(others) if others.is_empty() => declared,
+        Ok(others) => Outcome::warn(format!("{} not declared", others.len())).evidence(others),
+    }
 }
 
 /// Others than the declared ones may keep rows from being written: a warning.
@@ -432,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_login_without_insert_is_named_and_an_unknown_one_is_not_claimed() {
-        let writer = |is_known, table: Option<&str>| Writer {
+        let writer = |is_known, table: Option<&str>| Client {
             service: "billing",
             is_known,
             refused: (table.into_iter())

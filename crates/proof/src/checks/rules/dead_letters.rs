@@ -188,7 +188,12 @@ fn judge_room(context: &CheckContext<'_>, topic: &str, limits: &BTreeMap<String,
     };
     Outcome::warn(format!("{} of {}", bytes(lack.limit), bytes(lack.needed)))
         .evidence([lack.to_string()])
-        .hint(context.command(&topics::create(context.pipeline)))
+        .hint(topics::alter(
+            context,
+            topic,
+            "max.message.bytes",
+            lack.needed,
+        ))
 }
 
 fn bytes(count: i64) -> String {

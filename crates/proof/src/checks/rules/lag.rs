@@ -31,6 +31,8 @@ pub(super) async fn check(context: &CheckContext<'_>, service: &Service) -> Outc
         Ok(lag) => judge(&lag, service.commit_interval),
         Err(why) => Outcome::fail(format!("unknown: {why}")),
     };
+    let errors = context.errors_of(service, &outcome).await;
+    let outcome = outcome.evidence(errors);
     context.remedied(outcome, &service.name).await
 }
 

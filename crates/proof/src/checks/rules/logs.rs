@@ -52,7 +52,7 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
             let logs = context.observed.logs(service).await;
             let outcome = match started(service, logs, &containers, Utc::now()) {
                 Startup::Judged(outcome) => outcome,
-                Startup::Lost(containers) => rotated(service, &containers).await,
+                Startup::Lost(containers, why) => without_log(service, &containers, &why).await,
             };
             // A restart would only write the line again.
             match outcome.status {
@@ -67,8 +67,10 @@ fn of_service<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Vec<Check<'a>
     if works && !pipeline.forbidden_logs.is_empty() {
         let is_clean = async move |context: &CheckContext<'_>| {
             let logs = context.command(&format!("logs {}", service.name));
-            let outcome = clean(context.observed.logs(service).await, &logs, Utc::now());
+            let read = context.observed.logs(service).await;
+            let outcome = clean(read, &logs, Utc::now());
             match outcome.status {
+                Status::Warn if read.iter().any(Result::is_err) => outcome,
                 // It is over: a restart would only remove the evidence.
                 Status::Warn => outcome.hint(logs),
                 Status::Pass | Status::Fail | Status::Skip => {
@@ -106,8 +108,9 @@ fn processes_messages(pipeline: &Pipeline, service: &Service) -> bool {
 /// Whether each running container printed the startup line.
 enum Startup<'a> {
     Judged(Outcome),
-    /// Log rotation removed the line of these, or it never came; the others printed it.
-    Lost(Vec<&'a Container>),
+    /// The line of these may be there and cannot be read, for this reason, or it never came; the others
+    /// printed it.
+    Lost(Vec<&'a Container>, String),
 }
 
 fn started<'a>(
@@ -118,13 +121,13 @@ fn started<'a>(
 ) -> Startup<'a> {
     let mut lost = Vec::new();
     let mut seen = "printed".to_owned();
-    let running = |log: &&Result<ContainerLog>| log.as_ref().map_or(true, |log| log.runs);
-    for log in logs.iter().filter(running) {
-        let log = match log {
-            Err(e) => return Startup::Judged(Outcome::fail(format!("unknown: {e}"))),
-            Ok(log) if log.started => continue,
-            Ok(log) => log,
-        };
+    let unread = logs.iter().find_map(|log| log.as_ref().err());
+    if let Some(why) = unread {
+        let running = containers.iter().copied();
+        let running = running.filter(|c| c.has_processes()).collect();
+        return Startup::Lost(running, why.to_string());
+    }
+    for log in logs.iter().flatten().filter(|log| log.runs && !log.started) {
         let container = containers.iter().copied().find(|c| c.id == log.id);
         if let Some(age) = container.and_then(|c| starting_for(service, c, now)) {
             seen = format!("starting for {age}s");
@@ -137,7 +140,7 @@ fn started<'a>(
     }
     match lost.is_empty() {
         true => Startup::Judged(Outcome::pass(seen)),
-        false => Startup::Lost(lost),
+        false => Startup::Lost(lost, ROTATED.to_owned()),
     }
 }
 
@@ -156,29 +159,29 @@ fn starting_for(service: &Service, container: &Container, now: DateTime<Utc>) ->
     }
 }
 
-/// The start of the log was rotated away: the service's readiness counts instead, or its health check. Busy
-/// services reach this every day.
-async fn rotated(service: &Service, containers: &[&Container]) -> Outcome {
+/// The start of the log was rotated away, which busy services reach every day, or the logging driver cannot be
+/// read: the service's readiness counts instead, or its health check.
+async fn without_log(service: &Service, containers: &[&Container], why: &str) -> Outcome {
     let healthy = |c: &&Container| c.health.as_ref().is_some_and(|h| h.status == "healthy");
     match &service.http {
-        Some(http) => ready_instead(http, services::ready_of_busy(http).await),
+        Some(http) => ready_instead(http, why, services::ready_of_busy(http).await),
         None if containers.iter().all(healthy) => {
-            Outcome::pass(format!("{ROTATED}; its health check passes"))
+            Outcome::pass(format!("{why}; its health check passes"))
         }
-        None => Outcome::warn(format!("unknown: {ROTATED}")),
+        None => Outcome::warn(format!("unknown: {why}")),
     }
 }
 
 const ROTATED: &str = "the log of this start was rotated away";
 
-fn ready_instead(http: &Http, answer: Result<Answer, ObservationError>) -> Outcome {
+fn ready_instead(http: &Http, why: &str, answer: Result<Answer, ObservationError>) -> Outcome {
     let path = &http.ready;
     match answer {
         Ok(answer) if answer.status == http.status => {
-            Outcome::pass(format!("{ROTATED}; it reports that it is ready"))
+            Outcome::pass(format!("{why}; it reports that it is ready"))
         }
-        Ok(answer) => Outcome::fail(format!("{ROTATED}; {path} answers {}", answer.status)),
-        Err(why) => Outcome::fail(format!("{ROTATED}; {path}: {why}")),
+        Ok(answer) => Outcome::fail(format!("{why}; {path} answers {}", answer.status)),
+        Err(error) => Outcome::fail(format!("{why}; {path}: {error}")),
     }
 }
 
@@ -193,7 +196,7 @@ fn clean(logs: &[Result<ContainerLog>], more: &str, now: DateTime<Utc>) -> Outco
     let (mut lines, mut partial, mut continued) = (0, false, true);
     for log in logs {
         match log {
-            Err(e) => return Outcome::fail(format!("unknown: {e}")),
+            Err(e) => return Outcome::warn(format!("unknown: {e}")),
             Ok(log) => {
                 forbidden.extend(log.forbidden.iter().cloned());
                 lines += log.lines;
@@ -354,7 +357,7 @@ mod tests {
             };
             match started(&service, &[Ok(log)], &[&container], now) {
                 Startup::Judged(outcome) => Some(outcome.status),
-                Startup::Lost(_) => None,
+                Startup::Lost(..) => None,
             }
         };
         assert_eq!(judged(2, 0, false), Some(Status::Pass));

@@ -297,6 +297,28 @@ fn judge_partitions(topic: &Topic, state: &TopicState, hint: &str) -> Outcome {
     }
 }
 
+/// Whether Caravan's own one-shot sets up the topics.
+fn sets_up(pipeline: &Pipeline) -> bool {
+    let mut services = pipeline.services.iter();
+    services.any(|s| {
+        s.effect == Some(Effect::Topics) && s.image_from == declaration::ImageFrom::Caravan
+    })
+}
+
+/// How a setting of a topic becomes at least `value`: Caravan's own one-shot raises it, another team's may only
+/// create topics.
+pub(super) fn alter(
+    context: &CheckContext<'_>,
+    topic: &str,
+    setting: &str,
+    value: impl std::fmt::Display,
+) -> String {
+    match sets_up(context.pipeline) {
+        true => context.command(&create(context.pipeline)),
+        false => format!("set {setting} of {topic} to {value}, with kafka-configs.sh for instance"),
+    }
+}
+
 /// The command, after `caravan`, that creates the topics.
 pub(super) fn create(pipeline: &Pipeline) -> String {
     let creates = |effect: Option<Effect>| effect == Some(Effect::Topics);
@@ -310,6 +332,16 @@ pub(super) fn create(pipeline: &Pipeline) -> String {
 mod tests {
     use super::*;
     use crate::checks::finding::Status;
+
+    #[test]
+    fn another_teams_one_shot_may_only_create_topics() {
+        let mut pipeline = declaration::testing::shipped();
+        assert!(sets_up(&pipeline));
+        for service in &mut pipeline.services {
+            service.image_from = declaration::ImageFrom::Registry;
+        }
+        assert!(!sets_up(&pipeline));
+    }
 
     fn topic(replication: Option<i32>) -> Topic {
         Topic {

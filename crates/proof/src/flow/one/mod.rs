@@ -57,6 +57,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Topics whose records have a wrong time, a line each.
+    pub fn misdated(&self) -> Vec<String> {
+        super::steps::misdated(&self.hops, (self.began, self.began + self.took))
+    }
+
     /// Whether every hop was seen, and the run ended as it should.
     pub fn is_right(&self) -> bool {
         self.missing.is_none() && self.completion.is_right()

@@ -83,6 +83,26 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    /// What identifies the rows of `table` that `find` has for `id`: their contents. None: there are none.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn row_contents(
+        &self,
+        table: &str,
+        find: &str,
+        id: &str,
+    ) -> StoreResult<Option<String>> {
+        let name = quote(table);
+        let row = name.rsplit_once('.').map_or(name.as_str(), |(_, own)| own);
+        let sql = format!(
+            "SELECT md5(string_agg(({row}.*)::text, ' ' ORDER BY ({row}.*)::text)) FROM {name} WHERE {find}"
+        );
+        self.text(&sql, id).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_valid;

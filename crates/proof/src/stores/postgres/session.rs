@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::{FromRow, postgres::PgConnectOptions};
+use sqlx::{Connection, FromRow, postgres::PgConnectOptions};
 
 use super::{ANSWER, Postgres, StoreResult, bounded, quote};
 
@@ -24,6 +24,9 @@ pub struct SessionState {
     /// How many sessions the server accepts from roles that are not superusers.
     pub session_limit: i64,
 }
+
+/// DISK_FULL.
+const DISK_FULL: &str = "53100";
 
 /// A login of a service that cannot do what the declaration says that the service does.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -105,18 +108,27 @@ impl Postgres {
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
 
-    /// What none of `logins` may do: open a session, and one that can write; insert into each of `tables`.
+    /// What none of `logins` may do: open a session, and one that can write; insert into each table of `writes`,
+    /// select from each of `reads`.
     ///
     /// # Errors
     /// The query failed.
-    pub async fn refused(&self, logins: &[String], tables: &[&str]) -> StoreResult<Vec<Refused>> {
+    pub async fn refused(
+        &self,
+        logins: &[String],
+        writes: &[String],
+        reads: &[String],
+    ) -> StoreResult<Vec<Refused>> {
+        let tables: Vec<&str> = writes.iter().chain(reads).map(String::as_str).collect();
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
+        let is_read: Vec<bool> = (0..tables.len()).map(|n| n >= writes.len()).collect();
         // A table in which one of several logins may insert is that login's. A limit of sessions that are the
-        // login's own keeps it from nothing.
+        // login's own keeps it from nothing. The column of a SERIAL takes its value from a sequence.
         let sql = "\
             WITH database AS (SELECT oid, datconnlimit FROM pg_database \
             WHERE datname = current_database()), \
-            tables AS (SELECT t.name, c.* FROM unnest($2::text[], $3::text[]) AS t (name, quoted) \
+            tables AS (SELECT t.name, t.is_read, c.* \
+            FROM unnest($2::text[], $3::text[], $4::bool[]) AS t (name, quoted, is_read) \
             JOIN pg_class c ON c.oid = to_regclass(t.quoted)), \
             logins AS (SELECT r.oid, r.rolname, r.rolbypassrls OR r.rolsuper AS without_policies, CASE \
             WHEN NOT r.rolcanlogin THEN 'may not log in' \
@@ -133,22 +145,34 @@ impl Postgres {
             AND setting ~* '^default_transaction_read_only=(on|true|yes|1)$') \
             THEN 'gets sessions that are read-only' END AS why \
             FROM pg_roles r, database d WHERE r.rolname = ANY($1::text[])), \
-            refused AS (SELECT l.oid, t.name, CASE \
-            WHEN NOT has_table_privilege(l.oid, t.oid, 'INSERT') \
-            AND NOT has_any_column_privilege(l.oid, t.oid, 'INSERT') THEN 'may not insert into ' || t.name \
+            refused AS (SELECT l.oid, t.name, t.is_read, CASE \
+            WHEN NOT has_schema_privilege(l.oid, t.relnamespace, 'USAGE') \
+            THEN 'may not use the schema of ' || t.name \
+            WHEN NOT has_table_privilege(l.oid, t.oid, verb.privilege) \
+            AND NOT has_any_column_privilege(l.oid, t.oid, verb.privilege) \
+            THEN 'may not ' || verb.does || ' ' || t.name \
             WHEN t.relrowsecurity AND NOT l.without_policies \
             AND (t.relforcerowsecurity OR NOT pg_has_role(l.oid, t.relowner, 'USAGE')) \
             AND NOT EXISTS (SELECT 1 FROM pg_policy p, unnest(p.polroles) AS role (oid) \
-            WHERE p.polrelid = t.oid AND p.polpermissive AND p.polcmd IN ('*', 'a') \
+            WHERE p.polrelid = t.oid AND p.polpermissive AND p.polcmd IN ('*', verb.command) \
             AND (role.oid = 0 OR pg_has_role(l.oid, role.oid, 'USAGE'))) \
-            THEN 'has no policy to insert into ' || t.name || ', which has row-level security' END AS why \
-            FROM tables t, logins l) \
+            THEN 'has no policy to ' || verb.does || ' ' || t.name || ', which has row-level security' \
+            WHEN NOT t.is_read THEN (SELECT 'may not use ' || s.seqrelid::regclass::text || ' of ' || t.name \
+            FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid \
+            JOIN pg_sequence s ON s.seqrelid = d.refobjid AND d.refclassid = 'pg_class'::regclass \
+            WHERE a.adrelid = t.oid AND NOT has_sequence_privilege(l.oid, s.seqrelid, 'USAGE, UPDATE') \
+            ORDER BY 1 LIMIT 1) END AS why \
+            FROM tables t, logins l, LATERAL (SELECT \
+            CASE WHEN t.is_read THEN 'SELECT' ELSE 'INSERT' END AS privilege, \
+            CASE WHEN t.is_read THEN 'select from' ELSE 'insert into' END AS does, \
+            CASE WHEN t.is_read THEN 'r'::\"char\" ELSE 'a'::\"char\" END AS command) AS verb) \
             SELECT l.rolname::text AS login, r.why FROM refused r JOIN logins l USING (oid) \
             WHERE r.why IS NOT NULL AND NOT EXISTS (SELECT 1 FROM refused o \
-            WHERE o.name = r.name AND o.why IS NULL) \
-            UNION ALL SELECT l.rolname::text, l.why FROM logins l \
+            WHERE o.name = r.name AND o.is_read = r.is_read AND o.why IS NULL) \
+            UNION SELECT l.rolname::text, l.why FROM logins l \
             WHERE NOT EXISTS (SELECT 1 FROM logins o WHERE o.why IS NULL) ORDER BY 1, 2";
-        let query = sqlx::query_as(sql).bind(logins).bind(tables).bind(quoted);
+        let query = sqlx::query_as(sql).bind(logins).bind(tables);
+        let query = query.bind(quoted).bind(is_read);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
@@ -173,14 +197,48 @@ impl Postgres {
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
 
+    /// Why no row can be stored; None: the disk of the database has room.
+    ///
+    /// # Errors
+    /// The query failed for another reason.
+    pub async fn disk_full(&self) -> StoreResult<Option<String>> {
+        // A sort of a megabyte in less memory needs a temporary file, which is on the same disk as the tables and
+        // is gone with the statement. To write a row would leave something behind.
+        let set = "SET LOCAL work_mem = '64kB'; SET LOCAL temp_tablespaces = ''";
+        let sort = "SELECT count(*) FROM (SELECT repeat('x', 1000) || g FROM generate_series(1, 1000) g \
+                    ORDER BY 1 OFFSET 0) AS sorted";
+        let mut connection = self.connection.lock().await;
+        let sorting = async {
+            let mut transaction = connection.begin().await?;
+            sqlx::raw_sql(set).execute(&mut *transaction).await?;
+            let sorted = sqlx::query(sort).execute(&mut *transaction).await;
+            transaction.rollback().await?;
+            match sorted {
+                Ok(_) => Ok(None),
+                Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some(DISK_FULL) => {
+                    Ok(Some(e.message().to_owned()))
+                }
+                Err(e) => Err(e),
+            }
+        };
+        bounded(&self.url, ANSWER, sorting).await
+    }
+
     /// Transactions that are older than `seconds` and have locked one of `tables` against writers, or
-    /// have others wait for one of their locks.
+    /// have others wait for one of their locks; and sessions that keep an advisory lock for which one of
+    /// `own`, the addresses of the pipeline, waits, and are none of the pipeline.
     ///
     /// # Errors
     /// The query failed.
-    pub async fn blockers(&self, tables: &[&str], seconds: i32) -> StoreResult<Vec<Blocker>> {
+    pub async fn blockers(
+        &self,
+        tables: &[&str],
+        own: &[IpAddr],
+        seconds: i32,
+    ) -> StoreResult<Vec<Blocker>> {
         let quoted: Vec<String> = tables.iter().map(|t| quote(t)).collect();
-        // Advisory locks are how clients take turns.
+        let own: Vec<String> = own.iter().map(IpAddr::to_string).collect();
+        // Advisory locks are how the services take turns, so one may wait for another for long.
         let sql = "\
             WITH declared AS (SELECT name, to_regclass(quoted) AS oid \
             FROM unnest($1::text[], $2::text[]) AS t (name, quoted)), \
@@ -190,24 +248,28 @@ impl Postgres {
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
             AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
             'AccessExclusiveLock') GROUP BY 1), \
-            blocked AS (SELECT b.pid, count(DISTINCT w.pid) AS waiting \
+            own AS (SELECT pid FROM pg_stat_activity WHERE client_addr = ANY($4::text[]::inet[])), \
+            blocked AS (SELECT b.pid, count(DISTINCT w.pid) AS waiting, bool_or(w.locktype = 'advisory') AS turns \
             FROM pg_locks w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS b (pid) \
-            WHERE NOT w.granted AND w.locktype <> 'advisory' GROUP BY 1) \
+            WHERE NOT w.granted AND (w.locktype <> 'advisory' \
+            OR w.pid IN (SELECT pid FROM own) AND b.pid NOT IN (SELECT pid FROM own)) GROUP BY 1) \
             SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text, '') AS client, \
             coalesce(a.state, '') AS state, \
-            extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS age, \
-            coalesce(h.locked, ARRAY[]::text[]) AS locked, coalesce(b.waiting, 0) AS waiting \
+            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.state_change))::bigint AS age, \
+            coalesce(h.locked, ARRAY[]::text[]) || CASE WHEN b.turns THEN ARRAY['an advisory key'] \
+            ELSE ARRAY[]::text[] END AS locked, coalesce(b.waiting, 0) AS waiting \
             FROM pg_stat_activity a LEFT JOIN held h ON h.pid = a.pid \
             LEFT JOIN blocked b ON b.pid = a.pid \
             WHERE a.pid <> pg_backend_pid() AND a.backend_type = 'client backend' \
             AND a.datname = current_database() \
-            AND a.xact_start < clock_timestamp() - make_interval(secs => $3) \
+            AND coalesce(a.xact_start, a.state_change) < clock_timestamp() - make_interval(secs => $3) \
             AND (h.pid IS NOT NULL OR b.pid IS NOT NULL) \
             UNION ALL SELECT NULL, 'prepared transaction', 'prepared', \
             coalesce((SELECT max(extract(epoch FROM clock_timestamp() - p.prepared))::bigint \
             FROM pg_prepared_xacts p WHERE p.database = current_database()), 0), h.locked, 0 \
             FROM held h WHERE h.pid IS NULL ORDER BY 4 DESC";
-        let query = sqlx::query_as(sql).bind(tables).bind(quoted).bind(seconds);
+        let query = sqlx::query_as(sql).bind(tables).bind(quoted);
+        let query = query.bind(seconds).bind(own);
         let mut connection = self.connection.lock().await;
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }

@@ -133,6 +133,37 @@ impl Postgres {
         bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
     }
 
+    /// Messages about what makes `table` refuse rows besides its `constraints`: others, unique indexes, and columns
+    /// that are none of `columns` and need a value.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn other_constraints(
+        &self,
+        table: &str,
+        constraints: &[String],
+        columns: &[Column],
+    ) -> StoreResult<Vec<String>> {
+        let columns: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+        // 'n' is NOT NULL, of which Postgres 18 has a row for each column.
+        let sql = "\
+            SELECT c.conname || ' is not declared: ' || pg_get_constraintdef(c.oid) FROM pg_constraint c \
+            WHERE c.conrelid = to_regclass($1) AND c.contype IN ('c', 'f', 'p', 'u', 'x') \
+            AND c.conname <> ALL($2::text[]) \
+            UNION ALL SELECT i.relname || ' is a unique index that is not declared' FROM pg_index x \
+            JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = to_regclass($1) AND x.indisunique \
+            AND i.relname <> ALL($2::text[]) \
+            AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = x.indexrelid) \
+            UNION ALL SELECT a.attname || ' is not declared, NOT NULL and without a default' FROM pg_attribute a \
+            WHERE cardinality($3::text[]) > 0 AND a.attrelid = to_regclass($1) AND a.attnum > 0 \
+            AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+            AND a.attname <> ALL($3::text[]) ORDER BY 1";
+        let query = sqlx::query_scalar(sql).bind(quote(table));
+        let query = query.bind(constraints).bind(columns);
+        let mut connection = self.connection.lock().await;
+        bounded(&self.url, ANSWER, query.fetch_all(&mut *connection)).await
+    }
+
     /// The triggers of `table`, but for those of its foreign keys, and its rewrite rules, by name.
     ///
     /// # Errors
