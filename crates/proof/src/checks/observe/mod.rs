@@ -27,7 +27,11 @@ use crate::{
     dead_letters::summary::Summary,
     stores::{
         TIMEOUT,
-        postgres::{Postgres, session::SessionState},
+        postgres::{
+            Postgres,
+            session::SessionState,
+            table_schema::{Differences, Expected},
+        },
         redis::{Memory, Redis},
     },
 };
@@ -63,6 +67,7 @@ pub(crate) struct ObservationCache<'a> {
     session: OnceCell<Result<Postgres, ObservationError>>,
     session_state: OnceCell<Result<SessionState, ObservationError>>,
     missing_tables: OnceCell<Result<BTreeSet<String>, ObservationError>>,
+    schema_differences: OnceCell<Result<Differences, ObservationError>>,
     redis: OnceCell<Result<Redis, ObservationError>>,
     dead_letters: OnceCell<Result<Summary, ObservationError>>,
 }
@@ -95,6 +100,7 @@ impl<'a> ObservationCache<'a> {
             session: OnceCell::new(),
             session_state: OnceCell::new(),
             missing_tables: OnceCell::new(),
+            schema_differences: OnceCell::new(),
             redis: OnceCell::new(),
             dead_letters: OnceCell::new(),
         }
@@ -307,39 +313,21 @@ impl ObservationCache<'_> {
         Ok(postgres.unlike_columns(&table.name, &table.columns).await?)
     }
 
-    /// The declared indexes of a table that do not exist.
-    pub(crate) async fn wrong_indexes(
-        &self,
-        table: &Table,
-    ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.session().await?;
-        Ok(postgres.unlike_indexes(&table.name, &table.indexes).await?)
-    }
-
-    /// The declared constraints of a table that do not exist or are not validated.
-    pub(crate) async fn wrong_constraints(
-        &self,
-        table: &Table,
-    ) -> Result<Vec<String>, ObservationError> {
-        let postgres = self.session().await?;
-        Ok(postgres
-            .unlike_constraints(&table.name, &table.constraints)
-            .await?)
-    }
-
-    /// What makes a table refuse rows besides its declared constraints. Its columns count if a service writes it.
-    pub(crate) async fn other_constraints(
-        &self,
-        table: &Table,
-    ) -> Result<Vec<String>, ObservationError> {
-        let mut services = self.pipeline.services.iter();
-        let is_written = services.any(|s| s.writes.contains(&table.name));
-        let columns = if is_written { &table.columns[..] } else { &[] };
-        let declared: Vec<String> = [&table.constraints[..], &table.indexes].concat();
-        let postgres = self.session().await?;
-        Ok(postgres
-            .other_constraints(&table.name, &declared, columns)
-            .await?)
+    /// How indexes, constraints and triggers of the declared tables differ from the declaration.
+    pub(crate) async fn schema_differences(&self) -> Result<&Differences, ObservationError> {
+        let observe = || async {
+            let is_written = |table: &Table| {
+                let mut services = self.pipeline.services.iter();
+                services.any(|s| s.writes.contains(&table.name))
+            };
+            let tables = self.pipeline.tables.iter().map(|declared| Expected {
+                declared,
+                is_written: is_written(declared),
+            });
+            let tables: Vec<_> = tables.collect();
+            Ok(self.session().await?.differences(&tables).await?)
+        };
+        shared(self.schema_differences.get_or_init(observe).await)
     }
 
     /// Whether Redis answers `PING`.

@@ -15,7 +15,7 @@ use crate::{
         self,
         postgres::{
             session::{Blocker, Exhausted, Refused, SessionState},
-            table_schema::Trigger,
+            table_schema::{ByTable, Differences, Trigger},
         },
     },
 };
@@ -279,7 +279,7 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     }
     if !table.indexes.is_empty() {
         let indexes = async move |context: &CheckContext<'_>| {
-            let wrong = context.observed.wrong_indexes(table).await;
+            let wrong = of_table(context, table, |differences| &differences.indexes).await;
             repaired(context, judge_schema(table.indexes.len(), wrong)).await
         };
         let id = ids::INDEXES.of(&table.name);
@@ -287,11 +287,12 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     }
     if !table.constraints.is_empty() {
         let constraints = async move |context: &CheckContext<'_>| {
-            let wrong = context.observed.wrong_constraints(table).await;
+            let wrong = of_table(context, table, |differences| &differences.constraints).await;
             let outcome = judge_schema(table.constraints.len(), wrong);
             let outcome = match outcome.status {
                 Status::Pass => {
-                    judge_others(outcome, context.observed.other_constraints(table).await)
+                    let others = of_table(context, table, |differences| &differences.others);
+                    judge_others(outcome, others.await)
                 }
                 Status::Warn | Status::Fail | Status::Skip => outcome,
             };
@@ -303,9 +304,9 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     if let Some(declared) = &table.triggers {
         let triggers = async move |context: &CheckContext<'_>| {
             let observed = async {
-                let session = context.observed.session().await?;
+                let triggers = of_table(context, table, |differences| &differences.triggers);
                 let state = context.observed.session_state().await?;
-                Ok::<_, ObservationError>((session.triggers(&table.name).await?, state))
+                Ok::<_, ObservationError>((triggers.await?, state))
             };
             match observed.await {
                 Err(why) => Outcome::fail(why),
@@ -322,6 +323,16 @@ fn schema<'a>(pipeline: &'a Pipeline, table: &'a Table) -> Vec<Check<'a>> {
     checks
         .map(|check| check.needs(ids::table(pipeline, &table.name)))
         .collect()
+}
+
+/// What was observed of one table.
+async fn of_table<T: Clone>(
+    context: &CheckContext<'_>,
+    table: &Table,
+    of: fn(&Differences) -> &ByTable<T>,
+) -> Result<Vec<T>, ObservationError> {
+    let differences = of(context.observed.schema_differences().await?);
+    Ok(differences.get(&table.name).cloned().unwrap_or_default())
 }
 
 /// Rows may be refused by constraints that nobody declared.
