@@ -63,7 +63,7 @@ const AUDIT_QUERY: Duration = Duration::from_secs(300);
 /// And is planned to take so long, where it can be divided.
 const AUDIT_WINDOW: Duration = Duration::from_secs(1);
 /// The first window is short, and without it nothing is known: it may take so many budgets.
-const FIRST_WINDOW: u32 = 3;
+const FIRST_WINDOW: u32 = 4;
 /// When all rules have taken so many budgets, those that remain are not read: each waits for a lock, for instance.
 pub(crate) const PATIENCE: u32 = 20;
 /// A transaction may become visible so long after the time that its rows have.
