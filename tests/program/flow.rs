@@ -329,7 +329,7 @@ async fn a_record_with_a_wrong_time_is_named() {
     let harbor = Harbor::up("flow-clock").await;
     let flow = harbor.test_flow(&[], &[]).expect(0).json();
     assert_eq!(flow["misdated"], json!([]), "{flow:#}");
-    harbor.sql("UPDATE behaviour SET ahead = '-2 h'").await;
+    harbor.sql("UPDATE behaviour SET ahead = '-125 min'").await;
     let flow = harbor.test_flow(&["--keep"], &[]).expect(0).json();
     let misdated = json!(["shipments: its record is dated 2h early"]);
     assert_eq!(flow["misdated"], misdated, "{flow:#}");

@@ -128,7 +128,9 @@ impl<'a> CheckContext<'a> {
         let probes = containers.iter().filter_map(|container| {
             let health = container.health.as_ref()?;
             let output = health.outputs.last()?;
-            (health.failing_streak > 0).then(|| format!("{}: {output}", container.name))
+            // While a container starts, Docker does not count.
+            let fails = health.failing_streak > 0 || health.status == "starting";
+            fails.then(|| format!("{}: {output}", container.name))
         });
         let logs = self.observed.logs(service).await.iter().flatten();
         let mut errors: Vec<_> = logs.flat_map(|log| log.recent.errors.values()).collect();

@@ -94,6 +94,7 @@ fn health_of<'a>(pipeline: &'a Pipeline, service: &'a Service) -> Option<Check<'
     let check = Check::new(ids::HEALTH.of(&service.name), "healthy", health)
         .needs([ids::deployed(pipeline, service)])
         .explained_by(stable())
+        .explained_by(ids::dependencies_and_calls(pipeline, service))
         .possible_causes(stable())
         .possible_causes([ids::as_declared(service)]);
     Some(check)
