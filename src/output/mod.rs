@@ -33,6 +33,8 @@ mod terminal;
 pub(crate) mod topics;
 mod verbose;
 pub(crate) mod version;
+#[cfg(test)]
+pub(crate) mod widths;
 
 pub(crate) use clock::{Clock, posix_zone};
 pub(crate) use console::{Console, Paint, Spinner, check_stdout};
