@@ -9,7 +9,7 @@
 //! - `report`: findings of `verify` and `doctor`; `flow`: what `test-flow` and `trace` found; `listing`: plain
 //!   tables;
 //! - `json`: what all JSON documents have in common; `status`, `topics`, `logs`, `version`: those of commands; `schemas`:
-//!   their schemas; `verbose`: calls to Docker, Kafka and the stores (`-v`).
+//!   their schemas; `verbose`: calls to Docker, Kafka and the stores (`-v`); `widths`: for tests at terminals of all widths.
 
 pub(crate) mod change;
 mod clock;
