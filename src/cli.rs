@@ -257,7 +257,7 @@ mod tests {
         crate::help::command().debug_assert();
     }
 
-    /// docs/reference.md has the `--help` text of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` updates it.
+    /// docs/reference.md has the `caravan help` text of all commands: `CARAVAN_WRITE_DOCS=1 cargo test` updates it.
     #[test]
     fn the_reference_is_what_help_says() {
         fn describe(command: &clap::Command, path: &str, text: &mut String) {
@@ -284,7 +284,7 @@ mod tests {
         let mut cli = crate::help::command().term_width(100);
         cli.build();
         let mut text =
-            "# Reference\n\nThe output of `--help` of all commands. docs/cli.md describes what \
+            "# Reference\n\nThe output of `caravan help COMMAND` for all commands. docs/cli.md describes what \
              they have in common.\n"
                 .to_owned();
         let overview = cli.render_long_help();

@@ -37,6 +37,15 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// The process ends after this time whatever holds it up, such as the file system of the declaration.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// The context of a command line that is wrong, by those of its options that count for the declaration.
+pub(crate) fn context_of(line: &[OsString]) -> Option<Context> {
+    Values(Words {
+        before: line.to_vec(),
+        current: OsString::new(),
+    })
+    .context()
+}
+
 /// Writes the candidates if a shell asks for them; returns whether one does.
 pub(crate) fn answers() -> bool {
     if std::env::var_os(VARIABLE).is_none_or(|shell| shell.is_empty()) {
@@ -160,7 +169,7 @@ fn with_candidates(arg: Arg, words: &Words, values: &Arc<Values>) -> Arg {
         "TOPIC" => arg.add(candidates(Values::topics)),
         "GROUP" => arg.add(candidates(Values::groups)),
         "NAME" if is_project => arg.add(candidates(Values::projects)),
-        "CHECK" | "LAYER|SERVICE|CHECK" => {
+        "CHECK" => {
             let values = Arc::clone(values);
             let checks = move |current: &OsStr| {
                 let current = current.to_string_lossy();
@@ -372,14 +381,7 @@ mod tests {
         }
         let mut found = BTreeSet::new();
         names(&help::command(), &mut found);
-        for name in [
-            "SERVICE",
-            "SERVICE=N",
-            "TOPIC",
-            "GROUP",
-            "CHECK",
-            "LAYER|SERVICE|CHECK",
-        ] {
+        for name in ["SERVICE", "SERVICE=N", "TOPIC", "GROUP", "CHECK"] {
             assert!(found.contains(name), "{name} of {found:?}");
         }
     }

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Compose file with `x-caravan`; goes before the command; later files override earlier ones
+    /// Compose file; before the command; later ones override
     ///
-    /// Default: the first Compose file by its usual names, here or under compose/, that has
+    /// It has `x-caravan`. Default: the first Compose file by its usual names, here or under compose/, that has
     /// `x-caravan`; else the pipeline that Caravan ships, which `-f embedded` names. As in Docker
     /// Compose, it goes before the command, because `-f` may have another meaning after it (`logs
     /// -f`).
@@ -21,7 +21,7 @@ pub(crate) struct Global {
         value_delimiter = ':'
     )]
     pub(crate) file: Vec<PathBuf>,
-    /// Project name: prefix and label of all Docker objects of the pipeline
+    /// Project name: prefix and label of all that is deployed
     #[arg(
         short,
         long,
@@ -30,10 +30,10 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) project: Option<String>,
-    /// File with the variables of the declaration [default: .env beside the Compose file]
+    /// Variables [default: .env beside the Compose file]
     #[arg(long, value_name = "FILE", env = "CARAVAN_ENV_FILE", global = true)]
     pub(crate) env_file: Option<PathBuf>,
-    /// Profile to activate; several with commas [default: $COMPOSE_PROFILES]
+    /// Profiles, with commas [default: $COMPOSE_PROFILES]
     #[arg(
         long,
         value_name = "NAME",
@@ -42,7 +42,7 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) profile: Vec<String>,
-    /// Address of the Docker engine [default: $DOCKER_HOST, else the local socket]
+    /// Docker engine [default: $DOCKER_HOST, or local]
     #[arg(
         short = 'H',
         long,
@@ -51,7 +51,9 @@ pub(crate) struct Global {
         global = true
     )]
     pub(crate) host: Option<String>,
-    /// Colours: on a terminal, always or never (NO_COLOR counts)
+    /// Colours: auto (on a terminal), always or never
+    ///
+    /// NO_COLOR and TERM=dumb count, if it is auto.
     #[arg(
         long,
         value_enum,
@@ -71,9 +73,9 @@ pub(crate) struct Global {
     /// Results and errors only
     #[arg(short, long, env = "CARAVAN_QUIET", global = true)]
     pub(crate) quiet: bool,
-    /// Show each call to Docker, Kafka and the stores, and how long it takes
+    /// Show each call to Docker, Kafka and the stores
     ///
-    /// On stderr, instead of live progress. Twice: also the log lines of the Kafka library.
+    /// With how long it takes, on stderr, instead of live progress. Twice: also the log lines of the Kafka library.
     #[arg(
         short,
         long,
@@ -96,7 +98,9 @@ pub(crate) enum ColorChoice {
 /// Flattened into the arguments of commands that change a project.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// How long to wait while another `caravan` changes the project; by default not at all
+    /// Wait while another `caravan` changes the project
+    ///
+    /// By default it is an error at once.
     #[arg(long, value_name = "DURATION", env = "CARAVAN_WAIT_LOCK")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(crate) wait_lock: Option<Duration>,
@@ -152,8 +156,9 @@ impl From<StatusFormat> for ReportFormat {
 /// Flattened into the arguments of those commands.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Format of the result
-    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    /// Format: table (default) or json; also --json
+    #[arg(short, long, value_name = "FORMAT", env = "CARAVAN_OUTPUT")]
+    #[arg(value_enum, default_value_t)]
     pub(crate) output: Format,
 }
 
@@ -185,7 +190,8 @@ impl From<Format> for ReportFormat {
 /// Flattened into the arguments of those commands.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Format of the findings
-    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    /// table (default), plain, json, ndjson or junit
+    #[arg(short, long, value_name = "FORMAT", env = "CARAVAN_OUTPUT")]
+    #[arg(value_enum, default_value_t)]
     pub(crate) output: ReportFormat,
 }

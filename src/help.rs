@@ -1,10 +1,12 @@
-//! The help. The page of `caravan --help` fits a terminal of 24 rows; a command's page has its own options and
-//! examples; `caravan help options` has the options of all commands.
+//! The help. `--help` fits a terminal of 24 rows: a command's own options in a line each, and examples.
+//! `caravan help COMMAND` has the details, `caravan help options` the options of all commands.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::{
-    Arg, Command, CommandFactory, FromArgMatches, ValueEnum, builder::Resettable, error::Result,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind, Result},
 };
 
 use crate::{cli::Cli, flags::ReportFormat};
@@ -122,6 +124,28 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dlq list",
+        &[
+            "caravan dlq list",
+            "caravan dlq list --each --newer-than 1h",
+        ],
+    ),
+    ("dlq show", &["caravan dlq show orders/2/17"]),
+    (
+        "dlq replay",
+        &[
+            "caravan dlq replay --all --dry-run",
+            "caravan dlq replay orders/2/17",
+        ],
+    ),
+    (
+        "dlq purge",
+        &[
+            "caravan dlq purge --older-than 7d --dry-run",
+            "caravan dlq purge orders/2/17",
+        ],
+    ),
+    (
         "init",
         &[
             "caravan -f compose.yaml init",
@@ -138,6 +162,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "caravan images load images.tar",
         ],
     ),
+    (
+        "images list",
+        &["caravan images list", "caravan images list -o json"],
+    ),
+    ("images build", &["caravan images build"]),
+    (
+        "images save",
+        &["caravan images save images.tar", "caravan images save -"],
+    ),
+    ("images load", &["caravan images load images.tar"]),
     (
         "completions",
         &["caravan completions --install", "caravan completions bash"],
@@ -168,90 +202,150 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("130", "Interrupted."),
 ];
 
-/// What people type most of a command.
+/// What people type most of a command, such as `up` or `dlq list`.
 pub(crate) fn examples(command: &str) -> &'static [&'static str] {
     let examples = EXAMPLES.iter().find(|(name, _)| *name == command);
     examples.map_or(&[], |(_, lines)| lines)
 }
 
-/// The command tree with its help.
+/// The command tree with all of its help.
 pub(crate) fn command() -> Command {
     let command = Cli::command();
     let shared: Vec<_> = command
         .get_arguments()
         .map(|arg| arg.clone().global(false))
         .collect();
-    let names: Vec<_> = shared.iter().filter_map(name).collect();
-    let footer = format!(
-        "Options of all commands (caravan help options): {}",
-        names.join(" ")
-    );
     let options = Command::new("options")
         .about("Options of all commands")
         .hide(true)
         .arg_required_else_help(true)
         .args(shared);
-    let documented = |command: Command| {
-        let lines = examples(command.get_name()).iter();
-        let lines: String = lines.map(|line| format!("  {line}\n")).collect();
-        let examples = match lines.is_empty() {
-            true => String::new(),
-            false => format!("Examples:\n{lines}\n"),
-        };
-        let below = |verb: Command| verb.after_help(footer.clone());
-        command
-            .mut_subcommands(below)
-            .after_help(format!("{examples}{footer}"))
-    };
     command
         .mut_args(|arg| arg.hide(true))
-        .mut_subcommands(documented)
+        .mut_subcommands(|command| documented(command, ""))
         .subcommand(options)
         .override_help(OVERVIEW)
 }
 
-/// The shorter form of an option.
-fn name(arg: &Arg) -> Option<String> {
-    match arg.get_short() {
-        Some(short) => Some(format!("-{short}")),
-        None => arg.get_long().map(|long| format!("--{long}")),
+/// A command with its examples and `--json`, and those below it. `above`: the command that it belongs to.
+fn documented(command: Command, above: &str) -> Command {
+    let path = format!("{above}{}", command.get_name());
+    let lines = examples(&path).iter();
+    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    let examples = match lines.is_empty() {
+        true => String::new(),
+        false => format!("Examples:\n{lines}\n"),
+    };
+    let above = format!("{path} ");
+    let command = command.mut_subcommands(|verb| documented(verb, &above));
+    with_json(command).after_help(format!(
+        "{examples}More: caravan help {path}. Options of all commands: caravan help options"
+    ))
+}
+
+const JSON: &str = "json";
+
+/// `--json`, where `-o json` is.
+fn with_json(command: Command) -> Command {
+    let output = command.get_arguments().find(|arg| arg.get_id() == "output");
+    let formats = output.map(Arg::get_possible_values).unwrap_or_default();
+    if !formats.iter().any(|format| format.get_name() == JSON) {
+        return command;
     }
+    let json = Arg::new(JSON)
+        .long(JSON)
+        .help("As `-o json`")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("output");
+    command
+        .mut_arg("output", |arg| arg.default_value_if(JSON, "true", JSON))
+        .arg(json)
+}
+
+/// Whether it takes one of several values, which its help text names.
+fn is_enumerated(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set) && !arg.get_possible_values().is_empty()
+}
+
+/// The tree for `--help`, with a line for each option.
+fn brief(command: Command) -> Command {
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::HelpShort)
+        .hide(true);
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version)
+        .hide(true);
+    let terse = |arg: Arg| {
+        let is_enumerated = is_enumerated(&arg);
+        let is_hidden = arg.is_hide_set() || arg.get_id() == JSON;
+        let arg = match arg.is_positional() {
+            true => arg.display_order(0),
+            false => arg,
+        };
+        arg.help_heading("Options")
+            .hide(is_hidden)
+            .hide_env(true)
+            .hide_possible_values(is_enumerated)
+            .hide_default_value(is_enumerated)
+    };
+    command
+        .mut_args(terse)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args([help, version])
+        .mut_subcommands(brief)
 }
 
 /// The variable that sets `-o`.
 const OUTPUT: &str = "CARAVAN_OUTPUT";
 
-/// Ignores a format in the environment that a command does not know: the variable is for all commands.
-fn known_output(command: Command) -> Command {
+/// Ignores a format in the environment that a command does not know, because the variable is for all commands, and
+/// any format there if the line has `--json`.
+fn known_output(command: Command, has_json: bool) -> Command {
     let format = std::env::var(OUTPUT).unwrap_or_default();
-    let is_unknown = |arg: &Arg| {
+    let is_ignored = |arg: &Arg| {
         let known = arg.get_possible_values();
         arg.get_env().is_some_and(|name| name == OUTPUT)
-            && !known.iter().any(|known| known.matches(&format, false))
+            && (has_json || !known.iter().any(|known| known.matches(&format, false)))
     };
-    let with_known = |arg: Arg| match is_unknown(&arg) {
+    let with_known = |arg: Arg| match is_ignored(&arg) {
         true => arg.env(Resettable::Reset),
         false => arg,
     };
-    command.mut_args(with_known).mut_subcommands(known_output)
+    let below = |command| known_output(command, has_json);
+    command.mut_args(with_known).mut_subcommands(below)
+}
+
+/// The command that a line names, whatever else is wrong with it; such as `up` or `dlq list`.
+pub(crate) fn named_command(line: &[OsString]) -> Option<String> {
+    let command = command().ignore_errors(true);
+    let matches = command.try_get_matches_from(line).ok()?;
+    let mut names = Vec::new();
+    let mut below: &ArgMatches = &matches;
+    while let Some((name, matches)) = below.subcommand() {
+        names.push(name.to_owned());
+        below = matches;
+    }
+    Some(names.join(" ")).filter(|names| !names.is_empty())
 }
 
 /// The machine-readable format that a command line which is wrong asks for.
-pub(crate) fn machine_format(line: impl Iterator<Item = OsString>) -> Option<ReportFormat> {
-    let words: Vec<_> = line
-        .skip(1)
-        .filter_map(|word| word.into_string().ok())
-        .collect();
-    let options = words.iter().take_while(|word| *word != "--");
-    let given = options
-        .enumerate()
-        .filter_map(|(n, word)| match word.as_str() {
-            "-o" | "--output" => words.get(n + 1).map(String::as_str),
-            word => word.strip_prefix("--output=").or_else(|| {
-                let value = word.strip_prefix("-o")?;
-                Some(value.strip_prefix('=').unwrap_or(value))
-            }),
-        });
+pub(crate) fn machine_format(line: &[OsString]) -> Option<ReportFormat> {
+    let words = line.iter().skip(1);
+    let words: Vec<_> = words.filter_map(|word| word.to_str()).collect();
+    let options = words.iter().take_while(|word| **word != "--");
+    let given = options.enumerate().filter_map(|(n, word)| match *word {
+        "-o" | "--output" => words.get(n + 1).copied(),
+        "--json" => Some(JSON),
+        word => word.strip_prefix("--output=").or_else(|| {
+            let value = word.strip_prefix("-o")?;
+            Some(value.strip_prefix('=').unwrap_or(value))
+        }),
+    });
     let variable = std::env::var(OUTPUT).ok();
     let format = given.last().or(variable.as_deref())?;
     match ReportFormat::from_str(format, false).ok()? {
@@ -264,14 +358,35 @@ pub(crate) fn machine_format(line: impl Iterator<Item = OsString>) -> Option<Rep
 ///
 /// # Errors
 /// It is wrong, or asks for help or the version.
-pub(crate) fn parse<I, T>(line: I) -> Result<Cli>
-where
-    I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
-{
-    let mut command = known_output(command());
-    let matches = command.try_get_matches_from_mut(line)?;
+pub(crate) fn parse<T: AsRef<OsStr>>(line: impl IntoIterator<Item = T>) -> Result<Cli> {
+    let line = line.into_iter().map(|word| word.as_ref().to_owned());
+    let line: Vec<OsString> = line.collect();
+    let has = |word: &str| line.iter().take_while(|w| *w != "--").any(|w| w == word);
+    let command = known_output(command(), has("--json"));
+    let mut command = match has("help") {
+        true => command,
+        false => brief(command),
+    };
+    let matches = match command.try_get_matches_from_mut(&line) {
+        Err(error) if is_unknown(&error, PROJECTS) => {
+            let words = line.iter().flat_map(|word| match word == PROJECTS {
+                true => vec![OsStr::new("status"), OsStr::new("--all")],
+                false => vec![word.as_os_str()],
+            });
+            command.try_get_matches_from_mut(words)
+        }
+        matches => matches,
+    }?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The projects of the engine, as with `docker compose`: `status --all`.
+const PROJECTS: &str = "ls";
+
+fn is_unknown(error: &clap::Error, command: &str) -> bool {
+    let name = error.get(ContextKind::InvalidSubcommand);
+    error.kind() == ErrorKind::InvalidSubcommand
+        && matches!(name, Some(ContextValue::String(name)) if name == command)
 }
 
 #[cfg(test)]
@@ -314,13 +429,124 @@ mod tests {
         assert_eq!(without, ["schema", "version"]);
     }
 
+    /// Every command and verb, with the words before it.
+    fn all(command: &Command, above: &[String]) -> Vec<Vec<String>> {
+        let below = command.get_subcommands();
+        let below = below.filter(|c| c.get_name() != "help" && !c.is_hide_set());
+        let paths = below.flat_map(|command| {
+            let path = [above, &[command.get_name().to_owned()]].concat();
+            [vec![path.clone()], all(command, &path)].concat()
+        });
+        paths.collect()
+    }
+
+    #[test]
+    fn the_help_of_every_command_fits_a_terminal() {
+        let mut tree = brief(command()).term_width(80);
+        tree.build();
+        let mut commands = all(&tree, &[]);
+        commands.push(vec!["options".to_owned()]);
+        assert!(commands.len() > 25, "{commands:?}");
+        let mut wrong = Vec::new();
+        for path in commands {
+            let mut command = &mut tree;
+            for name in &path {
+                command = command.find_subcommand_mut(name).expect("a command");
+            }
+            let help = command.clone().term_width(80).render_help().to_string();
+            let lines: Vec<_> = help.trim_end().lines().collect();
+            // The prompt takes the last row.
+            if lines.len() >= 24 {
+                wrong.push(format!("{path:?} has {} lines", lines.len()));
+            }
+            // A line each: no option goes on below.
+            let is_bad = |line: &&&str| line.starts_with("         ") || line.chars().count() > 80;
+            wrong.extend(
+                lines
+                    .iter()
+                    .filter(is_bad)
+                    .map(|line| format!("{path:?}: {line}")),
+            );
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn a_help_text_names_all_values_that_are_possible() {
+        for path in all(&command(), &[]) {
+            let mut command = &command();
+            for name in &path {
+                command = command.find_subcommand(name).expect("a command");
+            }
+            for arg in command.get_arguments().filter(|arg| is_enumerated(arg)) {
+                let help = arg.get_help().expect("a help text").to_string();
+                for value in arg.get_possible_values() {
+                    assert!(help.contains(value.get_name()), "{path:?}: {help}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_an_option_wherever_it_is_a_format() {
+        let format = |line: &[&str]| parse(line).expect("parses").command.format();
+        assert_eq!(format(&["caravan", "status", "--json"]), ReportFormat::Json);
+        let verb = ["caravan", "dlq", "list", "--json"];
+        assert_eq!(format(&verb), ReportFormat::Json);
+        assert_eq!(format(&["caravan", "status"]), ReportFormat::Table);
+        let both = parse(["caravan", "verify", "--json", "-o", "junit"]);
+        assert_eq!(
+            both.expect_err("two formats").kind(),
+            ErrorKind::ArgumentConflict
+        );
+        let wrong = ["caravan", "status", "--json", "--wrong"].map(OsString::from);
+        assert_eq!(machine_format(&wrong), Some(ReportFormat::Json));
+    }
+
+    #[test]
+    fn ls_is_the_list_of_projects() {
+        let listed = parse(["caravan", "ls", "-o", "json"]).expect("parses");
+        assert!(matches!(listed.command, crate::cli::Command::Status(args) if args.all));
+    }
+
+    #[test]
+    fn v_of_down_means_its_volumes() {
+        for (line, verbose) in [
+            (&["caravan", "down", "-v"][..], 0),
+            (&["caravan", "-v", "down", "-v"], 1),
+            (&["caravan", "down", "--verbose", "--volumes"], 1),
+            (&["caravan", "up", "-vv"], 2),
+        ] {
+            let parsed = parse(line).expect("parses");
+            assert_eq!(parsed.global.verbose, verbose, "{line:?}");
+            if let crate::cli::Command::Down(args) = parsed.command {
+                assert!(args.volumes, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_names_its_command() {
+        let named = |line: &str| {
+            let line: Vec<_> = line.split(' ').map(OsString::from).collect();
+            named_command(&line)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(named("caravan verify --frobnicate"), some("verify"));
+        assert_eq!(named("caravan -p a ps --wrong"), some("status"));
+        assert_eq!(named("caravan dlq list --wrong"), some("dlq list"));
+        assert_eq!(named("caravan scale"), some("scale"));
+        assert_eq!(named("caravan frobnicate"), None);
+        assert_eq!(named("caravan --frobnicate"), None);
+    }
+
     #[test]
     fn the_options_of_all_commands_are_shown_once() {
         let shown = |line: &[&str]| parse(line).expect_err("help").to_string();
         let options = shown(&["caravan", "help", "options"]);
         let status = shown(&["caravan", "status", "--help"]);
-        for of in ["FILE", "PROJECT", "COLOR", "UTC", "VERBOSE"] {
-            let variable = format!("[env: CARAVAN_{of}=");
+        for of in ["file", "project", "color", "utc", "verbose"] {
+            let variable = format!("--{of}");
             assert!(options.contains(&variable), "{of} in {options}");
             assert!(!status.contains(&variable), "{of} in {status}");
         }

@@ -11,6 +11,7 @@ mod context;
 mod docs;
 mod doctor;
 mod flags;
+mod habits;
 mod help;
 mod home;
 mod output;
@@ -40,9 +41,10 @@ fn main() -> ExitCode {
     if completion::answers() {
         return ExitCode::SUCCESS;
     }
-    let cli = match help::parse(std::env::args_os()) {
+    let line: Vec<_> = std::env::args_os().collect();
+    let cli = match help::parse(&line) {
         Ok(cli) => cli,
-        Err(message) => return print_clap_message(&message, std::env::args_os()),
+        Err(message) => return print_clap_message(&message, &line),
     };
     let (format, is_endless) = (cli.command.format(), cli.command.is_endless());
     let mut env: std::collections::BTreeMap<String, String> = std::env::vars_os()
@@ -83,7 +85,7 @@ fn main() -> ExitCode {
 
 /// Prints a message of clap: the output of `--help` or `--version`, or an error in the command line, for which
 /// a machine gets a document.
-fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString>) -> ExitCode {
+fn print_clap_message(message: &clap::Error, line: &[OsString]) -> ExitCode {
     let code = u8::try_from(message.exit_code()).unwrap_or_else(|_| Kind::Usage.exit_code());
     if message.use_stderr() {
         let argument = message.get(ContextKind::InvalidArg);
@@ -91,8 +93,11 @@ fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString
         let is_of_format = message.kind() == ErrorKind::InvalidValue
             && argument.is_some_and(|arg| arg.to_string().starts_with("--output"));
         let format = help::machine_format(line).filter(|_| !is_of_format);
-        if let Some(format) = format {
-            let written = output::usage_failure(&message.to_string(), format);
+        let instead = habits::instead(message, line);
+        if format.is_some() || instead.is_some() {
+            let command = help::named_command(line);
+            let error = usage_error(message, command.as_deref(), instead);
+            let written = output::usage_failure(&error, command, format.unwrap_or_default());
             return match output::check_stdout(written) {
                 true => ExitCode::from(code),
                 false => ExitCode::from(Kind::Unreachable.exit_code()),
@@ -106,6 +111,22 @@ fn print_clap_message(message: &clap::Error, line: impl Iterator<Item = OsString
         true => ExitCode::from(code),
         false => ExitCode::from(Kind::Unreachable.exit_code()),
     }
+}
+
+/// The error that a message of clap reports. `instead`: the command that does what the line means; otherwise
+/// the help of the command is the next one.
+fn usage_error(message: &clap::Error, command: Option<&str>, instead: Option<String>) -> Error {
+    let text = message.to_string();
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let what = lines.next().unwrap_or_default();
+    let error = Error::new(Kind::Usage, what.strip_prefix("error: ").unwrap_or(what));
+    if let Some(instead) = instead {
+        return error.hint(instead);
+    }
+    let lines = lines.filter(|line| !line.starts_with("For more information"));
+    let error = lines.fold(error, |error, line| error.because(line.trim()));
+    let help = ["caravan"].into_iter().chain(command).chain(["--help"]);
+    error.hint(help.collect::<Vec<_>>().join(" "))
 }
 
 fn execute(

@@ -1,5 +1,7 @@
 //! Times as people type them, in every form that `docker logs --since` takes.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
 /// Unix times below this, about 1973, are refused: `10` alone is meant as a duration.
@@ -16,7 +18,7 @@ fn parse_at<Z: TimeZone>(
     now: DateTime<Utc>,
     zone: &Z,
 ) -> Result<DateTime<Utc>, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
+    if let Some(ago) = duration(text) {
         let ago = TimeDelta::from_std(ago).ok();
         let at = ago.and_then(|ago| now.checked_sub_signed(ago));
         return at.ok_or_else(|| "too long ago".to_owned());
@@ -34,14 +36,46 @@ fn parse_at<Z: TimeZone>(
     })
 }
 
-/// RFC 3339, also without seconds.
+/// `5m`, `1h30m`, `30d`; as in Go, also with fractions: `1.5h`.
+fn duration(text: &str) -> Option<Duration> {
+    if let Ok(duration) = humantime::parse_duration(text) {
+        return Some(duration);
+    }
+    let is_unit = |c: char| !(c.is_ascii_digit() || c == '.');
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(is_unit)?);
+        let end = behind.find(|c| !is_unit(c)).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let unit = humantime::parse_duration(&format!("1{unit}")).ok()?;
+        seconds += number.parse::<f64>().ok()? * unit.as_secs_f64();
+        rest = behind;
+    }
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|_| !text.is_empty())
+}
+
+/// RFC 3339, also without seconds, minutes or a time.
 fn zoned(text: &str) -> Option<DateTime<Utc>> {
     const FORMATS: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
-    let parsed = FORMATS
-        .iter()
-        .find_map(|f| DateTime::parse_from_str(text, f).ok());
-    let parsed = parsed.or_else(|| DateTime::parse_from_rfc3339(text).ok())?;
-    Some(parsed.to_utc())
+    // The parser wants a date, hours and minutes.
+    let day = text.get(..10)?;
+    let hour = text.get(..13).unwrap_or_default();
+    let completed = [
+        text.to_owned(),
+        text.replacen(hour, &format!("{hour}:00"), 1),
+        text.replacen(day, &format!("{day}T00:00"), 1),
+    ];
+    let parsed = completed.iter().find_map(|text| {
+        let parsed = FORMATS.iter();
+        let mut parsed = parsed.filter_map(|f| DateTime::parse_from_str(text, f).ok());
+        parsed
+            .next()
+            .or_else(|| DateTime::parse_from_rfc3339(text).ok())
+    });
+    Some(parsed?.to_utc())
 }
 
 /// Seconds since the epoch, with or without a fraction.
@@ -78,9 +112,11 @@ fn local(text: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
             false => Some(today),
         };
     }
-    let whole = FORMATS
-        .iter()
-        .find_map(|f| NaiveDateTime::parse_from_str(text, f).ok());
+    let of_hour = format!("{text}:00");
+    let whole = [text, &of_hour].into_iter().find_map(|text| {
+        let mut whole = FORMATS.iter();
+        whole.find_map(|f| NaiveDateTime::parse_from_str(text, f).ok())
+    });
     whole.or_else(|| {
         Some(
             NaiveDate::parse_from_str(text, "%Y-%m-%d")
@@ -103,7 +139,19 @@ mod tests {
         for (text, expected) in [
             ("90s", "2026-11-28T09:28:30Z"),
             ("1h30m", "2026-11-28T08:00:00Z"),
+            ("1.5h", "2026-11-28T08:00:00Z"),
+            ("1h0.5m", "2026-11-28T08:29:30Z"),
+            ("1500ms", "2026-11-28T09:29:58.500Z"),
             ("2026-11-28", "2026-11-27T23:00:00Z"),
+            ("2026-11-28Z", "2026-11-28T00:00:00Z"),
+            ("2026-11-28-07:00", "2026-11-28T07:00:00Z"),
+            ("2026-11-28T09", "2026-11-28T08:00:00Z"),
+            ("2026-11-28T09Z", "2026-11-28T09:00:00Z"),
+            ("2026-11-28T09+02:00", "2026-11-28T07:00:00Z"),
+            (
+                "2026-11-28T09:50:00.000000001Z",
+                "2026-11-28T09:50:00.000000001Z",
+            ),
             ("2026-11-28T09:50:00", "2026-11-28T08:50:00Z"),
             ("2026-11-28T09:50", "2026-11-28T08:50:00Z"),
             ("2026-11-28 09:50", "2026-11-28T08:50:00Z"),
@@ -120,7 +168,18 @@ mod tests {
             let at = parse_at(text, now, &berlin);
             assert_eq!(at, Ok(expected.parse().expect("a time")), "{text}");
         }
-        for text in ["10", "yesterday", "2026-13-01", "", "9:", "99999999999999d"] {
+        for text in [
+            "10",
+            "yesterday",
+            "2026-13-01",
+            "",
+            "9:",
+            "1.5",
+            "h",
+            "1.5x",
+            "-1h",
+            "99999999999999d",
+        ] {
             assert!(parse_at(text, now, &berlin).is_err(), "{text}");
         }
     }

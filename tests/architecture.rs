@@ -49,6 +49,7 @@ const TEXT_ERRORS: &[(&str, usize, &str)] = &[
     ("crates/platform/src/question.rs", 2, SENT_AS_JSON),
     ("src/doctor/host_info.rs", 1, SENT_AS_JSON),
     ("src/doctor/tests.rs", 1, SENT_AS_JSON),
+    ("src/commands/logs.rs", 1, VALUE_PARSER),
     ("src/commands/scale.rs", 1, VALUE_PARSER),
     ("src/commands/test_flow.rs", 1, VALUE_PARSER),
     ("src/commands/verify.rs", 1, VALUE_PARSER),

@@ -16,10 +16,14 @@ use diagnostics::{Error, Kind, Result};
 /// What is installed runs `caravan completions SHELL`, so it needs no update after an upgrade.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which one; with --install, by default that of $SHELL
+    /// bash, elvish, fish, powershell or zsh
+    ///
+    /// With --install, by default that of $SHELL.
     #[arg(required_unless_present = "install")]
     shell: Option<Shell>,
-    /// Write a file where bash, zsh or fish look for completions; does not overwrite other files
+    /// Write a file where bash, zsh or fish look for it
+    ///
+    /// Does not overwrite other files.
     #[arg(long)]
     install: bool,
 }

@@ -11,10 +11,11 @@ use diagnostics::Result;
 
 /// Stop and remove the pipeline's containers and network; data volumes stay
 #[derive(Debug, clap::Args)]
+#[command(arg = long_verbose())]
 pub(crate) struct Args {
-    /// Also remove the data volumes: all data in Kafka and the database is lost
-    #[arg(long)]
-    volumes: bool,
+    /// Also remove the data volumes, after a question
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
@@ -25,6 +26,16 @@ pub(crate) struct Args {
     lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// `--verbose` without its short form: as in Docker Compose, `-v` of `down` means `--volumes`.
+fn long_verbose() -> clap::Arg {
+    clap::Arg::new("verbose")
+        .long("verbose")
+        .env("CARAVAN_VERBOSE")
+        .action(clap::ArgAction::Count)
+        .conflicts_with("quiet")
+        .hide(true)
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {

@@ -22,10 +22,12 @@ use kafka::{
     topics::TopicState,
 };
 
-/// List consumer groups, including declared groups that do not exist; with a name, its partitions
+/// List consumer groups, also declared ones that do not exist
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show this group by partition: a group, or the service that it belongs to, or a part of one of these
+    /// Show this one by partition; a part of its name will do
+    ///
+    /// A group, or the service that it belongs to.
     #[arg(value_name = "GROUP")]
     name: Option<String>,
     #[command(flatten)]
@@ -105,6 +107,7 @@ async fn one(
             let table = listing::table(&context.console, &columns, held.iter().map(row).collect());
             let members = listing::count(state.map_or(0, |g| g.members.len()), "member");
             let summary = format!("{group}: {word}, {members}, lag {lag}");
+            let summary = listing::prose(&context.console, &summary);
             context.console.composed(&format!("{table}\n\n{summary}"));
         }
         Format::Json => {

@@ -22,10 +22,12 @@ pub(crate) struct Args {
     /// Write the shipped pipeline to compose.yaml, for editing
     #[arg(long, conflicts_with = "write")]
     default: bool,
-    /// Write the proposal to caravan.yaml beside the Compose file instead of stdout
+    /// Write the proposal to caravan.yaml instead of stdout
+    ///
+    /// Beside the Compose file.
     #[arg(long)]
     write: bool,
-    /// Write to this file, which must not exist yet; `-` is stdout
+    /// Write to this file, which must not exist; - is stdout
     #[arg(short = 'O', long, value_name = "FILE", conflicts_with = "write")]
     out: Option<PathBuf>,
 }

@@ -21,37 +21,60 @@ const AT_ONCE: usize = 128;
 /// Show the logs of services, merged by time
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; by default all
+    /// Services, or parts of their names [default: all]
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Follow new lines until Ctrl-C, including those of restarted and new containers
+    /// Follow new lines until Ctrl-C
+    ///
+    /// Including those of restarted and new containers.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// The last N lines of each container; with a filter, the last N that match it
-    #[arg(short = 'n', long, value_name = "N")]
-    tail: Option<usize>,
-    /// Only lines that match this regular expression; `(?i)` at its start ignores case
+    /// The last N lines of each container, or all
+    ///
+    /// With a filter, the last N that match it.
+    #[arg(short = 'n', long, value_name = "N", value_parser = tail)]
+    tail: Option<Tail>,
+    /// Only lines that match this regular expression
+    ///
+    /// `(?i)` at its start ignores case.
     #[arg(short, long, value_name = "PATTERN")]
     grep: Option<Regex>,
-    /// Only lines of the message with this correlation id
+    /// Only lines of this message
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
-    /// Only lines since then: a duration ago (`5m`), a local time (`2026-11-28T09:50:00`, `09:50`), a time
-    /// with its zone, or Unix seconds
+    /// Only lines since then: 5m, 09:50, 2026-11-28
+    ///
+    /// A duration ago (`5m`, `1h30m`), a local time (`2026-11-28T09:50:00`, `09:50`, `2026-11-28`), a time
+    /// with its zone (`2026-11-28T09:50:00Z`), or Unix seconds.
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<DateTime<Utc>>,
     /// Only lines until then
     #[arg(long, value_name = "WHEN", value_parser = when::parse, conflicts_with = "follow")]
     until: Option<DateTime<Utc>>,
-    /// Start each line with the time at which Docker read it
+    /// Start lines with the time Docker read them
     #[arg(short, long)]
     timestamps: bool,
-    /// Print lines without the container's name
+    /// Print no names of containers
     #[arg(long)]
     no_log_prefix: bool,
-    /// Format of the lines
-    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    /// Format: table (default) or ndjson
+    #[arg(short, long, value_name = "FORMAT", env = "CARAVAN_OUTPUT")]
+    #[arg(value_enum, default_value_t)]
     pub(crate) output: LogFormat,
+}
+
+/// A number of lines; None: all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail(Option<usize>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    match text {
+        "all" => Ok(Tail(None)),
+        _ => text
+            .parse()
+            .map(|lines| Tail(Some(lines)))
+            .map_err(|_| "neither a number of lines nor `all`".to_owned()),
+    }
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
@@ -62,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
     let containers = deployed(context, platform, &pipeline, &services).await?;
     let mut printer = Printer::new(&context.console, args, &pipeline, &containers);
     let options = LogOptions {
-        tail: args.tail,
+        tail: args.tail.and_then(|Tail(lines)| lines),
         since: args.since,
         until: args.until,
         filter: filter(args, &pipeline),

@@ -92,7 +92,8 @@ fn page(command: &Command) -> io::Result<Page> {
             more.text([bold(*code)]).text([roman(*meaning)]);
         }
     }
-    let examples = help::examples(command.get_name());
+    let path = command.get_bin_name().unwrap_or_default();
+    let examples = help::examples(path.trim_start_matches("caravan "));
     if !examples.is_empty() {
         more.control("SH", ["EXAMPLES"]).control("nf", []);
         for line in examples {

@@ -138,3 +138,38 @@ pub(super) fn entry(held: &Held) -> topics::Held<'_> {
         container: held.container.as_deref(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{listing, widths::expect_readable};
+
+    #[test]
+    fn partitions_read_well_at_every_width() {
+        let held = |partition, lag, container: Option<&str>| Held {
+            partition: ("trainer-allocated".to_owned(), partition),
+            end: 123_456_789,
+            committed: Some(123_456_789 - lag),
+            lag,
+            oldest: (lag > 0).then_some(Duration::from_secs(104)),
+            member: container.map(|_| "session-worker-1".to_owned()),
+            container: container.map(str::to_owned),
+        };
+        let all = [
+            held(0, 0, Some("shop-session-worker")),
+            held(1, 1_234, Some("shop-session-worker-2")),
+            held(2, 0, None),
+        ];
+        let columns = [
+            &[Column::number("PARTITION"), Column::name("GROUP")],
+            &COLUMNS[..],
+        ];
+        let rows = all.iter().map(|held| {
+            let mut row = vec![held.partition.1.to_string().into(), "session-worker".into()];
+            row.extend(cells(held));
+            row
+        });
+        let rows: Vec<Vec<Cell>> = rows.collect();
+        expect_readable(|console| listing::table(console, &columns.concat(), rows.clone()));
+    }
+}

@@ -12,17 +12,17 @@ use diagnostics::Result;
 /// Restart the pipeline, or the named services, and wait until they are ready
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; by default all
+    /// Services, or parts of their names [default: all]
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Show what would be restarted, without restarting it
+    /// Show what would be restarted
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// How long to wait until everything is ready
+    /// Time until all is ready
     #[arg(
         long,
         value_name = "DURATION",

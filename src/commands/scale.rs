@@ -13,7 +13,7 @@ use platform::{Container, Goal};
 /// Change the number of replicas of services
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A service, by name or unambiguous short form, and its number of replicas
+    /// A service, and its number of replicas
     #[arg(value_name = "SERVICE=N", required = true, value_parser = parse)]
     wanted: Vec<(String, u32)>,
     /// Show what would be done and why, without doing it
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// How long to wait until all of them are ready
+    /// Time until all are ready
     #[arg(
         long,
         value_name = "DURATION",
@@ -77,6 +77,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
         named: &[],
         scale,
         remove_orphans: false,
+        recreate: false,
     };
     if args.dry_run {
         return up::preview(context, platform, &goal, &[], args.output.output).await;

@@ -21,17 +21,20 @@ use services::Lags;
 /// with its image and its IP addresses.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these services, in full or any unambiguous part of their names
+    /// Only these services, or parts of their names
     #[arg(value_name = "SERVICE", conflicts_with = "all")]
     pub(crate) services: Vec<String>,
-    /// Show every project of the engine instead; needs no declaration
+    /// Show every project of the engine instead
+    ///
+    /// It needs no declaration.
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Exit with 1 if a service is not as it should be
     #[arg(long, conflicts_with = "all")]
     exit_code: bool,
-    /// Format of the result
-    #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
+    /// table (default), wide or json; also --json
+    #[arg(short, long, value_name = "FORMAT", env = "CARAVAN_OUTPUT")]
+    #[arg(value_enum, default_value_t)]
     pub(crate) output: StatusFormat,
 }
 

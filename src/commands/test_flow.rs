@@ -15,48 +15,62 @@ use declaration::Noun;
 use diagnostics::{Kind, Result};
 use proof::flow::{self, Progress, many, one};
 
-/// Send test messages through the flow: one, watched at every hop, or many, timed and each accounted for
+/// Send test messages through the flow, and account for each
+///
+/// One is watched at every hop; of many, latencies and throughput are measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many messages. One is watched at every hop, log lines and Redis keys included. Of more than
-    /// one, events and rows are read afterwards, and latencies per hop and throughput are measured
+    /// How many messages
+    ///
+    /// One is watched at every hop, log lines and Redis keys included. Of more than one, events and rows are
+    /// read afterwards, and latencies per hop and throughput are measured.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Messages per second, on a fixed schedule [default: as fast as they are accepted]
+    /// Messages a second [default: as many as are accepted]
+    ///
+    /// On a fixed schedule.
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Maximum number of unanswered requests or events [default: 32 requests, 512 with a rate; 5000
-    /// events]
+    /// Unanswered requests, or events, at a time
+    ///
+    /// By default 32 requests, 512 with a rate; 5000 events.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: Option<u16>,
-    /// Produce the first event (x-caravan.flow.event) instead of sending a request to the entry service
+    /// Produce the first event instead of a request
+    ///
+    /// The event is x-caravan.flow.event; the request would go to the entry service.
     #[arg(long)]
     direct: bool,
-    /// After all events were consumed, send them again, and the first ones also with new ids, and
-    /// compare every row
+    /// Send all events again, and compare every row
+    ///
+    /// After all were consumed; the first ones also with new ids.
     #[arg(long)]
     redeliver: bool,
-    /// Send a bad event between four good ones: it must be dead-lettered with its reason, they must
-    /// pass. They are looked at as with `--count 4 --direct`
+    /// Send a bad event: it must become a dead letter
+    ///
+    /// Between four good ones, which must pass. They are looked at as with `--count 4 --direct`.
     #[arg(long, conflicts_with_all = ["count", "rate", "concurrency", "redeliver"])]
     poison: bool,
-    /// Send nothing: delete the rows of this age that earlier runs kept or could not delete [default:
-    /// 10m, so that the rows of a run in progress stay]
+    /// Only delete the rows that earlier runs left
+    ///
+    /// Those of this age that they kept or could not delete [default: 10m, so that the rows of a run in
+    /// progress stay].
     #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "10m")]
     #[arg(require_equals = true, value_parser = humantime::parse_duration)]
     #[arg(conflicts_with_all = [
         "count", "rate", "concurrency", "direct", "redeliver", "poison", "keep",
     ])]
     collect: Option<Duration>,
-    /// Keep the test's rows instead of deleting them at the end
+    /// Keep the rows instead of deleting them at the end
     #[arg(long)]
     keep: bool,
-    /// Show each step instead of a line for each service
+    /// Show each step, not only services
     #[arg(long)]
     all: bool,
-    /// How long to wait after the last message was sent, until its last step was seen and every group has
-    /// consumed its events
+    /// Time until the last step is seen
+    ///
+    /// After the last message was sent, until its last step was seen and every group has consumed its events.
     #[arg(
         long,
         value_name = "DURATION",

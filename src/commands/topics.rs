@@ -17,11 +17,12 @@ use declaration::Pipeline;
 use diagnostics::{Error, Kind, Result};
 use kafka::{Kafka, Partition, offsets::End, topics::TopicState};
 
-/// List topics, including declared topics that do not exist; with a name, its partitions
+/// List topics, also declared ones that do not exist
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show this topic by partition, and what each consumer group has read of it: a topic, or a part of
-    /// its name
+    /// Show this one by partition; a part of its name will do
+    ///
+    /// And what each consumer group has read of it.
     #[arg(value_name = "TOPIC")]
     name: Option<String>,
     #[command(flatten)]
@@ -140,6 +141,7 @@ async fn one(
             let messages = usize::try_from(span.messages()).unwrap_or_default();
             let messages = listing::count(messages, "message");
             let summary = format!("{topic}: {partitions}, {messages}");
+            let summary = listing::prose(&context.console, &summary);
             context.console.composed(&format!("{table}\n\n{summary}"));
         }
         Format::Json => {

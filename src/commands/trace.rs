@@ -18,21 +18,22 @@ use proof::flow::{
     trace::{self, Beginnings, Report, Traced},
 };
 
-/// Trace an earlier message of the flow: where it was seen and when, what is missing, and why
+/// Trace an earlier message: where it was seen, what is missing, and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Its correlation id, or a beginning of it that no other id has
+    /// Its correlation id, or an unambiguous beginning
     #[arg(value_name = "ID")]
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
-    /// Read nothing older: a duration ago (`5m`) or a time, as in `logs` [default: everything that is
-    /// retained]
+    /// Read nothing older: 5m, 09:50, 2026-11-28
+    ///
+    /// A duration ago or a time, as in `logs` [default: everything that is retained].
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<DateTime<Utc>>,
-    /// Show each step instead of a line for each service
+    /// Show each step, not only services
     #[arg(long)]
     all: bool,
-    /// How long to read topics and logs
+    /// Time to read topics and logs
     #[arg(
         long,
         value_name = "DURATION",

@@ -20,23 +20,31 @@ use platform::{Goal, Platform, UpReport, with_dependencies};
 /// Start the pipeline, or the named services and their dependencies
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Services, by name or unambiguous short form; by default all
+    /// Services, or parts of their names [default: all]
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
     /// Show what would be done and why, without doing it
     #[arg(long)]
     dry_run: bool,
-    /// Remove this project's containers that no service declares
+    /// Remove containers that no service declares
     #[arg(long)]
     remove_orphans: bool,
+    /// Recreate containers even if nothing changed
+    ///
+    /// Those of the named services, by default of all.
+    #[arg(long)]
+    force_recreate: bool,
     /// For the habits of `docker compose`: `up` always waits, and returns when all is ready
     #[arg(short, long, alias = "wait", hide = true)]
     detach: bool,
+    /// For the habits of `docker compose`: `up` always builds what changed
+    #[arg(long, hide = true)]
+    build: bool,
     #[command(flatten)]
     lock: LockArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// How long to wait until everything is ready
+    /// Time until all is ready
     #[arg(
         long,
         value_name = "DURATION",
@@ -114,6 +122,7 @@ impl Args {
             named,
             scale: BTreeMap::new(),
             remove_orphans: self.remove_orphans,
+            recreate: self.force_recreate,
         }
     }
 }
@@ -204,8 +213,14 @@ pub(super) fn origin(pipeline: &Pipeline) -> String {
     match &pipeline.origin {
         Origin::Embedded => "shipped pipeline".to_owned(),
         Origin::Files(files) => {
-            let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-            files.join(", ")
+            let directory = files.first().and_then(|first| first.parent());
+            // Files beside the first one are shown by their names.
+            let shown = files.iter().enumerate().map(|(n, file)| {
+                let beside = directory.filter(|_| n > 0);
+                let name = beside.and_then(|directory| file.strip_prefix(directory).ok());
+                name.unwrap_or(file).display().to_string()
+            });
+            shown.collect::<Vec<_>>().join(", ")
         }
     }
 }

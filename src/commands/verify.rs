@@ -31,17 +31,26 @@ use proof::checks::{
 /// which fault fails which checks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run only the checks of these layers or services, or these checks; as --only
-    #[arg(value_name = "LAYER|SERVICE|CHECK")]
+    /// Only these layers, services or checks ('*.lag')
+    ///
+    /// Ids, prefixes of ids (`groups`, `groups.billing`), globs (`*.lag`), services, or what checks are about
+    /// (`lag`).
+    #[arg(value_name = "CHECK")]
     checks: Vec<String>,
-    /// Run only these checks: ids, prefixes of ids (`groups`, `groups.billing`), globs (`*.lag`),
-    /// services or what they are about (`lag`)
-    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    /// The same, with commas
+    #[arg(
+        long,
+        value_name = "CHECK",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     only: Vec<String>,
-    /// Skip these checks; one that a selected check needs still runs, and is shown only if it fails
+    /// Not these checks
+    ///
+    /// One that a selected check needs still runs, and is shown only if it fails.
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     skip: Vec<String>,
-    /// Repeat the checks until all pass, for at most this long; then exit code 4
+    /// Repeat until all pass; exit code 4 after this time
     #[arg(
         long,
         value_name = "DURATION",
@@ -50,20 +59,26 @@ pub(crate) struct Args {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
-    /// Repeat the checks until Ctrl-C: one screen on a terminal, else a line for each change
+    /// Repeat until Ctrl-C
+    ///
+    /// One screen on a terminal, else a line for each change.
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// Show each check, not only the layers and what did not pass
+    /// Show each check, not only layers and problems
     #[arg(short, long, conflicts_with = "list")]
     all: bool,
-    /// List the checks that would run, and run none
+    /// List the checks, and run none
     #[arg(long, conflicts_with_all = ["watch", "wait"])]
     pub(crate) list: bool,
-    /// Read all rows since then for the rules over the database, instead of as many as their budget of time
-    /// allows: a duration (`30d`), a time, as in `logs`, or `all`; that may take minutes
+    /// Check all rows since then: 30d, a time, or all
+    ///
+    /// For the rules over the database, instead of as many rows as their budget of time allows. A duration, a
+    /// time as in `logs`, or `all`; that may take minutes.
     #[arg(long, value_name = "WHEN", value_parser = span)]
     since: Option<Duration>,
-    /// Dismiss a row that violates a rule over the database and will not be repaired; then verify
+    /// Accept a row that violates a rule; then verify
+    ///
+    /// For a row that will not be repaired, of a rule over the database.
     #[arg(long, num_args = 2, value_names = ["RULE", "ID"], action = clap::ArgAction::Append)]
     dismiss: Vec<String>,
     /// Warnings count as failures

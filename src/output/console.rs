@@ -9,11 +9,11 @@ use std::{
 };
 
 use declaration::units;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Clock, Terminal, control, json::Ordered, secrets::Secrets};
+use super::{Clock, Terminal, control, json::Ordered, listing, secrets::Secrets};
 use crate::flags::{ColorChoice, Global, ReportFormat};
 use diagnostics::{Error, Kind};
 
@@ -282,16 +282,36 @@ impl Console {
     /// Replaces what is on the terminal by `text`: its first line, and as many of the last ones as there is
     /// room for. `is_first`: the terminal shows something else before.
     pub(crate) fn redraw(&self, text: &str, is_first: bool) {
-        let lines: Vec<_> = text.lines().collect();
-        let rows = self.terminal.rows().saturating_sub(1);
-        let hidden = lines.len().saturating_sub(rows);
-        let lines = lines.iter().take(1).chain(lines.iter().skip(1 + hidden));
+        let lines = self.last_lines(text);
         let begin = if is_first { "\x1b[2J" } else { "" };
         // Each line replaces the one that was there; then what was below is erased.
         let lines: String = lines
+            .iter()
             .map(|line| format!("{}\x1b[K\n", control::shown(line)))
             .collect();
         self.to_stdout(|stdout| write!(stdout, "{begin}\x1b[H{lines}\x1b[J"));
+    }
+
+    /// The first line of `text`, and as many of the last ones as the terminal has rows for. A line that is wider
+    /// than the terminal takes several rows.
+    fn last_lines<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        let columns = self.width().map_or(usize::MAX, usize::from).max(1);
+        let rows = |line: &str| listing::width_of(line).div_ceil(columns).max(1);
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        // The cursor is in a row below.
+        let mut left = self.terminal.rows().saturating_sub(1 + rows(first));
+        let mut shown = Vec::new();
+        for line in lines.rev() {
+            match left.checked_sub(rows(line)) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            shown.push(line);
+        }
+        shown.push(first);
+        shown.reverse();
+        shown
     }
 
     /// Prompts on the terminal and waits for the answer; None: there is no terminal to answer on. Only `y`, `Y`
@@ -304,9 +324,9 @@ impl Console {
             return None;
         }
         let prompted = {
-            let question = self.masked(question);
+            let question = listing::prose(self, &format!("{} [y/N]", self.masked(question)));
             let mut stderr = io::stderr().lock();
-            write!(stderr, "{} [y/N] ", control::shown(&question)).and_then(|()| stderr.flush())
+            write!(stderr, "{} ", control::shown(&question)).and_then(|()| stderr.flush())
         };
         if prompted.is_err() {
             return Some(false);
@@ -362,6 +382,8 @@ impl Spinner {
     }
 
     pub(super) fn of(bar: ProgressBar, prefix: &str) -> Self {
+        // Also when it is dropped because the command is interrupted.
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         let limit = Arc::new(Mutex::new(None::<Duration>));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {since}") {
             let limits = Arc::clone(&limit);
@@ -542,6 +564,24 @@ mod tests {
         assert_eq!(shown(&[("TERM", "dumb")]), "✓");
         assert_eq!(shown(&[("NO_COLOR", "1")]), "✓");
         assert_eq!(shown(&[("NO_COLOR", "")]), "\x1b[32m✓\x1b[0m");
+    }
+
+    #[test]
+    fn a_screen_is_the_first_line_and_the_last_ones_that_have_room() {
+        let console = Console::narrow(10);
+        // The terminal has 24 rows; the cursor is in the last one.
+        let lines: Vec<_> = (0..40).map(|n| n.to_string()).collect();
+        let shown = |text: &str| {
+            let lines = console.last_lines(text);
+            let (first, last) = (lines[0].to_owned(), lines[lines.len() - 1].to_owned());
+            (lines.len(), first, last)
+        };
+        let all = lines.join("\n");
+        assert_eq!(shown(&all), (23, "0".to_owned(), "39".to_owned()));
+        // It takes three rows.
+        let wide = format!("{all}\n{}", "x".repeat(21));
+        assert_eq!(shown(&wide).0, 21);
+        assert_eq!(shown("a\nb"), (2, "a".to_owned(), "b".to_owned()));
     }
 
     #[test]

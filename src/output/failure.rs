@@ -5,30 +5,49 @@ use std::io::{self, Write};
 use super::{
     Console, Paint,
     control::{self, without_colours},
-    json, report,
+    json, listing, report,
 };
 use crate::flags::ReportFormat;
-use diagnostics::{Error, Kind};
+use diagnostics::Error;
 
-/// Writes the error of a command line that clap refuses, before there is a console.
+/// Writes the error of a command line that is wrong, before there is a console: as text to stderr, or in a
+/// machine-readable format to stdout. `command`: the one that the line names.
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub(crate) fn usage_failure(message: &str, format: ReportFormat) -> io::Result<()> {
-    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
-    let what = lines.next().unwrap_or_default();
-    let what = what.strip_prefix("error: ").unwrap_or(what);
-    let error = Error::new(Kind::Usage, what);
-    let error = lines.fold(error, |error, line| error.because(line.trim()));
-    let failed = json::failed(&error);
+pub(crate) fn usage_failure(
+    error: &Error,
+    command: Option<String>,
+    format: ReportFormat,
+) -> io::Result<()> {
+    let failed = || json::usage_failed(error, command);
     let text = match format {
-        ReportFormat::Json => json::document(&failed),
-        ReportFormat::Ndjson => json::line(&json::EndLine::<()>::Error(failed)),
-        ReportFormat::Junit => report::junit_failure(&error),
-        ReportFormat::Table | ReportFormat::Plain => message.to_owned(),
+        ReportFormat::Json => json::document(&failed()),
+        ReportFormat::Ndjson => json::line(&json::EndLine::<()>::Error(failed())),
+        ReportFormat::Junit => report::junit_failure(error),
+        ReportFormat::Table | ReportFormat::Plain => {
+            let text = text(error, "error:", "next:", str::to_owned);
+            // A failure to write to stderr cannot be reported anywhere.
+            drop(writeln!(io::stderr().lock(), "{}", control::shown(&text)));
+            return Ok(());
+        }
     };
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", control::json(&text)).and_then(|()| stdout.flush())
+}
+
+/// An error for people. `label` and `next` are before what failed and before the hint; `fitted`: a line as it fits
+/// the terminal.
+fn text(error: &Error, label: &str, next: &str, fitted: impl Fn(&str) -> String) -> String {
+    let mut text = fitted(&format!("{label} {}", error.what));
+    let lines = error.evidence.iter().flat_map(|e| e.lines());
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        text.push_str(&format!("\n{}", fitted(&format!("  {line}"))));
+    }
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("\n{next} {hint}"));
+    }
+    text
 }
 
 impl Console {
@@ -58,23 +77,35 @@ impl Console {
     }
 
     fn text(&self, error: &Error) -> String {
-        let mut text = format!("{} {}", self.err(Paint::Bad, "error:"), error.what);
-        let lines = error.evidence.iter().flat_map(|e| e.lines());
-        for line in lines.filter(|line| !line.trim().is_empty()) {
-            text.push_str(&format!("\n  {line}"));
-        }
-        if let Some(hint) = &error.hint {
-            text.push_str(&format!("\n{} {hint}", self.err(Paint::Strong, "next:")));
-        }
-        text
+        let label = self.err(Paint::Bad, "error:");
+        // The columns of an excerpt from a file stay as they are.
+        let fitted = |line: &str| match line.trim_start().contains("  ") {
+            true => line.to_owned(),
+            false => listing::prose(self, line),
+        };
+        text(error, &label, &self.err(Paint::Strong, "next:"), fitted)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use diagnostics::Kind;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_error_wraps_by_words_and_its_command_stays_whole() {
+        let error = Error::new(Kind::NotRight, "billing is not ready")
+            .because("its last log lines say why it is not")
+            .because("3 |     image: a-name-that-is-long   ^^^^")
+            .hint("caravan -p shop logs billing");
+        assert_eq!(
+            Console::narrow(24).text(&error),
+            "error: billing is not\n  ready\n  its last log lines say\n    why it is not\n  \
+             3 |     image: a-name-that-is-long   ^^^^\nnext: caravan -p shop logs billing"
+        );
+    }
 
     #[test]
     fn an_errors_texts_are_masked_before_they_are_escaped() {
@@ -89,7 +120,7 @@ mod tests {
             document["error"],
             json!({
                 "kind": "usage", "exitCode": 2, "what": "not ****", "evidence": ["****: ****"],
-                "hint": "****",
+                "hint": "****", "commands": [],
             })
         );
     }

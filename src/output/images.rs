@@ -166,6 +166,7 @@ mod tests {
     use chrono::TimeZone;
 
     use super::*;
+    use crate::output::widths;
 
     fn needed(reference: &str, services: &[&str], from: Provenance, at: Option<i64>) -> Needed {
         let created = |at| -> DateTime<Utc> { Utc.timestamp_opt(at, 0).single().expect("a time") };
@@ -228,5 +229,6 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!(text(&Console::plain(), &needed));
+        widths::expect_readable(|console| text(console, &needed));
     }
 }

@@ -109,6 +109,8 @@ pub(crate) struct ErrorEntry {
     evidence: Vec<String>,
     /// The next command, or what to change.
     hint: Option<String>,
+    /// The commands of `hint`, exactly as they can be run. Empty: it has none.
+    commands: Vec<String>,
 }
 
 impl ErrorEntry {
@@ -119,8 +121,14 @@ impl ErrorEntry {
             what: error.what.clone(),
             evidence: error.evidence.clone(),
             hint: error.hint.clone(),
+            commands: commands(error.hint.as_deref()).map(str::to_owned).collect(),
         }
     }
+}
+
+/// The commands of a hint.
+pub(super) fn commands(hint: Option<&str>) -> impl Iterator<Item = &str> {
+    hint.map(diagnostics::commands).into_iter().flatten()
 }
 
 /// A line of NDJSON: those of a command's own, the last one, or the error that ended the command.
@@ -232,8 +240,15 @@ impl Console {
     }
 }
 
-/// The document of an error before the command is known.
-pub(super) fn failed(error: &Error) -> Failed {
+/// The document of an error of a command line that is wrong. `command`: None: it names none.
+pub(super) fn usage_failed(error: &Error, command: Option<String>) -> Failed {
+    Failed {
+        command,
+        ..failed(error)
+    }
+}
+
+fn failed(error: &Error) -> Failed {
     Failed {
         schema_version: SCHEMA_VERSION,
         command: None,

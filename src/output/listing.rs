@@ -213,7 +213,7 @@ impl Table<'_> {
             })
             .collect();
         self.leave_out(&mut least, width);
-        cut_last(&mut least, width);
+        self.cut_last(&mut least, width);
         // What is left belongs to the words that are longer, then to whole cells.
         for wanted in [words, natural] {
             widen(&mut least, &wanted, width);
@@ -241,6 +241,25 @@ impl Table<'_> {
         }
     }
 
+    /// Makes the last columns narrower until all fit.
+    fn cut_last(&self, widths: &mut [usize], width: usize) {
+        for n in (0..widths.len()).rev() {
+            let excess = total(widths).saturating_sub(width);
+            if excess == 0 {
+                return;
+            }
+            // A part of a number is another number.
+            let is_first = self.columns[..n].iter().all(|c| c.header.is_empty());
+            let is_number = self.columns[n].is_right && !is_first;
+            // Less than a letter and `…` says nothing: the column goes, with the gap before it.
+            widths[n] = match widths[n].saturating_sub(excess) {
+                0 | 1 => 0,
+                _ if is_number => 0,
+                left => left,
+            };
+        }
+    }
+
     /// The lines of a cell in a column of this width.
     fn broken(&self, text: &str, column: &Column<'_>, width: usize) -> Vec<String> {
         let lines = match column.narrow {
@@ -256,18 +275,6 @@ impl Table<'_> {
 fn total(widths: &[usize]) -> usize {
     let shown: Vec<_> = widths.iter().filter(|width| **width > 0).collect();
     shown.iter().copied().sum::<usize>() + GAP * shown.len().saturating_sub(1)
-}
-
-/// Makes the last columns narrower until all fit.
-fn cut_last(widths: &mut [usize], width: usize) {
-    for n in (0..widths.len()).rev() {
-        let excess = total(widths).saturating_sub(width);
-        // Less than a letter and `…` says nothing: the column goes, with the gap before it.
-        widths[n] = match widths[n].saturating_sub(excess) {
-            left if excess > 0 && left < 2 => 0,
-            left => left,
-        };
-    }
 }
 
 /// Widens the columns evenly, those that want the least first, as far as `width` goes.
@@ -321,9 +328,9 @@ pub(crate) fn paragraph(console: &Console, lead: &str, indent: usize, text: &str
             break;
         };
         let needed = *start + measure_text_width(last) + 1 + measure_text_width(word);
-        if last.is_empty() {
+        if last.is_empty() && (needed <= width + 1 || *start <= indent) {
             last.push_str(word);
-        } else if needed <= width {
+        } else if !last.is_empty() && needed <= width {
             last.push(' ');
             last.push_str(word);
         } else {
@@ -331,7 +338,29 @@ pub(crate) fn paragraph(console: &Console, lead: &str, indent: usize, text: &str
         }
     }
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    let lead = match lines[0].is_empty() {
+        true => lead.trim_end(),
+        false => lead,
+    };
     format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
+}
+
+/// Lines below or above a table, each wrapped by words at the width of the terminal and indented as it is. A command
+/// stays whole.
+pub(crate) fn prose(console: &Console, text: &str) -> String {
+    let Some(width) = console.width().map(usize::from) else {
+        return text.to_owned();
+    };
+    let lines = text.lines().map(|line| {
+        let content = line.trim_start();
+        let is_command = diagnostics::commands(content) == [content];
+        if measure_text_width(line) <= width || is_command {
+            return line.to_owned();
+        }
+        let indent = line.len() - content.len();
+        paragraph(console, &" ".repeat(indent), indent + 2, content)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A line that is cut with `…` at the width of the terminal, less `taken` columns.
@@ -528,6 +557,26 @@ shop/web       web"
     }
 
     #[test]
+    fn a_number_is_never_cut() {
+        let columns = [Column::name("GROUP"), Column::number("LAG")];
+        let rows: [&[&str]; 1] = [&["allocation-worker", "123456"]];
+        let shown = |width| shown(Some(width), &columns, &rows);
+        assert!(shown(25).ends_with("allocation-worker  123456"));
+        assert!(shown(24).ends_with("\nallocation-worker"));
+        assert!(shown(10).ends_with("\nallocatio…"));
+    }
+
+    #[test]
+    fn lines_wrap_as_they_are_indented_and_a_command_stays_whole() {
+        let text = "one two three\n  four five six\n  caravan -p shop up billing\nshort";
+        assert_eq!(
+            prose(&Console::narrow(12), text),
+            "one two\n  three\n  four five\n    six\n  caravan -p shop up billing\nshort"
+        );
+        assert_eq!(prose(&Console::plain(), text), text);
+    }
+
+    #[test]
     fn a_line_below_a_table_wraps_by_words_and_is_indented() {
         let shown = |width| {
             let console = Console::narrow(width);
@@ -535,6 +584,9 @@ shop/web       web"
         };
         assert_eq!(shown(40), "✗ a: three words and one-more");
         assert_eq!(shown(20), "✗ a: three words and\n    one-more");
-        assert_eq!(shown(6), "✗ a: three\n    words\n    and\n    one-more");
+        assert_eq!(
+            shown(6),
+            "✗ a:\n    three\n    words\n    and\n    one-more"
+        );
     }
 }

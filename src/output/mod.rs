@@ -9,7 +9,7 @@
 //! - `report`: findings of `verify` and `doctor`; `flow`: what `test-flow` and `trace` found; `listing`: plain
 //!   tables;
 //! - `json`: what all JSON documents have in common; `status`, `topics`, `logs`, `version`: those of commands; `schemas`:
-//!   their schemas; `verbose`: calls to Docker, Kafka and the stores (`-v`).
+//!   their schemas; `verbose`: calls to Docker, Kafka and the stores (`-v`); `widths`: for tests at terminals of all widths.
 
 pub(crate) mod change;
 mod clock;
@@ -33,6 +33,8 @@ mod terminal;
 pub(crate) mod topics;
 mod verbose;
 pub(crate) mod version;
+#[cfg(test)]
+pub(crate) mod widths;
 
 pub(crate) use clock::{Clock, posix_zone};
 pub(crate) use console::{Console, Paint, Spinner, check_stdout};

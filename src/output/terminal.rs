@@ -53,6 +53,11 @@ impl Terminal {
         self.stdin && self.stderr
     }
 
+    /// Whether stdout and stderr are shown in one place, where their order counts.
+    pub(crate) fn is_shared(self) -> bool {
+        self.stdout && self.stderr
+    }
+
     /// Columns of stdout, if it is a terminal.
     pub(super) fn columns(self) -> Option<u16> {
         self.stdout.then(|| self.size().1)

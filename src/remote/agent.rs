@@ -108,7 +108,8 @@ async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
         opener.open(Channel::Out).await?,
         opener.open(Channel::Err).await?,
     );
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(&order.arguments)
         .env_clear()
         .envs(&order.environment)
@@ -116,15 +117,32 @@ async fn start(order: Order, opener: &Opener) -> io::Result<Running> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let (Some(mut stdin), Some(stdout), Some(stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(io::Error::other("a process without pipes"));
+        .kill_on_drop(true);
+    // Progress is erased on stderr before the result is written to stdout: on one terminal, both go through one
+    // pipe, which keeps their order.
+    let shared = match order.handover.terminal.is_shared() {
+        true => {
+            let (reader, writer) = io::pipe()?;
+            command.stdout(writer.try_clone()?).stderr(writer);
+            Some(pipe::Receiver::from_owned_fd(reader.into())?)
+        }
+        false => None,
     };
-    let out = tokio::spawn(relay(stdout, out));
-    let err = tokio::spawn(relay(stderr, err));
+    let mut child = command.spawn()?;
+    // Its ends of the pipe: the reader would wait for them.
+    drop(command);
+    let no_pipe = || io::Error::other("a process without pipes");
+    let mut stdin = child.stdin.take().ok_or_else(no_pipe)?;
+    let (out, err) = match shared {
+        Some(both) => (
+            tokio::spawn(relay(both, out)),
+            tokio::spawn(relay(tokio::io::empty(), err)),
+        ),
+        None => (
+            tokio::spawn(relay(child.stdout.take().ok_or_else(no_pipe)?, out)),
+            tokio::spawn(relay(child.stderr.take().ok_or_else(no_pipe)?, err)),
+        ),
+    };
     let mut handover = serde_json::to_vec(&order.handover).map_err(io::Error::other)?;
     handover.push(b'\n');
     stdin.write_all(&handover).await?;

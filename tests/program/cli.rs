@@ -212,6 +212,35 @@ fn a_format_of_the_environment_that_a_command_does_not_know_is_its_default() {
     }
 }
 
+/// What people type who know `docker compose`.
+#[test]
+fn a_command_of_another_tool_is_answered_by_what_does_the_same() {
+    let empty = tempfile::tempdir().unwrap();
+    for (args, next) in [
+        (
+            &["-p", "shop", "stop", "web"][..],
+            "docker compose -p shop stop web",
+        ),
+        (&["-p", "shop", "start", "web"], "caravan -p shop up web"),
+        (
+            &["-p", "shop", "down", "web"],
+            "docker compose -p shop rm --stop --force web",
+        ),
+        (&["config"], "caravan init --default -O -"),
+        (&["status", "-f", "x.yaml"], "caravan -f x.yaml status"),
+    ] {
+        let ran = run(args).expect(2);
+        let line = format!("next: {next}");
+        assert_eq!(ran.stderr.lines().last(), Some(line.as_str()), "{ran:?}");
+        let mut command = caravan();
+        command.args(args).env("CARAVAN_OUTPUT", "json");
+        let document = Ran::of(command.current_dir(empty.path()).output().unwrap());
+        let document = document.expect(2).json();
+        assert_eq!(document["error"]["hint"], next, "{document:#}");
+        assert_eq!(document["error"]["commands"][0], next, "{document:#}");
+    }
+}
+
 /// A machine gets a document, whatever is wrong with the command line.
 #[test]
 fn a_wrong_command_line_is_an_error_in_the_format_that_it_asks_for() {
@@ -225,6 +254,12 @@ fn a_wrong_command_line_is_an_error_in_the_format_that_it_asks_for() {
         assert_eq!(document["status"], "error", "{document:#}");
         assert_eq!(document["error"]["kind"], "usage");
         assert_eq!(document["error"]["exitCode"], 2);
+        let (named, help) = match args[0] {
+            "verify" => (serde_json::json!("verify"), "caravan verify --help"),
+            _ => (serde_json::Value::Null, "caravan --help"),
+        };
+        assert_eq!(document["command"], named, "{document:#}");
+        assert_eq!(document["error"]["commands"][0], help);
         assert_eq!(ran.stderr, "");
     }
     let line = run(&["verify", "--frobnicate", "-o", "ndjson"]).expect(2);

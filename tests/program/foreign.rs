@@ -9,6 +9,7 @@ use crate::support::{
     eventually, eventually_ok,
     fault_records::{self, Red},
     shared::{Lease, lease, lease_fresh},
+    terminal::Session,
 };
 use faults::Fault;
 use shop::Shop;
@@ -50,6 +51,27 @@ fn record(shop: &Shop, fault: &Fault, red: &[Red]) {
     let of_fault: Vec<_> = of_fault.collect();
     let table = "another team's pipeline";
     fault_records::record(table, &shop.project, fault.name, &of_fault, fault.silenced);
+}
+
+/// Inside the pipeline's network, too, progress is erased before the result is written.
+#[test]
+fn no_progress_is_left_on_the_terminal() {
+    const ERASE: &str = "\x1b[2K";
+    let shop = &deployed();
+    for (args, result) in [
+        (&["verify"][..], "checks passed in"),
+        (&["test-flow"], "order ord_"),
+    ] {
+        let mut command = shop.command(args);
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        let mut session = Session::sized(80, 24, &command);
+        assert_eq!(session.ended(), 0, "{}", session.screen());
+        session.expect(result);
+        let screen = session.screen();
+        let (drawn, shown) = (screen.find(ERASE), screen.find(result));
+        assert!(drawn < shown && drawn.is_some(), "{screen:?}");
+        assert!(screen.rfind(ERASE) < shown, "{screen:?}");
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ mod signals;
 mod stack;
 mod stalls;
 mod support;
+mod terminals;
 mod transactions;
 mod vantage;
 mod workers;

@@ -129,6 +129,23 @@ fn a_declaration_that_has_no_room_is_not_left_in_part() {
     assert!(!disk.0.path().join("compose.yaml").exists());
 }
 
+#[test]
+fn a_report_that_has_no_room_is_an_error() {
+    let disk = Disk::of("4k");
+    fs::write(disk.0.path().join("full"), [0; 4096]).unwrap();
+    let directory = declared("no-room");
+    for format in ["junit", "json", "ndjson", "plain"] {
+        let report = disk.0.path().join(format);
+        let file = File::create(&report).unwrap();
+        let mut command = command(directory.path(), &["verify", "-o", format]);
+        let ran = Ran::of(command.stdout(file).output().unwrap());
+        assert_eq!(ran.code, 3, "{format}: {}", ran.stderr);
+        for expected in ["error: cannot write to stdout", "No space left on device"] {
+            assert!(ran.stderr.contains(expected), "{format}: {}", ran.stderr);
+        }
+    }
+}
+
 /// An image without files; removed when the test ends.
 struct EmptyImage(String);
 

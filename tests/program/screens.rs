@@ -176,3 +176,87 @@ fn a_problem_fits_on_a_terminal_and_its_command_is_alone_on_its_line() {
         "{screen}"
     );
 }
+
+#[test]
+fn logs_for_a_machine_are_lines_and_a_summary() {
+    let pipeline = &brought_up();
+    let lines = |args: &[&str], code: i32| -> Vec<Value> {
+        let args = [&["logs"], args, &["-o", "ndjson"]].concat();
+        let stdout = pipeline.caravan(&args).expect(code).stdout;
+        let lines = stdout.lines().map(serde_json::from_str);
+        lines.map(Result::unwrap).collect()
+    };
+    let all = lines(&["session", "cache", "--tail", "2"], 0);
+    let (summary, all) = all.split_last().unwrap();
+    assert_eq!(summary["type"], "summary", "{summary}");
+    assert_eq!(summary["command"], "logs", "{summary}");
+    assert_eq!(summary["project"], pipeline.project.as_str(), "{summary}");
+    assert_eq!(summary["summary"]["lines"], all.len(), "{summary}");
+    for service in ["session-worker", "cache-worker"] {
+        let own: Vec<_> = all.iter().filter(|l| l["service"] == service).collect();
+        assert!((1..=2).contains(&own.len()), "{all:?}");
+        for line in own {
+            assert_eq!(line["type"], "line", "{line}");
+            assert_eq!(line["container"], pipeline.container(service).as_str());
+            assert!(line["at"].as_str().unwrap().ends_with('Z'), "{line}");
+        }
+    }
+    let none = lines(&["--grep", "no line has this"], 0);
+    assert_eq!(none.len(), 1, "{none:?}");
+    assert_eq!(none[0]["summary"]["lines"], 0, "{none:?}");
+    let error = lines(&["nobody"], 2);
+    assert_eq!(error[0]["type"], "error", "{error:?}");
+    assert_eq!(error[0]["command"], "logs", "{error:?}");
+
+    // It never ends by itself, and each line is complete.
+    let mut following = pipeline
+        .command(&["logs", "session", "--tail", "1", "-f", "-o", "ndjson"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut followed = BufReader::new(following.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&followed.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["service"], "session-worker", "{first}");
+    let pid = following.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(following.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_tail_of_logs_may_be_all_of_them() {
+    let pipeline = &brought_up();
+    let lines = |tail: &[&str]| {
+        let args = [&["logs", "session"], tail].concat();
+        let stdout = pipeline.caravan(&args).expect(0).stdout;
+        stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = lines(&[]);
+    let all = lines(&["--tail", "all", "--since", "2000-01-01T00Z"]);
+    assert!(whole.len() > 1, "{whole:?}");
+    assert_eq!(all[..whole.len()], whole[..]);
+    assert_eq!(lines(&["--tail", "1"]).len(), 1);
+    let wrong = pipeline.caravan(&["logs", "--tail", "some"]).expect(2);
+    assert!(wrong.stderr.contains("nor `all`"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_container_is_recreated_by_force() {
+    let pipeline = &brought_up();
+    let ids = || ["kafka", "cache-worker"].map(|service| pipeline.inspect(service, "{{.Id}}"));
+    let before = ids();
+    let up = ["up", "cache", "--force-recreate"];
+    let dry = json(pipeline, &[&up[..], &["--dry-run"]].concat());
+    let steps = dry["steps"].as_array().unwrap().iter();
+    let changed = steps.filter(|step| step["action"] != "keep");
+    let changed: Vec<_> = changed.map(|step| step["service"].clone()).collect();
+    assert_eq!(changed, ["cache-worker"], "{dry:#}");
+    assert_eq!(ids(), before);
+    // What `docker compose up` takes beside it is what `up` does anyhow.
+    let up = [&up[..], &["--build", "-d"]].concat();
+    pipeline.caravan(&up).expect(0);
+    let after = ids();
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1], before[1]);
+    pipeline.expect_green();
+}

@@ -136,6 +136,34 @@ fn a_no_and_the_end_of_input_at_a_question_change_nothing() {
     }
 }
 
+/// As in `docker compose`, `-v` of `down` means the volumes.
+#[test]
+fn down_v_asks_for_the_volumes() {
+    let project = Project::new("ask-v");
+    let mut session = Session::start(&project.command(&["down", "-v"]));
+    session.expect("Remove? [y/N] ");
+    session.press("n\n");
+    assert_eq!(session.ended(), 0, "{}", session.screen());
+    project
+        .docker(&["volume", "inspect", &project.volume()])
+        .expect(0);
+}
+
+#[test]
+fn a_question_wraps_by_words() {
+    let project = Project::new("ask-narrow");
+    let mut session = Session::sized(40, 24, &project.command(&["down", "--volumes"]));
+    session.expect("[y/N] ");
+    let screen = session.screen();
+    let name = project.volume();
+    for line in screen.lines().filter(|line| !line.contains(&name)) {
+        assert!(line.chars().count() <= 40, "{screen}");
+    }
+    assert!(screen.contains(&name), "{screen}");
+    session.press("\x03");
+    project.is_cancelled(session);
+}
+
 #[test]
 fn a_yes_at_a_question_is_still_heard() {
     let project = Project::new("ask-yes");

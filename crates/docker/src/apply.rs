@@ -15,7 +15,7 @@ use crate::{
 };
 use declaration::{Pipeline, Service};
 use diagnostics::{Error, Invocation, Result};
-use platform::{self, Action, Container, Event, Events, Outcome, ServiceReport};
+use platform::{self, Action, Container, Event, Events, Goal, Outcome, ServiceReport};
 
 /// The state of one running `up` (or `restart`).
 pub(super) struct Apply<'a> {
@@ -31,6 +31,8 @@ pub(super) struct Apply<'a> {
     pub(super) networks: OnceCell<Result<()>>,
     /// Replicas per service, if neither the declaration nor the existing containers determine them.
     pub(super) scale: BTreeMap<String, u32>,
+    /// Services whose containers are recreated even if nothing changed.
+    pub(super) recreated: Vec<String>,
     /// Held while a container is replaced, so that services are replaced one after the other. Holds the name
     /// of the first that failed: then no other is replaced, so a bad change breaks one service only.
     replacing: Mutex<Option<String>>,
@@ -89,6 +91,7 @@ impl<'a> Apply<'a> {
             images: Images::new(engine, pipeline, observed, events),
             networks: OnceCell::new(),
             scale: BTreeMap::new(),
+            recreated: Vec::new(),
             replacing: Mutex::default(),
             services,
         }
@@ -96,6 +99,14 @@ impl<'a> Apply<'a> {
 }
 
 impl Apply<'_> {
+    /// Takes over what the goal says beside its services.
+    pub(super) fn aim_at(&mut self, goal: &Goal<'_>) {
+        self.scale.clone_from(&goal.scale);
+        let services = self.services.iter().map(|service| &service.name);
+        let recreated = services.filter(|name| goal.recreates(name));
+        self.recreated = recreated.cloned().collect();
+    }
+
     /// Brings a service up as declared.
     ///
     /// # Errors
@@ -182,6 +193,9 @@ impl Apply<'_> {
         let wanted: Vec<_> = specs.iter().map(|spec| Wanted::of(spec, image)).collect();
         let mut steps = plan::steps(self.pipeline, service, &wanted, self.observed);
         let surplus = steps.split_off(specs.len());
+        if self.recreated.contains(&service.name) {
+            steps.iter_mut().for_each(Step::force_recreate);
+        }
         let replicas = steps.into_iter().zip(specs);
         let replicas = replicas.map(|(step, spec)| Replica {
             step,

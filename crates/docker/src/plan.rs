@@ -14,6 +14,19 @@ pub(crate) struct Step {
     pub action: Action,
 }
 
+impl Step {
+    /// Recreates an existing container even if nothing changed.
+    pub(super) fn force_recreate(&mut self) {
+        match self.action {
+            Action::Create | Action::Recreate { .. } | Action::Remove => {}
+            Action::Keep | Action::Start { .. } | Action::Unpause | Action::Restart { .. } => {
+                let causes = vec!["--force-recreate".to_owned()];
+                self.action = Action::Recreate { causes };
+            }
+        }
+    }
+}
+
 /// What a replica is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {

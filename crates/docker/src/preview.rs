@@ -25,7 +25,7 @@ impl Engine {
         let (events, _nobody) = mpsc::unbounded_channel();
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, &events, &observed, services);
-        apply.scale.clone_from(&goal.scale);
+        apply.aim_at(goal);
         let services = apply.services.iter().map(|service| apply.preview(service));
         let mut preview = Preview {
             images: Vec::new(),

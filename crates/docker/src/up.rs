@@ -35,7 +35,7 @@ impl Engine {
         let observed = self.containers(&pipeline.project).await?;
         let services = goal.services();
         let mut apply = Apply::new(self, pipeline, invocation, events, &observed, services);
-        apply.scale.clone_from(&goal.scale);
+        apply.aim_at(goal);
         let orphans = plan::orphans(pipeline, &observed);
         if goal.remove_orphans {
             self.take_all_down(&orphans, false, events).await?;

@@ -16,9 +16,16 @@ pub struct Goal<'a> {
     pub scale: BTreeMap<String, u32>,
     /// Whether to remove orphans: containers of the project whose service is not declared.
     pub remove_orphans: bool,
+    /// Whether to recreate the containers of the named services (by default of all), even if nothing changed.
+    pub recreate: bool,
 }
 
 impl<'a> Goal<'a> {
+    /// Whether a service's containers are recreated even if nothing changed.
+    pub fn recreates(&self, service: &str) -> bool {
+        self.recreate && (self.named.is_empty() || self.named.iter().any(|name| name == service))
+    }
+
     /// The services of the goal, in the declaration's order.
     pub fn services(&self) -> Vec<&'a Service> {
         if self.scale.is_empty() {

@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Also list the newest dead letters one by one
     #[arg(long)]
     each: bool,
-    /// How long to read
+    /// Time to read them
     #[arg(
         long,
         value_name = "DURATION",

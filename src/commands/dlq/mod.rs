@@ -72,22 +72,22 @@ pub(crate) async fn run(context: &Context, args: &Args) -> Result<Verdict> {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct SelectionArgs {
-    /// Record of the message or of its dead letter: TOPIC/PARTITION/OFFSET
+    /// A message or dead letter: TOPIC/PARTITION/OFFSET
     #[arg(value_name = "RECORD")]
     places: Vec<RecordId>,
-    /// Only dead letters with this reason
+    /// Only those with this reason
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// Only dead letters of messages of this topic
+    /// Only those of messages of this topic
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// Only dead letters of this consumer group
+    /// Only those of this consumer group
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
-    /// Only dead letters that are at least this old
+    /// Only those that are at least this old
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Only dead letters that are younger than this
+    /// Only those that are younger
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     newer_than: Option<Duration>,
 }

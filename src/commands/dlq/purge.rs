@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// How long to read
+    /// Time to read them
     #[arg(
         long,
         value_name = "DURATION",

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// All dead letters
     #[arg(long)]
     all: bool,
-    /// Send what cannot succeed, too
+    /// Also send what cannot succeed
     #[arg(long)]
     force: bool,
     /// Show what would be sent, without sending it
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// How long to read, and to wait for each round to be processed
+    /// Time to read, and for each round
     #[arg(
         long,
         value_name = "DURATION",

@@ -13,10 +13,10 @@ use proof::dead_letters::{DeadLetters, RecordId, find::Found, journal::Status};
 /// Show one dead letter: why it failed, its headers and its payload
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Record of the message or of its dead letter: TOPIC/PARTITION/OFFSET
+    /// A message or dead letter: TOPIC/PARTITION/OFFSET
     #[arg(value_name = "RECORD")]
     place: RecordId,
-    /// How long to search
+    /// Time to search
     #[arg(
         long,
         value_name = "DURATION",

@@ -7,7 +7,7 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// Pull or build all images that `up` would, in parallel, without starting anything
+/// Pull or build all images, without starting anything
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

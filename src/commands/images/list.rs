@@ -7,7 +7,7 @@ use crate::{
 };
 use diagnostics::Result;
 
-/// List the images of the pipeline's services, and whether the engine has them
+/// List the pipeline's images, and which the engine has
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

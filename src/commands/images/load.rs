@@ -14,7 +14,7 @@ use crate::{
 };
 use diagnostics::{Error, Kind, Result};
 
-/// Load a file of `images save`, and list the images that are still missing
+/// Load a file of `images save`, and list what is still missing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file; `-` is stdin

@@ -16,7 +16,7 @@ use declaration::{Pipeline, units};
 use diagnostics::{Error, Kind, Result, quote};
 use docker::{Engine, images::Unfinished};
 
-/// Write all images of the pipeline into one file, for a host without a network
+/// Write all images into one file, for a host without a network
 ///
 /// Missing images are pulled or built first. After `caravan images load FILE` on the other host,
 /// `caravan up` needs no network there.

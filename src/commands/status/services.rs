@@ -383,6 +383,7 @@ fn addresses(containers: &[&Container]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::widths::expect_readable;
     use platform::{Health, testing::container};
 
     fn invocation() -> Invocation {
@@ -439,6 +440,17 @@ mod tests {
             table(&Console::narrow(width), &lines),
             wide(&Console::narrow(width), &lines),
         )
+    }
+
+    #[test]
+    fn services_read_well_at_every_width() {
+        let pipeline = declaration::testing::shipped();
+        let all = deployed(&pipeline);
+        for containers in [&all[..], &all[..4], &[]] {
+            let lines = lines(&pipeline, containers, &lags(&pipeline, Some(1_234)));
+            expect_readable(|console| table(console, &lines));
+            expect_readable(|console| wide(console, &lines));
+        }
     }
 
     #[test]

@@ -25,10 +25,10 @@ pub(crate) fn summary(
     selection: &Selection,
 ) -> String {
     if summary.total == 0 {
-        return format!("no dead letters on {topic}");
+        return listing::prose(console, &format!("no dead letters on {topic}"));
     }
     if summary.all.dead_letters == 0 && !summary.incomplete {
-        return none_selected(topic, summary, selection);
+        return listing::prose(console, &none_selected(topic, summary, selection));
     }
     let mut text = String::new();
     if !summary.kinds.is_empty() {
@@ -67,7 +67,7 @@ pub(crate) fn summary(
         text.push_str(&listing::table(console, &columns, rows.collect()));
         text.push_str("\n\n");
     }
-    text.push_str(&totals(topic, summary));
+    text.push_str(&listing::prose(console, &totals(topic, summary)));
     text
 }
 

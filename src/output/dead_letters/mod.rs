@@ -126,6 +126,36 @@ mod tests {
     }
 
     #[test]
+    fn a_list_reads_well_at_every_width() {
+        let kind = |reason: &str| Kind {
+            topic: Some("purchase-confirmed".to_owned()),
+            group: Some("allocation-worker".to_owned()),
+            reason: Some(reason.to_owned()),
+            age: Age::Day,
+        };
+        let mut tally = Tally::default();
+        tally.dead_letters = 12_345;
+        tally.by_status = [(Status::Waiting, 12_345)].into();
+        tally.example = Some(RecordId::new("purchase-confirmed", 2, 123_456_789));
+        let mut listed = letter();
+        listed.error = Some("expected value at line 1 column 1".to_owned());
+        let listed = Summary {
+            all: tally.clone(),
+            kinds: [
+                (kind("not-json"), tally.clone()),
+                (kind("no such student"), tally),
+            ]
+            .into(),
+            listed: vec![(listed, Status::Waiting)],
+            total: 1,
+            ..Summary::default()
+        };
+        crate::output::widths::expect_readable(|console| {
+            summary(console, "dead-letter-queue", &listed, &Selection::default())
+        });
+    }
+
+    #[test]
     fn a_shown_dead_letter_keeps_its_ids_whatever_the_secrets() {
         let payload = b"{\"orders\": \"a\\\"b\\\\c\", \"n\": 1}".to_vec();
         let message = OwnedMessage::new(

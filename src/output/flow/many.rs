@@ -20,11 +20,11 @@ use proof::{
 /// For a person: a row a service, or each step; what is missing, latencies, throughput, how the run ended.
 pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String {
     let noun = &view.pipeline.noun();
-    let mut text = match view.all {
+    let table = match view.all {
         true => steps(console, noun, report),
         false => services(console, report),
     };
-    text.push('\n');
+    let mut text = String::new();
     for (what, amiss) in [("missing", &report.missing), ("too many", &report.surplus)] {
         text.push_str(&deviations(console, noun, what, amiss));
     }
@@ -42,8 +42,8 @@ pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String
         let lead = format!("\n  not watched with several {}: ", noun.many());
         text.push_str(&listing::paragraph(console, &lead, 4, &kinds.join(", ")));
     }
-    text.push_str(&next(console, view));
-    text
+    let text = listing::prose(console, &text);
+    format!("{table}\n{text}{}", next(console, view))
 }
 
 /// A row a service: what of its steps was seen of every message; how long after a message was due its last
@@ -427,6 +427,15 @@ mod tests {
                 unfollowed: Unfollowed::default(),
                 excluded: Vec::new(),
             },
+        }
+    }
+
+    #[test]
+    fn many_read_well_at_every_width() {
+        let pipeline = pipeline();
+        for all in [false, true] {
+            let view = view(&pipeline, all);
+            crate::output::widths::expect_readable(|console| text(console, &report(), view));
         }
     }
 

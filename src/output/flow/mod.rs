@@ -294,7 +294,7 @@ pub(crate) fn collected(console: &Console, collected: &Collected) -> String {
     let rows = deleted_rows(&collected.deleted, true);
     let rows = rows.trim_start();
     match rows.split_once('\n') {
-        Some((rows, left)) => format!("{rows} ({age})\n{left}"),
-        None => format!("{rows} ({age})"),
+        Some((rows, left)) => listing::prose(console, &format!("{rows} ({age})\n{left}")),
+        None => listing::prose(console, &format!("{rows} ({age})")),
     }
 }

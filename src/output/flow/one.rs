@@ -26,8 +26,8 @@ pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String
         false => services::table(console, &services, missing, false),
     };
     let id = console.out(Paint::Strong, &report.correlation_id);
-    let mut text = format!("{} {id}\n\n{table}\n\n", noun.one());
-    text.push_str(&wrong(console, &noun, &report.completion));
+    let title = listing::prose(console, &format!("{} {id}", noun.one()));
+    let mut text = wrong(console, &noun, &report.completion);
     for line in report.misdated() {
         let doubt = console.out(Paint::Doubtful, "!");
         let line = format!("{line}; retention, lag and --since count by that time");
@@ -62,8 +62,8 @@ pub(crate) fn text(console: &Console, report: &Report, view: View<'_>) -> String
         }
     }
     text.push_str(&format!("\n{}", ending(console, &report.completion, view)));
-    text.push_str(&next(console, view));
-    text
+    let text = listing::prose(console, &text);
+    format!("{title}\n\n{table}\n\n{text}{}", next(console, view))
 }
 
 fn steps(console: &Console, noun: &Noun, report: &Report) -> String {

@@ -32,7 +32,8 @@ pub(crate) fn text(console: &Console, trace: &Report, view: View<'_>) -> String 
         true => steps(console, &noun, trace),
         false => services::table(console, &services, missing, true),
     };
-    let mut text = format!("{}\n\n{table}\n", title(console, &noun, trace));
+    let title = listing::prose(console, &title(console, &noun, trace));
+    let mut text = String::new();
     let doubt = console.out(Paint::Doubtful, "!");
     let groups = [
         ("no answer", &trace.unreachable),
@@ -78,8 +79,8 @@ pub(crate) fn text(console: &Console, trace: &Report, view: View<'_>) -> String 
             text.push_str(&format!("\n{mark} {counts}{more}"));
         }
     }
-    text.push_str(&next(console, view));
-    text
+    let text = listing::prose(console, &text);
+    format!("{title}\n\n{table}\n{text}{}", next(console, view))
 }
 
 fn steps(console: &Console, noun: &Noun, trace: &Report) -> String {
@@ -208,6 +209,20 @@ mod tests {
         };
         let shown = |all| text(&Console::plain(), &trace(), view(all));
         insta::assert_snapshot!([false, true].map(shown).join("\n\n----\n\n"));
+    }
+
+    #[test]
+    fn a_trace_reads_at_every_width() {
+        let pipeline = shipped();
+        for all in [false, true] {
+            let view = View {
+                pipeline: &pipeline,
+                all,
+                next: Some("caravan -p shop up lesson-worker"),
+                collect: "caravan -p shop test-flow --collect=0s",
+            };
+            crate::output::widths::expect_readable(|console| text(console, &trace(), view));
+        }
     }
 
     #[test]

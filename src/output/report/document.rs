@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Report;
 use crate::output::{
     Console,
-    json::{EndLine, Envelope, Millis, NoData, Outcome},
+    json::{self, EndLine, Envelope, Millis, NoData, Outcome},
 };
 use proof::checks::finding::{Finding, Severity, Status};
 
@@ -75,8 +75,10 @@ pub(crate) struct Entry<'a> {
     seen: &'a str,
     /// Counterexamples and log lines, one string each.
     evidence: &'a [String],
-    /// The next command to run.
+    /// The next command to run, or what to change.
     hint: Option<&'a str>,
+    /// The commands of `hint`, exactly as they can be run. Empty: it has none.
+    commands: Vec<&'a str>,
     /// The id of the check that caused this result; null if there is none.
     cause: Option<String>,
     took_ms: Millis,
@@ -93,6 +95,7 @@ impl<'a> Entry<'a> {
             seen: &finding.seen,
             evidence: &finding.evidence,
             hint: finding.hint.as_deref(),
+            commands: json::commands(finding.hint.as_deref()).collect(),
             cause: finding.cause.as_ref().map(ToString::to_string),
             took_ms: Millis(finding.took),
         }

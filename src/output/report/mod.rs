@@ -191,7 +191,7 @@ pub(super) fn junit_failure(error: &Error) -> String {
 fn header(console: &Console, report: Report<'_>) -> String {
     let project = console.out(Paint::Strong, report.project);
     let parts = [project, console.masked(report.origin), now(console)];
-    parts.join(&console.marks(" · "))
+    listing::prose(console, &parts.join(&console.marks(" · ")))
 }
 
 /// `2026-11-28 10:16:05 UTC`

@@ -155,12 +155,8 @@ pub(super) fn verdict(console: &Console, report: Report<'_>) -> String {
         false => String::new(),
     };
     let (paint, _) = super::painted(status);
-    format!(
-        "{} {}{}",
-        mark(console, status),
-        console.out(paint, &text),
-        all
-    )
+    let text = console.out(paint, &text);
+    listing::prose(console, &format!("{} {text}{all}", mark(console, status)))
 }
 
 /// `✗ groups.a.lag: 12, stuck`.

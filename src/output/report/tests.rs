@@ -179,6 +179,20 @@ fn a_run_fits_on_one_screen() {
 }
 
 #[test]
+fn a_run_reads_well_at_every_width() {
+    for (_, text) in RECORDED {
+        let findings = recorded(text);
+        let report = report(&findings, false);
+        crate::output::widths::expect_readable(|console| {
+            let header = header(console, report);
+            // The time is not the same at each call.
+            let header = header.split(|c: char| c.is_ascii_digit()).next();
+            table::text(console, header.unwrap_or_default(), report, table::SCREEN)
+        });
+    }
+}
+
+#[test]
 fn junit_has_one_suite_per_layer() {
     let findings = findings();
     let text = junit::text(report(&findings, false));

@@ -74,10 +74,14 @@ impl Shop {
 
     /// `caravan` in the example's directory.
     pub(super) fn caravan(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = caravan();
         command.args(args).current_dir(self.directory.path());
         command.envs(&self.variables);
-        Ran::of(command.output().unwrap())
+        command
     }
 
     /// `up` of one service with other variables than its team gives it.

@@ -16,8 +16,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// `command`, without what it says of its standard streams.
+    /// `command`, without what it says of its standard streams, on a terminal without a size.
     pub(crate) fn start(command: &Command) -> Self {
+        Self::prepared("", command)
+    }
+
+    /// As [`Self::start`], on a terminal of a size.
+    pub(crate) fn sized(columns: u16, rows: u16, command: &Command) -> Self {
+        Self::prepared(&format!("stty cols {columns} rows {rows}; "), command)
+    }
+
+    fn prepared(before: &str, command: &Command) -> Self {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words
             .map(|word| format!("'{}'", word.to_string_lossy()))
@@ -26,14 +35,18 @@ impl Session {
         let mut script = Command::new("env");
         script.args(["--default-signal=HUP", "script"]);
         script.args(["--quiet", "--return", "--flush", "--command"]);
-        script.arg(format!("exec {}", words.join(" ")));
+        script.arg(format!("{before}exec {}", words.join(" ")));
         script.arg("/dev/null").env_clear();
         let variables = command.get_envs();
         script.envs(variables.filter_map(|(name, value)| Some((name, value?))));
         if let Some(directory) = command.get_current_dir() {
             script.current_dir(directory);
         }
-        script.env("SHELL", "/bin/sh").env("NO_COLOR", "1");
+        script.env("SHELL", "/bin/sh");
+        // A terminal that is named may show colours, or not.
+        if !command.get_envs().any(|(name, _)| name == "TERM") {
+            script.env("NO_COLOR", "1");
+        }
         script.stdin(Stdio::piped());
         script.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = script.spawn().unwrap();
@@ -69,16 +82,48 @@ impl Session {
         self.keyboard.flush().unwrap();
     }
 
-    /// Sends a signal to the command, which `script` runs as its only child.
+    /// Sends a signal to the command.
     #[track_caller]
     pub(crate) fn signal(&self, signal: &str) {
+        let kill = Command::new("kill")
+            .args([&format!("-{signal}"), &self.pid()])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Gives the terminal another size; the kernel sends SIGWINCH.
+    #[track_caller]
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let terminal = std::fs::read_link(format!("/proc/{}/fd/0", self.pid())).unwrap();
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        let stty = Command::new("stty")
+            .arg("-F")
+            .arg(terminal)
+            .args(["cols", &columns, "rows", &rows])
+            .status();
+        assert!(stty.unwrap().success());
+    }
+
+    /// The command, which `script` runs as its only child.
+    fn pid(&self) -> String {
         let script = self.child.id();
         let children = format!("/proc/{script}/task/{script}/children");
         let children = std::fs::read_to_string(children).unwrap();
-        let kill = Command::new("kill")
-            .args([&format!("-{signal}"), children.trim()])
-            .status();
-        assert!(kill.unwrap().success());
+        children.trim().to_owned()
+    }
+
+    /// The lines of the last screen that was drawn from its first row on.
+    pub(crate) fn last_screen(&self) -> Vec<String> {
+        const ENDED: &str = "\x1b[J";
+        let shown = self.screen();
+        let screens = shown
+            .split("\x1b[H")
+            .filter(|screen| screen.contains(ENDED));
+        let last = screens.last().unwrap_or_default();
+        let last = last.split(ENDED).next().unwrap_or_default();
+        last.lines()
+            .map(|line| line.replace("\x1b[K", ""))
+            .collect()
     }
 
     /// Its exit code; it has to end by itself now.

@@ -69,7 +69,8 @@ fn page() -> String {
 struct Seen<'a> {
     fault: &'a str,
     said: &'a str,
-    hint: Option<&'a str>,
+    /// As the page has it: a command in code font, or a text.
+    hint: &'a str,
 }
 
 /// By kind, the first fault that failed a check of it: preferably as its root cause.
@@ -85,10 +86,7 @@ fn seen(page: &str) -> BTreeMap<String, Seen<'_>> {
         for row in &rows {
             let entries = row.get(column).into_iter().flat_map(|c| c.split("<br>"));
             for (id, text) in entries.filter_map(|entry| entry.trim().split_once("`: ")) {
-                let (said, hint) = match text.rsplit_once(" → `") {
-                    Some((said, hint)) => (said, hint.strip_suffix('`')),
-                    None => (text, None),
-                };
+                let (said, hint) = text.rsplit_once(" → ").unwrap_or((text, ""));
                 let fault = row[0].trim();
                 let id = id.trim_start_matches('`');
                 seen.entry(kind(id)).or_insert(Seen { fault, said, hint });
@@ -127,10 +125,7 @@ fn the_page_lists_every_kind_with_a_fault() {
     let seen = seen(&page);
     let rows = documented().into_iter().map(|(kind, fails)| {
         let (instance, next) = match seen.get(&kind) {
-            Some(Seen { fault, said, hint }) => (
-                format!("{fault}: {said}"),
-                hint.map(|hint| format!("`{hint}`")).unwrap_or_default(),
-            ),
+            Some(Seen { fault, said, hint }) => (format!("{fault}: {said}"), (*hint).to_owned()),
             None => Default::default(),
         };
         format!("| `{kind}` | {fails} | {instance} | {next} |\n")
