@@ -417,6 +417,9 @@ pub(super) fn addresses(service: &Service) -> Vec<String> {
     }
     let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
     published
-        .map(|(p, port)| format!("{}:{port}", p.host_ip))
+        .map(|(p, port)| match p.host_ip.as_str() {
+            "" => format!("0.0.0.0:{port}"),
+            ip => format!("{ip}:{port}"),
+        })
         .collect()
 }

@@ -46,9 +46,9 @@ pub(super) fn build(
     let args = fields.read_or_default("args", Pairs::read)?;
     let build = Build {
         args: args.or_inherited(context).collect(),
-        target: fields.read("target", View::filled)?,
+        target: fields.read_set("target", View::filled)?,
         labels: fields.read_or_default("labels", pairs)?,
-        network: fields.read("network", View::filled)?,
+        network: fields.read_set("network", View::filled)?,
         cache_from: fields.read_or_default("cache_from", View::names)?,
         no_cache: fields.read_or_default("no_cache", View::bool)?,
         pull: fields.read_or_default("pull", View::bool)?,

@@ -293,7 +293,6 @@ const RIGHT_IN_SHAPE: &[&str] = &[
     "unknown-endpoint-service",
     "unknown-stage-and-table",
     "unknown-topic",
-    "variable-dollar",
     "variable-required",
     "variable-syntax",
 ];
