@@ -29,8 +29,7 @@ Prove    verify       Run all checks (alias check)
          trace        How far an earlier message got
 Repair   dlq          List, show, replay and purge dead letters
          doctor       Can this machine run the pipeline?
-Set up   config       The resolved project, as docker compose config
-         init, images, schema, completions, man, version
+Set up   init, config, images, schema, completions, man, version
 
 Options of all commands: caravan help options
 Exit codes: 0 ok, 1 not ok, 2 usage or declaration, 3 unreachable, 4 timeout

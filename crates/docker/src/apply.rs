@@ -213,7 +213,9 @@ impl Apply<'_> {
         let engine = self.engine;
         engine.ensure_volumes(self.pipeline, service, image).await?;
         let create = replicas.into_iter().map(|mut replica| async move {
-            if replica.step.action == Action::Create {
+            // Docker reads the mounts of another container when it creates one.
+            let is_possible = service.volumes_from.is_empty();
+            if replica.step.action == Action::Create && is_possible {
                 self.report(service, "creating");
                 replica.created = Some(engine.create(&replica.spec).await?);
             }
@@ -262,7 +264,10 @@ impl Apply<'_> {
         let (id, outcome) = match step.action {
             Action::Keep | Action::Remove => (existing, Outcome::Kept),
             Action::Create => {
-                let id = created.unwrap_or_default();
+                let id = match created {
+                    Some(id) => id,
+                    None => self.engine.create(&spec).await?,
+                };
                 self.start(service, &id, &name).await?;
                 (id, Outcome::Created)
             }

@@ -120,7 +120,10 @@ fn dockerfile<'a>(
     fields: &mut Fields<'a>,
     directory: &Path,
 ) -> Result<(Dockerfile, Option<View<'a>>), Problem> {
-    match (fields.take("dockerfile"), fields.take("dockerfile_inline")) {
+    match (
+        fields.take_set("dockerfile"),
+        fields.take_set("dockerfile_inline"),
+    ) {
         (Some(view), None) => {
             let path = clean_path(&directory.join(view.filled()?));
             Ok((Dockerfile::File(path), Some(view)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{checked_name, notes::Notes, pairs::Pairs};
+use super::{checked_name, mounts::host_path, notes::Notes, pairs::Pairs};
 use crate::{
     Network, NetworkUse, Service, Subnet, Volume,
     context::Context,
@@ -201,6 +201,15 @@ fn volume(
     (volume.external, volume.name) = external(&mut fields, &key.name, volume.name, notes)?;
     volume.driver = driver(&mut fields, drivers)?;
     volume.driver_opts = fields.read_or_default("driver_opts", options)?;
+    // A relative device of a bind mount is a path, as docker compose reads it.
+    let is_bind = volume.driver_opts.get("o").is_some_and(|o| o == "bind");
+    if volume.driver.as_deref() == Some("local")
+        && is_bind
+        && let Some(device) = volume.driver_opts.get_mut("device")
+    {
+        let path = host_path(device, context).map_err(|why| fields.problem(why.to_string()))?;
+        *device = path.display().to_string();
+    }
     volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if volume.external && volume.driver.is_some() {
         return Err(fields.problem("an external volume has no key but `name`"));

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    compose,
     context::Context,
     interpolate,
     yaml::{self, Node},
@@ -136,10 +137,26 @@ fn resource(
             None if external => json!(key),
             None => json!(format!("{}_{key}", context.project)),
         });
+    // A relative device of a bind mount is a path.
+    if let (Some(device), "volumes") = (node.and_then(bind_device), section)
+        && let Some(Value::Object(options)) = fields.get_mut("driver_opts")
+        && let Ok(path) = compose::host_path(device, context)
+    {
+        options.insert("device".to_owned(), json!(path.display().to_string()));
+    }
     if section == "networks" {
         fields.entry("ipam").or_insert_with(|| json!({}));
     }
     Value::Object(fields)
+}
+
+/// The device of a volume that is a bind mount.
+fn bind_device(volume: &Node) -> Option<&str> {
+    let options = volume.get("driver_opts")?;
+    let is_local = volume.get("driver").and_then(Node::text) == Some("local");
+    let is_bind = options.get("o").and_then(Node::text) == Some("bind");
+    let device = options.get("device").and_then(Node::text);
+    device.filter(|_| is_local && is_bind)
 }
 
 /// Names of the resources that active services use, as docker compose prints no others.

@@ -75,8 +75,9 @@ pub(super) fn shaped(node: &Node, shape: &Shape, context: &Context<'_>) -> Optio
         }
         Shape::Map(shape) => {
             let entry = |(key, value): &(yaml::Key, Node)| {
-                let value = shaped(value, shape, context).unwrap_or_default();
-                (key.name.clone(), value)
+                let empty = || text(value).map_or(Value::Null, Value::String);
+                let shaped = shaped(value, shape, context);
+                (key.name.clone(), shaped.unwrap_or_else(empty))
             };
             non_empty_map(mapping(node).iter().map(entry).collect())
         }

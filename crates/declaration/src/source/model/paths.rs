@@ -7,7 +7,7 @@ use crate::{
     clean_path,
     interpolate::{self, Seen, Variables},
     problem::Problem,
-    yaml::{Node, Value},
+    yaml::{Key, Kind, Node, Scalar, Value},
 };
 
 type Done = Result<(), Problem>;
@@ -76,11 +76,8 @@ impl Place<'_> {
         if let Some(build) = child(service, "build") {
             match &build.value {
                 Value::Scalar(_) => self.context(build, path)?,
-                _ => {
-                    if let Some(context) = child(build, "context") {
-                        self.context(context, path)?;
-                    }
-                }
+                Value::Mapping(_) => self.context_of(build, path)?,
+                Value::Null | Value::Sequence(_) => {}
             }
         }
         for key in ["env_file", "label_file"] {
@@ -126,6 +123,25 @@ impl Place<'_> {
             }
             _ => text,
         })
+    }
+
+    /// The context of a build; by default its directory.
+    fn context_of(&self, build: &mut Node, path: &str) -> Done {
+        if let Some(context) = child(build, "context") {
+            return self.context(context, path);
+        }
+        let at = build.at;
+        if let Value::Mapping(entries) = &mut build.value {
+            let name = "context".to_owned();
+            let text = self.directory.display().to_string().replace('$', "$$");
+            let value = Value::Scalar(Scalar {
+                text,
+                kind: Kind::String,
+                secret: false,
+            });
+            entries.push((Key { name, at }, Node { value, at }));
+        }
+        Ok(())
     }
 
     /// A directory, unless it is remote.
