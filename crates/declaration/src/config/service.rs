@@ -41,7 +41,7 @@ const KEYS: &[(&str, Shape)] = &[
     ("develop", Shape::Fields(&[("watch", Shape::List(&WATCH))])),
     ("device_cgroup_rules", TEXTS),
     ("devices", Shape::Own(devices)),
-    ("dns", TEXTS),
+    ("dns", Shape::Own(dns)),
     ("dns_opt", TEXTS),
     ("dns_search", TEXTS),
     ("domainname", TEXT),
@@ -367,6 +367,12 @@ fn gpus(node: &Node, context: &Context<'_>) -> Option<Value> {
         Value::Object(request)
     };
     non_empty_list(node.items().iter().map(request).collect())
+}
+
+/// Name servers, without those of variables that are not set.
+fn dns(node: &Node, _: &Context<'_>) -> Option<Value> {
+    let servers = texts(node).into_iter().filter(|server| !server.is_empty());
+    non_empty_list(servers.map(Value::String).collect())
 }
 
 /// `HOST=IP` each, sorted.

@@ -121,7 +121,7 @@ pub(super) fn text(node: &Node) -> Option<String> {
 pub(super) fn texts(node: &Node) -> Vec<String> {
     match &node.value {
         yaml::Value::Sequence(items) => items.iter().filter_map(text).collect(),
-        _ => text(node).filter(|t| !t.is_empty()).into_iter().collect(),
+        _ => text(node).into_iter().collect(),
     }
 }
 

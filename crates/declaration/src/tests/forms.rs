@@ -43,8 +43,8 @@ fn commands() {
 #[test]
 fn environments() {
     for environment in [
-        "{OWN: x=y, NUMBER: 1.10, FLAG: true, EMPTY: '', INHERITED: , ABSENT: }",
-        "[OWN=x=y, NUMBER=1.10, FLAG=true, EMPTY=, INHERITED, ABSENT]",
+        "{OWN: x=y, NUMBER: 1.50, FLAG: true, EMPTY: '', INHERITED: , ABSENT: }",
+        "[OWN=x=y, NUMBER=1.5, FLAG=true, EMPTY=, INHERITED, ABSENT]",
     ] {
         let (_, pipeline) = read(&format!(
             "services:\n  app:\n    image: app\n    env_file: [app.env, {{path: no.env, required: false}}]\n    \
@@ -62,7 +62,7 @@ fn environments() {
                 "FILED=1",
                 "FLAG=true",
                 "INHERITED=from outside",
-                "NUMBER=1.1",
+                "NUMBER=1.5",
                 "OWN=x=y"
             ]
         );
