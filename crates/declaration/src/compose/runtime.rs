@@ -112,7 +112,7 @@ pub(super) fn requests(view: &View<'_>) -> Result<Vec<DeviceRequest>, Problem> {
         })?;
         let request = DeviceRequest {
             driver: fields.read_set("driver", View::filled)?,
-            count: count.or(ids.is_empty().then_some(-1)),
+            count: count.or_else(|| ids.is_empty().then_some(-1)),
             ids,
             capabilities: fields.read_or_default("capabilities", View::names)?,
             options: fields.read_or_default("options", |v| Pairs::read(v).map(Pairs::or_empty))?,

@@ -295,7 +295,8 @@ fn build(node: &Node, context: &Context<'_>) -> Option<Value> {
         false => host_path(&place, context).ok()?.display().to_string(),
     };
     build.insert("context".to_owned(), json!(directory));
-    if !build.contains_key("dockerfile_inline") {
+    // An empty name, of a variable that is not set, is printed by no tool.
+    if node.get("dockerfile").is_none() && !build.contains_key("dockerfile_inline") {
         build
             .entry("dockerfile")
             .or_insert_with(|| json!("Dockerfile"));

@@ -36,12 +36,12 @@ pub(super) enum Shape {
     Words,
     /// Names with values, from a mapping or a list of `NAME=VALUE`; a name alone has an empty value.
     Pairs,
-    Map(&'static Shape),
-    List(&'static Shape),
+    Map(&'static Self),
+    List(&'static Self),
     /// A mapping with these keys; others (`x-…`) are left out.
-    Fields(&'static [(&'static str, Shape)]),
+    Fields(&'static [(&'static str, Self)]),
     /// As [`Self::Fields`], printed even if it is empty.
-    Block(&'static [(&'static str, Shape)]),
+    Block(&'static [(&'static str, Self)]),
     /// A key with a form of its own.
     Own(fn(&Node, &Context<'_>) -> Option<Value>),
     /// As the file has it.
@@ -59,7 +59,7 @@ pub(super) fn shaped(node: &Node, shape: &Shape, context: &Context<'_>) -> Optio
         Shape::Texts => non_empty_list(texts(node).into_iter().map(Value::String).collect()),
         Shape::Number => number(node).filter(|n| n.as_f64() != Some(0.0)),
         Shape::Count => number(node),
-        Shape::Flag => is_true(node.text()?).then(|| json!(true)),
+        Shape::Flag => is_true(node.text()?).then_some(Value::Bool(true)),
         Shape::Choice => node.text().map(|text| json!(is_true(text))),
         Shape::Bytes => {
             let bytes = bytes(node.text()?)?;

@@ -57,7 +57,7 @@ struct Chain<'a> {
     path: &'a Path,
     /// Service of the file, for `extends`.
     service: Option<&'a str>,
-    from: Option<&'a Chain<'a>>,
+    from: Option<&'a Self>,
 }
 
 impl Chain<'_> {
@@ -240,7 +240,7 @@ impl Loader<'_> {
             let message = format!("there is no service `{name}` in {text}");
             return self.placed(Err(Problem::new(file.at, path, message)));
         };
-        let directory = absolute.parent().unwrap_or(Path::new("/"));
+        let directory = absolute.parent().unwrap_or_else(|| Path::new("/"));
         let of_file = Base {
             services,
             directory,
