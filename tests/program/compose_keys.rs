@@ -41,20 +41,24 @@ fn links_shared_mounts_and_a_shared_network_reach_the_containers() {
 
 #[test]
 fn config_prints_the_project_without_docker() {
-    let pipeline = Pipeline::declared("config", &[("DOCKER_HOST", "unix:///nowhere.sock")]);
+    let pipeline = Pipeline::declared("config", &[]);
+    let config = |args: &[&str]| {
+        let line = [&["-H", "unix:///nowhere.sock"], args].concat();
+        pipeline.caravan(&line)
+    };
     std::fs::write(pipeline.directory().join("compose.yaml"), DECLARATION).unwrap();
-    let printed = pipeline.caravan(&["config", "-o", "json"]).expect(0).stdout;
+    let printed = config(&["config", "-o", "json"]).expect(0).stdout;
     let project: Value = serde_json::from_str(&printed).unwrap();
     let depends_on = &project["services"]["app"]["depends_on"]["db"];
     assert_eq!(depends_on["condition"], "service_started");
-    let names = pipeline.caravan(&["config", "--services"]).expect(0).stdout;
+    let names = config(&["config", "--services"]).expect(0).stdout;
     assert_eq!(names, "db\napp\nsidecar\n");
-    let nothing = pipeline.caravan(&["config", "-q"]).expect(0).stdout;
+    let nothing = config(&["config", "-q"]).expect(0).stdout;
     assert_eq!(nothing, "");
     // What is printed is a Compose file, which resolves to the same.
-    let yaml = pipeline.caravan(&["config"]).expect(0).stdout;
+    let yaml = config(&["config"]).expect(0).stdout;
     std::fs::write(pipeline.directory().join("resolved.yaml"), yaml).unwrap();
-    let again = pipeline.caravan(&["-f", "resolved.yaml", "config", "-o", "json"]);
+    let again = config(&["-f", "resolved.yaml", "config", "-o", "json"]);
     let again: Value = serde_json::from_str(&again.expect(0).stdout).unwrap();
     assert_eq!(again["services"], project["services"]);
     std::fs::write(
@@ -62,5 +66,5 @@ fn config_prints_the_project_without_docker() {
         "x-caravan: {}\nservices: {a: {imag: x}}\n",
     )
     .unwrap();
-    pipeline.caravan(&["config", "-q"]).expect(2);
+    config(&["config", "-q"]).expect(2);
 }
