@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions, dlq, doctor, down, groups, health, images, init, logs, man, restart, run,
-        scale, schema, status, test_flow, topics, trace, up, verify, version,
+        completions, config, dlq, doctor, down, groups, health, images, init, logs, man, restart,
+        run, scale, schema, status, test_flow, topics, trace, up, verify, version,
     },
     context::DeploymentNeeds,
     flags::{Global, ReportFormat},
@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Init(init::Args),
     Doctor(doctor::Args),
     Images(images::Args),
+    Config(config::Args),
     Schema(schema::Args),
     #[command(alias = "completion")]
     Completions(completions::Args),
@@ -80,6 +81,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Images(_)
             | Self::Init(_)
+            | Self::Config(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
@@ -112,6 +114,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Images(_)
             | Self::Init(_)
+            | Self::Config(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
@@ -141,6 +144,7 @@ impl Command {
             Self::Doctor(_) => "doctor".to_owned(),
             Self::Images(_)
             | Self::Init(_)
+            | Self::Config(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Version(_)
@@ -213,6 +217,7 @@ impl Command {
             Self::Restart(args) => args.output.output.into(),
             Self::Logs(args) => args.output.into(),
             Self::Version(args) => args.output.output.into(),
+            Self::Config(args) => args.output.into(),
             Self::Init(_)
             | Self::Schema(_)
             | Self::Completions(_)
@@ -240,6 +245,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
             Self::Images(args) => args.name(),
+            Self::Config(_) => "config",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Version(_) => "version",

@@ -31,7 +31,7 @@ Prove    verify       Run all checks (alias check)
          trace        How far an earlier message got
 Repair   dlq          List, show, replay and purge dead letters
          doctor       Can this machine run the pipeline?
-Set up   init, images, schema, completions, man, version
+Set up   init, config, images, schema, completions, man, version
 
 Options of all commands: caravan help options
 Exit codes: 0 ok, 1 not ok, 2 usage or declaration, 3 unreachable, 4 timeout
@@ -53,6 +53,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "caravan down",
             "caravan down --dry-run",
             "caravan down --volumes",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "caravan config",
+            "caravan config -q",
+            "caravan config -o json > project.json",
         ],
     ),
     (

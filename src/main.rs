@@ -231,6 +231,7 @@ async fn dispatch(context: &Context, command: &Command) -> diagnostics::Result<V
         Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Images(args) => commands::images::run(context, args).await,
         Command::Init(args) => commands::init::run(context, args).await,
+        Command::Config(args) => commands::config::run(context, args),
         Command::Schema(_) => commands::schema::run(context),
         Command::Version(args) => Ok(commands::version::run(context, args)),
         Command::Completions(args) => commands::completions::run(context, args),

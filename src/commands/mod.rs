@@ -3,6 +3,7 @@
 //! code.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod down;

@@ -115,6 +115,8 @@ fn every_command_has_a_schema() {
     }
     let mut found = Vec::new();
     formats(&crate::help::command(), "", &mut found);
+    // Its result is a Compose file.
+    found.retain(|command| command != "config");
     let mut published: Vec<_> = schemas().into_iter().map(|(name, _)| name).collect();
     found.sort();
     published.sort();

@@ -14,6 +14,7 @@ mod bring_up;
 mod builds;
 mod cli;
 mod compose;
+mod compose_keys;
 mod converge;
 mod database;
 mod dead_letters;

@@ -20,9 +20,12 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether a service with these profiles is active.
+    /// Whether a service with these profiles is active. An empty one, of a variable that is not set, is always
+    /// active.
     pub(super) fn activates(&self, profiles: &[String]) -> bool {
         let active = |profile: &String| *profile == "*" || profiles.contains(profile);
-        profiles.is_empty() || self.profiles.iter().any(active)
+        profiles.is_empty()
+            || profiles.iter().any(String::is_empty)
+            || self.profiles.iter().any(active)
     }
 }

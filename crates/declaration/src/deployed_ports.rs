@@ -167,6 +167,7 @@ mod tests {
         db.ports.push(Port {
             host_ip: "127.0.0.1".to_owned(),
             host_port: Some(15432),
+            host_range: None,
             container_port: 5432,
             protocol: "tcp".to_owned(),
         });

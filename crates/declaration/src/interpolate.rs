@@ -1,6 +1,6 @@
 //! Compose's variables: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?message}`,
 //! `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, nested, and `$$` for a dollar. With a colon
-//! an empty value counts as unset.
+//! an empty value counts as unset. A dollar that begins no variable is literal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +61,11 @@ pub fn tree(
     unset: &mut BTreeSet<String>,
 ) -> Result<Node, Problem> {
     below(node, variables, unset, "")
+}
+
+/// The value of a top-level key that [`tree`] leaves out, interpolated.
+pub(super) fn extension(key: &str, node: &Node, variables: &Variables) -> Result<Node, Problem> {
+    below(node, variables, &mut BTreeSet::new(), key)
 }
 
 fn below(
@@ -135,15 +140,12 @@ fn expand(
             out.push_str(&braced(&inside[..end], variables, seen, depth)?);
             rest = &inside[end + 1..];
         } else {
+            // A dollar that begins no variable is literal: `$(date)`, `5$`.
             let (name, after) = split_name(after);
-            if name.is_empty() {
-                return Err(format!(
-                    "`{}` is not a variable; a literal dollar is written `$$`",
-                    start(&rest[dollar..])
-                )
-                .into());
+            match name {
+                "" => out.push('$'),
+                name => out.push_str(&plain(name, variables, seen)),
             }
-            out.push_str(&plain(name, variables, seen));
             rest = after;
         }
     }
@@ -270,6 +272,7 @@ mod tests {
             ("plain", "plain"),
             ("$SET/${SET}.", "value/value."),
             ("$$SET $$1 $$$$", "$SET $1 $$"),
+            ("$(date) $1 5$ ^[a-z]+$ a$!", "$(date) $1 5$ ^[a-z]+$ a$!"),
             ("${SET:-d}|${EMPTY:-d}|${UNSET:-d}", "value|d|d"),
             ("${SET-d}|${EMPTY-d}|${UNSET-d}", "value||d"),
             ("${SET:+x}|${EMPTY:+x}|${UNSET:+x}", "x||"),
@@ -292,8 +295,6 @@ mod tests {
             ("${SET", "not closed"),
             ("${}", "no variable name"),
             ("${SET!x}", "is not one of"),
-            ("$1", "a literal dollar"),
-            ("costs 5$", "a literal dollar"),
             (
                 "${UNSET:?set it in .env}",
                 "UNSET is not set: set it in .env",

@@ -6,6 +6,7 @@
 
 mod address_scope;
 mod compose;
+mod config;
 mod context;
 pub mod correlation;
 mod deployed_ports;
@@ -30,6 +31,7 @@ mod variable_ports;
 mod yaml;
 
 pub use address_scope::{AddressScope, DeclaredAddress, Needs};
+pub use config::yaml_text;
 pub use deployed_ports::{DeployedPorts, PublishedPort};
 pub use find::find_service;
 pub use invalid::Invalid;

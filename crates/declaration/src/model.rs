@@ -7,6 +7,7 @@ mod http;
 mod noun;
 mod runtime;
 mod secret_or_config;
+mod shared;
 mod table;
 
 pub use build::{Build, Dockerfile};
@@ -14,8 +15,9 @@ pub use dead_letters::{DEAD_LETTER_HEADER_BYTES, DeadLetterHeaders, REPLAY_OF};
 pub use group::Group;
 pub use http::{Http, HttpRequest};
 pub use noun::Noun;
-pub use runtime::{Device, Runtime, Ulimit};
+pub use runtime::{Device, DeviceRequest, Runtime, Ulimit};
 pub use secret_or_config::{GeneratedFile, SecretOrConfigMount};
+pub use shared::{Link, Namespace, Other, VolumesFrom};
 pub use table::{Column, Removal, Table};
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -330,6 +332,10 @@ pub struct Service {
     pub secrets_and_configs: Vec<SecretOrConfigMount>,
     /// Networks to connect to.
     pub networks: Vec<NetworkUse>,
+    /// Additional DNS names of other containers on these networks.
+    pub links: Vec<Link>,
+    /// Containers whose mounts it gets.
+    pub volumes_from: Vec<VolumesFrom>,
     /// Services that start before this one.
     pub depends_on: Vec<Dependency>,
     /// None: the image's.
@@ -507,10 +513,12 @@ pub struct PortBinding {
 /// A published TCP or UDP port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
-    /// Address on the host; Compose's default is all addresses, Caravan's is loopback.
+    /// Address on the host. Empty: all addresses, also those of IPv6.
     pub host_ip: String,
     /// Port on the host. None: Docker chooses one.
     pub host_port: Option<u16>,
+    /// `FIRST-LAST`: the ports of the host of which Docker chooses one. None: of all.
+    pub host_range: Option<String>,
     /// Port in the container.
     pub container_port: u16,
     /// `tcp` or `udp`.

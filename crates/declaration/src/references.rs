@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     AddressScope, Condition, DeclaredAddress, Effect, MountSource, Pipeline, Ready, Service,
     VariableSource,
+    compose::dependency_key,
     problem::{Problem, did_you_mean},
     yaml::Node,
 };
@@ -195,7 +196,12 @@ impl Check<'_> {
             self.exists("network", &used.network, &path, known);
         }
         for dependency in &service.depends_on {
-            let path = ["services", name, "depends_on", &dependency.service];
+            let node = self
+                .tree
+                .get("services")
+                .and_then(|services| services.get(name));
+            let key = dependency_key(node, &dependency.service);
+            let path = ["services", name, key, &dependency.service];
             self.service(&dependency.service, &path);
             let awaited = pipeline.service(&dependency.service);
             if dependency.condition == Condition::Healthy && awaited.is_some_and(never_healthy) {
@@ -420,7 +426,7 @@ fn never_healthy(service: &Service) -> bool {
 
 /// Whether two host addresses overlap.
 fn overlap(a: &str, b: &str) -> bool {
-    let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
+    let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
     a == b || any(a) || any(b)
 }
 

@@ -214,6 +214,8 @@ pub fn depending(name: &str, on: &[&str]) -> Service {
         mounts: Vec::new(),
         secrets_and_configs: Vec::new(),
         networks: Vec::new(),
+        links: Vec::new(),
+        volumes_from: Vec::new(),
         depends_on: on.iter().map(dependency).collect(),
         healthcheck: None,
         restart: Restart::No,

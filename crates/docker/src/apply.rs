@@ -227,7 +227,9 @@ impl Apply<'_> {
         let engine = self.engine;
         engine.ensure_volumes(self.pipeline, service, image).await?;
         let create = replicas.into_iter().map(|mut replica| async move {
-            if replica.step.action == Action::Create {
+            // Docker reads the mounts of another container when it creates one.
+            let is_possible = service.volumes_from.is_empty();
+            if replica.step.action == Action::Create && is_possible {
                 self.report(service, "creating");
                 replica.created = Some(engine.create(&replica.spec).await?);
             }
@@ -276,7 +278,10 @@ impl Apply<'_> {
         let (id, outcome) = match step.action {
             Action::Keep | Action::Remove => (existing, Outcome::Kept),
             Action::Create => {
-                let id = created.unwrap_or_default();
+                let id = match created {
+                    Some(id) => id,
+                    None => self.engine.create(&spec).await?,
+                };
                 self.start(service, &id, &name).await?;
                 (id, Outcome::Created)
             }
@@ -431,6 +436,9 @@ pub(super) fn addresses(service: &Service) -> Vec<String> {
     }
     let published = service.ports.iter().filter_map(|p| Some((p, p.host_port?)));
     published
-        .map(|(p, port)| format!("{}:{port}", p.host_ip))
+        .map(|(p, port)| match p.host_ip.as_str() {
+            "" => format!("0.0.0.0:{port}"),
+            ip => format!("{ip}:{port}"),
+        })
         .collect()
 }

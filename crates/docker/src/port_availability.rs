@@ -90,6 +90,7 @@ mod tests {
         Port {
             host_ip: host_ip.to_owned(),
             host_port: Some(number),
+            host_range: None,
             container_port: 80,
             protocol: "tcp".to_owned(),
         }

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{images::Image, labels};
 use declaration::{
-    Condition, Healthcheck, MountSource, NetworkUse, Origin, Pipeline, Port, Restart, Service,
-    StateFiles,
+    Condition, Healthcheck, MountSource, Namespace, NetworkUse, Origin, Other, Pipeline, Port,
+    Restart, Service, StateFiles,
 };
 
 /// One replica of a service, ready to be created.
@@ -125,7 +125,10 @@ fn host_config(
         network_mode: networks
             .first()
             .map(|(name, _)| name.clone())
-            .or_else(|| service.runtime.network_mode.clone()),
+            .or_else(|| namespace(pipeline, service.runtime.network_mode.as_ref())),
+        ipc_mode: namespace(pipeline, service.runtime.ipc.as_ref()),
+        pid_mode: namespace(pipeline, service.runtime.pid.as_ref()),
+        volumes_from: non_empty(volumes_from(pipeline, service)),
         port_bindings: non_empty_map(port_bindings(&service.ports)),
         restart_policy: Some(restart_policy(service.restart)),
         cap_add: non_empty(service.cap_add.clone()),
@@ -171,12 +174,14 @@ fn environment(service: &Service, replica: u32) -> Vec<String> {
 
 /// Docker's names of the service's networks, in declared order, each with the service's aliases there.
 fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSettings)> {
+    let links = links(pipeline, service);
     let endpoint = |used: &NetworkUse| {
         let mut names = vec![service.name.clone()];
         let aliases = used.aliases.iter();
         names.extend(aliases.filter(|a| **a != service.name).cloned());
         EndpointSettings {
             aliases: Some(names),
+            links: non_empty(links.clone()),
             ipam_config: fixed_address(used),
             ..EndpointSettings::default()
         }
@@ -185,6 +190,52 @@ fn networks(pipeline: &Pipeline, service: &Service) -> Vec<(String, EndpointSett
     uses.filter_map(|used| {
         let network = pipeline.networks.iter().find(|n| n.key == used.network)?;
         Some((network.name.clone(), endpoint(used)))
+    })
+    .collect()
+}
+
+/// `CONTAINER:ALIAS` for each container of the links.
+fn links(pipeline: &Pipeline, service: &Service) -> Vec<String> {
+    let links = service.links.iter();
+    links
+        .flat_map(|link| {
+            let containers = containers_of(pipeline, &link.of).into_iter();
+            containers.map(|container| format!("{container}:{}", link.alias))
+        })
+        .collect()
+}
+
+/// The names of a service's containers, or the name of another container.
+fn containers_of(pipeline: &Pipeline, other: &Other) -> Vec<String> {
+    match other {
+        Other::Container(name) => vec![name.clone()],
+        Other::Service(name) => match pipeline.service(name) {
+            Some(service) => (1..=service.replicas)
+                .map(|replica| container_name(pipeline, service, replica))
+                .collect(),
+            None => Vec::new(),
+        },
+    }
+}
+
+/// Docker's form of a namespace: one of its words, or `container:NAME`.
+fn namespace(pipeline: &Pipeline, namespace: Option<&Namespace>) -> Option<String> {
+    match namespace? {
+        Namespace::Mode(mode) => Some(mode.clone()),
+        Namespace::Of(other) => {
+            let container = containers_of(pipeline, other).into_iter().next()?;
+            Some(format!("container:{container}"))
+        }
+    }
+}
+
+/// `CONTAINER[:ro]`: of a service, its first container.
+fn volumes_from(pipeline: &Pipeline, service: &Service) -> Vec<String> {
+    let from = service.volumes_from.iter();
+    from.filter_map(|from| {
+        let container = containers_of(pipeline, &from.of).into_iter().next()?;
+        let mode = if from.read_only { ":ro" } else { "" };
+        Some(format!("{container}{mode}"))
     })
     .collect()
 }
@@ -254,12 +305,18 @@ fn port_key(port: &Port) -> String {
     format!("{}/{}", port.container_port, port.protocol)
 }
 
+/// The port, or the range of ports of which Docker chooses one. Empty: Docker chooses one of all.
+fn host_port(port: &Port) -> String {
+    let number = || port.host_port.map(|number| number.to_string());
+    port.host_range.clone().or_else(number).unwrap_or_default()
+}
+
 fn port_bindings(ports: &[Port]) -> PortMap {
     let mut map = PortMap::new();
     for port in ports {
         let binding = PortBinding {
             host_ip: Some(port.host_ip.clone()),
-            host_port: Some(port.host_port.map(|p| p.to_string()).unwrap_or_default()),
+            host_port: Some(host_port(port)),
         };
         let bindings = map.entry(port_key(port)).or_default();
         bindings.get_or_insert_default().push(binding);

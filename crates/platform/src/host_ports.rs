@@ -61,6 +61,7 @@ mod tests {
         Port {
             host_ip: host_ip.to_owned(),
             host_port: Some(8080),
+            host_range: None,
             container_port: 80,
             protocol: protocol.to_owned(),
         }

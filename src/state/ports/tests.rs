@@ -182,6 +182,7 @@ fn a_listening_socket_on_this_host_is_detected() {
     let port = Port {
         host_ip: "127.0.0.1".to_owned(),
         host_port: None,
+        host_range: None,
         container_port: 80,
         protocol: "tcp".to_owned(),
     };

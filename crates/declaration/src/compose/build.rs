@@ -46,9 +46,9 @@ pub(super) fn build(
     let args = fields.read_or_default("args", Pairs::read)?;
     let build = Build {
         args: args.or_inherited(context).collect(),
-        target: fields.read("target", View::filled)?,
+        target: fields.read_set("target", View::filled)?,
         labels: fields.read_or_default("labels", pairs)?,
-        network: fields.read("network", View::filled)?,
+        network: fields.read_set("network", View::filled)?,
         cache_from: fields.read_or_default("cache_from", View::names)?,
         no_cache: fields.read_or_default("no_cache", View::bool)?,
         pull: fields.read_or_default("pull", View::bool)?,
@@ -120,7 +120,10 @@ fn dockerfile<'a>(
     fields: &mut Fields<'a>,
     directory: &Path,
 ) -> Result<(Dockerfile, Option<View<'a>>), Problem> {
-    match (fields.take("dockerfile"), fields.take("dockerfile_inline")) {
+    match (
+        fields.take_set("dockerfile"),
+        fields.take_set("dockerfile_inline"),
+    ) {
         (Some(view), None) => {
             let path = clean_path(&directory.join(view.filled()?));
             Ok((Dockerfile::File(path), Some(view)))

@@ -4,7 +4,7 @@ use std::num::ParseIntError;
 
 use super::notes::Notes;
 use crate::{
-    MAX_REPLICAS, Restart,
+    DeviceRequest, MAX_REPLICAS, Restart,
     problem::Problem,
     units,
     yaml::{Fields, View},
@@ -19,6 +19,7 @@ pub(super) struct Deploy {
     memory: Option<i64>,
     pids: Option<i64>,
     mem_reservation: Option<i64>,
+    pub(super) devices: Vec<DeviceRequest>,
 }
 
 /// Keys that only Swarm uses; Compose ignores them, too.
@@ -59,10 +60,11 @@ impl Deploy {
         if let Some(reservations) = fields.take("reservations") {
             let mut fields = reservations.fields()?;
             self.mem_reservation = fields.read("memory", View::bytes)?;
+            self.devices = fields.read_or_default("devices", super::runtime::requests)?;
             if let Some(cpus) = fields.take("cpus") {
                 notes.no_effect(&cpus, "Docker reserves no cores");
             }
-            fields.finish_compose(&["devices", "generic_resources"])?;
+            fields.finish_compose(&["generic_resources"])?;
         }
         fields.finish_compose(&[])
     }
@@ -73,7 +75,7 @@ impl Deploy {
     }
 
     pub(super) fn restart(&self, fields: &mut Fields<'_>) -> Result<Restart, Problem> {
-        let own = fields.read("restart", super::lifecycle::restart)?;
+        let own = fields.read_set("restart", super::lifecycle::restart)?;
         Ok(own.or(self.restart).unwrap_or(Restart::No))
     }
 
@@ -107,7 +109,7 @@ fn agreed<'a, T: Copy + PartialEq>(
     read: impl FnOnce(&View<'a>) -> Result<T, Problem>,
     deployed: Option<T>,
 ) -> Result<Option<T>, Problem> {
-    let Some(view) = fields.take(key) else {
+    let Some(view) = fields.take_set(key) else {
         return Ok(deployed);
     };
     let own = read(&view)?;

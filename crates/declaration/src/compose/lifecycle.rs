@@ -4,7 +4,7 @@ use crate::{Healthcheck, Logging, Restart, problem::Problem, yaml::View};
 
 pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
     let mut fields = view.fields()?;
-    let test = fields.read("test", test)?;
+    let test = fields.read_set("test", test)?;
     let disabled = fields.read_or_default("disable", View::bool)?;
     let check = Healthcheck {
         test: match test {
@@ -13,10 +13,10 @@ pub(super) fn healthcheck(view: &View<'_>) -> Result<Healthcheck, Problem> {
             // Without `test`, the settings apply to the image's health check.
             None => Vec::new(),
         },
-        interval: fields.read("interval", View::duration)?,
-        timeout: fields.read("timeout", View::duration)?,
-        start_period: fields.read("start_period", View::duration)?,
-        start_interval: fields.read("start_interval", View::duration)?,
+        interval: fields.read_set("interval", View::duration)?,
+        timeout: fields.read_set("timeout", View::duration)?,
+        start_period: fields.read_set("start_period", View::duration)?,
+        start_interval: fields.read_set("start_interval", View::duration)?,
         retries: fields.read("retries", |v| v.number::<u32>("a number").map(i64::from))?,
     };
     fields.finish_compose(&[])?;
@@ -32,7 +32,8 @@ fn test(view: &View<'_>) -> Result<Vec<String>, Problem> {
     match words.first().map(String::as_str) {
         Some("NONE") if words.len() == 1 => Ok(words),
         Some("CMD") if words.len() > 1 => Ok(words),
-        Some("CMD-SHELL") if words.len() == 2 => Ok(words),
+        // The shell gets the first word as its line, and the others as arguments.
+        Some("CMD-SHELL") if words.len() > 1 => Ok(words),
         _ => Err(view
             .problem("a list is [NONE], [CMD, program, argument…] or [CMD-SHELL, command line]")),
     }
@@ -62,7 +63,7 @@ pub(super) fn logging(view: &View<'_>) -> Result<Logging, Problem> {
     };
     let logging = Logging {
         driver: fields
-            .read("driver", View::filled)?
+            .read_set("driver", View::filled)?
             .unwrap_or_else(|| "json-file".to_owned()),
         options: fields.read_or_default("options", options)?,
     };

@@ -1,5 +1,5 @@
 //! The Compose half of a declaration: `service` (and its parts: `build`, `words`, `pairs`, `ports`,
-//! `mounts`, `depends`, `deploy`, `lifecycle`, `runtime`), `secrets_and_configs` and `resources`
+//! `mounts`, `shared`, `depends`, `deploy`, `lifecycle`, `runtime`), `secrets_and_configs` and `resources`
 //! (networks and volumes). Unsupported keys of Compose are rejected by name; docs/declaration.md lists
 //! the supported ones.
 
@@ -15,7 +15,14 @@ mod resources;
 mod runtime;
 mod secrets_and_configs;
 mod service;
+mod shared;
 mod words;
+
+pub(super) use depends::{dependency_key, implied_dependencies};
+pub(super) use mounts::host_path;
+pub(super) use pairs::env_files;
+pub(super) use ports::{ShortPort, short_ports};
+pub(super) use words::split as split_words;
 
 use notes::Notes;
 use resources::Drivers;
@@ -40,7 +47,7 @@ pub(super) struct Compose {
     pub(super) secrets: Vec<String>,
 }
 
-const UNSUPPORTED: &[&str] = &["include", "models"];
+const UNSUPPORTED: &[&str] = &["models"];
 
 impl Compose {
     /// Reads the top-level keys of the file, after `x-caravan` was taken.
@@ -57,6 +64,8 @@ impl Compose {
                 .warnings
                 .push("the key `version` is obsolete and has no effect".to_owned());
         }
+        // `source::model` has resolved it.
+        root.take("include");
         let services = root.require("services")?;
         let volumes = root.take("volumes");
         let networks = root.take("networks");
@@ -73,8 +82,15 @@ impl Compose {
         }
         forget_optional(&mut active, &inactive);
         let mut drivers = Drivers::new();
-        let volumes = resources::volumes(volumes, context, problems, &mut drivers)?;
-        let networks = resources::networks(networks, &active, context, problems, &mut drivers)?;
+        let volumes = resources::volumes(volumes, context, problems, &mut drivers, &mut notes)?;
+        let networks = resources::networks(
+            networks,
+            &active,
+            context,
+            problems,
+            &mut drivers,
+            &mut notes,
+        )?;
         Ok(Self {
             services: active,
             inactive,

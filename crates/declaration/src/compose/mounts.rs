@@ -104,7 +104,7 @@ fn absolute(target: &str) -> Result<String, Invalid> {
 }
 
 /// An absolute path on the host. Relative paths start at the declaration's directory, `~` is the home.
-pub(super) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, Invalid> {
+pub(crate) fn host_path(path: &str, context: &Context<'_>) -> Result<PathBuf, Invalid> {
     let path = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             let home = context.variables.get("HOME").ok_or("HOME is not set")?;
@@ -172,9 +172,9 @@ fn in_memory(view: &View<'_>) -> Result<Option<String>, Problem> {
     if let Some(view) = fields.take("tmpfs") {
         let mut fields = view.fields()?;
         let size = fields.read("size", View::bytes)?;
-        let mode = fields.read("mode", View::filled)?;
+        let mode = fields.read_set("mode", View::mode)?;
         options.extend(size.map(|size| format!("size={size}")));
-        options.extend(mode.map(|mode| format!("mode={}", mode.trim_start_matches("0o"))));
+        options.extend(mode.map(|mode| format!("mode={mode:o}")));
         fields.finish_compose(&[])?;
     }
     fields.finish_compose(&["consistency"])?;

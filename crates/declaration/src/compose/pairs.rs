@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     context::Context,
     problem::Problem,
-    source::dotenv,
+    source::dotenv::{self, Syntax},
     yaml::{Fields, View},
 };
 
@@ -74,7 +74,10 @@ pub(super) fn environment(
 }
 
 /// A path, or a list of paths or of `{path, required}`; later files override earlier ones.
-fn env_files(view: &View<'_>, context: &Context<'_>) -> Result<BTreeMap<String, String>, Problem> {
+pub(crate) fn env_files(
+    view: &View<'_>,
+    context: &Context<'_>,
+) -> Result<BTreeMap<String, String>, Problem> {
     let entries = if view.is_sequence() {
         view.items()?
     } else {
@@ -82,16 +85,18 @@ fn env_files(view: &View<'_>, context: &Context<'_>) -> Result<BTreeMap<String, 
     };
     let mut values = BTreeMap::new();
     for entry in entries {
-        let (path, required) = if entry.is_mapping() {
+        let (path, required, syntax) = if entry.is_mapping() {
             let mut fields = entry.fields()?;
             let path = fields.require("path")?.filled()?;
             let required = fields.read("required", View::bool)?.unwrap_or(true);
-            fields.finish_compose(&["format"])?;
-            (path, required)
+            let syntax = fields.read("format", |v| v.word(&[("raw", Syntax::Raw)]))?;
+            fields.finish_compose(&[])?;
+            (path, required, syntax.unwrap_or(Syntax::DotEnv))
         } else {
-            (entry.filled()?, true)
+            (entry.filled()?, true, Syntax::DotEnv)
         };
-        let found = dotenv::read(&context.directory.join(&path), context.variables.all())
+        let path_here = context.directory.join(&path);
+        let found = dotenv::read(&path_here, syntax, context.variables.all())
             .map_err(|error| entry.problem(error.to_string()))?;
         match found {
             Some(found) => values.extend(found),

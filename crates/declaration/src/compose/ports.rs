@@ -4,9 +4,6 @@ use std::ops::RangeInclusive;
 
 use crate::{Invalid, Port, problem::Problem, yaml::View};
 
-/// Compose's default: every address of the host.
-const ANYWHERE: &str = "0.0.0.0";
-
 pub(crate) fn ports(view: &View<'_>) -> Result<Vec<Port>, Problem> {
     let mut ports = Vec::new();
     for item in view.items()? {
@@ -32,18 +29,42 @@ pub(super) fn exposed(view: &View<'_>) -> Result<Vec<String>, Problem> {
     Ok(ports)
 }
 
+/// An entry of the short form, before its ranges become ports.
+pub(crate) struct ShortPort {
+    /// Empty: all addresses of the host.
+    pub(crate) host_ip: String,
+    /// A port of the host, or a range of which Docker chooses one.
+    pub(crate) published: Option<String>,
+    pub(crate) target: u16,
+    pub(crate) protocol: String,
+}
+
 fn short(text: &str) -> Result<Vec<Port>, Invalid> {
+    let port = |short: ShortPort| {
+        Ok(Port {
+            host_ip: short.host_ip,
+            host_port: short.published.clone().and_then(|text| number(&text).ok()),
+            host_range: short.published.filter(|text| text.contains('-')),
+            container_port: short.target,
+            protocol: short.protocol,
+        })
+    };
+    short_ports(text)?.into_iter().map(port).collect()
+}
+
+/// The ports of `[IP:][HOST:]CONTAINER[/PROTOCOL]`.
+pub(crate) fn short_ports(text: &str) -> Result<Vec<ShortPort>, Invalid> {
     let (text, protocol) = split_protocol(text)?;
     let (host, container) = match text.rsplit_once(':') {
         Some((host, container)) => (Some(host), container),
         None => (None, text),
     };
     let (host_ip, host_ports) = match host.map(|host| (host, host.rsplit_once(':'))) {
-        None => (ANYWHERE, ""),
-        Some((port, None)) => (ANYWHERE, port),
+        None => ("", ""),
+        Some((port, None)) => ("", port),
         Some((_, Some((ip, port)))) => (ip.trim_matches(['[', ']']), port),
     };
-    if host_ip.parse::<std::net::IpAddr>().is_err() {
+    if !host_ip.is_empty() && host_ip.parse::<std::net::IpAddr>().is_err() {
         return Err(format!("{host_ip:?} is not an IP address").into());
     }
     let containers = range(container)?;
@@ -51,8 +72,10 @@ fn short(text: &str) -> Result<Vec<Port>, Invalid> {
         "" => None,
         ports => Some(range(ports)?),
     };
+    let one_of = containers.len() == 1;
     if let Some(hosts) = &hosts
         && hosts.len() != containers.len()
+        && !one_of
     {
         return Err(format!(
             "{} ports of the host for {} of the container",
@@ -61,10 +84,15 @@ fn short(text: &str) -> Result<Vec<Port>, Invalid> {
         )
         .into());
     }
-    let port = |(index, container_port)| Port {
+    let published = |index| match &hosts {
+        // Docker chooses one of the range.
+        Some(hosts) if one_of && hosts.len() > 1 => Some(host_ports.to_owned()),
+        hosts => hosts.clone()?.nth(index).map(|port| port.to_string()),
+    };
+    let port = |(index, target)| ShortPort {
         host_ip: host_ip.to_owned(),
-        host_port: hosts.clone().and_then(|mut hosts| hosts.nth(index)),
-        container_port,
+        published: published(index),
+        target,
         protocol: protocol.to_owned(),
     };
     Ok(containers.enumerate().map(port).collect())
@@ -104,14 +132,23 @@ fn long(view: &View<'_>) -> Result<Port, Problem> {
         })
     };
     let protocols = [("tcp", "tcp"), ("udp", "udp")];
+    let published = fields.read_set("published", |v| {
+        v.parse("a port or a range of ports", |text| {
+            range(text).map(|ports| (text.to_owned(), ports))
+        })
+    })?;
+    let (one, several) = match published {
+        Some((_, ports)) if ports.len() == 1 => (Some(*ports.start()), None),
+        Some((text, _)) => (None, Some(text)),
+        None => (None, None),
+    };
     let read = Port {
         container_port: port(&fields.require("target")?)?,
-        host_port: fields.read("published", port)?,
-        host_ip: fields
-            .read("host_ip", ip)?
-            .unwrap_or_else(|| ANYWHERE.to_owned()),
+        host_port: one,
+        host_range: several,
+        host_ip: fields.read_set("host_ip", ip)?.unwrap_or_default(),
         protocol: fields
-            .read("protocol", |v| v.word(&protocols))?
+            .read_set("protocol", |v| v.word(&protocols))?
             .unwrap_or("tcp")
             .to_owned(),
     };
@@ -132,12 +169,13 @@ mod tests {
         let port = |ip: &str, host, container, protocol: &str| Port {
             host_ip: ip.to_owned(),
             host_port: host,
+            host_range: None,
             container_port: container,
             protocol: protocol.to_owned(),
         };
         for (text, expected) in [
-            ("80", port("0.0.0.0", None, 80, "tcp")),
-            ("8080:80", port("0.0.0.0", Some(8080), 80, "tcp")),
+            ("80", port("", None, 80, "tcp")),
+            ("8080:80", port("", Some(8080), 80, "tcp")),
             (
                 "127.0.0.1:8080:80/udp",
                 port("127.0.0.1", Some(8080), 80, "udp"),
@@ -150,10 +188,15 @@ mod tests {
         assert_eq!(
             short("9000-9001:80-81/udp"),
             Ok(vec![
-                port("0.0.0.0", Some(9000), 80, "udp"),
-                port("0.0.0.0", Some(9001), 81, "udp")
+                port("", Some(9000), 80, "udp"),
+                port("", Some(9001), 81, "udp")
             ])
         );
+        let one_of = Port {
+            host_range: Some("6005-6015".to_owned()),
+            ..port("", None, 80, "tcp")
+        };
+        assert_eq!(short("6005-6015:80"), Ok(vec![one_of]));
         for text in [
             "",
             "0",
@@ -161,7 +204,7 @@ mod tests {
             "x:80",
             "host:80:80",
             "80/sctp",
-            "80-90:80",
+            "80-90:80-81",
             "90-80",
         ] {
             assert!(short(text).is_err(), "{text}");

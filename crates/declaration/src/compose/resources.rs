@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{checked_name, pairs::Pairs};
+use super::{checked_name, mounts::host_path, notes::Notes, pairs::Pairs};
 use crate::{
     Network, NetworkUse, Service, Subnet, Volume,
     context::Context,
@@ -65,6 +65,7 @@ pub(super) fn networks(
     context: &Context<'_>,
     problems: &mut Problems,
     drivers: &mut Drivers,
+    notes: &mut Notes,
 ) -> Result<Vec<Network>, Problem> {
     let entries = match &view {
         Some(view) => view.entries()?,
@@ -72,7 +73,7 @@ pub(super) fn networks(
     };
     let mut networks: Vec<Network> = entries
         .iter()
-        .filter_map(|(key, view)| problems.keep(network(key, view, context, drivers)))
+        .filter_map(|(key, view)| problems.keep(network(key, view, context, drivers, notes)))
         .collect();
     let declared = networks.iter().any(|network| network.key == DEFAULT);
     let mut used = services.iter().flat_map(|service| &service.networks);
@@ -102,14 +103,14 @@ fn network(
     view: &View<'_>,
     context: &Context<'_>,
     drivers: &mut Drivers,
+    notes: &mut Notes,
 ) -> Result<Network, Problem> {
     let mut network = plain_network(&checked_name(key, view)?, context);
     if view.is_null() {
         return Ok(network);
     }
     let mut fields = view.fields()?;
-    network.external = fields.read_or_default("external", View::bool)?;
-    network.name = name(&mut fields, &key.name, network.external, network.name)?;
+    (network.external, network.name) = external(&mut fields, &key.name, network.name, notes)?;
     network.driver = driver(&mut fields, drivers)?;
     network.driver_opts = fields.read_or_default("driver_opts", options)?;
     network.internal = fields.read_or_default("internal", View::bool)?;
@@ -131,9 +132,9 @@ fn subnets(view: &View<'_>) -> Result<Vec<Subnet>, Problem> {
     let subnet = |view: View<'_>| {
         let mut fields = view.fields()?;
         let subnet = Subnet {
-            subnet: fields.read("subnet", View::filled)?,
-            ip_range: fields.read("ip_range", View::filled)?,
-            gateway: fields.read("gateway", View::filled)?,
+            subnet: fields.read_set("subnet", View::filled)?,
+            ip_range: fields.read_set("ip_range", View::filled)?,
+            gateway: fields.read_set("gateway", View::filled)?,
         };
         fields.finish_compose(&["aux_addresses"])?;
         Ok(subnet)
@@ -165,6 +166,7 @@ pub(super) fn volumes(
     context: &Context<'_>,
     problems: &mut Problems,
     drivers: &mut Drivers,
+    notes: &mut Notes,
 ) -> Result<Vec<Volume>, Problem> {
     let entries = match &view {
         Some(view) => view.entries()?,
@@ -172,7 +174,7 @@ pub(super) fn volumes(
     };
     Ok(entries
         .iter()
-        .filter_map(|(key, view)| problems.keep(volume(key, view, context, drivers)))
+        .filter_map(|(key, view)| problems.keep(volume(key, view, context, drivers, notes)))
         .collect())
 }
 
@@ -181,6 +183,7 @@ fn volume(
     view: &View<'_>,
     context: &Context<'_>,
     drivers: &mut Drivers,
+    notes: &mut Notes,
 ) -> Result<Volume, Problem> {
     let key_name = checked_name(key, view)?;
     let mut volume = Volume {
@@ -195,10 +198,18 @@ fn volume(
         return Ok(volume);
     }
     let mut fields = view.fields()?;
-    volume.external = fields.read_or_default("external", View::bool)?;
-    volume.name = name(&mut fields, &key.name, volume.external, volume.name)?;
+    (volume.external, volume.name) = external(&mut fields, &key.name, volume.name, notes)?;
     volume.driver = driver(&mut fields, drivers)?;
     volume.driver_opts = fields.read_or_default("driver_opts", options)?;
+    // A relative device of a bind mount is a path, as docker compose reads it.
+    let is_bind = volume.driver_opts.get("o").is_some_and(|o| o == "bind");
+    if volume.driver.as_deref() == Some("local")
+        && is_bind
+        && let Some(device) = volume.driver_opts.get_mut("device")
+    {
+        let path = host_path(device, context).map_err(|why| fields.problem(why.to_string()))?;
+        *device = path.display().to_string();
+    }
     volume.labels = fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?;
     if volume.external && volume.driver.is_some() {
         return Err(fields.problem("an external volume has no key but `name`"));
@@ -207,17 +218,33 @@ fn volume(
     Ok(volume)
 }
 
-/// Docker's name: `name`, or else the key of an external object, or else `PROJECT_KEY`.
-fn name(
+/// Whether it is external, and Docker's name: `name`, or else the key of an external object, or else
+/// `PROJECT_KEY`. `external: {name: …}` is the old form of both.
+fn external(
     fields: &mut Fields<'_>,
     key: &str,
-    external: bool,
     own: String,
-) -> Result<String, Problem> {
-    let given = fields.read("name", View::filled)?;
-    Ok(match given {
-        Some(name) => name,
-        None if external => key.to_owned(),
-        None => own,
-    })
+    notes: &mut Notes,
+) -> Result<(bool, String), Problem> {
+    let name = fields.read_set("name", View::filled)?;
+    let Some(view) = fields.take_set("external") else {
+        return Ok((false, name.unwrap_or(own)));
+    };
+    if !view.is_mapping() {
+        let external = view.bool()?;
+        let default = if external { key.to_owned() } else { own };
+        return Ok((external, name.unwrap_or(default)));
+    }
+    let mut inner = view.fields()?;
+    let old = inner.read_set("name", View::filled)?;
+    inner.finish_compose(&[])?;
+    if name.is_some() && old.is_some() && name != old {
+        return Err(view.problem("`name` has a different value; only use `name`"));
+    }
+    if old.is_some() {
+        let path = &view.path;
+        let warning = format!("`{path}.name` is deprecated: set `external: true` and `name`");
+        notes.warnings.push(warning);
+    }
+    Ok((true, name.or(old).unwrap_or_else(|| key.to_owned())))
 }

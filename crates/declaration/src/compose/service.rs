@@ -11,6 +11,7 @@ use super::{
     resources::uses,
     runtime::runtime,
     secrets_and_configs::{Definitions, secrets_and_configs},
+    shared::{links, volumes_from},
     words::words,
 };
 use crate::{
@@ -24,17 +25,15 @@ use crate::{
 /// Keys of Compose that Caravan does not support.
 #[rustfmt::skip]
 const UNSUPPORTED: &[&str] = &[
-    "annotations", "blkio_config", "cgroup", "cgroup_parent", "cpu_count", "cpu_percent",
-    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "credential_spec",
-    "device_cgroup_rules", "extends", "external_links", "gpus", "isolation", "label_file", "links",
-    "mac_address", "mem_swappiness", "models", "oom_kill_disable", "post_start", "pre_stop",
-    "provider", "storage_opt", "use_api_socket", "userns_mode", "uts", "volume_driver",
-    "volumes_from",
+    "annotations", "blkio_config", "credential_spec", "isolation", "label_file", "mac_address",
+    "models", "post_start", "pre_stop", "provider", "use_api_socket", "volume_driver",
 ];
 
-/// Keys for Compose commands that Caravan does not have; they are ignored.
-const NO_EFFECT: [(&str, &str); 2] = [
+/// Keys for Compose commands that Caravan does not have, and for other systems; they are ignored with a warning.
+const NO_EFFECT: [(&str, &str); 4] = [
     ("attach", "`caravan logs` shows what services write"),
+    ("cpu_count", "only Docker on Windows reads it"),
+    ("cpu_percent", "only Docker on Windows reads it"),
     ("develop", "Caravan does not watch sources"),
 ];
 
@@ -47,7 +46,7 @@ pub(super) fn read(
     notes: &mut Notes,
 ) -> Result<(Service, bool), Problem> {
     let mut fields = view.fields()?;
-    let profiles = fields.read_or_default("profiles", View::names)?;
+    let profiles = fields.read_or_default("profiles", View::texts)?;
     let active = context.activates(&profiles);
     let extension = fields.read_or_default("x-caravan", ServiceExtension::read)?;
     let deploy = match fields.take("deploy") {
@@ -71,7 +70,7 @@ pub(super) fn read(
         pull_policy: pull_policy(&mut fields, build.is_some() || !active)?,
         image,
         build,
-        container_name: fields.read("container_name", container_name)?,
+        container_name: fields.read_set("container_name", container_name)?,
         entrypoint: words(&mut fields, "entrypoint")?,
         command: words(&mut fields, "command")?,
         environment: environment(&mut fields, context)?,
@@ -79,13 +78,15 @@ pub(super) fn read(
         mounts: fields.read_or_default("volumes", |v| mounts(v, &mut tmpfs, context))?,
         secrets_and_configs: secrets_and_configs(&mut fields, active, definitions, context, notes)?,
         networks: networks(&mut fields, runtime.network_mode.is_some())?,
-        depends_on: fields.read_or_default("depends_on", depends::on)?,
-        healthcheck: fields.read("healthcheck", healthcheck)?,
+        links: links(&mut fields)?,
+        volumes_from: fields.read_or_default("volumes_from", volumes_from)?,
+        depends_on: depends::all(&mut fields, view)?,
+        healthcheck: fields.read_set("healthcheck", healthcheck)?,
         restart: deploy.restart(&mut fields)?,
         replicas: deploy.replicas(&mut fields)?,
-        user: fields.read("user", View::filled)?,
-        working_dir: fields.read("working_dir", View::filled)?,
-        hostname: fields.read("hostname", View::filled)?,
+        user: fields.read_set("user", View::filled)?,
+        working_dir: fields.read_set("working_dir", View::filled)?,
+        hostname: fields.read_set("hostname", View::filled)?,
         read_only: fields.read_or_default("read_only", View::bool)?,
         init: fields.read_or_default("init", View::bool)?,
         tmpfs,
@@ -94,11 +95,11 @@ pub(super) fn read(
         security_opt: fields.read_or_default("security_opt", View::names)?,
         labels: fields.read_or_default("labels", |v| Pairs::read(v).map(Pairs::or_empty))?,
         logging: fields.read("logging", logging)?,
-        stop_grace_period: fields.read("stop_grace_period", View::duration)?,
-        stop_signal: fields.read("stop_signal", View::filled)?,
+        stop_grace_period: fields.read_set("stop_grace_period", View::duration)?,
+        stop_signal: fields.read_set("stop_signal", View::filled)?,
         mem_limit: deploy.mem_limit(&mut fields)?,
         pids_limit: deploy.pids_limit(&mut fields)?,
-        shm_size: fields.read("shm_size", View::bytes)?,
+        shm_size: fields.read_set("shm_size", View::bytes)?,
         extra_hosts: fields.read_or_default("extra_hosts", extra_hosts)?,
         runtime,
         image_from: extension.image_from,
@@ -115,6 +116,8 @@ pub(super) fn read(
         calls: extension.calls,
         stages: extension.stages,
     };
+    // `source::model` has resolved it.
+    fields.take("extends");
     for (key, why) in NO_EFFECT {
         if let Some(ignored) = fields.take(key) {
             notes.no_effect(&ignored, why);
@@ -137,7 +140,7 @@ fn image(
     extension: &ServiceExtension,
     context: &Context<'_>,
 ) -> Result<(String, Option<Build>), Problem> {
-    let image = fields.read("image", View::filled)?;
+    let image = fields.read_set("image", View::filled)?;
     match build {
         Some((_, view)) if extension.image_from != ImageFrom::Registry => {
             Err(view.problem("`x-caravan.image-from` has a different value"))
@@ -151,7 +154,7 @@ fn image(
 }
 
 fn pull_policy(fields: &mut Fields<'_>, built: bool) -> Result<PullPolicy, Problem> {
-    let Some(view) = fields.take("pull_policy") else {
+    let Some(view) = fields.take_set("pull_policy") else {
         return Ok(PullPolicy::default());
     };
     if !built && view.str()? == "build" {

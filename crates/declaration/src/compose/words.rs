@@ -16,7 +16,7 @@ pub(super) fn words(
 }
 
 /// Splits POSIX words and quotes, without expansion.
-pub(super) fn split(line: &str) -> Result<Vec<String>, Invalid> {
+pub(crate) fn split(line: &str) -> Result<Vec<String>, Invalid> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars();

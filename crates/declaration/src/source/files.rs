@@ -1,4 +1,5 @@
-//! Finds the files of the declaration: `-f`, a Compose file in the directory, or the shipped one.
+//! Finds the files of the declaration: `-f`, `COMPOSE_FILE`, a Compose file in the directory with its override
+//! file, or the shipped one.
 
 use std::{
     collections::BTreeMap,
@@ -7,12 +8,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::Request;
-use crate::{
-    Origin,
-    problem::{self, File},
-    yaml::{self, Node},
+use super::{
+    Request,
+    dotenv::{self, Syntax},
+    model::Loader,
 };
+use crate::{Origin, problem::File, yaml::Node};
 use diagnostics::{Error, Kind, Result, instrument_blocking};
 
 /// The pipeline that Caravan ships.
@@ -30,6 +31,17 @@ const NAMES: [&str; 4] = [
     "docker-compose.yaml",
     "docker-compose.yml",
 ];
+/// Default names of the file that is laid over the one beside it, in Compose's order.
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+/// Variable with the Compose files.
+const COMPOSE_FILE: &str = "COMPOSE_FILE";
+/// Variable with the separator of [`COMPOSE_FILE`].
+const PATH_SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 const EXTENSION: &str = "x-caravan";
 /// Maximum size of a declaration's file in bytes.
 const MAX_SIZE: u64 = 4 << 20;
@@ -48,17 +60,26 @@ pub(super) fn find(request: &Request) -> Result<Found> {
         return embedded();
     }
     if !request.files.is_empty() {
-        return named(request);
+        return named(request, &request.files);
+    }
+    let files = composes_files(request)?;
+    if !files.is_empty() {
+        return named(request, &files);
     }
     for name in usual_names() {
         let Some(text) = read(&request.cwd.join(&name))? else {
             continue;
         };
-        // A Compose file without `x-caravan` is ignored, even if it is invalid.
-        if !text.contains(EXTENSION) {
+        let (mut names, mut texts) = (vec![name], vec![text]);
+        if let Some((name, text)) = override_beside(&request.cwd, &names[0])? {
+            names.push(name);
+            texts.push(text);
+        }
+        // Compose files without `x-caravan` are ignored, even if they are invalid.
+        if !texts.iter().any(|text| text.contains(EXTENSION)) {
             continue;
         }
-        let found = parsed(request, &[name], vec![text])?;
+        let found = parsed(request, &names, texts)?;
         if found.tree.get(EXTENSION).is_some() {
             return Ok(found);
         }
@@ -71,7 +92,13 @@ fn embedded() -> Result<Found> {
         name: EMBEDDED_NAME.to_owned(),
         text: EMBEDDED.to_owned(),
     };
-    let (files, tree) = overlaid(vec![file])?;
+    let mut loader = Loader {
+        files: Vec::new(),
+        cwd: Path::new("/"),
+        variables: &|| Ok(BTreeMap::new()),
+    };
+    let tree = loader.project(vec![(PathBuf::from(EMBEDDED_NAME), file)], Path::new("/"))?;
+    let files = loader.files;
     Ok(Found {
         origin: Origin::Embedded,
         directory: None,
@@ -96,9 +123,41 @@ pub fn is_found(name: &Path) -> bool {
     usual_names().any(|usual| usual == name)
 }
 
-fn named(request: &Request) -> Result<Found> {
+/// The files of `COMPOSE_FILE`, in the environment or in `.env`.
+fn composes_files(request: &Request) -> Result<Vec<PathBuf>> {
+    // An invalid `.env` is reported where its values are needed.
+    let variables = env_file(request, &request.cwd).unwrap_or_else(|_| request.env.clone());
+    let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+    let separator = variable(PATH_SEPARATOR).map_or(":", String::as_str);
+    let files = variable(COMPOSE_FILE).map_or("", String::as_str);
+    let files = files.split(separator).filter(|file| !file.is_empty());
+    Ok(files.map(PathBuf::from).collect())
+}
+
+/// The environment over the file of variables of `directory`.
+fn env_file(request: &Request, directory: &Path) -> Result<BTreeMap<String, String>> {
+    let named = request.env_file.as_ref();
+    let path = named.map_or_else(|| directory.join(".env"), |path| request.cwd.join(path));
+    let found = dotenv::read(&path, Syntax::DotEnv, &request.env)?;
+    let mut variables = found.unwrap_or_default();
+    variables.extend(request.env.clone());
+    Ok(variables)
+}
+
+/// The first override file beside a Compose file with a default name, and its text.
+fn override_beside(cwd: &Path, file: &Path) -> Result<Option<(PathBuf, String)>> {
+    for name in OVERRIDES {
+        let name = file.with_file_name(name);
+        if let Some(text) = read(&cwd.join(&name))? {
+            return Ok(Some((name, text)));
+        }
+    }
+    Ok(None)
+}
+
+fn named(request: &Request, files: &[PathBuf]) -> Result<Found> {
     let mut texts = Vec::new();
-    for path in &request.files {
+    for path in files {
         let text = read(&request.cwd.join(path))?.ok_or_else(|| {
             Error::new(
                 Kind::Usage,
@@ -107,7 +166,7 @@ fn named(request: &Request) -> Result<Found> {
         })?;
         texts.push(text);
     }
-    parsed(request, &request.files, texts)
+    parsed(request, files, texts)
 }
 
 fn parsed(request: &Request, paths: &[PathBuf], texts: Vec<String>) -> Result<Found> {
@@ -115,41 +174,29 @@ fn parsed(request: &Request, paths: &[PathBuf], texts: Vec<String>) -> Result<Fo
         .iter()
         .map(|p| clean_path(&request.cwd.join(p)))
         .collect();
+    let directory = absolute.first().and_then(|path| path.parent());
+    let directory = directory.unwrap_or(&request.cwd).to_path_buf();
     let names = paths.iter().map(|path| path.display().to_string());
-    let files = names
-        .zip(texts)
-        .map(|(name, text)| File { name, text })
-        .collect();
-    let (files, tree) = overlaid(files)?;
+    let named = names.zip(texts).map(|(name, text)| File { name, text });
+    let files = absolute.iter().cloned().zip(named).collect();
+    let variables = || env_file(request, &directory);
+    let mut loader = Loader {
+        files: Vec::new(),
+        cwd: &request.cwd,
+        variables: &variables,
+    };
+    let tree = loader.project(files, &directory)?;
+    let files = loader.files;
     Ok(Found {
-        directory: absolute
-            .first()
-            .and_then(|path| path.parent())
-            .map(Path::to_path_buf),
+        directory: Some(directory),
         origin: Origin::Files(absolute),
         files,
         tree,
     })
 }
 
-fn overlaid(files: Vec<File>) -> Result<(Vec<File>, Node)> {
-    let mut tree: Option<Node> = None;
-    for (index, file) in files.iter().enumerate() {
-        let above = yaml::parse(&file.text, index);
-        let merged = match (tree, above) {
-            (Some(below), Ok(above)) => yaml::overlay(below, above),
-            (_, above) => above,
-        };
-        tree = Some(merged.map_err(|p| problem::error(vec![p], &files))?);
-    }
-    match tree {
-        Some(tree) => Ok((files, tree)),
-        None => Err(Error::new(Kind::Defect, "a declaration without a file")),
-    }
-}
-
 /// A file's text. None: the file does not exist.
-fn read(path: &Path) -> Result<Option<String>> {
+pub(super) fn read(path: &Path) -> Result<Option<String>> {
     let failed = |why: String| {
         Error::new(Kind::Usage, format!("cannot read {}", path.display())).because(why)
     };

@@ -1,9 +1,10 @@
-//! Locates the declaration: `files` finds its files, `project` its project name, `dotenv` reads `.env`,
+//! Locates the declaration: `files` finds its files, `model` loads what they contain, `project` its project name, `dotenv` reads `.env`,
 //! `variables` holds what `.env` says. `origin`: whether a deployed project was started from this
 //! declaration.
 
 pub(super) mod dotenv;
 mod files;
+mod model;
 mod origin;
 mod project;
 mod variables;
@@ -13,13 +14,13 @@ pub use files::{EMBEDDED as SHIPPED, compose_file, is_found};
 pub use origin::{OtherOrigin, RecordedOrigin};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    Origin, Pipeline, StateFiles, VariableSource,
+    Origin, Pipeline, StateFiles, VariableSource, config,
     context::Context,
     interpolate::{self, Seen, Variables},
     problem::{self, File, Problem},
@@ -284,6 +285,21 @@ impl Source {
         self.resolved().as_ref().clone()
     }
 
+    /// The resolved project in the form of `docker compose config`. Unset secrets get a placeholder.
+    ///
+    /// # Errors
+    /// The declaration is invalid.
+    pub fn config(&self) -> Result<serde_json::Value> {
+        self.resolve_without_secrets()?;
+        let values = self.values();
+        self.in_context(&values.files, |context| {
+            let mut unset = BTreeSet::new();
+            let tree = interpolate::tree(&self.tree, context.variables, &mut unset)?;
+            Ok(config::project(&self.tree, &tree, context))
+        })
+        .map_err(|problem: Problem| problem::error(vec![problem], &self.files))
+    }
+
     /// Declared secrets without a value.
     pub fn missing_secrets(&self) -> Vec<String> {
         self.unset_secrets(&self.variables())
@@ -326,15 +342,15 @@ impl Source {
         Arc::clone(resolved)
     }
 
-    fn read(&self, files: &VariableFiles) -> Result<Pipeline> {
+    /// Calls `read` with the context of the readers.
+    fn in_context<T>(&self, files: &VariableFiles, read: impl FnOnce(&Context<'_>) -> T) -> T {
         let mut variables = self.all_variables(files);
-        let missing = self.unset_secrets(&variables);
-        for name in &missing {
-            variables.insert(name.clone(), UNSET_SECRET.to_owned());
+        for name in self.unset_secrets(&variables) {
+            variables.insert(name, UNSET_SECRET.to_owned());
         }
         let variables = Variables::new(variables, self.secret_names.iter().cloned());
         let profiles = self.active_profiles(&variables);
-        let context = Context {
+        read(&Context {
             project: &self.project,
             origin: &self.origin,
             state: &self.state,
@@ -343,8 +359,13 @@ impl Source {
             secret_names: &self.secret_names,
             profiles: &profiles,
             files_dir: &self.files_dir(),
-        };
-        let mut pipeline = read::pipeline(&self.tree, &context)
+        })
+    }
+
+    fn read(&self, files: &VariableFiles) -> Result<Pipeline> {
+        let missing = self.unset_secrets(&self.all_variables(files));
+        let mut pipeline = self
+            .in_context(files, |context| read::pipeline(&self.tree, context))
             .map_err(|problems| problem::error(problems, &self.files))?;
         if !missing.is_empty() {
             pipeline.secrets.retain(|value| value != UNSET_SECRET);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::dotenv;
+use super::dotenv::{self, Syntax};
 use diagnostics::Result;
 
 /// File systems store times in steps of a few milliseconds, so a file that was changed shortly before it
@@ -93,7 +93,7 @@ impl ReadFile {
     pub(super) fn read(path: PathBuf, outer: &BTreeMap<String, String>) -> Result<Self> {
         // Before the content: a change in between makes the next reload read again.
         let version = Version::of(&path);
-        let values = dotenv::read(&path, outer)?.unwrap_or_default();
+        let values = dotenv::read(&path, Syntax::DotEnv, outer)?.unwrap_or_default();
         Ok(Self {
             path,
             values,

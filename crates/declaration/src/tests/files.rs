@@ -199,3 +199,91 @@ fn a_variable_that_was_set_takes_effect_without_another_read() {
     let port = &pipeline.variable_ports[0];
     assert_eq!((port.number, port.set), (81, VariableSource::PortsFile));
 }
+
+#[test]
+fn the_override_file_is_laid_over_the_default_file() {
+    let mut place = TestDirectory::new();
+    place.write("docker-compose.yml", OURS);
+    place.write(
+        "docker-compose.override.yml",
+        "services: {app: {image: overridden}}\n",
+    );
+    assert_eq!(image(&place), "overridden");
+    let files = ["docker-compose.yml", "docker-compose.override.yml"];
+    let files = files.map(|name| place.path(name)).to_vec();
+    assert_eq!(place.source().origin, Origin::Files(files));
+    place.request.files = vec!["docker-compose.yml".into()];
+    assert_eq!(image(&place), "ours", "-f names all files");
+}
+
+#[test]
+fn compose_file_names_the_files() {
+    let mut place = TestDirectory::new();
+    place.write("compose.yaml", OURS);
+    place.write("a.yaml", "services: {app: {image: a, user: a}}\n");
+    place.write("b.yaml", "services: {app: {image: b}}\n");
+    place.write(".env", "COMPOSE_FILE=a.yaml:b.yaml\n");
+    assert_eq!(image(&place), "b");
+    place.set("COMPOSE_FILE", "b.yaml|a.yaml");
+    place.set("COMPOSE_PATH_SEPARATOR", "|");
+    assert_eq!(image(&place), "a");
+    place.request.files = vec!["compose.yaml".into()];
+    assert_eq!(image(&place), "ours", "-f goes before it");
+}
+
+#[test]
+fn an_included_file_has_the_variables_of_its_directory() {
+    let mut place = TestDirectory::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\ninclude: [infra/compose.yaml]\nservices: {app: {image: 'app:${TAG:-own}'}}\n",
+    );
+    place.write("infra/.env", "TAG=infra\nPRICE=5$$\n");
+    place.write(
+        "infra/compose.yaml",
+        "services: {db: {image: 'db:${TAG}', environment: {PRICE: '${PRICE}'}}}\n",
+    );
+    let pipeline = place.pipeline();
+    let service = |name: &str| pipeline.service(name).expect("it is there");
+    assert_eq!(service("app").image, "app:own");
+    assert_eq!(service("db").image, "db:infra");
+    assert_eq!(service("db").environment["PRICE"], "5$");
+    place.set("TAG", "outer");
+    assert_eq!(place.pipeline().services[0].image, "app:outer");
+}
+
+#[test]
+fn what_is_included_and_declared_must_be_equal() {
+    let place = TestDirectory::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\ninclude:\n  - other.yaml\nservices: {app: {image: app}}\n",
+    );
+    place.write("other.yaml", "services:\n  app:\n    image: app\n");
+    assert_eq!(image(&place), "app");
+    place.write("other.yaml", "services: {app: {image: other}}\n");
+    let error = place.error().what;
+    assert!(
+        error.starts_with("compose.yaml:3:5: include[0]: services.app"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_fault_in_an_included_file_names_that_file() {
+    let place = TestDirectory::new();
+    place.write(
+        "compose.yaml",
+        "x-caravan: {}\ninclude: [infra/db.yaml]\nservices: {}\n",
+    );
+    place.write(
+        "infra/db.yaml",
+        "services:\n  db: {image: db, extends: {file: base.yaml, service: b}}\n",
+    );
+    place.write("infra/base.yaml", "services:\n  b:\n    prots: []\n");
+    let error = place.error().what;
+    assert!(
+        error.starts_with("infra/base.yaml:3:5: services.db.prots"),
+        "{error}"
+    );
+}

@@ -43,8 +43,8 @@ fn commands() {
 #[test]
 fn environments() {
     for environment in [
-        "{OWN: x=y, NUMBER: 1.10, FLAG: true, EMPTY: '', INHERITED: , ABSENT: }",
-        "[OWN=x=y, NUMBER=1.10, FLAG=true, EMPTY=, INHERITED, ABSENT]",
+        "{OWN: x=y, NUMBER: 1.50, FLAG: true, EMPTY: '', INHERITED: , ABSENT: }",
+        "[OWN=x=y, NUMBER=1.5, FLAG=true, EMPTY=, INHERITED, ABSENT]",
     ] {
         let (_, pipeline) = read(&format!(
             "services:\n  app:\n    image: app\n    env_file: [app.env, {{path: no.env, required: false}}]\n    \
@@ -62,7 +62,7 @@ fn environments() {
                 "FILED=1",
                 "FLAG=true",
                 "INHERITED=from outside",
-                "NUMBER=1.10",
+                "NUMBER=1.5",
                 "OWN=x=y"
             ]
         );
@@ -78,14 +78,15 @@ fn ports() {
     let port = |ip: &str, host_port, container_port, protocol: &str| Port {
         host_ip: ip.to_owned(),
         host_port,
+        host_range: None,
         container_port,
         protocol: protocol.to_owned(),
     };
     assert_eq!(
         first(&pipeline).ports,
         [
-            port("0.0.0.0", None, 80, "tcp"),
-            port("0.0.0.0", Some(8080), 80, "udp"),
+            port("", None, 80, "tcp"),
+            port("", Some(8080), 80, "udp"),
             port("127.0.0.1", Some(8081), 81, "tcp"),
         ]
     );

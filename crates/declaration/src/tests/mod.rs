@@ -10,4 +10,5 @@ mod names;
 mod origins;
 mod profiles;
 mod promises;
+mod resolved;
 mod wrong;

@@ -17,6 +17,30 @@ pub(crate) fn overlay(base: Node, over: Node) -> Result<Node, Problem> {
     merge(base, over, "")
 }
 
+/// Merges a service over the one that it extends.
+///
+/// # Errors
+/// As [`overlay`].
+pub(crate) fn overlay_service(base: Node, over: Node, name: &str) -> Result<Node, Problem> {
+    merge(base, over, &format!("services.{name}"))
+}
+
+/// Removes the key at `path`.
+pub(crate) fn clear(node: &mut Node, path: &[String]) {
+    let Value::Mapping(entries) = &mut node.value else {
+        return;
+    };
+    match path {
+        [] => {}
+        [last] => entries.retain(|(key, _)| key.name != *last),
+        [first, rest @ ..] => {
+            for (_, value) in entries.iter_mut().filter(|(key, _)| key.name == *first) {
+                clear(value, rest);
+            }
+        }
+    }
+}
+
 fn merge(base: Node, over: Node, path: &str) -> Result<Node, Problem> {
     let at = over.at;
     let value = match (base.value, over.value) {
@@ -51,7 +75,9 @@ fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, P
         let dot = if path.is_empty() { "" } else { "." };
         let path = format!("{path}{dot}{}", key.name);
         match entries.iter().position(|(k, _)| k.name == key.name) {
-            Some(index) if REPLACED.contains(&key.name.as_str()) => entries[index] = (key, value),
+            Some(index) if is_replaced(&key.name, &entries[index].1, &value) => {
+                entries[index] = (key, value);
+            }
             Some(index) => {
                 let (first, below) = entries.remove(index);
                 let (below, value) = alike::alike(&key.name, below, value);
@@ -61,6 +87,22 @@ fn merged(mut entries: Entries, above: Entries, path: &str) -> Result<Entries, P
         }
     }
     Ok(entries)
+}
+
+/// Whether the later value replaces the earlier one as a whole.
+fn is_replaced(key: &str, below: &Node, above: &Node) -> bool {
+    let driver = |node: &Node| node.get("driver").and_then(Node::text).map(str::to_owned);
+    let is_mapping = |node: &Node| matches!(node.value, Value::Mapping(_));
+    match key {
+        // The options are those of the driver.
+        "logging" => match (driver(below), driver(above)) {
+            (Some(below), Some(above)) => below != above,
+            _ => false,
+        },
+        // A number, or `soft` and `hard`.
+        "nofile" | "nproc" | "memlock" | "core" => is_mapping(below) != is_mapping(above),
+        key => REPLACED.contains(&key),
+    }
 }
 
 /// Appends `above` to `items`, without duplicates.

@@ -27,7 +27,7 @@ pub enum Value {
     Mapping(Vec<(Key, Node)>),
 }
 
-/// A scalar as written (`1.10` stays `1.10`); the reader interprets it.
+/// A scalar. An unquoted number or boolean has the text that docker compose makes of it (`1.10` is `1.1`).
 #[derive(Debug, Clone)]
 pub struct Scalar {
     pub text: String,

@@ -9,35 +9,69 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_yaml::{
-    Location, Options, RenderOptions, SnippetMode, Spanned, UserMessageFormatter,
+    Location, Options, RenderOptions, SnippetMode, Spanned, Tagged, UserMessageFormatter,
     localizer::Localizer,
 };
 
-use super::{Key, Kind, Node, Position, Scalar, Value};
+use super::{Key, Kind, Node, Position, Scalar, Value, typed};
 use crate::problem::Problem;
 
 /// Large enough for every declaration, and small enough to reject an alias bomb at once.
 const MAX_NODES: usize = 50_000;
 const MAX_TEXT: usize = 4 << 20;
+const MAX_DOCUMENTS: usize = 100;
 
-/// Parses the one document in `text`, the declaration's file number `file`.
+/// A document of a file.
+pub(crate) struct Document {
+    pub(crate) tree: Node,
+    /// Paths of keys with `!reset` or `!override`: the values of earlier documents are removed there.
+    pub(crate) cleared: Vec<Vec<String>>,
+}
+
+/// Parses the first document in `text`.
+///
+/// # Errors
+/// Those of [`documents`].
+pub(crate) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
+    let first = documents(text, file)?.into_iter().next();
+    Ok(first.map_or_else(|| nothing(file), |document| document.tree))
+}
+
+/// Parses the documents in `text`, the declaration's file number `file`; at least one.
 ///
 /// # Errors
 /// The first syntax error, duplicate key, unknown tag or exceeded bound.
-pub(crate) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
+pub(crate) fn documents(text: &str, file: usize) -> Result<Vec<Document>, Problem> {
     if text.len() > MAX_TEXT {
         let at = start_of(file);
         return Err(Problem::new(at, "", "the file is larger than 4 MiB"));
     }
-    let raw: Option<Raw> = serde_yaml::from_str_with_options(text, options())
+    let all: Vec<Raw> = serde_yaml::from_multiple_with_options(text, options())
         .map_err(|error| syntax_problem(&error, file))?;
-    Ok(match raw {
-        Some(raw) => raw.into_node(text, file),
-        None => Node {
-            value: Value::Null,
-            at: start_of(file),
-        },
-    })
+    let mut documents = Vec::new();
+    for raw in all {
+        let mut reader = Reader {
+            text,
+            file,
+            path: Vec::new(),
+            cleared: Vec::new(),
+        };
+        let tree = reader.node(raw)?.unwrap_or_else(|| nothing(file));
+        let cleared = reader.cleared;
+        documents.push(Document { tree, cleared });
+    }
+    if documents.is_empty() {
+        let (tree, cleared) = (nothing(file), Vec::new());
+        documents.push(Document { tree, cleared });
+    }
+    Ok(documents)
+}
+
+fn nothing(file: usize) -> Node {
+    Node {
+        value: Value::Null,
+        at: start_of(file),
+    }
 }
 
 fn start_of(file: usize) -> Position {
@@ -53,7 +87,9 @@ fn options() -> Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_nodes: MAX_NODES,
-            max_documents: 1,
+            max_documents: MAX_DOCUMENTS,
+            // Work is bounded below: a file with a few anchors and many aliases is no bomb.
+            enforce_alias_anchor_ratio: false,
             max_total_scalar_bytes: MAX_TEXT,
         },
         alias_limits: serde_yaml::alias_limits! {
@@ -61,7 +97,8 @@ fn options() -> Options {
         },
         emit_comments: false,
         strict_booleans: true,
-        reject_unsupported_tags: true,
+        // `Reader` rejects them.
+        reject_unsupported_tags: false,
         non_finite_float_policy: serde_yaml::NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     }
@@ -97,7 +134,7 @@ fn position(location: Location, file: usize) -> Position {
 }
 
 /// A node as serde-saphyr returns it.
-struct Raw(Spanned<RawValue>);
+struct Raw(Tagged<Spanned<RawValue>>);
 
 enum RawValue {
     Null,
@@ -108,9 +145,39 @@ enum RawValue {
     Mapping(Vec<(Spanned<String>, Raw)>),
 }
 
-impl Raw {
-    fn into_node(self, text: &str, file: usize) -> Node {
-        let Spanned { value, defined, .. } = self.0;
+/// Removes a key of earlier files.
+const RESET: &str = "!reset";
+/// Replaces a key of earlier files, instead of being merged into it.
+const OVERRIDE: &str = "!override";
+/// Prefix of YAML's own tags.
+const CORE: &str = "tag:yaml.org,2002:";
+
+/// Makes nodes of what serde-saphyr returns.
+struct Reader<'a> {
+    text: &'a str,
+    file: usize,
+    /// Keys of the mappings that are being read.
+    path: Vec<String>,
+    cleared: Vec<Vec<String>>,
+}
+
+impl Reader<'_> {
+    /// None: it has the tag `!reset`.
+    fn node(&mut self, raw: Raw) -> Result<Option<Node>, Problem> {
+        let Tagged(Spanned { value, defined, .. }, tag) = raw.0;
+        let at = position(defined, self.file);
+        match tag.as_deref() {
+            Some(RESET) => {
+                self.cleared.push(self.path.clone());
+                return Ok(None);
+            }
+            Some(OVERRIDE) => self.cleared.push(self.path.clone()),
+            Some(tag) if !tag.starts_with(CORE) && tag != "!" => {
+                let message = format!("the tag {tag} is not one of {RESET}, {OVERRIDE}");
+                return Err(Problem::new(at, self.path.join("."), message));
+            }
+            _ => {}
+        }
         let scalar = |text: String, kind| {
             Value::Scalar(Scalar {
                 text,
@@ -122,29 +189,30 @@ impl Raw {
             RawValue::Null => Value::Null,
             RawValue::Text(text) => scalar(text, Kind::String),
             RawValue::Literal(kind, fallback) => {
-                scalar(slice(text, defined).map_or(fallback, str::to_owned), kind)
+                let written = slice(self.text, defined).unwrap_or(&fallback);
+                scalar(typed::as_text(written, kind), kind)
             }
-            RawValue::Sequence(items) => Value::Sequence(
-                items
-                    .into_iter()
-                    .map(|item| item.into_node(text, file))
-                    .collect(),
-            ),
-            RawValue::Mapping(entries) => Value::Mapping(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| {
-                        let at = position(key.defined, file);
-                        let name = key.value;
-                        (Key { name, at }, value.into_node(text, file))
-                    })
-                    .collect(),
-            ),
+            RawValue::Sequence(raw) => {
+                let mut items = Vec::new();
+                for item in raw {
+                    items.extend(self.node(item)?);
+                }
+                Value::Sequence(items)
+            }
+            RawValue::Mapping(raw) => {
+                let mut entries = Vec::new();
+                for (key, value) in raw {
+                    let at = position(key.defined, self.file);
+                    let name = key.value;
+                    self.path.push(name.clone());
+                    let value = self.node(value)?;
+                    self.path.pop();
+                    entries.extend(value.map(|value| (Key { name, at }, value)));
+                }
+                Value::Mapping(entries)
+            }
         };
-        Node {
-            value,
-            at: position(defined, file),
-        }
+        Ok(Some(Node { value, at }))
     }
 }
 
@@ -157,7 +225,7 @@ fn slice(text: &str, location: Location) -> Option<&str> {
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Spanned::deserialize(deserializer).map(Self)
+        Tagged::deserialize(deserializer).map(Self)
     }
 }
 
@@ -234,9 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_text_and_their_place() {
+    fn scalars_have_the_text_of_compose_and_their_place() {
         let node = tree("a: 1.10\nb: \"x\"\nc: [0x1F, true, ~, 007, no]\nd:\n");
-        assert_eq!(node.get("a").and_then(Node::text), Some("1.10"));
+        assert_eq!(node.get("a").and_then(Node::text), Some("1.1"));
         assert_eq!(place(node.get("a").expect("a")), (1, 4));
         assert_eq!(place(node.get("b").expect("b")), (2, 4));
         let Value::Sequence(items) = &node.get("c").expect("c").value else {
@@ -245,7 +313,7 @@ mod tests {
         let texts: Vec<_> = items.iter().map(Node::text).collect();
         assert_eq!(
             texts,
-            [Some("0x1F"), Some("true"), None, Some("007"), Some("no")]
+            [Some("31"), Some("true"), None, Some("7"), Some("no")]
         );
         assert!(matches!(node.get("d").expect("d").value, Value::Null));
     }
@@ -284,9 +352,40 @@ mod tests {
         assert!(started.elapsed().as_secs() < 30);
     }
 
+    /// As getsentry/self-hosted: the work is small, though each anchor has many aliases.
     #[test]
-    fn tags_and_second_documents_are_refused() {
-        parse("a: !reset []\n", 0).expect_err("a tag");
-        parse("a: 1\n---\nb: 2\n", 0).expect_err("a second document");
+    fn many_aliases_of_one_anchor_are_no_bomb() {
+        let aliases = "*env, ".repeat(10);
+        let mut text = "env: &env {A: '1'}\nempty: ''\n".to_owned();
+        for number in 0..20 {
+            text.push_str(&format!("w{number}: {{<<: [{aliases}]}}\n"));
+        }
+        let node = tree(&text);
+        let last = node
+            .get("w19")
+            .and_then(|w| w.get("A"))
+            .and_then(Node::text);
+        assert_eq!(last, Some("1"));
+    }
+
+    #[test]
+    fn documents_and_what_they_clear() {
+        let text = "a: &x !reset []\nb: {c: !override {d: 1}, e: *x}\n---\nf: !!str 1\n";
+        let all = documents(text, 0).expect("valid YAML");
+        let [first, second] = all.as_slice() else {
+            panic!("two documents")
+        };
+        assert!(first.tree.get("a").is_none(), "{:?}", first.tree);
+        assert_eq!(first.cleared, [vec!["a"], vec!["b", "c"], vec!["b", "e"]]);
+        let c = first.tree.get("b").and_then(|b| b.get("c"));
+        assert!(c.is_some_and(|c| c.get("d").is_some()));
+        assert_eq!(second.tree.get("f").and_then(Node::text), Some("1"));
+        assert_eq!(documents("# nothing\n", 0).expect("no document").len(), 1);
+        let problem = parse("a:\n  b: !secret x\n", 0).expect_err("an unknown tag");
+        assert_eq!(
+            (problem.at.line, problem.path.as_str()),
+            (2, "a.b"),
+            "{problem:?}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
-use super::{Key, Node, Position, Scalar, Value};
+use super::{Key, Kind, Node, Position, Scalar, Value};
 use crate::{
     problem::{Problem, did_you_mean},
     units,
@@ -126,6 +126,20 @@ impl<'a> View<'a> {
         self.parse("a size such as 256m or 1g", units::bytes)
     }
 
+    /// Permissions of a file: a number (`0444` without quotes is octal for YAML), or a text of octal digits.
+    pub(crate) fn mode(&self) -> Result<u32, Problem> {
+        let scalar = self.scalar("a mode such as 0444")?;
+        self.parse("a mode such as 0444", |text| match scalar.kind {
+            Kind::Number => text.parse(),
+            Kind::String | Kind::Bool => u32::from_str_radix(text.trim_start_matches("0o"), 8),
+        })
+    }
+
+    /// Whether it is an empty text, which docker compose does not tell from a missing key.
+    fn is_unset(&self) -> bool {
+        self.node.text() == Some("")
+    }
+
     /// One of a few words.
     pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
         let names = || words.iter().map(|(name, _)| *name);
@@ -245,6 +259,20 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&View<'a>) -> Result<T, Problem>,
     ) -> Result<Option<T>, Problem> {
         self.take(key).map(|view| read(&view)).transpose()
+    }
+
+    /// As [`Self::read`]; an empty text, for instance of a variable that is not set, is a missing key.
+    pub(crate) fn read_set<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&View<'a>) -> Result<T, Problem>,
+    ) -> Result<Option<T>, Problem> {
+        self.take_set(key).map(|view| read(&view)).transpose()
+    }
+
+    /// As [`Self::take`]; an empty text is a missing key.
+    pub(crate) fn take_set(&mut self, key: &'static str) -> Option<View<'a>> {
+        self.take(key).filter(|view| !view.is_unset())
     }
 
     /// As [`Self::read`], with the type's default where the key is missing.

@@ -20,6 +20,7 @@ fn full() -> (Pipeline, Service) {
     service.ports = vec![Port {
         host_ip: "127.0.0.1".to_owned(),
         host_port: Some(8080),
+        host_range: None,
         container_port: 80,
         protocol: "tcp".to_owned(),
     }];
@@ -127,6 +128,44 @@ fn every_declared_key_reaches_docker() {
         serde_json::json!(["worker", "w"])
     );
     assert!(endpoints["shop_back"].is_object());
+}
+
+#[test]
+fn what_is_shared_with_other_containers_names_them() {
+    let (mut pipeline, mut service) = full();
+    pipeline.services[0].replicas = 2;
+    let of = |name: &str| Other::Service(name.to_owned());
+    let link = |of, alias: &str| declaration::Link {
+        of,
+        alias: alias.to_owned(),
+    };
+    service.links = vec![
+        link(of("db"), "database"),
+        link(Other::Container("else".to_owned()), "e"),
+    ];
+    service.volumes_from = vec![declaration::VolumesFrom {
+        of: of("db"),
+        read_only: true,
+    }];
+    service.runtime.pid = Some(Namespace::Of(of("db")));
+    service.runtime.ipc = Some(Namespace::Mode("host".to_owned()));
+    service.ports[0].host_port = None;
+    service.ports[0].host_range = Some("8080-8090".to_owned());
+    let spec = Spec::new(&pipeline, &service, 1, &image("sha256:1"));
+    let body = serde_json::to_value(&spec.body).expect("serialises");
+    let host = &body["HostConfig"];
+    assert_eq!(host["VolumesFrom"], serde_json::json!(["shop-db:ro"]));
+    assert_eq!(host["PidMode"], "container:shop-db");
+    assert_eq!(host["IpcMode"], "host");
+    assert_eq!(host["PortBindings"]["80/tcp"][0]["HostPort"], "8080-8090");
+    let links = ["shop-db:database", "shop-db-2:database", "else:e"];
+    let endpoints = &body["NetworkingConfig"]["EndpointsConfig"];
+    assert_eq!(endpoints["shop_back"]["Links"], serde_json::json!(links));
+    service.runtime.network_mode = Some(Namespace::Of(of("db")));
+    service.networks.clear();
+    let spec = Spec::new(&pipeline, &service, 1, &image("sha256:1"));
+    let host = spec.body.host_config.expect("has a host configuration");
+    assert_eq!(host.network_mode.as_deref(), Some("container:shop-db"));
 }
 
 #[test]
