@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{completion, context::Context, help};
-use declaration::Origin;
 use diagnostics::quote;
 
 /// Commands of `docker compose` that work on what `up` started, because its containers have Compose's labels.
@@ -36,7 +35,6 @@ fn of_command(name: &str, line: &[OsString]) -> Option<String> {
         "start" => own(format!("up {arguments}").trim_end()),
         "build" | "pull" => own("images build"),
         "watch" => own("verify --watch"),
-        "config" => config(&context),
         _ if COMPOSE.contains(&name) => compose(&context, &format!("{name} {arguments}")),
         _ => None,
     }
@@ -60,20 +58,6 @@ fn of_argument(argument: &str, line: &[OsString]) -> Option<String> {
         "--format" => Some(format!("caravan {others} -o {value}")),
         _ => None,
     }
-}
-
-/// Where the resolved declaration can be seen.
-fn config(context: &Context) -> Option<String> {
-    let pipeline = context.source().ok()?.resolve_without_secrets().ok()?;
-    Some(match &pipeline.origin {
-        Origin::Embedded => context.invocation.command("init --default -O -"),
-        Origin::Files(files) => {
-            let files = files
-                .iter()
-                .map(|f| format!("-f {} ", quote(&f.display().to_string())));
-            format!("docker compose {}config", files.collect::<String>())
-        }
-    })
 }
 
 /// `docker compose` on the project that the command line is about.

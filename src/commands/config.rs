@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Names of the services' images only, a line each
     #[arg(long)]
     images: bool,
-    /// Format of the project
+    /// Format of the project: yaml, json
     #[arg(short, long, value_enum, default_value_t, env = "CARAVAN_OUTPUT")]
     pub(crate) output: ConfigFormat,
 }

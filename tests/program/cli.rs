@@ -226,7 +226,6 @@ fn a_command_of_another_tool_is_answered_by_what_does_the_same() {
             &["-p", "shop", "down", "web"],
             "docker compose -p shop rm --stop --force web",
         ),
-        (&["config"], "caravan init --default -O -"),
         (&["status", "-f", "x.yaml"], "caravan -f x.yaml status"),
     ] {
         let ran = run(args).expect(2);
