@@ -311,14 +311,14 @@ fn too_old(host: &str, (major, minor): (usize, usize)) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use futures_util::future::BoxFuture;
     use platform::{Answer, Question};
 
     use super::*;
 
     #[derive(Debug)]
-    struct NoAnswers;
+    pub(crate) struct NoAnswers;
 
     impl Answers for NoAnswers {
         fn answer<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, Answer> {

@@ -1,7 +1,7 @@
 //! `down`: stops containers before their dependencies, then removes them and the project's networks, and with
 //! `--volumes` its volumes. Only objects with the project's label are touched.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
 use futures_util::future::try_join_all;
@@ -11,12 +11,15 @@ use crate::{
     labels,
     stopping::Stopping,
 };
-use diagnostics::{Error, Result};
+use diagnostics::{Error, Kind, Result};
 use platform::{Action, Container, Event, Events, Outcome, Planned, State};
 
 /// How often a project is listed. The engine still executes the last request of a command that was killed, so
 /// that a container may appear after the first list.
 const ROUNDS: usize = 4;
+/// Docker answers that a container is removed before it has released its network, which may take so long.
+const RELEASE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Stops and removes a project, in the order given by its containers' labels, without a declaration.
@@ -108,11 +111,24 @@ impl Engine {
 
     async fn take_network_down(&self, name: &str, id: &str, events: &Events) -> Result<()> {
         let began = Instant::now();
-        if let Err(e) = self.remove_network(id, name).await {
-            return Err(self.name_users(id, e).await);
+        while let Err(error) = self.remove_network(id, name).await {
+            let may_be_released = error.kind == Kind::NotRight && began.elapsed() < RELEASE;
+            if !may_be_released || !self.is_unused(id).await {
+                return Err(self.name_users(id, error).await);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         removed(events, format!("network {name}"), began);
         Ok(())
+    }
+
+    /// Whether Docker knows no container that uses a network, given by its id.
+    async fn is_unused(&self, network: &str) -> bool {
+        let inspect = self
+            .docker
+            .inspect_network(network, None::<InspectNetworkOptions>);
+        let inspected = self.call("inspect a network", inspect).await;
+        inspected.is_ok_and(|network| network.containers.is_none_or(|users| users.is_empty()))
     }
 
     /// Names the containers that still use a network, given by its id: those of `docker compose run`, or of others.
@@ -177,4 +193,77 @@ fn removed(events: &Events, part: String, began: Instant) {
         outcome,
         took,
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::UnixListener,
+    };
+
+    use super::*;
+    use crate::connect::tests::NoAnswers;
+
+    /// An engine with a network that `users` use, and that it refuses to remove the first `refusals` times.
+    async fn serve(listener: UnixListener, users: &str, mut refusals: usize) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut request = String::new();
+            while stream.read_line(&mut request).await.is_ok_and(|n| n > 2) {}
+            let (status, body) = if request.contains("/version") {
+                ("200 OK", r#"{"ApiVersion": "1.41"}"#.to_owned())
+            } else if request.starts_with("GET") {
+                (
+                    "200 OK",
+                    format!(r#"{{"Name": "net", "Containers": {users}}}"#),
+                )
+            } else if refusals > 0 {
+                refusals -= 1;
+                (
+                    "403 Forbidden",
+                    r#"{"message": "net has active endpoints"}"#.to_owned(),
+                )
+            } else {
+                ("200 OK", String::new())
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream
+                .write_all(answer.as_bytes())
+                .await
+                .expect("it listens");
+        }
+    }
+
+    async fn removal(users: &'static str, refusals: usize) -> Result<()> {
+        let place = tempfile::tempdir().expect("a directory");
+        let socket = place.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).expect("binds");
+        let engine = tokio::spawn(serve(listener, users, refusals));
+        let host = format!("unix://{}", socket.display());
+        let connected = Engine::connect(Some(&host), Arc::new(NoAnswers)).await;
+        let (events, _received) = tokio::sync::mpsc::unbounded_channel();
+        let connected = connected.expect("it answers");
+        let removed = connected.take_network_down("net", "id", &events).await;
+        engine.abort();
+        removed
+    }
+
+    #[tokio::test]
+    async fn a_network_that_docker_still_releases_is_waited_for() {
+        removal("{}", 3).await.expect("removed at the fourth try");
+    }
+
+    #[tokio::test]
+    async fn a_network_in_use_is_not_waited_for() {
+        let users = r#"{"1": {"Name": "shell"}}"#;
+        let error = removal(users, usize::MAX).await.expect_err("in use");
+        assert!(error.to_string().contains("in use by shell"), "{error}");
+    }
 }

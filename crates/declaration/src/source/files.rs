@@ -12,6 +12,7 @@ use super::{
     Request,
     dotenv::{self, Syntax},
     model::Loader,
+    variables::ReadFile,
 };
 use crate::{Origin, problem::File, yaml::Node};
 use diagnostics::{Error, Kind, Result, instrument_blocking};
@@ -53,6 +54,8 @@ pub(super) struct Found {
     pub(super) directory: Option<PathBuf>,
     pub(super) files: Vec<File>,
     pub(super) tree: Node,
+    /// The file of variables, if it was read because it may name the files.
+    pub(super) variables: Option<ReadFile>,
 }
 
 pub(super) fn find(request: &Request) -> Result<Found> {
@@ -62,10 +65,18 @@ pub(super) fn find(request: &Request) -> Result<Found> {
     if !request.files.is_empty() {
         return named(request, &request.files);
     }
-    let files = composes_files(request)?;
-    if !files.is_empty() {
-        return named(request, &files);
-    }
+    // An invalid one is reported where its values are needed.
+    let variables = ReadFile::read(env_path(request, &request.cwd), &request.env).ok();
+    let files = composes_files(request, variables.as_ref());
+    let found = match files.is_empty() {
+        true => usual(request)?,
+        false => named(request, &files)?,
+    };
+    Ok(Found { variables, ..found })
+}
+
+/// The Compose file with a usual name, if it has `x-caravan`; else the embedded pipeline.
+fn usual(request: &Request) -> Result<Found> {
     for name in usual_names() {
         let Some(text) = read(&request.cwd.join(&name))? else {
             continue;
@@ -104,6 +115,7 @@ fn embedded() -> Result<Found> {
         directory: None,
         files,
         tree,
+        variables: None,
     })
 }
 
@@ -123,21 +135,28 @@ pub fn is_found(name: &Path) -> bool {
     usual_names().any(|usual| usual == name)
 }
 
-/// The files of `COMPOSE_FILE`, in the environment or in `.env`.
-fn composes_files(request: &Request) -> Result<Vec<PathBuf>> {
-    // An invalid `.env` is reported where its values are needed.
-    let variables = env_file(request, &request.cwd).unwrap_or_else(|_| request.env.clone());
-    let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+/// The files of `COMPOSE_FILE`, in the environment or in the file of variables.
+fn composes_files(request: &Request, variables: Option<&ReadFile>) -> Vec<PathBuf> {
+    let of_file = |name: &str| variables.and_then(|file| file.values.get(name));
+    let variable = |name: &str| {
+        let value = request.env.get(name).or_else(|| of_file(name));
+        value.filter(|value| !value.is_empty())
+    };
     let separator = variable(PATH_SEPARATOR).map_or(":", String::as_str);
     let files = variable(COMPOSE_FILE).map_or("", String::as_str);
     let files = files.split(separator).filter(|file| !file.is_empty());
-    Ok(files.map(PathBuf::from).collect())
+    files.map(PathBuf::from).collect()
+}
+
+/// The file of variables: the one that is named, else that of `directory`.
+fn env_path(request: &Request, directory: &Path) -> PathBuf {
+    let named = request.env_file.as_ref();
+    named.map_or_else(|| directory.join(".env"), |path| request.cwd.join(path))
 }
 
 /// The environment over the file of variables of `directory`.
 fn env_file(request: &Request, directory: &Path) -> Result<BTreeMap<String, String>> {
-    let named = request.env_file.as_ref();
-    let path = named.map_or_else(|| directory.join(".env"), |path| request.cwd.join(path));
+    let path = env_path(request, directory);
     let found = dotenv::read(&path, Syntax::DotEnv, &request.env)?;
     let mut variables = found.unwrap_or_default();
     variables.extend(request.env.clone());
@@ -192,6 +211,7 @@ fn parsed(request: &Request, paths: &[PathBuf], texts: Vec<String>) -> Result<Fo
         origin: Origin::Files(absolute),
         files,
         tree,
+        variables: None,
     })
 }
 

@@ -110,14 +110,17 @@ struct Values {
 /// # Errors
 /// A file is missing or not YAML, or the project name or `.env` is invalid.
 pub fn locate(request: &Request) -> Result<Source> {
-    let found = files::find(request)?;
+    let mut found = files::find(request)?;
     let env_file = request.env_file.as_ref().map(|path| request.cwd.join(path));
     // `.env` can set the project name only beside a Compose file: the path of the embedded
     // pipeline's `.env` contains the project name.
     let early = env_file
         .clone()
         .or_else(|| found.directory.as_ref().map(|d| d.join(".env")));
-    let early = early.map(|path| ReadFile::read(path, &request.env));
+    let early = early.map(|path| match found.variables.take() {
+        Some(file) if file.path == path => Ok(file),
+        _ => ReadFile::read(path, &request.env),
+    });
     let early = early.transpose()?;
     let mut variables = early
         .as_ref()

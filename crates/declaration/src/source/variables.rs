@@ -48,7 +48,7 @@ impl VariableFiles {
 
 /// A file of variables that was read; it may not exist.
 pub(super) struct ReadFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) values: BTreeMap<String, String>,
     /// None: the file may have changed since.
     version: Option<Version>,
