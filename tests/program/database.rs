@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use tokio::task::yield_now;
 use worker_runtime::database;
 
-use crate::support::{Ran, payments::count, pipeline::Pipeline};
+use crate::support::{Ran, eventually_async, payments::count, pipeline::Pipeline};
 
 /// How often, each time a little later: some are given up while BEGIN is on its way.
 const GIVEN_UP: i64 = 200;
@@ -116,7 +116,10 @@ async fn each_service_logs_in_as_a_role_with_what_its_statements_need() {
     let users = "SELECT count(DISTINCT usename) FROM pg_stat_activity
         WHERE usename = ANY(ARRAY['payment_service', 'admin_service', 'purchase_worker',
                                   'allocation_worker', 'session_worker'])";
-    assert_eq!(count(&owner, users).await, 5);
+    eventually_async("each has a session", async || {
+        (count(&owner, users).await == 5).then_some(())
+    })
+    .await;
 }
 
 /// Takes the schema back to migration 3, as far as a later one needs it to be so.

@@ -124,14 +124,14 @@ async fn a_login_that_may_not_insert() {
     let pipeline = &deployed().await;
     let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = pipeline.inspect("purchase-worker", template);
-    let role: String = sqlx::query_scalar(
-        "SELECT usename::text FROM pg_stat_activity WHERE client_addr = $1::text::inet LIMIT 1",
-    )
-    .bind(address)
-    .fetch_one(&pipeline.database().await)
-    .await
-    .unwrap();
     let owner = &pipeline.database().await;
+    let role: String = eventually_async("the worker has a session", async || {
+        let sql =
+            "SELECT usename::text FROM pg_stat_activity WHERE client_addr = $1::text::inet LIMIT 1";
+        let role = sqlx::query_scalar(sql).bind(&address);
+        role.fetch_optional(owner).await.unwrap()
+    })
+    .await;
     sql(
         owner,
         "CREATE ROLE rescue SUPERUSER LOGIN PASSWORD 'rescue'",
