@@ -1,9 +1,15 @@
 //! `down`: stops containers before their dependencies, then removes them and the project's networks, and with
 //! `--volumes` its volumes. Only objects with the project's label are touched.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
+use bollard::{
+    models::NetworkInspect,
+    query_parameters::{InspectNetworkOptions, RemoveVolumeOptions},
+};
 use futures_util::future::try_join_all;
 
 use crate::{
@@ -112,9 +118,16 @@ impl Engine {
     async fn take_network_down(&self, name: &str, id: &str, events: &Events) -> Result<()> {
         let began = Instant::now();
         while let Err(error) = self.remove_network(id, name).await {
+            let inspect = self
+                .docker
+                .inspect_network(id, None::<InspectNetworkOptions>);
+            let Ok(network) = self.call("inspect a network", inspect).await else {
+                return Err(error);
+            };
+            let is_unused = network.containers.as_ref().is_none_or(HashMap::is_empty);
             let may_be_released = error.kind == Kind::NotRight && began.elapsed() < RELEASE;
-            if !may_be_released || !self.is_unused(id).await {
-                return Err(self.name_users(id, error).await);
+            if !is_unused || !may_be_released {
+                return Err(self.name_users(network, error).await);
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -122,24 +135,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether Docker knows no container that uses a network, given by its id.
-    async fn is_unused(&self, network: &str) -> bool {
-        let inspect = self
-            .docker
-            .inspect_network(network, None::<InspectNetworkOptions>);
-        let inspected = self.call("inspect a network", inspect).await;
-        inspected.is_ok_and(|network| network.containers.is_none_or(|users| users.is_empty()))
-    }
-
-    /// Names the containers that still use a network, given by its id: those of `docker compose run`, or of others.
-    async fn name_users(&self, network: &str, error: Error) -> Error {
-        let inspect = self
-            .docker
-            .inspect_network(network, None::<InspectNetworkOptions>);
-        let inspected = self.call("inspect a network", inspect).await.ok();
-        let Some(network) = inspected else {
-            return error;
-        };
+    /// Names the containers that still use a network: those of `docker compose run`, or of others.
+    async fn name_users(&self, network: NetworkInspect, error: Error) -> Error {
         let project = network.labels.as_ref().and_then(|l| l.get(labels::PROJECT));
         let (mut names, mut own) = (Vec::new(), true);
         for (id, user) in network.containers.into_iter().flatten() {

@@ -78,10 +78,11 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
             let tables: Vec<&str> = pipeline.tables.iter().map(|t| t.name.as_str()).collect();
             let exhausted = session.exhausted(&tables).await?;
             let judged = judge_writable(state, &services, &exhausted);
-            Ok::<_, ObservationError>(match session.disk_full().await? {
-                Some(why) if judged.status == Status::Pass => disk_full(context, &why).await,
-                Some(_) | None => judged,
-            })
+            if judged.status != Status::Pass {
+                return Ok(judged);
+            }
+            let full = session.disk_full().await?;
+            Ok::<_, ObservationError>(full.map_or(judged, |why| disk_full(context, &why)))
         };
         outcome.await.unwrap_or_else(Outcome::fail)
     };
@@ -90,7 +91,7 @@ fn writable(pipeline: &Pipeline) -> Option<Check<'_>> {
 }
 
 /// Deleted rows make no room before VACUUM, and a restart needs some itself.
-async fn disk_full(context: &CheckContext<'_>, why: &str) -> Outcome {
+fn disk_full(context: &CheckContext<'_>, why: &str) -> Outcome {
     let outcome =
         Outcome::fail("its disk is full: no row can be stored").evidence([why.to_owned()]);
     let postgres = context.pipeline.postgres.as_ref();
